@@ -1,0 +1,101 @@
+//! What the engine is asked to do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How file events are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// io_uring where it works, else poll.
+    #[default]
+    Auto,
+    /// io_uring with multishot reads into a buffer ring (Linux 6.7).
+    Uring,
+    /// `poll` and `read`, at the same pace.
+    Poll,
+}
+
+/// Where the reader runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cpu {
+    /// A CPU of the engine's choice.
+    #[default]
+    Auto,
+    /// Not pinned.
+    None,
+    /// This one.
+    Pin(usize),
+}
+
+/// The sources of process attribution, best first. A rung includes what the lower ones give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// The best that works here.
+    #[default]
+    Auto,
+    /// perf tracepoint `sched_process_exec`: the name as given to exec, and the cgroup.
+    Tracepoint,
+    /// perf COMM, FORK and EXIT records.
+    Comm,
+    /// proc connector, with the comm read from /proc at exec.
+    Connector,
+    /// /proc at event time.
+    Proc,
+}
+
+/// Says of a directory, by its path below the watched root, whether it is left out with all that
+/// is below it. Called when a directory comes up, on the reader's thread: it must not allocate
+/// once it has warmed up.
+pub type SkipDir = Box<dyn FnMut(&[u8]) -> bool + Send>;
+
+/// What to watch and how. [`Config::new`] has the defaults.
+pub struct Config {
+    /// The directories to watch; each must exist.
+    pub roots: Vec<PathBuf>,
+    /// The event types to report: [`fsmon_format::kind`] bits.
+    pub types: u32,
+    /// Whether directories below the roots are watched too.
+    pub recursive: bool,
+    /// Directories to leave out.
+    pub skip_dir: Option<SkipDir>,
+    /// How events are read.
+    pub backend: Backend,
+    /// Where the reader runs.
+    pub cpu: Cpu,
+    /// The best source of attribution to use.
+    pub who: Who,
+    /// For how long events are gathered before a batch is read; at most a second.
+    pub batch_window: Duration,
+    /// Whether the kernel queue is bounded by `fs.fanotify.max_queued_events`.
+    pub bounded_queue: bool,
+    /// Directories that can be known at one time.
+    pub dirs_max: usize,
+    /// Process images that can be known at one time.
+    pub processes_max: usize,
+    /// Slots in the ring to the consumer; rounded up to a power of two.
+    pub ring_slots: usize,
+    /// Called now and then while directories are walked, with how many are known so far.
+    pub progress: Option<Box<dyn FnMut(usize)>>,
+}
+
+impl Config {
+    /// The defaults for these roots.
+    #[must_use]
+    pub fn new(roots: Vec<PathBuf>) -> Self {
+        Config {
+            roots,
+            types: fsmon_format::kind::DEFAULT,
+            recursive: true,
+            skip_dir: None,
+            backend: Backend::Auto,
+            cpu: Cpu::Auto,
+            who: Who::Auto,
+            batch_window: Duration::from_millis(1),
+            bounded_queue: false,
+            dirs_max: crate::limits::DIRS_DEFAULT,
+            processes_max: crate::limits::PROCESSES_DEFAULT,
+            ring_slots: crate::limits::RING_SLOTS,
+            progress: None,
+        }
+    }
+}

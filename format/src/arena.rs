@@ -1,0 +1,146 @@
+//! Room for names: byte strings of many lengths in one buffer, allocated once.
+//!
+//! A piece is one of a few size classes, multiples of 16 bytes; freed pieces of a class are
+//! chained and used again first. The buffer is zeroed memory from the allocator, so that pages
+//! that were never used cost nothing.
+
+/// Bytes by which sizes are rounded up.
+const GRAIN: usize = 16;
+/// The longest text, in bytes.
+pub const LEN_MAX: usize = crate::record::TEXT_MAX;
+const CLASSES: usize = LEN_MAX / GRAIN + 1;
+
+/// Where a text lies: offset in grains, and its length. The default is the empty text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, zerocopy::FromZeros)]
+#[repr(C)]
+pub struct Text {
+    grain: u32,
+    len: u32,
+}
+
+impl Text {
+    /// Bytes of the text.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether there is no byte.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+}
+
+/// The buffer. Grain 0 is never given out, so that 0 can end a chain.
+pub struct Arena {
+    bytes: Vec<u8>,
+    next: u32,
+    free: [u32; CLASSES],
+}
+
+impl Arena {
+    /// Reserves `capacity` bytes of address space; pages are taken as they are used.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        let grains = (capacity / GRAIN + 1).min(u32::MAX as usize);
+        Arena { bytes: vec![0; grains * GRAIN], next: 1, free: [0; CLASSES] }
+    }
+
+    /// Keeps a copy of `text`; `None` when the arena is full or the text longer than [`LEN_MAX`].
+    pub fn insert(&mut self, text: &[u8]) -> Option<Text> {
+        let len = u32::try_from(text.len()).ok()?;
+        if text.is_empty() {
+            return Some(Text::default());
+        }
+        let grain = self.take(text.len())?;
+        let start = grain as usize * GRAIN;
+        self.bytes[start..start + text.len()].copy_from_slice(text);
+        Some(Text { grain, len })
+    }
+
+    /// Gives the room of `text` back. It must not be used again.
+    pub fn remove(&mut self, text: Text) {
+        if text.is_empty() {
+            return;
+        }
+        let class = text.len().div_ceil(GRAIN);
+        let start = text.grain as usize * GRAIN;
+        self.bytes[start..start + 4].copy_from_slice(&self.free[class].to_ne_bytes());
+        self.free[class] = text.grain;
+    }
+
+    /// The bytes of `text`.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, text: Text) -> &[u8] {
+        let start = text.grain as usize * GRAIN;
+        &self.bytes[start..start + text.len()]
+    }
+
+    /// Forgets everything; the room stays.
+    pub fn clear(&mut self) {
+        self.next = 1;
+        self.free = [0; CLASSES];
+    }
+
+    fn take(&mut self, len: usize) -> Option<u32> {
+        let class = len.div_ceil(GRAIN);
+        let head = *self.free.get(class)?;
+        if head != 0 {
+            let start = head as usize * GRAIN;
+            let link = self.bytes[start..start + 4].try_into().expect("four bytes");
+            self.free[class] = u32::from_ne_bytes(link);
+            return Some(head);
+        }
+        let grain = self.next;
+        let next = grain.checked_add(u32::try_from(class).ok()?)?;
+        if next as usize * GRAIN > self.bytes.len() {
+            return None;
+        }
+        self.next = next;
+        Some(grain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn room_is_used_again_and_runs_out() {
+        let mut arena = Arena::with_capacity(64);
+        let texts: Vec<_> = std::iter::from_fn(|| arena.insert(b"0123456789abcdef")).collect();
+        assert_eq!(texts.len(), 4);
+        arena.remove(texts[2]);
+        assert!(arena.insert(b"seventeen bytes..").is_none());
+        assert_eq!(arena.insert(b"again"), Some(Text { grain: texts[2].grain, len: 5 }));
+    }
+
+    #[test]
+    fn too_long_is_refused() {
+        assert!(Arena::with_capacity(1 << 20).insert(&vec![1; LEN_MAX + 16]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_list(ops in proptest::collection::vec((any::<bool>(), 0usize..300), 1..400)) {
+            let mut arena = Arena::with_capacity(1 << 20);
+            let mut model: Vec<(Text, Vec<u8>)> = Vec::new();
+            for (step, (add, n)) in ops.into_iter().enumerate() {
+                if add || model.is_empty() {
+                    let text: Vec<u8> = (0..n).map(|i| (i * 7 + step) as u8).collect();
+                    model.push((arena.insert(&text).expect("room"), text));
+                } else {
+                    let (text, bytes) = model.swap_remove(n % model.len());
+                    prop_assert_eq!(arena.get(text), &bytes[..]);
+                    arena.remove(text);
+                }
+                for (text, bytes) in &model {
+                    prop_assert_eq!(arena.get(*text), &bytes[..]);
+                }
+            }
+        }
+    }
+}

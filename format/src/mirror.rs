@@ -1,0 +1,265 @@
+//! What the ids in events stand for: directories, processes, strings.
+//!
+//! The consumer of records feeds every definition to [`Mirror::define`] and asks back by id.
+//! Ids are dense (0 is none); a later definition replaces the earlier. All room is reserved when
+//! the mirror is made and paged in as it is used; nothing is allocated afterwards.
+
+use crate::arena::{Arena, Text};
+use crate::record::{Body, Proc};
+use zerocopy::FromZeros;
+
+/// The deepest directory whose path is built; deeper is taken for a cycle.
+pub const DEPTH_MAX: usize = 1 << 16;
+
+/// How many ids of each sort there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// Directories.
+    pub dirs: usize,
+    /// Process images.
+    pub processes: usize,
+    /// Strings.
+    pub strings: usize,
+    /// Bytes for all names and strings.
+    pub text: usize,
+}
+
+/// A directory as last defined.
+#[derive(Clone, Copy, Debug, FromZeros)]
+pub struct Dir {
+    /// The parent's id; 0 for a watched root, whose name is its absolute path.
+    pub parent: u32,
+    /// Raised by each rename.
+    pub generation: u32,
+    /// Index of the filesystem.
+    pub fs: u32,
+    known: u32,
+    /// Hash of the handle.
+    pub object: u64,
+    name: Text,
+}
+
+/// What a definition changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defined {
+    /// Not a definition.
+    Nothing,
+    /// A directory that was not known.
+    Dir(u32),
+    /// A directory that was known: renamed, or its id was used again. Paths below it are others.
+    DirAgain(u32),
+    /// A process image.
+    Proc(u32),
+    /// A string.
+    Str(u32),
+    /// An id or a text beyond the capacity: not taken.
+    Full,
+}
+
+/// The definitions in force.
+pub struct Mirror {
+    dirs: Vec<Dir>,
+    processes: Vec<Proc>,
+    strings: Vec<Text>,
+    text: Arena,
+}
+
+impl Mirror {
+    /// Reserves the room.
+    ///
+    /// # Panics
+    /// When the address space for it cannot be had.
+    #[must_use]
+    pub fn new(capacity: Capacity) -> Self {
+        Mirror {
+            dirs: zeroed(capacity.dirs + 1),
+            processes: zeroed(capacity.processes + 1),
+            strings: zeroed(capacity.strings + 1),
+            text: Arena::with_capacity(capacity.text),
+        }
+    }
+
+    /// Takes a definition; other records change nothing.
+    pub fn define(&mut self, body: &Body<'_>) -> Defined {
+        match *body {
+            Body::Dir(head, name) => self.define_dir(head, name),
+            Body::Proc(head) => match self.processes.get_mut(head.id.get() as usize) {
+                Some(slot) => {
+                    *slot = *head;
+                    Defined::Proc(head.id.get())
+                }
+                None => Defined::Full,
+            },
+            Body::Str(head, text) => self.define_str(head.id.get(), text),
+            _ => Defined::Nothing,
+        }
+    }
+
+    fn define_dir(&mut self, head: &crate::record::Dir, name: &[u8]) -> Defined {
+        let id = head.id.get();
+        let Some(dir) = self.dirs.get_mut(id as usize) else { return Defined::Full };
+        let again = dir.known != 0;
+        if again {
+            self.text.remove(dir.name);
+        }
+        *dir = Dir {
+            parent: head.parent.get(),
+            generation: head.generation.get(),
+            fs: head.fs.get(),
+            known: 0,
+            object: head.object.get(),
+            name: Text::default(),
+        };
+        let Some(text) = self.text.insert(name) else { return Defined::Full };
+        dir.name = text;
+        dir.known = 1;
+        if again { Defined::DirAgain(id) } else { Defined::Dir(id) }
+    }
+
+    fn define_str(&mut self, id: u32, bytes: &[u8]) -> Defined {
+        let Some(slot) = self.strings.get_mut(id as usize) else { return Defined::Full };
+        self.text.remove(*slot);
+        *slot = Text::default();
+        let Some(text) = self.text.insert(bytes) else { return Defined::Full };
+        *slot = text;
+        Defined::Str(id)
+    }
+
+    /// Forgets everything; the room stays.
+    pub fn clear(&mut self) {
+        self.dirs.fill_with(Dir::new_zeroed);
+        self.processes.fill_with(Proc::new_zeroed);
+        self.strings.fill_with(Text::default);
+        self.text.clear();
+    }
+
+    /// A directory; `None` where it was never defined.
+    #[inline]
+    #[must_use]
+    pub fn dir(&self, id: u32) -> Option<&Dir> {
+        self.dirs.get(id as usize).filter(|dir| dir.known != 0)
+    }
+
+    /// A directory's own name; a root's is its absolute path.
+    #[must_use]
+    pub fn dir_name(&self, dir: &Dir) -> &[u8] {
+        self.text.get(dir.name)
+    }
+
+    /// A process image; `None` where it was never defined.
+    #[inline]
+    #[must_use]
+    pub fn proc(&self, id: u32) -> Option<&Proc> {
+        let slot = self.processes.get(id as usize)?;
+        (slot.tag != 0).then_some(slot)
+    }
+
+    /// A string; `None` for id 0 and where it was never defined.
+    #[inline]
+    #[must_use]
+    pub fn string(&self, id: u32) -> Option<&[u8]> {
+        let text = *self.strings.get(id as usize)?;
+        (!text.is_empty()).then(|| self.text.get(text))
+    }
+
+    /// Appends the absolute path of directory `id` to `out`.
+    /// False, with `out` as it was, where it or an ancestor is not known.
+    pub fn append_dir_path(&self, id: u32, out: &mut Vec<u8>) -> bool {
+        let Some(len) = self.path_len(id) else { return false };
+        let start = out.len();
+        out.resize(start + len, b'/');
+        let (mut end, mut at) = (out.len(), id);
+        while let Some(dir) = self.dir(at) {
+            let name = self.dir_name(dir);
+            out[end - name.len()..end].copy_from_slice(name);
+            if dir.parent == 0 {
+                return true;
+            }
+            end -= name.len() + usize::from(!self.ends_in_slash(dir.parent));
+            at = dir.parent;
+        }
+        unreachable!("path_len walked the same chain")
+    }
+
+    /// The chain from `id` to its root is walked twice: once for the length, once to fill it in
+    /// from the end.
+    fn path_len(&self, id: u32) -> Option<usize> {
+        let (mut len, mut at) = (0, id);
+        for _ in 0..DEPTH_MAX {
+            let dir = self.dir(at)?;
+            len += dir.name.len();
+            if dir.parent == 0 {
+                return Some(len);
+            }
+            len += usize::from(!self.ends_in_slash(dir.parent));
+            at = dir.parent;
+        }
+        None
+    }
+
+    /// Only a root that is `/` itself ends in a slash.
+    fn ends_in_slash(&self, id: u32) -> bool {
+        self.dir(id).is_some_and(|dir| dir.parent == 0 && self.dir_name(dir) == b"/")
+    }
+}
+
+fn zeroed<T: FromZeros>(len: usize) -> Vec<T> {
+    T::new_vec_zeroed(len).expect("address space for the mirror")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{self, Build, Record};
+
+    fn mirror() -> Mirror {
+        Mirror::new(Capacity { dirs: 8, processes: 4, strings: 4, text: 4096 })
+    }
+
+    fn define_dir(mirror: &mut Mirror, id: u32, parent: u32, name: &str) -> Defined {
+        let mut build = Build::default();
+        let mut head = record::Dir::new_zeroed();
+        head.id = id.into();
+        head.parent = parent.into();
+        let (record, _) = Record::split_first(build.dir(head, name.as_bytes())).expect("a record");
+        mirror.define(&record.body())
+    }
+
+    fn path(mirror: &Mirror, id: u32) -> Option<String> {
+        let mut out = b"<".to_vec();
+        let known = mirror.append_dir_path(id, &mut out);
+        known.then(|| String::from_utf8(out[1..].to_vec()).expect("UTF-8"))
+    }
+
+    #[test]
+    fn paths_follow_renames_of_ancestors() {
+        let mut mirror = mirror();
+        define_dir(&mut mirror, 1, 0, "/srv/b");
+        define_dir(&mut mirror, 2, 1, "old");
+        define_dir(&mut mirror, 3, 2, "sub");
+        assert_eq!(path(&mirror, 3).as_deref(), Some("/srv/b/old/sub"));
+        assert_eq!(define_dir(&mut mirror, 2, 1, "a longer new name"), Defined::DirAgain(2));
+        assert_eq!(path(&mirror, 3).as_deref(), Some("/srv/b/a longer new name/sub"));
+    }
+
+    #[test]
+    fn below_the_root_of_everything_there_is_one_slash() {
+        let mut mirror = mirror();
+        define_dir(&mut mirror, 1, 0, "/");
+        define_dir(&mut mirror, 2, 1, "etc");
+        assert_eq!(path(&mirror, 1).as_deref(), Some("/"));
+        assert_eq!(path(&mirror, 2).as_deref(), Some("/etc"));
+    }
+
+    #[test]
+    fn cycles_and_strangers_have_no_path() {
+        let mut mirror = mirror();
+        define_dir(&mut mirror, 1, 2, "a");
+        define_dir(&mut mirror, 2, 1, "b");
+        define_dir(&mut mirror, 3, 7, "orphan");
+        assert_eq!(path(&mirror, 1), None);
+        assert_eq!(path(&mirror, 3), None);
+        assert_eq!(path(&mirror, 99), None);
+        assert_eq!(define_dir(&mut mirror, 9, 0, "/too many"), Defined::Full);
+    }
+}

@@ -1,0 +1,699 @@
+//! The layouts of records, in slots of 64 bytes.
+//!
+//! A record is one slot or more: a fixed head, then for some kinds a tail of raw bytes (names)
+//! that begins in the first slot and runs on through the next, so that a name is always one
+//! slice. Everything is little-endian. Reserved fields are written 0 and ignored.
+//!
+//! Ids: directories, processes and strings are referred to by a number; 0 is none. A definition
+//! ([`Dir`], [`Proc`], [`Str`]) comes before the first use. Over the engine's ring ids are small,
+//! dense and used again: a later definition of the same id replaces what it stood for.
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Bytes in a slot.
+pub const SLOT: usize = 64;
+/// The longest record, in slots: the count is one byte.
+pub const SLOTS_MAX: usize = 255;
+/// The longest file name the kernel has (`NAME_MAX`), in bytes.
+pub const NAME_MAX: usize = 255;
+/// The longest path in a definition (`PATH_MAX`), in bytes: roots, exe names, cgroups.
+pub const TEXT_MAX: usize = 4096;
+
+/// 64 bytes: what the ring and the stream are made of.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(64))]
+pub struct Slot(pub [u8; SLOT]);
+
+impl Slot {
+    /// All zero.
+    pub const ZERO: Slot = Slot([0; SLOT]);
+}
+
+/// The first byte of a record.
+pub mod tag {
+    /// Nothing: fills a gap; `slots` tells how much to skip.
+    pub const PAD: u8 = 0;
+    /// [`super::Event`]
+    pub const EVENT: u8 = 1;
+    /// [`super::Dir`]
+    pub const DIR: u8 = 2;
+    /// [`super::Proc`]
+    pub const PROC: u8 = 3;
+    /// [`super::Str`]
+    pub const STR: u8 = 4;
+    /// [`super::Loss`]
+    pub const LOSS: u8 = 5;
+    /// [`super::Stats`]
+    pub const STATS: u8 = 6;
+    /// [`super::End`]
+    pub const END: u8 = 7;
+    /// [`super::Clock`]
+    pub const CLOCK: u8 = 8;
+}
+
+/// How sure it is that an event's process is the right one: `flags & ATTRIBUTION` of an [`Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Attribution {
+    /// Told by the kernel as it happened.
+    Exact = 0,
+    /// One of two images of the same process; the kernel gave no order.
+    Ambiguous = 1,
+    /// Read from /proc after the fact.
+    Late = 2,
+    /// Not known.
+    Unknown = 3,
+}
+
+/// Flag bits of an [`Event`].
+pub mod event_flag {
+    /// Two bits: an [`super::Attribution`].
+    pub const ATTRIBUTION: u16 = 0b11;
+    /// Found by walking a directory, not seen being made.
+    pub const FOUND: u16 = 1 << 2;
+}
+
+/// A change: `mask` says what, `dir` and the name where, `proc` who.
+///
+/// The tail is `name` then `name2`. An empty name with a directory means the directory itself.
+/// For RENAME `dir`/`name` is the new place and `dir2`/`name2` the old one; 0 is outside the
+/// watched paths.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Event {
+    /// [`tag::EVENT`]
+    pub tag: u8,
+    /// Slots of this record.
+    pub slots: u8,
+    /// [`event_flag`]
+    pub flags: U16,
+    /// Directory id.
+    pub dir: U32,
+    /// When the read that brought it returned: `CLOCK_MONOTONIC`, ns.
+    pub time_ns: U64,
+    /// [`crate::kind`] bits.
+    pub mask: U32,
+    /// Process image id; 0 unknown.
+    pub proc: U32,
+    /// Hash of the object's handle, 0 unknown; for FS_ERROR errno (low half) and count (high half).
+    pub object: U64,
+    /// RENAME: the old directory's id.
+    pub dir2: U32,
+    /// Bytes of `name`.
+    pub name_len: U16,
+    /// Bytes of `name2`.
+    pub name2_len: U16,
+    /// The names begin here and run on into the next slots.
+    pub tail: [u8; 24],
+}
+
+/// A watched directory: where it hangs and what it is called.
+///
+/// Without a parent it is a watched root and the name is its absolute path. Defined anew after a
+/// rename, with `generation` raised.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Dir {
+    /// [`tag::DIR`]
+    pub tag: u8,
+    /// Slots of this record.
+    pub slots: u8,
+    /// Reserved.
+    pub flags: U16,
+    /// Its id.
+    pub id: U32,
+    /// The parent directory's id; 0 for a watched root.
+    pub parent: U32,
+    /// Index of its filesystem.
+    pub fs: U32,
+    /// Raised by each rename.
+    pub generation: U32,
+    /// Bytes of the name.
+    pub name_len: U16,
+    /// Reserved.
+    pub reserved: U16,
+    /// Hash of its handle.
+    pub object: U64,
+    /// The name begins here.
+    pub tail: [u8; 32],
+}
+
+/// Flag bits of a [`Proc`].
+pub mod proc_flag {
+    /// `comm` is known.
+    pub const COMM: u16 = 1;
+    /// uid and gid are known.
+    pub const CRED: u16 = 1 << 1;
+    /// `exe` was read from /proc, not given to exec under our eyes.
+    pub const EXE_READ: u16 = 1 << 2;
+    /// `cmdline` was read from /proc.
+    pub const CMDLINE_READ: u16 = 1 << 3;
+}
+
+/// A process image: one process between two changes of its identity (exec, credentials, cgroup).
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Proc {
+    /// [`tag::PROC`]
+    pub tag: u8,
+    /// Slots of this record: 2.
+    pub slots: u8,
+    /// [`proc_flag`]
+    pub flags: U16,
+    /// Its id.
+    pub id: U32,
+    /// Process id (tgid) in the initial namespace of the watcher.
+    pub pid: U32,
+    /// The parent's pid when this process was forked; 0 unknown.
+    pub ppid: U32,
+    /// The parent's image id at the fork; 0 unknown.
+    pub parent: U32,
+    /// The image this one took over from; 0 none.
+    pub prev: U32,
+    /// When the process was forked, `CLOCK_MONOTONIC` ns; 0 before the watch began.
+    pub start_ns: U64,
+    /// Effective user id.
+    pub uid: U32,
+    /// Effective group id.
+    pub gid: U32,
+    /// The kernel's name of the process, NUL-padded.
+    pub comm: [u8; 16],
+    /// [`Str`] id: the file name as given to exec.
+    pub exe: U32,
+    /// [`Str`] id: the cgroup's path; 0 unknown. Filled in by the consumer of the ring.
+    pub cgroup: U32,
+    /// Kernel id of the cgroup; 0 unknown.
+    pub cgroup_id: U64,
+    /// [`Str`] id: the user's name; 0 unknown. Filled in by the consumer of the ring.
+    pub user: U32,
+    /// [`Str`] id: the command line, words separated by NUL; 0 unknown.
+    pub cmdline: U32,
+    /// Reserved.
+    pub reserved: [u8; 48],
+}
+
+/// A string that processes refer to.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Str {
+    /// [`tag::STR`]
+    pub tag: u8,
+    /// Slots of this record.
+    pub slots: u8,
+    /// Reserved.
+    pub flags: U16,
+    /// Its id.
+    pub id: U32,
+    /// Bytes.
+    pub len: U16,
+    /// Reserved.
+    pub reserved: U16,
+    /// The bytes begin here.
+    pub tail: [u8; 52],
+}
+
+/// Why something was lost: `reason` of a [`Loss`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The kernel's fanotify queue overflowed: changes are missing here.
+    QueueOverflow,
+    /// Process messages were lost: names after this may be read late.
+    ProcessMessages,
+    /// More directories than `--max-dirs`: changes below the rest are not seen.
+    DirsMax,
+    /// More processes than `--max-processes`: the oldest exited were forgotten.
+    ProcessesMax,
+    /// A directory could not be walked: what lies below it is not known.
+    Walk,
+    /// A reason this version does not know.
+    Other(u32),
+}
+
+impl Reason {
+    /// The number in the record.
+    #[must_use]
+    pub fn code(self) -> u32 {
+        match self {
+            Reason::QueueOverflow => 1,
+            Reason::ProcessMessages => 2,
+            Reason::DirsMax => 3,
+            Reason::ProcessesMax => 4,
+            Reason::Walk => 5,
+            Reason::Other(code) => code,
+        }
+    }
+
+    /// The reason of that number.
+    #[must_use]
+    pub fn from_code(code: u32) -> Self {
+        match code {
+            1 => Reason::QueueOverflow,
+            2 => Reason::ProcessMessages,
+            3 => Reason::DirsMax,
+            4 => Reason::ProcessesMax,
+            5 => Reason::Walk,
+            other => Reason::Other(other),
+        }
+    }
+
+    /// The name in every output format.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::QueueOverflow => "queue_overflow",
+            Reason::ProcessMessages => "process_messages",
+            Reason::DirsMax => "max_dirs",
+            Reason::ProcessesMax => "max_processes",
+            Reason::Walk => "walk",
+            Reason::Other(_) => "other",
+        }
+    }
+}
+
+/// [`Loss::count`] when the kernel does not tell.
+pub const COUNT_UNKNOWN: u64 = u64::MAX;
+
+/// Something was lost between `first_ns` and `last_ns`.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Loss {
+    /// [`tag::LOSS`]
+    pub tag: u8,
+    /// Slots of this record: 1.
+    pub slots: u8,
+    /// Reserved.
+    pub flags: U16,
+    /// [`Reason::code`]
+    pub reason: U32,
+    /// `CLOCK_MONOTONIC` ns: nothing before was lost.
+    pub first_ns: U64,
+    /// `CLOCK_MONOTONIC` ns: when it was noticed.
+    pub last_ns: U64,
+    /// How many, or [`COUNT_UNKNOWN`].
+    pub count: U64,
+    /// Losses of this reason since the start, this one included.
+    pub total: U64,
+    /// Reserved.
+    pub reserved: [u8; 24],
+}
+
+/// Once a second: both clocks and the counters.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Stats {
+    /// [`tag::STATS`]
+    pub tag: u8,
+    /// Slots of this record: 1.
+    pub slots: u8,
+    /// Reserved.
+    pub flags: U16,
+    /// Slots of the ring that were in use at the most.
+    pub ring_peak: U32,
+    /// `CLOCK_MONOTONIC`, ns.
+    pub time_ns: U64,
+    /// `CLOCK_REALTIME` at the same moment, ns since 1970.
+    pub realtime_ns: U64,
+    /// Events read from the kernel.
+    pub kernel_events: U64,
+    /// Event records handed on.
+    pub events: U64,
+    /// Loss records handed on.
+    pub losses: U64,
+    /// Directories known.
+    pub dirs: U32,
+    /// Process images known.
+    pub processes: U32,
+    /// Reserved.
+    pub reserved: [u8; 8],
+}
+
+/// The last record of a stream that was closed in order.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct End {
+    /// [`tag::END`]
+    pub tag: u8,
+    /// Slots of this record: 1.
+    pub slots: u8,
+    /// Reserved.
+    pub flags: U16,
+    /// 0: stopped by the user; 1: the watch failed.
+    pub reason: U32,
+    /// `CLOCK_MONOTONIC`, ns: everything before is in the stream.
+    pub time_ns: U64,
+    /// Event records in the stream.
+    pub events: U64,
+    /// Loss records in the stream.
+    pub losses: U64,
+    /// Reserved.
+    pub reserved: [u8; 32],
+}
+
+/// Ties the monotonic clock of the events to wall time.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Clock {
+    /// [`tag::CLOCK`]
+    pub tag: u8,
+    /// Slots of this record: 1.
+    pub slots: u8,
+    /// Reserved.
+    pub flags: U16,
+    /// Reserved.
+    pub reserved0: U32,
+    /// `CLOCK_MONOTONIC`, ns.
+    pub time_ns: U64,
+    /// `CLOCK_REALTIME` at the same moment, ns since 1970.
+    pub realtime_ns: U64,
+    /// Reserved.
+    pub reserved: [u8; 40],
+}
+
+const _: () = {
+    assert!(size_of::<Slot>() == SLOT && align_of::<Slot>() == SLOT);
+    assert!(size_of::<Event>() == SLOT);
+    assert!(size_of::<Dir>() == SLOT);
+    assert!(size_of::<Proc>() == 2 * SLOT);
+    assert!(size_of::<Str>() == SLOT);
+    assert!(size_of::<Loss>() == SLOT);
+    assert!(size_of::<Stats>() == SLOT);
+    assert!(size_of::<End>() == SLOT);
+    assert!(size_of::<Clock>() == SLOT);
+    assert!(std::mem::offset_of!(Event, tail) == EVENT_HEAD);
+    assert!(std::mem::offset_of!(Dir, tail) == DIR_HEAD);
+    assert!(std::mem::offset_of!(Str, tail) == STR_HEAD);
+    assert!(EVENT_HEAD + 2 * NAME_MAX <= EVENT_SLOTS_MAX * SLOT);
+    assert!(STR_HEAD + TEXT_MAX <= SLOTS_MAX * SLOT);
+};
+
+/// Bytes of an [`Event`] before its names.
+pub const EVENT_HEAD: usize = 40;
+/// Bytes of a [`Dir`] before its name.
+pub const DIR_HEAD: usize = 32;
+/// Bytes of a [`Str`] before its bytes.
+pub const STR_HEAD: usize = 12;
+/// The longest [`Event`], in slots.
+pub const EVENT_SLOTS_MAX: usize = 9;
+/// The longest [`Dir`] or [`Str`], in slots.
+pub const TEXT_SLOTS_MAX: usize = slots_for(DIR_HEAD + TEXT_MAX);
+
+/// Slots that hold `bytes` bytes; at least one.
+#[must_use]
+pub const fn slots_for(bytes: usize) -> usize {
+    if bytes <= SLOT { 1 } else { bytes.div_ceil(SLOT) }
+}
+
+/// One record, borrowed from a ring or a block. Its slot count was checked against the buffer.
+#[derive(Clone, Copy)]
+pub struct Record<'a> {
+    slots: &'a [Slot],
+}
+
+/// A record taken for what its tag says.
+#[derive(Clone, Copy)]
+pub enum Body<'a> {
+    /// A change.
+    Event(EventRef<'a>),
+    /// A directory's definition and its name.
+    Dir(&'a Dir, &'a [u8]),
+    /// A process image's definition.
+    Proc(&'a Proc),
+    /// A string's definition and its bytes.
+    Str(&'a Str, &'a [u8]),
+    /// A loss.
+    Loss(&'a Loss),
+    /// Counters.
+    Stats(&'a Stats),
+    /// The end.
+    End(&'a End),
+    /// Clocks.
+    Clock(&'a Clock),
+    /// Filler, or a kind that this version does not know: to be skipped.
+    Skip,
+    /// Lengths that do not fit the record: a broken writer.
+    Malformed,
+}
+
+/// A change and its names.
+#[derive(Clone, Copy)]
+pub struct EventRef<'a> {
+    /// The fixed part.
+    pub head: &'a Event,
+    /// The entry's name in `head.dir`; empty for the directory itself.
+    pub name: &'a [u8],
+    /// RENAME: the old name in `head.dir2`.
+    pub name2: &'a [u8],
+}
+
+impl EventRef<'_> {
+    /// How sure the process is.
+    #[must_use]
+    pub fn attribution(&self) -> Attribution {
+        match self.head.flags.get() & event_flag::ATTRIBUTION {
+            0 => Attribution::Exact,
+            1 => Attribution::Ambiguous,
+            2 => Attribution::Late,
+            _ => Attribution::Unknown,
+        }
+    }
+
+    /// Whether the entry was found by walking, not seen being made.
+    #[must_use]
+    pub fn found(&self) -> bool {
+        self.head.flags.get() & event_flag::FOUND != 0
+    }
+
+    /// Whether the object is a directory.
+    #[must_use]
+    pub fn is_dir(&self) -> bool {
+        self.head.mask.get() & crate::kind::ONDIR != 0
+    }
+}
+
+impl<'a> Record<'a> {
+    /// The first record of `slots` and what follows it; `None` when nothing or too little is left.
+    #[inline]
+    #[must_use]
+    pub fn split_first(slots: &'a [Slot]) -> Option<(Self, &'a [Slot])> {
+        let count = usize::from(slots.first()?.0[1]).max(1);
+        let (this, rest) = slots.split_at_checked(count)?;
+        Some((Record { slots: this }, rest))
+    }
+
+    /// [`tag`]
+    #[inline]
+    #[must_use]
+    pub fn tag(&self) -> u8 {
+        self.slots[0].0[0]
+    }
+
+    /// All slots of the record.
+    #[must_use]
+    pub fn slots(&self) -> &'a [Slot] {
+        self.slots
+    }
+
+    fn bytes(&self) -> &'a [u8] {
+        self.slots.as_bytes()
+    }
+
+    fn head<T: FromBytes + KnownLayout + Immutable + Unaligned>(&self) -> Option<&'a T> {
+        T::ref_from_prefix(self.bytes()).ok().map(|(head, _)| head)
+    }
+
+    fn text(&self, head: usize, len: u16) -> Option<&'a [u8]> {
+        self.bytes().get(head..head + usize::from(len))
+    }
+
+    /// The record as what its tag says it is.
+    #[inline]
+    #[must_use]
+    pub fn body(&self) -> Body<'a> {
+        self.checked_body().unwrap_or(Body::Malformed)
+    }
+
+    #[inline]
+    fn checked_body(&self) -> Option<Body<'a>> {
+        Some(match self.tag() {
+            tag::EVENT => {
+                let head: &Event = self.head()?;
+                let (len, len2) = (head.name_len.get(), head.name2_len.get());
+                let names = self.bytes().get(EVENT_HEAD..)?;
+                let (name, rest) = names.split_at_checked(usize::from(len))?;
+                Body::Event(EventRef { head, name, name2: rest.get(..usize::from(len2))? })
+            }
+            tag::DIR => {
+                let head: &Dir = self.head()?;
+                Body::Dir(head, self.text(DIR_HEAD, head.name_len.get())?)
+            }
+            tag::STR => {
+                let head: &Str = self.head()?;
+                Body::Str(head, self.text(STR_HEAD, head.len.get())?)
+            }
+            tag::PROC => Body::Proc(self.head()?),
+            tag::LOSS => Body::Loss(self.head()?),
+            tag::STATS => Body::Stats(self.head()?),
+            tag::END => Body::End(self.head()?),
+            tag::CLOCK => Body::Clock(self.head()?),
+            _ => Body::Skip,
+        })
+    }
+}
+
+/// Walks the records of a run of slots. Ends early where the last record is cut short.
+#[derive(Clone, Copy)]
+pub struct Records<'a>(pub &'a [Slot]);
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Record<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Record<'a>> {
+        let (record, rest) = Record::split_first(self.0)?;
+        self.0 = rest;
+        Some(record)
+    }
+}
+
+/// A record being put together in place: room for the longest, no allocation.
+pub struct Build {
+    slots: [Slot; TEXT_SLOTS_MAX],
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Build { slots: [Slot::ZERO; TEXT_SLOTS_MAX] }
+    }
+}
+
+impl Build {
+    /// Lays out `head` and then `parts` from byte `at` on, and sets the slot count.
+    /// What does not fit into the longest record is cut off.
+    fn lay<T: IntoBytes + Immutable>(&mut self, head: &T, at: usize, parts: &[&[u8]]) -> &[Slot] {
+        let bytes = self.slots.as_mut_bytes();
+        let head = head.as_bytes();
+        bytes[..head.len()].copy_from_slice(head);
+        let mut end = at;
+        for part in parts {
+            let len = part.len().min(bytes.len() - end);
+            bytes[end..end + len].copy_from_slice(&part[..len]);
+            end += len;
+        }
+        let count = slots_for(end.max(head.len()));
+        if end > head.len() {
+            bytes[end..count * SLOT].fill(0);
+        }
+        bytes[1] = u8::try_from(count).expect("TEXT_SLOTS_MAX fits a byte");
+        &self.slots[..count]
+    }
+
+    /// An event; the lengths and the tail are set here, names longer than [`NAME_MAX`] are cut.
+    pub fn event(&mut self, mut head: Event, name: &[u8], name2: &[u8]) -> &[Slot] {
+        let name = &name[..name.len().min(NAME_MAX)];
+        let name2 = &name2[..name2.len().min(NAME_MAX)];
+        head.tag = tag::EVENT;
+        head.name_len = len16(name);
+        head.name2_len = len16(name2);
+        head.tail = [0; 24];
+        self.lay(&head, EVENT_HEAD, &[name, name2])
+    }
+
+    /// A directory; the length and the tail are set here, a name beyond [`TEXT_MAX`] is cut.
+    pub fn dir(&mut self, mut head: Dir, name: &[u8]) -> &[Slot] {
+        let name = &name[..name.len().min(TEXT_MAX)];
+        head.tag = tag::DIR;
+        head.name_len = len16(name);
+        head.tail = [0; 32];
+        self.lay(&head, DIR_HEAD, &[name])
+    }
+
+    /// A string; what is beyond [`TEXT_MAX`] is cut.
+    pub fn str(&mut self, id: u32, text: &[u8]) -> &[Slot] {
+        let text = &text[..text.len().min(TEXT_MAX)];
+        let mut head = Str::new_zeroed();
+        head.tag = tag::STR;
+        head.id = id.into();
+        head.len = len16(text);
+        self.lay(&head, STR_HEAD, &[text])
+    }
+
+    /// A process image.
+    pub fn proc(&mut self, mut head: Proc) -> &[Slot] {
+        head.tag = tag::PROC;
+        self.lay(&head, 0, &[])
+    }
+
+    /// A loss.
+    pub fn loss(&mut self, mut head: Loss) -> &[Slot] {
+        head.tag = tag::LOSS;
+        self.lay(&head, 0, &[])
+    }
+
+    /// Counters.
+    pub fn stats(&mut self, mut head: Stats) -> &[Slot] {
+        head.tag = tag::STATS;
+        self.lay(&head, 0, &[])
+    }
+
+    /// The end.
+    pub fn end(&mut self, mut head: End) -> &[Slot] {
+        head.tag = tag::END;
+        self.lay(&head, 0, &[])
+    }
+
+    /// Clocks.
+    pub fn clock(&mut self, time_ns: u64, realtime_ns: u64) -> &[Slot] {
+        let mut head = Clock::new_zeroed();
+        head.tag = tag::CLOCK;
+        head.time_ns = time_ns.into();
+        head.realtime_ns = realtime_ns.into();
+        self.lay(&head, 0, &[])
+    }
+}
+
+fn len16(text: &[u8]) -> U16 {
+    U16::new(u16::try_from(text.len()).expect("cut to TEXT_MAX before"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_every_length_come_back() {
+        let mut build = Build::default();
+        for len in 0..=NAME_MAX {
+            let (name, name2) = (vec![b'a'; len], vec![b'b'; NAME_MAX - len]);
+            let slots = build.event(Event::new_zeroed(), &name, &name2);
+            let (record, rest) = Record::split_first(slots).expect("one record");
+            assert!(rest.is_empty());
+            let Body::Event(event) = record.body() else { panic!("an event") };
+            assert_eq!((event.name, event.name2), (&name[..], &name2[..]));
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_record_is_malformed() {
+        let mut build = Build::default();
+        let mut slots = build.str(1, b"gcc").to_vec();
+        slots[0].0[8] = 53;
+        let (record, _) = Record::split_first(&slots).expect("one record");
+        assert!(matches!(record.body(), Body::Malformed));
+    }
+
+    #[test]
+    fn a_record_cut_short_ends_the_walk() {
+        let mut build = Build::default();
+        let slots = build.str(1, &[b'x'; 200]).to_vec();
+        assert_eq!(Records(&slots).count(), 1);
+        assert_eq!(Records(&slots[..2]).count(), 0);
+    }
+
+    #[test]
+    fn a_shorter_record_keeps_nothing_of_the_longer_before_it() {
+        let mut build = Build::default();
+        build.str(1, &[b'x'; 52]);
+        let slots = build.str(2, b"y");
+        assert_eq!(slots[0].0[13..], [0; 51]);
+    }
+}
