@@ -5,6 +5,10 @@ mod counters;
 mod error;
 pub mod limits;
 pub mod plan;
+#[allow(dead_code)]
+mod ring;
+#[allow(dead_code)]
+mod sys;
 
 pub use config::Config;
 pub use counters::Counters;

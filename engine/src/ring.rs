@@ -1,0 +1,318 @@
+//! The SPSC ring between the reader and its one consumer: 64-byte slots, whole records, no lock.
+//!
+//! ```text
+//!            head (consumer stores)          tail (producer stores)
+//!               ▼                               ▼
+//!   ┌──────┬────┬──────────────────────────────┬────┬─────────┐
+//!   │ free │    │ published: the consumer reads │    │ free    │
+//!   └──────┴────┴──────────────────────────────┴────┴─────────┘
+//! ```
+//! Head and tail count slots since the start and never wrap (2^64 slots). A record never runs
+//! over the end of the buffer: the producer fills up with a PAD record first, so every record is
+//! one slice. Each side caches the other's index and looks again only when the cache says that
+//! there is no room, or nothing to read.
+//!
+//! Sleeping: the consumer stores 1 to `asleep`, looks at the tail again, and waits on the futex
+//! while it is 1. The producer publishes the tail, then looks at `asleep`. Both fence in between
+//! (SeqCst), so one of them sees the other: no wake-up is lost.
+
+#![allow(unsafe_code)]
+
+use crate::sys::futex;
+use crossbeam_utils::CachePadded;
+use fsmon_format::record::{SLOT, SLOTS_MAX, Slot, tag};
+use std::cell::UnsafeCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::time::Duration;
+
+/// Slots that the producer fills before it publishes by itself, so that the consumer can begin.
+const PUBLISH_EVERY: u64 = 1024;
+/// The most slots that the consumer is handed at a time, so that room comes back piece by piece.
+const BATCH_MAX: u64 = 4096;
+
+struct Shared {
+    slots: Box<[UnsafeCell<Slot>]>,
+    /// Written by the consumer: everything before is free. Never above `tail`.
+    head: CachePadded<AtomicU64>,
+    /// Written by the producer: everything before is published. At most `head` + slots.
+    tail: CachePadded<AtomicU64>,
+    /// 1 while the consumer sleeps or is about to.
+    asleep: CachePadded<AtomicU32>,
+    /// Set when one end is dropped.
+    closed: AtomicBool,
+}
+
+// SAFETY: a slot is written only by the one producer between head and head+len at positions not
+// yet published, and read only by the one consumer at published positions; the indices hand it
+// over with release/acquire.
+unsafe impl Sync for Shared {}
+// SAFETY: Slot is plain bytes.
+unsafe impl Send for Shared {}
+
+/// The reader's end.
+pub(crate) struct Producer {
+    shared: Arc<Shared>,
+    tail: u64,
+    published: u64,
+    head_seen: u64,
+    peak: u64,
+}
+
+/// The consumer's end.
+pub(crate) struct Consumer {
+    shared: Arc<Shared>,
+    head: u64,
+    tail_seen: u64,
+}
+
+/// A ring of at least `slots` slots (a power of two, and room for some records).
+pub(crate) fn ring(slots: usize) -> (Producer, Consumer) {
+    let len = slots.max(4 * SLOTS_MAX).next_power_of_two();
+    let shared = Arc::new(Shared {
+        slots: zeroed(len),
+        head: CachePadded::new(AtomicU64::new(0)),
+        tail: CachePadded::new(AtomicU64::new(0)),
+        asleep: CachePadded::new(AtomicU32::new(0)),
+        closed: AtomicBool::new(false),
+    });
+    let producer =
+        Producer { shared: Arc::clone(&shared), tail: 0, published: 0, head_seen: 0, peak: 0 };
+    (producer, Consumer { shared, head: 0, tail_seen: 0 })
+}
+
+/// Zeroed slots straight from the allocator: pages that are never used cost nothing.
+fn zeroed(len: usize) -> Box<[UnsafeCell<Slot>]> {
+    let slots = <[Slot] as zerocopy::FromZeros>::new_box_zeroed_with_elems(len);
+    let slots: Box<[Slot]> = slots.expect("address space for the ring");
+    // SAFETY: UnsafeCell<Slot> has the layout of Slot (repr(transparent)), so the allocation is
+    // the same; the box is given up here and taken up there.
+    unsafe { Box::from_raw(Box::into_raw(slots) as *mut [UnsafeCell<Slot>]) }
+}
+
+impl Producer {
+    fn len(&self) -> u64 {
+        self.shared.slots.len() as u64
+    }
+
+    fn place(&self, at: u64) -> usize {
+        (at & (self.len() - 1)) as usize
+    }
+
+    /// Takes a whole record; false when there is no room for it now. Not yet seen by the
+    /// consumer: see [`Producer::publish`].
+    #[inline]
+    pub(crate) fn push(&mut self, record: &[Slot]) -> bool {
+        let count = record.len() as u64;
+        let to_end = self.len() - self.place(self.tail) as u64;
+        let pad = if to_end < count { to_end } else { 0 };
+        if !self.has_room(pad + count) {
+            return false;
+        }
+        if pad > 0 {
+            self.pad(pad);
+        }
+        for (i, slot) in record.iter().enumerate() {
+            let cell = &self.shared.slots[self.place(self.tail) + i];
+            // SAFETY: the slots from tail on are free (has_room) and not published: only this
+            // producer touches them.
+            unsafe { *cell.get() = *slot };
+        }
+        self.tail += count;
+        if self.tail - self.published >= PUBLISH_EVERY {
+            self.publish();
+        }
+        true
+    }
+
+    /// Fills the end of the buffer, so that the next record begins at its start.
+    fn pad(&mut self, count: u64) {
+        let mut left = count;
+        while left > 0 {
+            let piece = left.min(SLOTS_MAX as u64);
+            let mut bytes = [0; SLOT];
+            bytes[0] = tag::PAD;
+            bytes[1] = piece as u8;
+            // SAFETY: as in `push`.
+            unsafe { *self.shared.slots[self.place(self.tail)].get() = Slot(bytes) };
+            self.tail += piece;
+            left -= piece;
+        }
+    }
+
+    fn has_room(&mut self, count: u64) -> bool {
+        if self.tail + count - self.head_seen <= self.len() {
+            return true;
+        }
+        // Acquire: the consumer has finished reading what lies before the head it stored.
+        self.head_seen = self.shared.head.load(Ordering::Acquire);
+        self.tail + count - self.head_seen <= self.len()
+    }
+
+    /// Shows the consumer everything pushed so far, and wakes it if it sleeps.
+    pub(crate) fn publish(&mut self) {
+        if self.published == self.tail {
+            return;
+        }
+        self.published = self.tail;
+        // Release: the slots are written before the tail that covers them is seen.
+        self.shared.tail.store(self.tail, Ordering::Release);
+        let used = self.tail - self.shared.head.load(Ordering::Relaxed);
+        self.peak = self.peak.max(used);
+        self.wake();
+    }
+
+    /// Slots in use at the most.
+    pub(crate) fn peak(&self) -> u64 {
+        self.peak
+    }
+
+    /// Whether the consumer is gone: nothing that is pushed will be read.
+    pub(crate) fn abandoned(&self) -> bool {
+        self.shared.closed.load(Ordering::Relaxed)
+    }
+
+    fn wake(&self) {
+        // Pairs with the fence in `Consumer::sleep`: either we see it asleep, or it sees the tail.
+        fence(Ordering::SeqCst);
+        if self.shared.asleep.load(Ordering::Relaxed) == 1
+            && self.shared.asleep.swap(0, Ordering::Relaxed) == 1
+        {
+            futex::wake(&self.shared.asleep);
+        }
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.publish();
+        // Release: whoever sees `closed` sees the last tail.
+        self.shared.closed.store(true, Ordering::Release);
+        self.wake();
+    }
+}
+
+impl Consumer {
+    /// What is published and not yet released: whole records, a piece that lies in one run.
+    #[inline]
+    pub(crate) fn peek(&mut self) -> &[Slot] {
+        if self.tail_seen == self.head {
+            // Acquire: pairs with the producer's release of the tail.
+            self.tail_seen = self.shared.tail.load(Ordering::Acquire);
+        }
+        let len = self.shared.slots.len() as u64;
+        let start = self.head & (len - 1);
+        let count = (self.tail_seen - self.head).min(len - start);
+        // SAFETY: published slots: the producer does not write them before they are released, and
+        // releasing takes `&mut self`, which ends this borrow.
+        let run = unsafe {
+            std::slice::from_raw_parts(
+                self.shared.slots[start as usize].get().cast_const(),
+                count as usize,
+            )
+        };
+        whole_records(run)
+    }
+
+    /// Gives the first `count` slots of the last [`Consumer::peek`] back to the producer.
+    pub(crate) fn release(&mut self, count: usize) {
+        self.head += count as u64;
+        assert!(self.head <= self.tail_seen, "released no more than was handed out");
+        // Release: we are done reading before the producer sees the room.
+        self.shared.head.store(self.head, Ordering::Release);
+    }
+
+    /// Whether the producer is gone. What it published before can still be read.
+    pub(crate) fn closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// Sleeps until something is published or the producer is gone, `timeout` at the most.
+    pub(crate) fn sleep(&mut self, timeout: Duration) {
+        self.shared.asleep.store(1, Ordering::Relaxed);
+        // Pairs with the fence in `Producer::wake`.
+        fence(Ordering::SeqCst);
+        if self.shared.tail.load(Ordering::Relaxed) == self.head && !self.closed() {
+            futex::wait(&self.shared.asleep, 1, timeout);
+        }
+        self.shared.asleep.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+    }
+}
+
+/// The front of `run`, at most [`BATCH_MAX`] slots and a record.
+fn whole_records(run: &[Slot]) -> &[Slot] {
+    if run.len() as u64 <= BATCH_MAX {
+        return run;
+    }
+    let mut end = 0;
+    while (end as u64) < BATCH_MAX {
+        end += usize::from(run[end].0[1]).max(1);
+    }
+    &run[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fsmon_format::record::{Body, Build, Records};
+
+    #[test]
+    fn a_full_ring_takes_nothing_until_room_is_given_back() {
+        let (mut producer, mut consumer) = ring(0);
+        let mut build = Build::default();
+        let mut pushed = 0;
+        while producer.push(build.str(pushed + 1, b"x")) {
+            pushed += 1;
+        }
+        producer.publish();
+        assert_eq!(u64::from(pushed), producer.len());
+        assert_eq!(consumer.peek().len(), pushed as usize);
+        consumer.release(1);
+        assert!(producer.push(build.str(9, b"y")) && !producer.push(build.str(9, b"y")));
+    }
+
+    #[test]
+    fn records_arrive_whole_and_in_order_across_threads() {
+        const COUNT: u32 = 200_000;
+        let (mut producer, mut consumer) = ring(2048);
+        let thread = std::thread::spawn(move || {
+            let mut build = Build::default();
+            let text = [b'x'; 700];
+            for id in 1..=COUNT {
+                let len = (id as usize * 37) % text.len();
+                while !producer.push(build.str(id, &text[..len])) {
+                    producer.publish();
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let mut next = 1;
+        loop {
+            let closed = consumer.closed();
+            let slots = consumer.peek();
+            let count = slots.len();
+            for record in Records(slots) {
+                if let Body::Str(head, text) = record.body() {
+                    assert_eq!(head.id.get(), next);
+                    assert_eq!(text.len(), (next as usize * 37) % 700);
+                    next += 1;
+                }
+            }
+            consumer.release(count);
+            if count == 0 {
+                if closed {
+                    break;
+                }
+                consumer.sleep(Duration::from_secs(10));
+            }
+        }
+        assert_eq!(next, COUNT + 1);
+        thread.join().expect("the producer");
+    }
+}

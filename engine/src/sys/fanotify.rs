@@ -1,0 +1,76 @@
+//! fanotify_init(2) and fanotify_mark(2).
+
+use super::fd::{check, owned};
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// Flags of `linux/fanotify.h` that this libc does not have, or has as another type.
+pub(crate) mod flag {
+    /// Report directory handle, entry name and the object's own handle (5.9, 5.17).
+    pub(crate) const REPORT: u32 = 0x200 | 0x400 | 0x800 | 0x1000;
+    pub(crate) const CLOEXEC: u32 = 0x1;
+    pub(crate) const NONBLOCK: u32 = 0x2;
+    pub(crate) const UNLIMITED_QUEUE: u32 = 0x10;
+    pub(crate) const UNLIMITED_MARKS: u32 = 0x20;
+
+    pub(crate) const MARK_ADD: u32 = 0x1;
+    pub(crate) const MARK_ONLYDIR: u32 = 0x8;
+    pub(crate) const MARK_FILESYSTEM: u32 = 0x100;
+
+    /// Mask bit: events on the entries of a directory, not only on itself.
+    pub(crate) const EVENT_ON_CHILD: u64 = 0x0800_0000;
+    /// Mask bit in an event: the queue overflowed and what followed was lost.
+    pub(crate) const Q_OVERFLOW: u64 = 0x4000;
+}
+
+/// A fanotify group.
+pub(crate) struct Group {
+    fd: OwnedFd,
+}
+
+impl Group {
+    /// A group that reports handles and names. Not blocking: a multishot read on a blocking one
+    /// never returned (seen on 6.18).
+    ///
+    /// # Errors
+    /// EPERM without CAP_SYS_ADMIN, EINVAL before Linux 5.17, EMFILE with too many groups,
+    /// ENOSYS where fanotify is not built in.
+    pub(crate) fn new(bounded_queue: bool) -> io::Result<Self> {
+        let queue = if bounded_queue { 0 } else { flag::UNLIMITED_QUEUE };
+        let flags = flag::REPORT | flag::CLOEXEC | flag::NONBLOCK | flag::UNLIMITED_MARKS | queue;
+        let event_flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_LARGEFILE) as u32;
+        // SAFETY: no pointers.
+        owned(unsafe { libc::fanotify_init(flags, event_flags) }).map(|fd| Group { fd })
+    }
+
+    /// Marks the filesystem that `path` below `dir` is on.
+    pub(crate) fn mark_filesystem(
+        &self,
+        mask: u64,
+        dir: BorrowedFd<'_>,
+        path: &CStr,
+    ) -> io::Result<()> {
+        self.mark(flag::MARK_ADD | flag::MARK_FILESYSTEM, mask, dir, path)
+    }
+
+    /// Marks one directory and its entries.
+    pub(crate) fn mark_dir(&self, mask: u64, dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+        let mask = mask | flag::EVENT_ON_CHILD;
+        self.mark(flag::MARK_ADD | flag::MARK_ONLYDIR, mask, dir, path)
+    }
+
+    fn mark(&self, flags: u32, mask: u64, dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+        // SAFETY: the path ends in NUL; the kernel only reads it.
+        check(unsafe {
+            libc::fanotify_mark(self.fd.as_raw_fd(), flags, mask, dir.as_raw_fd(), path.as_ptr())
+        })?;
+        Ok(())
+    }
+}
+
+impl AsFd for Group {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,44 @@
+//! Small calls on file descriptors.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// A system call's result: -1 becomes the thread's `errno`.
+pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// The descriptor that a system call just made.
+pub(crate) fn owned(result: libc::c_int) -> io::Result<OwnedFd> {
+    let raw = check(result)?;
+    // SAFETY: the kernel returned `raw` as a new descriptor; nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Reads into `buffer`; the number of bytes.
+pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and length are of one live slice, which the kernel fills.
+    let count = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// An eventfd: a wake-up that any thread can give.
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
+}
+
+/// Makes an eventfd readable. It can only fail when its counter is full: then it is readable.
+pub(crate) fn signal(fd: BorrowedFd<'_>) {
+    let one = 1u64;
+    // SAFETY: eight bytes of a live local.
+    unsafe { libc::write(fd.as_raw_fd(), (&raw const one).cast(), 8) };
+}
+
+/// Bytes that wait to be read (`FIONREAD`); 0 where the kernel does not tell.
+pub(crate) fn pending_bytes(fd: BorrowedFd<'_>) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD stores one int through the pointer (ioctl_tty(2); fanotify_ioctl()).
+    unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    usize::try_from(count).unwrap_or(0)
+}

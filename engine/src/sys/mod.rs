@@ -1,0 +1,13 @@
+//! Every raw system call and mapping of the engine. Unsafe code lives here and in `ring.rs`;
+//! each block says what was checked and what is assumed of the kernel.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod buffers;
+pub(crate) mod fanotify;
+pub(crate) mod fd;
+pub(crate) mod futex;
+pub(crate) mod handle;
+pub(crate) mod poll;
+pub(crate) mod thread;
+pub(crate) mod uring;

@@ -1,0 +1,174 @@
+//! The plain backend: poll(2) and read(2), at the same pace as io_uring.
+
+use super::buffers::{Buffers, Taken};
+use super::fd::{check, read};
+use super::thread::{sleep, timespec};
+use arrayvec::ArrayVec;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+/// The descriptors that a backend reads and waits for.
+pub(crate) struct Sources<'a> {
+    /// The fanotify group: read.
+    pub(crate) files: BorrowedFd<'a>,
+    /// The proc connector: received from.
+    pub(crate) connector: Option<BorrowedFd<'a>>,
+    /// An eventfd: somebody wants the reader's attention.
+    pub(crate) wake: BorrowedFd<'a>,
+    /// Rings of process messages that are read in memory: waited for only.
+    pub(crate) messages: Vec<RawFd>,
+}
+
+/// Something that a backend brought.
+pub(crate) enum Done {
+    /// File events.
+    Files(Taken),
+    /// Process messages.
+    Connector(Taken),
+    /// The kernel dropped process messages: the socket was full.
+    ConnectorLost,
+    /// The eventfd was signalled. It stays readable.
+    Wake,
+}
+
+/// The most buffers of files that are read in one go.
+const FILES_MAX: usize = 64;
+
+/// The descriptors waited for, and the buffers that are free.
+pub(crate) struct Poll {
+    fds: Vec<libc::pollfd>,
+    free: ArrayVec<u16, FILES_MAX>,
+    connector_free: Option<u16>,
+    files_dry: bool,
+    connector_dry: bool,
+    woken: bool,
+    busy: bool,
+}
+
+impl Poll {
+    /// Ready to wait.
+    pub(crate) fn new(sources: &Sources<'_>, files: &Buffers) -> Self {
+        let connector = sources.connector.map_or(-1, |fd| fd.as_raw_fd());
+        let first = [sources.files.as_raw_fd(), connector, sources.wake.as_raw_fd()];
+        let fds = first.into_iter().chain(sources.messages.iter().copied());
+        Poll {
+            fds: fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect(),
+            free: (0..files.count()).take(FILES_MAX).collect(),
+            connector_free: Some(0),
+            files_dry: true,
+            connector_dry: true,
+            woken: false,
+            busy: false,
+        }
+    }
+
+    /// Waits until something came, then until `window` has passed; `timeout` at the most.
+    pub(crate) fn wait(&mut self, window: Duration, timeout: Duration) -> io::Result<()> {
+        if self.busy {
+            sleep(window);
+        } else {
+            let time = timespec(timeout);
+            let (fds, count) = (self.fds.as_mut_ptr(), self.fds.len() as libc::nfds_t);
+            // SAFETY: `count` pollfds of one live Vec; the time outlives the call.
+            let result = unsafe { libc::ppoll(fds, count, &raw const time, std::ptr::null()) };
+            match check(result) {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => sleep(window),
+            }
+        }
+        self.woken = true;
+        self.files_dry = false;
+        self.connector_dry = false;
+        Ok(())
+    }
+
+    /// Looks at the socket once more.
+    pub(crate) fn flush(&mut self) {
+        self.connector_dry = false;
+    }
+
+    /// The next thing that came; first files, then process messages.
+    pub(crate) fn next(
+        &mut self,
+        files: &Buffers,
+        connector: &Buffers,
+    ) -> io::Result<Option<Done>> {
+        if std::mem::take(&mut self.woken) {
+            self.busy = false;
+            return Ok(Some(Done::Wake));
+        }
+        if let Some(taken) = self.read_files(files)? {
+            self.busy = true;
+            return Ok(Some(Done::Files(taken)));
+        }
+        self.receive(connector)
+    }
+
+    fn read_files(&mut self, files: &Buffers) -> io::Result<Option<Taken>> {
+        if self.files_dry {
+            return Ok(None);
+        }
+        let Some(index) = self.free.pop() else { return Ok(None) };
+        match self.read_into(self.fds[0].fd, index, files) {
+            Ok(Some(taken)) => Ok(Some(taken)),
+            Ok(None) => {
+                self.free.push(index);
+                self.files_dry = true;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn receive(&mut self, connector: &Buffers) -> io::Result<Option<Done>> {
+        if self.connector_dry || self.fds[1].fd < 0 {
+            return Ok(None);
+        }
+        let Some(index) = self.connector_free else { return Ok(None) };
+        match self.read_into(self.fds[1].fd, index, connector) {
+            Ok(Some(taken)) => {
+                self.connector_free = None;
+                Ok(Some(Done::Connector(taken)))
+            }
+            Ok(None) => {
+                self.connector_dry = true;
+                Ok(None)
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                Ok(Some(Done::ConnectorLost))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `None` when there is nothing to read.
+    fn read_into(&self, fd: RawFd, index: u16, buffers: &Buffers) -> io::Result<Option<Taken>> {
+        // SAFETY: the caller holds the free buffer `index`, so nobody else reads or writes it; it
+        // is inside the mapping, whose pages are initialised.
+        let buffer = unsafe {
+            std::slice::from_raw_parts_mut(buffers.address(index), buffers.size() as usize)
+        };
+        // SAFETY: the descriptor is kept open by the reader for as long as its backend.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        match read(fd, buffer) {
+            Ok(0) => Ok(None),
+            Ok(len) => Ok(Some(Taken::new(buffers, index, len as u32))),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EINTR) => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// A buffer of files is free again.
+    pub(crate) fn give_back_files(&mut self, taken: &Taken) {
+        self.free.push(taken.index());
+    }
+
+    /// The buffer of process messages is free again.
+    pub(crate) fn give_back_connector(&mut self, taken: &Taken) {
+        self.connector_free = Some(taken.index());
+    }
+}

@@ -1,0 +1,295 @@
+//! The io_uring backend: multishot reads of the fanotify queue and the proc connector into
+//! buffer rings, polls for the rest, and waits that gather a batch before they return.
+//!
+//! One thread makes, uses and drops the ring (`SINGLE_ISSUER`, `DEFER_TASKRUN`): the kernel reads
+//! into buffers only while that thread is inside `io_uring_enter`, so nothing moves between two
+//! calls.
+
+use super::buffers::{Buffers, Taken, map, unmap};
+use super::poll::{Done, Sources};
+use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+/// Room for every request at once: two reads, the wake-up, a poll per CPU; refilled in pieces.
+const SUBMISSIONS: u32 = 64;
+/// Completions: every buffer of both groups and every poll, without overflow.
+const COMPLETIONS: u32 = 4096;
+/// Completions that end a wait before its window is over.
+const WANT: usize = 64;
+
+/// What a completion belongs to.
+mod token {
+    pub(super) const FILES: u64 = 1;
+    pub(super) const CONNECTOR: u64 = 2;
+    pub(super) const WAKE: u64 = 3;
+    pub(super) const MESSAGES: u64 = 4;
+}
+
+/// The buffers of a group that the kernel may fill: a ring of addresses shared with it.
+struct BufferRing {
+    entries: NonNull<BufRingEntry>,
+    len: usize,
+    count: u16,
+    tail: u16,
+    lent: u16,
+}
+
+/// A request that stays: whether it is in force, and how to make it again.
+struct Standing {
+    entry: squeue::Entry,
+    armed: bool,
+}
+
+/// The ring and what is in it.
+pub(crate) struct Uring {
+    // The ring goes first: the kernel must let go before the memory is unmapped.
+    ring: IoUring,
+    files: BufferRing,
+    connector: BufferRing,
+    standing: Vec<Standing>,
+    min_wait: bool,
+    /// Whether the last wait brought something: only then is the next worth delaying.
+    busy: bool,
+}
+
+impl Uring {
+    /// Sets the ring up on the calling thread, which alone may use it.
+    ///
+    /// # Errors
+    /// EPERM where `kernel.io_uring_disabled` forbids it, EINVAL or ENOSYS on old kernels.
+    pub(crate) fn new(
+        sources: &Sources<'_>,
+        files: &Buffers,
+        connector: &Buffers,
+    ) -> io::Result<Self> {
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_cqsize(COMPLETIONS)
+            .build(SUBMISSIONS)?;
+        let min_wait = ring.params().is_feature_min_timeout();
+        let mut uring = Uring {
+            files: BufferRing::new(files)?,
+            connector: BufferRing::new(connector)?,
+            ring,
+            standing: Vec::with_capacity(sources.messages.len() + 3),
+            min_wait,
+            busy: false,
+        };
+        uring.register(&[token::FILES as u16, token::CONNECTOR as u16])?;
+        uring.stand(
+            opcode::ReadMulti::new(raw(sources.files), 0, token::FILES as u16).build(),
+            token::FILES,
+        );
+        match sources.connector {
+            Some(fd) => uring.stand(
+                opcode::RecvMulti::new(raw(fd), token::CONNECTOR as u16).build(),
+                token::CONNECTOR,
+            ),
+            // A request that needs no arming keeps the places of the others fixed.
+            None => {
+                uring.standing.push(Standing { entry: opcode::Nop::new().build(), armed: true })
+            }
+        }
+        uring.stand_poll(sources.wake.as_raw_fd(), token::WAKE);
+        for (i, fd) in sources.messages.iter().enumerate() {
+            uring.stand_poll(*fd, token::MESSAGES + i as u64);
+        }
+        Ok(uring)
+    }
+
+    /// Whether the kernel paces waits by itself (6.12).
+    pub(crate) fn paces(&self) -> bool {
+        self.min_wait
+    }
+
+    fn stand(&mut self, entry: squeue::Entry, token: u64) {
+        self.standing.push(Standing { entry: entry.user_data(token), armed: false });
+    }
+
+    fn stand_poll(&mut self, fd: RawFd, token: u64) {
+        let entry = opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build();
+        self.stand(entry, token);
+    }
+
+    fn register(&mut self, groups: &[u16; 2]) -> io::Result<()> {
+        for (buffers, group) in [&self.files, &self.connector].into_iter().zip(groups) {
+            // SAFETY: the entries are page-aligned, as many as said, and unmapped only after the
+            // ring is gone; their buffers are kept by the reader beyond the ring's life.
+            unsafe {
+                self.ring.submitter().register_buf_ring_with_flags(
+                    buffers.entries.as_ptr() as u64,
+                    buffers.count,
+                    *group,
+                    0,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts every request that has ended back in force. The file read waits for a buffer.
+    fn arm(&mut self) -> io::Result<()> {
+        for i in 0..self.standing.len() {
+            let no_buffer = i == 0 && self.files.lent == 0;
+            if self.standing[i].armed || no_buffer {
+                continue;
+            }
+            let entry = self.standing[i].entry.clone();
+            // SAFETY: descriptors and buffer groups of the request outlive the ring.
+            while unsafe { self.ring.submission().push(&entry) }.is_err() {
+                self.ring.submit()?;
+            }
+            self.standing[i].armed = true;
+        }
+        Ok(())
+    }
+
+    /// Waits until something came, then until `window` has passed since the call; `timeout` at
+    /// the most.
+    pub(crate) fn wait(&mut self, window: Duration, timeout: Duration) -> io::Result<()> {
+        self.arm()?;
+        let time = Timespec::new().sec(timeout.as_secs()).nsec(timeout.subsec_nanos());
+        let mut args = SubmitArgs::new().timespec(&time);
+        let mut want = 1;
+        if self.min_wait {
+            want = WANT;
+            args = args.min_wait_usec(window.as_micros().try_into().unwrap_or(u32::MAX).max(1));
+        } else if self.busy {
+            super::thread::sleep(window);
+        }
+        let result = self.ring.submitter().submit_with_args(want, &args);
+        self.busy = !self.ring.completion().is_empty();
+        ended(result)
+    }
+
+    /// Lets the kernel post what is ready, without waiting.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.arm()?;
+        let time = Timespec::new();
+        let args = SubmitArgs::new().timespec(&time);
+        ended(self.ring.submitter().submit_with_args(1, &args))
+    }
+
+    /// The next thing that came. `files` and `connector` are the buffers given to `new`.
+    pub(crate) fn next(
+        &mut self,
+        files: &Buffers,
+        connector: &Buffers,
+    ) -> io::Result<Option<Done>> {
+        loop {
+            let Some(entry) = self.ring.completion().next() else { return Ok(None) };
+            let token = entry.user_data();
+            if !cqueue::more(entry.flags()) {
+                let index = (token - token::FILES) as usize;
+                self.standing.get_mut(index).expect("tokens are given in order").armed = false;
+            }
+            let done = match token {
+                token::FILES => self.files.take(&entry, files).map(|taken| taken.map(Done::Files)),
+                token::CONNECTOR => match self.connector.take(&entry, connector) {
+                    Ok(taken) => Ok(taken.map(Done::Connector)),
+                    Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                        Ok(Some(Done::ConnectorLost))
+                    }
+                    Err(error) => Err(error),
+                },
+                token::WAKE => Ok(Some(Done::Wake)),
+                _ => Ok(None),
+            };
+            if let Some(done) = done? {
+                return Ok(Some(done));
+            }
+        }
+    }
+
+    /// Lends a buffer of files to the kernel again.
+    pub(crate) fn give_back_files(&mut self, taken: Taken, files: &Buffers) {
+        self.files.lend(taken.index(), files);
+    }
+
+    /// Lends a buffer of process messages to the kernel again.
+    pub(crate) fn give_back_connector(&mut self, taken: Taken, connector: &Buffers) {
+        self.connector.lend(taken.index(), connector);
+    }
+}
+
+fn raw(fd: impl AsFd) -> Fd {
+    Fd(fd.as_fd().as_raw_fd())
+}
+
+/// A wait that ran into its timeout or a signal is a wait that ended.
+fn ended(result: io::Result<usize>) -> io::Result<()> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+            _ => Err(error),
+        },
+    }
+}
+
+impl BufferRing {
+    /// All buffers lent. Their number must be a power of two (io_uring_register(2)).
+    fn new(buffers: &Buffers) -> io::Result<Self> {
+        let count = buffers.count();
+        assert!(count.is_power_of_two());
+        let len = usize::from(count) * size_of::<BufRingEntry>();
+        let entries = map(len)?.cast();
+        let mut ring = BufferRing { entries, len, count, tail: 0, lent: 0 };
+        for index in 0..count {
+            ring.lend(index, buffers);
+        }
+        Ok(ring)
+    }
+
+    fn lend(&mut self, index: u16, buffers: &Buffers) {
+        let place = usize::from(self.tail & (self.count - 1));
+        // SAFETY: `place` is inside the mapping; the kernel reads entries only below the tail,
+        // which is moved after the entry is whole. The tail lies in the first entry's reserved
+        // field, which the setters below leave alone.
+        unsafe {
+            let entry = &mut *self.entries.as_ptr().add(place);
+            entry.set_addr(buffers.address(index) as u64);
+            entry.set_len(buffers.size());
+            entry.set_bid(index);
+            self.tail = self.tail.wrapping_add(1);
+            let tail = BufRingEntry::tail(self.entries.as_ptr()).cast_mut();
+            // Release: pairs with the kernel's acquire of the tail in io_ring_buffer_select().
+            AtomicU16::from_ptr(tail).store(self.tail, Ordering::Release);
+        }
+        self.lent += 1;
+    }
+
+    /// The buffer of a completion; `None` where it brought nothing but the end of the request.
+    fn take(&mut self, entry: &cqueue::Entry, buffers: &Buffers) -> io::Result<Option<Taken>> {
+        let result = entry.result();
+        let index = cqueue::buffer_select(entry.flags());
+        if let (Some(index), Ok(len)) = (index, u32::try_from(result)) {
+            self.lent -= 1;
+            let taken = Taken::new(buffers, index, len);
+            if len > 0 {
+                return Ok(Some(taken));
+            }
+            self.lend(index, buffers);
+            return Ok(None);
+        }
+        match -result {
+            // Without a buffer to give, the request ends so; it is put in force again later.
+            libc::ENOBUFS if self.lent == 0 => Ok(None),
+            libc::EAGAIN | libc::EINTR | libc::ECANCELED => Ok(None),
+            errno if errno > 0 => Err(io::Error::from_raw_os_error(errno)),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Drop for BufferRing {
+    fn drop(&mut self) {
+        unmap(self.entries.cast(), self.len);
+    }
+}
