@@ -3,6 +3,8 @@
 pub mod config;
 mod counters;
 mod error;
+#[allow(dead_code)]
+pub mod hot;
 pub mod limits;
 pub mod plan;
 #[allow(dead_code)]

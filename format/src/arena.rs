@@ -4,6 +4,8 @@
 //! chained and used again first. The buffer is zeroed memory from the allocator, so that pages
 //! that were never used cost nothing.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 /// Bytes by which sizes are rounded up.
 const GRAIN: usize = 16;
 /// The longest text, in bytes.
@@ -11,7 +13,9 @@ pub const LEN_MAX: usize = crate::record::TEXT_MAX;
 const CLASSES: usize = LEN_MAX / GRAIN + 1;
 
 /// Where a text lies: offset in grains, and its length. The default is the empty text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, zerocopy::FromZeros)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Text {
     grain: u32,
