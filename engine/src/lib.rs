@@ -1,10 +1,16 @@
 //! The engine of fsmon: from the kernel to records, on one pinned thread.
 
+#[doc(hidden)]
+pub mod cold;
 pub mod config;
 mod counters;
 mod error;
+#[doc(hidden)]
+pub mod hot;
 pub mod limits;
 pub mod plan;
+#[doc(hidden)]
+pub mod sys;
 
 pub use config::Config;
 pub use counters::Counters;
