@@ -10,3 +10,6 @@ pub mod detached;
 pub mod perf;
 #[allow(unsafe_code, reason = "/proc read into fixed buffers, without allocation")]
 pub mod procdir;
+#[cfg(test)]
+#[allow(unsafe_code, reason = "fanotify for tests of the process table")]
+pub(crate) mod test_group;

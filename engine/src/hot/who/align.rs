@@ -57,22 +57,38 @@ impl Table {
     }
 
     /// An executable of that name was opened by `pid`: FAN_OPEN_EXEC. To be called in queue
-    /// order, after the event itself was resolved (it is the old image's).
-    pub fn open_exec(&mut self, pid: u32, name: &[u8]) {
+    /// order. Returns what [`Table::resolve`] would of that event: exec goes on after it, so it is
+    /// still the old image's.
+    #[cold]
+    pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> (u32, Attribution) {
+        let Some(entry) = self.pids.get(pid) else { return self.resolve(pid, window) };
+        let opened = &entry.opened[..usize::from(entry.opened_len)];
+        let loader = is_loader(name);
+        // After its loader an exec opens nothing: what comes then is the next exec's, and the
+        // process has come to the image between.
+        let found = if opened.is_empty() || opened.last() == Some(&LOADER) && !loader {
+            self.resolve(pid, window)
+        } else {
+            let lower = window.after_ns.max(self.floor_ns);
+            let (chain, _) = self.chain(pid, lower, window.until_ns);
+            let id = chain[self.confirmed(pid, &chain).unwrap_or(0)];
+            (id, self.attribution(id, lower))
+        };
+        self.push_opened(pid, if loader { LOADER } else { hash(name) });
+        found
+    }
+
+    fn push_opened(&mut self, pid: u32, name: u32) {
         let Some(entry) = self.pids.get_mut(pid) else { return };
         entry.since_ns = u64::MAX;
-        let name = if is_loader(name) { LOADER } else { hash(name) };
         let len = usize::from(entry.opened_len);
-        if len > 0 && entry.opened[len - 1] == name {
-            return;
-        }
-        if len == OPENED_MAX {
+        if len < OPENED_MAX {
+            entry.opened[len] = name;
+            entry.opened_len += 1;
+        } else {
             entry.opened.copy_within(1.., 0);
             entry.opened[OPENED_MAX - 1] = name;
             entry.opened_over = 1;
-        } else {
-            entry.opened[len] = name;
-            entry.opened_len += 1;
         }
     }
 
@@ -121,12 +137,18 @@ impl Table {
         (chain, whole)
     }
 
+    /// The place of the image that the events of a process have come to, if it is in the chain.
+    fn confirmed(&self, pid: u32, chain: &Chain) -> Option<usize> {
+        let entry = self.pids.get(pid)?;
+        self.images.get_if(entry.at, entry.at_serial)?;
+        chain.iter().position(|&id| id == entry.at)
+    }
+
     /// Matches what was opened to the execs of the chain, and notes how far the events of the
     /// process have come. Returns the place in the chain.
     fn settle(&mut self, pid: u32, chain: &Chain, lower: u64) -> usize {
         let Some(&entry) = self.pids.get(pid) else { return 0 };
-        let known = self.images.get_if(entry.at, entry.at_serial).is_some();
-        let confirmed = chain.iter().position(|&id| known && id == entry.at);
+        let confirmed = self.confirmed(pid, chain);
         // The oldest may be an exec that no event has confirmed; its openings come first.
         let mut next = confirmed.map_or(0, |place| place + 1);
         let mut place = confirmed.unwrap_or(0);

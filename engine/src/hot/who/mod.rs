@@ -216,10 +216,10 @@ impl Who {
         self.table.resolve(pid, window)
     }
 
-    /// `FAN_OPEN_EXEC` of a file of that name by `pid`, in queue order, after the event itself
-    /// was resolved.
-    pub fn open_exec(&mut self, pid: u32, name: &[u8]) {
-        self.table.open_exec(pid, name);
+    /// `FAN_OPEN_EXEC` of a file of that name by `pid`, in queue order, instead of
+    /// [`Who::resolve`]. Returns the same.
+    pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> (u32, Attribution) {
+        self.table.open_exec(pid, window, name)
     }
 
     /// Lets go of what no event can ask for any more: every event from before `empty_ns`, when
@@ -304,3 +304,6 @@ impl Who {
         }
     }
 }
+
+#[cfg(test)]
+mod kernel_test;
