@@ -17,10 +17,24 @@ pub const BATCH_WINDOW_MAX_MS: u64 = 1000;
 pub const STRINGS_MAX: usize = 1 << 16;
 /// Bytes for all exe names together.
 pub const STRINGS_BYTES: usize = 8 << 20;
+/// The ring of one CPU for process messages. A fork, exec and exit take some 400 bytes: 250 ms
+/// at 10,000 a second, all on one CPU.
+pub const PERF_RING_BYTES: usize = 1 << 20;
+/// The least that is worth having.
+pub const PERF_RING_BYTES_MIN: usize = 32 << 10;
+/// For all rings together: kernel memory that cannot be swapped.
+pub const PERF_RINGS_BYTES: usize = 64 << 20;
+/// Room for messages of the proc connector. Each takes some 800 bytes of it: 10,000 forks a second
+/// for two seconds.
+pub const CONNECTOR_BYTES: usize = 16 << 20;
+/// Process messages put in order at one time, 64 bytes each: more than a full ring of each of
+/// some ten CPUs; beyond that they are put in order a part at a time.
+pub const MESSAGES_MAX: usize = 1 << 16;
 
 const _: () = {
     assert!(DIRS_DEFAULT <= DIRS_MAX && DIRS_MAX < u32::MAX as usize);
     assert!(PROCESSES_DEFAULT <= PROCESSES_MAX && PROCESSES_MAX < u32::MAX as usize);
+    assert!(PERF_RING_BYTES.is_power_of_two() && PERF_RING_BYTES_MIN.is_power_of_two());
     assert!(RING_SLOTS.is_power_of_two());
     assert!(RING_SLOTS > 4 * fsmon_format::record::SLOTS_MAX);
 };

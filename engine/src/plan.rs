@@ -1,7 +1,8 @@
 //! What a host offers, what the engine will use of it for given roots, and what it loses by it.
 //! `fsmon doctor` prints this; [`crate::start`] follows it.
 
-use crate::config::Who;
+use crate::cold::{host, marks, mounts, roots, who};
+use crate::config::{Backend, Who};
 use std::path::PathBuf;
 
 /// One thing that was tried: what it is and how it went.
@@ -58,13 +59,68 @@ impl Plan {
     /// Whether every root can be watched.
     #[must_use]
     pub fn can_watch(&self) -> bool {
-        self.roots.iter().all(|root| root.mark.is_ok())
+        !self.roots.is_empty() && self.roots.iter().all(|root| root.mark.is_ok())
+    }
+
+    pub(crate) fn note_backend(&mut self, backend: Backend, probe: Probe) {
+        self.backend = if backend == Backend::Poll { "poll" } else { "io_uring" };
+        if !probe.works {
+            self.losses
+                .push(format!("io_uring is not used: {}; poll is, at the same pace", probe.detail));
+        }
+        self.probes.push(probe);
+    }
+
+    pub(crate) fn note_who(&mut self, found: who::Found, programs: usize) {
+        self.who = found.who;
+        self.losses.extend(found.losses);
+        self.probes.extend(found.probes);
+        let works = programs > 0;
+        let detail = if works {
+            format!("execs are placed between file events, on {programs} filesystems")
+        } else {
+            "no filesystem with programs can be marked: a process that execs between two of its \
+             events is named ambiguously"
+                .to_owned()
+        };
+        if !works {
+            self.losses.push(detail.clone());
+        }
+        self.probes.push(Probe { name: "open_exec", works, detail });
     }
 }
 
 /// Tries everything on this host, and these roots; changes nothing.
 #[must_use]
-pub fn probe(roots: &[PathBuf]) -> Plan {
-    let _ = roots;
-    Plan::default()
+pub fn probe(paths: &[PathBuf]) -> Plan {
+    let mut plan = Plan { kernel: host::kernel(), ..Plan::default() };
+    plan.cpu = host::choose_cpu(crate::config::Cpu::Auto).ok().flatten();
+    let uring = host::probe_uring();
+    let backend = if uring.works { Backend::Uring } else { Backend::Poll };
+    plan.note_backend(backend, uring);
+    let group = marks::group(false);
+    let fanotify = match &group {
+        Ok(_) => (true, "renames with both names, handles of directories and objects".to_owned()),
+        Err(error) => (false, error.to_string()),
+    };
+    plan.probes.push(Probe { name: "fanotify", works: fanotify.0, detail: fanotify.1 });
+    let programs = group.as_ref().map_or(0, |group| marks::mark_programs(group).0);
+    plan.note_who(who::probe(Who::Auto), programs);
+    let mounts = mounts::all();
+    let mask = marks::mask_for(fsmon_format::kind::DEFAULT);
+    for path in paths {
+        let (path, fs_type, mark) = match (roots::open(path, &mounts), &group) {
+            (Err(error), _) => (path.clone(), "unknown".to_owned(), Err(error.to_string())),
+            (Ok(root), Err(error)) => (root.path, root.fs_type, Err(error.to_string())),
+            (Ok(root), Ok(group)) => {
+                let mark = marks::mark(group, &root, mask);
+                (root.path, root.fs_type, mark)
+            }
+        };
+        if let Err(why) = &mark {
+            plan.losses.push(why.clone());
+        }
+        plan.roots.push(RootPlan { path, fs_type, mark });
+    }
+    plan
 }

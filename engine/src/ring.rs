@@ -193,13 +193,19 @@ impl Drop for Producer {
 }
 
 impl Consumer {
-    /// What is published and not yet released: whole records, a piece that lies in one run.
-    #[inline]
-    pub(crate) fn peek(&mut self) -> &[Slot] {
+    /// Whether something is published that was not released yet.
+    pub(crate) fn has_more(&mut self) -> bool {
         if self.tail_seen == self.head {
             // Acquire: pairs with the producer's release of the tail.
             self.tail_seen = self.shared.tail.load(Ordering::Acquire);
         }
+        self.tail_seen != self.head
+    }
+
+    /// What is published and not yet released: whole records, a piece that lies in one run.
+    #[inline]
+    pub(crate) fn peek(&mut self) -> &[Slot] {
+        self.has_more();
         let len = self.shared.slots.len() as u64;
         let start = self.head & (len - 1);
         let count = (self.tail_seen - self.head).min(len - start);

@@ -172,11 +172,11 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn info(kind: u8, handle: &[u8], name: Option<&[u8]>) -> Vec<u8> {
+    pub(crate) fn info(kind: u8, handle: &[u8], name: Option<&[u8]>) -> Vec<u8> {
         let mut bytes = vec![kind, 0, 0, 0];
         bytes.extend(7u64.to_ne_bytes());
         bytes.extend((handle.len() as u32).to_ne_bytes());
@@ -192,7 +192,7 @@ mod tests {
         bytes
     }
 
-    fn event(mask: u64, pid: u32, infos: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn event(mask: u64, pid: u32, infos: &[Vec<u8>]) -> Vec<u8> {
         let body = infos.concat();
         let mut bytes = ((METADATA_LEN + body.len()) as u32).to_ne_bytes().to_vec();
         bytes.extend([VERSION, 0]);

@@ -97,18 +97,6 @@ impl Index {
         self.used -= 1;
     }
 
-    /// Nodes in the index.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.used
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.used == 0
-    }
-
     #[cold]
     fn grow(&mut self) {
         let mask = self.mask * 2 + 1;
@@ -171,7 +159,7 @@ mod tests {
                         prop_assert_eq!(found, expected);
                     }
                 }
-                prop_assert_eq!(index.len(), model.len());
+                prop_assert_eq!(index.used, model.len());
             }
             for (hash, node) in model {
                 prop_assert_eq!(index.find(hash, |found| found == node), Some(node));

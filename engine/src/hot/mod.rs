@@ -1,5 +1,14 @@
-//! Steady state: no allocation, no lock, no formatting; what is lost is counted.
+//! Steady state: no allocation, no lock, no formatting; what is lost is counted. Never imports
+//! `cold`.
 
 pub mod event;
 pub(crate) mod index;
+pub(crate) mod intake;
+pub(crate) mod orphans;
+pub(crate) mod output;
+pub(crate) mod reader;
+pub(crate) mod recent;
+pub(crate) mod resolve;
 pub(crate) mod tree;
+pub(crate) mod watch;
+pub mod who;

@@ -39,6 +39,8 @@ pub(crate) mod flag {
     pub(crate) const DEFINED: u8 = 16;
     /// Its entries are still to be read.
     pub(crate) const UNREAD: u8 = 32;
+    /// Not met yet by the walk that makes the tree true again.
+    pub(crate) const UNSEEN: u8 = 64;
 }
 
 /// A directory.
@@ -66,6 +68,13 @@ pub(crate) struct Node {
 
 const _: () = assert!(size_of::<Node>() == 64);
 
+impl Node {
+    /// The hash of its handle.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
 /// The tree.
 pub(crate) struct Tree {
     nodes: Vec<Node>,
@@ -82,6 +91,26 @@ pub(crate) struct Tree {
     seed: u64,
     live: usize,
     capacity: usize,
+}
+
+/// What became of a directory that was to be taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inserted {
+    /// It was not known.
+    New(u32),
+    /// It was known at just this place.
+    Same(u32),
+    /// It was known elsewhere, or dead.
+    Moved(u32),
+}
+
+impl Inserted {
+    /// The node.
+    pub(crate) fn id(self) -> u32 {
+        match self {
+            Inserted::New(id) | Inserted::Same(id) | Inserted::Moved(id) => id,
+        }
+    }
 }
 
 /// Why a directory could not be taken up: there are as many as there may be.
@@ -188,11 +217,16 @@ impl Tree {
     }
 
     /// Takes up a directory (parent 0: a root). One that is known already is moved instead.
-    pub(crate) fn insert(&mut self, parent: u32, name: &[u8], key: Key<'_>) -> Result<u32, Full> {
+    pub(crate) fn insert(
+        &mut self,
+        parent: u32,
+        name: &[u8],
+        key: Key<'_>,
+    ) -> Result<Inserted, Full> {
         if let Some(id) = self.find(key) {
             self.revive(id);
-            self.rename(id, parent, name)?;
-            return Ok(id);
+            let moved = self.rename(id, parent, name)?;
+            return Ok(if moved { Inserted::Moved(id) } else { Inserted::Same(id) });
         }
         let fs = self.fs_index(key.fsid).filter(|_| self.live < self.capacity).ok_or(Full)?;
         let name = self.text.insert(name).ok_or(Full)?;
@@ -214,7 +248,7 @@ impl Tree {
         self.index.insert(hash, id);
         self.hang(id, parent);
         self.live += 1;
-        Ok(id)
+        Ok(Inserted::New(id))
     }
 
     fn inline_key(&mut self, handle: &[u8]) -> Option<[u8; KEY_INLINE]> {
@@ -248,11 +282,13 @@ impl Tree {
         Some(id)
     }
 
-    /// Moves a directory: another parent, another name, or both.
-    pub(crate) fn rename(&mut self, id: u32, parent: u32, name: &[u8]) -> Result<(), Full> {
+    /// Moves a directory: another parent, another name, or both. False where it was there
+    /// already, or cannot go there: a root, or into its own subtree.
+    pub(crate) fn rename(&mut self, id: u32, parent: u32, name: &[u8]) -> Result<bool, Full> {
         let node = *self.node(id);
-        if node.flags & flag::ROOT != 0 || self.is_below(parent, id) {
-            return Ok(());
+        let same = node.parent == parent && self.name(id) == name;
+        if same || node.flags & flag::ROOT != 0 || self.is_below(parent, id) {
+            return Ok(false);
         }
         if self.name(id) != name {
             let text = self.text.insert(name).ok_or(Full)?;
@@ -263,8 +299,9 @@ impl Tree {
             self.unhang(id);
             self.hang(id, parent);
         }
-        self.node_mut(id).generation += 1;
-        Ok(())
+        let node = self.node_mut(id);
+        node.generation = node.generation.wrapping_add(1);
+        Ok(true)
     }
 
     /// Whether `id` is `above` or hangs below it. The tree has no cycles, and this keeps it so.
@@ -323,20 +360,53 @@ impl Tree {
         None
     }
 
-    /// A directory is gone, or no longer watched, with all that hangs below it.
+    /// A directory is gone, with all that hangs below it. Late events still find its path.
     pub(crate) fn remove(&mut self, id: u32) {
+        self.bottom_up(id, Tree::kill);
+    }
+
+    /// A directory is no longer watched, with all that hangs below it: it becomes a stranger.
+    pub(crate) fn forget(&mut self, id: u32) {
+        for at in 0..DEAD_MAX {
+            let dead = self.dead[at];
+            if dead != 0 && self.node(dead).flags & flag::DEAD != 0 && self.is_below(dead, id) {
+                self.dead[at] = 0;
+                self.free(dead);
+            }
+        }
+        self.bottom_up(id, |tree, id| {
+            tree.unhang(id);
+            tree.live -= 1;
+            tree.free(id);
+        });
+    }
+
+    /// Does `act` to every live node from `id` down, children before parents.
+    fn bottom_up(&mut self, id: u32, act: impl Fn(&mut Tree, u32)) {
         let mut at = id;
         loop {
             while self.node(at).child != 0 {
                 at = self.node(at).child;
             }
             let parent = self.node(at).parent;
-            self.kill(at);
+            act(self, at);
             if at == id {
                 return;
             }
             at = parent;
         }
+    }
+
+    /// The node after `id` in a walk from `top` down, parents before children; 0 at the end.
+    pub(crate) fn following(&self, id: u32, top: u32) -> u32 {
+        if self.node(id).child != 0 {
+            return self.node(id).child;
+        }
+        let mut at = id;
+        while at != top && self.node(at).next == 0 {
+            at = self.node(at).parent;
+        }
+        if at == top { 0 } else { self.node(at).next }
     }
 
     fn kill(&mut self, id: u32) {
@@ -355,9 +425,12 @@ impl Tree {
     fn bury_oldest(&mut self) {
         let id = std::mem::take(&mut self.dead[self.dead_at]);
         self.dead_at = (self.dead_at + 1) % DEAD_MAX;
-        if id == 0 || self.node(id).flags & flag::DEAD == 0 {
-            return;
+        if id != 0 && self.node(id).flags & flag::DEAD != 0 {
+            self.free(id);
         }
+    }
+
+    fn free(&mut self, id: u32) {
         let node = *self.node(id);
         self.index.remove(node.hash, id);
         self.text.remove(node.name);
@@ -447,11 +520,13 @@ mod tests {
     #[test]
     fn a_moved_directory_takes_its_subtree_along() {
         let mut tree = Tree::new(100, vec![FSID]);
-        let root = tree.insert(0, b"/r", key(b"root")).expect("room");
-        let a = tree.insert(root, b"a", key(b"aaaa")).expect("room");
-        let b = tree.insert(a, b"b", key(b"bbbb")).expect("room");
-        let c =
-            tree.insert(root, b"c", key(b"a key that is longer than a node holds")).expect("room");
+        let root = tree.insert(0, b"/r", key(b"root")).expect("room").id();
+        let a = tree.insert(root, b"a", key(b"aaaa")).expect("room").id();
+        let b = tree.insert(a, b"b", key(b"bbbb")).expect("room").id();
+        let c = tree
+            .insert(root, b"c", key(b"a key that is longer than a node holds"))
+            .expect("room")
+            .id();
         tree.rename(a, c, b"moved").expect("room");
         assert_eq!(path(&tree, b), "/r:c/moved/b");
         assert_eq!(path(&tree, root), "/r:");
@@ -464,22 +539,22 @@ mod tests {
     #[test]
     fn the_dead_keep_their_path_and_are_revived_by_an_insert() {
         let mut tree = Tree::new(100, vec![FSID]);
-        let root = tree.insert(0, b"/r", key(b"root")).expect("room");
-        let a = tree.insert(root, b"a", key(b"aaaa")).expect("room");
-        let b = tree.insert(a, b"b", key(b"bbbb")).expect("room");
+        let root = tree.insert(0, b"/r", key(b"root")).expect("room").id();
+        let a = tree.insert(root, b"a", key(b"aaaa")).expect("room").id();
+        let b = tree.insert(a, b"b", key(b"bbbb")).expect("room").id();
         tree.remove(a);
         assert_eq!((tree.len(), tree.find_live(key(b"bbbb"))), (1, None));
         assert_eq!(path(&tree, tree.find(key(b"bbbb")).expect("dead, but known")), "/r:a/b");
-        assert_eq!(tree.insert(root, b"again", key(b"bbbb")), Ok(b));
+        assert_eq!(tree.insert(root, b"again", key(b"bbbb")), Ok(Inserted::Moved(b)));
         assert_eq!((path(&tree, b), tree.len()), ("/r:again".into(), 2));
     }
 
     #[test]
     fn room_runs_out_and_comes_back() {
         let mut tree = Tree::new(10, vec![FSID]);
-        let root = tree.insert(0, b"/", key(b"root")).expect("room");
+        let root = tree.insert(0, b"/", key(b"root")).expect("room").id();
         let ids: Vec<_> = (0..9u32)
-            .map(|i| tree.insert(root, b"d", key(&i.to_le_bytes())).expect("room"))
+            .map(|i| tree.insert(root, b"d", key(&i.to_le_bytes())).expect("room").id())
             .collect();
         assert_eq!(tree.insert(root, b"d", key(b"one more")), Err(Full));
         tree.remove(ids[3]);
@@ -518,7 +593,7 @@ mod tests {
         fn agrees_with_a_map(ops in proptest::collection::vec((0u8..4, 1u32..30, 0u32..30, 0u8..6), 1..400)) {
             let mut tree = Tree::new(64, vec![FSID]);
             let handle = |id: u32| {
-                let mut bytes = vec![id as u8; if id % 3 == 0 { 40 } else { 12 }];
+                let mut bytes = vec![id as u8; if id.is_multiple_of(3) { 40 } else { 12 }];
                 bytes[0] = 1;
                 bytes
             };
@@ -536,7 +611,8 @@ mod tests {
                     tree.insert(up, name.as_bytes(), key(&handle(id))).expect("room");
                     model.dirs.insert(id, (parent, name));
                 } else if known {
-                    tree.remove(tree.find_live(key(&handle(id))).expect("known"));
+                    let node = tree.find_live(key(&handle(id))).expect("known");
+                    if name == "n0" { tree.forget(node) } else { tree.remove(node) }
                     model.remove(id);
                 }
                 prop_assert_eq!(tree.len(), model.dirs.len() + 1);

@@ -27,7 +27,13 @@ impl Taken {
         Taken { index, len }
     }
 
-    pub(super) fn index(&self) -> u16 {
+    /// Whether `room` bytes more would have fit.
+    pub(crate) fn had_room(&self, buffers: &Buffers, room: u32) -> bool {
+        self.len + room <= buffers.size
+    }
+
+    /// Gives the buffer up: the proof is gone, and its index may be lent again.
+    pub(super) fn into_index(self) -> u16 {
         self.index
     }
 }

@@ -4,10 +4,17 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod buffers;
+pub(crate) mod clock;
+pub(crate) mod connector;
+pub(crate) mod detached;
 pub(crate) mod fanotify;
 pub(crate) mod fd;
 pub(crate) mod futex;
 pub(crate) mod handle;
+pub(crate) mod perf;
 pub(crate) mod poll;
+pub(crate) mod procdir;
+#[cfg(test)]
+pub(crate) mod test_group;
 pub(crate) mod thread;
 pub(crate) mod uring;

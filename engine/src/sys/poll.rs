@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) struct Sources<'a> {
     /// The fanotify group: read.
     pub(crate) files: BorrowedFd<'a>,
-    /// The proc connector: received from.
+    /// The proc connector: received from by io_uring, waited for by poll.
     pub(crate) connector: Option<BorrowedFd<'a>>,
     /// An eventfd: somebody wants the reader's attention.
     pub(crate) wake: BorrowedFd<'a>,
@@ -39,9 +39,7 @@ const FILES_MAX: usize = 64;
 pub(crate) struct Poll {
     fds: Vec<libc::pollfd>,
     free: ArrayVec<u16, FILES_MAX>,
-    connector_free: Option<u16>,
     files_dry: bool,
-    connector_dry: bool,
     woken: bool,
     busy: bool,
 }
@@ -55,9 +53,7 @@ impl Poll {
         Poll {
             fds: fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect(),
             free: (0..files.count()).take(FILES_MAX).collect(),
-            connector_free: Some(0),
             files_dry: true,
-            connector_dry: true,
             woken: false,
             busy: false,
         }
@@ -80,21 +76,11 @@ impl Poll {
         }
         self.woken = true;
         self.files_dry = false;
-        self.connector_dry = false;
         Ok(())
     }
 
-    /// Looks at the socket once more.
-    pub(crate) fn flush(&mut self) {
-        self.connector_dry = false;
-    }
-
-    /// The next thing that came; first files, then process messages.
-    pub(crate) fn next(
-        &mut self,
-        files: &Buffers,
-        connector: &Buffers,
-    ) -> io::Result<Option<Done>> {
+    /// The next thing that came.
+    pub(crate) fn next(&mut self, files: &Buffers) -> io::Result<Option<Done>> {
         if std::mem::take(&mut self.woken) {
             self.busy = false;
             return Ok(Some(Done::Wake));
@@ -103,7 +89,7 @@ impl Poll {
             self.busy = true;
             return Ok(Some(Done::Files(taken)));
         }
-        self.receive(connector)
+        Ok(None)
     }
 
     fn read_files(&mut self, files: &Buffers) -> io::Result<Option<Taken>> {
@@ -117,27 +103,6 @@ impl Poll {
                 self.free.push(index);
                 self.files_dry = true;
                 Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn receive(&mut self, connector: &Buffers) -> io::Result<Option<Done>> {
-        if self.connector_dry || self.fds[1].fd < 0 {
-            return Ok(None);
-        }
-        let Some(index) = self.connector_free else { return Ok(None) };
-        match self.read_into(self.fds[1].fd, index, connector) {
-            Ok(Some(taken)) => {
-                self.connector_free = None;
-                Ok(Some(Done::Connector(taken)))
-            }
-            Ok(None) => {
-                self.connector_dry = true;
-                Ok(None)
-            }
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                Ok(Some(Done::ConnectorLost))
             }
             Err(error) => Err(error),
         }
@@ -163,12 +128,7 @@ impl Poll {
     }
 
     /// A buffer of files is free again.
-    pub(crate) fn give_back_files(&mut self, taken: &Taken) {
-        self.free.push(taken.index());
-    }
-
-    /// The buffer of process messages is free again.
-    pub(crate) fn give_back_connector(&mut self, taken: &Taken) {
-        self.connector_free = Some(taken.index());
+    pub(crate) fn give_back_files(&mut self, taken: Taken) {
+        self.free.push(taken.into_index());
     }
 }

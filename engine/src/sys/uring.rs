@@ -22,6 +22,9 @@ const COMPLETIONS: u32 = 4096;
 /// Completions that end a wait before its window is over.
 const WANT: usize = 64;
 
+/// io_uring_enter(2): run what is pending and post completions (`IORING_ENTER_GETEVENTS`).
+const ENTER_GETEVENTS: u32 = 1;
+
 /// What a completion belongs to.
 mod token {
     pub(super) const FILES: u64 = 1;
@@ -70,6 +73,7 @@ impl Uring {
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
+            .setup_taskrun_flag()
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
         let min_wait = ring.params().is_feature_min_timeout();
@@ -93,7 +97,7 @@ impl Uring {
             ),
             // A request that needs no arming keeps the places of the others fixed.
             None => {
-                uring.standing.push(Standing { entry: opcode::Nop::new().build(), armed: true })
+                uring.standing.push(Standing { entry: opcode::Nop::new().build(), armed: true });
             }
         }
         uring.stand_poll(sources.wake.as_raw_fd(), token::WAKE);
@@ -168,12 +172,24 @@ impl Uring {
         ended(result)
     }
 
-    /// Lets the kernel post what is ready, without waiting.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
+    /// Lets the kernel post what is ready, without waiting. Whether it may have: false says that
+    /// everything that was sent before the call is in the completion queue.
+    ///
+    /// The kernel raises the task-run flag in the context of whoever sends (`TASKRUN_FLAG`), so
+    /// what happened before something that we have seen is covered by looking at the flag now.
+    pub(crate) fn flush(&mut self) -> io::Result<bool> {
         self.arm()?;
-        let time = Timespec::new();
-        let args = SubmitArgs::new().timespec(&time);
-        ended(self.ring.submitter().submit_with_args(1, &args))
+        let submission = self.ring.submission();
+        let count = submission.len() as u32;
+        if count == 0 && !submission.taskrun() {
+            return Ok(false);
+        }
+        drop(submission);
+        // SAFETY: no argument is passed, so there is none that could be wrong.
+        let result = unsafe {
+            self.ring.submitter().enter::<libc::sigset_t>(count, 0, ENTER_GETEVENTS, None)
+        };
+        ended(result).map(|()| true)
     }
 
     /// The next thing that came. `files` and `connector` are the buffers given to `new`.
@@ -209,12 +225,12 @@ impl Uring {
 
     /// Lends a buffer of files to the kernel again.
     pub(crate) fn give_back_files(&mut self, taken: Taken, files: &Buffers) {
-        self.files.lend(taken.index(), files);
+        self.files.lend(taken.into_index(), files);
     }
 
     /// Lends a buffer of process messages to the kernel again.
     pub(crate) fn give_back_connector(&mut self, taken: Taken, connector: &Buffers) {
-        self.connector.lend(taken.index(), connector);
+        self.connector.lend(taken.into_index(), connector);
     }
 }
 
@@ -275,7 +291,7 @@ impl BufferRing {
             if len > 0 {
                 return Ok(Some(taken));
             }
-            self.lend(index, buffers);
+            self.lend(taken.into_index(), buffers);
             return Ok(None);
         }
         match -result {

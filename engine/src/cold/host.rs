@@ -1,0 +1,125 @@
+//! What this host offers, found out by trying it.
+
+use crate::config::{Backend, Cpu};
+use crate::error::Error;
+use crate::hot::intake;
+use crate::plan::Probe;
+use crate::sys::buffers::Buffers;
+use crate::sys::fd::eventfd;
+use crate::sys::poll::Sources;
+use crate::sys::thread::allowed_cpus;
+use crate::sys::uring::Uring;
+use std::io;
+use std::os::fd::AsFd;
+
+/// The kernel's release.
+pub(crate) fn kernel() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// Whether io_uring can be the backend: with everything it needs, tried on an eventfd.
+pub(crate) fn probe_uring() -> Probe {
+    let (works, detail) = match try_uring() {
+        Ok(true) => (true, "multishot reads, waits paced by the kernel".to_owned()),
+        Ok(false) => {
+            (true, "multishot reads; waits paced by sleeping (before Linux 6.12)".to_owned())
+        }
+        Err(error) => {
+            let remedy = match error.raw_os_error() {
+                Some(libc::EPERM | libc::EACCES) => {
+                    "forbidden; allow it with sysctl kernel.io_uring_disabled=0"
+                }
+                Some(libc::ENOSYS) => "this kernel is built without io_uring",
+                Some(libc::EINVAL) => "no multishot reads; needs Linux 6.7",
+                _ => "cannot be set up",
+            };
+            (false, format!("{remedy} ({error})"))
+        }
+    };
+    Probe { name: "io_uring", works, detail }
+}
+
+/// Whether waits are paced by the kernel.
+fn try_uring() -> io::Result<bool> {
+    let (files, connector) = (Buffers::new(2, 4096)?, Buffers::new(2, 4096)?);
+    let (read, wake) = (eventfd()?, eventfd()?);
+    let sources =
+        Sources { files: read.as_fd(), connector: None, wake: wake.as_fd(), messages: vec![] };
+    let mut uring = Uring::new(&sources, &files, &connector)?;
+    crate::sys::fd::signal(read.as_fd());
+    // The read answers at once: with the eventfd's 8 bytes, or EINVAL where it is not known.
+    uring.wait(std::time::Duration::from_micros(1), std::time::Duration::from_secs(1))?;
+    match uring.next(&files, &connector)? {
+        Some(_) => Ok(uring.paces()),
+        None => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    }
+}
+
+/// The backend to use, and what is lost by it.
+///
+/// # Errors
+/// Where io_uring was asked for by name and does not work.
+pub(crate) fn choose_backend(asked: Backend, probe: &Probe) -> Result<Backend, Error> {
+    match asked {
+        Backend::Poll => Ok(Backend::Poll),
+        Backend::Auto if !probe.works => Ok(Backend::Poll),
+        Backend::Uring if !probe.works => Err(Error::new(format!(
+            "io_uring cannot be used: {}; or leave --backend at auto",
+            probe.detail
+        ))),
+        _ => Ok(Backend::Uring),
+    }
+}
+
+/// The CPU for the reader. By default the last one allowed, which the first comers of most
+/// schedulers and interrupts leave alone; with one CPU there is nothing to choose.
+///
+/// # Errors
+/// A CPU that this process may not run on.
+pub(crate) fn choose_cpu(asked: Cpu) -> Result<Option<usize>, Error> {
+    let allowed = allowed_cpus();
+    match asked {
+        Cpu::None => Ok(None),
+        Cpu::Auto => Ok(allowed.last().copied().filter(|_| allowed.len() > 1)),
+        Cpu::Pin(cpu) if allowed.contains(&cpu) => Ok(Some(cpu)),
+        Cpu::Pin(cpu) => Err(Error::new(format!(
+            "CPU {cpu} is not among those fsmon may run on ({}); choose one of them, or --cpu auto",
+            ranges(&allowed)
+        ))),
+    }
+}
+
+/// `0-3,6` for a sorted list.
+fn ranges(cpus: &[usize]) -> String {
+    let runs = cpus.chunk_by(|a, b| a + 1 == *b);
+    let shown = runs.map(|run| match run {
+        [one] => one.to_string(),
+        _ => format!("{}-{}", run[0], run[run.len() - 1]),
+    });
+    shown.collect::<Vec<_>>().join(",")
+}
+
+/// Buffers for an intake: of file events, and of process messages.
+pub(crate) fn buffers() -> io::Result<(Buffers, Buffers)> {
+    Ok((
+        Buffers::new(intake::FILES_COUNT, intake::FILES_SIZE)?,
+        Buffers::new(intake::CONNECTOR_COUNT, intake::CONNECTOR_SIZE)?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpus_are_shown_as_ranges() {
+        assert_eq!(ranges(&[0, 1, 2, 5, 7, 8]), "0-2,5,7-8");
+    }
+
+    #[test]
+    fn a_cpu_that_is_not_there_is_refused() {
+        let error = choose_cpu(Cpu::Pin(100_000)).expect_err("refused");
+        assert!(error.to_string().contains("--cpu auto"));
+    }
+}

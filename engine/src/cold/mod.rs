@@ -1,0 +1,9 @@
+//! Set-up: may allocate, fail and say why. Nothing here runs once events are read.
+
+pub(crate) mod host;
+pub(crate) mod marks;
+pub(crate) mod mounts;
+pub(crate) mod procfs;
+pub(crate) mod roots;
+pub(crate) mod start;
+pub(crate) mod who;

@@ -1,0 +1,89 @@
+//! The mounts of this process's namespace: /proc/self/mountinfo, proc_pid_mountinfo(5).
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// A mounted filesystem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mount {
+    /// Where.
+    pub(crate) point: PathBuf,
+    /// Its type, such as `ext4`.
+    pub(crate) fs_type: String,
+    /// Device number, `major:minor`: the same for all mounts of one filesystem.
+    pub(crate) device: String,
+}
+
+/// Every mount, in mounting order; none where /proc is not mounted.
+pub(crate) fn all() -> Vec<Mount> {
+    let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    text.split(|&byte| byte == b'\n').filter_map(parse).collect()
+}
+
+/// The mount that `path` (absolute, without symbolic links) is on: the longest point above it,
+/// the last one mounted there.
+pub(crate) fn of<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
+    let above = mounts.iter().filter(|mount| path.starts_with(&mount.point));
+    above.max_by_key(|mount| mount.point.as_os_str().len())
+}
+
+fn parse(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|&byte| byte == b' ');
+    let device = fields.nth(2)?;
+    let point = fields.nth(1)?;
+    let fs_type = fields.skip_while(|field| *field != b"-").nth(1)?;
+    Some(Mount {
+        point: PathBuf::from(OsString::from_vec(unescape(point))),
+        fs_type: String::from_utf8_lossy(fs_type).into_owned(),
+        device: String::from_utf8_lossy(device).into_owned(),
+    })
+}
+
+/// Space, tab, newline and backslash stand as three octal digits after a backslash.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let octal = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match octal.filter(|_| byte == b'\\') {
+            Some(decoded) => {
+                out.push(decoded);
+                rest = &after[3..];
+            }
+            None => {
+                out.push(byte);
+                rest = after;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_taken_apart() {
+        let line =
+            b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
+        let mount = parse(line).expect("a mount");
+        assert_eq!(mount.point, Path::new("/mnt 2"));
+        assert_eq!((mount.fs_type.as_str(), mount.device.as_str()), ("ext3", "98:0"));
+    }
+
+    #[test]
+    fn the_longest_point_above_a_path_wins_and_the_last_of_equals() {
+        let mount = |point: &str, fs_type: &str| Mount {
+            point: point.into(),
+            fs_type: fs_type.into(),
+            device: String::new(),
+        };
+        let mounts = [mount("/", "ext4"), mount("/srv", "xfs"), mount("/srv", "tmpfs")];
+        let found = |path: &str| of(&mounts, Path::new(path)).map(|mount| mount.fs_type.as_str());
+        assert_eq!(found("/srv/x"), Some("tmpfs"));
+        assert_eq!(found("/srvx"), Some("ext4"));
+    }
+}

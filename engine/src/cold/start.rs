@@ -1,0 +1,231 @@
+//! From a configuration to a running reader.
+//!
+//! Order: processes are subscribed to first, then files are marked, then directories are walked,
+//! then events are read. So there is no moment that nobody looks at.
+
+use super::{host, marks, roots, who};
+use crate::config::{Backend, Config};
+use crate::counters::{Counters, Shared};
+use crate::error::Error;
+use crate::hot::event::Key;
+use crate::hot::intake::{self, Intake};
+use crate::hot::orphans::Orphans;
+use crate::hot::reader::{self, Control, Parts};
+use crate::hot::recent::Recent;
+use crate::hot::resolve::Resolver;
+use crate::hot::tree::Tree;
+use crate::hot::watch::{Found, Root, Watch};
+use crate::limits;
+use crate::plan::{MarkKind, Plan, RootPlan};
+use crate::ring::{Consumer, ring};
+use crate::sys::buffers::Buffers;
+use crate::sys::clock;
+use crate::sys::fd::eventfd;
+use crate::sys::poll::{Poll, Sources};
+use crate::sys::thread;
+use crate::sys::uring::Uring;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Directories between two reports of progress.
+const PROGRESS_EVERY: usize = 4096;
+
+/// A reader at work.
+pub(crate) struct Started {
+    pub(crate) plan: Plan,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) control: flume::Sender<Control>,
+    pub(crate) wake: Arc<OwnedFd>,
+    pub(crate) thread: JoinHandle<Result<Counters, Error>>,
+    pub(crate) consumer: Consumer,
+}
+
+/// Starts the reader. When this returns, every change from then on will be seen.
+///
+/// # Errors
+/// Whatever keeps it from doing what was asked; nothing is left behind.
+pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
+    check(&config)?;
+    let opened = roots::open_all(&config.roots, config.recursive)?;
+    let mut plan = Plan { kernel: host::kernel(), ..Plan::default() };
+    plan.cpu = host::choose_cpu(config.cpu)?;
+    let probe = host::probe_uring();
+    let backend = host::choose_backend(config.backend, &probe)?;
+    plan.note_backend(backend, probe);
+
+    let group = marks::group(config.bounded_queue)?;
+    let (programs, openings) = marks::mark_programs(&group);
+    plan.note_who(who::probe(config.who), programs);
+    let who = who::open(config.who, config.processes_max, openings)?;
+
+    let start_ns = clock::monotonic_ns();
+    let mask = marks::mask_for(config.types);
+    let mut watch =
+        Watch::new(group, marks::inode_mask(mask), config.recursive, config.skip_dir.take());
+    let fsids = opened.iter().map(|root| root.fsid).collect();
+    let mut tree = Tree::new(config.dirs_max, fsids);
+    for root in opened {
+        let mark = marks::mark(&watch.group, &root, mask).map_err(Error::new)?;
+        add_root(&mut watch, &mut tree, root, mark, &mut plan)?;
+    }
+    fill(&mut watch, &mut tree, config.progress.as_mut(), &mut plan);
+
+    let (producer, consumer) = ring(config.ring_slots);
+    let shared = Arc::new(Shared::default());
+    let (control, commands) = flume::unbounded();
+    let wake = Arc::new(eventfd().map_err(|error| Error::os("cannot make an eventfd", error))?);
+    let resolver = Resolver {
+        tree,
+        watch,
+        types: config.types,
+        own_pid: std::process::id(),
+        orphans: Orphans::new(),
+        recent: Recent::new(),
+    };
+    let parts = Parts {
+        resolver,
+        who,
+        producer,
+        shared: Arc::clone(&shared),
+        control: commands,
+        wake: Arc::clone(&wake),
+        window: config.batch_window,
+        start_ns,
+    };
+    let thread = spawn(parts, backend, plan.cpu)?;
+    Ok(Started { plan, shared, control, wake, thread, consumer })
+}
+
+fn check(config: &Config) -> Result<(), Error> {
+    let over = |what: &str, is: usize, max: usize| {
+        let message = format!("{what} {is} is out of range; choose 1 to {max}");
+        if (1..=max).contains(&is) { Ok(()) } else { Err(Error::new(message)) }
+    };
+    over("max-dirs", config.dirs_max, limits::DIRS_MAX)?;
+    over("max-processes", config.processes_max, limits::PROCESSES_MAX)?;
+    if config.batch_window > Duration::from_millis(limits::BATCH_WINDOW_MAX_MS) {
+        return Err(Error::new(format!(
+            "a batch window of {:?} is too long; at most {} ms",
+            config.batch_window,
+            limits::BATCH_WINDOW_MAX_MS
+        )));
+    }
+    Ok(())
+}
+
+fn add_root(
+    watch: &mut Watch,
+    tree: &mut Tree,
+    root: roots::OpenRoot,
+    mark: MarkKind,
+    plan: &mut Plan,
+) -> Result<(), Error> {
+    use std::os::unix::ffi::OsStrExt;
+    let key = Key { fsid: root.fsid, handle: root.handle.key() };
+    let inserted = tree.insert(0, root.path.as_os_str().as_bytes(), key);
+    let node = inserted.map_err(|_| Error::new("more roots than --max-dirs; raise it"))?.id();
+    watch.roots.push(Root {
+        node,
+        fd: root.fd,
+        mount_id: root.mount_id,
+        handles: root.handles,
+        inode_marks: mark == MarkKind::Inode,
+    });
+    plan.roots.push(RootPlan { path: root.path, fs_type: root.fs_type, mark: Ok(mark) });
+    Ok(())
+}
+
+/// Walks every root into the tree.
+fn fill(
+    watch: &mut Watch,
+    tree: &mut Tree,
+    mut progress: Option<&mut Box<dyn FnMut(usize)>>,
+    plan: &mut Plan,
+) {
+    let (mut refused, mut unreadable, mut next) = (0u64, 0u64, PROGRESS_EVERY);
+    for at in 0..watch.roots.len() {
+        let root = watch.roots[at].node;
+        watch.walk(tree, root, &mut |tree, found| match found {
+            Found::Full => refused += 1,
+            Found::Unreadable => unreadable += 1,
+            Found::Moved(_) => {}
+            Found::Entry { .. } => {
+                if tree.len() >= next {
+                    next = tree.len() + PROGRESS_EVERY;
+                    if let Some(progress) = &mut progress {
+                        progress(tree.len());
+                    }
+                }
+            }
+        });
+    }
+    if refused > 0 {
+        plan.losses.push(format!(
+            "{refused} directories are beyond --max-dirs: changes in them and below are not seen; raise it"
+        ));
+    }
+    if unreadable > 0 {
+        plan.losses.push(format!(
+            "{unreadable} directories could not be read: changes below them are not seen; run fsmon as root"
+        ));
+    }
+}
+
+/// Starts the thread and waits until it has its backend: the ring of io_uring belongs to the
+/// thread that makes it.
+fn spawn(
+    mut parts: Parts,
+    backend: Backend,
+    cpu: Option<usize>,
+) -> Result<JoinHandle<Result<Counters, Error>>, Error> {
+    let (ready, is_ready) = flume::bounded(1);
+    let body = move || {
+        if let Some(cpu) = cpu {
+            // A set of CPUs that shrank since it was looked at: the reader runs where it may.
+            let _ = thread::pin(cpu);
+        }
+        let (files, connector) =
+            host::buffers().map_err(|error| Error::os("cannot map the buffers", error))?;
+        let backend = match open_backend(&parts, backend, &files, &connector) {
+            Ok(backend) => backend,
+            Err(error) => return Err(Error::os("the backend cannot be set up", error)),
+        };
+        if let intake::Backend::Uring(_) = backend {
+            parts.who.set_fed();
+        }
+        let intake = Intake::new(backend, connector);
+        let _ = ready.send(());
+        drop(ready);
+        reader::run(parts, intake, &files)
+    };
+    let builder = std::thread::Builder::new().name("fsmon-reader".into());
+    let thread =
+        builder.spawn(body).map_err(|error| Error::os("cannot start the reader", error))?;
+    match is_ready.recv() {
+        Ok(()) => Ok(thread),
+        Err(_) => match thread.join() {
+            Ok(Err(error)) => Err(error),
+            _ => Err(Error::new("the reader ended before it began")),
+        },
+    }
+}
+
+fn open_backend(
+    parts: &Parts,
+    backend: Backend,
+    files: &Buffers,
+    connector: &Buffers,
+) -> std::io::Result<intake::Backend> {
+    let sources = Sources {
+        files: parts.resolver.watch.group.as_fd(),
+        connector: parts.who.connector(),
+        wake: parts.wake.as_fd(),
+        messages: parts.who.ring_fds().collect(),
+    };
+    Ok(match backend {
+        Backend::Poll => intake::Backend::Poll(Poll::new(&sources, files)),
+        _ => intake::Backend::Uring(Uring::new(&sources, files, connector)?),
+    })
+}

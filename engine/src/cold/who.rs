@@ -1,0 +1,228 @@
+//! Which sources of attribution work here, and opening them.
+
+use super::procfs;
+use crate::config;
+use crate::hot::who::perf_record::Layout;
+use crate::hot::who::procfs::Cgroups;
+use crate::hot::who::{OpenExec, Rung, Sources, Table, Who, sources};
+use crate::plan::Probe;
+use crate::sys::connector::Socket;
+use crate::sys::perf::{self, Event, Ring};
+use crate::{Error, limits};
+use std::io;
+
+/// What was found out, and what is to be used.
+pub struct Found {
+    /// The best rung at or below the one asked for.
+    pub who: config::Who,
+    /// Everything that was tried.
+    pub probes: Vec<Probe>,
+    /// What is lost by it, one line each, with the remedy.
+    pub losses: Vec<String>,
+}
+
+/// Sources that were opened.
+struct Opened {
+    rung: Rung,
+    rings: Vec<Ring>,
+    layout: Layout,
+    socket: Option<Socket>,
+    probes: Vec<Probe>,
+}
+
+const NO_LAYOUT: Layout = Layout { filename: 0, cgroup: false };
+
+/// Tries what a rung needs, and the rungs below it until one works. Nothing stays open.
+#[must_use]
+pub fn probe(requested: config::Who) -> Found {
+    let opened = open_sources(requested);
+    let mut losses = Vec::new();
+    if opened.rung > wish(requested).max(Rung::Tracepoint) || opened.rung != Rung::Tracepoint {
+        losses.push(rung_loss(opened.rung).to_owned());
+    }
+    if opened.socket.is_none() && opened.rung <= Rung::Comm {
+        losses.push(
+            "without the proc connector the user of a process is read after the fact: \
+             run in the initial pid and user namespace with CAP_NET_ADMIN"
+                .to_owned(),
+        );
+    }
+    losses.retain(|loss| !loss.is_empty());
+    Found { who: named(opened.rung), probes: opened.probes, losses }
+}
+
+/// Opens the sources of the best rung at or below the one requested, and fills the table with the
+/// processes that run. From then on nothing is missed.
+///
+/// # Errors
+/// A rung was asked for by name and does not work here; /proc cannot be read.
+pub fn open(requested: config::Who, images_max: usize, openings: OpenExec) -> Result<Who, Error> {
+    let opened = open_sources(requested);
+    if requested != config::Who::Auto && opened.rung != wish(requested) {
+        let reason = opened.probes.iter().find(|probe| !probe.works);
+        let reason = reason.map_or("not available", |probe| &probe.detail);
+        return Err(Error::new(format!("the source of process names asked for: {reason}")));
+    }
+    let told_of_users = opened.socket.is_some();
+    let mut table = Table::new(images_max, opened.rung, told_of_users, openings);
+    table.set_cgroups(procfs::cgroup2_mount().map_or_else(Cgroups::default, |at| Cgroups::at(&at)));
+    // The sources are open: what happens while /proc is read is told by them, and applied later.
+    table.scan(true).map_err(|error| {
+        Error::os("cannot read /proc, which tells of processes that run already: mount it", error)
+    })?;
+    let sources = Sources::new(opened.rings, opened.layout, opened.socket, opened.rung);
+    Ok(Who::new(table, sources))
+}
+
+fn wish(requested: config::Who) -> Rung {
+    match requested {
+        config::Who::Auto | config::Who::Tracepoint => Rung::Tracepoint,
+        config::Who::Comm => Rung::Comm,
+        config::Who::Connector => Rung::Connector,
+        config::Who::Proc => Rung::Proc,
+    }
+}
+
+fn named(rung: Rung) -> config::Who {
+    match rung {
+        Rung::Tracepoint => config::Who::Tracepoint,
+        Rung::Comm => config::Who::Comm,
+        Rung::Connector => config::Who::Connector,
+        Rung::Proc => config::Who::Proc,
+    }
+}
+
+fn rung_loss(rung: Rung) -> &'static str {
+    match rung {
+        Rung::Tracepoint => "",
+        Rung::Comm => {
+            "without the exec tracepoint an event has no exe, and its cgroup is that at the start"
+        }
+        Rung::Connector => {
+            "without perf the name of a process is read after exec: of short-lived ones it is \
+             missed or wrong; give CAP_PERFMON"
+        }
+        Rung::Proc => {
+            "without perf and the proc connector processes are looked up after the event: \
+             short-lived ones are unknown; give CAP_PERFMON and CAP_NET_ADMIN"
+        }
+    }
+}
+
+fn open_sources(requested: config::Who) -> Opened {
+    let wish = wish(requested);
+    let mut opened = Opened {
+        rung: Rung::Proc,
+        rings: Vec::new(),
+        layout: NO_LAYOUT,
+        socket: None,
+        probes: Vec::new(),
+    };
+    if wish <= Rung::Tracepoint {
+        let tried = open_tracepoint();
+        let detail = "name given to exec, cgroup, fork and exit, as they happen";
+        note(&mut opened.probes, "perf_tracepoint", &tried, detail, tracepoint_remedy);
+        if let Ok((rings, layout)) = tried {
+            (opened.rings, opened.layout, opened.rung) = (rings, layout, Rung::Tracepoint);
+        }
+    }
+    if wish <= Rung::Comm && opened.rung > Rung::Comm {
+        let tried = open_rings(Event::Comm);
+        let detail = "name, fork and exit of processes, as they happen";
+        note(&mut opened.probes, "perf_comm", &tried, detail, perf_remedy);
+        if let Ok(rings) = tried {
+            (opened.rings, opened.rung) = (rings, Rung::Comm);
+        }
+    }
+    if wish <= Rung::Connector {
+        let rung = opened.rung.min(Rung::Connector);
+        let tried = open_connector(rung);
+        let detail = "parents, and changes of user and group, as they happen";
+        note(&mut opened.probes, "proc_connector", &tried, detail, connector_remedy);
+        if let Ok(socket) = tried {
+            (opened.socket, opened.rung) = (Some(socket), rung);
+        }
+    }
+    opened
+}
+
+fn note<T>(
+    probes: &mut Vec<Probe>,
+    name: &'static str,
+    tried: &io::Result<T>,
+    gives: &str,
+    remedy: fn(&io::Error) -> String,
+) {
+    let detail = tried.as_ref().map_or_else(remedy, |_| gives.to_owned());
+    probes.push(Probe { name, works: tried.is_ok(), detail });
+}
+
+fn tracepoint_remedy(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("no sched_process_exec in tracefs: the kernel lacks CONFIG_FTRACE ({error})")
+        }
+        _ => format!(
+            "needs CAP_PERFMON and tracefs readable (CAP_DAC_READ_SEARCH), or \
+             kernel.perf_event_paranoid <= -1 ({error})"
+        ),
+    }
+}
+
+fn perf_remedy(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ENOSYS) => format!("the kernel lacks CONFIG_PERF_EVENTS ({error})"),
+        Some(libc::EMFILE) => format!("too many open files: raise ulimit -n ({error})"),
+        _ => format!("needs CAP_PERFMON, or kernel.perf_event_paranoid <= 0 ({error})"),
+    }
+}
+
+fn connector_remedy(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPROTONOSUPPORT) => format!("the kernel lacks CONFIG_PROC_EVENTS ({error})"),
+        _ => format!("needs CAP_NET_ADMIN in the initial pid and user namespace ({error})"),
+    }
+}
+
+fn open_tracepoint() -> io::Result<(Vec<Ring>, Layout)> {
+    let (id, mut layout) = procfs::exec_tracepoint()?;
+    match open_rings(Event::Tracepoint { id, cgroup: true }) {
+        // No CONFIG_CGROUP_PERF.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            layout.cgroup = false;
+            Ok((open_rings(Event::Tracepoint { id, cgroup: false })?, layout))
+        }
+        rings => Ok((rings?, layout)),
+    }
+}
+
+/// A ring for each CPU, as big as may be had.
+fn open_rings(event: Event) -> io::Result<Vec<Ring>> {
+    let cpus = perf::online_cpus()?;
+    let share = limits::PERF_RINGS_BYTES / cpus.len().max(1);
+    let mut size = limits::PERF_RING_BYTES.min(share.next_power_of_two());
+    size = size.max(limits::PERF_RING_BYTES_MIN);
+    loop {
+        let rings: io::Result<Vec<_>> =
+            cpus.iter().map(|&cpu| Ring::open(event, cpu, size)).collect();
+        match rings {
+            // More memory than may be locked without a capability (kernel.perf_event_mlock_kb).
+            Err(error)
+                if size > limits::PERF_RING_BYTES_MIN
+                    && matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOMEM)) =>
+            {
+                size /= 2;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn open_connector(rung: Rung) -> io::Result<Socket> {
+    let socket = Socket::open(limits::CONNECTOR_BYTES)?;
+    if socket.listen(sources::wanted(rung))? {
+        Ok(socket)
+    } else {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel did not acknowledge"))
+    }
+}

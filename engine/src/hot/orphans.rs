@@ -1,0 +1,104 @@
+//! Events that came before their directory was known, kept for a second look.
+//!
+//! Another process can use a new directory an instant before the event of its mkdir is queued,
+//! and an object's last event can come before the DELETE that tells its name. The last few events
+//! of unknown objects are kept for two batches, and looked at again when the object comes up.
+
+use super::event::{Event, Events};
+use fsmon_format::record::NAME_MAX;
+
+/// Events kept.
+const COUNT: usize = 128;
+/// Bytes of the longest event kept: one place, one object and a name.
+const LEN_MAX: usize = 24 + 2 * (20 + 128) + NAME_MAX + 5;
+/// Batches for which an event is kept, the one it came in included.
+const BATCHES: u64 = 2;
+
+#[derive(Clone, Copy)]
+struct Orphan {
+    hash: u64,
+    batch: u64,
+    len: u16,
+    bytes: [u8; LEN_MAX],
+}
+
+/// The kept events, oldest overwritten first.
+pub(crate) struct Orphans {
+    kept: Vec<Orphan>,
+    next: usize,
+    batch: u64,
+    /// Whether any was kept in this batch or the one before: else there is nothing to look for.
+    last_kept: u64,
+}
+
+impl Orphans {
+    pub(crate) fn new() -> Self {
+        let none = Orphan { hash: 0, batch: 0, len: 0, bytes: [0; LEN_MAX] };
+        Orphans { kept: vec![none; COUNT], next: 0, batch: BATCHES, last_kept: 0 }
+    }
+
+    /// A new batch begins.
+    pub(crate) fn begin_batch(&mut self) {
+        self.batch += 1;
+    }
+
+    /// Keeps an event of the unknown object with that hash.
+    pub(crate) fn keep(&mut self, hash: u64, event: &Event<'_>) {
+        let Some(len) = u16::try_from(event.raw.len()).ok().filter(|&len| len as usize <= LEN_MAX)
+        else {
+            return;
+        };
+        let orphan = &mut self.kept[self.next];
+        (orphan.hash, orphan.batch, orphan.len) = (hash, self.batch, len);
+        orphan.bytes[..event.raw.len()].copy_from_slice(event.raw);
+        self.next = (self.next + 1) % COUNT;
+        self.last_kept = self.batch;
+    }
+
+    /// Whether there may be something to [`Orphans::take`].
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        self.last_kept + BATCHES > self.batch
+    }
+
+    /// Copies the oldest event of the object with that hash into `out` and forgets it.
+    pub(crate) fn take<'a>(&mut self, hash: u64, out: &'a mut [u8; LEN_MAX]) -> Option<Event<'a>> {
+        let oldest = self.batch + 1 - BATCHES;
+        let order = (self.next..COUNT).chain(0..self.next);
+        let at = order.into_iter().find(|&at| {
+            let orphan = &self.kept[at];
+            orphan.len > 0 && orphan.hash == hash && orphan.batch >= oldest
+        })?;
+        let orphan = &mut self.kept[at];
+        let len = usize::from(std::mem::take(&mut orphan.len));
+        out[..len].copy_from_slice(&orphan.bytes[..len]);
+        Events(&out[..len]).next()
+    }
+
+    /// Room for [`Orphans::take`].
+    pub(crate) fn room() -> [u8; LEN_MAX] {
+        [0; LEN_MAX]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hot::event::tests::{event, info};
+
+    #[test]
+    fn events_come_back_in_order_and_only_for_two_batches() {
+        let mut orphans = Orphans::new();
+        let bytes = event(8, 1, &[info(2, b"dir", Some(b"first"))]);
+        let later = event(8, 2, &[info(2, b"dir", Some(b"second"))]);
+        for bytes in [&bytes, &later] {
+            orphans.keep(5, &Events(bytes).next().expect("an event"));
+        }
+        orphans.begin_batch();
+        let mut room = Orphans::room();
+        assert!(orphans.take(6, &mut room).is_none());
+        assert_eq!(orphans.take(5, &mut room).map(|event| event.pid), Some(1));
+        orphans.begin_batch();
+        assert!(!orphans.any() && orphans.take(5, &mut room).is_none());
+    }
+}

@@ -1,0 +1,202 @@
+//! The reader's output: records into the ring, definitions before their first use.
+
+use super::intake::Intake;
+use super::tree::{Tree, flag};
+use super::who::Who;
+use crate::counters::Counters;
+use crate::ring::Producer;
+use crate::sys::buffers::Buffers;
+use crate::sys::clock;
+use fsmon_format::record::{self, Build, COUNT_UNKNOWN, Reason, Slot};
+use std::io;
+use std::time::Duration;
+use zerocopy::FromZeros;
+
+/// How long the reader sleeps between two looks for room, while the consumer stalls. Process
+/// messages are taken in at this pace meanwhile: their rings hold a hundred times as much.
+const STALL: Duration = Duration::from_millis(1);
+
+/// Everything that must go on while the ring is full.
+pub(crate) struct Sources<'a> {
+    pub(crate) who: Who,
+    pub(crate) intake: Intake,
+    /// The file buffers; the reader looks into those that the intake has handed it.
+    pub(crate) files: &'a Buffers,
+    /// What went wrong while the ring was full; reported after the batch.
+    pub(crate) failed: Option<io::Error>,
+}
+
+/// The ring, and what was counted.
+pub(crate) struct Output {
+    producer: Producer,
+    build: Build,
+    pub(crate) counters: Counters,
+}
+
+impl Output {
+    pub(crate) fn new(producer: Producer) -> Self {
+        Output { producer, build: Build::default(), counters: Counters::default() }
+    }
+
+    /// Whether there is nobody left to read.
+    pub(crate) fn abandoned(&self) -> bool {
+        self.producer.abandoned()
+    }
+
+    /// Shows the consumer what was pushed.
+    pub(crate) fn publish(&mut self) {
+        self.producer.publish();
+        self.counters.ring_peak = self.producer.peak();
+    }
+
+    /// An event, after the definitions that it needs.
+    pub(crate) fn event(
+        &mut self,
+        tree: &mut Tree,
+        sources: &mut Sources<'_>,
+        head: record::Event,
+        name: &[u8],
+        name2: &[u8],
+    ) {
+        for dir in [head.dir2.get(), head.dir.get()] {
+            if dir != 0 && tree.node(dir).flags & flag::DEFINED == 0 {
+                self.define_dir(tree, sources, dir);
+            }
+        }
+        let image = head.proc.get();
+        if !sources.who.is_defined(image) {
+            self.define_proc(sources, image);
+        }
+        let record = self.build.event(head, name, name2);
+        push(&mut self.producer, sources, record);
+        self.counters.events += 1;
+    }
+
+    /// A directory was moved: whoever knows it hears of its new place.
+    pub(crate) fn redefine_dir(&mut self, tree: &mut Tree, sources: &mut Sources<'_>, dir: u32) {
+        if tree.node(dir).flags & flag::DEFINED != 0 {
+            tree.clear(dir, flag::DEFINED);
+            self.define_dir(tree, sources, dir);
+        }
+    }
+
+    /// Ancestors first: a defined directory has only defined ancestors.
+    #[cold]
+    fn define_dir(&mut self, tree: &mut Tree, sources: &mut Sources<'_>, dir: u32) {
+        while tree.node(dir).flags & flag::DEFINED == 0 {
+            let mut at = dir;
+            loop {
+                let parent = tree.node(at).parent;
+                if parent == 0 || tree.node(parent).flags & flag::DEFINED != 0 {
+                    break;
+                }
+                at = parent;
+            }
+            let node = tree.node(at);
+            let mut head = record::Dir::new_zeroed();
+            head.id = at.into();
+            head.parent = node.parent.into();
+            head.fs = u32::from(node.fs).into();
+            head.generation = node.generation.into();
+            head.object = node.hash().into();
+            let record = self.build.dir(head, tree.name(at));
+            push(&mut self.producer, sources, record);
+            tree.set(at, flag::DEFINED);
+        }
+    }
+
+    /// Ancestors first, and the name of the executable before the image that refers to it.
+    #[cold]
+    fn define_proc(&mut self, sources: &mut Sources<'_>, image: u32) {
+        // Room may have to be waited for, and processes come and go meanwhile.
+        sources.who.hold(image);
+        while !sources.who.is_defined(image) {
+            let mut at = image;
+            while !sources.who.is_defined(sources.who.parent(at)) {
+                at = sources.who.parent(at);
+            }
+            let mut head = sources.who.describe(at);
+            let exe = head.exe.get();
+            if !sources.who.is_exe_defined(exe) {
+                let record = self.build.str(exe, sources.who.exe(exe));
+                push(&mut self.producer, sources, record);
+                sources.who.set_exe_defined(exe);
+            }
+            if !sources.who.is_defined(head.prev.get()) {
+                head.prev = 0.into();
+            }
+            sources.who.set_defined(at);
+            push(&mut self.producer, sources, self.build.proc(head));
+        }
+        sources.who.release(image);
+    }
+
+    /// Something was lost in that time; `count` where it is known, `total` of this reason.
+    #[cold]
+    pub(crate) fn loss(
+        &mut self,
+        sources: &mut Sources<'_>,
+        reason: Reason,
+        (first_ns, last_ns): (u64, u64),
+        count: Option<u64>,
+        total: u64,
+    ) {
+        let mut head = record::Loss::new_zeroed();
+        head.reason = reason.code().into();
+        head.first_ns = first_ns.into();
+        head.last_ns = last_ns.into();
+        head.count = count.unwrap_or(COUNT_UNKNOWN).into();
+        head.total = total.into();
+        push(&mut self.producer, sources, self.build.loss(head));
+        self.counters.losses += 1;
+    }
+
+    /// Both clocks and the counters.
+    pub(crate) fn stats(&mut self, sources: &mut Sources<'_>) {
+        let mut head = record::Stats::new_zeroed();
+        head.time_ns = clock::monotonic_ns().into();
+        head.realtime_ns = clock::realtime_ns().into();
+        head.kernel_events = self.counters.kernel_events.into();
+        head.events = self.counters.events.into();
+        head.losses = self.counters.losses.into();
+        head.ring_peak = (self.producer.peak() as u32).into();
+        head.dirs = (self.counters.dirs as u32).into();
+        head.processes = (self.counters.processes as u32).into();
+        push(&mut self.producer, sources, self.build.stats(head));
+    }
+
+    /// The last record.
+    pub(crate) fn end(&mut self, sources: &mut Sources<'_>, failed: bool) {
+        let mut head = record::End::new_zeroed();
+        head.reason = u32::from(failed).into();
+        head.time_ns = clock::monotonic_ns().into();
+        head.events = self.counters.events.into();
+        head.losses = self.counters.losses.into();
+        push(&mut self.producer, sources, self.build.end(head));
+        self.producer.publish();
+    }
+}
+
+/// Into the ring; where it is full, waits for room while process messages go on being taken in.
+#[inline]
+fn push(producer: &mut Producer, sources: &mut Sources<'_>, record: &[Slot]) {
+    if !producer.push(record) {
+        stall(producer, sources, record);
+    }
+}
+
+#[cold]
+fn stall(producer: &mut Producer, sources: &mut Sources<'_>, record: &[Slot]) {
+    producer.publish();
+    while !producer.push(record) {
+        if producer.abandoned() {
+            return;
+        }
+        crate::sys::thread::sleep(STALL);
+        let horizon_ns = clock::monotonic_ns();
+        if let Err(error) = sources.intake.flush(sources.files, &mut sources.who) {
+            sources.failed = Some(error);
+        }
+        sources.who.drain(horizon_ns);
+    }
+}

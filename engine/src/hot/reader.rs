@@ -1,0 +1,168 @@
+//! The reader thread: take a batch, take in what processes did, resolve, hand on, again.
+//!
+//! The order is what makes attribution exact: a process's fork, exec and credential messages are
+//! in their rings before it can change a file, so they are taken in *after* the file events were
+//! read and *before* these are resolved.
+
+use super::event::Events;
+use super::intake::Intake;
+use super::output::{Output, Sources};
+use super::resolve::{Batch, Resolver};
+use super::who::{Who, Window};
+use crate::counters::{Counters, Shared};
+use crate::error::Error;
+use crate::ring::Producer;
+use crate::sys::buffers::Buffers;
+use crate::sys::clock;
+use fsmon_format::record::Reason;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often counters become visible and a STATS record is written, and the longest sleep.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the reader is told.
+pub(crate) enum Control {
+    /// Deliver what happened until now, then end.
+    Stop,
+}
+
+/// What the thread needs that was made elsewhere.
+pub(crate) struct Parts {
+    pub(crate) resolver: Resolver,
+    pub(crate) who: Who,
+    pub(crate) producer: Producer,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) control: flume::Receiver<Control>,
+    pub(crate) wake: Arc<OwnedFd>,
+    pub(crate) window: Duration,
+    /// Nothing that happened before is reported.
+    pub(crate) start_ns: u64,
+}
+
+/// Runs until it is told to stop, or the consumer is gone.
+///
+/// # Errors
+/// A read that failed for good.
+pub(crate) fn run(parts: Parts, intake: Intake, files: &Buffers) -> Result<Counters, Error> {
+    let mut reader = Reader {
+        resolver: parts.resolver,
+        output: Output::new(parts.producer),
+        sources: Sources { who: parts.who, intake, files, failed: None },
+        shared: &parts.shared,
+        after_ns: parts.start_ns,
+        tick_ns: 0,
+        told: 0,
+    };
+    let mut stop_ns = None;
+    let result = loop {
+        let timeout = if stop_ns.is_some() { Duration::from_millis(1) } else { TICK };
+        if let Err(error) = reader.turn(parts.window, timeout) {
+            break Err(error);
+        }
+        if reader.sources.intake.take_wake()
+            && let Ok(Control::Stop) | Err(flume::TryRecvError::Disconnected) =
+                parts.control.try_recv()
+        {
+            stop_ns = stop_ns.or(Some(clock::monotonic_ns()));
+        }
+        let delivered = stop_ns.is_some_and(|stop| reader.after_ns >= stop);
+        if delivered || reader.output.abandoned() {
+            break Ok(());
+        }
+    };
+    reader.finish(result.is_err());
+    result.map(|()| reader.output.counters)
+}
+
+struct Reader<'a> {
+    resolver: Resolver,
+    output: Output,
+    sources: Sources<'a>,
+    shared: &'a Shared,
+    /// Every event that is still to come happened after this.
+    after_ns: u64,
+    tick_ns: u64,
+    /// Kernel events at the last STATS record.
+    told: u64,
+}
+
+impl Reader<'_> {
+    /// One batch.
+    fn turn(&mut self, window: Duration, timeout: Duration) -> Result<(), Error> {
+        let sources = &mut self.sources;
+        let failed = |error| Error::os("reading file events failed", error);
+        sources.intake.wait(sources.files, window, timeout, &mut sources.who).map_err(failed)?;
+        let until_ns = clock::monotonic_ns();
+        let count = sources.intake.waiting();
+        sources.intake.flush(sources.files, &mut sources.who).map_err(failed)?;
+        sources.who.drain(until_ns);
+        self.tell_messages_lost();
+        self.resolve(count, Window { after_ns: self.after_ns, until_ns });
+        if let Some(error) = self.sources.failed.take() {
+            return Err(failed(error));
+        }
+        self.output.publish();
+        let queue = self.resolver.watch.group.as_fd();
+        if let Some(empty_ns) = self.sources.intake.seen_empty_ns(queue) {
+            self.after_ns = self.after_ns.max(empty_ns);
+            self.sources.who.retire(self.after_ns);
+        }
+        if until_ns >= self.tick_ns {
+            self.tick(until_ns);
+        }
+        Ok(())
+    }
+
+    fn resolve(&mut self, count: usize, window: Window) {
+        let files = self.sources.files;
+        self.resolver.orphans.begin_batch();
+        for _ in 0..count {
+            let Some(taken) = self.sources.intake.take() else { return };
+            for event in Events(files.bytes(&taken)) {
+                let (sources, output) = (&mut self.sources, &mut self.output);
+                self.resolver.event(&event, &mut Batch { window, sources, output });
+            }
+            self.sources.intake.give_back(taken, files);
+        }
+    }
+
+    /// A loss record for process messages that the kernel dropped.
+    fn tell_messages_lost(&mut self) {
+        let Some(loss) = self.sources.who.take_loss() else { return };
+        let total = self.sources.who.counters().lost;
+        self.output.counters.lost_process_messages = total;
+        let span = (loss.first_ns, loss.last_ns);
+        self.output.loss(&mut self.sources, Reason::ProcessMessages, span, loss.count, total);
+    }
+
+    #[cold]
+    fn tick(&mut self, now_ns: u64) {
+        self.tick_ns = now_ns + TICK.as_nanos() as u64;
+        self.count();
+        if self.output.counters.kernel_events != self.told {
+            self.told = self.output.counters.kernel_events;
+            self.output.stats(&mut self.sources);
+            self.output.publish();
+        }
+    }
+
+    fn count(&mut self) {
+        let counters = &mut self.output.counters;
+        counters.reads = self.sources.intake.reads();
+        counters.dirs = self.resolver.tree.len() as u64;
+        let who = self.sources.who.counters();
+        counters.processes = who.images as u64;
+        counters.processes_evicted = who.evicted;
+        counters.reader_cpu_ns = clock::thread_cpu_ns();
+        self.shared.store(counters);
+    }
+
+    fn finish(&mut self, failed: bool) {
+        self.count();
+        self.output.stats(&mut self.sources);
+        self.output.end(&mut self.sources, failed);
+        self.count();
+    }
+}

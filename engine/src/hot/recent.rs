@@ -1,0 +1,68 @@
+//! Where objects were last seen by name.
+//!
+//! DELETE_SELF and MOVE_SELF of a file carry nothing but its handle, after the DELETE or RENAME
+//! that carried its name (fs/namei.c: fsnotify runs before the inode is put). A small table,
+//! overwritten as it goes, ties them together.
+
+use fsmon_format::record::NAME_MAX;
+
+/// Objects remembered; a power of two.
+const COUNT: usize = 1024;
+
+#[derive(Clone, Copy)]
+struct Seen {
+    hash: u64,
+    dir: u32,
+    len: u8,
+    name: [u8; NAME_MAX],
+}
+
+/// The table.
+pub(crate) struct Recent {
+    seen: Vec<Seen>,
+}
+
+impl Recent {
+    pub(crate) fn new() -> Self {
+        Recent { seen: vec![Seen { hash: 0, dir: 0, len: 0, name: [0; NAME_MAX] }; COUNT] }
+    }
+
+    /// The object with that hash is, or was until now, `name` in the directory `dir`.
+    pub(crate) fn put(&mut self, hash: u64, dir: u32, name: &[u8]) {
+        let Ok(len) = u8::try_from(name.len()) else { return };
+        let seen = &mut self.seen[hash as usize % COUNT];
+        (seen.hash, seen.dir, seen.len) = (hash, dir, len);
+        seen.name[..name.len()].copy_from_slice(name);
+    }
+
+    /// Where it was; `None` where that was forgotten.
+    pub(crate) fn get(&self, hash: u64) -> Option<(u32, &[u8])> {
+        let seen = &self.seen[hash as usize % COUNT];
+        let known = seen.hash == hash && seen.dir != 0;
+        known.then(|| (seen.dir, &seen.name[..usize::from(seen.len)]))
+    }
+
+    /// The object is gone.
+    pub(crate) fn forget(&mut self, hash: u64) {
+        let seen = &mut self.seen[hash as usize % COUNT];
+        if seen.hash == hash {
+            seen.dir = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_place_is_known_until_forgotten() {
+        let mut recent = Recent::new();
+        recent.put(7, 3, b"old");
+        recent.put(7, 4, b"new");
+        assert_eq!(recent.get(7), Some((4, &b"new"[..])));
+        assert_eq!(recent.get(7 + COUNT as u64), None);
+        recent.forget(7);
+        assert_eq!(recent.get(7), None);
+    }
+}

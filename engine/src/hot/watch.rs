@@ -1,0 +1,258 @@
+//! What is watched: roots and their marks, and the walk that fills the tree.
+//!
+//! The walk uses the tree itself as its list of work, and buffers made once: it is used at the
+//! start and again while running, when a directory comes in.
+
+use super::event::Key;
+use super::tree::{Full, Inserted, Tree, flag};
+use crate::config::SkipDir;
+use crate::sys::fanotify::Group;
+use crate::sys::handle::{Handles, is_dir, open_dir, read_dir};
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Bytes of directory entries read in one go.
+const ENTRIES_LEN: usize = 64 << 10;
+/// Bytes for paths; the deepest real trees stay far below, deeper ones make it grow.
+const PATH_LEN: usize = 64 << 10;
+/// Path bytes handed to one openat(2): below PATH_MAX.
+const PIECE_MAX: usize = 4000;
+
+/// A watched root.
+pub(crate) struct Root {
+    /// Its node.
+    pub(crate) node: u32,
+    /// Open, so that what is below is reached whatever happens to the path.
+    pub(crate) fd: OwnedFd,
+    /// The mount it is on: the walk stays on it.
+    pub(crate) mount_id: i32,
+    /// How handles are asked for on its filesystem.
+    pub(crate) handles: Handles,
+    /// Whether every directory gets a mark of its own.
+    pub(crate) inode_marks: bool,
+}
+
+/// Everything a walk needs.
+pub(crate) struct Watch {
+    pub(crate) group: Group,
+    /// The mask of marks on directories, where they are used.
+    pub(crate) mask: u64,
+    pub(crate) roots: Vec<Root>,
+    pub(crate) recursive: bool,
+    skip_dir: Option<SkipDir>,
+    path: Vec<u8>,
+    entries: Vec<u8>,
+}
+
+/// What a walk tells of.
+pub(crate) enum Found<'a> {
+    /// An entry of directory `dir`.
+    Entry { dir: u32, name: &'a [u8], is_dir: bool },
+    /// A directory that was known elsewhere.
+    Moved(u32),
+    /// There is no room for a directory.
+    Full,
+    /// A directory could not be read, for a reason other than that it is gone.
+    Unreadable,
+}
+
+impl Watch {
+    /// Without roots as yet.
+    pub(crate) fn new(group: Group, mask: u64, recursive: bool, skip_dir: Option<SkipDir>) -> Self {
+        Watch {
+            group,
+            mask,
+            roots: Vec::new(),
+            recursive,
+            skip_dir,
+            path: Vec::with_capacity(PATH_LEN),
+            entries: vec![0; ENTRIES_LEN],
+        }
+    }
+
+    /// Whether a directory is left out, by its path below the root.
+    pub(crate) fn skips(&mut self, tree: &Tree, parent: u32, name: &[u8]) -> bool {
+        let Some(skip) = &mut self.skip_dir else { return false };
+        self.path.clear();
+        tree.append_path(parent, &mut self.path);
+        if !self.path.is_empty() {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(name);
+        skip(&self.path)
+    }
+
+    /// Reads the directory `top` and everything below it into the tree, telling `visit` of all
+    /// that it meets.
+    pub(crate) fn walk(
+        &mut self,
+        tree: &mut Tree,
+        top: u32,
+        visit: &mut impl FnMut(&mut Tree, Found<'_>),
+    ) {
+        tree.set(top, flag::UNREAD);
+        let mut at = top;
+        while at != 0 {
+            if tree.node(at).flags & flag::UNREAD != 0 {
+                tree.clear(at, flag::UNREAD);
+                if let Err(error) = self.read(tree, at, visit)
+                    && !is_gone(&error)
+                {
+                    visit(tree, Found::Unreadable);
+                }
+            }
+            at = tree.following(at, top);
+        }
+    }
+
+    fn root_of(&self, root: u32) -> usize {
+        self.roots.iter().position(|known| known.node == root).expect("every tree has its root")
+    }
+
+    /// Opens a directory by its path in the tree, and makes sure that it is the one meant.
+    fn open(&mut self, tree: &Tree, id: u32) -> io::Result<(OwnedFd, usize)> {
+        self.path.clear();
+        let root = tree.append_path(id, &mut self.path);
+        let at = self.root_of(root);
+        let root = &self.roots[at];
+        let mut fd = open_dir(root.fd.as_fd(), c".")?;
+        let mut rest = &mut self.path[..];
+        let mut piece_buffer = [0; PIECE_MAX + 1];
+        while !rest.is_empty() {
+            let end = piece_end(rest);
+            let piece = piece_buffer.get_mut(..=end).ok_or(io::ErrorKind::InvalidInput)?;
+            piece[..end].copy_from_slice(&rest[..end]);
+            piece[end] = 0;
+            let piece = CStr::from_bytes_with_nul(piece).map_err(io::Error::other)?;
+            fd = open_dir(fd.as_fd(), piece)?;
+            rest = if end < rest.len() { &mut rest[end + 1..] } else { &mut [] };
+        }
+        let (handle, _) = root.handles.of_fd(fd.as_fd())?;
+        if handle.key() != tree.key_of(id) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok((fd, at))
+    }
+
+    fn read(
+        &mut self,
+        tree: &mut Tree,
+        id: u32,
+        visit: &mut impl FnMut(&mut Tree, Found<'_>),
+    ) -> io::Result<()> {
+        let (fd, root) = self.open(tree, id)?;
+        if self.roots[root].inode_marks {
+            self.group.mark_dir(self.mask, fd.as_fd(), c".")?;
+        }
+        let mut entries = std::mem::take(&mut self.entries);
+        let result = loop {
+            match read_dir(fd.as_fd(), &mut entries) {
+                Ok(0) => break Ok(()),
+                Ok(len) => {
+                    for entry in Entries(&entries[..len]) {
+                        self.meet(tree, id, root, &fd, entry, visit);
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.entries = entries;
+        result
+    }
+
+    fn meet(
+        &mut self,
+        tree: &mut Tree,
+        id: u32,
+        root: usize,
+        fd: &OwnedFd,
+        entry: Entry<'_>,
+        visit: &mut impl FnMut(&mut Tree, Found<'_>),
+    ) {
+        let name = entry.name.to_bytes();
+        if name == b"." || name == b".." {
+            return;
+        }
+        let is_dir = match entry.kind {
+            libc::DT_UNKNOWN => is_dir(fd.as_fd(), entry.name),
+            kind => kind == libc::DT_DIR,
+        };
+        visit(tree, Found::Entry { dir: id, name, is_dir });
+        if !is_dir || self.skips(tree, id, name) {
+            return;
+        }
+        let Ok((handle, mount_id)) = self.roots[root].handles.of_entry(fd.as_fd(), entry.name)
+        else {
+            return;
+        };
+        if mount_id != self.roots[root].mount_id {
+            return;
+        }
+        let key = Key { fsid: tree.fsid(id), handle: handle.key() };
+        match tree.insert(id, name, key) {
+            Ok(inserted) => {
+                let child = inserted.id();
+                tree.clear(child, flag::UNSEEN);
+                self.take_up(tree, child);
+                if let Inserted::Moved(_) = inserted {
+                    visit(tree, Found::Moved(child));
+                }
+            }
+            Err(Full) => visit(tree, Found::Full),
+        }
+    }
+
+    /// What is to be done with a directory that came up: read it, or not look into it.
+    fn take_up(&self, tree: &mut Tree, id: u32) {
+        if tree.node(id).flags & flag::ROOT != 0 {
+            return;
+        }
+        tree.set(id, if self.recursive { flag::UNREAD } else { flag::LEAF });
+    }
+
+    /// Whether a directory that comes up has to be read at once, because what is in it is not
+    /// seen otherwise.
+    pub(crate) fn marks_each(&self, tree: &Tree, id: u32) -> bool {
+        let mut at = id;
+        while tree.node(at).parent != 0 {
+            at = tree.node(at).parent;
+        }
+        self.roots[self.root_of(at)].inode_marks
+    }
+}
+
+/// Gone, or no longer what it was: an event of the queue tells, or told already.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ESTALE))
+        || error.kind() == io::ErrorKind::NotFound
+}
+
+/// Where the first piece of a path ends: at its end, or at a slash.
+fn piece_end(path: &[u8]) -> usize {
+    if path.len() <= PIECE_MAX {
+        return path.len();
+    }
+    memchr::memrchr(b'/', &path[..PIECE_MAX]).unwrap_or(path.len())
+}
+
+/// An entry of a directory: `struct linux_dirent64`.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    kind: u8,
+    name: &'a CStr,
+}
+
+/// Walks what getdents64(2) wrote.
+struct Entries<'a>(&'a [u8]);
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        let len = usize::from(u16::from_ne_bytes(self.0.get(16..18)?.try_into().ok()?));
+        let (this, rest) = self.0.split_at_checked(len.max(20))?;
+        self.0 = rest;
+        Some(Entry { kind: this[18], name: CStr::from_bytes_until_nul(&this[19..]).ok()? })
+    }
+}

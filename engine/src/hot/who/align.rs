@@ -1,0 +1,309 @@
+//! Which image of a process a file event belongs to.
+//!
+//! File events carry no time. Of an event it is known that it happened after the queue was last
+//! seen empty, and before the read that brought it; and that events are queued in order, so it
+//! happened after the birth of every image that an earlier event was found to belong to. Nearly
+//! always one image was valid all that time, and it is the one.
+//!
+//! Where a process execs in that time, the executables that it opened tell: their events are in
+//! the same queue. One exec opens the named file, then for a script its interpreter, then the
+//! dynamic loader; a failed exec opens too, and equal events merge. So openings are matched to
+//! execs in order, by name: an exec is passed when its file was opened. A change of user or name
+//! leaves no trace in the queue: if such a change lies in that time and makes a difference, the
+//! answer is one of several, and says so.
+
+use super::images::{Image, birth};
+use super::pids::OPENED_MAX;
+use super::strings::hash;
+use super::table::{Table, last_part};
+use super::{OpenExec, Rung, Window};
+use crate::sys::procdir::{self, Path};
+use arrayvec::ArrayVec;
+use fsmon_format::record::Attribution;
+
+/// Images of one pid looked at for one event. More in one batch is one process that changes
+/// itself in a loop; the answer is then ambiguous.
+const CHAIN_MAX: usize = 16;
+/// What stands for a dynamic loader among the hashes of opened names.
+const LOADER: u32 = 0;
+/// Execs of a name not seen being opened, none seen, after which its file is taken to be on a
+/// filesystem that is not watched.
+const MISSES: u8 = 2;
+
+/// The images of one pid that an event may belong to, oldest first.
+type Chain = ArrayVec<u32, CHAIN_MAX>;
+
+/// What an opening of the next executable means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Match {
+    Yes,
+    No,
+    /// The name leads somewhere that we cannot tell.
+    Perhaps,
+}
+
+impl Table {
+    /// The image that an event of `pid` belongs to, and how sure that is.
+    #[inline]
+    pub fn resolve(&mut self, pid: u32, window: Window) -> (u32, Attribution) {
+        let lower = window.after_ns.max(self.floor_ns);
+        if let Some(entry) = self.pids.get(pid)
+            && entry.since_ns <= lower
+            && lower >= self.doubt_ns
+        {
+            return (entry.image, Attribution::Exact);
+        }
+        self.resolve_slowly(pid, window)
+    }
+
+    /// An executable of that name was opened by `pid`: FAN_OPEN_EXEC. To be called in queue
+    /// order. Returns what [`Table::resolve`] would of that event: exec goes on after it, so it is
+    /// still the old image's.
+    #[cold]
+    pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> (u32, Attribution) {
+        let Some(entry) = self.pids.get(pid) else { return self.resolve(pid, window) };
+        let opened = &entry.opened[..usize::from(entry.opened_len)];
+        let loader = is_loader(name);
+        // After its loader an exec opens nothing: what comes then is the next exec's, and the
+        // process has come to the image between.
+        let found = if opened.is_empty() || opened.last() == Some(&LOADER) && !loader {
+            self.resolve(pid, window)
+        } else {
+            let lower = window.after_ns.max(self.floor_ns);
+            let (chain, _) = self.chain(pid, lower, window.until_ns);
+            let id = chain[self.confirmed(pid, &chain).unwrap_or(0)];
+            (id, self.attribution(id, lower))
+        };
+        self.push_opened(pid, if loader { LOADER } else { hash(name) });
+        found
+    }
+
+    fn push_opened(&mut self, pid: u32, name: u32) {
+        let Some(entry) = self.pids.get_mut(pid) else { return };
+        entry.since_ns = u64::MAX;
+        let len = usize::from(entry.opened_len);
+        if len < OPENED_MAX {
+            entry.opened[len] = name;
+            entry.opened_len += 1;
+        } else {
+            entry.opened.copy_within(1.., 0);
+            entry.opened[OPENED_MAX - 1] = name;
+            entry.opened_over = 1;
+        }
+    }
+
+    #[cold]
+    fn resolve_slowly(&mut self, pid: u32, window: Window) -> (u32, Attribution) {
+        if pid == 0 {
+            return (0, Attribution::Unknown);
+        }
+        if self.pids.get(pid).is_none() || self.rung == Rung::Proc {
+            let id = self.read_late(pid);
+            return (id, if id == 0 { Attribution::Unknown } else { Attribution::Late });
+        }
+        let lower = window.after_ns.max(self.floor_ns);
+        let (chain, whole) = self.chain(pid, lower, window.until_ns);
+        let place = self.settle(pid, &chain, lower);
+        let reach = self.reach(&chain, place);
+        let (first, last) = (chain[place], chain[reach]);
+        let agree = chain[place..=reach]
+            .iter()
+            .all(|&id| self.images.get(id).says_the_same(self.images.get(first)));
+        self.raise_floor(first);
+        if !agree || !whole {
+            return (last, Attribution::Ambiguous);
+        }
+        (first, self.attribution(first, lower))
+    }
+
+    /// The images of `pid` that overlap the time from `lower` to `until`, and whether that is all
+    /// of them. There is always one.
+    fn chain(&self, pid: u32, lower: u64, until: u64) -> (Chain, bool) {
+        let mut chain = Chain::new();
+        let mut whole = true;
+        let mut id = self.pids.get(pid).map_or(0, |entry| entry.image);
+        loop {
+            let image = self.images.get(id);
+            let before = self.images.get_if(image.before, image.before_serial);
+            if image.from_ns <= until || (chain.is_empty() && before.is_none()) {
+                whole = chain.try_push(id).is_ok();
+            }
+            if image.from_ns <= lower || before.is_none() || !whole {
+                break;
+            }
+            id = image.before;
+        }
+        chain.reverse();
+        (chain, whole)
+    }
+
+    /// The place of the image that the events of a process have come to, if it is in the chain.
+    fn confirmed(&self, pid: u32, chain: &Chain) -> Option<usize> {
+        let entry = self.pids.get(pid)?;
+        self.images.get_if(entry.at, entry.at_serial)?;
+        chain.iter().position(|&id| id == entry.at)
+    }
+
+    /// Matches what was opened to the execs of the chain, and notes how far the events of the
+    /// process have come. Returns the place in the chain.
+    fn settle(&mut self, pid: u32, chain: &Chain, lower: u64) -> usize {
+        let Some(&entry) = self.pids.get(pid) else { return 0 };
+        let confirmed = self.confirmed(pid, chain);
+        // The oldest may be an exec that no event has confirmed; its openings come first.
+        let mut next = confirmed.map_or(0, |place| place + 1);
+        let mut place = confirmed.unwrap_or(0);
+        let opened = &entry.opened[..usize::from(entry.opened_len)];
+        let mut index = 0;
+        while index < opened.len() {
+            let found = (next..chain.len()).find(|&at| self.matches(chain[at], opened[index]));
+            index += 1;
+            let Some(found) = found else { continue };
+            self.note_opened(chain[found], true);
+            (place, next) = (found, found + 1);
+            // What follows belongs to the same exec up to its loader: a script's interpreter.
+            if self.is_script(chain[found], &opened[index..], chain.get(next)) {
+                index += 1;
+            }
+        }
+        let first = *self.images.get(chain[0]);
+        if confirmed.is_none() && place == 0 && first.birth == birth::EXEC && first.from_ns <= lower
+        {
+            let seen = opened.iter().any(|&name| self.matches(chain[0], name));
+            if !seen && entry.opened_over == 0 {
+                self.note_opened(chain[0], false);
+            }
+        }
+        self.confirm(pid, chain[place]);
+        place
+    }
+
+    /// Events are queued in order: what comes after this one happened after the image was born.
+    /// What was read from /proc was so before it was read.
+    fn raise_floor(&mut self, id: u32) {
+        let image = self.images.get(id);
+        if image.late == 0 && image.birth <= birth::CHANGE {
+            self.floor_ns = self.floor_ns.max(image.from_ns);
+        }
+    }
+
+    fn confirm(&mut self, pid: u32, id: u32) {
+        let serial = self.images.get(id).serial;
+        if let Some(entry) = self.pids.get_mut(pid) {
+            (entry.at, entry.at_serial) = (id, serial);
+            (entry.opened_len, entry.opened_over) = (0, 0);
+        }
+        self.set_since(pid);
+    }
+
+    /// The last image that an event at `place` may belong to: changes without a trace, and execs
+    /// that leave none, may have happened before it.
+    fn reach(&self, chain: &Chain, place: usize) -> usize {
+        let mut reach = place;
+        while let Some(&next) = chain.get(reach + 1) {
+            if self.leaves_a_trace(next, &chain[..=reach]) {
+                break;
+            }
+            reach += 1;
+        }
+        reach
+    }
+
+    /// Whether an event after the birth of this image must come after an opening of its file.
+    fn leaves_a_trace(&self, id: u32, earlier: &[u32]) -> bool {
+        let image = self.images.get(id);
+        if image.birth != birth::EXEC {
+            return false;
+        }
+        let merged = earlier.iter().any(|&before| {
+            let before = self.images.get(before);
+            before.birth == birth::EXEC
+                && before.start_ns == image.start_ns
+                && (before.exe == image.exe || before.comm == image.comm)
+        });
+        if merged {
+            return false;
+        }
+        let (hits, misses) = self.strings.opened(image.exe);
+        match self.open_exec {
+            OpenExec::None => false,
+            OpenExec::Some => hits > 0,
+            OpenExec::All => hits > 0 || misses < MISSES,
+        }
+    }
+
+    /// Whether an opening of that name is one of the file of this image.
+    fn matches(&mut self, id: u32, name: u32) -> bool {
+        let image = *self.images.get(id);
+        image.birth == birth::EXEC && name != LOADER && self.is_name_of(&image, name) != Match::No
+    }
+
+    fn is_name_of(&mut self, image: &Image, name: u32) -> Match {
+        let comm = &image.comm[..memchr::memchr(0, &image.comm).unwrap_or(image.comm.len())];
+        let exe = self.strings.get(image.exe);
+        if name == hash(comm) || name == hash(last_part(exe)) {
+            return Match::Yes;
+        }
+        match self.reached(image.exe) {
+            0 => Match::Perhaps,
+            reached if reached == name => Match::Yes,
+            _ => Match::No,
+        }
+    }
+
+    /// Hash of the last part of the file that an exe leads to, over symbolic links; 0 when it
+    /// cannot be told. Asked once a name.
+    fn reached(&mut self, exe: u32) -> u32 {
+        if let Some(known) = self.strings.reached(exe) {
+            return known;
+        }
+        let path = self.strings.get(exe);
+        // A relative path starts from where the process was, and these are other files to us.
+        let ours =
+            path.starts_with(b"/") && !path.starts_with(b"/proc/") && !path.starts_with(b"/dev/");
+        let mut buffer = [0; fsmon_format::record::TEXT_MAX];
+        let found = Path::join(&[path]).filter(|_| ours).and_then(|path| {
+            procdir::resolve(&path, &mut buffer).ok().map(|end| hash(last_part(end)))
+        });
+        self.strings.set_reached(exe, found.unwrap_or(0));
+        found.unwrap_or(0)
+    }
+
+    /// Whether the next opening is the interpreter of the script just matched, where it could
+    /// also be the next exec.
+    fn is_script(&mut self, id: u32, rest: &[u32], next: Option<&u32>) -> bool {
+        let (Some(&opened), Some(&next)) = (rest.first(), next) else { return false };
+        if opened == LOADER || !self.matches(next, opened) {
+            return false;
+        }
+        let exe = self.images.get(id).exe;
+        let path = Path::join(&[self.strings.get(exe)]);
+        let mut magic = [0; 2];
+        path.is_some_and(|path| procdir::read(&path, &mut magic).is_ok_and(|bytes| bytes == b"#!"))
+    }
+
+    fn note_opened(&mut self, id: u32, seen: bool) {
+        let exe = self.images.get(id).exe;
+        self.strings.note_opened(exe, seen);
+    }
+
+    /// How sure what the image says is.
+    fn attribution(&mut self, id: u32, lower: u64) -> Attribution {
+        let image = *self.images.get(id);
+        if !image.is_complete() && image.asked == 0 {
+            let latest = self.pids.get(image.pid).is_some_and(|entry| entry.image == id);
+            self.images.get_mut(id).asked = 1;
+            if latest {
+                self.read_late(image.pid);
+            }
+        }
+        let image = self.images.get(id);
+        if image.late != 0 || !image.is_complete() || lower < self.doubt_ns {
+            return Attribution::Late;
+        }
+        Attribution::Exact
+    }
+}
+
+fn is_loader(name: &[u8]) -> bool {
+    name.starts_with(b"ld-") && memchr::memmem::find(name, b".so").is_some()
+}

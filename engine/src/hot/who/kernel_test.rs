@@ -1,0 +1,249 @@
+//! The table against the real kernel: thousands of short processes write what they are into the
+//! names of the files that they make, and every one must have been known.
+
+use super::*;
+use crate::config;
+use crate::sys::test_group::{Group, split};
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// perl that writes who it is: `comm~pid~ppid~uid~tag`.
+const ME: &str = r#"sub me { my $tag = shift; open(my $c, "<", "/proc/$$/comm"); my $n = <$c>;
+chomp $n; $n =~ s/[^\w.-]/_/g; open(my $f, ">", "$ENV{D}/$n~$$~" . getppid() . "~$>~$tag"); print $f 1;
+close $f; }"#;
+
+/// The same in sh, without another process.
+const ME_SH: &str = r#"me() { read -r n </proc/$$/comm; while read -r k a e r; do case $k in
+PPid:) p=$a;; Uid:) u=$e; break;; esac; done </proc/$$/status; echo 1 >"$D/$n~$$~$p~$u~$1"; }"#;
+
+fn write(path: &Path, text: &str, mode: u32) {
+    fs::write(path, text).expect("write a script");
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+}
+
+/// Programs of many kinds in `tools`, and a driver that runs them `count` times.
+fn set_up(tools: &Path, count: usize) {
+    let perl = fs::read("/usr/bin/perl").expect("perl");
+    let suid = tools.join("suidperl");
+    fs::write(&suid, perl).expect("copy perl");
+    std::os::unix::fs::chown(&suid, Some(1234), Some(1234)).expect("chown");
+    fs::set_permissions(&suid, fs::Permissions::from_mode(0o6755)).expect("chmod");
+    let at = tools.display();
+    let script = |name: &str, text: &str| write(&tools.join(name), text, 0o755);
+    script("plain.pl", &format!("#!/usr/bin/perl\n{ME}\nme('plain'); me('again');\n"));
+    script("plain.sh", &format!("#!/bin/sh\n{ME_SH}\nme script\n"));
+    script("twice.sh", &format!("#!/bin/sh\n{ME_SH}\nme first\nexec {at}/plain.sh\n"));
+    script("thrice.sh", &format!("#!/bin/sh\n{ME_SH}\nme one\nexec {at}/twice.sh\n"));
+    script(
+        "same.sh",
+        &format!("#!/bin/sh\n{ME_SH}\nme same\nexec /bin/sh -c 'exec {at}/plain.pl'\n"),
+    );
+    script("rename.pl", &format!("#!/usr/bin/perl\n{ME}\nme('old'); $0 = 'renamed'; me('new');\n"));
+    script("setuid.pl", &format!("#!/usr/bin/perl\n{ME}\n$) = 77; $> = 1000; me('uid');\n"));
+    script(
+        "forks.pl",
+        &format!(
+            "#!/usr/bin/perl\n{ME}\nfor (1..3) {{ if (!fork) {{ me('fork'); exit }} }} 1 while wait > 0;\n"
+        ),
+    );
+    script(
+        "fail.sh",
+        &format!(
+            "#!/bin/sh\n{ME_SH}\n{at}/bad.elf 2>/dev/null; me failed; PATH={at}/d1:{at}/d2 exec tool\n"
+        ),
+    );
+    script("bad.elf", "\x7fELF nothing of the sort");
+    for dir in ["d1", "d2"] {
+        fs::create_dir(tools.join(dir)).expect("mkdir");
+    }
+    script("d2/tool", &format!("#!/bin/sh\n{ME_SH}\nme tool\n"));
+    script(
+        "suid.sh",
+        &format!(
+            "#!/bin/sh\n{ME_SH}\nme before\nexec {at}/suidperl -U -e '{}'\n",
+            "do \"$ENV{T}/me.pl\"; me(q(suid));"
+        ),
+    );
+    script("me.pl", &format!("{ME}\n1;\n"));
+    let all =
+        "plain.pl plain.sh twice.sh thrice.sh same.sh rename.pl setuid.pl forks.pl fail.sh suid.sh";
+    script(
+        "driver.sh",
+        &format!(
+            "#!/bin/sh\ni=0\nwhile [ $i -lt {count} ]; do for t in {all}; do {at}/$t; done; i=$((i+1)); done\n"
+        ),
+    );
+}
+
+#[derive(Default)]
+struct Score {
+    right: u64,
+    ambiguous: HashMap<String, u64>,
+    wrong: Vec<String>,
+    late: u64,
+}
+
+impl Score {
+    fn judge(&mut self, who: &Who, name: &str, pid: u32, found: (u32, Attribution), ours: u32) {
+        let truth: Vec<&str> = name.split('~').collect();
+        let [comm, is_pid, ppid, uid, tag] = truth[..] else { return };
+        let proc = who.describe(found.0);
+        let end = proc.comm.iter().position(|&byte| byte == 0).unwrap_or(16);
+        let said = format!(
+            "{}~{}~{}~{}~{tag}",
+            String::from_utf8_lossy(&proc.comm[..end])
+                .replace(|c: char| !c.is_ascii_alphanumeric() && !"_.-".contains(c), "_"),
+            proc.pid,
+            proc.ppid,
+            proc.uid
+        );
+        let _ = (comm, is_pid, ppid, uid, ours);
+        match found.1 {
+            Attribution::Exact if said == name && proc.pid == pid => self.right += 1,
+            Attribution::Ambiguous => *self.ambiguous.entry(tag.to_owned()).or_default() += 1,
+            Attribution::Late if said == name => self.late += 1,
+            sure => self.wrong.push(format!("{name}: {said} {sure:?}")),
+        }
+    }
+}
+
+fn reader(
+    group: &Group,
+    who: &mut Who,
+    stop: &AtomicBool,
+    pause: impl Fn(u64) -> Duration,
+    dump: bool,
+) -> Score {
+    let mut score = Score::default();
+    let mut buffer = vec![0; 1 << 20];
+    let mut after_ns = clock::monotonic_ns();
+    let mut rounds = 0;
+    let mut cpu = 0;
+    loop {
+        let stopping = stop.load(Ordering::Relaxed);
+        std::thread::sleep(pause(rounds));
+        rounds += 1;
+        loop {
+            let before = clock::monotonic_ns();
+            let bytes = group.read(&mut buffer);
+            let window = Window { after_ns, until_ns: clock::monotonic_ns() };
+            let start = clock::thread_cpu_ns();
+            who.drain(clock::monotonic_ns());
+            let mut rest = bytes;
+            while let Some((event, next)) = split(rest) {
+                rest = next;
+                let found = if event.mask & libc::FAN_OPEN_EXEC != 0 {
+                    who.open_exec(event.pid, window, event.name)
+                } else {
+                    who.resolve(event.pid, window)
+                };
+                if dump {
+                    let proc = who.describe(found.0);
+                    eprintln!(
+                        "{:6} {:#x} {} {} {}",
+                        event.pid,
+                        event.mask,
+                        String::from_utf8_lossy(event.name),
+                        String::from_utf8_lossy(&proc.comm).trim_end_matches('\0'),
+                        proc.uid
+                    );
+                }
+                if event.mask & (libc::FAN_CREATE | libc::FAN_CLOSE_WRITE) != 0 {
+                    score.judge(who, &String::from_utf8_lossy(event.name), event.pid, found, 0);
+                }
+            }
+            cpu += clock::thread_cpu_ns() - start;
+            if bytes.is_empty() {
+                after_ns = before;
+                who.retire(after_ns);
+                break;
+            }
+        }
+        if stopping {
+            eprintln!("rounds {rounds}, cpu {} us", cpu / 1000);
+            return score;
+        }
+    }
+}
+
+fn watched(dir: &Path) -> Option<Group> {
+    let group = match Group::new() {
+        Ok(group) => group,
+        Err(error) => {
+            eprintln!("SKIP: no fanotify here: {error}");
+            return None;
+        }
+    };
+    let changes = libc::FAN_CREATE | libc::FAN_CLOSE_WRITE | libc::FAN_EVENT_ON_CHILD;
+    group.mark(0, changes, dir).expect("mark the directory");
+    let programs = group.mark(libc::FAN_MARK_FILESYSTEM, libc::FAN_OPEN_EXEC, Path::new("/"));
+    programs.expect("mark the programs");
+    Some(group)
+}
+
+fn run(
+    rung: config::Who,
+    chains: usize,
+    count: usize,
+    pause: impl Fn(u64) -> Duration + Send,
+) -> Option<(Score, Who)> {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
+    let (tools, made) = (dir.path().join("t"), dir.path().join("d"));
+    fs::create_dir(&tools).expect("mkdir");
+    fs::create_dir(&made).expect("mkdir");
+    fs::set_permissions(&made, fs::Permissions::from_mode(0o777)).expect("chmod");
+    set_up(&tools, count);
+    let group = watched(&made)?;
+    let mut who = match crate::cold::who::open(rung, 1 << 16, OpenExec::All) {
+        Ok(who) => who,
+        Err(error) => {
+            eprintln!("SKIP: {error}");
+            return None;
+        }
+    };
+    let stop = AtomicBool::new(false);
+    let dump = std::env::var_os("DUMP").is_some();
+    let begun = Instant::now();
+    let score = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| reader(&group, &mut who, &stop, pause, dump));
+        let drivers: Vec<_> = (0..chains)
+            .map(|_| {
+                let mut driver = Command::new(tools.join("driver.sh"));
+                driver.env("D", &made).env("T", &tools).spawn().expect("spawn")
+            })
+            .collect();
+        for mut driver in drivers {
+            driver.wait().expect("wait");
+        }
+        stop.store(true, Ordering::Relaxed);
+        reader.join().expect("reader")
+    });
+    eprintln!(
+        "{rung:?}, {chains} chains: {} right, {} late, ambiguous {:?}, {} wrong, {:?}, {:?}",
+        score.right,
+        score.late,
+        score.ambiguous,
+        score.wrong.len(),
+        who.counters(),
+        begun.elapsed()
+    );
+    for line in score.wrong.iter().take(20) {
+        eprintln!("  {line}");
+    }
+    Some((score, who))
+}
+
+#[test]
+fn everyone_is_known() {
+    let n = std::env::var("N").map_or(5, |n| n.parse().expect("N"));
+    let Some((score, _)) = run(config::Who::Auto, 4, n, |_| Duration::from_millis(1)) else {
+        return;
+    };
+    assert!(score.wrong.is_empty() && score.right > 0);
+}

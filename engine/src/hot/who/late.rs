@@ -1,0 +1,243 @@
+//! The table filled from /proc: at the start and after a loss, and for a single process as a last
+//! resort.
+
+use super::Rung;
+use super::images::{Image, birth};
+use super::message::COMM;
+use super::pids::Entry;
+use super::procfs::{self, Seen};
+use super::table::Table;
+use crate::sys::{clock, procdir};
+use fsmon_format::record::proc_flag;
+
+/// Directory entries of /proc, a few hundred processes at a time.
+const ENTRIES: usize = 16 << 10;
+/// The longest exe that is read from /proc.
+const EXE: usize = fsmon_format::record::TEXT_MAX;
+/// A clock tick of /proc/PID/stat: `USER_HZ` is 100 on every platform Rust knows.
+const TICK_NS: u64 = 10_000_000;
+/// A process of which we saw the fork and one that /proc shows are the same if their start times
+/// are no further apart than this: ticks are coarse.
+const SAME_START_NS: u64 = 3 * TICK_NS;
+/// Told by both sources, or by /proc: a fork heard of after that is another process.
+const FORK_KNOWN: u8 = 3;
+
+impl Table {
+    /// Reads all of /proc, so that what runs now is known. `first` is for the start, when
+    /// nothing was known before: what is read then was true all along as far as we can tell.
+    ///
+    /// # Errors
+    /// /proc cannot be read.
+    pub fn scan(&mut self, first: bool) -> std::io::Result<()> {
+        let mut buffer = [0; ENTRIES];
+        procdir::each_process(&mut buffer, |pid| self.look_at(pid, first))?;
+        self.link_parents();
+        if !first {
+            self.end_the_missing();
+        }
+        Ok(())
+    }
+
+    /// Reads one process and takes over what differs from what is known.
+    fn look_at(&mut self, pid: u32, first: bool) {
+        let now = clock::monotonic_ns();
+        let Some(seen) = procfs::read(pid, &mut self.cgroups) else { return };
+        let old = self.latest(pid);
+        let known = self.pids.get(pid).is_some_and(|entry| entry.exit_ns == 0);
+        let same = known && is_same_process(&old, &seen);
+        let users = seen.users.unwrap_or((old.uid, old.gid));
+        if same && (old.comm, old.uid, old.gid) == (seen.comm, users.0, users.1) {
+            return;
+        }
+        let mut image = image_of(pid, &seen, now);
+        image.birth = birth::SCAN;
+        image.from_ns = if first { 0 } else { now };
+        let mut link = [0; EXE];
+        if let Some(exe) = procfs::read_exe(pid, &mut link) {
+            image.exe = self.strings.intern(exe);
+            image.flags |= proc_flag::EXE_READ;
+        }
+        if same {
+            (image.prev, image.parent, image.ppid) = (1, old.parent, old.ppid);
+            image.start_ns = old.start_ns;
+        }
+        self.put(image, now);
+        self.strings.release(image.exe);
+    }
+
+    fn put(&mut self, image: Image, now: u64) -> u32 {
+        let Some(entry) = self.replace(image, now) else { return 0 };
+        let id = entry.image;
+        *entry = Entry { pid: entry.pid, image: id, forked_by: FORK_KNOWN, ..Entry::default() };
+        self.set_since(image.pid);
+        id
+    }
+
+    /// Gives every image that was read from /proc its parent's. The parent must be the older one,
+    /// so that no circle comes of numbers used again while we read.
+    fn link_parents(&mut self) {
+        let mut place = 0;
+        while let Some((&entry, next)) = self.pids.next_from(place) {
+            place = next;
+            let image = *self.images.get(entry.image);
+            let above = self.pids.get(image.ppid).map_or(0, |entry| entry.image);
+            let older = self.images.get(above);
+            let age = |image: &Image| (image.start_ticks, image.pid);
+            if image.parent == 0
+                && image.birth == birth::SCAN
+                && above != 0
+                && older.start_ticks != 0
+                && age(older) < age(&image)
+            {
+                self.images.retain(above);
+                self.images.get_mut(entry.image).parent = above;
+            }
+        }
+    }
+
+    /// Whatever is not there any more has ended.
+    fn end_the_missing(&mut self) {
+        let now = clock::monotonic_ns();
+        let mut place = 0;
+        while let Some((&entry, next)) = self.pids.next_from(place) {
+            place = next;
+            if entry.exit_ns != 0 || procdir::exists(entry.pid) {
+                continue;
+            }
+            if let Some(entry) = self.pids.get_mut(entry.pid) {
+                entry.exit_ns = now;
+            }
+            if self.images.get(entry.image).queued == 0 {
+                self.exited.push(&mut self.images, entry.image, now);
+            }
+        }
+    }
+
+    /// The last resort: a process of which nothing is known, or whose latest image lacks
+    /// something, or any process where there is no other source. Returns its image, 0 if it is
+    /// gone.
+    #[cold]
+    pub(super) fn read_late(&mut self, pid: u32) -> u32 {
+        self.counters.late_reads += 1;
+        let now = clock::monotonic_ns();
+        let old_id = self.pids.get(pid).map_or(0, |entry| entry.image);
+        let old = *self.images.get(old_id);
+        let Some(seen) = procfs::read(pid, &mut self.cgroups) else {
+            if old_id != 0 {
+                self.images.get_mut(old_id).asked = 1;
+            }
+            return old_id;
+        };
+        let same_process = old_id != 0 && is_same_process(&old, &seen);
+        if same_process && self.rung != Rung::Proc {
+            self.complete(old_id, &seen);
+            self.set_since(pid);
+            return old_id;
+        }
+        let users = seen.users.unwrap_or_default();
+        if same_process && (old.comm, old.uid, old.gid) == (seen.comm, users.0, users.1) {
+            return old_id;
+        }
+        let mut image = image_of(pid, &seen, now);
+        (image.birth, image.late) = (birth::LATE, 1);
+        image.parent = self.pids.get(seen.ppid).map_or(0, |entry| entry.image);
+        if image.parent == old_id || self.images.get(image.parent).start_ticks > seen.start_ticks {
+            image.parent = 0;
+        }
+        image.prev = u32::from(same_process);
+        if old_id == 0 {
+            // Nothing speaks for another image before it.
+            image.from_ns = 0;
+        }
+        let mut link = [0; EXE];
+        if let Some(exe) = procfs::read_exe(pid, &mut link) {
+            image.exe = self.strings.intern(exe);
+            image.flags |= proc_flag::EXE_READ;
+        }
+        let id = self.put(image, now);
+        self.strings.release(image.exe);
+        if id != 0 && self.rung == Rung::Proc {
+            // Nobody will tell of its end: it is looked for now and then.
+            self.lingering.push(&mut self.images, id, now);
+        }
+        id
+    }
+
+    /// Fills in what is missing.
+    fn complete(&mut self, id: u32, seen: &Seen) {
+        let image = self.images.get_mut(id);
+        (image.asked, image.defined, image.late) = (1, 0, 1);
+        if image.flags & proc_flag::COMM == 0 {
+            image.comm = seen.comm;
+            image.flags |= proc_flag::COMM;
+        }
+        if let Some((uid, gid)) = seen.users
+            && (image.flags & proc_flag::CRED == 0 || image.unsure != 0)
+        {
+            (image.uid, image.gid, image.unsure) = (uid, gid, 0);
+            image.flags |= proc_flag::CRED;
+        }
+        if image.ppid == 0 {
+            image.ppid = seen.ppid;
+        }
+        if image.cgroup_id == 0 {
+            image.cgroup_id = seen.cgroup_id;
+        }
+    }
+
+    /// The name after an exec of which only the connector tells.
+    #[cold]
+    pub(super) fn read_comm(&mut self, pid: u32) {
+        let id = self.pids.get(pid).map_or(0, |entry| entry.image);
+        if id == 0 {
+            return;
+        }
+        let name = procfs::read_comm(pid);
+        let image = self.images.get_mut(id);
+        image.late = 1;
+        match name {
+            Some(name) => image.comm = name,
+            None => {
+                image.comm = [0; COMM];
+                image.flags &= !proc_flag::COMM;
+            }
+        }
+    }
+}
+
+fn image_of(pid: u32, seen: &Seen, now: u64) -> Image {
+    let cred = if seen.users.is_some() { proc_flag::CRED } else { 0 };
+    let (uid, gid) = seen.users.unwrap_or_default();
+    Image {
+        pid,
+        ppid: seen.ppid,
+        comm: seen.comm,
+        uid,
+        gid,
+        cgroup_id: seen.cgroup_id,
+        start_ticks: seen.start_ticks,
+        from_ns: now,
+        comm_ns: now,
+        uid_ns: now,
+        gid_ns: now,
+        exec_ns: now,
+        flags: proc_flag::COMM | cred,
+        ..Image::default()
+    }
+}
+
+/// Whether what is known and what /proc shows are one process, by its start.
+fn is_same_process(old: &Image, seen: &Seen) -> bool {
+    if old.live == 0 {
+        return false;
+    }
+    if old.start_ticks != 0 {
+        return old.start_ticks == seen.start_ticks;
+    }
+    if old.start_ns == 0 {
+        return true;
+    }
+    let offset = clock::boottime_ns().saturating_sub(clock::monotonic_ns());
+    let start = old.start_ns.saturating_add(offset);
+    seen.start_ticks.saturating_mul(TICK_NS).abs_diff(start) <= SAME_START_NS
+}

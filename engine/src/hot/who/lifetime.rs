@@ -1,0 +1,105 @@
+//! When an image may go: never before every file event that it can have caused was resolved.
+//!
+//! * An image that another replaced goes once the queue of file events was empty after that.
+//! * A process that has exited may still close its files: on Linux 6.18 the EXIT record comes
+//!   first (seen). So it is looked at, and goes once the queue was empty after it was found gone.
+//!   A zombie, or a process whose first thread ended before the others, is looked at again.
+//! * Ancestors stay as long as a descendant does.
+//! * Where room runs out the longest gone go first, then the longest exited; this is counted.
+
+use super::images::Queue;
+use super::table::Table;
+use crate::sys::{clock, procdir};
+
+/// How long a process that was still there is left alone.
+const LOOK_AGAIN_NS: u64 = 100_000_000;
+/// Processes looked at by one call: a bound on the work between two batches.
+const LOOKS_MAX: usize = 256;
+/// Images given up at one time to make room.
+const EVICTIONS_MAX: usize = 64;
+
+impl Table {
+    /// Lets go of what no event can ask for any more. Every event that happened before
+    /// `empty_ns` has been resolved: the queue was seen empty then.
+    #[inline]
+    pub fn retire(&mut self, empty_ns: u64) {
+        let queues = [&self.superseded, &self.exited, &self.lingering, &self.gone];
+        if queues.iter().any(|queue| !queue.is_empty()) {
+            self.retire_some(empty_ns);
+        }
+    }
+
+    fn retire_some(&mut self, empty_ns: u64) {
+        while self.is_before(&self.superseded, empty_ns) {
+            let id = self.superseded.pop(&mut self.images);
+            self.drop_reference(id);
+        }
+        while self.is_before(&self.gone, empty_ns) {
+            let id = self.gone.pop(&mut self.images);
+            self.forget(id);
+        }
+        let mut looks = 0;
+        while looks < LOOKS_MAX && self.is_before(&self.exited, empty_ns) {
+            looks += 1;
+            let id = self.exited.pop(&mut self.images);
+            self.look(id, empty_ns);
+        }
+        let due = empty_ns.saturating_sub(LOOK_AGAIN_NS);
+        while looks < LOOKS_MAX && self.is_before(&self.lingering, due) {
+            looks += 1;
+            let id = self.lingering.pop(&mut self.images);
+            self.look(id, empty_ns);
+        }
+    }
+
+    fn is_before(&self, queue: &Queue, time_ns: u64) -> bool {
+        let first = queue.first();
+        first != 0 && self.images.get(first).queued_ns < time_ns
+    }
+
+    /// Looks whether the process of an image is gone.
+    fn look(&mut self, id: u32, empty_ns: u64) {
+        let image = *self.images.get(id);
+        if image.until_ns != 0 {
+            // Another image or process took its place meanwhile: nothing after that is its.
+            if image.until_ns < empty_ns {
+                return self.drop_reference(id);
+            }
+            return self.superseded.push(&mut self.images, id, image.until_ns);
+        }
+        let there = procdir::exists(image.pid);
+        // Read after the look: gone by then at the latest.
+        let now = clock::monotonic_ns();
+        let queue = if there { &mut self.lingering } else { &mut self.gone };
+        queue.push(&mut self.images, id, now);
+    }
+
+    /// The cache's reference goes, and the pid with it if this was its latest process.
+    fn forget(&mut self, id: u32) {
+        let pid = self.images.get(id).pid;
+        if self.pids.get(pid).is_some_and(|entry| entry.image == id) {
+            self.pids.remove(pid);
+        }
+        self.drop_reference(id);
+    }
+
+    /// Before an image is added: there must be room for it.
+    #[inline]
+    pub(super) fn make_room(&mut self) {
+        if self.images.is_full() {
+            self.evict();
+        }
+    }
+
+    #[cold]
+    fn evict(&mut self) {
+        for _ in 0..EVICTIONS_MAX {
+            let queues =
+                [&mut self.gone, &mut self.superseded, &mut self.exited, &mut self.lingering];
+            let Some(queue) = queues.into_iter().find(|queue| !queue.is_empty()) else { return };
+            let id = queue.pop(&mut self.images);
+            self.counters.evicted += 1;
+            self.forget(id);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Who did it: all that is known of processes, and which of them a file event belongs to.
+//!
+//! ```text
+//! perf rings ──► perf_record ─┐            ┌► pids, images, strings
+//! connector ───► proc_event ──┴► merged by ┴─ table (apply) ◄── late (from /proc)
+//!                                time          │
+//!                 file event's pid and time ──► align (resolve) ──► image, attribution
+//!                                              lifetime (retire, evict)
+//! ```
+//!
+//! The order that makes it exact: take a batch of file events, *then* [`Who::drain`], *then*
+//! resolve the batch. A process's own messages are in their rings before it can change a file.
+
+pub mod align;
+pub mod images;
+mod late;
+mod lifetime;
+pub mod message;
+pub mod perf_record;
+pub mod pids;
+pub mod proc_event;
+pub mod procfs;
+pub mod sources;
+pub mod strings;
+pub mod table;
+
+use crate::sys::clock;
+use fsmon_format::record::{Attribution, Proc, proc_flag};
+use message::Message;
+pub use sources::Sources;
+use std::os::fd::{BorrowedFd, RawFd};
+pub use table::Table;
+use zerocopy::FromZeros;
+
+/// How much of the ladder of sources is used, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rung {
+    /// perf tracepoint: name given to exec and cgroup, on top of the next.
+    Tracepoint,
+    /// perf COMM, FORK and EXIT.
+    Comm,
+    /// The proc connector; the name is read from /proc at exec.
+    Connector,
+    /// /proc at event time.
+    Proc,
+}
+
+/// Whether openings of executables come with the file events (`FAN_OPEN_EXEC`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenExec {
+    /// Not at all.
+    None,
+    /// For some filesystems; which files those are is learnt.
+    Some,
+    /// For all that hold programs, as far as is known.
+    All,
+}
+
+/// When an event happened: after the queue was last seen empty, and before the clock was read
+/// after the read that brought it. `CLOCK_MONOTONIC`, ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Nothing of this batch happened before.
+    pub after_ns: u64,
+    /// Nothing of this batch happened later.
+    pub until_ns: u64,
+}
+
+impl Window {
+    /// Both ends.
+    #[must_use]
+    pub fn span(self) -> (u64, u64) {
+        (self.after_ns, self.until_ns)
+    }
+}
+
+/// Process messages were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Nothing before was lost.
+    pub first_ns: u64,
+    /// When it was noticed, and the table made true again.
+    pub last_ns: u64,
+    /// How many; `None` when the kernel did not tell.
+    pub count: Option<u64>,
+}
+
+/// What was counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WhoCounters {
+    /// Messages applied.
+    pub messages: u64,
+    /// Messages that the kernel said were lost; a loss of unknown size counts as one.
+    pub lost: u64,
+    /// Records or datagrams that made no sense.
+    pub malformed: u64,
+    /// Images that exist.
+    pub images: usize,
+    /// Images forgotten, or not taken in, for want of room.
+    pub evicted: u64,
+    /// Reads of /proc as a last resort.
+    pub late_reads: u64,
+}
+
+/// Everything about processes, for the reader's thread.
+pub struct Who {
+    table: Table,
+    sources: Sources,
+    inbox: Inbox,
+    loss: Option<Loss>,
+    drained_ns: u64,
+    lost: u64,
+    messages: u64,
+}
+
+/// Messages that wait to be applied, in room made at the start.
+struct Inbox {
+    messages: Vec<Message>,
+    lost: u64,
+    lost_unknown: bool,
+    malformed: u64,
+}
+
+impl Inbox {
+    fn is_full(&self) -> bool {
+        self.messages.len() == self.messages.capacity()
+    }
+}
+
+impl Who {
+    /// Puts table and sources together, both made ready by `cold::who`.
+    #[must_use]
+    pub fn new(table: Table, sources: Sources) -> Self {
+        let messages = Vec::with_capacity(crate::limits::MESSAGES_MAX);
+        let inbox = Inbox { messages, lost: 0, lost_unknown: false, malformed: 0 };
+        let drained_ns = clock::monotonic_ns();
+        Who { table, sources, inbox, loss: None, drained_ns, lost: 0, messages: 0 }
+    }
+
+    /// The rung in use.
+    #[must_use]
+    pub fn rung(&self) -> Rung {
+        self.table.rung
+    }
+
+    /// Takes everything that the sources have and brings the table up to date: to be called after
+    /// each batch of file events was taken, and before it is resolved.
+    ///
+    /// `horizon` is a time before any source was read, at or after the end of the batch. What is
+    /// in the sources by then is whole: whatever led to a message was told before it. What comes
+    /// in while one source after the other is read is not, so messages from after this moment
+    /// wait for the next time.
+    pub fn drain(&mut self, horizon: u64) {
+        loop {
+            let all = self.sources.read(&mut self.table.strings, &mut self.inbox);
+            self.apply_until(if all { horizon } else { u64::MAX });
+            if all {
+                break;
+            }
+        }
+        if self.inbox.lost != 0 || self.inbox.lost_unknown {
+            self.recover();
+        }
+        self.drained_ns = horizon;
+    }
+
+    /// A datagram of the proc connector that someone else received from the kernel.
+    pub fn feed_connector(&mut self, datagram: &[u8]) {
+        if self.inbox.is_full() {
+            self.apply_until(u64::MAX);
+        }
+        self.sources.take_datagram(datagram, &mut self.inbox);
+    }
+
+    /// Someone else was told that the connector lost messages (ENOBUFS).
+    pub fn feed_connector_loss(&mut self) {
+        self.inbox.lost_unknown = true;
+    }
+
+    fn apply_until(&mut self, horizon: u64) {
+        let inbox = &mut self.inbox.messages;
+        inbox.sort_unstable_by_key(|message| (message.time_ns, message.kind));
+        let due = inbox.partition_point(|message| message.time_ns <= horizon);
+        for message in &inbox[..due] {
+            self.table.apply(message);
+        }
+        inbox.copy_within(due.., 0);
+        inbox.truncate(inbox.len() - due);
+        self.messages += due as u64;
+    }
+
+    /// After a loss the table is made true again from /proc; until then nothing is sure.
+    #[cold]
+    fn recover(&mut self) {
+        let count = (!self.inbox.lost_unknown).then_some(self.inbox.lost);
+        self.lost += self.inbox.lost + u64::from(self.inbox.lost_unknown);
+        (self.inbox.lost, self.inbox.lost_unknown) = (0, false);
+        // Where /proc cannot be read the table stays as it is; the loss is told all the same.
+        let _ = self.table.scan(false);
+        let now = clock::monotonic_ns();
+        self.table.doubt_ns = now;
+        let earlier = self.loss.take();
+        self.loss = Some(Loss {
+            first_ns: earlier.map_or(self.drained_ns, |loss| loss.first_ns),
+            last_ns: now,
+            count: earlier.map_or(count, |loss| Some(loss.count? + count?)),
+        });
+    }
+
+    /// What was lost since the last call.
+    #[inline]
+    pub fn take_loss(&mut self) -> Option<Loss> {
+        self.loss.take()
+    }
+
+    /// Descriptors that become readable when a ring is a quarter full.
+    pub fn ring_fds(&self) -> impl Iterator<Item = RawFd> + '_ {
+        self.sources.perf_fds()
+    }
+
+    /// The proc connector's socket, for whoever reads it and feeds what comes.
+    pub(crate) fn connector(&self) -> Option<BorrowedFd<'_>> {
+        self.sources.connector()
+    }
+
+    /// From now on the caller reads the connector: [`Who::drain`] leaves it alone.
+    pub(crate) fn set_fed(&mut self) {
+        self.sources.set_fed();
+    }
+
+    /// The image that an event of `pid` belongs to, 0 for none, and how sure that is.
+    #[inline]
+    pub fn resolve(&mut self, pid: u32, window: Window) -> (u32, Attribution) {
+        self.table.resolve(pid, window)
+    }
+
+    /// `FAN_OPEN_EXEC` of a file of that name by `pid`, in queue order, instead of
+    /// [`Who::resolve`]. Returns the same.
+    pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> (u32, Attribution) {
+        self.table.open_exec(pid, window, name)
+    }
+
+    /// Lets go of what no event can ask for any more: every event from before `empty_ns`, when
+    /// the queue was seen empty, has been resolved.
+    #[inline]
+    pub fn retire(&mut self, empty_ns: u64) {
+        self.table.retire(empty_ns);
+    }
+
+    /// Keeps an image, with its ancestors, until it is let go by [`Who::release`].
+    pub fn hold(&mut self, image: u32) {
+        self.table.images.retain(image);
+    }
+
+    /// See [`Who::hold`].
+    pub fn release(&mut self, image: u32) {
+        self.table.drop_reference(image);
+    }
+
+    /// Whether an image's definition was sent, as it now is.
+    #[inline]
+    #[must_use]
+    pub fn is_defined(&self, image: u32) -> bool {
+        image == 0 || self.table.images.get(image).defined != 0
+    }
+
+    /// Notes that it was.
+    pub fn set_defined(&mut self, image: u32) {
+        if image != 0 {
+            self.table.images.get_mut(image).defined = 1;
+        }
+    }
+
+    /// The image that the process was forked from; 0 unknown.
+    pub(crate) fn parent(&self, image: u32) -> u32 {
+        self.table.images.get(image).parent
+    }
+
+    /// The image's definition. Those of `parent`, `prev` and `exe` should be sent before it.
+    #[must_use]
+    pub fn describe(&self, id: u32) -> Proc {
+        let image = self.table.images.get(id);
+        let mut proc = Proc::new_zeroed();
+        proc.flags = image.flags.into();
+        proc.id = id.into();
+        proc.pid = image.pid.into();
+        proc.ppid = image.ppid.into();
+        proc.parent = image.parent.into();
+        proc.prev = image.prev.into();
+        proc.start_ns = image.start_ns.into();
+        proc.uid = image.uid.into();
+        proc.gid = image.gid.into();
+        proc.comm = if image.flags & proc_flag::COMM == 0 { [0; 16] } else { image.comm };
+        proc.exe = image.exe.into();
+        proc.cgroup_id = image.cgroup_id.into();
+        proc
+    }
+
+    /// The bytes of an exe.
+    #[must_use]
+    pub fn exe(&self, id: u32) -> &[u8] {
+        self.table.strings.get(id)
+    }
+
+    /// Whether an exe's definition was sent.
+    #[must_use]
+    pub fn is_exe_defined(&self, id: u32) -> bool {
+        id == 0 || self.table.strings.is_defined(id)
+    }
+
+    /// Notes that it was.
+    pub fn set_exe_defined(&mut self, id: u32) {
+        self.table.strings.set_defined(id);
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> WhoCounters {
+        let table = self.table.counters;
+        WhoCounters {
+            messages: self.messages,
+            lost: self.lost,
+            malformed: self.inbox.malformed,
+            images: self.table.images.len(),
+            evicted: table.evicted + table.refused,
+            late_reads: table.late_reads,
+        }
+    }
+}
+
+#[cfg(test)]
+mod kernel_test;

@@ -1,0 +1,221 @@
+//! The process cache: an open-addressing array keyed by pid, a cache line an entry.
+//!
+//! Rules:
+//! * Capacity is a power of two, fixed at start; at most three quarters are used.
+//! * A pid's home is found by blocks of 64 entries (a page): the block by multiplication, the
+//!   place in it by the pid's low bits. Pids are given out in a row, so neighbours in time share
+//!   pages, and blocks are scattered, so rows do not run into each other.
+//! * Linear probing: a pid lies between its home and the next empty place.
+//! * Deletion shifts back: no tombstones, so probes stay short for ever.
+//! * Pid 0 is no process and marks an empty place.
+
+use zerocopy::FromZeros;
+
+/// Names of opened executables that are remembered until an event tells what became of them.
+pub const OPENED_MAX: usize = 5;
+
+/// What is known of a pid's latest process. All zero is the empty place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
+#[repr(C, align(64))]
+pub struct Entry {
+    /// The process; 0 for an empty place.
+    pub pid: u32,
+    /// Its latest image.
+    pub image: u32,
+    /// An event known to be no older than this is the latest image's without another look;
+    /// `u64::MAX` asks for one always.
+    pub since_ns: u64,
+    /// When it ended; 0 while it runs.
+    pub exit_ns: u64,
+    /// How far its file events have come: an image, and that image's serial number.
+    pub at: u32,
+    /// See `at`.
+    pub at_serial: u32,
+    /// Hashes of the names of executables opened since, oldest first.
+    pub opened: [u32; OPENED_MAX],
+    /// How many of them.
+    pub opened_len: u8,
+    /// [`super::message::Source::bit`]s of those that told of its fork.
+    pub forked_by: u8,
+    /// Between the first and the last sign of an exec.
+    pub in_exec: u8,
+    /// More executables were opened than fit.
+    pub opened_over: u8,
+}
+
+const _: () = assert!(size_of::<Entry>() == 64);
+
+/// The array.
+pub struct Pids {
+    entries: Vec<Entry>,
+    /// Places less one: a mask.
+    mask: usize,
+    shift: u32,
+    len: usize,
+}
+
+/// Entries of a page: what a block is.
+const BLOCK: usize = 64;
+/// 2^32 divided by the golden ratio, odd: scatters neighbouring blocks.
+const SCATTER: u32 = 0x9e37_79b1;
+
+impl Pids {
+    /// Reserves room for `max` processes; pages are taken as they are used.
+    #[must_use]
+    pub fn with_capacity(max: usize) -> Self {
+        let places = (max + max / 3 + 1).next_power_of_two().max(2 * BLOCK);
+        let entries = Entry::new_vec_zeroed(places).expect("room is bounded by PROCESSES_MAX");
+        let blocks = (places / BLOCK) as u32;
+        Pids { entries, mask: places - 1, shift: 32 - blocks.trailing_zeros(), len: 0 }
+    }
+
+    /// Processes in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline]
+    fn home(&self, pid: u32) -> usize {
+        let block = (pid / BLOCK as u32).wrapping_mul(SCATTER) >> self.shift;
+        block as usize * BLOCK + pid as usize % BLOCK
+    }
+
+    /// The place of `pid`, or the empty one where it would go.
+    #[inline]
+    fn place(&self, pid: u32) -> usize {
+        let mut at = self.home(pid);
+        while self.entries[at].pid != pid && self.entries[at].pid != 0 {
+            at = (at + 1) & self.mask;
+        }
+        at
+    }
+
+    /// The entry of `pid`.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, pid: u32) -> Option<&Entry> {
+        let entry = &self.entries[self.place(pid)];
+        (entry.pid != 0).then_some(entry)
+    }
+
+    /// The same, to change; its pid must stay.
+    #[inline]
+    pub fn get_mut(&mut self, pid: u32) -> Option<&mut Entry> {
+        let at = self.place(pid);
+        let entry = &mut self.entries[at];
+        (entry.pid != 0).then_some(entry)
+    }
+
+    /// Puts `entry` in the place of its pid, over what was there. Returns false, and changes
+    /// nothing, when the array is full or the pid 0.
+    pub fn insert(&mut self, entry: Entry) -> bool {
+        if entry.pid == 0 {
+            return false;
+        }
+        let at = self.place(entry.pid);
+        if self.entries[at].pid == 0 {
+            if self.len >= self.entries.len() / 4 * 3 {
+                return false;
+            }
+            self.len += 1;
+        }
+        self.entries[at] = entry;
+        true
+    }
+
+    /// Takes `pid` out.
+    pub fn remove(&mut self, pid: u32) -> Option<Entry> {
+        if pid == 0 {
+            return None;
+        }
+        let mut hole = self.place(pid);
+        let removed = self.entries[hole];
+        if removed.pid == 0 {
+            return None;
+        }
+        self.len -= 1;
+        // Whatever could no longer be reached over the hole moves into it, and leaves another.
+        let mut at = hole;
+        loop {
+            at = (at + 1) & self.mask;
+            let next = self.entries[at].pid;
+            if next == 0 {
+                break;
+            }
+            let from_home = at.wrapping_sub(self.home(next)) & self.mask;
+            let from_hole = at.wrapping_sub(hole) & self.mask;
+            if from_home >= from_hole {
+                self.entries[hole] = self.entries[at];
+                hole = at;
+            }
+        }
+        self.entries[hole] = Entry::default();
+        Some(removed)
+    }
+
+    /// The next process at or after place `at`, and the place after it: to go through all.
+    /// Nothing may be inserted or removed on the way.
+    #[must_use]
+    pub fn next_from(&self, at: usize) -> Option<(&Entry, usize)> {
+        let rest = self.entries.get(at..)?;
+        let index = rest.iter().position(|entry| entry.pid != 0)?;
+        Some((&rest[index], at + index + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn entry(pid: u32, image: u32) -> Entry {
+        Entry { pid, image, ..Entry::default() }
+    }
+
+    #[test]
+    fn it_fills_up_to_three_quarters() {
+        let mut pids = Pids::with_capacity(1);
+        let fitted = (1..=200).filter(|&pid| pids.insert(entry(pid, 1))).count();
+        assert_eq!((fitted, pids.len()), (96, 96));
+        assert!(pids.insert(entry(5, 2)) && !pids.insert(entry(150, 1)));
+        assert!(!pids.insert(entry(0, 1)) && pids.get(0).is_none() && pids.remove(0).is_none());
+    }
+
+    proptest! {
+        /// Few pids in a small array: long probes, wraps and shifts all happen.
+        #[test]
+        fn agrees_with_a_map(ops in proptest::collection::vec((0u8..4, 1u32..300, 1u32..9), 1..600)) {
+            let mut pids = Pids::with_capacity(90);
+            let mut model: HashMap<u32, u32> = HashMap::new();
+            for (op, pid, image) in ops {
+                // Far pids share homes with near ones.
+                let pid = if pid % 3 == 0 { pid * 8192 } else { pid };
+                if op == 0 {
+                    prop_assert_eq!(pids.remove(pid).map(|entry| entry.image), model.remove(&pid));
+                } else if pids.insert(entry(pid, image)) {
+                    model.insert(pid, image);
+                } else {
+                    prop_assert!(model.len() == 96 && !model.contains_key(&pid));
+                }
+                prop_assert_eq!(pids.len(), model.len());
+                for (&pid, &image) in &model {
+                    prop_assert_eq!(pids.get(pid).map(|entry| entry.image), Some(image));
+                }
+            }
+            let (mut at, mut seen) = (0, 0);
+            while let Some((entry, next)) = pids.next_from(at) {
+                prop_assert_eq!(model.get(&entry.pid), Some(&entry.image));
+                (at, seen) = (next, seen + 1);
+            }
+            prop_assert_eq!(seen, model.len());
+        }
+    }
+}

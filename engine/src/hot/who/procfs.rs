@@ -1,0 +1,179 @@
+//! What /proc says of a process: after the fact, so only at the start, after a loss, and as a
+//! last resort. Reads go into buffers on the stack.
+
+use super::message::{COMM, comm};
+use super::strings::hash;
+use crate::sys::procdir::{self, Path};
+
+/// Room for /proc/PID/stat, status (its first lines) and cgroup.
+const TEXT: usize = 2048;
+
+/// A process as /proc shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its name.
+    pub comm: [u8; COMM],
+    /// Its parent now.
+    pub ppid: u32,
+    /// When it was started, in clock ticks since boot.
+    pub start_ticks: u64,
+    /// Effective user and group, where they could be read.
+    pub users: Option<(u32, u32)>,
+    /// The cgroup's id; 0 unknown.
+    pub cgroup_id: u64,
+}
+
+/// Reads `pid`; `None` when it is gone.
+#[must_use]
+pub fn read(pid: u32, cgroups: &mut Cgroups) -> Option<Seen> {
+    let mut buffer = [0; TEXT];
+    let stat = procdir::read(&Path::of_process(pid, "stat"), &mut buffer).ok()?;
+    let mut seen = parse_stat(stat)?;
+    if let Ok(status) = procdir::read(&Path::of_process(pid, "status"), &mut buffer) {
+        seen.users = parse_status(status);
+    }
+    if let Ok(text) = procdir::read(&Path::of_process(pid, "cgroup"), &mut buffer) {
+        seen.cgroup_id = parse_cgroup(text).map_or(0, |path| cgroups.id(path));
+    }
+    Some(seen)
+}
+
+/// Only the name of `pid`.
+#[must_use]
+pub fn read_comm(pid: u32) -> Option<[u8; COMM]> {
+    let mut buffer = [0; 64];
+    let text = procdir::read(&Path::of_process(pid, "comm"), &mut buffer).ok()?;
+    Some(comm(text.strip_suffix(b"\n").unwrap_or(text)))
+}
+
+/// The file that `pid` executes; none for a kernel thread.
+pub fn read_exe(pid: u32, buffer: &mut [u8]) -> Option<&[u8]> {
+    let path = procdir::read_link(&Path::of_process(pid, "exe"), buffer).ok()?;
+    Some(path.strip_suffix(b" (deleted)").unwrap_or(path))
+}
+
+/// `PID (COMM) STATE PPID …`: the name may hold anything, parentheses and spaces too, so it ends
+/// at the last one. The start time is the 22nd field (proc_pid_stat(5)).
+#[must_use]
+pub fn parse_stat(stat: &[u8]) -> Option<Seen> {
+    let open = memchr::memchr(b'(', stat)?;
+    let close = memchr::memrchr(b')', stat)?;
+    let name = stat.get(open + 1..close)?;
+    let mut fields = stat.get(close + 1..)?.split(|&byte| byte == b' ').skip(2);
+    let ppid = u32::try_from(decimal(fields.next()?)?).ok()?;
+    let start_ticks = decimal(fields.nth(17)?)?;
+    Some(Seen { comm: comm(name), ppid, start_ticks, users: None, cgroup_id: 0 })
+}
+
+/// The second numbers of the lines `Uid:` and `Gid:`: the effective ones (proc_pid_status(5)).
+#[must_use]
+pub fn parse_status(status: &[u8]) -> Option<(u32, u32)> {
+    let effective = |label: &[u8]| {
+        let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(label))?;
+        let mut ids = line.split(|&byte| byte == b'\t').filter(|id| !id.is_empty());
+        u32::try_from(decimal(ids.nth(1)?)?).ok()
+    };
+    Some((effective(b"Uid:")?, effective(b"Gid:")?))
+}
+
+/// The path in the line `0::PATH`: that of the version 2 hierarchy (cgroups(7)).
+#[must_use]
+pub fn parse_cgroup(text: &[u8]) -> Option<&[u8]> {
+    text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// Where the version 2 hierarchy is mounted, and the ids found last. A cgroup's id is the inode
+/// number of its directory.
+pub struct Cgroups {
+    mount: [u8; MOUNT_MAX],
+    mount_len: usize,
+    last: [(u32, u64); 64],
+}
+
+/// The longest mount point that is used.
+const MOUNT_MAX: usize = 256;
+
+impl Default for Cgroups {
+    fn default() -> Self {
+        Cgroups { mount: [0; MOUNT_MAX], mount_len: 0, last: [(0, 0); 64] }
+    }
+}
+
+impl Cgroups {
+    /// With this mount point; without any when it is too long.
+    #[must_use]
+    pub fn at(mount: &[u8]) -> Self {
+        let mut cgroups = Cgroups::default();
+        if mount.len() <= MOUNT_MAX {
+            cgroups.mount[..mount.len()].copy_from_slice(mount);
+            cgroups.mount_len = mount.len();
+        }
+        cgroups
+    }
+
+    fn id(&mut self, path: &[u8]) -> u64 {
+        if self.mount_len == 0 {
+            return 0;
+        }
+        let hash = hash(path);
+        let place = hash as usize % self.last.len();
+        if self.last[place].0 == hash {
+            return self.last[place].1;
+        }
+        let mount = &self.mount[..self.mount_len];
+        let id = Path::join(&[mount, path]).and_then(|path| procdir::inode(&path).ok());
+        if let Some(id) = id {
+            self.last[place] = (hash, id);
+        }
+        id.unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let stat = b"42 (a) R 1 (b\n) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 10 11";
+        let seen = parse_stat(stat).expect("a stat");
+        assert_eq!((seen.ppid, seen.start_ticks), (7, 9876));
+        assert_eq!(&seen.comm, b"a) R 1 (b\n\0\0\0\0\0\0");
+    }
+
+    #[test]
+    fn the_effective_ids_are_taken() {
+        let status = b"Name:\tx\nUmask:\t0022\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n";
+        assert_eq!(parse_status(status), Some((2, 6)));
+        assert_eq!(parse_status(b"Uid:\t1\t2\n"), None);
+        assert_eq!(parse_cgroup(b"2:cpu:/x\n0::/a/b\n"), Some(&b"/a/b"[..]));
+    }
+
+    #[test]
+    fn we_are_as_we_know() {
+        let seen = read(std::process::id(), &mut Cgroups::default()).expect("we live");
+        assert!(seen.users.is_some() && seen.start_ticks > 0);
+        assert!(read(0x3fff_ffff, &mut Cgroups::default()).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn anything_may_come(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (parse_stat(&bytes), parse_status(&bytes), parse_cgroup(&bytes));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Where messages come from, and what each of them is asked for.
+
+use super::message::{Kind, Message, Parsed, Source};
+use super::perf_record::{self, Layout};
+use super::proc_event;
+use super::strings::Strings;
+use super::{Inbox, Rung};
+use crate::sys::connector::{Received, Socket};
+use crate::sys::perf::{Ring, Scratch};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+
+/// The sources that are open.
+pub struct Sources {
+    rings: Vec<Ring>,
+    scratch: Scratch,
+    layout: Layout,
+    socket: Option<Socket>,
+    received: Received,
+    wanted: u32,
+    /// Someone else reads the socket.
+    fed: bool,
+}
+
+impl Sources {
+    /// These rings, read by `layout`, and this socket.
+    #[must_use]
+    pub fn new(rings: Vec<Ring>, layout: Layout, socket: Option<Socket>, rung: Rung) -> Self {
+        let wanted = wanted(rung);
+        let (scratch, received) = (Scratch::default(), Received::default());
+        Sources { rings, scratch, layout, socket, received, wanted, fed: false }
+    }
+
+    /// The perf rings' descriptors.
+    pub fn perf_fds(&self) -> impl Iterator<Item = RawFd> + '_ {
+        self.rings.iter().map(Ring::raw_fd)
+    }
+
+    /// The socket.
+    #[must_use]
+    pub(crate) fn connector(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(Socket::as_fd)
+    }
+
+    /// From now on someone else reads the socket.
+    pub(super) fn set_fed(&mut self) {
+        self.fed = true;
+    }
+
+    /// Takes all that is there; false when `inbox` became full before.
+    pub(super) fn read(&mut self, strings: &mut Strings, inbox: &mut Inbox) -> bool {
+        // The socket first: its reads are slow, and a ring takes what comes in meanwhile.
+        let socket = self.read_socket(inbox);
+        let layout = self.layout;
+        for ring in &mut self.rings {
+            let sane = ring.drain(&mut self.scratch, |record| {
+                if inbox.is_full() {
+                    return false;
+                }
+                take(perf_record::parse(record, layout), strings, inbox);
+                true
+            });
+            inbox.lost_unknown |= !sane;
+        }
+        socket && !inbox.is_full()
+    }
+
+    fn read_socket(&mut self, inbox: &mut Inbox) -> bool {
+        let Some(socket) = self.socket.as_ref().filter(|_| !self.fed) else { return true };
+        loop {
+            if inbox.messages.len() + Received::BATCH > inbox.messages.capacity() {
+                return false;
+            }
+            match socket.receive(&mut self.received) {
+                // ENOBUFS: the kernel could not queue some. What is queued can still be read.
+                Err(_) if !inbox.lost_unknown => inbox.lost_unknown = true,
+                Err(_) => return true,
+                Ok(()) => {
+                    for datagram in self.received.datagrams() {
+                        take_datagram(datagram, self.wanted, inbox);
+                    }
+                    if !self.received.is_full() {
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A datagram that someone else received.
+    pub(super) fn take_datagram(&self, datagram: &[u8], inbox: &mut Inbox) {
+        take_datagram(datagram, self.wanted, inbox);
+    }
+}
+
+/// What the connector is asked for on a rung: `PROC_EVENT_*` bits.
+///
+/// FORK gives the parent, which under `CLONE_PARENT` is not who called fork. Where perf COMM
+/// marks the beginning of an exec and no tracepoint its end, the connector's EXEC does. Where
+/// there is no perf the connector tells all it can.
+#[must_use]
+pub fn wanted(rung: Rung) -> u32 {
+    use proc_event::{COMM, EXEC, EXIT, FORK, GID, UID};
+    match rung {
+        Rung::Tracepoint => FORK | UID | GID,
+        Rung::Comm => FORK | UID | GID | EXEC,
+        Rung::Connector => FORK | UID | GID | EXEC | COMM | EXIT,
+        Rung::Proc => 0,
+    }
+}
+
+fn take_datagram(datagram: &[u8], wanted: u32, inbox: &mut Inbox) {
+    let parsed = proc_event::parse(datagram);
+    let Parsed::Message(message, _) = parsed else {
+        inbox.malformed += u64::from(parsed == Parsed::Malformed);
+        return;
+    };
+    // Linux before 6.6 sends everything.
+    if wanted & bit(message.kind) != 0 && !inbox.is_full() {
+        inbox.messages.push(message);
+    }
+}
+
+fn bit(kind: Kind) -> u32 {
+    match kind {
+        Kind::Fork => proc_event::FORK,
+        Kind::CommExec | Kind::Comm => proc_event::COMM,
+        Kind::Uid => proc_event::UID,
+        Kind::Gid => proc_event::GID,
+        Kind::Exec => proc_event::EXEC,
+        Kind::Exit => proc_event::EXIT,
+    }
+}
+
+fn take(parsed: Parsed<'_>, strings: &mut Strings, inbox: &mut Inbox) {
+    match parsed {
+        Parsed::Message(mut message, exe) => {
+            debug_assert!(message.source == Source::Perf);
+            message.exe = strings.intern(exe);
+            inbox.messages.push(message);
+        }
+        Parsed::Lost(count) => inbox.lost += count.max(1),
+        Parsed::Skip => {}
+        Parsed::Malformed => inbox.malformed += 1,
+    }
+}
+
+const _: () = assert!(size_of::<Message>() <= 64);

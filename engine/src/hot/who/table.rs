@@ -1,0 +1,389 @@
+//! What is known of every process, kept true by applying messages in the order of their times.
+//!
+//! Every change makes a new image; nothing older overwrites what is newer. Between the first and
+//! the last sign of an exec its new image is still being put together: the process itself is in
+//! the kernel and can change no file.
+
+use super::images::{Image, Images, Queue, birth};
+use super::message::{COMM, Kind, Message, Source};
+use super::pids::{Entry, Pids};
+use super::procfs;
+use super::strings::Strings;
+use super::{OpenExec, Rung};
+use fsmon_format::record::proc_flag;
+
+/// What was counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableCounters {
+    /// Images forgotten for want of room while an event might still have asked for them.
+    pub evicted: u64,
+    /// Images that found no room.
+    pub refused: u64,
+    /// Reads of /proc as a last resort.
+    pub late_reads: u64,
+}
+
+/// The table.
+pub struct Table {
+    pub(super) pids: Pids,
+    pub(super) images: Images,
+    pub(super) strings: Strings,
+    /// Images that another one of the same pid has replaced.
+    pub(super) superseded: Queue,
+    /// Latest images of processes whose end was told.
+    pub(super) exited: Queue,
+    /// Those that were still there when looked at: zombies, or their last threads.
+    pub(super) lingering: Queue,
+    /// Those that are gone.
+    pub(super) gone: Queue,
+    pub(super) rung: Rung,
+    /// Whether a source tells of changes of user and group.
+    pub(super) told_of_users: bool,
+    pub(super) open_exec: OpenExec,
+    /// Every event still to come happened after this.
+    pub(super) floor_ns: u64,
+    /// Events before this may be wrong, as messages were lost.
+    pub(super) doubt_ns: u64,
+    pub(super) cgroups: procfs::Cgroups,
+    pub(super) counters: TableCounters,
+}
+
+impl Table {
+    /// Reserves room for `max` images.
+    #[must_use]
+    pub fn new(max: usize, rung: Rung, told_of_users: bool, open_exec: OpenExec) -> Self {
+        Table {
+            pids: Pids::with_capacity(max),
+            images: Images::with_capacity(max),
+            strings: Strings::with_capacity(
+                crate::limits::STRINGS_MAX,
+                crate::limits::STRINGS_BYTES,
+            ),
+            superseded: Queue::default(),
+            exited: Queue::default(),
+            lingering: Queue::default(),
+            gone: Queue::default(),
+            rung,
+            told_of_users,
+            open_exec,
+            floor_ns: 0,
+            doubt_ns: 0,
+            cgroups: procfs::Cgroups::default(),
+            counters: TableCounters::default(),
+        }
+    }
+
+    /// Where cgroups are found by their paths.
+    pub fn set_cgroups(&mut self, cgroups: procfs::Cgroups) {
+        self.cgroups = cgroups;
+    }
+
+    /// Applies one message. Its string has one reference, which is used up.
+    pub fn apply(&mut self, message: &Message) {
+        match message.kind {
+            Kind::Fork => self.fork(message),
+            Kind::CommExec => self.exec_begins(message),
+            Kind::Comm => self.rename(message),
+            Kind::Uid | Kind::Gid => self.credential(message),
+            Kind::Exec => self.exec_done(message),
+            Kind::Exit => self.exit(message),
+        }
+        self.strings.release(message.exe);
+    }
+
+    /// The image that `pid` had at a time; 0 when none is known.
+    #[must_use]
+    pub fn image_at(&self, pid: u32, time_ns: u64) -> u32 {
+        let Some(entry) = self.pids.get(pid) else { return 0 };
+        let mut id = entry.image;
+        loop {
+            let image = self.images.get(id);
+            if image.from_ns <= time_ns {
+                return id;
+            }
+            match self.images.get_if(image.before, image.before_serial) {
+                Some(_) => id = image.before,
+                None => return id,
+            }
+        }
+    }
+
+    fn fork(&mut self, message: &Message) {
+        let time = message.time_ns;
+        if let Some(&entry) = self.pids.get(message.pid) {
+            let image = self.images.get(entry.image);
+            let latest = image.start_ns.max(image.exec_ns);
+            if entry.exit_ns == 0 || time <= entry.exit_ns {
+                if entry.forked_by & message.source.bit() == 0 {
+                    return self.second_word(entry, message);
+                }
+                // An older process's, or the same told twice; else its end was lost.
+                if time <= latest {
+                    return;
+                }
+            }
+        }
+        let parent = self.image_at(message.parent, time);
+        let mut image = self.images.get(parent).forked(time);
+        (image.pid, image.ppid, image.parent) = (message.pid, message.parent, parent);
+        let forked_by = message.source.bit();
+        if let Some(entry) = self.replace(image, time) {
+            entry.forked_by = forked_by;
+            entry.exit_ns = 0;
+            entry.in_exec = 0;
+            (entry.at, entry.opened_len, entry.opened_over) = (0, 0, 0);
+            self.set_since(message.pid);
+        }
+    }
+
+    /// The other source tells of the same fork, or a fork is heard of after what it led to: what
+    /// is not known yet is filled in, and nothing is undone.
+    fn second_word(&mut self, entry: Entry, message: &Message) {
+        let other = self.image_at(message.parent, message.time_ns);
+        let from = *self.images.get(other);
+        let old = *self.images.get(entry.image);
+        let mut image = old;
+        // Under CLONE_PARENT they differ: perf tells who called fork, of whom all is inherited;
+        // the connector tells the parent.
+        let is_parent = image.ppid == 0 || message.source == Source::Connector;
+        if is_parent && image.ppid != message.parent {
+            (image.ppid, image.parent) = (message.parent, other);
+            self.images.retain(other);
+            self.drop_reference(old.parent);
+        }
+        if image.start_ns == 0 || image.start_ns > message.time_ns {
+            image.start_ns = message.time_ns;
+        }
+        let caller = message.source == Source::Perf || entry.forked_by == 0;
+        let unchanged = |time: u64| time == old.start_ns;
+        if caller && message.parent != old.ppid && other != 0 {
+            inherit(&mut image, &from, message.time_ns, unchanged);
+            self.strings.retain(image.exe);
+            self.strings.release(old.exe);
+        }
+        if !image.says_the_same(&old) || image.parent != old.parent {
+            image.defined = 0;
+        }
+        // References may have moved meanwhile; the count is the slab's own.
+        image.refs = self.images.get(entry.image).refs;
+        *self.images.get_mut(entry.image) = image;
+        if let Some(entry) = self.pids.get_mut(message.pid) {
+            entry.forked_by |= message.source.bit();
+        }
+        self.set_since(message.pid);
+    }
+
+    /// exec has given the process its new name: its image is the new one from now on.
+    fn exec_begins(&mut self, message: &Message) {
+        let old = self.latest(message.pid);
+        if message.time_ns < old.comm_ns {
+            return;
+        }
+        let mut image = self.successor(&old, message, birth::EXEC);
+        image.comm = message.comm;
+        image.comm_ns = message.time_ns;
+        image.exec_ns = message.time_ns;
+        image.exe = 0;
+        image.flags = (image.flags | proc_flag::COMM) & !proc_flag::EXE_READ;
+        image.unsure = u8::from(!self.told_of_users);
+        image.late = 0;
+        if let Some(entry) = self.replace(image, message.time_ns) {
+            entry.in_exec = 1;
+            // The leader may have ended before: another thread became the leader by exec.
+            entry.exit_ns = 0;
+            self.set_since(message.pid);
+        }
+    }
+
+    /// exec is done.
+    fn exec_done(&mut self, message: &Message) {
+        let time = message.time_ns;
+        let in_exec = self.pids.get(message.pid).is_some_and(|entry| entry.in_exec != 0);
+        let old = self.latest(message.pid);
+        if time < old.exec_ns {
+            return;
+        }
+        if !in_exec {
+            // Its first sign was lost, or there is none: perf gives the name, the connector not.
+            let mut begin = Message { kind: Kind::CommExec, ..*message };
+            begin.comm = self.comm_at_exec(message);
+            self.exec_begins(&begin);
+            if begin.comm == [0; COMM] {
+                self.read_comm(message.pid);
+            }
+        }
+        let Some(entry) = self.pids.get_mut(message.pid) else { return };
+        entry.in_exec = 0;
+        let id = entry.image;
+        let image = self.images.get_mut(id);
+        let exe_before = image.exe;
+        image.exec_ns = time;
+        if message.exe != 0 {
+            image.exe = message.exe;
+            self.strings.retain(message.exe);
+            self.strings.release(exe_before);
+        }
+        let image = self.images.get_mut(id);
+        if message.cgroup_id != 0 {
+            image.cgroup_id = message.cgroup_id;
+        }
+        image.defined = 0;
+        self.set_since(message.pid);
+    }
+
+    /// The kernel's rule: what follows the last slash of the name given to exec, cut.
+    fn comm_at_exec(&self, message: &Message) -> [u8; COMM] {
+        super::message::comm(last_part(self.strings.get(message.exe)))
+    }
+
+    fn rename(&mut self, message: &Message) {
+        let old = self.latest(message.pid);
+        if message.time_ns < old.comm_ns {
+            return;
+        }
+        let known = old.flags & proc_flag::COMM != 0;
+        let change = |image: &mut Image| {
+            image.comm = message.comm;
+            image.comm_ns = message.time_ns;
+            image.flags |= proc_flag::COMM;
+        };
+        self.change(message, &old, known && old.comm == message.comm, change);
+    }
+
+    fn credential(&mut self, message: &Message) {
+        let old = self.latest(message.pid);
+        let user = message.kind == Kind::Uid;
+        let (value, time) = if user { (old.uid, old.uid_ns) } else { (old.gid, old.gid_ns) };
+        if message.time_ns < time {
+            return;
+        }
+        let known = old.flags & proc_flag::CRED != 0;
+        let change = |image: &mut Image| {
+            let (value, time) = match user {
+                true => (&mut image.uid, &mut image.uid_ns),
+                false => (&mut image.gid, &mut image.gid_ns),
+            };
+            (*value, *time) = (message.value, message.time_ns);
+        };
+        self.change(message, &old, known && value == message.value, change);
+    }
+
+    /// Makes a new image, or changes the latest in place: when nothing that is reported changes,
+    /// in the midst of an exec, or when something newer is known already.
+    fn change(&mut self, message: &Message, old: &Image, same: bool, f: impl Fn(&mut Image)) {
+        let time = message.time_ns;
+        let entry = self.pids.get(message.pid).copied().unwrap_or_default();
+        let in_place = same || entry.in_exec != 0 || time < old.from_ns;
+        if in_place && entry.image != 0 {
+            let image = self.images.get_mut(entry.image);
+            f(image);
+            image.defined &= u8::from(same);
+            return;
+        }
+        let mut image = self.successor(old, message, birth::CHANGE);
+        f(&mut image);
+        self.replace(image, time);
+        self.set_since(message.pid);
+    }
+
+    fn exit(&mut self, message: &Message) {
+        let Some(entry) = self.pids.get_mut(message.pid) else { return };
+        let id = entry.image;
+        let image = self.images.get(id);
+        if message.time_ns < image.start_ns.max(image.exec_ns) || entry.exit_ns != 0 {
+            return;
+        }
+        entry.exit_ns = message.time_ns;
+        if image.queued == 0 {
+            self.exited.push(&mut self.images, id, message.time_ns);
+        }
+    }
+
+    /// The latest image of `pid`; one of which nothing is known when there is none.
+    pub(super) fn latest(&self, pid: u32) -> Image {
+        let id = self.pids.get(pid).map_or(0, |entry| entry.image);
+        *self.images.get(id)
+    }
+
+    fn successor(&self, old: &Image, message: &Message, birth: u8) -> Image {
+        let prev = self.pids.get(message.pid).map_or(0, |entry| entry.image);
+        Image { pid: message.pid, from_ns: message.time_ns, until_ns: 0, birth, prev, ..*old }
+    }
+
+    /// Makes `image` the latest of its pid from `time_ns` on. `None` when there is no room.
+    pub(super) fn replace(&mut self, mut image: Image, time_ns: u64) -> Option<&mut Entry> {
+        let pid = image.pid;
+        self.make_room();
+        // Making room may have taken what the image refers to.
+        let old = self.pids.get(pid).map_or(0, |entry| entry.image);
+        (image.before, image.before_serial) = (old, self.images.get(old).serial);
+        if image.prev != 0 {
+            image.prev = old;
+        }
+        if image.parent != 0 && self.images.get(image.parent).live == 0 {
+            image.parent = 0;
+        }
+        let Some(id) = self.images.add(image) else {
+            self.counters.refused += 1;
+            return None;
+        };
+        self.strings.retain(image.exe);
+        let entry = Entry { image: id, ..self.pids.get(pid).copied().unwrap_or_default() };
+        if !self.pids.insert(Entry { pid, ..entry }) {
+            self.counters.refused += 1;
+            self.drop_reference(id);
+            return None;
+        }
+        if old != 0 {
+            let before = self.images.get_mut(old);
+            before.until_ns = time_ns.max(1);
+            if before.queued == 0 {
+                self.superseded.push(&mut self.images, old, time_ns);
+            }
+        }
+        self.pids.get_mut(pid)
+    }
+
+    /// From when on an event needs no second look.
+    pub(super) fn set_since(&mut self, pid: u32) {
+        let Some(entry) = self.pids.get_mut(pid) else { return };
+        let image = self.images.get(entry.image);
+        let plain = image.is_complete() && image.late == 0 && entry.opened_len == 0;
+        entry.since_ns = if plain && self.rung != Rung::Proc { image.from_ns } else { u64::MAX };
+    }
+
+    /// One reference to an image less, and to the strings of all that are freed by it.
+    pub(super) fn drop_reference(&mut self, id: u32) {
+        let strings = &mut self.strings;
+        self.images.release(id, |exe| strings.release(exe));
+    }
+}
+
+/// What follows the last slash.
+pub(super) fn last_part(path: &[u8]) -> &[u8] {
+    memchr::memrchr(b'/', path).map_or(path, |slash| &path[slash + 1..])
+}
+
+/// Takes over from `from` what `image` has not changed itself.
+fn inherit(image: &mut Image, from: &Image, time_ns: u64, unchanged: impl Fn(u64) -> bool) {
+    if image.flags & proc_flag::COMM == 0 || unchanged(image.comm_ns) {
+        (image.comm, image.comm_ns) = (from.comm, time_ns);
+        image.flags |= from.flags & proc_flag::COMM;
+    }
+    let uid_is_old = image.flags & proc_flag::CRED == 0 && image.uid_ns == 0;
+    if uid_is_old || unchanged(image.uid_ns) {
+        (image.uid, image.uid_ns) = (from.uid, time_ns);
+    }
+    let gid_is_old = image.flags & proc_flag::CRED == 0 && image.gid_ns == 0;
+    if gid_is_old || unchanged(image.gid_ns) {
+        (image.gid, image.gid_ns) = (from.gid, time_ns);
+    }
+    image.flags |= from.flags & proc_flag::CRED;
+    if image.exec_ns == 0 || unchanged(image.exec_ns) {
+        (image.exe, image.exec_ns) = (from.exe, time_ns);
+    }
+    if image.cgroup_id == 0 || unchanged(image.exec_ns) {
+        image.cgroup_id = from.cgroup_id;
+    }
+    image.late |= from.late;
+}

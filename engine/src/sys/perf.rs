@@ -1,0 +1,308 @@
+//! perf rings: one event and one mapped ring per CPU, for all processes.
+//!
+//! The kernel writes records at `data_head`, we read up to it and hand the room back through
+//! `data_tail`. No system call is needed to read.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes of `struct perf_event_attr` up to and with `clockid` (`PERF_ATTR_SIZE_VER3`).
+const ATTR_SIZE: u32 = 96;
+/// The longest record: its size is 16 bits.
+const RECORD_MAX: usize = 1 << 16;
+/// Bytes before the payload of a record: type u32, misc u16, size u16.
+const HEADER: usize = 8;
+
+/// `struct perf_event_attr` of linux/perf_event.h, version 3, with the unions by what we use.
+#[repr(C)]
+#[derive(Default)]
+struct Attr {
+    kind: u32,
+    size: u32,
+    config: u64,
+    sample_period: u64,
+    sample_type: u64,
+    read_format: u64,
+    flags: u64,
+    wakeup_watermark: u32,
+    bp_type: u32,
+    config1: u64,
+    config2: u64,
+    branch_sample_type: u64,
+    sample_regs_user: u64,
+    sample_stack_user: u32,
+    clockid: i32,
+}
+
+const _: () = assert!(size_of::<Attr>() == ATTR_SIZE as usize);
+const _: () = assert!(std::mem::offset_of!(Attr, clockid) == 92);
+
+/// `attr.type`
+const PERF_TYPE_SOFTWARE: u32 = 1;
+const PERF_TYPE_TRACEPOINT: u32 = 2;
+/// `attr.config` of an event that never samples.
+const PERF_COUNT_SW_DUMMY: u64 = 9;
+/// `attr.sample_type`
+const PERF_SAMPLE_TID: u64 = 1 << 1;
+const PERF_SAMPLE_TIME: u64 = 1 << 2;
+const PERF_SAMPLE_RAW: u64 = 1 << 10;
+const PERF_SAMPLE_CGROUP: u64 = 1 << 21;
+/// `attr` bit fields, by their position.
+const FLAG_COMM: u64 = 1 << 9;
+const FLAG_TASK: u64 = 1 << 13;
+const FLAG_WATERMARK: u64 = 1 << 14;
+const FLAG_SAMPLE_ID_ALL: u64 = 1 << 18;
+const FLAG_COMM_EXEC: u64 = 1 << 24;
+const FLAG_USE_CLOCKID: u64 = 1 << 25;
+const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 1 << 3;
+
+/// Offsets in `struct perf_event_mmap_page`.
+const DATA_HEAD: usize = 1024;
+const DATA_TAIL: usize = 1032;
+
+/// What to ask of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// COMM, FORK and EXIT records, and a sample at every hit of this tracepoint.
+    Tracepoint {
+        /// The tracepoint's number.
+        id: u64,
+        /// Whether samples carry the cgroup (needs `CONFIG_CGROUP_PERF`).
+        cgroup: bool,
+    },
+    /// COMM, FORK and EXIT records.
+    Comm,
+}
+
+impl Event {
+    fn attr(self, watermark: u32) -> Attr {
+        let (kind, config, period, sample) = match self {
+            Event::Tracepoint { id, cgroup } => (
+                PERF_TYPE_TRACEPOINT,
+                id,
+                1,
+                PERF_SAMPLE_RAW | if cgroup { PERF_SAMPLE_CGROUP } else { 0 },
+            ),
+            Event::Comm => (PERF_TYPE_SOFTWARE, PERF_COUNT_SW_DUMMY, 0, 0),
+        };
+        Attr {
+            kind,
+            size: ATTR_SIZE,
+            config,
+            sample_period: period,
+            sample_type: PERF_SAMPLE_TID | PERF_SAMPLE_TIME | sample,
+            flags: FLAG_COMM
+                | FLAG_TASK
+                | FLAG_WATERMARK
+                | FLAG_SAMPLE_ID_ALL
+                | FLAG_COMM_EXEC
+                | FLAG_USE_CLOCKID,
+            wakeup_watermark: watermark,
+            clockid: libc::CLOCK_MONOTONIC,
+            ..Attr::default()
+        }
+    }
+}
+
+/// The ring of one CPU.
+pub struct Ring {
+    fd: OwnedFd,
+    base: *mut u8,
+    page: usize,
+    size: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone and is not tied to a thread.
+unsafe impl Send for Ring {}
+
+impl Ring {
+    /// Opens the event on `cpu` for all processes and maps `size` bytes of ring: a power of two
+    /// of at least a page.
+    ///
+    /// # Errors
+    /// EACCES or EPERM without `CAP_PERFMON` where `kernel.perf_event_paranoid` is above 0 (or
+    /// above -1 for tracepoints); EPERM where more memory may not be locked.
+    pub fn open(event: Event, cpu: usize, size: usize) -> io::Result<Ring> {
+        let attr = event.attr(u32::try_from(size / 4).unwrap_or(u32::MAX));
+        // SAFETY: `attr` is a valid perf_event_attr of the size it states (checked above by
+        // const asserts) and outlives the call; the other arguments are plain numbers.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_perf_event_open,
+                &raw const attr,
+                -1 as libc::pid_t,
+                cpu as libc::c_int,
+                -1 as libc::c_int,
+                PERF_FLAG_FD_CLOEXEC,
+            )
+        };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just returned this descriptor; nothing else knows it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
+        // SAFETY: plain number in and out.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+        // SAFETY: a new shared mapping of our own descriptor at an address of the kernel's choice.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                page + size,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                fd.as_raw_fd(),
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Ring { fd, base: base.cast(), page, size })
+    }
+
+    /// Readable when a quarter of the ring is full.
+    #[must_use]
+    pub fn raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    fn index(&self, offset: usize) -> &AtomicU64 {
+        debug_assert!(offset == DATA_HEAD || offset == DATA_TAIL);
+        // SAFETY: the first page of the mapping is the control page, at least 4096 bytes, mapped
+        // for as long as `self`; both offsets are 8-aligned. The kernel writes head and reads
+        // tail as single 64-bit accesses (perf_event_mmap(2)).
+        unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
+    }
+
+    /// Gives each whole record (header included) to `take`, oldest first, until none is left or
+    /// `take` returns false, in which case that record stays. `scratch` is for records that wrap.
+    /// Returns false if what lies in the ring makes no sense; it is then dropped.
+    pub fn drain(&mut self, scratch: &mut Scratch, mut take: impl FnMut(&[u8]) -> bool) -> bool {
+        // Acquire pairs with the kernel's write barrier between data and data_head: what lies
+        // below head is written. Only we write tail.
+        let head = self.index(DATA_HEAD).load(Ordering::Acquire);
+        let mut tail = self.index(DATA_TAIL).load(Ordering::Relaxed);
+        // SAFETY: the data area begins one page into the mapping and is `size` bytes long. The
+        // kernel does not write between tail and head until tail moves (it is no overwrite ring),
+        // and we read nothing outside of that.
+        let data = unsafe { std::slice::from_raw_parts(self.base.add(self.page), self.size) };
+        let mut sane = true;
+        while tail != head {
+            let left = head.wrapping_sub(tail);
+            let Some(record) = record_at(data, tail, left, scratch) else {
+                tail = head;
+                sane = false;
+                break;
+            };
+            if !take(record) {
+                break;
+            }
+            tail = tail.wrapping_add(record.len() as u64);
+        }
+        // Release pairs with the kernel's read of data_tail before it writes anew: all our reads
+        // are done.
+        self.index(DATA_TAIL).store(tail, Ordering::Release);
+        sane
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made in `open` with this length and no borrow of it is left.
+        unsafe { libc::munmap(self.base.cast(), self.page + self.size) };
+    }
+}
+
+/// Room for one record that wraps around the end of a ring.
+pub struct Scratch(Box<[u8; RECORD_MAX]>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        let bytes = vec![0; RECORD_MAX].into_boxed_slice();
+        Scratch(bytes.try_into().expect("made with that length"))
+    }
+}
+
+/// The record at `tail`, in one piece; `None` if its size is none that a record can have.
+fn record_at<'a>(
+    data: &'a [u8],
+    tail: u64,
+    left: u64,
+    scratch: &'a mut Scratch,
+) -> Option<&'a [u8]> {
+    let size = data.len();
+    let start = (tail % size as u64) as usize;
+    if left < HEADER as u64 || left > size as u64 || !start.is_multiple_of(8) {
+        return None;
+    }
+    // The header is 8 bytes and 8-aligned: it never wraps.
+    let header = data.get(start..start + HEADER)?;
+    let len = usize::from(u16::from_ne_bytes([header[6], header[7]]));
+    if len < HEADER || len as u64 > left || !len.is_multiple_of(8) {
+        return None;
+    }
+    if let Some(whole) = data.get(start..start + len) {
+        return Some(whole);
+    }
+    let first = size - start;
+    scratch.0[..first].copy_from_slice(&data[start..]);
+    scratch.0[first..len].copy_from_slice(&data[..len - first]);
+    Some(&scratch.0[..len])
+}
+
+/// The CPUs that are online.
+///
+/// # Errors
+/// When /sys does not tell.
+pub fn online_cpus() -> io::Result<Vec<usize>> {
+    let text = std::io::read_to_string(File::open("/sys/devices/system/cpu/online")?)?;
+    let mut cpus = Vec::new();
+    for range in text.trim().split(',').filter(|range| !range.is_empty()) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let bad = |_| io::Error::new(io::ErrorKind::InvalidData, "not a list of CPUs");
+        cpus.extend(first.parse().map_err(bad)?..=last.parse::<usize>().map_err(bad)?);
+    }
+    Ok(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(records: &[u16], start: usize) -> Vec<u8> {
+        let mut data = vec![0; 4096];
+        let mut at = start;
+        for (index, &len) in records.iter().enumerate() {
+            let mut bytes = vec![index as u8 + 1; usize::from(len)];
+            bytes[6..8].copy_from_slice(&len.to_ne_bytes());
+            for byte in bytes {
+                data[at % 4096] = byte;
+                at += 1;
+            }
+        }
+        data
+    }
+
+    #[test]
+    fn a_record_that_wraps_is_put_together() {
+        let data = ring(&[64, 128], 4096 - 96);
+        let mut scratch = Scratch::default();
+        let first = record_at(&data, 4000, 192, &mut scratch).map(<[u8]>::to_vec);
+        assert_eq!(first.map(|record| (record.len(), record[63])), Some((64, 1)));
+        let second = record_at(&data, 4064, 128, &mut scratch).map(<[u8]>::to_vec);
+        assert_eq!(second.map(|record| (record.len(), record[127])), Some((128, 2)));
+    }
+
+    #[test]
+    fn a_size_that_cannot_be_is_refused() {
+        let mut scratch = Scratch::default();
+        for len in [0, 4, 12, 72] {
+            let mut data = vec![0; 4096];
+            data[6..8].copy_from_slice(&u16::to_ne_bytes(len));
+            assert!(record_at(&data, 0, 64, &mut scratch).is_none());
+        }
+        assert!(record_at(&[0; 4096], 0, 8192, &mut scratch).is_none());
+    }
+}

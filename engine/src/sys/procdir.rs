@@ -1,0 +1,196 @@
+//! /proc, read without allocation: into buffers of the caller.
+
+use std::ffi::CStr;
+use std::io;
+use std::io::Write;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// The longest path built here: `/proc/4294967295/` and a short name, or a path that the kernel
+/// gave, with its prefix.
+const PATH_MAX: usize = 4096;
+
+/// A path being put together on the stack, NUL-terminated.
+pub struct Path {
+    bytes: [u8; PATH_MAX],
+    len: usize,
+}
+
+impl Path {
+    /// The parts, one after the other; `None` when they are too long or contain a NUL.
+    #[must_use]
+    pub fn join(parts: &[&[u8]]) -> Option<Path> {
+        let mut path = Path { bytes: [0; PATH_MAX], len: 0 };
+        for part in parts {
+            let end = path.len.checked_add(part.len())?;
+            if end >= PATH_MAX || part.contains(&0) {
+                return None;
+            }
+            path.bytes[path.len..end].copy_from_slice(part);
+            path.len = end;
+        }
+        Some(path)
+    }
+
+    /// `/proc/PID/NAME`
+    #[must_use]
+    pub fn of_process(pid: u32, name: &str) -> Path {
+        let mut path = Path { bytes: [0; PATH_MAX], len: 0 };
+        let mut room = &mut path.bytes[..64];
+        let _ = write!(room, "/proc/{pid}/{name}");
+        path.len = 64 - room.len();
+        path.bytes[63] = 0;
+        path
+    }
+
+    fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
+    }
+}
+
+fn open(path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    let fd = unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just returned this descriptor; nothing else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Reads the beginning of a file, up to the length of `buffer`.
+///
+/// # Errors
+/// ENOENT or ESRCH: the process is gone.
+pub fn read<'a>(path: &Path, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    let fd = open(path.as_c_str(), libc::O_RDONLY | libc::O_NONBLOCK)?;
+    // SAFETY: the buffer is valid for writes of its length.
+    let count = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    if count < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(&buffer[..(count as usize).min(buffer.len())])
+}
+
+/// What a symbolic link says.
+///
+/// # Errors
+/// ENOENT or ESRCH: the process is gone, or has no such link (kernel threads have no exe).
+pub fn read_link<'a>(path: &Path, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    // SAFETY: the path is NUL-terminated; the buffer is valid for writes of its length.
+    let count = unsafe {
+        libc::readlink(path.as_c_str().as_ptr(), buffer.as_mut_ptr().cast(), buffer.len())
+    };
+    if count < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(&buffer[..(count as usize).min(buffer.len())])
+}
+
+/// The inode number of what lies at `path`.
+///
+/// # Errors
+/// Those of stat(2).
+pub fn inode(path: &Path) -> io::Result<u64> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path is NUL-terminated; the kernel writes one stat where there is room for one.
+    if unsafe { libc::stat(path.as_c_str().as_ptr(), stat.as_mut_ptr()) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: stat(2) succeeded, so it filled the whole struct.
+    Ok(unsafe { stat.assume_init() }.st_ino)
+}
+
+/// Where a path ends after every symbolic link, without opening the file itself: no event comes
+/// of it.
+///
+/// # Errors
+/// Those of open(2).
+pub fn resolve<'a>(path: &Path, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    let fd = open(path.as_c_str(), libc::O_PATH)?;
+    let mut link = Path { bytes: [0; PATH_MAX], len: 0 };
+    let mut room = &mut link.bytes[..63];
+    let _ = write!(room, "/proc/self/fd/{}", fd.as_raw_fd());
+    read_link(&link, buffer)
+}
+
+/// Whether there is a process of that number, be it a zombie.
+#[must_use]
+pub fn exists(pid: u32) -> bool {
+    // SAFETY: signal 0 sends nothing.
+    if unsafe { libc::kill(pid as libc::pid_t, 0) } == 0 {
+        return true;
+    }
+    io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// Calls `each` with every process number in /proc, in the order of the directory. `buffer` takes
+/// directory entries, a few KiB.
+///
+/// # Errors
+/// /proc is not there or cannot be read.
+pub fn each_process(buffer: &mut [u8], mut each: impl FnMut(u32)) -> io::Result<()> {
+    let dir = open(c"/proc", libc::O_RDONLY | libc::O_DIRECTORY)?;
+    loop {
+        // SAFETY: the buffer is valid for writes of its length.
+        let count = unsafe {
+            libc::syscall(libc::SYS_getdents64, dir.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
+        };
+        if count < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        let mut entries = &buffer[..(count as usize).min(buffer.len())];
+        // struct linux_dirent64: ino u64, off u64, reclen u16, type u8, name.
+        while let Some(&[low, high]) = entries.get(16..18) {
+            let len = usize::from(u16::from_ne_bytes([low, high]));
+            let Some((entry, rest)) = entries.split_at_checked(len.max(19)) else { break };
+            if let Some(pid) = entry.get(19..).and_then(number) {
+                each(pid);
+            }
+            entries = rest;
+        }
+    }
+}
+
+/// A decimal number that ends with a NUL.
+fn number(name: &[u8]) -> Option<u32> {
+    let end = name.iter().position(|&byte| byte == 0)?;
+    if end == 0 {
+        return None;
+    }
+    name[..end].iter().try_fold(0u32, |value, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value.checked_mul(10)?.checked_add(u32::from(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_are_among_the_processes() {
+        let me = std::process::id();
+        let mut seen = false;
+        each_process(&mut [0; 4096], |pid| seen |= pid == me).expect("/proc");
+        assert!(seen && exists(me));
+        let mut buffer = [0; 512];
+        let stat = read(&Path::of_process(me, "stat"), &mut buffer).expect("our own stat");
+        assert!(stat.starts_with(me.to_string().as_bytes()));
+        assert!(!exists(0x3fff_ffff));
+    }
+
+    #[test]
+    fn numbers_are_strict() {
+        assert_eq!(number(b"42\0"), Some(42));
+        for bad in [&b"\0"[..], b"4a\0", b"42", b"4294967296\0", b"-1\0"] {
+            assert_eq!(number(bad), None);
+        }
+    }
+}

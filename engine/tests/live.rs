@@ -1,0 +1,234 @@
+//! The engine on the real kernel: what it tells, replayed over an empty directory, is the tree
+//! that is there in the end. Needs root; says SKIP where it is not.
+
+use fsmon_engine::config::Backend;
+use fsmon_engine::{Config, Counters, Monitor, Next, Receiver, start};
+use fsmon_format::kind;
+use fsmon_format::mirror::{Capacity, Mirror};
+use fsmon_format::record::{Body, EventRef, Records};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+fn sh(dir: &Path, script: &str) {
+    let status = Command::new("sh").args(["-ec", script]).current_dir(dir).status();
+    assert!(status.expect("sh").success(), "{script}");
+}
+
+/// Starts the engine on `dir`, or says why not.
+fn watch(dir: &Path, change: impl FnOnce(&mut Config)) -> Option<(Monitor, Receiver)> {
+    let mut config = Config::new(vec![dir.to_owned()]);
+    change(&mut config);
+    match start(config) {
+        Ok(started) => Some(started),
+        Err(error) if std::env::var_os("CI").is_none() => {
+            println!("SKIP: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+struct Replay {
+    mirror: Mirror,
+    tree: BTreeSet<PathBuf>,
+    lines: Vec<String>,
+}
+
+impl Replay {
+    fn new() -> Self {
+        let capacity =
+            Capacity { dirs: 1 << 21, processes: 1 << 19, strings: 1 << 17, text: 64 << 20 };
+        Replay { mirror: Mirror::new(capacity), tree: BTreeSet::new(), lines: Vec::new() }
+    }
+
+    fn path(&self, dir: u32, name: &[u8]) -> Option<PathBuf> {
+        let mut path = Vec::new();
+        (dir != 0).then(|| assert!(self.mirror.append_dir_path(dir, &mut path)))?;
+        if !name.is_empty() {
+            path.push(b'/');
+            path.extend(name);
+        }
+        Some(PathBuf::from(OsStr::from_bytes(&path)))
+    }
+
+    fn event(&mut self, event: EventRef<'_>) {
+        let new = self.path(event.head.dir.get(), event.name);
+        let old = self.path(event.head.dir2.get(), event.name2);
+        for kind in kind::in_causal_order(event.head.mask.get()) {
+            self.lines.push(format!("{} {new:?} {old:?}", kind.name));
+            match (kind.bit, &new, &old) {
+                (kind::CREATE, Some(new), _) => drop(self.tree.insert(new.clone())),
+                (kind::DELETE, Some(new), _) => {
+                    assert!(self.tree.remove(new), "{new:?} deleted, but never made");
+                }
+                (kind::RENAME, new, old) => {
+                    let moved: Vec<_> = old.iter().flat_map(|old| self.below(old)).collect();
+                    for path in &moved {
+                        self.tree.remove(path);
+                    }
+                    if let (Some(new), Some(old)) = (new, old) {
+                        let renamed = |path: &PathBuf| {
+                            let rest = path.strip_prefix(old).expect("below");
+                            if rest.as_os_str().is_empty() { new.clone() } else { new.join(rest) }
+                        };
+                        self.tree.extend(moved.iter().map(renamed));
+                    } else if let Some(new) = new {
+                        self.tree.insert(new.clone());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn below(&self, top: &Path) -> Vec<PathBuf> {
+        self.tree.iter().filter(|path| path.starts_with(top)).cloned().collect()
+    }
+
+    /// Takes everything until the engine has ended.
+    fn drain(&mut self, records: &mut Receiver) {
+        loop {
+            let batch = match records.next(Duration::from_secs(20)) {
+                Next::Batch(batch) => batch,
+                Next::Idle => panic!("the engine does not end"),
+                Next::Ended => return,
+            };
+            for record in Records(batch) {
+                let body = record.body();
+                assert!(!matches!(body, Body::Malformed));
+                self.mirror.define(&body);
+                if let Body::Event(event) = body {
+                    self.event(event);
+                }
+            }
+        }
+    }
+}
+
+fn listing(dir: &Path) -> BTreeSet<PathBuf> {
+    let mut all = BTreeSet::new();
+    for entry in std::fs::read_dir(dir).expect("a directory") {
+        let entry = entry.expect("an entry");
+        if entry.file_type().expect("a type").is_dir() {
+            all.extend(listing(&entry.path()));
+        }
+        all.insert(entry.path());
+    }
+    all
+}
+
+/// Runs `script` in a watched directory and compares the replay with what is there.
+fn replay(backend: Backend, script: &str, change: impl FnOnce(&mut Config)) -> Option<Counters> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = dir.path().join("watched");
+    std::fs::create_dir(&root).expect("made");
+    let (monitor, mut records) = watch(&root, |config| {
+        config.backend = backend;
+        change(config);
+    })?;
+    sh(&root, script);
+    monitor.stop();
+    let mut replay = Replay::new();
+    replay.drain(&mut records);
+    let counters = monitor.join().expect("an orderly end");
+    let there = listing(&root);
+    let missing: Vec<_> = there.difference(&replay.tree).take(5).collect();
+    let extra: Vec<_> = replay.tree.difference(&there).take(5).collect();
+    let last = &replay.lines[replay.lines.len().saturating_sub(40)..];
+    assert!(missing.is_empty() && extra.is_empty(), "{missing:?} {extra:?} {last:#?} {counters:?}");
+    assert_eq!((counters.lost_queue_overflows, counters.unresolved_paths), (0, 0));
+    Some(counters)
+}
+
+const BACKENDS: [Backend; 2] = [Backend::Uring, Backend::Poll];
+
+#[test]
+fn a_tree_that_is_made_moved_and_removed() {
+    for backend in BACKENDS {
+        replay(
+            backend,
+            "mkdir -p a/b/c d; echo 1 > a/b/c/f; mv a/b d/e; echo 2 > d/e/c/g; mv d h
+             mkdir h/e/new; rm -r h/e/c; ln -s nowhere h/link; ln h/link h/hard; touch 'x y'
+             mkdir p q; mv -T p q; mkdir q/sub; touch q/sub/file",
+            |_| {},
+        );
+    }
+}
+
+#[test]
+fn moves_into_and_out_of_the_watched_tree() {
+    for backend in BACKENDS {
+        replay(
+            backend,
+            "mkdir -p ../out/x/y; touch ../out/f ../out/x/y/g; mv ../out/x in; touch in/y/h
+             mkdir -p leave/z; touch leave/z/i; mv leave ../out/left; touch ../out/left/z/unseen
+             mv ../out/f f; mv f ../out/f2; mv ../out/left back; touch back/z/seen",
+            |_| {},
+        );
+    }
+}
+
+#[test]
+fn thousands_of_files_by_several_processes() {
+    for backend in BACKENDS {
+        let counters = replay(
+            backend,
+            "for p in 1 2 3 4; do ( i=0; while [ $i -lt 100 ]; do
+               mkdir -p $p/d$i/sub; : > $p/d$i/sub/a; mv $p/d$i/sub/a $p/d$i/b
+               mv $p/d$i $p/e$i; : > $p/e$i/sub/c
+               [ $((i % 3)) = 0 ] && rm -r $p/e$i; i=$((i + 1)); done ) & done; wait",
+            |_| {},
+        );
+        if let Some(counters) = counters {
+            assert_eq!(counters.unresolved_paths, 0);
+            assert!(counters.events > 3_000);
+        }
+    }
+}
+
+#[test]
+fn a_ring_that_is_full_all_the_time_loses_nothing() {
+    for backend in BACKENDS {
+        replay(
+            backend,
+            "i=0; while [ $i -lt 3000 ]; do : > f$i; mv f$i g$i; i=$((i + 1)); done; rm g1*",
+            |config| config.ring_slots = 1,
+        );
+    }
+}
+
+#[test]
+fn a_tree_of_many_directories_is_walked_at_the_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    sh(dir.path(), "for i in $(seq 50); do mkdir -p $(seq -s ' ' -f \"$i/%g/x/y\" 20); done");
+    let Some((monitor, mut records)) = watch(dir.path(), |_| {}) else { return };
+    sh(dir.path(), "touch 17/13/x/y/found; mv 17 there; touch there/13/x/again");
+    monitor.stop();
+    let mut replay = Replay::new();
+    replay.drain(&mut records);
+    let counters = monitor.join().expect("an orderly end");
+    assert_eq!(counters.dirs, 1 + 50 + 3 * 50 * 20);
+    let path = |name: &str| dir.path().canonicalize().expect("a path").join(name);
+    assert!(replay.tree.contains(&path("there/13/x/again")));
+    assert!(replay.tree.contains(&path("there/13/x/y/found")));
+}
+
+#[test]
+fn directories_that_are_left_out_are_silent() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir_all(dir.path().join("skip/old")).expect("made");
+    let skip = |path: &[u8]| path.split(|&byte| byte == b'/').any(|name| name == b"skip");
+    let started = watch(dir.path(), |config| config.skip_dir = Some(Box::new(skip)));
+    let Some((monitor, mut records)) = started else { return };
+    sh(dir.path(), "touch skip/a skip/old/b; mkdir -p sub/skip/x; touch sub/skip/x/c sub/d");
+    monitor.stop();
+    let mut replay = Replay::new();
+    replay.drain(&mut records);
+    assert!(replay.lines.iter().any(|line| line.contains("sub/d")));
+    assert!(!replay.lines.iter().any(|line| line.contains("skip/")), "{:#?}", replay.lines);
+    monitor.join().expect("an orderly end");
+}
