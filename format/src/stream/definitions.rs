@@ -157,7 +157,8 @@ impl Definitions {
     }
 
     /// Directory `id` was defined anew. True where the open block has to say so at once: it is
-    /// the same directory under another name, and directories below it may be defined already.
+    /// the same directory under another name, and directories below it may be defined already,
+    /// by their parents or by their whole path.
     pub(super) fn dir_changed(&mut self, id: u32, object: u64) -> bool {
         let Some(old) = self.objects.get_mut(id as usize) else { return false };
         let same = object != 0 && *old == object;
@@ -168,7 +169,7 @@ impl Definitions {
         } else {
             self.dirs.forget(id);
         }
-        same && shown
+        same && (shown || self.whole_path)
     }
 
     /// Whether a rename can make a name in the open block untrue.

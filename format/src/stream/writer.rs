@@ -135,8 +135,8 @@ impl<W: Write> Writer<W> {
 
     fn dir(&mut self, head: &Dir, mirror: &Mirror) -> io::Result<()> {
         let id = head.id.get();
-        let shown = self.definitions.dir_changed(id, head.object.get());
-        if !shown || !self.block.is_open() {
+        let matters = self.definitions.dir_changed(id, head.object.get());
+        if !matters || !self.block.is_open() {
             return Ok(());
         }
         let stale = self.definitions.holds_whole_path();
