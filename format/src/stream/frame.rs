@@ -52,8 +52,13 @@ impl<R: Read> Frames<R> {
             }
             _ => Some(Found::Broken(Fault::NoBlock, 1)),
         };
-        let rest = self.input.bytes().len();
-        Ok(found.unwrap_or(if follow { Found::Pending } else { Found::Broken(Fault::Cut, rest) }))
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        // A block's length is sound once its header is; a file header's not before all is read.
+        let bytes = self.input.bytes();
+        let skip = if bytes.starts_with(&MAGIC) { 1 } else { bytes.len() };
+        Ok(if follow { Found::Pending } else { Found::Broken(Fault::Cut, skip) })
     }
 
     /// `None` where the input ends inside.

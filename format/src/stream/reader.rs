@@ -280,10 +280,11 @@ impl<R: Read> Reader<R> {
         Damage { offset: self.frames.input.offset(), block, fault }
     }
 
-    /// Damage ends a strict reader; a salvaging one passes over it. A stream that is sound but
-    /// beyond this reader ends both.
+    /// Damage ends a strict reader; a salvaging one passes over it. A sound header with features
+    /// that are not known ends both. A version that is not known may be damage, and the blocks of
+    /// another version have another sync word, so there a salvaging reader goes on.
     fn broken(&mut self, fault: Fault, skip: usize) -> Result<(), Error> {
-        let refused = matches!(fault, Fault::Version(_) | Fault::Flags(_));
+        let refused = matches!(fault, Fault::Flags(_));
         let start = self.expected.is_none() && self.frames.input.offset() == 0;
         let fault = match fault {
             Fault::NoBlock if self.closed => Fault::Trailing,
