@@ -339,3 +339,27 @@ fn the_small_stream_of_the_specification() {
 fn every_kind_of_record() {
     check("v1-all", &all());
 }
+
+/// The bytes that a line of a hex dump shows: from the offset to the first two spaces.
+fn shown(line: &str) -> Option<(usize, Vec<u8>)> {
+    let (at, rest) = line.split_once(": ")?;
+    let at = usize::from_str_radix(at, 16).ok().filter(|_| at.len() == 8)?;
+    let hex: String = rest.split("  ").next()?.split(' ').collect();
+    let byte = |i| u8::from_str_radix(hex.get(i..i + 2)?, 16).ok();
+    (0..hex.len()).step_by(2).map(byte).collect::<Option<_>>().map(|bytes| (at, bytes))
+}
+
+#[test]
+fn the_specification_shows_these_bytes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/format.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let stream = std::fs::read(golden("v1-small.fsmon")).unwrap();
+    let mut explained = vec![false; stream.len()];
+    for (at, bytes) in text.lines().filter_map(shown) {
+        assert_eq!(stream[at..at + bytes.len()], bytes, "at {at:#x}");
+        explained[at..at + bytes.len()].fill(true);
+    }
+    for (at, byte) in stream.iter().enumerate() {
+        assert!(explained[at] || *byte == 0, "{byte:#x} at {at:#x} is not explained");
+    }
+}
