@@ -86,7 +86,11 @@ impl Block {
     #[inline]
     pub(super) fn append(&mut self, record: &[Slot]) -> &mut [Slot] {
         let place = &mut self.slots[self.used..self.used + record.len()];
-        place.copy_from_slice(record);
+        match (&mut *place, record) {
+            // The usual length, copied in place rather than by a call.
+            ([to], [from]) => *to = *from,
+            (to, from) => to.copy_from_slice(from),
+        }
         self.used += record.len();
         place
     }
