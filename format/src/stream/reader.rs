@@ -170,10 +170,11 @@ impl<R: Read> Reader<R> {
         self.closed
     }
 
-    /// The next thing in the stream; `None` at its end, and after an error.
+    /// The next thing in the stream; `None` at its end, and after damage was an error.
     ///
     /// # Errors
-    /// A failing input; damage, unless salvaging; a version or features that are not known.
+    /// A failing input, which may be tried again; damage, unless salvaging; features that are not
+    /// known.
     // Not an iterator: items borrow from the reader.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Item<'_>>, Error> {
@@ -181,7 +182,7 @@ impl<R: Read> Reader<R> {
             return Ok(None);
         }
         self.frames.input.consume(std::mem::take(&mut self.taken));
-        let step = self.step().inspect_err(|_| self.done = true)?;
+        let step = self.step()?;
         Ok(match step {
             Step::Header => self.header.as_ref().map(Item::Header),
             Step::Block(header) => {
@@ -280,9 +281,9 @@ impl<R: Read> Reader<R> {
         Damage { offset: self.frames.input.offset(), block, fault }
     }
 
-    /// Damage ends a strict reader; a salvaging one passes over it. A sound header with features
-    /// that are not known ends both. A version that is not known may be damage, and the blocks of
-    /// another version have another sync word, so there a salvaging reader goes on.
+    /// Damage ends a strict reader; a salvaging one passes over it. Unknown features in a sound
+    /// header end both. An unknown version may be damage too, and the blocks of another version
+    /// have another sync word, so a salvaging reader goes on.
     fn broken(&mut self, fault: Fault, skip: usize) -> Result<(), Error> {
         let refused = matches!(fault, Fault::Flags(_));
         let start = self.expected.is_none() && self.frames.input.offset() == 0;
@@ -293,6 +294,7 @@ impl<R: Read> Reader<R> {
         };
         let damage = self.damage(fault);
         if refused || !self.salvage {
+            self.done = true;
             return Err(Error::Damaged(damage));
         }
         self.gap.get_or_insert(damage);

@@ -224,6 +224,7 @@ impl<W: Write> Writer<W> {
         if self.block.is_open() && !self.block.is_empty() {
             self.close_block(0)?;
         }
+        check(self.broken)?;
         self.out.flush()
     }
 
@@ -271,13 +272,187 @@ impl<W: Write> Writer<W> {
 }
 
 fn write(out: &mut impl Write, bytes: &[u8], broken: &mut bool) -> io::Result<()> {
-    if *broken {
-        return Err(io::Error::other("the stream was broken off by an earlier error"));
-    }
+    check(*broken)?;
     // Part of the block may be out: what follows would not be where readers look for it.
     out.write_all(bytes).inspect_err(|_| *broken = true)
 }
 
+fn check(broken: bool) -> io::Result<()> {
+    if broken {
+        return Err(io::Error::other("the stream was broken off by an earlier error"));
+    }
+    Ok(())
+}
+
 fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "a malformed record was given to the stream")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{self, Event, Proc};
+    use crate::stream::{BLOCK_CAPACITY, Error, Fault, Item, Reader};
+
+    const CAPACITY: Capacity = Capacity { dirs: 16, processes: 16, strings: 16, text: 1 << 16 };
+
+    /// A writer and its mirror.
+    struct Rig<W> {
+        mirror: Mirror,
+        writer: Writer<W>,
+    }
+
+    impl<W: Write> Rig<W> {
+        fn new(out: W) -> Self {
+            let writer = Writer::new(out, &Header::default(), CAPACITY).expect("room");
+            Rig { mirror: Mirror::new(CAPACITY), writer }
+        }
+
+        fn push(&mut self, slots: &[Slot]) -> io::Result<()> {
+            let (record, _) = Record::split_first(slots).expect("a record");
+            self.mirror.define(&record.body());
+            self.writer.push(&record, &self.mirror)
+        }
+
+        fn dir(&mut self, id: u32, parent: u32, name: &[u8]) {
+            let mut head = record::Dir::new_zeroed();
+            head.id = id.into();
+            head.parent = parent.into();
+            head.object = u64::from(id).into();
+            self.push(Build::default().dir(head, name)).expect("room");
+        }
+
+        fn event(&mut self, dir: u32, name: &[u8]) -> io::Result<()> {
+            let mut head = Event::new_zeroed();
+            head.dir = dir.into();
+            head.proc = 1.into();
+            self.push(Build::default().event(head, name, b""))
+        }
+    }
+
+    /// The stream ids of directories in events, and the paths.
+    fn read(stream: &[u8]) -> (Vec<String>, Option<Fault>) {
+        let mut reader = Reader::new(stream);
+        let mut mirror = Mirror::new(BLOCK_CAPACITY);
+        let mut paths = Vec::new();
+        loop {
+            match reader.next() {
+                Ok(Some(Item::Block(block))) => {
+                    mirror.clear();
+                    for record in block.records() {
+                        mirror.define(&record.body());
+                        if let Body::Event(event) = record.body() {
+                            let mut path = Vec::new();
+                            mirror.append_dir_path(event.head.dir.get(), &mut path);
+                            paths.push(String::from_utf8(path).expect("UTF-8"));
+                        }
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return (paths, None),
+                Err(Error::Damaged(damage)) => return (paths, Some(damage.fault)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Takes so many bytes and no more, like a full disk.
+    struct Full(Vec<u8>, usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let len = bytes.len().min(self.1 - self.0.len());
+            self.0.extend_from_slice(&bytes[..len]);
+            if len == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(len) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_what_is_there_is_a_prefix() {
+        let mut rig = Rig::new(Full(Vec::new(), 150_000));
+        rig.dir(1, 0, b"/srv");
+        let error = (0..10_000).find_map(|_| rig.event(1, b"name").err()).expect("an error");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        // Nothing goes behind the broken block, whoever may have made room since.
+        rig.writer.get_mut().1 = 1 << 20;
+        assert!((0..10_000).any(|_| rig.event(1, b"name").is_err()));
+        assert!(rig.writer.flush().is_err());
+        let stream = &rig.writer.get_mut().0;
+        assert_eq!(stream.len(), 150_000);
+        let (paths, fault) = read(stream);
+        assert_eq!(fault, Some(Fault::Cut));
+        assert!(paths.len() > 1000 && paths.iter().all(|path| path == "/srv"));
+    }
+
+    #[test]
+    fn ids_begin_anew_when_they_run_out() {
+        for use_up in [Definitions::use_up_ids, Definitions::use_up_marks] {
+            let mut rig = Rig::new(Vec::new());
+            rig.dir(1, 0, b"/srv");
+            rig.dir(2, 1, b"a");
+            rig.event(2, b"x").expect("room");
+            use_up(&mut rig.writer.definitions);
+            rig.writer.flush().expect("room");
+            // Changes between the blocks find nothing amiss.
+            rig.dir(2, 1, b"b");
+            rig.dir(3, 2, b"c");
+            rig.event(3, b"y").expect("room");
+            rig.writer.flush().expect("room");
+            rig.event(2, b"z").expect("room");
+            let stream = rig.writer.finish().expect("room");
+            // Header, clock, two directories, event.
+            let blocks = [&stream[4096..], &stream[4096 + 5 * 64..]];
+            let flags = blocks.map(|block| u16::from_le_bytes([block[6], block[7]]));
+            assert_eq!(flags.map(|flags| flags & block_flag::RENUMBERED), [0, 8]);
+            let (paths, fault) = read(&stream);
+            assert_eq!(fault, None);
+            assert_eq!(paths, ["/srv/a", "/srv/b/c", "/srv/b"]);
+        }
+    }
+
+    #[test]
+    fn what_has_no_path_is_counted() {
+        let mut rig = Rig::new(Vec::new());
+        rig.dir(2, 1, b"orphan");
+        rig.event(2, b"x").expect("room");
+        rig.event(15, b"x").expect("room");
+        rig.event(0, b"x").expect("room");
+        assert_eq!((rig.writer.events(), rig.writer.unresolved()), (3, 2));
+        let (paths, fault) = read(&rig.writer.finish().expect("room"));
+        assert_eq!((paths.len(), fault), (3, None));
+    }
+
+    #[test]
+    fn a_line_of_parents_that_bites_its_tail_ends() {
+        let mut rig = Rig::new(Vec::new());
+        for (id, parent) in [(1, 2), (2, 3), (3, 1)] {
+            let mut head = Proc::new_zeroed();
+            head.id = id.into();
+            head.parent = parent.into();
+            rig.push(Build::default().proc(head)).expect("room");
+        }
+        rig.dir(1, 2, b"a");
+        rig.dir(2, 1, b"b");
+        rig.event(1, b"x").expect("room");
+        assert_eq!(rig.writer.unresolved(), 1);
+        assert_eq!(read(&rig.writer.finish().expect("room")).1, None);
+    }
+
+    #[test]
+    fn nothing_is_written_while_nothing_comes() {
+        let mut rig = Rig::new(Vec::new());
+        for _ in 0..3 {
+            rig.writer.flush().expect("room");
+        }
+        assert_eq!(rig.writer.bytes(), 4096);
+        rig.event(0, b"x").expect("room");
+        rig.writer.flush().expect("room");
+        let bytes = rig.writer.bytes();
+        rig.writer.flush().expect("room");
+        assert_eq!((bytes, rig.writer.bytes()), (4096 + 3 * 64, bytes));
+    }
 }
