@@ -1,7 +1,9 @@
-//! What the stream costs: ns and bytes an event, writing and reading, on a made-up build.
+//! What the stream costs: ns and bytes an event, writing and reading, on made-up histories.
 //!
-//! Run with `cargo bench -p fsmon-format`. The mix: 2,000 directories five deep, a process with
-//! an ancestry of six for every ten events, names of 4 to 36 bytes, now and then a rename.
+//! Run with `cargo bench -p fsmon-format`. A build: it moves through 2,000 directories, with a new
+//! process for every ten events. A service: it stays in 40 directories, with a new process for
+//! every thousand. Both: processes with an ancestry of six, names of 4 to 36 bytes, now and then a
+//! rename.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -14,7 +16,6 @@ use std::time::Instant;
 use zerocopy::FromZeros;
 
 const EVENTS: usize = 1_000_000;
-const DIRS: u32 = 2000;
 const PROCESSES: u32 = 4096;
 const CAPACITY: Capacity = Capacity { dirs: 4096, processes: 8192, strings: 1024, text: 1 << 22 };
 
@@ -29,10 +30,10 @@ impl Random {
     }
 }
 
-/// The ring's records of a build.
-fn ring() -> Vec<Slot> {
+/// The ring's records of a history.
+fn ring(dirs: u32, events_per_process: u32) -> Vec<Slot> {
     let (mut ring, mut build, mut random) = (Vec::new(), Build::default(), Random(42));
-    for id in 1..=DIRS {
+    for id in 1..=dirs {
         let mut head = Dir::new_zeroed();
         head.id = id.into();
         head.parent = if id == 1 { 0 } else { 1 + id / 5 }.min(id - 1).into();
@@ -45,21 +46,22 @@ fn ring() -> Vec<Slot> {
     }
     let mut proc = 0;
     for n in 0..EVENTS as u32 {
-        if n % 10 == 0 {
+        if n % events_per_process == 0 {
             // Process ids are used again; the first six stay and are everyone's ancestors.
-            proc = if n < 60 { n / 10 + 1 } else { 7 + (n / 10) % (PROCESSES - 7) };
+            let serial = n / events_per_process;
+            proc = if serial < 6 { serial + 1 } else { 7 + serial % (PROCESSES - 7) };
             let mut head = Proc::new_zeroed();
             head.id = proc.into();
             head.pid = (n + 100).into();
             head.parent = proc.min(7).saturating_sub(1).into();
-            head.exe = (1 + n / 10 % 48).into();
+            head.exe = (1 + n / events_per_process % 48).into();
             head.cgroup = 63.into();
             head.user = 64.into();
             ring.extend_from_slice(build.proc(head));
         }
         let mut head = Event::new_zeroed();
         // A compiler works for a while in one place.
-        head.dir = (1 + (n / 8 + random.below(3)) % DIRS).into();
+        head.dir = (1 + (n / 8 + random.below(3)) % dirs).into();
         head.time_ns = (u64::from(n) * 10_000).into();
         head.mask = 0x108.into();
         head.proc = proc.into();
@@ -120,27 +122,36 @@ fn read(stream: &[u8]) -> u64 {
 }
 
 fn main() {
-    let ring = ring();
+    for (history, dirs, events_per_process) in [("build", 2000, 10), ("service", 40, 1000)] {
+        println!("{history}:");
+        run(&ring(dirs, events_per_process));
+    }
+}
+
+fn run(ring: &[Slot]) {
     measure("mirror alone", || {
         let mut mirror = Mirror::new(CAPACITY);
-        Records(&ring).for_each(|record: Record<'_>| {
+        Records(ring).for_each(|record: Record<'_>| {
             black_box(mirror.define(&record.body()));
         });
         ring.len() as u64 * 64
     });
-    measure("mirror and writer, to nowhere", || write(&ring, io::sink()));
-    let dir = std::path::Path::new(if std::path::Path::new("/dev/shm").is_dir() {
-        "/dev/shm"
-    } else {
-        "/tmp"
+    measure("mirror and writer, to nowhere", || write(ring, io::sink()));
+    let path = std::env::temp_dir().join(format!("fsmon-bench-{}", std::process::id()));
+    measure("mirror and writer, to a file", || write(ring, std::fs::File::create(&path).unwrap()));
+    // The floor for the line above: what the kernel takes for as many bytes.
+    measure("as many bytes, to a file", || {
+        let mut file = std::fs::File::create(&path).unwrap();
+        let block = vec![7; 65536];
+        let blocks = ring.len() / 1024;
+        (0..blocks).for_each(|_| file.write_all(&block).unwrap());
+        blocks as u64 * 65536
     });
-    let path = dir.join(format!("fsmon-bench-{}", std::process::id()));
-    measure("mirror and writer, to a file", || write(&ring, std::fs::File::create(&path).unwrap()));
-    let _ = std::fs::remove_file(&path);
+    std::fs::remove_file(&path).unwrap();
     let mut stream = Vec::new();
     let mut mirror = Mirror::new(CAPACITY);
     let mut writer = Writer::new(&mut stream, &Header::default(), CAPACITY).unwrap();
-    for record in Records(&ring) {
+    for record in Records(ring) {
         mirror.define(&record.body());
         writer.push(&record, &mirror).unwrap();
     }
