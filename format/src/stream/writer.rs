@@ -1,0 +1,458 @@
+//! The writer: records of the ring in, blocks out.
+
+use super::block::Block;
+use super::definitions::Definitions;
+use super::header::Header;
+use super::layout::block_flag;
+use crate::mirror::{Capacity, Mirror};
+use crate::record::{Body, Build, Dir, EVENT_SLOTS_MAX, End, EventRef, Loss, Record, Slot};
+use std::io::{self, Write};
+use zerocopy::FromZeros;
+
+/// Writes a stream to a file, a pipe or a socket: it never seeks.
+///
+/// It is fed the records in the order of the engine's ring, each after the [`Mirror`] took it.
+/// Definitions are written where a block first needs them, not when they come. One block is
+/// buffered, 64 KiB; nothing is allocated once it is made.
+///
+/// After an error nothing more is written, and every later call that would write fails too.
+pub struct Writer<W> {
+    out: W,
+    block: Block,
+    definitions: Definitions,
+    tag: [u8; 4],
+    /// Bytes written: where the next block begins.
+    offset: u64,
+    /// The number of the next block.
+    number: u64,
+    /// EVENT records of the stream before the open block.
+    events: u64,
+    losses: u64,
+    /// The last time in a record, ns.
+    last_ns: u64,
+    clock: (u64, u64),
+    ended: bool,
+    broken: bool,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes the file header. `capacity` is that of the mirror.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn new(out: W, header: &Header, capacity: Capacity) -> io::Result<Self> {
+        let mut writer = Writer {
+            out,
+            block: Block::new(),
+            definitions: Definitions::new(capacity),
+            tag: header.stream_tag(),
+            offset: 0,
+            number: header.first_block,
+            events: header.first_event,
+            losses: 0,
+            last_ns: header.time_ns,
+            clock: (header.time_ns, header.realtime_ns),
+            ended: false,
+            broken: false,
+        };
+        let header = header.encode();
+        writer.out.write_all(&header)?;
+        writer.offset = header.len() as u64;
+        Ok(writer)
+    }
+
+    /// Takes a record that `mirror` has taken already.
+    ///
+    /// # Errors
+    /// Those of `out`, when a block is full; a malformed record.
+    #[inline]
+    pub fn push(&mut self, record: &Record<'_>, mirror: &Mirror) -> io::Result<()> {
+        match record.body() {
+            Body::Event(event) => self.event(record.slots(), &event, mirror),
+            other => self.other(record.slots(), &other, mirror),
+        }
+    }
+
+    #[inline]
+    fn event(&mut self, slots: &[Slot], event: &EventRef<'_>, mirror: &Mirror) -> io::Result<()> {
+        let ids = match self.definitions.of_event(event.head) {
+            Some(ids) if slots.len() <= self.block.room() => ids,
+            _ => self.define(slots, event, mirror)?,
+        };
+        let time_ns = event.head.time_ns.get();
+        self.block.append_event(slots, ids, time_ns);
+        self.last_ns = time_ns;
+        Ok(())
+    }
+
+    /// Makes the block define all that the event needs, with room for the event itself; in the
+    /// next block where this one is full.
+    #[cold]
+    fn define(
+        &mut self,
+        slots: &[Slot],
+        event: &EventRef<'_>,
+        mirror: &Mirror,
+    ) -> io::Result<super::block::EventIds> {
+        if slots.len() > EVENT_SLOTS_MAX {
+            return Err(malformed());
+        }
+        loop {
+            self.open_block()?;
+            let ids = self.definitions.define(event.head, mirror, &mut self.block);
+            if let Some(ids) = ids
+                && slots.len() <= self.block.room()
+            {
+                return Ok(ids);
+            }
+            // A block of full length holds any event, see the asserts beside the limits.
+            if self.block.is_empty() && self.block.is_short() {
+                self.pad()?;
+            } else {
+                self.close_block(0)?;
+            }
+        }
+    }
+
+    fn other(&mut self, slots: &[Slot], body: &Body<'_>, mirror: &Mirror) -> io::Result<()> {
+        match *body {
+            Body::Dir(head, _) => return self.dir(head, mirror),
+            Body::Proc(head) => self.definitions.forget_proc(head.id.get()),
+            Body::Str(head, _) => self.definitions.forget_string(head.id.get()),
+            Body::Loss(loss) => self.loss(slots, loss)?,
+            Body::Stats(stats) => self.timed(slots, stats.time_ns.get())?,
+            Body::Clock(clock) => {
+                self.clock = (clock.time_ns.get(), clock.realtime_ns.get());
+                self.ensure(1)?;
+                self.block.clock(self.clock);
+            }
+            Body::End(end) => self.end(*end)?,
+            Body::Malformed => return Err(malformed()),
+            Body::Event(_) | Body::Skip => {}
+        }
+        Ok(())
+    }
+
+    fn dir(&mut self, head: &Dir, mirror: &Mirror) -> io::Result<()> {
+        let id = head.id.get();
+        let matters = self.definitions.dir_changed(id, head.object.get());
+        if !matters || !self.block.is_open() {
+            return Ok(());
+        }
+        let stale = self.definitions.holds_whole_path();
+        if stale || self.definitions.dir(id, mirror, &mut self.block).is_none() {
+            self.close_block(0)?;
+        }
+        Ok(())
+    }
+
+    fn loss(&mut self, slots: &[Slot], loss: &Loss) -> io::Result<()> {
+        self.timed(slots, loss.last_ns.get())?;
+        self.block.note_time(loss.first_ns.get().min(loss.last_ns.get()));
+        self.block.note_flag(block_flag::LOSS);
+        self.losses += 1;
+        Ok(())
+    }
+
+    /// The stream's own counts stand in its end record.
+    fn end(&mut self, mut end: End) -> io::Result<()> {
+        end.events = self.events().into();
+        end.losses = self.losses.into();
+        self.ended = true;
+        self.timed(Build::default().end(end), end.time_ns.get())
+    }
+
+    fn timed(&mut self, slots: &[Slot], time_ns: u64) -> io::Result<()> {
+        let first = slots.first().map(std::slice::from_ref).ok_or_else(malformed)?;
+        self.ensure(first.len())?;
+        // One slot whatever the record says of itself.
+        self.block.append(first)[0].0[1] = 1;
+        self.block.note_time(time_ns);
+        self.last_ns = time_ns;
+        Ok(())
+    }
+
+    fn ensure(&mut self, slots: usize) -> io::Result<()> {
+        if self.block.is_open() && self.block.room() < slots {
+            self.close_block(0)?;
+        }
+        self.open_block()
+    }
+
+    fn open_block(&mut self) -> io::Result<()> {
+        if self.block.is_open() {
+            return Ok(());
+        }
+        if Block::wants_pad(self.offset) {
+            self.pad()?;
+        }
+        let renumbered = self.definitions.renumber_if_due();
+        let flags = if renumbered { block_flag::RENUMBERED } else { 0 };
+        self.block.open(self.offset, flags, self.clock);
+        Ok(())
+    }
+
+    #[cold]
+    fn pad(&mut self) -> io::Result<()> {
+        self.definitions.next_block();
+        let bytes = self.block.pad(self.offset, self.number, self.events, self.tag);
+        write(&mut self.out, bytes, &mut self.broken)?;
+        self.offset += bytes.len() as u64;
+        self.number += 1;
+        Ok(())
+    }
+
+    #[cold]
+    fn close_block(&mut self, flags: u16) -> io::Result<()> {
+        self.definitions.next_block();
+        let events = self.block.events();
+        self.block.note_flag(flags);
+        let bytes = self.block.close(self.number, self.events, self.tag);
+        write(&mut self.out, bytes, &mut self.broken)?;
+        self.offset += bytes.len() as u64;
+        self.number += 1;
+        self.events += events;
+        Ok(())
+    }
+
+    /// Closes the block as it is, so that a reader sees all that was pushed. Nothing is written
+    /// where nothing was pushed.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.block.is_open() && !self.block.is_empty() {
+            self.close_block(0)?;
+        }
+        check(self.broken)?;
+        self.out.flush()
+    }
+
+    /// Ends the stream: an END record where none was pushed, and the final block.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn finish(mut self) -> io::Result<W> {
+        if !self.ended {
+            let mut end = End::new_zeroed();
+            end.time_ns = self.last_ns.into();
+            self.end(end)?;
+        }
+        self.open_block()?;
+        self.close_block(block_flag::FINAL)?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    /// What is written to. Bytes of one's own in it would spoil the stream; taking away what was
+    /// written to a buffer is what this is for.
+    #[must_use]
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
+    /// Bytes written so far; what is in the open block is not among them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.offset
+    }
+
+    /// Event records taken, those of earlier segments included.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        if self.block.is_open() { self.events + self.block.events() } else { self.events }
+    }
+
+    /// Events that stand in the stream without their directory: the mirror has no path for it, or
+    /// one longer than [`crate::record::TEXT_MAX`] and hundreds of levels deep.
+    #[must_use]
+    pub fn unresolved(&self) -> u64 {
+        self.definitions.unresolved()
+    }
+}
+
+fn write(out: &mut impl Write, bytes: &[u8], broken: &mut bool) -> io::Result<()> {
+    check(*broken)?;
+    // Part of the block may be out: what follows would not be where readers look for it.
+    out.write_all(bytes).inspect_err(|_| *broken = true)
+}
+
+fn check(broken: bool) -> io::Result<()> {
+    if broken {
+        return Err(io::Error::other("the stream was broken off by an earlier error"));
+    }
+    Ok(())
+}
+
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "a malformed record was given to the stream")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{self, Event, Proc};
+    use crate::stream::{BLOCK_CAPACITY, Error, Fault, Item, Reader};
+
+    const CAPACITY: Capacity = Capacity { dirs: 16, processes: 16, strings: 16, text: 1 << 16 };
+
+    /// A writer and its mirror.
+    struct Rig<W> {
+        mirror: Mirror,
+        writer: Writer<W>,
+    }
+
+    impl<W: Write> Rig<W> {
+        fn new(out: W) -> Self {
+            let writer = Writer::new(out, &Header::default(), CAPACITY).expect("room");
+            Rig { mirror: Mirror::new(CAPACITY), writer }
+        }
+
+        fn push(&mut self, slots: &[Slot]) -> io::Result<()> {
+            let (record, _) = Record::split_first(slots).expect("a record");
+            self.mirror.define(&record.body());
+            self.writer.push(&record, &self.mirror)
+        }
+
+        fn dir(&mut self, id: u32, parent: u32, name: &[u8]) {
+            let mut head = record::Dir::new_zeroed();
+            head.id = id.into();
+            head.parent = parent.into();
+            head.object = u64::from(id).into();
+            self.push(Build::default().dir(head, name)).expect("room");
+        }
+
+        fn event(&mut self, dir: u32, name: &[u8]) -> io::Result<()> {
+            let mut head = Event::new_zeroed();
+            head.dir = dir.into();
+            head.proc = 1.into();
+            self.push(Build::default().event(head, name, b""))
+        }
+    }
+
+    /// The stream ids of directories in events, and the paths.
+    fn read(stream: &[u8]) -> (Vec<String>, Option<Fault>) {
+        let mut reader = Reader::new(stream);
+        let mut mirror = Mirror::new(BLOCK_CAPACITY);
+        let mut paths = Vec::new();
+        loop {
+            match reader.next() {
+                Ok(Some(Item::Block(block))) => {
+                    mirror.clear();
+                    for record in block.records() {
+                        mirror.define(&record.body());
+                        if let Body::Event(event) = record.body() {
+                            let mut path = Vec::new();
+                            mirror.append_dir_path(event.head.dir.get(), &mut path);
+                            paths.push(String::from_utf8(path).expect("UTF-8"));
+                        }
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return (paths, None),
+                Err(Error::Damaged(damage)) => return (paths, Some(damage.fault)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Takes so many bytes and no more, like a full disk.
+    struct Full(Vec<u8>, usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let len = bytes.len().min(self.1 - self.0.len());
+            self.0.extend_from_slice(&bytes[..len]);
+            if len == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(len) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_what_is_there_is_a_prefix() {
+        let mut rig = Rig::new(Full(Vec::new(), 150_000));
+        rig.dir(1, 0, b"/srv");
+        let error = (0..10_000).find_map(|_| rig.event(1, b"name").err()).expect("an error");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        // Nothing goes behind the broken block, whoever may have made room since.
+        rig.writer.get_mut().1 = 1 << 20;
+        assert!((0..10_000).any(|_| rig.event(1, b"name").is_err()));
+        assert!(rig.writer.flush().is_err());
+        let stream = &rig.writer.get_mut().0;
+        assert_eq!(stream.len(), 150_000);
+        let (paths, fault) = read(stream);
+        assert_eq!(fault, Some(Fault::Cut));
+        assert!(paths.len() > 1000 && paths.iter().all(|path| path == "/srv"));
+    }
+
+    #[test]
+    fn ids_begin_anew_when_they_run_out() {
+        for use_up in [Definitions::use_up_ids, Definitions::use_up_marks] {
+            let mut rig = Rig::new(Vec::new());
+            rig.dir(1, 0, b"/srv");
+            rig.dir(2, 1, b"a");
+            rig.event(2, b"x").expect("room");
+            use_up(&mut rig.writer.definitions);
+            rig.writer.flush().expect("room");
+            // Changes between the blocks find nothing amiss.
+            rig.dir(2, 1, b"b");
+            rig.dir(3, 2, b"c");
+            rig.event(3, b"y").expect("room");
+            rig.writer.flush().expect("room");
+            rig.event(2, b"z").expect("room");
+            let stream = rig.writer.finish().expect("room");
+            // Header, clock, two directories, event.
+            let blocks = [&stream[4096..], &stream[4096 + 5 * 64..]];
+            let flags = blocks.map(|block| u16::from_le_bytes([block[6], block[7]]));
+            assert_eq!(flags.map(|flags| flags & block_flag::RENUMBERED), [0, 8]);
+            let (paths, fault) = read(&stream);
+            assert_eq!(fault, None);
+            assert_eq!(paths, ["/srv/a", "/srv/b/c", "/srv/b"]);
+        }
+    }
+
+    #[test]
+    fn what_has_no_path_is_counted() {
+        let mut rig = Rig::new(Vec::new());
+        rig.dir(2, 1, b"orphan");
+        rig.event(2, b"x").expect("room");
+        rig.event(15, b"x").expect("room");
+        rig.event(0, b"x").expect("room");
+        assert_eq!((rig.writer.events(), rig.writer.unresolved()), (3, 2));
+        let (paths, fault) = read(&rig.writer.finish().expect("room"));
+        assert_eq!((paths.len(), fault), (3, None));
+    }
+
+    #[test]
+    fn a_line_of_parents_that_bites_its_tail_ends() {
+        let mut rig = Rig::new(Vec::new());
+        for (id, parent) in [(1, 2), (2, 3), (3, 1)] {
+            let mut head = Proc::new_zeroed();
+            head.id = id.into();
+            head.parent = parent.into();
+            rig.push(Build::default().proc(head)).expect("room");
+        }
+        rig.dir(1, 2, b"a");
+        rig.dir(2, 1, b"b");
+        rig.event(1, b"x").expect("room");
+        assert_eq!(rig.writer.unresolved(), 1);
+        assert_eq!(read(&rig.writer.finish().expect("room")).1, None);
+    }
+
+    #[test]
+    fn nothing_is_written_while_nothing_comes() {
+        let mut rig = Rig::new(Vec::new());
+        for _ in 0..3 {
+            rig.writer.flush().expect("room");
+        }
+        assert_eq!(rig.writer.bytes(), 4096);
+        rig.event(0, b"x").expect("room");
+        rig.writer.flush().expect("room");
+        let bytes = rig.writer.bytes();
+        rig.writer.flush().expect("room");
+        assert_eq!((bytes, rig.writer.bytes()), (4096 + 3 * 64, bytes));
+    }
+}
