@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::latency;
 use crate::monitor::{self, Monitor, Programs};
 use crate::workload::{self, Workload};
 use clap::Parser;
@@ -44,7 +45,22 @@ impl Args {
 
     /// The workloads asked for.
     pub(crate) fn workloads(&self) -> Result<Vec<Workload>, String> {
-        chosen(&workload::ALL, Workload::name, &self.workload, "workload")
+        let names: Vec<String> = self
+            .workload
+            .iter()
+            .filter(|name| !latency::NAME.starts_with(name.as_str()))
+            .cloned()
+            .collect();
+        if names.is_empty() && !self.workload.is_empty() {
+            return Ok(vec![]);
+        }
+        chosen(&workload::ALL, Workload::name, &names, "workload")
+    }
+
+    /// Whether the time from a change to its line is to be measured.
+    pub(crate) fn latency(&self) -> bool {
+        self.workload.is_empty()
+            || self.workload.iter().any(|name| latency::NAME.starts_with(name.as_str()))
     }
 
     /// The monitors asked for, there or not.

@@ -10,6 +10,7 @@
 mod area;
 mod args;
 mod floor;
+mod latency;
 mod lines;
 mod machine;
 mod monitor;

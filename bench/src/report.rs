@@ -1,5 +1,6 @@
 //! Medians and spreads, as a table for people and as JSON with every single figure.
 
+use crate::latency::Latency;
 use crate::monitor::Watched;
 use serde_json::{Value, json};
 use std::fs;
@@ -37,6 +38,7 @@ pub(crate) struct Report {
     pub(crate) date: String,
     pub(crate) machine: Value,
     pub(crate) tables: Vec<Table>,
+    pub(crate) latencies: Vec<Latency>,
 }
 
 /// The time in UTC, to the second.
@@ -189,7 +191,7 @@ impl Table {
 }
 
 /// Columns as wide as their widest cell.
-fn lay_out(rows: &[Vec<String>]) -> String {
+pub(crate) fn lay_out(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
@@ -239,7 +241,10 @@ impl Report {
     /// Writes everything to a file; its directory is made where it is missing.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let tables: Vec<Value> = self.tables.iter().map(Table::json).collect();
-        let all = json!({ "date": self.date, "machine": self.machine, "workloads": tables });
+        let latencies: Vec<Value> = self.latencies.iter().map(Latency::json).collect();
+        let all = json!({
+            "date": self.date, "machine": self.machine, "workloads": tables, "latency": latencies,
+        });
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
         }

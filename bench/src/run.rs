@@ -2,6 +2,7 @@
 
 use crate::area::Area;
 use crate::args::Args;
+use crate::latency::{self, Latency};
 use crate::monitor::{self, Monitor, Programs, Watched};
 use crate::report::{self, Report, Row, Sample, Table};
 use crate::workload::untar::{self, Packed};
@@ -28,7 +29,8 @@ fn run(args: &Args) -> Result<bool, String> {
     let (workloads, monitors) = (args.workloads()?, args.monitors()?);
     let programs = args.programs()?;
     let size = if args.quick { Size::QUICK } else { Size::FULL };
-    let mut report = Report { date: report::now(), machine: machine::describe(), tables: vec![] };
+    let (date, machine) = (report::now(), machine::describe());
+    let mut report = Report { date, machine, tables: vec![], latencies: vec![] };
     let area = Area::new().map_err(|e| format!("mounting a tmpfs: {e}; it must be run as root"))?;
     let packed = pack(args, &area, size).map_err(|e| format!("packing a tree: {e}"))?;
     let (there, absent): (Vec<_>, Vec<_>) =
@@ -42,12 +44,16 @@ fn run(args: &Args) -> Result<bool, String> {
         println!("{}", table.markdown());
         report.tables.push(table);
     }
+    if args.latency() {
+        report.latencies = latency::measure(&there, &programs, &area, args.quick)?;
+        println!("{}", latency::markdown(&report.latencies));
+    }
     println!("{}; {}, {} runs each.", report.date, machine::line(&report.machine), args.repeat());
     if let Some(path) = args.json.clone().or_else(|| default_json(args, &report)) {
         report.write(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         eprintln!("wrote {}", path.display());
     }
-    Ok(report.tables.iter().all(Table::is_whole))
+    Ok(report.tables.iter().all(Table::is_whole) && report.latencies.iter().all(Latency::is_whole))
 }
 
 fn pack(args: &Args, area: &Area, size: Size) -> std::io::Result<Packed> {

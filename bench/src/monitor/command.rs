@@ -1,4 +1,5 @@
-//! How each monitor is started: to a file on another filesystem, with the same event types.
+//! How each monitor is started: with the same event types, to a file on another filesystem or to
+//! standard output.
 
 use super::{Format, Monitor, Plan, Programs};
 use crate::area::Area;
@@ -56,20 +57,51 @@ fn fsmon(program: &Path, format: Format, backend: &str, area: &Area) -> io::Resu
 fn fatrace(program: &Path, area: &Area) -> io::Result<Plan> {
     let output = area.fresh("fatrace.out")?;
     let mut command = Command::new(program);
-    // "This mount" is that of the current directory; W: close after writing, and modify.
-    command.args(["--current-mount", "--filter=W+D<>", "--output"]).arg(&output);
-    command.current_dir(&area.mount);
+    command.args(FATRACE).arg("--output").arg(&output).current_dir(&area.mount);
     Ok(new(command, None, Some((Dialect::Fatrace, output))))
 }
 
 fn inotifywait(program: &Path, area: &Area) -> io::Result<Plan> {
     let output = area.fresh("inotifywait.out")?;
     let mut command = Command::new(program);
-    command.args(["--monitor", "--recursive", "--format", "%e|%w%f"]);
-    command.args(["--event", "create,delete,move,close_write,attrib", "--outfile"]);
-    command.arg(&output).arg(&area.watched);
+    command.args(INOTIFYWAIT).arg("--outfile").arg(&output).arg(&area.watched);
     Ok(new(command, Some("Watches established."), Some((Dialect::Inotifywait, output))))
 }
+
+/// The plan for a monitor whose lines are to be read from standard output as they come; `None`
+/// for one that cannot do that.
+pub(crate) fn live(monitor: Monitor, programs: &Programs, area: &Area) -> Option<Plan> {
+    let (program, ready) = match monitor {
+        Monitor::Fsmon(Format::Json | Format::Human, _) => (&programs.fsmon, Some("fsmon: ready")),
+        Monitor::Fatrace => (&programs.fatrace, None),
+        Monitor::Inotifywait => (&programs.inotifywait, Some("Watches established.")),
+        _ => return None,
+    };
+    let mut command = Command::new(program.as_ref()?);
+    match monitor {
+        Monitor::Fsmon(format, backend) => {
+            command.args(["--format", format.name(), "--backend", backend]).arg(&area.watched);
+        }
+        Monitor::Fatrace => {
+            command.args(FATRACE).current_dir(&area.mount);
+        }
+        _ => {
+            command.args(INOTIFYWAIT).arg(&area.watched);
+        }
+    }
+    Some(new(command, ready, None))
+}
+
+/// "This mount" is that of the current directory; W: close after writing, and modify.
+const FATRACE: [&str; 2] = ["--current-mount", "--filter=W+D<>"];
+const INOTIFYWAIT: [&str; 6] = [
+    "--monitor",
+    "--recursive",
+    "--format",
+    "%e|%w%f",
+    "--event",
+    "create,delete,move,close_write,attrib",
+];
 
 /// A daemon; what it watches is kept in a home of its own, as are its logs.
 fn fsmon_old(program: &Path, area: &Area) -> io::Result<Plan> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -153,16 +153,30 @@ pub(crate) fn start(
     programs: &Programs,
     area: &Area,
 ) -> Result<Option<Running>, String> {
-    let Some(mut plan) = command::plan(monitor, programs, area).map_err(|e| e.to_string())? else {
-        return Ok(None);
-    };
-    plan.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let plan = command::plan(monitor, programs, area).map_err(|error| error.to_string())?;
+    plan.map(|plan| launch(plan, Stdio::null())).transpose()
+}
+
+/// Starts a monitor whose lines can be read as they come; `None` for one that cannot do that.
+pub(crate) fn start_live(
+    monitor: Monitor,
+    programs: &Programs,
+    area: &Area,
+) -> Result<Option<(Running, ChildStdout)>, String> {
+    let Some(plan) = command::live(monitor, programs, area) else { return Ok(None) };
+    let mut running = launch(plan, Stdio::piped())?;
+    let stdout = running.child.stdout.take().expect("asked for");
+    Ok(Some((running, stdout)))
+}
+
+fn launch(mut plan: Plan, stdout: Stdio) -> Result<Running, String> {
+    plan.command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
     let child = sys::end_with_parent(&mut plan.command).spawn().map_err(|e| e.to_string())?;
     let mut running = Running { child, plan, errors: channel().1, cpu_ready_ns: 0 };
     running.errors = follow(&mut running.child);
     running.wait_ready()?;
     running.cpu_ready_ns = running.cpu_ns()?;
-    Ok(Some(running))
+    Ok(running)
 }
 
 /// Sends the lines of standard error as they come.
