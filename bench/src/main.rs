@@ -1,1 +1,38 @@
-fn main() {}
+//! fsmon measured beside the floor and its peers, on this machine.
+//!
+//! ```text
+//! cargo run --release -p fsmon-bench -- [--quick] [--workload NAME]… [--monitor NAME]…
+//! ```
+//!
+//! Every workload runs beside every monitor in turn, several times; what is printed are medians
+//! and spreads. All takes place on a tmpfs of its own.
+
+mod area;
+mod args;
+mod floor;
+mod latency;
+mod lines;
+mod machine;
+mod monitor;
+mod report;
+mod run;
+mod sys;
+mod workload;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let role = args.first().and_then(|arg| arg.to_str()).unwrap_or_default();
+    let rest = args.get(1..).unwrap_or_default();
+    // Workers of the workloads come first: short-lived processes are what some of them measure.
+    match role {
+        "@child" => workload::spawn::child::main(rest),
+        "@script" => workload::spawn::child::interpret(rest),
+        "@chain" => workload::spawn::main(rest),
+        "@churn" => workload::churn::main(rest),
+        "@floor" => floor::main(rest),
+        _ => run::main(),
+    }
+}

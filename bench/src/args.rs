@@ -1,0 +1,153 @@
+//! The command line.
+
+use crate::latency;
+use crate::monitor::{self, Monitor, Programs};
+use crate::workload::{self, Workload};
+use clap::Parser;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Runs workloads beside monitors on this machine and prints a table of what they cost.
+#[derive(Parser)]
+#[command(name = "fsmon-bench", version)]
+pub(crate) struct Args {
+    /// Small workloads, once: to see that everything works
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only workloads whose name begins so; repeatable
+    #[arg(long, value_name = "NAME")]
+    workload: Vec<String>,
+    /// Only monitors whose name begins so; repeatable; none and floor are always there
+    #[arg(long, value_name = "NAME")]
+    monitor: Vec<String>,
+    /// How often each is run [default: 5; 1 with --quick]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: Option<u32>,
+    /// Where to write everything that was measured
+    /// [default: bench/results/DATE.json, nowhere with --quick]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// The tree to unpack [default: the sources cargo has fetched, or Python's library]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tree: Option<PathBuf>,
+    /// The fsmon to measure [default: the one of this workspace, built first]
+    #[arg(long, value_name = "PATH")]
+    fsmon: Option<PathBuf>,
+    /// A fsmon 0.2.6 to compare with (`cargo install fsmon --version 0.2.6 --root DIR`)
+    #[arg(long, value_name = "PATH")]
+    fsmon_old: Option<PathBuf>,
+}
+
+impl Args {
+    pub(crate) fn repeat(&self) -> u32 {
+        self.repeat.unwrap_or(if self.quick { 1 } else { 5 })
+    }
+
+    /// The workloads asked for.
+    pub(crate) fn workloads(&self) -> Result<Vec<Workload>, String> {
+        let names: Vec<String> = self
+            .workload
+            .iter()
+            .filter(|name| !latency::NAME.starts_with(name.as_str()))
+            .cloned()
+            .collect();
+        if names.is_empty() && !self.workload.is_empty() {
+            return Ok(vec![]);
+        }
+        chosen(&workload::ALL, Workload::name, &names, "workload")
+    }
+
+    /// Whether the time from a change to its line is to be measured.
+    pub(crate) fn latency(&self) -> bool {
+        self.workload.is_empty()
+            || self.workload.iter().any(|name| latency::NAME.starts_with(name.as_str()))
+    }
+
+    /// The monitors asked for, there or not.
+    pub(crate) fn monitors(&self) -> Result<Vec<Monitor>, String> {
+        let mut names = self.monitor.clone();
+        if !names.is_empty() {
+            names.extend(["none".into(), "floor".into()]);
+        }
+        chosen(&monitor::ALL, Monitor::name, &names, "monitor")
+    }
+
+    /// Finds the programs, fsmon by building it.
+    pub(crate) fn programs(&self) -> Result<Programs, String> {
+        Ok(Programs {
+            fsmon: Some(match &self.fsmon {
+                Some(path) => existing(path)?,
+                None => build()?,
+            }),
+            fatrace: on_path("fatrace"),
+            inotifywait: on_path("inotifywait"),
+            fsmon_old: self.fsmon_old.as_deref().map(existing).transpose()?,
+        })
+    }
+}
+
+fn chosen<T: Copy>(
+    all: &[T],
+    name: impl Fn(T) -> String,
+    beginnings: &[String],
+    what: &str,
+) -> Result<Vec<T>, String> {
+    if let Some(beginning) =
+        beginnings.iter().find(|b| !all.iter().any(|one| name(*one).starts_with(b.as_str())))
+    {
+        let names: Vec<String> = all.iter().map(|one| name(*one)).collect();
+        return Err(format!("no {what} begins with {beginning}; there are {}", names.join(", ")));
+    }
+    let wanted = |one: &T| {
+        beginnings.is_empty() || beginnings.iter().any(|b| name(*one).starts_with(b.as_str()))
+    };
+    Ok(all.iter().copied().filter(wanted).collect())
+}
+
+fn existing(path: &Path) -> Result<PathBuf, String> {
+    path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Builds fsmon as it is released and gives its path.
+fn build() -> Result<PathBuf, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--release", "--quiet", "--package", "fsmon", "--bin", "fsmon"])
+        .current_dir(root)
+        .status()
+        .map_err(|error| format!("cargo: {error}; name a built fsmon with --fsmon"))?;
+    if !status.success() {
+        return Err("fsmon could not be built".into());
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = target.map_or_else(|| root.join("target"), |target| root.join(target));
+    existing(&target.join("release/fsmon"))
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let sbin = [PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")];
+    let dirs = std::env::split_paths(&path).chain(sbin);
+    dirs.map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn names_choose_by_their_beginning() {
+        let args = Args::parse_from(["fsmon-bench", "--workload", "churn", "--monitor", "fatrace"]);
+        assert_eq!(args.workloads().expect("there are some").len(), 3);
+        let expected = vec![Monitor::None, Monitor::Floor, Monitor::Fatrace];
+        assert_eq!(args.monitors().expect("there are some"), expected);
+        let wrong = Args::parse_from(["fsmon-bench", "--workload", "chrun"]);
+        assert!(wrong.workloads().expect_err("no such workload").contains("churn-1"));
+    }
+}

@@ -1,0 +1,327 @@
+//! What watches while a workload runs.
+
+pub(crate) mod command;
+
+use crate::area::Area;
+use crate::floor;
+use crate::lines::{self, Dialect, Seen};
+use crate::sys;
+use serde_json::Value;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// How long a monitor may take to get ready, and to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A monitor that used less CPU than this in each of several steps has nothing left to do. One
+/// step would not do: where others keep the CPUs busy, it may not get one for that long.
+const DRAINED_NS: u64 = 500_000;
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+const DRAIN_STEPS: u32 = 3;
+
+/// Output formats of fsmon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    Json,
+    Csv,
+    Binary,
+    Human,
+}
+
+/// A monitor, by its name on the command line and in the tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Monitor {
+    /// Nothing watches.
+    None,
+    /// The floor.
+    Floor,
+    /// fsmon; the backend's name.
+    Fsmon(Format, &'static str),
+    /// fatrace(8).
+    Fatrace,
+    /// inotifywait(1).
+    Inotifywait,
+    /// fsmon 0.2.6.
+    FsmonOld,
+}
+
+/// All of them, in the order of the tables.
+pub(crate) const ALL: [Monitor; 12] = [
+    Monitor::None,
+    Monitor::Floor,
+    Monitor::Fsmon(Format::Binary, "uring"),
+    Monitor::Fsmon(Format::Binary, "poll"),
+    Monitor::Fsmon(Format::Json, "uring"),
+    Monitor::Fsmon(Format::Json, "poll"),
+    Monitor::Fsmon(Format::Csv, "uring"),
+    Monitor::Fsmon(Format::Csv, "poll"),
+    Monitor::Fsmon(Format::Human, "uring"),
+    Monitor::Fatrace,
+    Monitor::Inotifywait,
+    Monitor::FsmonOld,
+];
+
+/// Where the programs are; a monitor without one is left out.
+pub(crate) struct Programs {
+    pub(crate) fsmon: Option<PathBuf>,
+    pub(crate) fatrace: Option<PathBuf>,
+    pub(crate) inotifywait: Option<PathBuf>,
+    pub(crate) fsmon_old: Option<PathBuf>,
+}
+
+/// What a monitor cost and saw, from the moment it was ready until it had nothing left to do.
+#[derive(Clone, Default)]
+pub(crate) struct Watched {
+    /// CPU time, ns.
+    pub(crate) cpu_ns: u64,
+    /// Peak resident memory over its life, KiB.
+    pub(crate) rss_kib: u64,
+    /// Events it read from the kernel, where it says so.
+    pub(crate) kernel_events: Option<u64>,
+    /// CPU time of fsmon's reader and formatter over their lives, ns.
+    pub(crate) reader_formatter_ns: Option<(u64, u64)>,
+    /// fsmon's own counters.
+    pub(crate) stats: Value,
+    /// What it told; `None` where it does not tell.
+    pub(crate) seen: Option<Seen>,
+}
+
+impl Monitor {
+    /// `floor`, `fsmon-json-uring` and the like.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Monitor::None => "none".into(),
+            Monitor::Floor => "floor".into(),
+            Monitor::Fsmon(format, backend) => format!("fsmon-{}-{backend}", format.name()),
+            Monitor::Fatrace => "fatrace".into(),
+            Monitor::Inotifywait => "inotifywait".into(),
+            Monitor::FsmonOld => "fsmon-0.2.6".into(),
+        }
+    }
+
+    /// Whether its program is there.
+    pub(crate) fn is_there(self, programs: &Programs) -> bool {
+        match self {
+            Monitor::None | Monitor::Floor => true,
+            Monitor::Fsmon(..) => programs.fsmon.is_some(),
+            Monitor::Fatrace => programs.fatrace.is_some(),
+            Monitor::Inotifywait => programs.inotifywait.is_some(),
+            Monitor::FsmonOld => programs.fsmon_old.is_some(),
+        }
+    }
+}
+
+impl Format {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+            Format::Csv => "csv",
+            Format::Binary => "binary",
+            Format::Human => "human",
+        }
+    }
+}
+
+/// How a monitor is started, and what it does then.
+pub(crate) struct Plan {
+    pub(crate) command: Command,
+    /// A line of standard error that begins so says that it is ready; without one, the marks of
+    /// its descriptors do.
+    pub(crate) ready: Option<&'static str>,
+    /// What it writes and where; a directory stands for the files in it.
+    pub(crate) output: Option<(Dialect, PathBuf)>,
+    /// fsmon's counters at the end.
+    pub(crate) stats: Option<PathBuf>,
+    /// The program that makes JSON of the output, where that is binary.
+    pub(crate) decoder: Option<PathBuf>,
+}
+
+/// A monitor that is ready.
+pub(crate) struct Running {
+    child: Child,
+    plan: Plan,
+    errors: Receiver<String>,
+    cpu_ready_ns: u64,
+}
+
+/// Starts a monitor and waits until it is ready; `None` for none.
+pub(crate) fn start(
+    monitor: Monitor,
+    programs: &Programs,
+    area: &Area,
+) -> Result<Option<Running>, String> {
+    let plan = command::plan(monitor, programs, area).map_err(|error| error.to_string())?;
+    plan.map(|plan| launch(plan, Stdio::null())).transpose()
+}
+
+/// Starts a monitor whose lines can be read as they come; `None` for one that cannot do that.
+pub(crate) fn start_live(
+    monitor: Monitor,
+    programs: &Programs,
+    area: &Area,
+) -> Result<Option<(Running, ChildStdout)>, String> {
+    let Some(plan) = command::live(monitor, programs, area) else { return Ok(None) };
+    let mut running = launch(plan, Stdio::piped())?;
+    let stdout = running.child.stdout.take().expect("asked for");
+    Ok(Some((running, stdout)))
+}
+
+fn launch(mut plan: Plan, stdout: Stdio) -> Result<Running, String> {
+    plan.command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+    let child = sys::end_with_parent(&mut plan.command).spawn().map_err(|e| e.to_string())?;
+    let mut running = Running { child, plan, errors: channel().1, cpu_ready_ns: 0 };
+    running.errors = follow(&mut running.child);
+    running.wait_ready()?;
+    running.cpu_ready_ns = running.cpu_ns()?;
+    Ok(running)
+}
+
+/// Sends the lines of standard error as they come.
+fn follow(child: &mut Child) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    let stderr = child.stderr.take().expect("asked for");
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+impl Running {
+    fn wait_ready(&mut self) -> Result<(), String> {
+        match self.plan.ready {
+            Some(words) => self.wait_line(words),
+            None => self.wait_marks(),
+        }
+    }
+
+    fn wait_line(&self, words: &str) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut said = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.errors.recv_timeout(left) {
+                Ok(line) if line.starts_with(words) => return Ok(()),
+                Ok(line) => said.push(line),
+                Err(RecvTimeoutError::Timeout) => return Err("was not ready in time".into()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(format!("ended before it was ready: {}", said.join("; ")));
+                }
+            }
+        }
+    }
+
+    /// Waits until one of its descriptors shows an fanotify mark (proc(5), fdinfo).
+    fn wait_marks(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline && !self.has_ended() {
+            if has_marks(self.child.id()) {
+                std::thread::sleep(Duration::from_millis(100));
+                return Ok(());
+            }
+            std::thread::sleep(DRAIN_STEP);
+        }
+        Err(format!("never marked anything: {}", self.said().join("; ")))
+    }
+
+    fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    fn said(&self) -> Vec<String> {
+        self.errors.try_iter().collect()
+    }
+
+    fn cpu_ns(&self) -> Result<u64, String> {
+        sys::process_cpu_ns(self.child.id()).map_err(|error| format!("ended early: {error}"))
+    }
+
+    /// Lets it finish what it has to do, stops it and reads what it wrote.
+    pub(crate) fn stop(self) -> Result<Watched, String> {
+        let cpu_ns = self.drain()? - self.cpu_ready_ns;
+        let pid = self.child.id();
+        sys::kill(pid, libc::SIGINT).map_err(|error| error.to_string())?;
+        let ended = sys::wait(pid).map_err(|error| error.to_string())?;
+        let said: Vec<String> = self.errors.iter().collect();
+        if ended.code != Some(0) && ended.signal != Some(libc::SIGINT) && ended.code != Some(130) {
+            let (code, signal) = (ended.code, ended.signal);
+            return Err(format!("ended with {code:?}, signal {signal:?}: {}", said.join("; ")));
+        }
+        let mut watched = Watched { cpu_ns, rss_kib: ended.rss_kib, ..Watched::default() };
+        self.read_results(&said, &mut watched)?;
+        Ok(watched)
+    }
+
+    /// Waits until it uses no more CPU than an idle one; gives its CPU time then, ns.
+    fn drain(&self) -> Result<u64, String> {
+        let deadline = Instant::now() + PATIENCE;
+        let (mut now, mut quiet) = (self.cpu_ns()?, 0);
+        while quiet < DRAIN_STEPS && Instant::now() < deadline {
+            std::thread::sleep(DRAIN_STEP);
+            let before = std::mem::replace(&mut now, self.cpu_ns()?);
+            quiet = if now - before < DRAINED_NS { quiet + 1 } else { 0 };
+        }
+        Ok(now)
+    }
+
+    fn read_results(&self, said: &[String], watched: &mut Watched) -> Result<(), String> {
+        if let Some(counts) = said.iter().find_map(|line| floor::Counts::parse(line)) {
+            watched.kernel_events = Some(counts.events);
+        }
+        if let Some(path) = &self.plan.stats {
+            let text = fs::read_to_string(path).map_err(|e| format!("no counters: {e}"))?;
+            watched.stats = serde_json::from_str(&text).map_err(|e| format!("counters: {e}"))?;
+            let number = |key: &str| watched.stats[key].as_u64();
+            watched.kernel_events = number("kernel_events");
+            watched.reader_formatter_ns = number("reader_cpu_ns").zip(number("formatter_cpu_ns"));
+        }
+        if let Some((dialect, path)) = &self.plan.output {
+            let path = match &self.plan.decoder {
+                Some(program) => &decode(program, path).map_err(|e| format!("decode: {e}"))?,
+                None => path,
+            };
+            let seen = lines::read(*dialect, path).map_err(|e| format!("no output: {e}"))?;
+            watched.seen = Some(seen);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    /// Ends what [`Running::stop`] did not.
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Makes JSON of a binary stream, beside it.
+fn decode(program: &Path, stream: &Path) -> io::Result<PathBuf> {
+    let json = stream.with_extension("json");
+    let mut command = Command::new(program);
+    command.args(["decode", "--format", "json"]).arg(stream).stdout(fs::File::create(&json)?);
+    let output = command.stderr(Stdio::piped()).spawn()?.wait_with_output()?;
+    if output.status.success() {
+        return Ok(json);
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+fn has_marks(pid: u32) -> bool {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return false };
+    let texts = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    texts.into_iter().any(|text| {
+        text.lines().any(|line| {
+            let mark = line.strip_prefix("fanotify ");
+            mark.is_some_and(|mark| !mark.starts_with("flags"))
+        })
+    })
+}

@@ -1,0 +1,130 @@
+//! Workloads beside monitors, repeated and interleaved.
+
+use crate::area::Area;
+use crate::args::Args;
+use crate::latency::{self, Latency};
+use crate::monitor::{self, Monitor, Programs, Watched};
+use crate::report::{self, Report, Row, Sample, Table};
+use crate::workload::untar::{self, Packed};
+use crate::workload::{Size, Workload};
+use crate::{machine, workload};
+use clap::Parser;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The command for people.
+pub(crate) fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("fsmon-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says whether every monitor that is there could be run.
+fn run(args: &Args) -> Result<bool, String> {
+    let (workloads, monitors) = (args.workloads()?, args.monitors()?);
+    let programs = args.programs()?;
+    let size = if args.quick { Size::QUICK } else { Size::FULL };
+    let (date, machine) = (report::now(), machine::describe());
+    let mut report = Report { date, machine, tables: vec![], latencies: vec![] };
+    let area = Area::new().map_err(|e| format!("mounting a tmpfs: {e}; it must be run as root"))?;
+    let packed = pack(args, &area, size).map_err(|e| format!("packing a tree: {e}"))?;
+    let (there, absent): (Vec<_>, Vec<_>) =
+        monitors.into_iter().partition(|monitor| monitor.is_there(&programs));
+    for monitor in absent {
+        eprintln!("SKIP {}: no such program here", monitor.name());
+    }
+    for workload in workloads {
+        let bench = Bench { area: &area, programs: &programs, size, packed: &packed };
+        let table = bench.table(workload, &there, args.repeat())?;
+        println!("{}", table.markdown());
+        report.tables.push(table);
+    }
+    if args.latency() {
+        report.latencies = latency::measure(&there, &programs, &area, args.quick)?;
+        println!("{}", latency::markdown(&report.latencies));
+    }
+    println!("{}; {}, {} runs each.", report.date, machine::line(&report.machine), args.repeat());
+    if let Some(path) = args.json.clone().or_else(|| default_json(args, &report)) {
+        report.write(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        eprintln!("wrote {}", path.display());
+    }
+    Ok(report.tables.iter().all(Table::is_whole) && report.latencies.iter().all(Latency::is_whole))
+}
+
+fn pack(args: &Args, area: &Area, size: Size) -> std::io::Result<Packed> {
+    let tree = args.tree.clone().or_else(untar::default_tree);
+    let tree = tree.ok_or_else(|| std::io::Error::other("found none; name one with --tree"))?;
+    untar::pack(&tree, area.out.join("tree.tar"), size.entries)
+}
+
+fn default_json(args: &Args, report: &Report) -> Option<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    (!args.quick).then(|| dir.join(format!("{}.json", report.date.replace(':', ""))))
+}
+
+struct Bench<'a> {
+    area: &'a Area,
+    programs: &'a Programs,
+    size: Size,
+    packed: &'a Packed,
+}
+
+impl Bench<'_> {
+    /// One workload beside all monitors: every monitor once, then every one again, each time
+    /// beginning with another, so that what changes on the machine meanwhile meets all of them.
+    /// A first run beside nothing warms the machine up and is not counted.
+    fn table(&self, workload: Workload, there: &[Monitor], n: u32) -> Result<Table, String> {
+        let mut rows: Vec<Row> = there.iter().map(|monitor| Row::new(monitor.name())).collect();
+        let _ = self.sample(workload, Monitor::None);
+        for round in 0..n {
+            for i in 0..there.len() {
+                let i = (i + round as usize) % there.len();
+                let (row, monitor) = (&mut rows[i], there[i]);
+                if row.error.is_some() {
+                    continue;
+                }
+                eprintln!("{} beside {}, {} of {n}", workload.name(), row.monitor, round + 1);
+                match self.sample(workload, monitor) {
+                    Ok(sample) => row.samples.push(sample),
+                    Err(Failure::Monitor(error)) => {
+                        eprintln!("{}: {error}", row.monitor);
+                        row.error = Some(error);
+                    }
+                    Err(Failure::Workload(error)) => {
+                        return Err(format!("{}: {error}", workload.name()));
+                    }
+                }
+            }
+        }
+        Ok(Table { workload: workload.name(), operation: workload.operation(), rows })
+    }
+
+    fn sample(&self, workload: Workload, monitor: Monitor) -> Result<Sample, Failure> {
+        let failed = |error: std::io::Error| Failure::Workload(error.to_string());
+        self.area.renew().map_err(failed)?;
+        workload.prepare(self.area).map_err(failed)?;
+        let running =
+            monitor::start(monitor, self.programs, self.area).map_err(Failure::Monitor)?;
+        let done = workload.run(self.area, self.size, self.packed).map_err(failed)?;
+        let watched = match running {
+            Some(running) => running.stop().map_err(Failure::Monitor)?,
+            None => Watched::default(),
+        };
+        Ok(sample(&done, watched))
+    }
+}
+
+enum Failure {
+    Monitor(String),
+    Workload(String),
+}
+
+fn sample(done: &workload::Done, watched: Watched) -> Sample {
+    let lost = watched.seen.as_ref().map(|seen| done.expected.missing_from(seen.counts));
+    Sample { elapsed_ns: done.elapsed_ns, operations: done.operations, lost, watched }
+}

@@ -1,0 +1,230 @@
+//! Every system call that the standard library does not offer, each behind a safe function.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::FromRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// The class and the mask that fsmon uses by default.
+const FANOTIFY_FLAGS: u32 = libc::FAN_CLASS_NOTIF
+    | libc::FAN_CLOEXEC
+    | libc::FAN_NONBLOCK
+    | libc::FAN_UNLIMITED_QUEUE
+    | libc::FAN_UNLIMITED_MARKS
+    | libc::FAN_REPORT_FID
+    | libc::FAN_REPORT_DIR_FID
+    | libc::FAN_REPORT_NAME
+    | libc::FAN_REPORT_TARGET_FID;
+const FANOTIFY_MASK: u64 = libc::FAN_CREATE
+    | libc::FAN_DELETE
+    | libc::FAN_RENAME
+    | libc::FAN_CLOSE_WRITE
+    | libc::FAN_ATTRIB
+    | libc::FAN_ONDIR;
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
+}
+
+fn pid_t(pid: u32) -> libc::pid_t {
+    pid.cast_signed()
+}
+
+/// A fanotify descriptor that reports the whole filesystem of `path`, as fsmon would ask for it.
+pub(crate) fn fanotify(path: &Path) -> io::Result<File> {
+    let flags = libc::O_RDONLY | libc::O_LARGEFILE | libc::O_CLOEXEC;
+    // SAFETY: takes no pointer. A descriptor that is returned is new and owned by no one else.
+    let file = unsafe {
+        let fd = check(libc::fanotify_init(FANOTIFY_FLAGS, flags.cast_unsigned()))?;
+        File::from_raw_fd(fd)
+    };
+    let path = c_path(path)?;
+    let mark = libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM;
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+    // SAFETY: the descriptor is open, the path NUL-terminated and alive during the call.
+    check(unsafe { libc::fanotify_mark(fd, mark, FANOTIFY_MASK, libc::AT_FDCWD, path.as_ptr()) })?;
+    Ok(file)
+}
+
+/// CPU time that a process has used, its ended threads included, ns.
+pub(crate) fn process_cpu_ns(pid: u32) -> io::Result<u64> {
+    let mut clock = 0;
+    // SAFETY: `clock` is written before the call returns 0.
+    match unsafe { libc::clock_getcpuclockid(pid_t(pid), &raw mut clock) } {
+        0 => clock_ns(clock),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+/// CPU time that this process has used, ns.
+pub(crate) fn own_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID).expect("Linux has had this clock since 2.6.12")
+}
+
+fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
+    let mut time = MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: the kernel fills `time` when it returns 0, and only then it is read.
+    let time = unsafe {
+        check(libc::clock_gettime(clock, time.as_mut_ptr()))?;
+        time.assume_init()
+    };
+    Ok(time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned())
+}
+
+/// How a process ended.
+pub(crate) struct Ended {
+    /// Exit code; `None` when a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// The signal, if one ended it.
+    pub(crate) signal: Option<i32>,
+    /// Peak resident memory, KiB.
+    pub(crate) rss_kib: u64,
+}
+
+/// Waits for a child and says how it ended.
+pub(crate) fn wait(pid: u32) -> io::Result<Ended> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: both pointers are to live memory of the right type; zeroes are a valid rusage.
+        match check(unsafe { libc::wait4(pid_t(pid), &raw mut status, 0, usage.as_mut_ptr()) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+            Ok(_) => break,
+        }
+    }
+    // SAFETY: zeroed before, so initialised whatever the kernel wrote.
+    let usage = unsafe { usage.assume_init() };
+    Ok(Ended {
+        code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
+        signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
+        rss_kib: usage.ru_maxrss.cast_unsigned(),
+    })
+}
+
+/// Sends a signal to a child that was not waited for yet, so its pid cannot be another's.
+pub(crate) fn kill(pid: u32, signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::kill(pid_t(pid), signal) }).map(drop)
+}
+
+/// Which side of a fork this is.
+pub(crate) enum Fork {
+    /// The new process.
+    Child,
+    /// The old one, with the new one's pid.
+    Parent(u32),
+}
+
+/// Forks. For the workload's processes only, which have one thread: no lock can be held.
+pub(crate) fn fork() -> io::Result<Fork> {
+    // SAFETY: no other thread exists in the processes that call this, so the child may go on as
+    // if nothing had happened.
+    Ok(match check(unsafe { libc::fork() })? {
+        0 => Fork::Child,
+        pid => Fork::Parent(pid.cast_unsigned()),
+    })
+}
+
+/// Leaves at once, without flushing anything twice: for a forked child.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: always sound; it ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// Sets real, effective and saved user id of all threads.
+pub(crate) fn set_uid(uid: u32) -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::setresuid(uid, uid, uid) }).map(drop)
+}
+
+/// The effective user id.
+pub(crate) fn effective_uid() -> u32 {
+    // SAFETY: always sound.
+    unsafe { libc::geteuid() }
+}
+
+/// The kernel's name of the calling thread.
+pub(crate) fn comm() -> String {
+    let mut name = [0u8; 16];
+    // SAFETY: PR_GET_NAME writes 16 bytes at most, a NUL among them.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    let name = CStr::from_bytes_until_nul(&name).expect("the kernel ends it with NUL");
+    name.to_string_lossy().into_owned()
+}
+
+/// Renames the calling thread, and with it the process if it is the first thread.
+pub(crate) fn set_comm(name: &CStr) {
+    // SAFETY: the name is NUL-terminated and alive during the call.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Makes the command end when this process does, so that no monitor is left behind.
+pub(crate) fn end_with_parent(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec it makes one system call, without a lock or an allocation.
+    unsafe {
+        command.pre_exec(|| check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)).map(drop))
+    }
+}
+
+/// Gives this process mounts of its own, which vanish with it.
+pub(crate) fn own_mounts() -> io::Result<()> {
+    // SAFETY: takes no pointer; this is called before any thread is started.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    let flags = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: source, type and data may be null for a change of propagation.
+    let result = unsafe {
+        libc::mount(std::ptr::null(), c"/".as_ptr(), std::ptr::null(), flags, std::ptr::null())
+    };
+    check(result).map(drop)
+}
+
+/// Mounts a new tmpfs.
+pub(crate) fn mount_tmpfs(at: &Path) -> io::Result<()> {
+    let (kind, at) = (c"tmpfs".as_ptr(), c_path(at)?);
+    // SAFETY: all strings are NUL-terminated and alive during the call; data may be null.
+    check(unsafe { libc::mount(kind, at.as_ptr(), kind, 0, std::ptr::null()) }).map(drop)
+}
+
+/// Takes a mount away, even if it is still in use.
+pub(crate) fn unmount(at: &Path) -> io::Result<()> {
+    let at = c_path(at)?;
+    // SAFETY: the path is NUL-terminated and alive during the call.
+    check(unsafe { libc::umount2(at.as_ptr(), libc::MNT_DETACH) }).map(drop)
+}
+
+/// Signals that tell a monitor to stop; blocked, to be waited for.
+pub(crate) struct StopSignal(libc::sigset_t);
+
+impl StopSignal {
+    /// Blocks SIGINT and SIGTERM.
+    pub(crate) fn block() -> io::Result<Self> {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset initialises the set, and only then it is used.
+        unsafe {
+            check(libc::sigemptyset(set.as_mut_ptr()))?;
+            check(libc::sigaddset(set.as_mut_ptr(), libc::SIGINT))?;
+            check(libc::sigaddset(set.as_mut_ptr(), libc::SIGTERM))?;
+            check(libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()))?;
+            Ok(StopSignal(set.assume_init()))
+        }
+    }
+
+    /// Sleeps for `time` (less than a second); says whether a signal came.
+    pub(crate) fn sleep(&self, time: Duration) -> bool {
+        let time = libc::timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
+        // SAFETY: the set was initialised; no information about the signal is asked for.
+        unsafe { libc::sigtimedwait(&raw const self.0, std::ptr::null_mut(), &raw const time) > 0 }
+    }
+}

@@ -1,0 +1,221 @@
+//! What is done to the watched directory, and what a monitor must have seen of it.
+//!
+//! Workers are this binary itself, run again with a first argument that begins with `@`.
+
+pub(crate) mod churn;
+pub(crate) mod spawn;
+pub(crate) mod untar;
+
+use crate::area::Area;
+use std::ffi::OsStr;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Instant;
+
+/// A workload by its name on the command line and in the tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Workload {
+    /// Files made, renamed and removed by that many processes at a time.
+    Churn(u64),
+    /// Short-lived processes in that many chains.
+    Spawn(u64),
+    /// A source tree unpacked and removed.
+    Untar,
+    /// Churn beside the watched directory, on its filesystem.
+    Outside,
+}
+
+/// All of them, in the order of the tables.
+pub(crate) const ALL: [Workload; 8] = [
+    Workload::Churn(1),
+    Workload::Churn(2),
+    Workload::Churn(4),
+    Workload::Spawn(1),
+    Workload::Spawn(4),
+    Workload::Spawn(16),
+    Workload::Untar,
+    Workload::Outside,
+];
+
+/// How much is done.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    /// Iterations of churn, by all workers together.
+    pub(crate) churn: u64,
+    /// Processes, by all chains together.
+    pub(crate) spawn: u64,
+    /// Files and directories in the tree.
+    pub(crate) entries: usize,
+}
+
+impl Size {
+    /// For figures that are to be kept.
+    pub(crate) const FULL: Size = Size { churn: 40_000, spawn: 8_000, entries: 10_000 };
+    /// To see that everything works.
+    pub(crate) const QUICK: Size = Size { churn: 4_000, spawn: 480, entries: 1_000 };
+}
+
+/// Changes of each kind.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Entries made.
+    pub(crate) creates: u64,
+    /// Entries renamed.
+    pub(crate) renames: u64,
+    /// Entries removed.
+    pub(crate) deletes: u64,
+}
+
+impl Counts {
+    /// How many of these are missing from `seen`.
+    pub(crate) fn missing_from(self, seen: Counts) -> u64 {
+        self.creates.saturating_sub(seen.creates)
+            + self.renames.saturating_sub(seen.renames)
+            + self.deletes.saturating_sub(seen.deletes)
+    }
+}
+
+/// What was done.
+pub(crate) struct Done {
+    /// Time from the start to the end of the slowest worker, ns.
+    pub(crate) elapsed_ns: u64,
+    /// What the figures per operation refer to.
+    pub(crate) operations: u64,
+    /// What happened below the watched directory.
+    pub(crate) expected: Counts,
+}
+
+impl Workload {
+    /// `churn-1` and the like.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Workload::Churn(processes) => format!("churn-{processes}"),
+            Workload::Spawn(chains) => format!("spawn-{chains}"),
+            Workload::Untar => "untar".into(),
+            Workload::Outside => "outside".into(),
+        }
+    }
+
+    /// What one operation is, for the tables.
+    pub(crate) fn operation(self) -> &'static str {
+        match self {
+            Workload::Churn(_) | Workload::Outside => "create, write, close, rename, unlink",
+            Workload::Spawn(_) => "one short-lived process or two, and a file by each",
+            Workload::Untar => "one file or directory made or removed",
+        }
+    }
+
+    /// Makes what must be there before the monitor starts.
+    pub(crate) fn prepare(self, area: &Area) -> io::Result<()> {
+        match self {
+            Workload::Churn(_) => churn::prepare(&area.watched),
+            Workload::Outside => churn::prepare(&area.outside),
+            Workload::Spawn(_) => spawn::prepare(&area.watched, &area.programs),
+            Workload::Untar => Ok(()),
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn run(self, area: &Area, size: Size, packed: &untar::Packed) -> io::Result<Done> {
+        match self {
+            Workload::Churn(processes) => {
+                let (elapsed_ns, operations) = run_churn(&area.watched, processes, size.churn)?;
+                let n = operations;
+                let expected = Counts { creates: n, renames: n, deletes: n };
+                Ok(Done { elapsed_ns, operations, expected })
+            }
+            Workload::Outside => {
+                let (elapsed_ns, operations) = run_churn(&area.outside, 1, size.churn)?;
+                Ok(Done { elapsed_ns, operations, expected: Counts::default() })
+            }
+            Workload::Spawn(chains) => {
+                let each = size.spawn / chains;
+                let workers = (0..chains).map(|i| {
+                    let mut command = Command::new(area.programs.join(spawn::CHAIN));
+                    command.arg("@chain").args([&area.watched, &area.programs]);
+                    command.args([i.to_string(), each.to_string()]);
+                    command
+                });
+                let elapsed_ns = run_workers(workers)?;
+                let creates = spawn::files(each) * chains;
+                let expected = Counts { creates, ..Counts::default() };
+                Ok(Done { elapsed_ns, operations: each * chains, expected })
+            }
+            Workload::Untar => {
+                let (elapsed_ns, expected) = untar::run(packed, &area.watched)?;
+                let operations = expected.creates + expected.deletes;
+                Ok(Done { elapsed_ns, operations, expected })
+            }
+        }
+    }
+}
+
+fn run_churn(root: &Path, processes: u64, total: u64) -> io::Result<(u64, u64)> {
+    let (each, own) = (total / processes, std::env::current_exe()?);
+    let workers = (0..processes).map(|i| {
+        let mut command = Command::new(&own);
+        command.arg("@churn").arg(root).args([i.to_string(), each.to_string()]);
+        command
+    });
+    Ok((run_workers(workers)?, each * processes))
+}
+
+/// Starts all workers, lets them go together, and gives the time of the slowest in ns.
+fn run_workers(commands: impl Iterator<Item = Command>) -> io::Result<u64> {
+    let mut workers = Vec::new();
+    for mut command in commands {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = crate::sys::end_with_parent(&mut command).spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().expect("asked for")).lines();
+        next_line(&mut lines, &mut child)?;
+        workers.push((child, lines));
+    }
+    for (child, _) in &mut workers {
+        child.stdin.take().expect("asked for").write_all(b"go\n")?;
+    }
+    let mut slowest = 0;
+    for (mut child, mut lines) in workers {
+        let line = next_line(&mut lines, &mut child)?;
+        slowest = slowest.max(line.parse().map_err(io::Error::other)?);
+        child.wait()?;
+    }
+    Ok(slowest)
+}
+
+fn next_line(
+    lines: &mut impl Iterator<Item = io::Result<String>>,
+    child: &mut Child,
+) -> io::Result<String> {
+    match lines.next() {
+        Some(line) => line,
+        None => Err(io::Error::other(format!("a worker ended early: {}", child.wait()?))),
+    }
+}
+
+/// The worker's side of [`run_workers`]: gets ready, waits for the word, works, says how long.
+pub(crate) fn worker<W: FnOnce() -> io::Result<()>>(
+    get_ready: impl FnOnce() -> io::Result<W>,
+) -> ExitCode {
+    let run = || {
+        let work = get_ready()?;
+        println!("ready");
+        io::stdin().read_line(&mut String::new())?;
+        let start = Instant::now();
+        work()?;
+        println!("{}", start.elapsed().as_nanos());
+        io::Result::Ok(())
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("worker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A number among a worker's arguments.
+pub(crate) fn number(arg: &OsStr) -> io::Result<u64> {
+    arg.to_str().and_then(|arg| arg.parse().ok()).ok_or_else(|| io::Error::other("not a number"))
+}
