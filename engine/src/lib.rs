@@ -1,5 +1,6 @@
 //! The engine of fsmon: from the kernel to records, on one pinned thread.
 
+mod cold;
 pub mod config;
 mod counters;
 mod error;
@@ -12,6 +13,7 @@ mod ring;
 #[allow(dead_code)]
 mod sys;
 
+pub use cold::cgroup::cgroup_path;
 pub use config::Config;
 pub use counters::Counters;
 pub use error::Error;

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod buffers;
+pub(crate) mod cgroup;
 pub(crate) mod fanotify;
 pub(crate) mod fd;
 pub(crate) mod futex;
