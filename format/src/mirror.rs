@@ -62,6 +62,15 @@ pub struct Mirror {
     processes: Vec<Proc>,
     strings: Vec<Text>,
     text: Arena,
+    used: Used,
+}
+
+/// Ids from here on were never defined since the last [`Mirror::clear`].
+#[derive(Clone, Copy, Default)]
+struct Used {
+    dirs: usize,
+    processes: usize,
+    strings: usize,
 }
 
 impl Mirror {
@@ -76,6 +85,7 @@ impl Mirror {
             processes: zeroed(capacity.processes + 1),
             strings: zeroed(capacity.strings + 1),
             text: Arena::with_capacity(capacity.text),
+            used: Used::default(),
         }
     }
 
@@ -86,6 +96,7 @@ impl Mirror {
             Body::Proc(head) => match self.processes.get_mut(head.id.get() as usize) {
                 Some(slot) => {
                     *slot = *head;
+                    self.used.processes = self.used.processes.max(head.id.get() as usize + 1);
                     Defined::Proc(head.id.get())
                 }
                 None => Defined::Full,
@@ -98,6 +109,7 @@ impl Mirror {
     fn define_dir(&mut self, head: &crate::record::Dir, name: &[u8]) -> Defined {
         let id = head.id.get();
         let Some(dir) = self.dirs.get_mut(id as usize) else { return Defined::Full };
+        self.used.dirs = self.used.dirs.max(id as usize + 1);
         let again = dir.known != 0;
         if again {
             self.text.remove(dir.name);
@@ -118,6 +130,7 @@ impl Mirror {
 
     fn define_str(&mut self, id: u32, bytes: &[u8]) -> Defined {
         let Some(slot) = self.strings.get_mut(id as usize) else { return Defined::Full };
+        self.used.strings = self.used.strings.max(id as usize + 1);
         self.text.remove(*slot);
         *slot = Text::default();
         let Some(text) = self.text.insert(bytes) else { return Defined::Full };
@@ -125,11 +138,13 @@ impl Mirror {
         Defined::Str(id)
     }
 
-    /// Forgets everything; the room stays.
+    /// Forgets everything; the room stays. Costs what was defined, not the capacity: a reader of
+    /// a stream does this before every block.
     pub fn clear(&mut self) {
-        self.dirs.fill_with(Dir::new_zeroed);
-        self.processes.fill_with(Proc::new_zeroed);
-        self.strings.fill_with(Text::default);
+        self.dirs[..self.used.dirs].fill_with(Dir::new_zeroed);
+        self.processes[..self.used.processes].fill_with(Proc::new_zeroed);
+        self.strings[..self.used.strings].fill_with(Text::default);
+        self.used = Used::default();
         self.text.clear();
     }
 
@@ -249,6 +264,27 @@ mod tests {
         define_dir(&mut mirror, 2, 1, "etc");
         assert_eq!(path(&mirror, 1).as_deref(), Some("/"));
         assert_eq!(path(&mirror, 2).as_deref(), Some("/etc"));
+    }
+
+    #[test]
+    fn clear_forgets_all_that_was_defined() {
+        let mut mirror = mirror();
+        let mut build = Build::default();
+        for id in [1, 4] {
+            define_dir(&mut mirror, id, 0, "/srv");
+            let mut head = record::Proc::new_zeroed();
+            head.id = id.into();
+            for slots in [build.proc(head).to_vec(), build.str(id, b"cc").to_vec()] {
+                let (record, _) = Record::split_first(&slots).expect("a record");
+                assert_ne!(mirror.define(&record.body()), Defined::Full);
+            }
+        }
+        mirror.clear();
+        for id in 0..9 {
+            assert!(mirror.dir(id).is_none() && mirror.proc(id).is_none());
+            assert!(mirror.string(id).is_none());
+        }
+        assert_eq!(define_dir(&mut mirror, 4, 0, "/new"), Defined::Dir(4));
     }
 
     #[test]

@@ -107,6 +107,13 @@ pub struct Event {
     pub tail: [u8; 24],
 }
 
+/// Flag bits of a [`Dir`].
+pub mod dir_flag {
+    /// In a stream: the name is the whole path of a directory that lies too deep for its parents
+    /// to be defined one by one; it is no watched root.
+    pub const WHOLE_PATH: u16 = 1;
+}
+
 /// A watched directory: where it hangs and what it is called.
 ///
 /// Without a parent it is a watched root and the name is its absolute path. Defined anew after a
@@ -118,7 +125,7 @@ pub struct Dir {
     pub tag: u8,
     /// Slots of this record.
     pub slots: u8,
-    /// Reserved.
+    /// [`dir_flag`]
     pub flags: U16,
     /// Its id.
     pub id: U32,

@@ -1,1 +1,80 @@
-//! The binary stream.
+//! The binary stream: blocks of records with checksums, written to a file, a pipe or a socket and
+//! read back. docs/format.md in the repository is its specification.
+//!
+//! Every block is decodable by itself: what its events refer to is defined in it. So a [`Reader`]
+//! hands out block by block, with ids that are dense and hold for the block, and whoever reads
+//! forgets all definitions between blocks. Apart from that the records are those of the engine's
+//! ring, in the same order, and the same code takes both:
+//!
+//! ```
+//! use fsmon_format::mirror::Mirror;
+//! use fsmon_format::record::{Body, Record, Records, Slot};
+//! use fsmon_format::stream::{BLOCK_CAPACITY, Error, Item, Reader};
+//! use std::io::Read;
+//!
+//! /// One for both: the engine's batches and a stream's blocks.
+//! fn take(slots: &[Slot], mirror: &mut Mirror, lines: &mut Vec<String>) {
+//!     for record in Records(slots) {
+//!         let body = record.body();
+//!         mirror.define(&body);
+//!         if let Body::Event(event) = body {
+//!             let mut path = Vec::new();
+//!             mirror.append_dir_path(event.head.dir.get(), &mut path);
+//!             path.push(b'/');
+//!             path.extend_from_slice(event.name);
+//!             let pid = mirror.proc(event.head.proc.get()).map_or(0, |proc| proc.pid.get());
+//!             lines.push(format!("{pid} {}", String::from_utf8_lossy(&path)));
+//!         }
+//!     }
+//! }
+//!
+//! fn decode(stream: impl Read) -> Result<Vec<String>, Error> {
+//!     let (mut reader, mut lines) = (Reader::new(stream), Vec::new());
+//!     let mut mirror = Mirror::new(BLOCK_CAPACITY);
+//!     while let Some(item) = reader.next()? {
+//!         if let Item::Block(block) = item {
+//!             mirror.clear();
+//!             take(block.slots(), &mut mirror, &mut lines);
+//!         }
+//!     }
+//!     Ok(lines)
+//! }
+//! # assert!(decode(&b"no stream"[..]).is_err());
+//! ```
+//!
+//! **Names that the ring leaves open.** The engine does not know what a uid or a cgroup is called:
+//! `user` and `cgroup` of its PROC records are 0. The consumer fills them in before anyone else
+//! sees the record: it makes a STR record for the name, with an id above those of the engine, and
+//! a copy of the PROC record that refers to it ([`crate::record::Build`]), and then gives both to
+//! the mirror and to the [`Writer`] as if they had come from the ring. The formatter reads both
+//! names from the mirror, live and decoded.
+//!
+//! **Wall time.** The latest CLOCK record in the stream ties monotonic to wall time. Each block
+//! begins with the one in force, the first with that of the file header.
+
+mod block;
+mod definitions;
+mod error;
+mod frame;
+mod header;
+mod input;
+pub mod layout;
+mod reader;
+mod translate;
+mod writer;
+
+pub use error::{Damage, Error, Fault};
+pub use header::{Filesystem, Header};
+pub use reader::{Block, Gap, Item, Reader};
+pub use writer::Writer;
+
+use crate::mirror::Capacity;
+
+/// What a mirror needs to take any one block. Ids within a block begin at 1; a definition is one
+/// slot at the least, and a process two.
+pub const BLOCK_CAPACITY: Capacity = Capacity {
+    dirs: layout::BLOCK_SLOTS,
+    processes: layout::BLOCK_SLOTS / 2,
+    strings: layout::BLOCK_SLOTS,
+    text: layout::BLOCK_MAX,
+};

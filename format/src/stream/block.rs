@@ -1,0 +1,169 @@
+//! The block being filled: one buffer, used over and over.
+
+use super::layout::{BLOCK_SLOTS, BlockHeader, GRID, SYNC, block_flag, block_kind};
+use crate::record::{Build, Event, SLOT, Slot};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+/// Nearer than this to the grid, in bytes, no block is begun: it would hold next to nothing.
+const PAD_BELOW: usize = 4096;
+
+/// Stream ids for an event.
+#[derive(Clone, Copy)]
+pub(super) struct EventIds {
+    pub(super) dir: u32,
+    pub(super) dir2: u32,
+    pub(super) proc: u32,
+}
+
+pub(super) struct Block {
+    /// The header's slot, then records.
+    slots: Vec<Slot>,
+    /// Slots in use, the header's included; 0 while no block is open.
+    used: usize,
+    /// Slots that this block may have: up to the grid.
+    limit: usize,
+    /// Zero but for the numbers and times, until the block is closed.
+    header: BlockHeader,
+    timed: bool,
+}
+
+impl Block {
+    pub(super) fn new() -> Self {
+        Block {
+            slots: vec![Slot::ZERO; BLOCK_SLOTS],
+            used: 0,
+            limit: 0,
+            header: BlockHeader::new_zeroed(),
+            timed: false,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.used > 0
+    }
+
+    /// Whether there is nothing but the clock in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.used <= 2
+    }
+
+    /// Whether it is shorter than others for the grid's sake.
+    pub(super) fn is_short(&self) -> bool {
+        self.limit < BLOCK_SLOTS
+    }
+
+    /// Slots that can be appended; none while no block is open.
+    #[inline]
+    pub(super) fn room(&self) -> usize {
+        self.limit - self.used
+    }
+
+    /// Whether a block that begins at `offset` had better be a pad.
+    pub(super) fn wants_pad(offset: u64) -> bool {
+        to_grid(offset) < PAD_BELOW
+    }
+
+    /// Begins a block at `offset` of the stream, with the clock.
+    pub(super) fn open(&mut self, offset: u64, flags: u16, clock: (u64, u64)) {
+        self.header = BlockHeader::new_zeroed();
+        self.header.kind = block_kind::RECORDS;
+        self.header.flags = flags.into();
+        self.timed = false;
+        self.limit = BLOCK_SLOTS.min(to_grid(offset) / SLOT);
+        self.used = 1;
+        self.clock(clock);
+    }
+
+    /// Appends a clock, or replaces the one that the block began with.
+    pub(super) fn clock(&mut self, (time_ns, realtime_ns): (u64, u64)) {
+        if self.is_empty() {
+            self.used = 1;
+        }
+        self.append(Build::default().clock(time_ns, realtime_ns));
+    }
+
+    /// Appends a record; the caller has asked for [`Block::room`].
+    #[inline]
+    pub(super) fn append(&mut self, record: &[Slot]) -> &mut [Slot] {
+        let place = &mut self.slots[self.used..self.used + record.len()];
+        place.copy_from_slice(record);
+        self.used += record.len();
+        place
+    }
+
+    /// Appends an event with its ids replaced.
+    #[inline]
+    pub(super) fn append_event(&mut self, record: &[Slot], ids: EventIds, time_ns: u64) {
+        let place = self.append(record);
+        let event = Event::mut_from_bytes(&mut place[0].0).expect("an event's head is a slot");
+        event.dir = ids.dir.into();
+        event.dir2 = ids.dir2.into();
+        event.proc = ids.proc.into();
+        self.header.events += 1;
+        self.note_time(time_ns);
+    }
+
+    pub(super) fn note_flag(&mut self, flag: u16) {
+        self.header.flags |= flag;
+    }
+
+    #[inline]
+    pub(super) fn note_time(&mut self, time_ns: u64) {
+        if time_ns >= self.header.last_ns.get() && self.timed {
+            self.header.last_ns = time_ns.into();
+            return;
+        }
+        if !self.timed {
+            self.timed = true;
+            self.header.first_ns = time_ns.into();
+            self.header.last_ns = time_ns.into();
+            return;
+        }
+        self.header.flags |= block_flag::UNORDERED;
+        self.header.first_ns = self.header.first_ns.get().min(time_ns).into();
+    }
+
+    /// The whole block with its header, ready to be written; it is open no longer.
+    /// `first_event` counts the events of the stream before it.
+    pub(super) fn close(&mut self, number: u64, first_event: u64, tag: [u8; 4]) -> &[u8] {
+        self.header.number = number.into();
+        self.header.first_event = first_event.into();
+        let used = std::mem::take(&mut self.used);
+        self.limit = 0;
+        self.seal(used, tag)
+    }
+
+    /// Events in the open block.
+    pub(super) fn events(&self) -> u64 {
+        self.header.events.get().into()
+    }
+
+    /// A pad from `offset` to the grid. What was in the block is gone.
+    pub(super) fn pad(
+        &mut self,
+        offset: u64,
+        number: u64,
+        first_event: u64,
+        tag: [u8; 4],
+    ) -> &[u8] {
+        let slots = to_grid(offset) / SLOT;
+        debug_assert!(slots <= BLOCK_SLOTS);
+        self.slots[1..slots].fill(Slot::ZERO);
+        self.header = BlockHeader::new_zeroed();
+        self.used = slots;
+        self.close(number, first_event, tag)
+    }
+
+    fn seal(&mut self, used: usize, tag: [u8; 4]) -> &[u8] {
+        self.header.sync = SYNC;
+        self.header.stream_tag = tag;
+        let (first, payload) = self.slots[..used].split_at_mut(1);
+        self.header.seal(payload.as_bytes());
+        first[0].0.copy_from_slice(self.header.as_bytes());
+        self.slots[..used].as_bytes()
+    }
+}
+
+fn to_grid(offset: u64) -> usize {
+    (GRID - offset % GRID) as usize
+}

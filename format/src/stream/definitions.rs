@@ -1,0 +1,363 @@
+//! What the open block already defines, and the writing of what it does not define yet.
+
+use super::block::{Block, EventIds};
+use crate::mirror::{Capacity, Mirror};
+use crate::record::{
+    self, Build, DIR_HEAD, EVENT_SLOTS_MAX, Event, Proc, STR_HEAD, TEXT_MAX, dir_flag, slots_for,
+};
+use zerocopy::FromZeros;
+use zerocopy::little_endian::U32;
+
+/// Directories of one chain that are defined one by one; a deeper one gets its whole path.
+const DIR_LEVELS_MAX: usize = 256;
+/// Slots for the directories of one chain.
+const DIR_SLOTS_MAX: usize = 300;
+/// Images of one ancestry.
+const PROC_LEVELS_MAX: usize = 64;
+/// Slots for one ancestry and its strings.
+const PROC_SLOTS_MAX: usize = 400;
+/// Ids left at which numbering starts anew; one block uses far fewer.
+const IDS_SPARE: u32 = 1 << 16;
+
+const _: () = {
+    // The header, the clock, both directories of a rename, the process and the event fit a block.
+    let most = 2 + 2 * DIR_SLOTS_MAX + PROC_SLOTS_MAX + EVENT_SLOTS_MAX;
+    assert!(most <= super::layout::BLOCK_SLOTS);
+    // One image with four longest strings fits its share, one whole path its own.
+    assert!(2 + 4 * slots_for(STR_HEAD + TEXT_MAX) <= PROC_SLOTS_MAX);
+    assert!(slots_for(DIR_HEAD + TEXT_MAX) <= DIR_SLOTS_MAX);
+};
+
+#[derive(Clone, Copy, FromZeros)]
+struct Entry {
+    /// The id in the stream; 0 none yet.
+    stream: u32,
+    /// The mark of the block that defined it last.
+    mark: u32,
+}
+
+/// From the ring's dense ids to the stream's ids, which are never used again.
+struct Table {
+    entries: Vec<Entry>,
+    next: u32,
+}
+
+impl Table {
+    fn new(capacity: usize) -> Self {
+        let entries = Entry::new_vec_zeroed(capacity + 1).expect("address space for the ids");
+        Table { entries, next: 1 }
+    }
+
+    /// The stream id where the block of `mark` defines it; 0 for none stays 0.
+    #[inline]
+    fn defined(&self, id: u32, mark: u32) -> Option<u32> {
+        if id == 0 {
+            return Some(0);
+        }
+        let entry = self.entries.get(id as usize)?;
+        (entry.mark == mark).then_some(entry.stream)
+    }
+
+    /// The stream id, a fresh one where there is none; 0 for an id beyond the capacity.
+    fn stream_id(&mut self, id: u32) -> u32 {
+        let Some(entry) = self.entries.get_mut(id as usize) else { return 0 };
+        if entry.stream == 0 && id != 0 {
+            entry.stream = self.next;
+            self.next += 1;
+        }
+        entry.stream
+    }
+
+    /// What the mirror knows of `id`, unless it lies beyond the capacity.
+    fn within<T>(&self, id: u32, known: Option<T>) -> Option<T> {
+        known.filter(|_| (id as usize) < self.entries.len())
+    }
+
+    fn set_mark(&mut self, id: u32, mark: u32) {
+        if let Some(entry) = self.entries.get_mut(id as usize) {
+            entry.mark = mark;
+        }
+    }
+
+    fn forget(&mut self, id: u32) {
+        if let Some(entry) = self.entries.get_mut(id as usize) {
+            *entry = Entry { stream: 0, mark: 0 };
+        }
+    }
+
+    fn renumber(&mut self) {
+        self.entries.fill(Entry { stream: 0, mark: 0 });
+        self.next = 1;
+    }
+}
+
+pub(super) struct Definitions {
+    dirs: Table,
+    /// Hash of the handle under which each directory got its stream id.
+    objects: Vec<u64>,
+    processes: Table,
+    strings: Table,
+    /// Marks the open block; never 0.
+    mark: u32,
+    /// A directory of the open block has its whole path for a name.
+    whole_path: bool,
+    /// Ids from the one wanted up to the first that is defined.
+    chain: Vec<u32>,
+    path: Vec<u8>,
+    build: Box<Build>,
+    unresolved: u64,
+}
+
+impl Definitions {
+    pub(super) fn new(capacity: Capacity) -> Self {
+        Definitions {
+            dirs: Table::new(capacity.dirs),
+            objects: vec![0; capacity.dirs + 1],
+            processes: Table::new(capacity.processes),
+            strings: Table::new(capacity.strings),
+            mark: 1,
+            whole_path: false,
+            chain: Vec::with_capacity(DIR_LEVELS_MAX),
+            path: Vec::with_capacity(TEXT_MAX),
+            build: Box::default(),
+            unresolved: 0,
+        }
+    }
+
+    /// Events whose directory had no path in the mirror, or none that fits.
+    pub(super) fn unresolved(&self) -> u64 {
+        self.unresolved
+    }
+
+    /// A block is done: nothing is defined any more.
+    pub(super) fn next_block(&mut self) {
+        self.mark = self.mark.wrapping_add(1);
+        self.whole_path = false;
+    }
+
+    /// Starts numbering anew where ids or marks run out. Only between blocks.
+    pub(super) fn renumber_if_due(&mut self) -> bool {
+        let next = self.dirs.next.max(self.processes.next).max(self.strings.next);
+        if next < u32::MAX - IDS_SPARE && self.mark != 0 {
+            return false;
+        }
+        self.dirs.renumber();
+        self.processes.renumber();
+        self.strings.renumber();
+        self.mark = 1;
+        true
+    }
+
+    pub(super) fn forget_proc(&mut self, id: u32) {
+        self.processes.forget(id);
+    }
+
+    pub(super) fn forget_string(&mut self, id: u32) {
+        self.strings.forget(id);
+    }
+
+    /// Directory `id` was defined anew. True where the open block has to say so at once: it is
+    /// the same directory under another name, and directories below it may be defined already,
+    /// by their parents or by their whole path.
+    pub(super) fn dir_changed(&mut self, id: u32, object: u64) -> bool {
+        let Some(old) = self.objects.get_mut(id as usize) else { return false };
+        let same = object != 0 && *old == object;
+        *old = object;
+        let shown = self.dirs.defined(id, self.mark).is_some();
+        if same {
+            self.dirs.set_mark(id, self.mark.wrapping_sub(1));
+        } else {
+            self.dirs.forget(id);
+        }
+        same && (shown || self.whole_path)
+    }
+
+    /// Whether a rename can make a name in the open block untrue.
+    pub(super) fn holds_whole_path(&self) -> bool {
+        self.whole_path
+    }
+
+    /// The ids for an event where the open block defines all of them.
+    #[inline]
+    pub(super) fn of_event(&self, event: &Event) -> Option<EventIds> {
+        Some(EventIds {
+            dir: self.dirs.defined(event.dir.get(), self.mark)?,
+            dir2: self.dirs.defined(event.dir2.get(), self.mark)?,
+            proc: self.processes.defined(event.proc.get(), self.mark)?,
+        })
+    }
+
+    /// Defines what the event needs; `None` where the block has no room for it.
+    #[cold]
+    pub(super) fn define(
+        &mut self,
+        event: &Event,
+        mirror: &Mirror,
+        block: &mut Block,
+    ) -> Option<EventIds> {
+        Some(EventIds {
+            dir: self.dir(event.dir.get(), mirror, block)?,
+            dir2: self.dir(event.dir2.get(), mirror, block)?,
+            proc: self.proc(event.proc.get(), mirror, block)?,
+        })
+    }
+
+    /// The stream id of a directory that the block defines after this; 0 where it has no path.
+    pub(super) fn dir(&mut self, id: u32, mirror: &Mirror, block: &mut Block) -> Option<u32> {
+        if let Some(stream) = self.dirs.defined(id, self.mark) {
+            return Some(stream);
+        }
+        self.chain.clear();
+        let (mut at, mut slots) = (id, 0);
+        while self.dirs.defined(at, self.mark).is_none() {
+            let Some(dir) = self.dirs.within(at, mirror.dir(at)) else {
+                return Some(self.no_path());
+            };
+            slots += slots_for(DIR_HEAD + mirror.dir_name(dir).len());
+            if self.chain.len() == DIR_LEVELS_MAX || slots > DIR_SLOTS_MAX {
+                return self.dir_by_whole_path(id, mirror, block);
+            }
+            self.chain.push(at);
+            at = dir.parent;
+        }
+        if slots > block.room() {
+            return None;
+        }
+        while let Some(id) = self.chain.pop() {
+            let dir = mirror.dir(id).expect("found on the way up");
+            let parent = self.dirs.stream_id(dir.parent);
+            self.append_dir(id, parent, dir, None, mirror, block);
+        }
+        self.dirs.defined(id, self.mark)
+    }
+
+    /// For a directory so deep that its parents would fill the block.
+    fn dir_by_whole_path(&mut self, id: u32, mirror: &Mirror, block: &mut Block) -> Option<u32> {
+        let Some(len) = path_len(mirror, id) else { return Some(self.no_path()) };
+        if slots_for(DIR_HEAD + len) > block.room() {
+            return None;
+        }
+        let mut path = std::mem::take(&mut self.path);
+        path.clear();
+        if let (true, Some(dir)) = (mirror.append_dir_path(id, &mut path), mirror.dir(id)) {
+            self.append_dir(id, 0, dir, Some(&path), mirror, block);
+            self.whole_path = true;
+        }
+        self.path = path;
+        self.dirs.defined(id, self.mark)
+    }
+
+    fn append_dir(
+        &mut self,
+        id: u32,
+        parent: u32,
+        dir: &crate::mirror::Dir,
+        whole_path: Option<&[u8]>,
+        mirror: &Mirror,
+        block: &mut Block,
+    ) {
+        let mut head = record::Dir::new_zeroed();
+        head.id = self.dirs.stream_id(id).into();
+        head.parent = parent.into();
+        head.fs = dir.fs.into();
+        head.generation = dir.generation.into();
+        head.object = dir.object.into();
+        if whole_path.is_some() {
+            head.flags = dir_flag::WHOLE_PATH.into();
+        }
+        block.append(self.build.dir(head, whole_path.unwrap_or(mirror.dir_name(dir))));
+        self.dirs.set_mark(id, self.mark);
+    }
+
+    fn no_path(&mut self) -> u32 {
+        self.unresolved += 1;
+        0
+    }
+
+    /// The same for a process image, with its parents as far as they are known and fit.
+    fn proc(&mut self, id: u32, mirror: &Mirror, block: &mut Block) -> Option<u32> {
+        if let Some(stream) = self.processes.defined(id, self.mark) {
+            return Some(stream);
+        }
+        self.chain.clear();
+        let (mut at, mut slots, mut child) = (id, 0, Proc::new_zeroed());
+        while self.processes.defined(at, self.mark).is_none() {
+            let Some(proc) = self.processes.within(at, mirror.proc(at)) else { break };
+            slots += self.proc_slots(proc, &child, mirror);
+            if self.chain.len() == PROC_LEVELS_MAX || slots > PROC_SLOTS_MAX {
+                break;
+            }
+            self.chain.push(at);
+            (at, child) = (proc.parent.get(), *proc);
+        }
+        if slots > block.room() {
+            return None;
+        }
+        while let Some(id) = self.chain.pop() {
+            // A chain that bites its tail names an image twice.
+            if let (None, Some(proc)) = (self.processes.defined(id, self.mark), mirror.proc(id)) {
+                self.append_proc(id, *proc, mirror, block);
+            }
+        }
+        Some(self.processes.defined(id, self.mark).unwrap_or(0))
+    }
+
+    /// Slots at the most for `proc` and the strings that neither the block nor `child` has.
+    fn proc_slots(&self, proc: &Proc, child: &Proc, mirror: &Mirror) -> usize {
+        let shared = strings_of(child);
+        let new = strings_of(proc)
+            .into_iter()
+            .zip(shared)
+            .filter(|(id, shared)| id != shared && self.strings.defined(*id, self.mark).is_none());
+        let text = new.filter_map(|(id, _)| mirror.string(id));
+        2 + text.map(|text| slots_for(STR_HEAD + text.len())).sum::<usize>()
+    }
+
+    fn append_proc(&mut self, id: u32, mut proc: Proc, mirror: &Mirror, block: &mut Block) {
+        let [exe, cgroup, user, cmdline] =
+            strings_of(&proc).map(|id| self.string(id, mirror, block));
+        proc.exe = exe.into();
+        proc.cgroup = cgroup.into();
+        proc.user = user.into();
+        proc.cmdline = cmdline.into();
+        // Not necessarily defined in this block: the ancestry may have been cut.
+        for other in [&mut proc.parent, &mut proc.prev] {
+            let known = mirror.proc(other.get()).is_some();
+            *other = if known { self.processes.stream_id(other.get()) } else { 0 }.into();
+        }
+        proc.id = self.processes.stream_id(id).into();
+        block.append(self.build.proc(proc));
+        self.processes.set_mark(id, self.mark);
+    }
+
+    fn string(&mut self, id: u32, mirror: &Mirror, block: &mut Block) -> u32 {
+        if let Some(stream) = self.strings.defined(id, self.mark) {
+            return stream;
+        }
+        let Some(text) = mirror.string(id) else { return 0 };
+        let stream = self.strings.stream_id(id);
+        if stream != 0 {
+            block.append(self.build.str(stream, text));
+            self.strings.set_mark(id, self.mark);
+        }
+        stream
+    }
+}
+
+fn strings_of(proc: &Proc) -> [u32; 4] {
+    [proc.exe, proc.cgroup, proc.user, proc.cmdline].map(U32::get)
+}
+
+/// Bytes of a directory's path at the most; `None` beyond [`TEXT_MAX`], or in a cycle.
+fn path_len(mirror: &Mirror, id: u32) -> Option<usize> {
+    let (mut len, mut at) = (0, id);
+    while at != 0 {
+        let dir = mirror.dir(at)?;
+        len += mirror.dir_name(dir).len() + usize::from(dir.parent != 0);
+        if len > TEXT_MAX {
+            return None;
+        }
+        at = dir.parent;
+    }
+    Some(len)
+}

@@ -1,0 +1,130 @@
+//! What is wrong with a stream, and where.
+
+use std::fmt;
+use std::io;
+
+/// Why a stream could not be read on.
+#[derive(Debug)]
+pub enum Error {
+    /// The input itself failed.
+    Io(io::Error),
+    /// The bytes are not what they should be.
+    Damaged(Damage),
+}
+
+/// Damage: what and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Bytes from the beginning of the input.
+    pub offset: u64,
+    /// The number of the block that was expected there, where known.
+    pub block: Option<u64>,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The magic is missing.
+    NotAStream,
+    /// A major version that this reader does not know.
+    Version(u16),
+    /// Incompatible flags that this reader does not know.
+    Flags(u64),
+    /// The file header's checksum or one of its lengths is wrong.
+    FileHeader(&'static str),
+    /// Nothing that looks like a block.
+    NoBlock,
+    /// Zeros: space that was never written.
+    Unwritten,
+    /// A block header's checksum is wrong.
+    BlockHeader,
+    /// A block header with a sound checksum has a length out of bounds.
+    Length,
+    /// A block's payload does not match its checksum.
+    Payload,
+    /// A block is compressed in a way that this reader does not know.
+    Codec(u8),
+    /// A block of another stream.
+    OtherStream,
+    /// Blocks are missing: this number came instead.
+    Missing(u64),
+    /// An earlier block, seen before or out of its place: this number came.
+    Stale(u64),
+    /// A block counts events from another number than the one before left off.
+    EventNumber(u64),
+    /// A record inside a block with sound checksums breaks the rules: slot and rule.
+    Record(usize, &'static str),
+    /// The input ends inside a header or a block.
+    Cut,
+    /// The input ends, or the next stream begins, without a final block.
+    NoEnd,
+    /// Bytes follow the final block.
+    Trailing,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Fault::NotAStream => f.write_str("not an fsmon stream"),
+            Fault::Version(major) => {
+                write!(f, "format version {major} is not known; a newer fsmon reads it")
+            }
+            Fault::Flags(bits) => {
+                write!(f, "the stream needs features {bits:#x}; a newer fsmon reads it")
+            }
+            Fault::FileHeader(what) => write!(f, "damaged file header: {what}"),
+            Fault::NoBlock => f.write_str("no block where one should begin"),
+            Fault::Unwritten => f.write_str("zeros where a block should begin: never written"),
+            Fault::BlockHeader => f.write_str("a block header does not match its checksum"),
+            Fault::Length => f.write_str("a block's length is out of bounds"),
+            Fault::Payload => f.write_str("a block does not match its checksum"),
+            Fault::Codec(n) => {
+                write!(f, "a block is compressed with method {n}, which is not known here")
+            }
+            Fault::OtherStream => f.write_str("a block of another stream"),
+            Fault::Missing(n) => write!(f, "blocks are missing: block {n} comes instead"),
+            Fault::Stale(n) => write!(f, "block {n} comes again or out of its place"),
+            Fault::EventNumber(n) => write!(f, "the block's first event is number {n}"),
+            Fault::Record(slot, rule) => write!(f, "slot {slot} of the block: {rule}"),
+            Fault::Cut => f.write_str("the stream is cut off here"),
+            Fault::NoEnd => f.write_str("the stream ends without an end record: it was cut off"),
+            Fault::Trailing => f.write_str("bytes after the end of the stream"),
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "byte {}", self.offset)?;
+        if let Some(block) = self.block {
+            write!(f, ", block {block}")?;
+        }
+        write!(f, ": {}", self.fault)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io(error) => write!(f, "cannot read the stream: {error}"),
+            Error::Damaged(damage) => damage.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io(error) => Some(error),
+            Error::Damaged(_) => None,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Error::Io(error)
+    }
+}

@@ -1,0 +1,145 @@
+//! Finds headers and blocks in the input and checks each by itself: lengths, checksums, stream.
+
+use super::error::{Error, Fault};
+use super::header::Header;
+use super::input::Input;
+use super::layout::{BLOCK_MAX, BlockHeader, FILE_HEADER_FIXED, MAGIC, SYNC, block_kind, codec};
+use super::translate::Translator;
+use crate::record::SLOT;
+use std::io::Read;
+use zerocopy::FromBytes;
+
+/// What lies at the front of the input.
+pub(super) enum Found {
+    /// A sound file header and its length.
+    Header(Box<Header>, usize),
+    /// A sound block of this stream.
+    Block(BlockHeader),
+    /// Something wrong, and how many bytes to pass over at the least.
+    Broken(Fault, usize),
+    /// The input ends, for now.
+    Pending,
+    /// The input ends between blocks.
+    End,
+}
+
+pub(super) struct Frames<R> {
+    pub(super) input: Input<R>,
+    /// Blocks of other streams are turned away; `None` before the first.
+    pub(super) tag: Option<[u8; 4]>,
+    translator: Translator,
+}
+
+impl<R: Read> Frames<R> {
+    pub(super) fn new(source: R) -> Self {
+        Frames { input: Input::new(source), tag: None, translator: Translator::new() }
+    }
+
+    /// Looks at the front of the input without going past it.
+    pub(super) fn find(&mut self, follow: bool) -> Result<Found, Error> {
+        let whole = self.input.fill(MAGIC.len())?;
+        let bytes = self.input.bytes();
+        if bytes.is_empty() {
+            return Ok(Found::End);
+        }
+        let found = match bytes {
+            _ if bytes.starts_with(&SYNC) => self.block()?,
+            _ if bytes.starts_with(&MAGIC) => self.header()?,
+            // A stream that grows may have got so far only.
+            _ if !whole && (SYNC.starts_with(bytes) || MAGIC.starts_with(bytes)) => None,
+            _ if bytes.iter().take(MAGIC.len()).all(|&byte| byte == 0) => {
+                Some(Found::Broken(Fault::Unwritten, 1))
+            }
+            _ => Some(Found::Broken(Fault::NoBlock, 1)),
+        };
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        // A block's length is sound once its header is; a file header's not before all is read.
+        let bytes = self.input.bytes();
+        let skip = if bytes.starts_with(&MAGIC) { 1 } else { bytes.len() };
+        Ok(if follow { Found::Pending } else { Found::Broken(Fault::Cut, skip) })
+    }
+
+    /// `None` where the input ends inside.
+    fn header(&mut self) -> Result<Option<Found>, Error> {
+        if !self.input.fill(FILE_HEADER_FIXED)? {
+            return Ok(None);
+        }
+        let len = match Header::len(self.input.bytes()) {
+            Ok(len) => len,
+            Err(fault) => return Ok(Some(Found::Broken(fault, 1))),
+        };
+        if !self.input.fill(len)? {
+            return Ok(None);
+        }
+        Ok(Some(match Header::parse(self.input.bytes()) {
+            Ok(header) => Found::Header(Box::new(header), len),
+            Err(fault) => Found::Broken(fault, 1),
+        }))
+    }
+
+    /// `None` where the input ends inside. Once the header's checksum is right its length is to
+    /// be trusted: whatever else is wrong, the whole block is passed over, so that nothing in a
+    /// payload is ever taken for a block.
+    fn block(&mut self) -> Result<Option<Found>, Error> {
+        if !self.input.fill(SLOT)? {
+            return Ok(None);
+        }
+        let Ok((&header, _)) = BlockHeader::ref_from_prefix(self.input.bytes()) else {
+            return Ok(None);
+        };
+        if header.header_crc.get() != header.computed_crc() {
+            return Ok(Some(Found::Broken(Fault::BlockHeader, 1)));
+        }
+        let room = (BLOCK_MAX - SLOT) as u32;
+        if header.stored_len.get() > room || header.raw_len.get() > room {
+            return Ok(Some(Found::Broken(Fault::Length, 1)));
+        }
+        let total = header.total_len();
+        if !self.input.fill(total)? {
+            return Ok(None);
+        }
+        let stored = SLOT + header.stored_len.get() as usize;
+        if header.payload_crc.get() != crc32c::crc32c(&self.input.bytes()[SLOT..stored]) {
+            return Ok(Some(Found::Broken(Fault::Payload, total)));
+        }
+        if self.tag.is_some_and(|tag| tag != header.stream_tag) {
+            return Ok(Some(Found::Broken(Fault::OtherStream, total)));
+        }
+        Ok(Some(Found::Block(header)))
+    }
+
+    /// Whether a block is of the kind that holds records.
+    pub(super) fn holds_records(header: &BlockHeader) -> bool {
+        header.kind == block_kind::RECORDS
+    }
+
+    /// Checks the records of the block at the front and makes their ids dense.
+    pub(super) fn translate(&mut self, header: &BlockHeader) -> Result<(), Fault> {
+        if !Self::holds_records(header) {
+            return Ok(());
+        }
+        if header.codec != codec::NONE {
+            return Err(Fault::Codec(header.codec));
+        }
+        let stored = header.stored_len.get();
+        if stored != header.raw_len.get() || !stored.is_multiple_of(SLOT as u32) {
+            return Err(Fault::Length);
+        }
+        let slots = self.input.slots(SLOT, header.total_len());
+        let events =
+            self.translator.block(slots).map_err(|(slot, rule)| Fault::Record(slot, rule))?;
+        if events == header.events.get() {
+            Ok(())
+        } else {
+            Err(Fault::Record(0, "not as many events as the block header says"))
+        }
+    }
+
+    /// Passes over `len` bytes and on to what may be a header.
+    pub(super) fn skip(&mut self, len: usize) {
+        self.input.consume(len);
+        self.input.skip_to_candidate();
+    }
+}

@@ -1,0 +1,368 @@
+//! The reader: bytes in, checked blocks out.
+
+use super::error::{Damage, Error, Fault};
+use super::frame::{Found, Frames};
+use super::header::Header;
+use super::layout::{BlockHeader, block_flag};
+use crate::record::{Records, SLOT, Slot};
+use std::io::Read;
+
+/// What a stream holds, in order.
+pub enum Item<'a> {
+    /// The file header; again where another stream or segment follows in the same input.
+    Header(&'a Header),
+    /// Records.
+    Block(Block<'a>),
+    /// Something is missing here. Only when salvaging.
+    Gap(Gap),
+    /// Nothing more for now: ask again later. Only when following.
+    Pending,
+}
+
+/// A block that passed every check.
+#[derive(Clone, Copy)]
+pub struct Block<'a> {
+    header: BlockHeader,
+    offset: u64,
+    slots: &'a [Slot],
+}
+
+impl<'a> Block<'a> {
+    /// The records. Their ids are dense and hold within this block only.
+    #[must_use]
+    pub fn records(&self) -> Records<'a> {
+        Records(self.slots)
+    }
+
+    /// The same, as the slots of a batch from the engine's ring.
+    #[must_use]
+    pub fn slots(&self) -> &'a [Slot] {
+        self.slots
+    }
+
+    /// The block's number in the stream.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.header.number.get()
+    }
+
+    /// Where it begins, in bytes from the beginning of the input.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Events of the stream before it.
+    #[must_use]
+    pub fn first_event(&self) -> u64 {
+        self.header.first_event.get()
+    }
+
+    /// Events in it.
+    #[must_use]
+    pub fn events(&self) -> u32 {
+        self.header.events.get()
+    }
+
+    /// The earliest and the latest time in it, `CLOCK_MONOTONIC` ns; 0 where it has none.
+    #[must_use]
+    pub fn times(&self) -> (u64, u64) {
+        (self.header.first_ns.get(), self.header.last_ns.get())
+    }
+
+    /// Whether it holds a loss.
+    #[must_use]
+    pub fn has_loss(&self) -> bool {
+        self.header.flags.get() & block_flag::LOSS != 0
+    }
+}
+
+/// What a salvaging reader had to leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Where and why it begins.
+    pub damage: Damage,
+    /// Bytes passed over.
+    pub bytes: u64,
+    /// Blocks missing, by their numbers; `None` where that cannot be told.
+    pub blocks: Option<u64>,
+    /// Events missing; `None` where that cannot be told.
+    pub events: Option<u64>,
+}
+
+/// What the numbers must go on with.
+#[derive(Clone, Copy)]
+struct Expected {
+    block: u64,
+    event: u64,
+}
+
+/// What [`Reader::next`] will hand out; owned, so that the search for it can go on and on.
+enum Step {
+    Header,
+    Block(BlockHeader),
+    Gap(Gap),
+    Pending,
+    End,
+}
+
+/// Reads a stream from anything that can be read, in memory of a fixed size.
+///
+/// As it is made it is strict: the first thing wrong is an error. See the module for an example.
+pub struct Reader<R> {
+    frames: Frames<R>,
+    salvage: bool,
+    follow: bool,
+    header: Option<Header>,
+    expected: Option<Expected>,
+    /// The last block said that it is the last.
+    closed: bool,
+    /// Where damage began that no sound block has followed yet.
+    gap: Option<Damage>,
+    /// What lies behind a gap that was just reported.
+    held: Option<Found>,
+    /// Bytes of the item handed out last.
+    taken: usize,
+    done: bool,
+}
+
+impl<R: Read> Reader<R> {
+    /// A strict reader; nothing is read yet.
+    #[must_use]
+    pub fn new(source: R) -> Self {
+        Reader {
+            frames: Frames::new(source),
+            salvage: false,
+            follow: false,
+            header: None,
+            expected: None,
+            closed: false,
+            gap: None,
+            held: None,
+            taken: 0,
+            done: false,
+        }
+    }
+
+    /// Whether to go on past damage, reporting each gap.
+    #[must_use]
+    pub fn salvage(mut self, on: bool) -> Self {
+        self.salvage = on;
+        self
+    }
+
+    /// Whether the input may grow: its end before the final block is [`Item::Pending`].
+    #[must_use]
+    pub fn follow(mut self, on: bool) -> Self {
+        self.follow = on;
+        self
+    }
+
+    /// The file header, once it was read; none where it was damaged.
+    #[must_use]
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
+    }
+
+    /// Whether the last block read ended its file in order.
+    #[must_use]
+    pub fn closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The next thing in the stream; `None` at its end, and after an error.
+    ///
+    /// # Errors
+    /// A failing input; damage, unless salvaging; a version or features that are not known.
+    // Not an iterator: items borrow from the reader.
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Result<Option<Item<'_>>, Error> {
+        if self.done {
+            return Ok(None);
+        }
+        self.frames.input.consume(std::mem::take(&mut self.taken));
+        let step = self.step().inspect_err(|_| self.done = true)?;
+        Ok(match step {
+            Step::Header => self.header.as_ref().map(Item::Header),
+            Step::Block(header) => {
+                let offset = self.frames.input.offset();
+                let slots = self.frames.input.slots(SLOT, header.total_len());
+                Some(Item::Block(Block { header, offset, slots }))
+            }
+            Step::Gap(gap) => Some(Item::Gap(gap)),
+            Step::Pending => Some(Item::Pending),
+            Step::End => None,
+        })
+    }
+
+    fn step(&mut self) -> Result<Step, Error> {
+        loop {
+            let found = match self.held.take() {
+                Some(found) => found,
+                None => self.find()?,
+            };
+            match found {
+                Found::Pending => return Ok(Step::Pending),
+                Found::End => return self.end(),
+                Found::Broken(fault, skip) => self.broken(fault, skip)?,
+                Found::Header(header, len) => match self.gap_before(None) {
+                    Some(gap) => {
+                        self.held = Some(Found::Header(header, len));
+                        return Ok(Step::Gap(gap));
+                    }
+                    None => {
+                        self.take_header(*header);
+                        self.taken = len;
+                        return Ok(Step::Header);
+                    }
+                },
+                Found::Block(block) => match self.gap_before(Some(&block)) {
+                    Some(gap) => {
+                        self.held = Some(Found::Block(block));
+                        return Ok(Step::Gap(gap));
+                    }
+                    None if self.take_block(&block) => return Ok(Step::Block(block)),
+                    None => {}
+                },
+            }
+        }
+    }
+
+    /// What lies next, looked at in the light of what came before.
+    fn find(&mut self) -> Result<Found, Error> {
+        let found = self.frames.find(self.follow)?;
+        let fault = match &found {
+            Found::Header(..) if self.header.is_some() && !self.closed && self.gap.is_none() => {
+                if self.salvage {
+                    self.gap = Some(self.damage(Fault::NoEnd));
+                    return Ok(found);
+                }
+                Fault::NoEnd
+            }
+            Found::Block(_) if self.closed => Fault::Trailing,
+            Found::Block(_) if self.header.is_none() && !self.salvage => Fault::NotAStream,
+            Found::Block(block) => match self.out_of_sequence(block) {
+                Some(fault) => fault,
+                None => match self.frames.translate(block) {
+                    Ok(()) => return Ok(found),
+                    Err(fault) => fault,
+                },
+            },
+            Found::End if self.follow && !self.closed => return Ok(Found::Pending),
+            _ => return Ok(found),
+        };
+        let skip = match &found {
+            Found::Header(_, len) => *len,
+            Found::Block(block) => block.total_len(),
+            _ => 0,
+        };
+        Ok(Found::Broken(fault, skip))
+    }
+
+    /// Whether the numbers of a block keep it out. Missing blocks before it do so only for a
+    /// strict reader.
+    fn out_of_sequence(&self, block: &BlockHeader) -> Option<Fault> {
+        let expected = self.expected?;
+        let (number, event) = (block.number.get(), block.first_event.get());
+        if number < expected.block {
+            return Some(Fault::Stale(number));
+        }
+        if number > expected.block && !self.salvage {
+            return Some(Fault::Missing(number));
+        }
+        let off =
+            if number == expected.block { event != expected.event } else { event < expected.event };
+        off.then_some(Fault::EventNumber(event))
+    }
+
+    fn damage(&self, fault: Fault) -> Damage {
+        let block = self.expected.map(|expected| expected.block);
+        Damage { offset: self.frames.input.offset(), block, fault }
+    }
+
+    /// Damage ends a strict reader; a salvaging one passes over it. A sound header with features
+    /// that are not known ends both. A version that is not known may be damage, and the blocks of
+    /// another version have another sync word, so there a salvaging reader goes on.
+    fn broken(&mut self, fault: Fault, skip: usize) -> Result<(), Error> {
+        let refused = matches!(fault, Fault::Flags(_));
+        let start = self.expected.is_none() && self.frames.input.offset() == 0;
+        let fault = match fault {
+            Fault::NoBlock if self.closed => Fault::Trailing,
+            Fault::NoBlock | Fault::Unwritten if start => Fault::NotAStream,
+            other => other,
+        };
+        let damage = self.damage(fault);
+        if refused || !self.salvage {
+            return Err(Error::Damaged(damage));
+        }
+        self.gap.get_or_insert(damage);
+        self.frames.skip(skip);
+        Ok(())
+    }
+
+    /// The gap that ends here, where there is one: bytes passed over, or numbers missing.
+    fn gap_before(&mut self, block: Option<&BlockHeader>) -> Option<Gap> {
+        let missing = block.zip(self.expected).map(|(block, expected)| {
+            let (number, event) = (block.number.get(), block.first_event.get());
+            (number - expected.block, event - expected.event)
+        });
+        let damage = match (self.gap.take(), missing, block) {
+            (Some(damage), ..) => damage,
+            (None, Some((1.., _)), Some(block)) => self.damage(Fault::Missing(block.number.get())),
+            _ => return None,
+        };
+        if let Some(block) = block {
+            let (block, event) = (block.number.get(), block.first_event.get());
+            self.expected = Some(Expected { block, event });
+        }
+        Some(Gap {
+            damage,
+            bytes: self.frames.input.offset() - damage.offset,
+            blocks: missing.map(|(blocks, _)| blocks),
+            events: missing.map(|(_, events)| events),
+        })
+    }
+
+    /// The numbers go on from the segment before, or begin anew with another stream.
+    fn take_header(&mut self, header: Header) {
+        let same = self.header.as_ref().is_some_and(|old| old.stream_id == header.stream_id);
+        if !same || self.expected.is_none() {
+            self.expected = Some(Expected { block: header.first_block, event: header.first_event });
+        }
+        self.frames.tag = Some(header.stream_tag());
+        self.header = Some(header);
+        self.closed = false;
+    }
+
+    /// Goes past a block; false where there is nothing in it for the caller.
+    fn take_block(&mut self, block: &BlockHeader) -> bool {
+        self.expected = Some(Expected {
+            block: block.number.get().saturating_add(1),
+            event: block.first_event.get().saturating_add(block.events.get().into()),
+        });
+        self.frames.tag = Some(block.stream_tag);
+        self.closed = block.flags.get() & block_flag::FINAL != 0;
+        if Frames::<R>::holds_records(block) {
+            self.taken = block.total_len();
+            return true;
+        }
+        self.frames.input.consume(block.total_len());
+        false
+    }
+
+    fn end(&mut self) -> Result<Step, Error> {
+        self.done = true;
+        if self.gap.is_none() && self.closed {
+            return Ok(Step::End);
+        }
+        let fault = if self.expected.is_none() { Fault::NotAStream } else { Fault::NoEnd };
+        let damage = self.gap.take().unwrap_or_else(|| self.damage(fault));
+        if !self.salvage {
+            return Err(Error::Damaged(damage));
+        }
+        let bytes = self.frames.input.offset() - damage.offset;
+        // What follows a closed file was never counted; what follows an open one nobody knows.
+        let missing = self.closed.then_some(0);
+        Ok(Step::Gap(Gap { damage, bytes, blocks: missing, events: missing }))
+    }
+}

@@ -1,0 +1,189 @@
+//! Checks the records of a block and replaces the stream's ids by dense ones, in place.
+
+use super::layout::BLOCK_SLOTS;
+use crate::record::{Body, Dir, Event, Proc, Record, Slot, Str};
+use zerocopy::FromBytes;
+use zerocopy::little_endian::U32;
+
+/// Twice what a block can define: probes stay short.
+const TABLE: usize = 2 * BLOCK_SLOTS;
+const TABLE_BITS: u32 = TABLE.trailing_zeros();
+
+const _: () = assert!(TABLE.is_power_of_two());
+
+/// A rule that a record breaks: its slot in the payload, and the rule.
+pub(super) type Broken = (usize, &'static str);
+
+/// Stream ids of one sort and their dense ids, numbered from 1 as they come.
+struct Table {
+    /// 0 is a free place.
+    keys: Vec<u32>,
+    dense: Vec<u16>,
+    len: u16,
+}
+
+impl Table {
+    fn new() -> Self {
+        Table { keys: vec![0; TABLE], dense: vec![0; TABLE], len: 0 }
+    }
+
+    fn clear(&mut self) {
+        self.keys.fill(0);
+        self.len = 0;
+    }
+
+    /// The place of `id`, or the free place where it belongs. There always is one: a block has
+    /// half as many slots as the table places.
+    #[inline]
+    fn place(&self, id: u32) -> usize {
+        let mut at = (id.wrapping_mul(0x9E37_79B9) >> (32 - TABLE_BITS)) as usize;
+        while self.keys[at] != id && self.keys[at] != 0 {
+            at = (at + 1) % TABLE;
+        }
+        at
+    }
+
+    /// The dense id of a stream id; 0 for 0, `None` for one that the block does not define.
+    #[inline]
+    fn get(&self, id: u32) -> Option<u32> {
+        if id == 0 {
+            return Some(0);
+        }
+        let place = self.place(id);
+        (self.keys[place] == id).then(|| u32::from(self.dense[place]))
+    }
+
+    /// The dense id of a definition, and whether it is the first of that id.
+    fn define(&mut self, id: u32) -> (u32, bool) {
+        let place = self.place(id);
+        let new = self.keys[place] == 0;
+        if new {
+            self.len += 1;
+            self.keys[place] = id;
+            self.dense[place] = self.len;
+        }
+        (u32::from(self.dense[place]), new)
+    }
+}
+
+pub(super) struct Translator {
+    dirs: Table,
+    processes: Table,
+    strings: Table,
+    /// By dense directory id: the parent's.
+    parents: Vec<u16>,
+}
+
+impl Translator {
+    pub(super) fn new() -> Self {
+        Translator {
+            dirs: Table::new(),
+            processes: Table::new(),
+            strings: Table::new(),
+            parents: vec![0; BLOCK_SLOTS + 1],
+        }
+    }
+
+    /// Replaces the ids in all records of a block's payload; returns how many events there are.
+    pub(super) fn block(&mut self, slots: &mut [Slot]) -> Result<u32, Broken> {
+        self.dirs.clear();
+        self.processes.clear();
+        self.strings.clear();
+        let (mut at, mut events) = (0, 0);
+        while at < slots.len() {
+            let len = usize::from(slots[at].0[1]);
+            let record = slots.get_mut(at..at + len).filter(|record| !record.is_empty());
+            let record = record.ok_or((at, "a record of no slots, or beyond the block"))?;
+            events += u32::from(self.record(record).map_err(|rule| (at, rule))?);
+            at += len;
+        }
+        Ok(events)
+    }
+
+    /// One record; whether it is an event.
+    #[inline]
+    fn record(&mut self, slots: &mut [Slot]) -> Result<bool, &'static str> {
+        const SHORT: &str = "a record of too few slots";
+        let (record, _) = Record::split_first(slots).ok_or(SHORT)?;
+        match record.body() {
+            Body::Event(_) => {
+                let event = Event::mut_from_bytes(&mut slots[0].0).map_err(|_| SHORT)?;
+                self.event(event)?;
+                return Ok(true);
+            }
+            Body::Dir(..) => self.dir(Dir::mut_from_bytes(&mut slots[0].0).map_err(|_| SHORT)?)?,
+            Body::Str(..) => {
+                let head = Str::mut_from_bytes(&mut slots[0].0).map_err(|_| SHORT)?;
+                head.id = define_once(&mut self.strings, head.id)?;
+            }
+            Body::Proc(_) => {
+                let [first, second, ..] = slots else { return Err(SHORT) };
+                let mut whole = [0; 128];
+                whole[..64].copy_from_slice(&first.0);
+                whole[64..].copy_from_slice(&second.0);
+                self.proc(Proc::mut_from_bytes(&mut whole).map_err(|_| SHORT)?)?;
+                first.0.copy_from_slice(&whole[..64]);
+                second.0.copy_from_slice(&whole[64..]);
+            }
+            Body::Malformed => return Err("a name is longer than its record"),
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    #[inline]
+    fn event(&self, event: &mut Event) -> Result<(), &'static str> {
+        const DIR: &str = "an event in a directory that the block does not define";
+        event.dir = self.dirs.get(event.dir.get()).ok_or(DIR)?.into();
+        event.dir2 = self.dirs.get(event.dir2.get()).ok_or(DIR)?.into();
+        let proc = self.processes.get(event.proc.get());
+        event.proc = proc.ok_or("an event of a process that the block does not define")?.into();
+        Ok(())
+    }
+
+    fn dir(&mut self, dir: &mut Dir) -> Result<(), &'static str> {
+        let parent = self.dirs.get(dir.parent.get());
+        let parent = parent.ok_or("a directory whose parent the block does not define before")?;
+        if dir.id.get() == 0 {
+            return Err("a definition of id 0");
+        }
+        let (id, new) = self.dirs.define(dir.id.get());
+        if !new && self.is_below(parent, id) {
+            return Err("a directory below itself");
+        }
+        self.parents[id as usize] = parent as u16;
+        dir.id = id.into();
+        dir.parent = parent.into();
+        Ok(())
+    }
+
+    /// Whether `at` is `top` or below it. Ends: no cycle was let in before.
+    fn is_below(&self, mut at: u32, top: u32) -> bool {
+        while at != 0 && at != top {
+            at = u32::from(self.parents[at as usize]);
+        }
+        at == top
+    }
+
+    fn proc(&mut self, proc: &mut Proc) -> Result<(), &'static str> {
+        // The parent and the image before may be in no block: an ancestry can be cut.
+        proc.parent = self.processes.get(proc.parent.get()).unwrap_or(0).into();
+        proc.prev = self.processes.get(proc.prev.get()).unwrap_or(0).into();
+        for string in [&mut proc.exe, &mut proc.cgroup, &mut proc.user, &mut proc.cmdline] {
+            let dense = self.strings.get(string.get());
+            *string = dense.ok_or("a process with a string that the block does not define")?.into();
+        }
+        proc.id = define_once(&mut self.processes, proc.id)?;
+        Ok(())
+    }
+}
+
+fn define_once(table: &mut Table, id: U32) -> Result<U32, &'static str> {
+    if id.get() == 0 {
+        return Err("a definition of id 0");
+    }
+    match table.define(id.get()) {
+        (dense, true) => Ok(dense.into()),
+        (_, false) => Err("an id defined twice"),
+    }
+}

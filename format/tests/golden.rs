@@ -1,0 +1,365 @@
+//! Streams of every version of the format, kept for ever, and what is in them.
+//!
+//! A golden file that is missing is written, and the test fails once so that it is looked at and
+//! kept. A file that is there is never written again: today's reader must read it as it is.
+
+#![allow(clippy::unwrap_used)]
+
+use fsmon_format::kind;
+use fsmon_format::mirror::{Capacity, Mirror};
+use fsmon_format::record::{
+    self, Body, Build, COUNT_UNKNOWN, Dir, End, Event, Loss, Proc, Record, Stats, event_flag,
+    proc_flag,
+};
+use fsmon_format::stream::{Filesystem, Header, Item, Reader, Writer};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use zerocopy::FromZeros;
+
+const CAPACITY: Capacity = Capacity { dirs: 64, processes: 64, strings: 64, text: 1 << 16 };
+
+/// The engine and the consumer that fills in names, in one hand.
+struct Ring {
+    mirror: Mirror,
+    writer: Writer<Vec<u8>>,
+    build: Build,
+}
+
+impl Ring {
+    fn new(header: &Header) -> Self {
+        Ring {
+            mirror: Mirror::new(CAPACITY),
+            writer: Writer::new(Vec::new(), header, CAPACITY).unwrap(),
+            build: Build::default(),
+        }
+    }
+
+    fn push(&mut self, make: impl FnOnce(&mut Build) -> &[record::Slot]) {
+        let (record, _) = Record::split_first(make(&mut self.build)).unwrap();
+        self.mirror.define(&record.body());
+        self.writer.push(&record, &self.mirror).unwrap();
+    }
+
+    fn dir(&mut self, id: u32, parent: u32, generation: u32, name: &[u8]) {
+        let mut head = Dir::new_zeroed();
+        head.id = id.into();
+        head.parent = parent.into();
+        head.fs = 1.into();
+        head.generation = generation.into();
+        head.object = (0xd1d1_0000 + u64::from(id)).into();
+        self.push(|build| build.dir(head, name));
+    }
+
+    fn proc(&mut self, id: u32, pid: u32, parent: (u32, u32), comm: &[u8], strings: [u32; 4]) {
+        let mut head = Proc::new_zeroed();
+        head.flags = (proc_flag::COMM | proc_flag::CRED).into();
+        head.id = id.into();
+        head.pid = pid.into();
+        head.ppid = parent.0.into();
+        head.parent = parent.1.into();
+        head.start_ns = (5_000_000_000 + u64::from(pid)).into();
+        head.uid = 1000.into();
+        head.gid = 100.into();
+        head.comm[..comm.len()].copy_from_slice(comm);
+        [head.exe, head.cgroup, head.user, head.cmdline] = strings.map(Into::into);
+        head.cgroup_id = 4711.into();
+        self.push(|build| build.proc(head));
+    }
+
+    fn str(&mut self, id: u32, text: &[u8]) {
+        self.push(|build| build.str(id, text));
+    }
+
+    fn event(&mut self, time: u64, mask: u32, flags: u16, dir: u32, name: &[u8], proc: u32) {
+        self.rename(time, mask, flags, (dir, name), (0, b""), proc);
+    }
+
+    fn rename(
+        &mut self,
+        time: u64,
+        mask: u32,
+        flags: u16,
+        (dir, name): (u32, &[u8]),
+        (dir2, name2): (u32, &[u8]),
+        proc: u32,
+    ) {
+        let mut head = Event::new_zeroed();
+        head.flags = flags.into();
+        head.dir = dir.into();
+        head.time_ns = (10_000_000_000 + time).into();
+        head.mask = mask.into();
+        head.proc = proc.into();
+        head.object = (0x0b0b_0000 + time).into();
+        head.dir2 = dir2.into();
+        self.push(|build| build.event(head, name, name2));
+    }
+}
+
+fn header() -> Header {
+    Header {
+        stream_id: *b"\x01\x02\x03\x04stream of v1",
+        boot_id: *b"boot boot boot b",
+        machine_id: *b"machine machine ",
+        time_ns: 10_000_000_000,
+        realtime_ns: 1_767_225_600_000_000_000,
+        version: b"1.0.0".to_vec(),
+        kernel: b"6.18.1".to_vec(),
+        host: b"builder".to_vec(),
+        types: kind::DEFAULT,
+        filesystems: vec![Filesystem {
+            index: 1,
+            fsid: 0x1122_3344_5566_7788,
+            fs_type: b"ext4".to_vec(),
+            mount: b"/srv".to_vec(),
+        }],
+        roots: vec![b"/srv/b".to_vec()],
+        ..Header::default()
+    }
+}
+
+fn end(ring: &mut Ring) {
+    let mut end = End::new_zeroed();
+    end.time_ns = 10_000_000_900u64.into();
+    ring.push(|build| build.end(end));
+}
+
+/// One event, for the specification.
+fn small() -> Vec<u8> {
+    let mut ring = Ring::new(&header());
+    ring.dir(1, 0, 0, b"/srv/b");
+    ring.str(1, b"/usr/bin/cc");
+    ring.str(2, b"builder");
+    ring.proc(1, 4242, (4200, 0), b"cc", [1, 0, 2, 0]);
+    ring.event(500, kind::CREATE | kind::CLOSE_WRITE, 0, 1, b"main.o", 1);
+    end(&mut ring);
+    ring.writer.finish().unwrap()
+}
+
+/// Every kind of record, and what is unusual about each.
+fn all() -> Vec<u8> {
+    let mut ring = Ring::new(&header());
+    ring.dir(1, 0, 0, b"/srv/b");
+    ring.dir(2, 1, 0, b"src");
+    ring.dir(3, 2, 0, b"not UTF-8: \xff\xfe");
+    for (id, text) in
+        [&b"/usr/bin/make"[..], b"/usr/bin/cc", b"/user.slice", b"builder"].into_iter().enumerate()
+    {
+        ring.str(id as u32 + 1, text);
+    }
+    ring.str(5, b"cc\0-c\0main.c");
+    ring.proc(1, 4200, (1, 0), b"make", [1, 3, 4, 0]);
+    ring.proc(2, 4242, (4200, 1), b"cc", [2, 3, 4, 5]);
+    ring.event(1, kind::CREATE, 0, 3, b"main.o", 2);
+    ring.event(2, kind::CLOSE_WRITE | kind::MODIFY, 1, 3, b"main.o", 2);
+    ring.event(3, kind::CREATE, event_flag::FOUND, 1, &[b'n'; 24], 0);
+    ring.event(4, kind::CREATE, 3, 1, &[b'n'; 25], 0);
+    ring.event(5, kind::DELETE, 2, 1, &[b'l'; 255], 1);
+    ring.rename(6, kind::RENAME, 0, (3, b"new"), (2, b"old"), 2);
+    ring.rename(7, kind::RENAME, 0, (0, b""), (2, b"moved out"), 2);
+    ring.rename(8, kind::RENAME, 0, (2, b"moved in"), (0, b""), 2);
+    ring.rename(9, kind::RENAME, 0, (2, &[b'a'; 255]), (2, &[b'b'; 255]), 2);
+    ring.rename(10, kind::RENAME | kind::ONDIR, 0, (1, b"lib"), (1, b"src"), 1);
+    ring.dir(2, 1, 1, b"lib");
+    ring.event(11, kind::ATTRIB | kind::ONDIR, 0, 3, b"", 1);
+    let mut loss = Loss::new_zeroed();
+    loss.reason = 1.into();
+    loss.first_ns = 10_000_000_011u64.into();
+    loss.last_ns = 10_000_000_020u64.into();
+    loss.count = COUNT_UNKNOWN.into();
+    loss.total = 1.into();
+    ring.push(|build| build.loss(loss));
+    ring.push(|build| build.clock(10_000_000_030, 1_767_225_600_000_000_031));
+    let mut stats = Stats::new_zeroed();
+    stats.time_ns = 10_000_000_030u64.into();
+    stats.realtime_ns = 1_767_225_600_000_000_031u64.into();
+    stats.events = 11.into();
+    stats.kernel_events = 12.into();
+    ring.push(|build| build.stats(stats));
+    ring.writer.flush().unwrap();
+    // A new block defines anew; the ids of the stream stay, save for a directory that is new.
+    ring.event(40, kind::CREATE, 0, 3, b"after.o", 2);
+    let mut head = Dir::new_zeroed();
+    head.id = 3.into();
+    head.parent = 1.into();
+    head.object = 99.into();
+    ring.push(|build| build.dir(head, b"another directory"));
+    ring.event(41, kind::CREATE, 0, 3, b"in it", 2);
+    end(&mut ring);
+    ring.writer.finish().unwrap()
+}
+
+/// Everything that is in a stream, a line each.
+fn dump(stream: &[u8]) -> String {
+    let mut text = String::new();
+    let mut reader = Reader::new(stream);
+    while let Some(item) = reader.next().unwrap() {
+        match item {
+            Item::Header(header) => head(&mut text, header),
+            Item::Block(block) => {
+                let (first, last) = block.times();
+                writeln!(
+                    text,
+                    "block {} at {}: events {}+{}, times {first}..{last}, loss {}",
+                    block.number(),
+                    block.offset(),
+                    block.first_event(),
+                    block.events(),
+                    block.has_loss(),
+                )
+                .unwrap();
+                block.records().for_each(|record| line(&mut text, &record.body()));
+            }
+            Item::Gap(_) | Item::Pending => unreachable!("strict, and not following"),
+        }
+    }
+    text
+}
+
+fn head(text: &mut String, header: &Header) {
+    let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
+    writeln!(
+        text,
+        "stream {} boot {} machine {} segment {} time {} {} first event {} block {}\n\
+         version {} kernel {} host {} types {:#x} left out {}",
+        shown(&header.stream_id),
+        shown(&header.boot_id),
+        shown(&header.machine_id),
+        header.segment,
+        header.time_ns,
+        header.realtime_ns,
+        header.first_event,
+        header.first_block,
+        shown(&header.version),
+        shown(&header.kernel),
+        shown(&header.host),
+        header.types,
+        header.left_out,
+    )
+    .unwrap();
+    for fs in &header.filesystems {
+        let (fs_type, mount) = (shown(&fs.fs_type), shown(&fs.mount));
+        writeln!(text, "filesystem {} {:#x} {fs_type} {mount}", fs.index, fs.fsid).unwrap();
+    }
+    for root in &header.roots {
+        writeln!(text, "root {}", shown(root)).unwrap();
+    }
+}
+
+fn line(text: &mut String, body: &Body<'_>) {
+    let line = match body {
+        Body::Event(e) => format!(
+            "EVENT {:?} {:?} {} {:#x} found {} dir {} {:?} dir2 {} {:?} proc {} object {:#x}",
+            kind::in_causal_order(e.head.mask.get()).map(|k| k.name).collect::<Vec<_>>(),
+            e.attribution(),
+            e.head.time_ns,
+            e.head.mask.get(),
+            e.found(),
+            e.head.dir,
+            e.name.escape_ascii().to_string(),
+            e.head.dir2,
+            e.name2.escape_ascii().to_string(),
+            e.head.proc,
+            e.head.object.get(),
+        ),
+        Body::Dir(d, name) => format!(
+            "DIR {} parent {} fs {} generation {} object {:#x} {:?}",
+            d.id,
+            d.parent,
+            d.fs,
+            d.generation,
+            d.object.get(),
+            name.escape_ascii().to_string()
+        ),
+        Body::Proc(p) => format!(
+            "PROC {} pid {} ppid {} parent {} prev {} start {} uid {} gid {} comm {:?} exe {} \
+             cgroup {} ({}) user {} cmdline {} flags {:#x}",
+            p.id,
+            p.pid,
+            p.ppid,
+            p.parent,
+            p.prev,
+            p.start_ns,
+            p.uid,
+            p.gid,
+            p.comm.escape_ascii().to_string(),
+            p.exe,
+            p.cgroup,
+            p.cgroup_id,
+            p.user,
+            p.cmdline,
+            p.flags.get(),
+        ),
+        Body::Str(s, bytes) => format!("STR {} {:?}", s.id, bytes.escape_ascii().to_string()),
+        Body::Loss(l) => format!(
+            "LOSS {:?} {}..{} count {} total {}",
+            record::Reason::from_code(l.reason.get()),
+            l.first_ns,
+            l.last_ns,
+            l.count,
+            l.total
+        ),
+        Body::Stats(s) => format!(
+            "STATS {} {} kernel {} events {} losses {}",
+            s.time_ns, s.realtime_ns, s.kernel_events, s.events, s.losses
+        ),
+        Body::End(e) => {
+            format!("END {} reason {} events {} losses {}", e.time_ns, e.reason, e.events, e.losses)
+        }
+        Body::Clock(c) => format!("CLOCK {} {}", c.time_ns, c.realtime_ns),
+        Body::Skip => "skipped".to_string(),
+        Body::Malformed => unreachable!("the reader refuses it"),
+    };
+    text.push_str(&line);
+    text.push('\n');
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+#[track_caller]
+fn check(name: &str, today: &[u8]) {
+    let (stream, text) = (golden(&format!("{name}.fsmon")), golden(&format!("{name}.txt")));
+    if !stream.exists() {
+        std::fs::write(&stream, today).unwrap();
+        std::fs::write(&text, dump(today)).unwrap();
+        panic!("{} was missing and is written now: look at it and keep it", stream.display());
+    }
+    let kept = std::fs::read(&stream).unwrap();
+    assert_eq!(dump(&kept), std::fs::read_to_string(&text).unwrap());
+    assert!(today == kept, "today's writer writes other bytes for the same records");
+}
+
+#[test]
+fn the_small_stream_of_the_specification() {
+    check("v1-small", &small());
+}
+
+#[test]
+fn every_kind_of_record() {
+    check("v1-all", &all());
+}
+
+/// The bytes that a line of a hex dump shows: from the offset to the first two spaces.
+fn shown(line: &str) -> Option<(usize, Vec<u8>)> {
+    let (at, rest) = line.split_once(": ")?;
+    let at = usize::from_str_radix(at, 16).ok().filter(|_| at.len() == 8)?;
+    let hex: String = rest.split("  ").next()?.split(' ').collect();
+    let byte = |i| u8::from_str_radix(hex.get(i..i + 2)?, 16).ok();
+    (0..hex.len()).step_by(2).map(byte).collect::<Option<_>>().map(|bytes| (at, bytes))
+}
+
+#[test]
+fn the_specification_shows_these_bytes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/format.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let stream = std::fs::read(golden("v1-small.fsmon")).unwrap();
+    let mut explained = vec![false; stream.len()];
+    for (at, bytes) in text.lines().filter_map(shown) {
+        assert_eq!(stream[at..at + bytes.len()], bytes, "at {at:#x}");
+        explained[at..at + bytes.len()].fill(true);
+    }
+    for (at, byte) in stream.iter().enumerate() {
+        assert!(explained[at] || *byte == 0, "{byte:#x} at {at:#x} is not explained");
+    }
+}

@@ -1,0 +1,226 @@
+//! What goes in comes out: the ring, the stream and a plain model say the same.
+
+#![allow(clippy::unwrap_used)]
+
+mod sim;
+
+use fsmon_format::stream::Reader;
+use fsmon_format::stream::layout::{BLOCK_MAX, BlockHeader, GRID, HEADER_LEN};
+use proptest::prelude::*;
+use sim::{Host, Op, Random, decode, decode_strict, record_all};
+use zerocopy::FromBytes;
+
+#[track_caller]
+fn check(host: &Host) -> Vec<u8> {
+    let (live, stream) = record_all(host);
+    same(&live, &host.lines);
+    let decoded = decode_strict(&stream);
+    assert!(decoded.error.is_none(), "{:?}", decoded.error);
+    let end = ["end".to_string()];
+    same(decoded.lines.strip_suffix(&end[..]).unwrap_or(&decoded.lines), &host.lines);
+    stream
+}
+
+/// Says where lines part, without printing all of them.
+#[track_caller]
+fn same(found: &[String], wanted: &[String]) {
+    if let Some(n) = (0..found.len().min(wanted.len())).find(|&n| found[n] != wanted[n]) {
+        panic!("line {n}:\n{:.300}\n{:.300}", found[n], wanted[n]);
+    }
+    assert_eq!(found.len(), wanted.len());
+}
+
+fn len() -> impl Strategy<Value = usize> {
+    // Where a record grows by a slot, and everything else.
+    prop_oneof![0usize..256, Just(24), Just(25), Just(88), Just(89), Just(32), Just(33), Just(255)]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let n = 0usize..1000;
+    prop_oneof![
+        2 => (n.clone(), len()).prop_map(|(parent, len)| Op::Mkdir { parent, len }),
+        1 => (n.clone(), n.clone(), len())
+            .prop_map(|(dir, parent, len)| Op::RenameDir { dir, parent, len }),
+        1 => n.clone().prop_map(|dir| Op::Rmdir { dir }),
+        6 => (n.clone(), n.clone(), len())
+            .prop_map(|(dir, proc, len)| Op::Event { dir, proc, len }),
+        2 => (n.clone(), n.clone(), len(), len())
+            .prop_map(|(from, to, len, len2)| Op::Rename { from, to, len, len2 }),
+        2 => (n.clone(), n.clone()).prop_map(|(parent, exe)| Op::Fork { parent, exe }),
+        1 => n.prop_map(|proc| Op::Exit { proc }),
+        1 => Just(Op::Loss),
+        1 => Just(Op::Stats),
+        1 => Just(Op::Clock),
+        1 => Just(Op::Flush),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn any_history_comes_back(ops in proptest::collection::vec(op(), 0..400)) {
+        check(&Host::after(&ops));
+    }
+}
+
+#[test]
+fn names_of_every_length_come_back() {
+    let event = |len| Op::Event { dir: 0, proc: 0, len };
+    let rename = |len| Op::Rename { from: 0, to: 0, len, len2: 255 - len };
+    let ops: Vec<_> = (0..=255).flat_map(|len| [event(len), rename(len)]).collect();
+    check(&Host::after(&ops));
+    let ops: Vec<_> = (1..=255).map(|len| Op::Mkdir { parent: 0, len }).collect();
+    check(&Host::after(&ops));
+}
+
+#[test]
+fn a_long_history_keeps_to_blocks_and_grid() {
+    for seed in 1..4 {
+        let mut random = Random(seed);
+        let mut host = Host::new();
+        for _ in 0..40_000 {
+            let op = if random.below(500) == 0 { Op::Flush } else { random.op() };
+            host.step(&op);
+        }
+        let stream = check(&host);
+        assert!(stream.len() as u64 > 2 * GRID, "{}", stream.len());
+        let (mut at, mut number, mut pads) = (HEADER_LEN, 0, 0);
+        while at < stream.len() {
+            let (header, _) = BlockHeader::ref_from_prefix(&stream[at..]).unwrap();
+            let total = header.total_len();
+            assert!(total <= BLOCK_MAX);
+            assert_eq!(at as u64 / GRID, (at + total - 1) as u64 / GRID, "crosses the grid");
+            assert_eq!(header.number.get(), number);
+            pads += usize::from(header.kind == 0);
+            at += total;
+            number += 1;
+        }
+        assert!(pads <= stream.len() / GRID as usize);
+    }
+}
+
+#[test]
+fn directories_as_deep_as_can_be_come_back() {
+    let mut host = Host::new();
+    // Each below the one before; then events all over, with renames near the top in between.
+    for _ in 0..700 {
+        host.step(&Op::Mkdir { parent: usize::MAX, len: 1 });
+        let last = host.lines.len();
+        host.step(&Op::Mkdir { parent: last, len: 3 });
+    }
+    check(&host);
+    let mut chain = Host::new();
+    for level in 0..1200 {
+        chain.step(&Op::Mkdir { parent: level, len: 2 });
+    }
+    for n in 0..300 {
+        chain.step(&Op::Event { dir: n * 7, proc: 0, len: 5 });
+        if n % 10 == 0 {
+            chain.step(&Op::RenameDir { dir: 3 + n, parent: 0, len: 2 });
+        }
+        chain.step(&Op::Rename { from: n * 11, to: n * 13, len: 255, len2: 255 });
+    }
+    check(&chain);
+    let mut wide = Host::new();
+    for level in 0..15 {
+        wide.step(&Op::Mkdir { parent: level, len: 255 });
+    }
+    for n in 0..300 {
+        wide.step(&Op::Rename { from: n, to: n * 7 + 1, len: 255, len2: 255 });
+    }
+    check(&wide);
+}
+
+#[test]
+fn an_event_that_needs_much_finds_room_at_every_place_of_the_grid() {
+    // Blocks of every size up to the grid, by flushes; each needs a long chain anew.
+    let mut host = Host::new();
+    for level in 0..120 {
+        host.step(&Op::Mkdir { parent: level, len: 200 });
+    }
+    for n in 0..600 {
+        host.step(&Op::Event { dir: 59, proc: 0, len: n % 256 });
+        host.step(&Op::Flush);
+    }
+    let stream = check(&host);
+    assert!(stream.len() as u64 > GRID);
+}
+
+#[test]
+fn ancestries_longer_than_a_block_has_room_for_are_cut() {
+    let mut host = Host::new();
+    for n in 0..100 {
+        host.step(&Op::Fork { parent: n, exe: 0 });
+    }
+    host.step(&Op::Event { dir: 0, proc: 100, len: 3 });
+    host.step(&Op::Event { dir: 0, proc: 20, len: 3 });
+    let (live, stream) = record_all(&host);
+    assert_eq!(live, host.lines);
+    let decoded = decode_strict(&stream);
+    assert!(decoded.error.is_none());
+    assert!(decoded.lines[0].len() < live[0].len());
+    assert!(live[0].starts_with(decoded.lines[0].strip_suffix('.').unwrap()));
+}
+
+/// Gives a few bytes at a time, and nothing now and then.
+struct Trickle<'a> {
+    bytes: &'a [u8],
+    random: Random,
+}
+
+impl std::io::Read for Trickle<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.random.below(900).min(self.bytes.len()).min(out.len());
+        out[..n].copy_from_slice(&self.bytes[..n]);
+        self.bytes = &self.bytes[n..];
+        Ok(n)
+    }
+}
+
+#[test]
+fn a_follower_gets_all_however_it_trickles_in() {
+    let mut random = Random(5);
+    let mut host = Host::new();
+    for _ in 0..3000 {
+        let op = if random.below(50) == 0 { Op::Flush } else { random.op() };
+        host.step(&op);
+    }
+    let (_, stream) = record_all(&host);
+    let mut reader = Reader::new(Trickle { bytes: &stream, random: Random(9) }).follow(true);
+    let mut mirror = fsmon_format::mirror::Mirror::new(fsmon_format::stream::BLOCK_CAPACITY);
+    let mut consumer = sim::Consumer::default();
+    let mut waits = 0;
+    while let Some(item) = reader.next().unwrap() {
+        match item {
+            fsmon_format::stream::Item::Pending => waits += 1,
+            fsmon_format::stream::Item::Block(block) => {
+                mirror.clear();
+                block.records().for_each(|record| consumer.take(&record, &mut mirror));
+            }
+            _ => {}
+        }
+    }
+    assert!(waits > 0 && reader.closed());
+    assert_eq!(consumer.lines[..host.lines.len()], host.lines);
+}
+
+#[test]
+fn segments_and_streams_can_follow_each_other() {
+    let mut host = Host::new();
+    host.step(&Op::Event { dir: 0, proc: 0, len: 3 });
+    let (_, stream) = record_all(&host);
+    let twice = [&stream[..], &stream[..]].concat();
+    // The same segment again is not news.
+    assert!(decode_strict(&twice).error.is_some());
+    let other = {
+        let mut header = sim::header();
+        header.stream_id = *b"another stream!!";
+        let mirror = fsmon_format::mirror::Mirror::new(sim::CAPACITY);
+        let writer = fsmon_format::stream::Writer::new(Vec::new(), &header, sim::CAPACITY);
+        let _ = mirror;
+        writer.unwrap().finish().unwrap()
+    };
+    let decoded = decode(Reader::new(&[&stream[..], &other[..]].concat()[..]));
+    assert!(decoded.error.is_none(), "{:?}", decoded.error);
+    assert_eq!((decoded.headers, decoded.lines.len()), (2, 3));
+}

@@ -1,0 +1,86 @@
+//! Payloads under headers with right checksums, so that what lies behind the checksums is reached.
+
+#![no_main]
+
+use fsmon_format::mirror::{Defined, Mirror};
+use fsmon_format::record::{Body, SLOT};
+use fsmon_format::stream::layout::{BLOCK_MAX, BlockHeader, SYNC, block_kind};
+use fsmon_format::stream::{BLOCK_CAPACITY, Header, Item, Reader};
+use libfuzzer_sys::fuzz_target;
+use std::cell::RefCell;
+use zerocopy::{FromZeros, IntoBytes};
+
+thread_local! {
+    static MIRROR: RefCell<Mirror> = RefCell::new(Mirror::new(BLOCK_CAPACITY));
+}
+
+/// Cuts the input into blocks: a byte of slots, a byte of flags, then the payload.
+fn stream(mut input: &[u8]) -> Vec<u8> {
+    let mut stream = Header::default().encode();
+    let (mut number, mut first_event) = (0u64, 0u64);
+    while let [slots, flags, rest @ ..] = input {
+        let len = (usize::from(*slots) * SLOT).min(rest.len() / SLOT * SLOT).min(BLOCK_MAX - SLOT);
+        let (payload, rest) = rest.split_at(len);
+        input = rest;
+        let mut header = BlockHeader::new_zeroed();
+        header.sync = SYNC;
+        header.kind = block_kind::RECORDS;
+        header.flags = u16::from(*flags).into();
+        header.number = number.into();
+        header.first_event = first_event.into();
+        header.events = count_events(payload).into();
+        header.seal(payload);
+        number += 1;
+        first_event += u64::from(header.events.get());
+        stream.extend_from_slice(header.as_bytes());
+        stream.extend_from_slice(payload);
+    }
+    stream
+}
+
+/// The count that makes a sound block of these slots, if anything does.
+fn count_events(payload: &[u8]) -> u32 {
+    let (mut at, mut events) = (0, 0);
+    while at < payload.len() && payload[at + 1] > 0 {
+        events += u32::from(payload[at] == fsmon_format::record::tag::EVENT);
+        at += usize::from(payload[at + 1]) * SLOT;
+    }
+    events
+}
+
+/// What every consumer relies on.
+fn take(body: &Body<'_>, mirror: &mut Mirror, path: &mut Vec<u8>) {
+    assert_ne!(mirror.define(body), Defined::Full);
+    match body {
+        Body::Event(event) => {
+            for dir in [event.head.dir.get(), event.head.dir2.get()] {
+                path.clear();
+                assert!(dir == 0 || mirror.append_dir_path(dir, path));
+            }
+            let (mut at, mut steps) = (event.head.proc.get(), 0);
+            assert!(at == 0 || mirror.proc(at).is_some());
+            while let Some(proc) = mirror.proc(at) {
+                at = proc.parent.get();
+                steps += 1;
+                assert!(steps <= BLOCK_MAX / SLOT, "an ancestry without an end");
+            }
+        }
+        Body::Malformed => panic!("delivered a malformed record"),
+        _ => {}
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let stream = stream(input);
+    MIRROR.with_borrow_mut(|mirror| {
+        let mut path = Vec::new();
+        for salvage in [false, true] {
+            let mut reader = Reader::new(&stream[..]).salvage(salvage);
+            while let Ok(Some(item)) = reader.next() {
+                let Item::Block(block) = item else { continue };
+                mirror.clear();
+                block.records().for_each(|record| take(&record.body(), mirror, &mut path));
+            }
+        }
+    });
+});
