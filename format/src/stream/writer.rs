@@ -243,6 +243,13 @@ impl<W: Write> Writer<W> {
         Ok(self.out)
     }
 
+    /// What is written to. Bytes of one's own in it would spoil the stream; taking away what was
+    /// written to a buffer is what this is for.
+    #[must_use]
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Bytes written so far; what is in the open block is not among them.
     #[must_use]
     pub fn bytes(&self) -> u64 {
