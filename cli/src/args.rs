@@ -18,7 +18,7 @@ OPEN_EXEC ACCESS CLOSE_NOWRITE DELETE_SELF MOVED_FROM MOVED_TO MOVE_SELF FS_ERRO
 
 Globs: one without `/` matches a name at any depth; one with `/` matches the whole path below the \
 watched directory, where `*` stays within a name and `**` goes through directories; a leading `/` \
-changes nothing. A directory that matches stands for everything below it. --exclude wins.
+stands for the watched directory. A directory that matches stands for everything below it. --exclude wins.
 
 Times: 10s, 500ms, 2h 30m; a bare number is seconds.
 
