@@ -1,6 +1,62 @@
+//! The command line of fsmon.
 //!
+//! ```text
+//!  engine ═ ring ═► pipeline: define → filter → output ──► sink ──► file, pipe, terminal
+//!  file ──► reader ─┘                          human · json · csv · binary
+//! ```
+//!
+//! Live and recorded changes take the same way: the pipeline is fed records, and neither it nor
+//! what comes after it knows where they come from.
+
+mod args;
+mod binary;
+mod control;
+mod decode;
+mod doctor;
+mod duration;
+mod filter;
+mod formatter;
+mod generate;
+mod limits;
+mod names;
+mod pipeline;
+mod sink;
+mod stats;
+mod summary;
+mod tell;
+mod text;
+mod wall;
+mod watch;
+mod world;
+
+use args::{Cli, Command};
+use clap::Parser;
+use fsmon_engine::Error;
 use std::process::ExitCode;
-/// Runs.
+use tell::tell;
+
+/// Runs `fsmon` with the arguments of this process and says with which code to exit:
+/// 0 done, 1 an error that a line on standard error explains, 2 wrong usage.
+#[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return args::explain(&error),
+    };
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            tell(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, Error> {
+    match &cli.command {
+        None => watch::run(&cli.watch).map(|()| ExitCode::SUCCESS),
+        Some(Command::Decode(args)) => decode::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Doctor(args)) => doctor::run(args),
+        Some(Command::Generate(args)) => generate::run(args).map(|()| ExitCode::SUCCESS),
+    }
 }

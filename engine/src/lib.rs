@@ -12,6 +12,7 @@ pub mod plan;
 mod ring;
 mod sys;
 
+pub use cold::cgroup::cgroup_path;
 pub use config::Config;
 pub use counters::Counters;
 pub use error::Error;

@@ -1,5 +1,6 @@
 //! Set-up: may allocate, fail and say why. Nothing here runs once events are read.
 
+pub(crate) mod cgroup;
 pub(crate) mod host;
 pub(crate) mod marks;
 pub(crate) mod mounts;

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Mount {
     /// Where.
     pub(crate) point: PathBuf,
+    /// Whether the whole filesystem is mounted there, not a directory of it.
+    pub(crate) whole: bool,
     /// Its type, such as `ext4`.
     pub(crate) fs_type: String,
     /// Device number, `major:minor`: the same for all mounts of one filesystem.
@@ -28,12 +30,21 @@ pub(crate) fn of<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
     above.max_by_key(|mount| mount.point.as_os_str().len())
 }
 
+/// Where the version 2 cgroup hierarchy is mounted: anywhere, on hosts with both versions. Where
+/// only a part of it is mounted, paths from /proc do not begin there, and it does not count.
+pub(crate) fn cgroup2() -> Option<PathBuf> {
+    let mut all = all().into_iter();
+    all.find(|mount| mount.fs_type == "cgroup2" && mount.whole).map(|mount| mount.point)
+}
+
 fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&byte| byte == b' ');
     let device = fields.nth(2)?;
-    let point = fields.nth(1)?;
+    let root = fields.next()?;
+    let point = fields.next()?;
     let fs_type = fields.skip_while(|field| *field != b"-").nth(1)?;
     Some(Mount {
+        whole: root == b"/",
         point: PathBuf::from(OsString::from_vec(unescape(point))),
         fs_type: String::from_utf8_lossy(fs_type).into_owned(),
         device: String::from_utf8_lossy(device).into_owned(),
@@ -71,12 +82,14 @@ mod tests {
             b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
         let mount = parse(line).expect("a mount");
         assert_eq!(mount.point, Path::new("/mnt 2"));
+        assert!(mount.whole);
         assert_eq!((mount.fs_type.as_str(), mount.device.as_str()), ("ext3", "98:0"));
     }
 
     #[test]
     fn the_longest_point_above_a_path_wins_and_the_last_of_equals() {
         let mount = |point: &str, fs_type: &str| Mount {
+            whole: true,
             point: point.into(),
             fs_type: fs_type.into(),
             device: String::new(),

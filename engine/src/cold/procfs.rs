@@ -7,48 +7,6 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 
-/// Where the version 2 cgroup hierarchy is mounted: anywhere, on hosts with both versions.
-#[must_use]
-pub fn cgroup2_mount() -> Option<Vec<u8>> {
-    let text = fs::read("/proc/self/mountinfo").ok()?;
-    text.split(|&byte| byte == b'\n').find_map(cgroup2_of)
-}
-
-/// `ID PARENT MAJOR:MINOR ROOT MOUNTPOINT OPTIONS … - TYPE SOURCE OPTIONS` (proc_pid_mountinfo(5)).
-fn cgroup2_of(line: &[u8]) -> Option<Vec<u8>> {
-    let mut fields = line.split(|&byte| byte == b' ');
-    let (root, mount) = (fields.nth(3)?, fields.next()?);
-    let kind = fields.skip_while(|field| field != b"-").nth(1)?;
-    // Where only a part of the hierarchy is mounted, paths from /proc do not begin there.
-    (kind == b"cgroup2" && root == b"/").then(|| unescape(mount))
-}
-
-/// Blanks and backslashes are written as `\` and three octal digits.
-fn unescape(mut text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    while let Some((&first, rest)) = text.split_first() {
-        let digits = rest.first_chunk().filter(|_| first == b'\\');
-        match digits.and_then(octal) {
-            Some(byte) => {
-                plain.push(byte);
-                text = &rest[3..];
-            }
-            None => {
-                plain.push(first);
-                text = rest;
-            }
-        }
-    }
-    plain
-}
-
-fn octal(digits: &[u8; 3]) -> Option<u8> {
-    digits.iter().try_fold(0u8, |value, byte| {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 7 { None } else { value.checked_mul(8)?.checked_add(digit) }
-    })
-}
-
 /// The tracepoint of exec: its number and where its fields lie.
 ///
 /// # Errors
@@ -86,15 +44,6 @@ fn tracefs(path: &CStr) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_hierarchy_may_be_mounted_anywhere() {
-        let line = b"41 31 0:38 / /sys/fs/cgroup/a\\040b rw,relatime shared:9 - cgroup2 cgroup2 rw";
-        assert_eq!(cgroup2_of(line), Some(b"/sys/fs/cgroup/a b".to_vec()));
-        assert_eq!(cgroup2_of(b"41 31 0:38 /x /y rw - cgroup2 cgroup2 rw"), None);
-        assert_eq!(cgroup2_of(b"41 31 0:38 / /y rw - cgroup cgroup rw"), None);
-        assert_eq!(unescape(b"a\\134b\\9"), b"a\\b\\9");
-    }
 
     #[test]
     fn the_offset_is_read_from_the_format() {

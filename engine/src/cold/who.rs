@@ -1,6 +1,6 @@
 //! Which sources of attribution work here, and opening them.
 
-use super::procfs;
+use super::{mounts, procfs};
 use crate::config;
 use crate::hot::who::perf_record::Layout;
 use crate::hot::who::procfs::Cgroups;
@@ -10,6 +10,7 @@ use crate::sys::connector::Socket;
 use crate::sys::perf::{self, Event, Ring};
 use crate::{Error, limits};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 
 /// What was found out, and what is to be used.
 pub struct Found {
@@ -65,13 +66,18 @@ pub fn open(requested: config::Who, images_max: usize, openings: OpenExec) -> Re
     }
     let told_of_users = opened.socket.is_some();
     let mut table = Table::new(images_max, opened.rung, told_of_users, openings);
-    table.set_cgroups(procfs::cgroup2_mount().map_or_else(Cgroups::default, |at| Cgroups::at(&at)));
+    table.set_cgroups(cgroups());
     // The sources are open: what happens while /proc is read is told by them, and applied later.
     table.scan(true).map_err(|error| {
         Error::os("cannot read /proc, which tells of processes that run already: mount it", error)
     })?;
     let sources = Sources::new(opened.rings, opened.layout, opened.socket, opened.rung);
     Ok(Who::new(table, sources))
+}
+
+/// Where control groups of running processes are looked up.
+fn cgroups() -> Cgroups {
+    mounts::cgroup2().map_or_else(Cgroups::default, |at| Cgroups::at(at.as_os_str().as_bytes()))
 }
 
 fn wish(requested: config::Who) -> Rung {

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod buffers;
+pub(crate) mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod connector;
 pub(crate) mod detached;

@@ -1,0 +1,360 @@
+//! The arguments, and nothing but them: what they mean is said where they are used.
+
+use crate::duration;
+use crate::tell::tell;
+use clap::builder::{EnumValueParser, RangedU64ValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fsmon_engine::{config, limits};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const ABOUT: &str = "Who changed which file: exact process, exact path, nothing lost silently";
+
+const AFTER_HELP: &str = "\
+Event types: CREATE DELETE RENAME CLOSE_WRITE ATTRIB (shown unless -t is given), MODIFY OPEN \
+OPEN_EXEC ACCESS CLOSE_NOWRITE DELETE_SELF MOVED_FROM MOVED_TO MOVE_SELF FS_ERROR, and all.
+
+Globs: one without `/` matches a name at any depth; one with `/` matches the whole path below the \
+watched directory, where `*` stays within a name and `**` goes through directories; a leading `/` \
+stands for the watched directory. A directory that matches stands for everything below it. --exclude wins.
+
+Times: 10s, 500ms, 2h 30m; a bare number is seconds.
+
+To watch a directory called decode, doctor or generate, write ./decode.";
+
+/// `fsmon [OPTIONS] [PATH]...` and its subcommands.
+#[derive(Debug, Parser)]
+#[command(name = "fsmon", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print a binary stream as human, json or csv
+    Decode(DecodeArgs),
+    /// Say what this host offers, what fsmon will use for these paths, and what it loses by it
+    Doctor(DoctorArgs),
+    /// Print the man page or the completions of a shell
+    Generate(GenerateArgs),
+}
+
+/// What is shown of what happens: the same live and decoded.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct FilterArgs {
+    /// Event types to show, repeatable, comma lists, any case; see below
+    #[arg(short, long, value_name = "TYPE", value_delimiter = ',')]
+    pub(crate) types: Vec<String>,
+    /// Show only paths that match
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+    /// Leave out paths that match; a directory with all that is below it
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Show only what commands of this name do
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) cmd: Vec<String>,
+    /// Leave out what commands of this name do
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude_cmd: Vec<String>,
+    /// Show only what this user does
+    #[arg(long, value_name = "NAME|UID")]
+    pub(crate) user: Vec<String>,
+    /// Show only what this process and all its descendants do
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WatchArgs {
+    /// Directories to watch [default: the current directory]
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// How changes are written
+    #[arg(short, long, value_enum, default_value_t, hide_default_value = true)]
+    pub(crate) format: Format,
+    /// Write to FILE, truncated; `-` is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Watch direct children only
+    #[arg(long)]
+    pub(crate) no_recursive: bool,
+    /// Add the ancestry of each process
+    #[arg(long)]
+    pub(crate) chain: bool,
+    /// End after this time
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) duration: Option<Duration>,
+    /// End after this many events
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub(crate) count: Option<u64>,
+    /// At the end write the counters to FILE as a JSON object
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stats: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+/// What the engine is told, one to one.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Engine")]
+pub(crate) struct EngineArgs {
+    /// CPU of the reader: auto, none or its number
+    #[arg(long, value_name = "auto|none|N", default_value = "auto", hide_default_value = true,
+          value_parser = parse_cpu)]
+    pub(crate) cpu: config::Cpu,
+    /// For how long changes are gathered before they are read, at most 1s [default: 1ms]
+    #[arg(long, value_name = "TIME", default_value = "1ms", hide_default_value = true,
+          value_parser = duration::parse_window)]
+    pub(crate) batch_window: Duration,
+    /// How the kernel's queue is read
+    #[arg(long, value_enum, default_value_t, hide_default_value = true)]
+    pub(crate) backend: Backend,
+    /// Source of process names to use at the best
+    #[arg(long, value_enum, default_value_t, hide_default_value = true, hide_short_help = true)]
+    pub(crate) who: Who,
+    /// Keep the host's limit on the kernel's queue (fs.fanotify.max_queued_events)
+    #[arg(long)]
+    pub(crate) bounded_queue: bool,
+    /// Directories that can be known at one time
+    #[arg(long, value_name = "N", default_value_t = limits::DIRS_DEFAULT,
+          value_parser = at_most(limits::DIRS_MAX))]
+    pub(crate) max_dirs: usize,
+    /// Process images that can be known at one time
+    #[arg(long, value_name = "N", default_value_t = limits::PROCESSES_DEFAULT,
+          value_parser = at_most(limits::PROCESSES_MAX))]
+    pub(crate) max_processes: usize,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DecodeArgs {
+    /// A binary stream; `-` is standard input
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: PathBuf,
+    /// How changes are written
+    #[arg(short, long, default_value = "human", hide_default_value = true,
+          value_parser = EnumValueParser::<TextFormat>::new())]
+    pub(crate) format: TextFormat,
+    /// Add the ancestry of each process
+    #[arg(long)]
+    pub(crate) chain: bool,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Directories that are to be watched [default: the current directory]
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GenerateArgs {
+    /// What to print
+    #[arg(value_enum)]
+    pub(crate) what: Generated,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// One aligned line an event
+    #[default]
+    Human,
+    /// One object a line
+    Json,
+    /// RFC 4180, with a header
+    Csv,
+    /// The binary stream, for `fsmon decode` and the reader libraries
+    Binary,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TextFormat {
+    Human,
+    Json,
+    Csv,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Generated {
+    Man,
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// io_uring where it works, else poll
+    #[default]
+    Auto,
+    /// io_uring, or an error
+    Uring,
+    /// poll and read
+    Poll,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Who {
+    /// The best that works here
+    #[default]
+    Auto,
+    /// perf tracepoint: the name as given to exec, and the control group
+    Tracepoint,
+    /// perf COMM records
+    Comm,
+    /// proc connector and /proc at exec
+    Connector,
+    /// /proc at the time of the change
+    Proc,
+}
+
+impl From<Backend> for config::Backend {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Auto => config::Backend::Auto,
+            Backend::Uring => config::Backend::Uring,
+            Backend::Poll => config::Backend::Poll,
+        }
+    }
+}
+
+impl From<Who> for config::Who {
+    fn from(who: Who) -> Self {
+        match who {
+            Who::Auto => config::Who::Auto,
+            Who::Tracepoint => config::Who::Tracepoint,
+            Who::Comm => config::Who::Comm,
+            Who::Connector => config::Who::Connector,
+            Who::Proc => config::Who::Proc,
+        }
+    }
+}
+
+fn parse_cpu(text: &str) -> Result<config::Cpu, String> {
+    match text {
+        "auto" => Ok(config::Cpu::Auto),
+        "none" => Ok(config::Cpu::None),
+        number => number
+            .parse()
+            .map(config::Cpu::Pin)
+            .map_err(|_| "write auto, none or the number of a CPU".to_owned()),
+    }
+}
+
+fn at_most(max: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| match text.parse() {
+        Ok(number) if (1..=max).contains(&number) => Ok(number),
+        _ => Err(format!("write a number from 1 to {max}")),
+    }
+}
+
+/// Prints help and version as they are, and any error as one line; says how to exit.
+pub(crate) fn explain(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // Whoever closed the pipe has read enough of the help.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    tell(one_line(error));
+    ExitCode::from(2)
+}
+
+fn one_line(error: &clap::Error) -> String {
+    let rendered = error.to_string();
+    let first = rendered.lines().next().unwrap_or_default();
+    let mut line = first.strip_prefix("error: ").unwrap_or(first).trim_end().to_owned();
+    if line.ends_with(':') {
+        let missing: Vec<_> =
+            rendered.lines().skip(1).take_while(|line| !line.is_empty()).collect();
+        missing.iter().for_each(|part| line = format!("{line} {}", part.trim()));
+    }
+    let suggestion =
+        [ContextKind::SuggestedArg, ContextKind::SuggestedValue].into_iter().find_map(|kind| {
+            match error.get(kind) {
+                Some(ContextValue::String(text)) => Some(text.clone()),
+                Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+                _ => None,
+            }
+        });
+    let valid = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) if !values.is_empty() => Some(values.join(", ")),
+        _ => None,
+    };
+    match (suggestion, valid) {
+        (Some(suggestion), _) => format!("{line}; did you mean {suggestion}?"),
+        (None, Some(valid)) => format!("{line}; write one of {valid}"),
+        (None, None) => format!("{line}; see fsmon --help"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn watch(args: &[&str]) -> WatchArgs {
+        let cli = Cli::try_parse_from([&["fsmon"], args].concat()).expect("valid");
+        assert!(cli.command.is_none());
+        cli.watch
+    }
+
+    fn refused(args: &[&str]) -> String {
+        one_line(&Cli::try_parse_from([&["fsmon"], args].concat()).expect_err("invalid"))
+    }
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn paths_options_and_defaults() {
+        let args = watch(&["-fjson", "-t", "create,Delete", "-t", "all", "/a", "./doctor"]);
+        assert_eq!(args.format, Format::Json);
+        assert_eq!(args.filter.types, ["create", "Delete", "all"]);
+        assert_eq!(args.paths, [PathBuf::from("/a"), PathBuf::from("./doctor")]);
+        assert_eq!(args.engine.batch_window, Duration::from_millis(1));
+        assert_eq!(args.engine.cpu, config::Cpu::Auto);
+        assert_eq!(args.engine.max_dirs, limits::DIRS_DEFAULT);
+        assert_eq!(watch(&["--cpu", "3"]).engine.cpu, config::Cpu::Pin(3));
+    }
+
+    #[test]
+    fn subcommands_are_words_of_their_own() {
+        let cli = Cli::try_parse_from(["fsmon", "doctor", "--json", "/x"]).expect("valid");
+        assert!(matches!(cli.command, Some(Command::Doctor(DoctorArgs { json: true, .. }))));
+        let cli = Cli::try_parse_from(["fsmon", "decode", "-fcsv", "-"]).expect("valid");
+        let Some(Command::Decode(args)) = cli.command else { panic!("decode") };
+        assert_eq!((args.format, args.file), (TextFormat::Csv, PathBuf::from("-")));
+    }
+
+    #[test]
+    fn errors_are_one_line_with_the_remedy() {
+        for (args, remedy) in [
+            (&["--batch-window", "4"][..], "write 4ms"),
+            (&["--formt", "json"], "did you mean --format?"),
+            (&["-f", "xml"], "human, json, csv, binary"),
+            (&["--count", "0"], "see fsmon --help"),
+            (&["--max-dirs", "0"], "from 1 to"),
+            (&["--duration", "soon"], "10s"),
+            (&["--cpu", "fast"], "auto, none"),
+            (&["decode"], "FILE|-"),
+        ] {
+            let line = refused(args);
+            assert!(line.contains(remedy) && !line.contains('\n'), "{args:?}: {line}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `fsmon doctor`: what this host offers, what will be used, and what is lost by it.
+
+use crate::args::DoctorArgs;
+use crate::summary::source_of_names;
+use crate::watch;
+use fsmon_engine::Error;
+use fsmon_engine::config::Who;
+use fsmon_engine::plan::{self, MarkKind, Plan, RootPlan};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::io::{self, ErrorKind, Write as _};
+use std::process::ExitCode;
+
+/// Prints it. Fails where one of the paths cannot be watched.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode, Error> {
+    let plan = plan::probe(&watch::roots(&args.paths));
+    let text = if args.json { format!("{}\n", object(&plan)) } else { table(&plan) };
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            return Err(Error::os("cannot write to standard output", error));
+        }
+        _ => {}
+    }
+    Ok(if plan.can_watch() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn table(plan: &Plan) -> String {
+    let mut out = format!("Linux {}\n\nThis host offers\n", plan.kernel);
+    let width = plan.probes.iter().map(|probe| probe.name.len()).max().unwrap_or(0);
+    for probe in &plan.probes {
+        let works = if probe.works { "yes" } else { "no" };
+        put(&mut out, format_args!("  {:width$}  {works:3}  {}\n", probe.name, probe.detail));
+    }
+    out.push_str("\nfsmon will use\n");
+    put(&mut out, format_args!("  changes  read through {}, {}\n", plan.backend, pinned(plan)));
+    put(&mut out, format_args!("  names    from {}\n", source_of_names(plan.who)));
+    out.push_str("\nPaths\n");
+    for root in &plan.roots {
+        let how = match &root.mark {
+            Ok(mark) => format!("{}: {}", root.fs_type, mark_words(*mark)),
+            Err(why) => format!("cannot be watched: {why}"),
+        };
+        put(&mut out, format_args!("  {}  {how}\n", root.path.display()));
+    }
+    out.push_str("\nWhat is lost by it\n");
+    for loss in &plan.losses {
+        put(&mut out, format_args!("  {loss}\n"));
+    }
+    if plan.losses.is_empty() {
+        out.push_str("  nothing\n");
+    }
+    out
+}
+
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // A String takes everything.
+    let _ = out.write_fmt(text);
+}
+
+fn pinned(plan: &Plan) -> String {
+    plan.cpu.map_or_else(|| "not pinned".to_owned(), |cpu| format!("pinned to CPU {cpu}"))
+}
+
+fn mark_words(mark: MarkKind) -> &'static str {
+    match mark {
+        MarkKind::Filesystem => "one mark on the filesystem",
+        MarkKind::Inode => "a mark on every directory",
+    }
+}
+
+fn object(plan: &Plan) -> Value {
+    json!({
+        "kernel": plan.kernel,
+        "can_watch": plan.can_watch(),
+        "backend": plan.backend,
+        "who": who_name(plan.who),
+        "cpu": plan.cpu,
+        "probes": plan.probes.iter().map(|probe| json!({
+            "name": probe.name, "works": probe.works, "detail": probe.detail,
+        })).collect::<Vec<_>>(),
+        "roots": plan.roots.iter().map(root_object).collect::<Vec<_>>(),
+        "losses": plan.losses,
+    })
+}
+
+fn root_object(root: &RootPlan) -> Value {
+    let path = root.path.display().to_string();
+    match &root.mark {
+        Ok(mark) => {
+            let mark = if *mark == MarkKind::Filesystem { "filesystem" } else { "inode" };
+            json!({ "path": path, "fs_type": root.fs_type, "mark": mark })
+        }
+        Err(why) => json!({ "path": path, "fs_type": root.fs_type, "error": why }),
+    }
+}
+
+/// The word of `--who`.
+fn who_name(who: Who) -> &'static str {
+    match who {
+        Who::Auto => "auto",
+        Who::Tracepoint => "tracepoint",
+        Who::Comm => "comm",
+        Who::Connector => "connector",
+        Who::Proc => "proc",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fsmon_engine::plan::Probe;
+
+    fn plan() -> Plan {
+        Plan {
+            kernel: "6.18.1".into(),
+            backend: "poll",
+            who: Who::Connector,
+            cpu: Some(1),
+            probes: vec![
+                Probe { name: "fanotify", works: true, detail: "FAN_RENAME".into() },
+                Probe { name: "io_uring", works: false, detail: "sysctl kernel.io_uring".into() },
+            ],
+            roots: vec![
+                RootPlan {
+                    path: "/srv".into(),
+                    fs_type: "ext4".into(),
+                    mark: Ok(MarkKind::Filesystem),
+                },
+                RootPlan {
+                    path: "/gone".into(),
+                    fs_type: String::new(),
+                    mark: Err("no such directory".into()),
+                },
+            ],
+            losses: vec!["names are late".into()],
+        }
+    }
+
+    #[test]
+    fn the_table_says_it_all() {
+        assert_eq!(
+            table(&plan()),
+            "Linux 6.18.1\n\nThis host offers\n  fanotify  yes  FAN_RENAME\n  io_uring  no   \
+             sysctl kernel.io_uring\n\nfsmon will use\n  changes  read through poll, pinned to CPU \
+             1\n  names    from the proc connector\n\nPaths\n  /srv  ext4: one mark on the \
+             filesystem\n  /gone  cannot be watched: no such directory\n\nWhat is lost by it\n  \
+             names are late\n"
+        );
+    }
+
+    #[test]
+    fn and_so_does_the_object() {
+        let object = object(&plan());
+        assert_eq!(object["can_watch"], false);
+        assert_eq!(object["who"], "connector");
+        assert_eq!(object["roots"][0]["mark"], "filesystem");
+        assert_eq!(object["roots"][1]["error"], "no such directory");
+    }
+}

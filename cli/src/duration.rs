@@ -1,0 +1,54 @@
+//! Times on the command line: `10s`, `1ms`, `2h 30m`; a bare number is seconds.
+
+use fsmon_engine::limits::BATCH_WINDOW_MAX_MS;
+use jiff::fmt::friendly::SpanParser;
+use std::time::Duration;
+
+/// Parses a time that is more than nothing.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    let duration = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
+        Err(_) => SpanParser::new().parse_unsigned_duration(text).map_err(|_| {
+            "not a time; write 10s, 500ms, 2h 30m or a number of seconds".to_owned()
+        })?,
+    };
+    if duration.is_zero() {
+        return Err("must be more than nothing".to_owned());
+    }
+    Ok(duration)
+}
+
+/// Parses a batch window: at most a second, or changes would come up late.
+pub(crate) fn parse_window(text: &str) -> Result<Duration, String> {
+    let window = parse(text)?;
+    if window > Duration::from_millis(BATCH_WINDOW_MAX_MS) {
+        return Err(format!(
+            "at most {BATCH_WINDOW_MAX_MS}ms, and a bare number is seconds; write {text}ms \
+             for milliseconds"
+        ));
+    }
+    Ok(window)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_and_bare_seconds() {
+        assert_eq!(parse("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse("1ms"), Ok(Duration::from_millis(1)));
+        assert_eq!(parse("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse("1h 30m"), Ok(Duration::from_secs(5400)));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_a_remedy() {
+        for text in ["", "soon", "-1", "-1s", "0", "0s", "inf", "nan"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        assert!(parse_window("4").expect_err("four seconds").contains("write 4ms"));
+        assert_eq!(parse_window("4ms"), Ok(Duration::from_millis(4)));
+    }
+}

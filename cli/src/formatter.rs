@@ -1,0 +1,169 @@
+//! The formatter thread: takes batches from the engine's ring, and writes what comes of them.
+
+use crate::control::Voice;
+use crate::filter::Filter;
+use crate::limits::{BUFFER_BYTES, IDLE, SINK_CHECK, WRITE_BYTES};
+use crate::names::Names;
+use crate::pipeline::{Output, Pipeline};
+use crate::sink::{Reader, Sink};
+use crate::summary::Formatted;
+use crate::world::World;
+use fsmon_engine::{Error, Next, Receiver};
+use fsmon_format::mirror::Capacity;
+use fsmon_format::record::Records;
+use nix::time::{ClockId, clock_gettime};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// What the thread is given.
+pub(crate) struct Job {
+    pub(crate) receiver: Receiver,
+    pub(crate) sink: Sink,
+    pub(crate) filter: Filter,
+    pub(crate) capacity: Capacity,
+    /// Events after which to end.
+    pub(crate) count: Option<u64>,
+    pub(crate) voice: Voice,
+}
+
+/// What it did, and what stopped it where that was an error.
+pub(crate) type Outcome = (Formatted, Result<(), Error>);
+
+/// Starts the thread.
+///
+/// # Errors
+/// The kernel gives no thread.
+pub(crate) fn spawn<O: Output + Send + 'static>(
+    job: Job,
+    output: O,
+) -> Result<JoinHandle<Outcome>, Error> {
+    thread::Builder::new()
+        .name("fsmon-format".into())
+        .spawn(move || Formatter::new(job, output).run())
+        .map_err(|error| Error::os("cannot start the formatter's thread", error))
+}
+
+struct Formatter<O> {
+    pipeline: Pipeline<O>,
+    receiver: Receiver,
+    sink: Sink,
+    voice: Voice,
+    /// What was not written yet.
+    buffer: Vec<u8>,
+    /// Since when something waits to be written.
+    waiting: Option<Instant>,
+    /// When the sink was looked at.
+    checked: Instant,
+}
+
+impl<O: Output> Formatter<O> {
+    fn new(job: Job, output: O) -> Self {
+        let world = World::new(job.capacity, Some(Names::of_this_host()));
+        Formatter {
+            pipeline: Pipeline::new(world, job.filter, output, job.count),
+            receiver: job.receiver,
+            sink: job.sink,
+            voice: job.voice,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            waiting: None,
+            checked: Instant::now(),
+        }
+    }
+
+    fn run(mut self) -> Outcome {
+        let result = self.format();
+        if !matches!(result, Ok(End::Engine)) {
+            self.voice.enough();
+        }
+        let result = result.and_then(|end| self.finish(end));
+        // The engine delivers what it has before it ends; nobody is there for it.
+        while !matches!(self.receiver.next(IDLE), Next::Ended) {}
+        let formatted = Formatted {
+            passed: self.pipeline.passed(),
+            bytes_out: self.sink.written(),
+            cpu_ns: thread_cpu_ns(),
+        };
+        (formatted, result)
+    }
+
+    fn format(&mut self) -> Result<End, Error> {
+        self.pipeline.begin(&mut self.buffer);
+        loop {
+            self.note_waiting();
+            match self.receiver.next(self.patience()) {
+                Next::Batch(slots) => {
+                    for record in Records(slots) {
+                        self.pipeline.take(&record, &mut self.buffer);
+                        if self.buffer.len() >= WRITE_BYTES
+                            && write(&mut self.sink, &mut self.buffer)? == Reader::Gone
+                        {
+                            return Ok(End::Reader);
+                        }
+                        if self.pipeline.is_full() {
+                            return Ok(End::Count);
+                        }
+                    }
+                }
+                Next::Idle => {}
+                Next::Ended => return Ok(End::Engine),
+            }
+            self.note_waiting();
+            if self.patience().is_zero() && self.flush()? == Reader::Gone {
+                return Ok(End::Reader);
+            }
+            if self.checked.elapsed() > SINK_CHECK {
+                self.checked = Instant::now();
+                self.sink.check()?;
+            }
+        }
+    }
+
+    fn note_waiting(&mut self) {
+        if self.buffer.is_empty() && !self.pipeline.holds_back() {
+            self.waiting = None;
+        } else if self.waiting.is_none() {
+            self.waiting = Some(Instant::now());
+        }
+    }
+
+    /// For how long to wait for more before what is at hand is written.
+    fn patience(&self) -> Duration {
+        self.waiting.map_or(IDLE, |since| O::PATIENCE.saturating_sub(since.elapsed()))
+    }
+
+    fn flush(&mut self) -> Result<Reader, Error> {
+        self.pipeline.flush(&mut self.buffer);
+        self.waiting = None;
+        write(&mut self.sink, &mut self.buffer)
+    }
+
+    fn finish(&mut self, end: End) -> Result<(), Error> {
+        if end != End::Reader {
+            self.pipeline.end(&mut self.buffer);
+            write(&mut self.sink, &mut self.buffer)?;
+        }
+        self.sink.check()
+    }
+}
+
+/// Why no more is formatted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The engine has ended and everything was taken.
+    Engine,
+    /// As many events were shown as were asked for.
+    Count,
+    /// The pipe is closed.
+    Reader,
+}
+
+fn write(sink: &mut Sink, buffer: &mut Vec<u8>) -> Result<Reader, Error> {
+    let reader = sink.write(buffer)?;
+    buffer.clear();
+    Ok(reader)
+}
+
+fn thread_cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
+    time.map_or(0, |time| time.as_nanos() as u64)
+}

@@ -1,0 +1,64 @@
+//! `fsmon generate`: the man page and the completions, from the definitions of the arguments.
+
+use crate::args::{Cli, GenerateArgs, Generated};
+use clap::CommandFactory;
+use clap_complete::Shell;
+use fsmon_engine::Error;
+use std::io::{self, ErrorKind, Write};
+
+pub(crate) fn run(args: &GenerateArgs) -> Result<(), Error> {
+    let text = generate(args.what).map_err(|error| Error::os("cannot generate it", error))?;
+    match io::stdout().write_all(&text) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::os("cannot write to standard output", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn generate(what: Generated) -> io::Result<Vec<u8>> {
+    let mut command = Cli::command();
+    let mut out = Vec::new();
+    let shell = match what {
+        Generated::Man => {
+            man(command, &mut out)?;
+            return Ok(out);
+        }
+        Generated::Bash => Shell::Bash,
+        Generated::Zsh => Shell::Zsh,
+        Generated::Fish => Shell::Fish,
+    };
+    clap_complete::generate(shell, &mut command, "fsmon", &mut out);
+    Ok(out)
+}
+
+/// One page: the main command, then a section for each subcommand's options.
+fn man(command: clap::Command, out: &mut Vec<u8>) -> io::Result<()> {
+    let mut command = command;
+    command.build();
+    let subcommands: Vec<_> = command.get_subcommands().cloned().collect();
+    clap_mangen::Man::new(command).render(out)?;
+    for subcommand in subcommands {
+        let name = subcommand.get_name().to_uppercase();
+        let page = clap_mangen::Man::new(subcommand);
+        writeln!(out, ".SH {name}")?;
+        page.render_synopsis_section(&mut *out)?;
+        page.render_options_section(&mut *out)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_knows_the_options() {
+        for what in [Generated::Man, Generated::Bash, Generated::Zsh, Generated::Fish] {
+            let text = String::from_utf8(generate(what).expect("generated")).expect("UTF-8");
+            for word in ["exclude", "bounded", "doctor", "decode"] {
+                assert!(text.contains(word), "{what:?} lacks {word}");
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Every limit of the command line, with its reason.
+
+use std::time::Duration;
+
+/// Bytes gathered before they are written: a pipe's default size, so that one write fills it.
+pub(crate) const WRITE_BYTES: usize = 64 << 10;
+/// Room for what is gathered: one batch of the engine's may come on top before it is written.
+pub(crate) const BUFFER_BYTES: usize = 256 << 10;
+/// For how long a line may wait for company before it is written.
+pub(crate) const FLUSH_AFTER: Duration = Duration::from_millis(2);
+/// For how long an event may wait in the open block of a binary stream. Longer than for lines: a
+/// block repeats the definitions that it needs, so small ones are dear.
+pub(crate) const BLOCK_AFTER: Duration = Duration::from_millis(50);
+/// For how long the formatter sleeps when nothing happens; nothing depends on it.
+pub(crate) const IDLE: Duration = Duration::from_secs(1);
+/// How often it is looked whether the output file is still there.
+pub(crate) const SINK_CHECK: Duration = Duration::from_secs(1);
+
+/// Directories and processes whose rendered text is kept, each in a piece of its own.
+pub(crate) const PIECES: usize = 1 << 12;
+/// The longest text that is kept; a longer one is rendered every time.
+pub(crate) const PIECE_BYTES: usize = 1 << 10;
+
+/// Users whose names are known at one time. More distinct users write to no one build server.
+pub(crate) const USERS_MAX: usize = 1 << 12;
+/// Control groups whose paths are known at one time; those that no process refers to make room.
+pub(crate) const CGROUPS_MAX: usize = 1 << 14;
+/// Bytes for the names of users and control groups together.
+pub(crate) const NAMES_BYTES: usize = 4 << 20;
+/// Bytes reserved per directory for its name: the mean of a large tree is 20.
+pub(crate) const DIR_NAME_BYTES: usize = 64;
+
+/// Ancestors shown with `--chain`: deeper process trees than this are cut at the far end.
+pub(crate) const CHAIN_MAX: usize = 64;
+
+const _: () = {
+    assert!(WRITE_BYTES < BUFFER_BYTES);
+    assert!(PIECES.is_power_of_two());
+    assert!(PIECE_BYTES <= u16::MAX as usize);
+};

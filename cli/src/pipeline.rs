@@ -1,0 +1,196 @@
+//! From records to output: definitions, filters, counting. The same for live and recorded.
+
+use crate::filter::Filter;
+use crate::limits::FLUSH_AFTER;
+use crate::world::{Change, World};
+use fsmon_format::kind;
+use fsmon_format::record::{Body, EventRef, Loss, Record};
+use std::time::Duration;
+
+/// What comes out at the end of a pipeline. All append to `out`.
+pub(crate) trait Output {
+    /// For how long what was taken may wait for company before it is written.
+    const PATIENCE: Duration = FLUSH_AFTER;
+
+    /// What comes before everything else.
+    fn begin(&mut self, out: &mut Vec<u8>);
+    /// A definition changed what an id stands for.
+    fn changed(&mut self, world: &World, change: Change, out: &mut Vec<u8>);
+    /// An event, of which these types are to be shown; at least one. `record` is the whole.
+    fn event(
+        &mut self,
+        world: &World,
+        event: &EventRef<'_>,
+        types: u32,
+        record: &Record<'_>,
+        out: &mut Vec<u8>,
+    );
+    /// Something was lost.
+    fn loss(&mut self, world: &World, loss: &Loss, record: &Record<'_>, out: &mut Vec<u8>);
+    /// A record that is no event, definition or loss.
+    fn other(&mut self, _world: &World, _record: &Record<'_>, _out: &mut Vec<u8>) {}
+    /// Whether [`Output::flush`] would bring anything.
+    fn holds_back(&self) -> bool {
+        false
+    }
+    /// What was held back is to be seen now.
+    fn flush(&mut self, _out: &mut Vec<u8>) {}
+    /// Nothing comes any more.
+    fn end(&mut self, _world: &World, _out: &mut Vec<u8>) {}
+}
+
+/// The way that each record takes.
+pub(crate) struct Pipeline<O> {
+    world: World,
+    filter: Filter,
+    output: O,
+    /// Events that may still be shown.
+    left: u64,
+    shown: u64,
+    losses: u64,
+    malformed: u64,
+}
+
+/// What went through a pipeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Passed {
+    /// Events shown, each type of a merged one by itself.
+    pub(crate) events: u64,
+    /// Losses told.
+    pub(crate) losses: u64,
+    /// Records that could not be read, or definitions without room.
+    pub(crate) refused: u64,
+}
+
+impl<O: Output> Pipeline<O> {
+    /// With `count`, no more events than that are shown.
+    pub(crate) fn new(world: World, filter: Filter, output: O, count: Option<u64>) -> Self {
+        let left = count.unwrap_or(u64::MAX);
+        Pipeline { world, filter, output, left, shown: 0, losses: 0, malformed: 0 }
+    }
+
+    pub(crate) fn begin(&mut self, out: &mut Vec<u8>) {
+        self.output.begin(out);
+    }
+
+    /// Takes one record and appends to `out` what it gives.
+    #[inline]
+    pub(crate) fn take(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
+        match record.body() {
+            Body::Event(event) => self.take_event(&event, record, out),
+            Body::Loss(loss) => {
+                self.losses += 1;
+                self.output.loss(&self.world, loss, record, out);
+            }
+            Body::Malformed => self.malformed += 1,
+            Body::Skip => {}
+            body => self.take_definition(&body, record, out),
+        }
+    }
+
+    #[inline]
+    fn take_event(&mut self, event: &EventRef<'_>, record: &Record<'_>, out: &mut Vec<u8>) {
+        let mut types = self.filter.wanted(&self.world, event);
+        if types == 0 || self.left == 0 {
+            return;
+        }
+        let count = u64::from(types.count_ones());
+        if count > self.left {
+            types = first_types(types, self.left);
+        }
+        let count = count.min(self.left);
+        self.left -= count;
+        self.shown += count;
+        self.output.event(&self.world, event, types, record, out);
+    }
+
+    fn take_definition(&mut self, body: &Body<'_>, record: &Record<'_>, out: &mut Vec<u8>) {
+        match self.world.take(body) {
+            Change::Nothing => {}
+            change => {
+                if let Change::Proc(_) = change {
+                    for string in self.world.new_strings() {
+                        self.output.changed(&self.world, Change::Str(*string), out);
+                    }
+                }
+                self.filter.changed(&self.world, change);
+                self.output.changed(&self.world, change, out);
+            }
+        }
+        if matches!(body, Body::Stats(_) | Body::End(_) | Body::Clock(_)) {
+            self.output.other(&self.world, record, out);
+        }
+    }
+
+    /// Whether everything that was asked for was shown.
+    pub(crate) fn is_full(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Forgets all ids; clocks and counts stay.
+    pub(crate) fn forget(&mut self, out: &mut Vec<u8>) {
+        self.world.forget();
+        self.filter.changed(&self.world, Change::Everything);
+        self.output.changed(&self.world, Change::Everything, out);
+    }
+
+    /// Whether [`Pipeline::flush`] would bring anything.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.output.holds_back()
+    }
+
+    pub(crate) fn flush(&mut self, out: &mut Vec<u8>) {
+        self.output.flush(out);
+    }
+
+    pub(crate) fn end(&mut self, out: &mut Vec<u8>) {
+        self.output.end(&self.world, out);
+    }
+
+    pub(crate) fn passed(&self) -> Passed {
+        let refused = self.malformed + self.world.refused();
+        Passed { events: self.shown, losses: self.losses, refused }
+    }
+}
+
+/// The first `count` of `types` in causal order.
+fn first_types(types: u32, count: u64) -> u32 {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    kind::in_causal_order(types).take(count).fold(0, |first, kind| first | kind.bit)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::args::FilterArgs;
+    use crate::text::fixture::{Bench, event};
+    use crate::text::{Lines, json::Json};
+    use fsmon_format::kind;
+
+    #[test]
+    fn the_count_is_exact_in_the_middle_of_a_merged_event() {
+        let merged = kind::CREATE | kind::MODIFY | kind::CLOSE_WRITE;
+        for count in 1..=7 {
+            let json = Lines(Json::new(false));
+            let mut bench = Bench::new(json, &FilterArgs::default(), Some(count));
+            bench.furnish();
+            for _ in 0..3 {
+                assert!(!bench.pipeline.is_full() || bench.pipeline.passed().events == count);
+                bench.event(event(merged, 1, 3), b"f", b"");
+            }
+            bench.loss(1, 1);
+            assert_eq!(bench.text().matches("\"path\"").count() as u64, count);
+            assert_eq!(
+                (bench.pipeline.passed().events, bench.pipeline.passed().losses),
+                (count, 1)
+            );
+            assert!(bench.pipeline.is_full());
+        }
+    }
+
+    #[test]
+    fn definitions_without_room_are_counted() {
+        let mut bench = Bench::lines(Json::new(false));
+        bench.dir(1 << 30, 0, b"/too/many");
+        assert_eq!(bench.pipeline.passed().refused, 1);
+    }
+}

@@ -1,0 +1,107 @@
+//! What is said when a watch begins and when it has ended.
+
+use crate::pipeline::Passed;
+use fsmon_engine::Counters;
+use fsmon_engine::config::Who;
+use fsmon_engine::plan::Plan;
+use std::fmt::Write;
+
+/// What the formatter thread did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Formatted {
+    pub(crate) passed: Passed,
+    pub(crate) bytes_out: u64,
+    pub(crate) cpu_ns: u64,
+}
+
+/// The line that says that every change from now on is seen.
+pub(crate) fn ready(plan: &Plan, dirs: u64) -> String {
+    let roots: Vec<_> = plan.roots.iter().map(|root| root.path.display().to_string()).collect();
+    let cpu = plan.cpu.map_or_else(|| "not pinned".to_owned(), |cpu| format!("on CPU {cpu}"));
+    format!(
+        "ready: watching {}: {}; {}, {cpu}; names from {}",
+        roots.join(", "),
+        counted(dirs, "directory", "directories"),
+        plan.backend,
+        source_of_names(plan.who)
+    )
+}
+
+/// In words, where the names of processes come from.
+pub(crate) fn source_of_names(who: Who) -> &'static str {
+    match who {
+        Who::Auto => "nowhere",
+        Who::Tracepoint => "the exec tracepoint",
+        Who::Comm => "perf records",
+        Who::Connector => "the proc connector",
+        Who::Proc => "/proc at the time of the change",
+    }
+}
+
+/// What keeps the record from being complete; nothing where it is.
+pub(crate) fn flaws(counters: &Counters, formatted: &Formatted) -> Vec<String> {
+    let not_told = counters.losses.saturating_sub(
+        counters.lost_queue_overflows
+            + counters.lost_process_messages
+            + counters.dirs_refused
+            + counters.processes_evicted,
+    );
+    [
+        (counters.lost_queue_overflows, "queue overflow", "queue overflows"),
+        (counters.lost_process_messages, "lost process message", "lost process messages"),
+        (counters.unresolved_paths, "unresolved path", "unresolved paths"),
+        (counters.unattributed, "event without process", "events without process"),
+        (counters.dirs_refused, "directory beyond --max-dirs", "directories beyond --max-dirs"),
+        (
+            counters.processes_evicted,
+            "process beyond --max-processes",
+            "processes beyond --max-processes",
+        ),
+        (formatted.passed.refused, "definition without room", "definitions without room"),
+        (not_told, "other loss", "other losses"),
+    ]
+    .into_iter()
+    .filter(|(count, _, _)| *count != 0)
+    .map(|(count, one, many)| counted(count, one, many))
+    .collect()
+}
+
+/// The last line.
+pub(crate) fn end(counters: &Counters, formatted: &Formatted) -> String {
+    let mut line = format!(
+        "{} ({} from the kernel)",
+        counted(formatted.passed.events, "event", "events"),
+        counters.kernel_events
+    );
+    let flaws = flaws(counters, formatted);
+    if flaws.is_empty() {
+        line.push_str("; complete");
+    } else {
+        let _ = write!(line, "; NOT complete: {}", flaws.join(", "));
+    }
+    line
+}
+
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complete_or_why_not() {
+        let mut counters = Counters { kernel_events: 12, ..Counters::default() };
+        let mut formatted = Formatted::default();
+        formatted.passed.events = 1;
+        assert_eq!(end(&counters, &formatted), "1 event (12 from the kernel); complete");
+        counters.lost_queue_overflows = 2;
+        counters.losses = 2;
+        counters.unattributed = 1;
+        assert_eq!(
+            end(&counters, &formatted),
+            "1 event (12 from the kernel); NOT complete: 2 queue overflows, 1 event without process"
+        );
+    }
+}

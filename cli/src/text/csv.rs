@@ -1,0 +1,306 @@
+//! CSV after RFC 4180: a header, the columns of the JSON lines, CRLF. What is not known is empty.
+//!
+//! Paths are always quoted, so that a directory's part can be kept. Bytes that are not UTF-8 are
+//! replaced, and so are control characters when the output is a terminal; then the exact bytes
+//! stand in `path_b64`.
+
+use super::escape::{self, Style, escape};
+use super::json::{append_chain, path_base64};
+use super::pieces::Pieces;
+use super::prefix::Paths;
+use super::{Format, Line, Place, ancestors, comm, doubt, number};
+use crate::wall::Utc;
+use crate::world::{Change, World};
+use fsmon_format::mirror::Mirror;
+use fsmon_format::record::{COUNT_UNKNOWN, Loss, Proc, Reason, proc_flag};
+
+const HEADER: &[u8] = b"time,event_type,path,old_path,is_dir,pid,ppid,cmd,exe,uid,gid,user,\
+cgroup,chain,attribution,found,path_b64,old_path_b64,error,error_count,reason,lost\r\n";
+
+/// Columns between `event_type` and `reason`.
+const LOSS_SKIPPED: usize = 18;
+
+/// Columns of a process, from `pid` to `chain`.
+const PROCESS_COLUMNS: usize = 9;
+
+/// Writes CSV; `S` is how text inside quotes is escaped.
+pub(crate) struct Csv<S> {
+    chain: bool,
+    time: Utc,
+    paths: Paths<S>,
+    /// The columns from `pid` to `chain`.
+    processes: Pieces,
+    rendered: Vec<u8>,
+    chain_text: Vec<u8>,
+}
+
+impl<S: Style> Csv<S> {
+    /// With `chain`, that column is filled in.
+    pub(crate) fn new(chain: bool) -> Self {
+        Csv {
+            chain,
+            time: Utc::utc(),
+            paths: Paths::default(),
+            processes: Pieces::default(),
+            rendered: Vec::with_capacity(1 << 15),
+            chain_text: Vec::with_capacity(1 << 12),
+        }
+    }
+
+    fn append_path(
+        &mut self,
+        mirror: &Mirror,
+        place: Option<Place<'_>>,
+        out: &mut Vec<u8>,
+    ) -> Option<bool> {
+        out.push(b',');
+        let exact = self.paths.append(mirror, place, b"\"", out)?;
+        out.push(b'"');
+        Some(exact)
+    }
+
+    fn append_process(&mut self, mirror: &Mirror, id: u32, out: &mut Vec<u8>) {
+        if let Some(index) = self.processes.find(id) {
+            out.extend_from_slice(self.processes.get(index).0);
+        } else if let Some(image) = mirror.proc(id) {
+            self.rendered.clear();
+            self.render_process(mirror, image);
+            self.processes.put(id, &self.rendered, true);
+            out.extend_from_slice(&self.rendered);
+        } else {
+            out.extend_from_slice(&[b','; PROCESS_COLUMNS]);
+        }
+    }
+
+    #[cold]
+    fn render_process(&mut self, mirror: &Mirror, image: &Proc) {
+        let out = &mut self.rendered;
+        let flags = image.flags.get();
+        let (known, cred) = (flags & proc_flag::COMM != 0, flags & proc_flag::CRED != 0);
+        append_number(Some(image.pid.get().into()).filter(|pid| *pid != 0), out);
+        append_number(Some(image.ppid.get().into()).filter(|pid| *pid != 0), out);
+        append_text::<S>(known.then(|| comm(image)), out);
+        append_text::<S>(mirror.string(image.exe.get()), out);
+        append_number(cred.then(|| image.uid.get().into()), out);
+        append_number(cred.then(|| image.gid.get().into()), out);
+        append_text::<S>(mirror.string(image.user.get()), out);
+        match (mirror.string(image.cgroup.get()), image.cgroup_id.get()) {
+            (None, id) if id != 0 => {
+                out.extend_from_slice(b",id:");
+                number::append(id, out);
+            }
+            (path, _) => append_text::<S>(path, out),
+        }
+        self.chain_text.clear();
+        if self.chain && ancestors(mirror, image).next().is_some() {
+            append_chain(mirror, image, &mut self.chain_text);
+        }
+        append_text::<S>(Some(&self.chain_text), out);
+    }
+}
+
+impl<S: Style> Format for Csv<S> {
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(HEADER);
+    }
+
+    fn changed(&mut self, change: Change) {
+        self.paths.changed(change);
+        match change {
+            Change::Proc(id) => self.processes.forget(id),
+            Change::Everything => self.processes.forget_all(),
+            _ => {}
+        }
+    }
+
+    fn event(&mut self, world: &World, line: &Line<'_>, out: &mut Vec<u8>) {
+        let (event, mirror) = (line.event, &world.mirror);
+        self.time.append(world.wall.real_ns(event.head.time_ns.get()), out);
+        out.push(b',');
+        out.extend_from_slice(line.kind.name.as_bytes());
+        let exact = self.append_path(mirror, line.place, out);
+        let old_exact = self.append_path(mirror, line.old, out);
+        out.extend_from_slice(if event.is_dir() { b",true" } else { b"," });
+        self.append_process(mirror, event.head.proc.get(), out);
+        out.push(b',');
+        out.extend_from_slice(doubt(event.attribution()).unwrap_or_default().as_bytes());
+        out.extend_from_slice(if event.found() { b",true" } else { b"," });
+        append_base64(mirror, line.place, exact, out);
+        append_base64(mirror, line.old, old_exact, out);
+        let error = line.fs_error();
+        append_number(error.map(|(errno, _)| errno.into()), out);
+        append_number(error.map(|(_, count)| count.into()), out);
+        out.extend_from_slice(b",,\r\n");
+    }
+
+    fn loss(&mut self, world: &World, loss: &Loss, out: &mut Vec<u8>) {
+        self.time.append(world.wall.real_ns(loss.last_ns.get()), out);
+        out.extend_from_slice(b",LOSS");
+        out.extend_from_slice(&[b','; LOSS_SKIPPED]);
+        out.push(b',');
+        out.extend_from_slice(Reason::from_code(loss.reason.get()).name().as_bytes());
+        append_number(Some(loss.count.get()).filter(|count| *count != COUNT_UNKNOWN), out);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn append_number(value: Option<u64>, out: &mut Vec<u8>) {
+    out.push(b',');
+    if let Some(value) = value {
+        number::append(value, out);
+    }
+}
+
+/// Quoted only where it must be.
+fn append_text<S: Style>(text: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.push(b',');
+    let text = text.unwrap_or_default();
+    let quoted = text.iter().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n'));
+    if quoted {
+        out.push(b'"');
+    }
+    escape::<S>(text, out);
+    if quoted {
+        out.push(b'"');
+    }
+}
+
+fn append_base64(
+    mirror: &Mirror,
+    place: Option<Place<'_>>,
+    exact: Option<bool>,
+    out: &mut Vec<u8>,
+) {
+    out.push(b',');
+    if let (Some(place), Some(false)) = (place, exact) {
+        out.extend_from_slice(path_base64(mirror, place).as_bytes());
+    }
+}
+
+/// For files and pipes.
+pub(crate) type Plain = Csv<escape::Csv>;
+/// For terminals.
+pub(crate) type Terminal = Csv<escape::CsvTerminal>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::Lines;
+    use crate::text::fixture::{Bench, event, image};
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use fsmon_format::kind;
+    use proptest::prelude::*;
+
+    /// A plain reader of RFC 4180: records of fields.
+    fn read(text: &[u8]) -> Vec<Vec<Vec<u8>>> {
+        let (mut records, mut record, mut field) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut quoted, mut at) = (false, 0);
+        while at < text.len() {
+            match (quoted, text[at], text.get(at + 1)) {
+                (true, b'"', Some(b'"')) => {
+                    field.push(b'"');
+                    at += 1;
+                }
+                (true, b'"', _) => quoted = false,
+                (true, byte, _) => field.push(byte),
+                (false, b'"', _) if field.is_empty() => quoted = true,
+                (false, b',', _) => record.push(std::mem::take(&mut field)),
+                (false, b'\r', Some(b'\n')) => {
+                    record.push(std::mem::take(&mut field));
+                    records.push(std::mem::take(&mut record));
+                    at += 1;
+                }
+                (false, byte, _) => field.push(byte),
+            }
+            at += 1;
+        }
+        assert!(!quoted && record.is_empty() && field.is_empty());
+        records
+    }
+
+    fn text(field: &[u8]) -> &str {
+        std::str::from_utf8(field).expect("UTF-8")
+    }
+
+    fn bench<S: Style>() -> Bench<Lines<Csv<S>>> {
+        Bench::lines(Csv::<S>::new(true))
+    }
+
+    #[test]
+    fn the_same_columns_as_json() {
+        let mut bench = bench::<escape::Csv>();
+        bench.pipeline.begin(&mut bench.out);
+        bench.play();
+        let text = bench.text();
+        let chain = r#""[{""pid"":11,""cmd"":""make""},{""pid"":10,""cmd"":""sh""}]""#;
+        let cc = format!("12,11,cc,/usr/bin/cc,1000,100,builder,/job/7,{chain}");
+        let t = "2023-11-14T22:13:19.000000000Z";
+        let lines: Vec<_> = text.split_terminator("\r\n").collect();
+        assert_eq!(lines[0].as_bytes(), HEADER.strip_suffix(b"\r\n").expect("a line"));
+        assert_eq!(
+            lines[1],
+            format!("2023-11-14T22:13:20.000000042Z,CREATE,\"/srv/b/sub/a.o\",,,{cc},,,,,,,,")
+        );
+        assert_eq!(
+            lines[3],
+            format!("{t},RENAME,\"/srv/b/new\",\"/srv/b/sub/old\",true,{cc},,,,,,,,")
+        );
+        assert_eq!(
+            lines[6],
+            format!(
+                "{t},CREATE,\"/srv/b/\u{fffd}x\n\",,,,,,,,,,,,unknown,true,L3Nydi9iL/94Cg==,,,,,"
+            )
+        );
+        assert_eq!(lines[7], format!("{t},FS_ERROR{},117,5,,", &",".repeat(16)));
+        assert_eq!(lines[9], format!("{t},LOSS{},queue_overflow,", &",".repeat(18)));
+        assert_eq!(lines[10], format!("{t},LOSS{},process_messages,12", &",".repeat(18)));
+        for record in read(text.as_bytes()) {
+            assert_eq!(record.len(), 22);
+        }
+    }
+
+    fn row<S: Style>(name: &[u8], cmd: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
+        let mut bench = bench::<S>();
+        bench.dir(1, 0, b"/r");
+        let mut image = image(1, 5, "");
+        image.comm[..cmd.len()].copy_from_slice(cmd);
+        bench.image(image);
+        bench.event(event(kind::CREATE, 1, 1), name, b"");
+        let mut records = read(&bench.out);
+        assert_eq!(records.len(), 1);
+        (bench.out, records.remove(0))
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_comes_back(
+            name in proptest::collection::vec(any::<u8>(), 1..255),
+            cmd in proptest::collection::vec(1..=255u8, 0..15),
+        ) {
+            let (_, fields) = row::<escape::Csv>(&name, &cmd);
+            let path = [b"/r/", &name[..]].concat();
+            prop_assert_eq!(text(&fields[2]), String::from_utf8_lossy(&path));
+            prop_assert_eq!(text(&fields[7]), String::from_utf8_lossy(&cmd));
+            if std::str::from_utf8(&path).is_err() {
+                prop_assert_eq!(BASE64_STANDARD.decode(&fields[16]).expect("base64"), path);
+            } else {
+                prop_assert!(fields[16].is_empty());
+            }
+        }
+
+        #[test]
+        fn a_terminal_gets_no_control_character(
+            name in proptest::collection::vec(any::<u8>(), 1..255),
+            cmd in proptest::collection::vec(1..=255u8, 0..15),
+        ) {
+            let (out, fields) = row::<escape::CsvTerminal>(&name, &cmd);
+            let text = String::from_utf8(out).expect("UTF-8");
+            prop_assert!(text.trim_end_matches("\r\n").chars().all(|c| !c.is_control()));
+            let path = [b"/r/", &name[..]].concat();
+            if fields[2] != path {
+                prop_assert_eq!(BASE64_STANDARD.decode(&fields[16]).expect("base64"), path);
+            }
+        }
+    }
+}

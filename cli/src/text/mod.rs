@@ -1,0 +1,127 @@
+//! Lines of text: what the three text formats have in common.
+
+pub(crate) mod csv;
+pub(crate) mod escape;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub(crate) mod human;
+pub(crate) mod json;
+pub(crate) mod number;
+mod pieces;
+mod prefix;
+
+use crate::limits::CHAIN_MAX;
+use crate::pipeline::Output;
+use crate::world::{Change, World};
+use fsmon_format::kind::{self, Kind};
+use fsmon_format::mirror::Mirror;
+use fsmon_format::record::{Attribution, EventRef, Loss, Proc, Record};
+
+/// A directory and a name in it; an empty name is the directory itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) dir: u32,
+    pub(crate) name: &'a [u8],
+}
+
+/// One event type of one record: what one line tells.
+#[derive(Clone, Copy)]
+pub(crate) struct Line<'a> {
+    pub(crate) event: EventRef<'a>,
+    pub(crate) kind: Kind,
+    /// Where; the new place of a rename.
+    pub(crate) place: Option<Place<'a>>,
+    /// The old place of a RENAME.
+    pub(crate) old: Option<Place<'a>>,
+}
+
+impl<'a> Line<'a> {
+    fn new(event: EventRef<'a>, kind: Kind) -> Self {
+        let new = place(event.head.dir.get(), event.name);
+        let old = place(event.head.dir2.get(), event.name2);
+        match kind.bit {
+            kind::RENAME => Line { event, kind, place: new, old },
+            kind::MOVED_FROM => Line { event, kind, place: old, old: None },
+            _ => Line { event, kind, place: new, old: None },
+        }
+    }
+
+    /// errno and how often, where the filesystem reported an error.
+    pub(crate) fn fs_error(&self) -> Option<(u32, u32)> {
+        let object = self.event.head.object.get();
+        (self.kind.bit == kind::FS_ERROR).then_some((object as u32, (object >> 32) as u32))
+    }
+}
+
+fn place(dir: u32, name: &[u8]) -> Option<Place<'_>> {
+    (dir != 0).then_some(Place { dir, name })
+}
+
+/// A way to write lines.
+pub(crate) trait Format {
+    /// What comes before the first line.
+    fn begin(&mut self, out: &mut Vec<u8>);
+    /// What was kept about an id may be out of date.
+    fn changed(&mut self, change: Change);
+    /// One event.
+    fn event(&mut self, world: &World, line: &Line<'_>, out: &mut Vec<u8>);
+    /// Something was lost.
+    fn loss(&mut self, world: &World, loss: &Loss, out: &mut Vec<u8>);
+}
+
+/// A [`Format`] as the end of a pipeline: a line for each type of a merged event.
+pub(crate) struct Lines<F>(pub(crate) F);
+
+impl<F: Format> Output for Lines<F> {
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        self.0.begin(out);
+    }
+
+    fn changed(&mut self, _: &World, change: Change, _: &mut Vec<u8>) {
+        self.0.changed(change);
+    }
+
+    #[inline]
+    fn event(
+        &mut self,
+        world: &World,
+        event: &EventRef<'_>,
+        types: u32,
+        _: &Record<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        for kind in kind::in_causal_order(types) {
+            self.0.event(world, &Line::new(*event, kind), out);
+        }
+    }
+
+    fn loss(&mut self, world: &World, loss: &Loss, _: &Record<'_>, out: &mut Vec<u8>) {
+        self.0.loss(world, loss, out);
+    }
+}
+
+/// The word for an attribution that is not exact.
+pub(crate) fn doubt(attribution: Attribution) -> Option<&'static str> {
+    match attribution {
+        Attribution::Exact => None,
+        Attribution::Ambiguous => Some("ambiguous"),
+        Attribution::Late => Some("late"),
+        Attribution::Unknown => Some("unknown"),
+    }
+}
+
+/// The kernel's name of a process, without its padding.
+pub(crate) fn comm(image: &Proc) -> &[u8] {
+    let len = image.comm.iter().position(|byte| *byte == 0).unwrap_or(image.comm.len());
+    &image.comm[..len]
+}
+
+/// The ancestors of an image as far as they are known, nearest first. A parent whose id stands
+/// for another process by now ends them.
+pub(crate) fn ancestors<'a>(mirror: &'a Mirror, image: &'a Proc) -> impl Iterator<Item = &'a Proc> {
+    let parent = |child: &&'a Proc| {
+        let ppid = child.ppid;
+        mirror.proc(child.parent.get()).filter(|parent| parent.pid == ppid)
+    };
+    std::iter::successors(parent(&image), parent).take(CHAIN_MAX)
+}

@@ -1,0 +1,113 @@
+//! Rendered text kept by id: the escaped path of a directory, the fields of a process.
+//!
+//! A direct-mapped cache in two arrays that are reserved once: an id has one place where it can
+//! be, and the last one that came there has it. A miss renders anew, nothing else.
+
+use crate::limits::{PIECE_BYTES, PIECES};
+
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    id: u32,
+    /// Of the cache when it was put; another one makes it void. 0 is never current.
+    epoch: u32,
+    len: u16,
+    exact: bool,
+}
+
+/// A text and whether it is exactly what it stands for.
+pub(crate) type Piece<'a> = (&'a [u8], bool);
+
+/// The cache.
+pub(crate) struct Pieces {
+    entries: Vec<Entry>,
+    bytes: Vec<u8>,
+    epoch: u32,
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Pieces {
+            entries: vec![Entry::default(); PIECES],
+            bytes: vec![0; PIECES * PIECE_BYTES],
+            epoch: 1,
+        }
+    }
+}
+
+impl Pieces {
+    /// Where the text for `id` is, if it is kept.
+    #[inline]
+    pub(crate) fn find(&self, id: u32) -> Option<usize> {
+        let index = place(id);
+        let entry = &self.entries[index];
+        (entry.id == id && entry.epoch == self.epoch).then_some(index)
+    }
+
+    /// The text that [`Pieces::find`] found.
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Piece<'_> {
+        let (entry, start) = (&self.entries[index], index * PIECE_BYTES);
+        (&self.bytes[start..start + usize::from(entry.len)], entry.exact)
+    }
+
+    /// Keeps a text; one that is too long is not.
+    pub(crate) fn put(&mut self, id: u32, text: &[u8], exact: bool) {
+        let Ok(len) = u16::try_from(text.len()) else { return };
+        let start = place(id) * PIECE_BYTES;
+        if text.len() > PIECE_BYTES {
+            return;
+        }
+        self.bytes[start..start + text.len()].copy_from_slice(text);
+        self.entries[place(id)] = Entry { id, epoch: self.epoch, len, exact };
+    }
+
+    /// The text for `id` is out of date.
+    pub(crate) fn forget(&mut self, id: u32) {
+        if self.find(id).is_some() {
+            self.entries[place(id)] = Entry::default();
+        }
+    }
+
+    /// Every text is out of date.
+    pub(crate) fn forget_all(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.epoch == 0 {
+            self.entries.fill(Entry::default());
+            self.epoch = 1;
+        }
+    }
+}
+
+/// Ids are dense, so their low bits spread them evenly.
+#[inline]
+fn place(id: u32) -> usize {
+    id as usize & (PIECES - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(pieces: &Pieces, id: u32) -> Option<Piece<'_>> {
+        pieces.find(id).map(|index| pieces.get(index))
+    }
+
+    #[test]
+    fn kept_replaced_and_forgotten() {
+        let mut pieces = Pieces::default();
+        let rival = 7 + PIECES as u32;
+        assert_eq!(text(&pieces, 0), None);
+        pieces.put(7, b"seven", true);
+        assert_eq!(text(&pieces, 7), Some((&b"seven"[..], true)));
+        pieces.forget(rival);
+        assert!(text(&pieces, 7).is_some());
+        pieces.put(rival, b"rival", false);
+        assert_eq!((text(&pieces, 7), text(&pieces, rival)), (None, Some((&b"rival"[..], false))));
+        pieces.forget_all();
+        assert_eq!(text(&pieces, rival), None);
+        pieces.put(7, &[b'x'; PIECE_BYTES + 1], true);
+        assert_eq!(text(&pieces, 7), None);
+        pieces.put(7, &[b'x'; PIECE_BYTES], true);
+        assert!(text(&pieces, 7).is_some());
+    }
+}

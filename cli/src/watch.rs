@@ -1,0 +1,163 @@
+//! `fsmon [PATH]...`: checks everything, starts the engine and the formatter thread, and waits
+//! for what ends them.
+
+use crate::args::{Format, WatchArgs};
+use crate::binary::Binary;
+use crate::control::Control;
+use crate::filter::{self, Filter, Source};
+use crate::formatter::{Job, Outcome, spawn};
+use crate::limits::{DIR_NAME_BYTES, NAMES_BYTES};
+use crate::names::STRING_IDS;
+use crate::sink::{Target, check_writable};
+use crate::tell::{end_progress, progress, tell};
+use crate::text::{Lines, csv, human, human::Human, json::Json};
+use crate::{stats, summary};
+use fsmon_engine::limits::STRINGS_BYTES;
+use fsmon_engine::plan::Plan;
+use fsmon_engine::{Config, Error, Monitor};
+use fsmon_format::kind;
+use fsmon_format::mirror::Capacity;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+/// Watches until something ends it.
+///
+/// # Errors
+/// Whatever keeps it from beginning, and what breaks the output or the engine.
+pub(crate) fn run(args: &WatchArgs) -> Result<(), Error> {
+    let target = Target::new(&args.output)?;
+    let is_terminal = target.is_terminal();
+    if args.format == Format::Binary && is_terminal {
+        return Err(Error::new(
+            "a binary stream is nothing for a terminal; write it to a file with -o FILE, or pipe \
+             it into fsmon decode -",
+        ));
+    }
+    if let Some(path) = &args.stats {
+        check_writable(path)?;
+    }
+    let capacity = capacity(args);
+    let filter = Filter::new(&args.filter, kind::DEFAULT, Source::Live, capacity)?;
+    let config = config(args, &filter)?;
+    let control = Control::new()?;
+    let (monitor, receiver) = fsmon_engine::start(config)?;
+    let sink = target.open()?;
+    if let Some(path) = &args.stats {
+        File::create(path).map_err(|error| stats_error(path, error))?;
+    }
+    control.set_ready();
+    let voice = control.voice();
+    let job = Job { receiver, sink, filter, capacity, count: args.count, voice };
+    let formatter = start_formatter(job, args, is_terminal, monitor.plan())?;
+    announce(monitor.plan(), monitor.counters().dirs);
+    control.wait(args.duration, || monitor.stop());
+    finish(monitor, formatter, args.stats.as_deref())
+}
+
+/// The paths as given, or the current directory.
+pub(crate) fn roots(paths: &[PathBuf]) -> Vec<PathBuf> {
+    if paths.is_empty() { vec![PathBuf::from(".")] } else { paths.to_vec() }
+}
+
+fn capacity(args: &WatchArgs) -> Capacity {
+    Capacity {
+        dirs: args.engine.max_dirs,
+        processes: args.engine.max_processes,
+        strings: STRING_IDS,
+        text: args.engine.max_dirs * DIR_NAME_BYTES + STRINGS_BYTES + NAMES_BYTES,
+    }
+}
+
+fn config(args: &WatchArgs, filter: &Filter) -> Result<Config, Error> {
+    let mut config = Config::new(existing(roots(&args.paths))?);
+    config.types = filter.types();
+    config.recursive = !args.no_recursive;
+    config.skip_dir = filter::skip_dir(&args.filter)?;
+    config.backend = args.engine.backend.into();
+    config.cpu = args.engine.cpu;
+    config.who = args.engine.who.into();
+    config.batch_window = args.engine.batch_window;
+    config.bounded_queue = args.engine.bounded_queue;
+    config.dirs_max = args.engine.max_dirs;
+    config.processes_max = args.engine.max_processes;
+    if io::stderr().is_terminal() {
+        config.progress = Some(Box::new(|dirs| progress(format_args!("{dirs} directories..."))));
+    }
+    Ok(config)
+}
+
+fn existing(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
+    for root in &roots {
+        let name = root.display();
+        match root.metadata() {
+            Ok(data) if data.is_dir() => {}
+            Ok(_) => {
+                return Err(Error::new(format!(
+                    "{name} is not a directory; watch the one it is in, with --include for it"
+                )));
+            }
+            Err(error) => {
+                let what = format!("cannot watch {name}; name a directory that exists");
+                return Err(Error::os(what, error));
+            }
+        }
+    }
+    Ok(roots)
+}
+
+fn start_formatter(
+    job: Job,
+    args: &WatchArgs,
+    is_terminal: bool,
+    plan: &Plan,
+) -> Result<JoinHandle<Outcome>, Error> {
+    let chain = args.chain;
+    match args.format {
+        Format::Human => spawn(job, Lines(Human::new(chain, human::wants_colours(is_terminal)))),
+        Format::Json => spawn(job, Lines(Json::new(chain))),
+        Format::Csv if is_terminal => spawn(job, Lines(csv::Terminal::new(chain))),
+        Format::Csv => spawn(job, Lines(csv::Plain::new(chain))),
+        Format::Binary => {
+            let header = Binary::header(plan, job.filter.types())?;
+            let output = Binary::new(&header, job.capacity)?;
+            spawn(job, output)
+        }
+    }
+}
+
+/// First what is lost, then that it is ready.
+fn announce(plan: &Plan, dirs: u64) {
+    if io::stderr().is_terminal() {
+        end_progress();
+    }
+    for loss in &plan.losses {
+        tell(loss);
+    }
+    tell(summary::ready(plan, dirs));
+}
+
+/// Tells what came of it. An error of the output explains one of the engine, so it goes first.
+fn finish(
+    monitor: Monitor,
+    formatter: JoinHandle<Outcome>,
+    stats: Option<&Path>,
+) -> Result<(), Error> {
+    let (formatted, written) =
+        formatter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let last = monitor.counters();
+    let (counters, read) = match monitor.join() {
+        Ok(counters) => (counters, Ok(())),
+        Err(error) => (last, Err(error)),
+    };
+    if let Some(path) = stats {
+        stats::write(path, &counters, &formatted).map_err(|error| stats_error(path, error))?;
+    }
+    tell(summary::end(&counters, &formatted));
+    written.and(read)
+}
+
+fn stats_error(path: &Path, error: io::Error) -> Error {
+    Error::os(format!("cannot write the counters to {}", path.display()), error)
+}

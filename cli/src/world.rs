@@ -1,0 +1,117 @@
+//! What the records so far have told: paths, processes, strings, and the time.
+
+use crate::names::Names;
+use crate::wall::Wall;
+use fsmon_format::mirror::{Capacity, Defined, Mirror};
+use fsmon_format::record::{self, Body};
+use zerocopy::IntoBytes;
+
+/// What a definition changed, for those who keep something about an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Nothing that anyone could have kept.
+    Nothing,
+    /// This directory is a new one; nothing below it was known.
+    Dir(u32),
+    /// This directory was renamed: every path below it is another.
+    Renamed(u32),
+    /// This process image is a new one, or more is known of it.
+    Proc(u32),
+    /// This string is a new one.
+    Str(u32),
+    /// All ids were forgotten.
+    Everything,
+}
+
+/// The definitions in force and the clocks.
+pub(crate) struct World {
+    pub(crate) mirror: Mirror,
+    pub(crate) wall: Wall,
+    names: Option<Names>,
+    refused: u64,
+}
+
+impl World {
+    /// A world with room for so much. With `names`, users and control groups that come as
+    /// numbers are looked up on this host.
+    pub(crate) fn new(capacity: Capacity, names: Option<Names>) -> Self {
+        World { mirror: Mirror::new(capacity), wall: Wall::default(), names, refused: 0 }
+    }
+
+    /// Definitions that found no room.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Forgets all ids: they hold for one block of a stream only.
+    pub(crate) fn forget(&mut self) {
+        self.mirror.clear();
+    }
+
+    /// Strings that the last process image brought with it.
+    pub(crate) fn new_strings(&self) -> &[u32] {
+        self.names.as_ref().map_or(&[], Names::new_strings)
+    }
+
+    /// Takes a definition or a clock; other records change nothing.
+    pub(crate) fn take(&mut self, body: &Body<'_>) -> Change {
+        match body {
+            Body::Dir(head, name) => self.take_dir(head, name),
+            Body::Proc(head) => self.take_proc(**head),
+            Body::Str(head, _) => {
+                self.define(body);
+                Change::Str(head.id.get())
+            }
+            Body::Clock(clock) => {
+                self.wall.anchor(clock.time_ns.get(), clock.realtime_ns.get());
+                Change::Nothing
+            }
+            Body::Stats(stats) => {
+                self.wall.anchor(stats.time_ns.get(), stats.realtime_ns.get());
+                Change::Nothing
+            }
+            _ => Change::Nothing,
+        }
+    }
+
+    /// Directories are defined again when they are renamed, when an id is used again for another
+    /// one, and, in a stream, block after block as they were. Only the first changes more than
+    /// the directory itself: whoever loses its id has no children any more.
+    fn take_dir(&mut self, head: &record::Dir, name: &[u8]) -> Change {
+        let id = head.id.get();
+        let change = match self.mirror.dir(id) {
+            Some(old) => {
+                let same_object = old.object == head.object.get();
+                let same_place = old.parent == head.parent.get()
+                    && old.generation == head.generation.get()
+                    && self.mirror.dir_name(old) == name;
+                match (same_object, same_place) {
+                    (true, true) => return Change::Nothing,
+                    (true, false) => Change::Renamed(id),
+                    (false, _) => Change::Dir(id),
+                }
+            }
+            None => Change::Dir(id),
+        };
+        self.define(&Body::Dir(head, name));
+        change
+    }
+
+    fn take_proc(&mut self, mut head: record::Proc) -> Change {
+        if let Some(names) = &mut self.names {
+            names.fill_in(&mut head, &mut self.mirror);
+        }
+        let id = head.id.get();
+        if self.mirror.proc(id).is_some_and(|old| old.as_bytes() == head.as_bytes()) {
+            return Change::Nothing;
+        }
+        self.define(&Body::Proc(&head));
+        Change::Proc(id)
+    }
+
+    fn define(&mut self, body: &Body<'_>) {
+        if self.mirror.define(body) == Defined::Full {
+            self.refused += 1;
+        }
+    }
+}
