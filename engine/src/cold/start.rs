@@ -74,6 +74,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
 
     let (producer, consumer) = ring(config.ring_slots);
     let shared = Arc::new(Shared::default());
+    shared.store(&Counters { dirs: tree.len() as u64, ..Counters::default() });
     let (control, commands) = flume::unbounded();
     let wake = Arc::new(eventfd().map_err(|error| Error::os("cannot make an eventfd", error))?);
     let resolver = Resolver {

@@ -151,6 +151,12 @@ impl Output {
         self.counters.losses += 1;
     }
 
+    /// The first record: what the times of the others mean.
+    pub(crate) fn clock(&mut self, sources: &mut Sources<'_>) {
+        let record = self.build.clock(clock::monotonic_ns(), clock::realtime_ns());
+        push(&mut self.producer, sources, record);
+    }
+
     /// Both clocks and the counters.
     pub(crate) fn stats(&mut self, sources: &mut Sources<'_>) {
         let mut head = record::Stats::new_zeroed();

@@ -55,6 +55,7 @@ pub(crate) fn run(parts: Parts, intake: Intake, files: &Buffers) -> Result<Count
         tick_ns: 0,
         told: 0,
     };
+    reader.output.clock(&mut reader.sources);
     let mut stop_ns = None;
     let result = loop {
         let timeout = if stop_ns.is_some() { Duration::from_millis(1) } else { TICK };
