@@ -121,14 +121,17 @@ impl Table {
     fn chain(&self, pid: u32, lower: u64, until: u64) -> (Chain, bool) {
         let mut chain = Chain::new();
         let mut whole = true;
-        let mut id = self.pids.get(pid).map_or(0, |entry| entry.image);
+        let entry = self.pids.get(pid).copied().unwrap_or_default();
+        let mut id = entry.image;
         loop {
             let image = self.images.get(id);
             let before = self.images.get_if(image.before, image.before_serial);
-            if image.from_ns <= until || (chain.is_empty() && before.is_none()) {
+            // In the midst of an exec no event is the new image's yet.
+            let begun = image.from_ns <= until && (entry.in_exec == 0 || id != entry.image);
+            if begun || (chain.is_empty() && before.is_none()) {
                 whole = chain.try_push(id).is_ok();
             }
-            if image.from_ns <= lower || before.is_none() || !whole {
+            if (begun && image.from_ns <= lower) || before.is_none() || !whole {
                 break;
             }
             id = image.before;
@@ -155,7 +158,8 @@ impl Table {
         let opened = &entry.opened[..usize::from(entry.opened_len)];
         let mut index = 0;
         while index < opened.len() {
-            let found = (next..chain.len()).find(|&at| self.matches(chain[at], opened[index]));
+            let first_of_run = index == 0 || opened[index - 1] == LOADER;
+            let found = self.exec_of(chain, next, opened[index], first_of_run);
             index += 1;
             let Some(found) = found else { continue };
             self.note_opened(chain[found], true);
@@ -168,7 +172,7 @@ impl Table {
         let first = *self.images.get(chain[0]);
         if confirmed.is_none() && place == 0 && first.birth == birth::EXEC && first.from_ns <= lower
         {
-            let seen = opened.iter().any(|&name| self.matches(chain[0], name));
+            let seen = opened.iter().any(|&name| self.matches(chain[0], name) != Match::No);
             if !seen && entry.opened_over == 0 {
                 self.note_opened(chain[0], false);
             }
@@ -231,10 +235,25 @@ impl Table {
         }
     }
 
+    /// The exec, at place `next` of the chain or later, that an opening of that name begins. Where
+    /// a name leads cannot always be told: then the first opening of a run is the next exec's.
+    fn exec_of(&mut self, chain: &Chain, next: usize, name: u32, first: bool) -> Option<usize> {
+        let is_exec = |id: &u32| self.images.get(*id).birth == birth::EXEC;
+        let coming = chain.iter().skip(next).position(is_exec)? + next;
+        let at_once = self.matches(chain[coming], name);
+        if at_once == Match::Yes || (at_once == Match::Perhaps && first) {
+            return Some(coming);
+        }
+        (coming + 1..chain.len()).find(|&at| self.matches(chain[at], name) == Match::Yes)
+    }
+
     /// Whether an opening of that name is one of the file of this image.
-    fn matches(&mut self, id: u32, name: u32) -> bool {
+    fn matches(&mut self, id: u32, name: u32) -> Match {
         let image = *self.images.get(id);
-        image.birth == birth::EXEC && name != LOADER && self.is_name_of(&image, name) != Match::No
+        if image.birth != birth::EXEC || name == LOADER {
+            return Match::No;
+        }
+        self.is_name_of(&image, name)
     }
 
     fn is_name_of(&mut self, image: &Image, name: u32) -> Match {
@@ -272,7 +291,7 @@ impl Table {
     /// also be the next exec.
     fn is_script(&mut self, id: u32, rest: &[u32], next: Option<&u32>) -> bool {
         let (Some(&opened), Some(&next)) = (rest.first(), next) else { return false };
-        if opened == LOADER || !self.matches(next, opened) {
+        if self.matches(next, opened) == Match::No {
             return false;
         }
         let exe = self.images.get(id).exe;

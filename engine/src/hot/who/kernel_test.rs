@@ -39,28 +39,45 @@ fn set_up(tools: &Path, count: usize) {
     script("plain.sh", &format!("#!/bin/sh\n{ME_SH}\nme script\n"));
     script("twice.sh", &format!("#!/bin/sh\n{ME_SH}\nme first\nexec {at}/plain.sh\n"));
     script("thrice.sh", &format!("#!/bin/sh\n{ME_SH}\nme one\nexec {at}/twice.sh\n"));
-    script("same.sh", &format!("#!/bin/sh\n{ME_SH}\nme same\nexec /bin/sh -c 'exec {at}/plain.pl'\n"));
+    script(
+        "same.sh",
+        &format!("#!/bin/sh\n{ME_SH}\nme same\nexec /bin/sh -c 'exec {at}/plain.pl'\n"),
+    );
     script("rename.pl", &format!("#!/usr/bin/perl\n{ME}\nme('old'); $0 = 'renamed'; me('new');\n"));
     script("setuid.pl", &format!("#!/usr/bin/perl\n{ME}\n$) = 77; $> = 1000; me('uid');\n"));
-    script("forks.pl", &format!(
-        "#!/usr/bin/perl\n{ME}\nfor (1..3) {{ if (!fork) {{ me('fork'); exit }} }} 1 while wait > 0;\n"
-    ));
-    script("fail.sh", &format!(
-        "#!/bin/sh\n{ME_SH}\n{at}/bad.elf 2>/dev/null; me failed; PATH={at}/d1:{at}/d2 exec tool\n"
-    ));
+    script(
+        "forks.pl",
+        &format!(
+            "#!/usr/bin/perl\n{ME}\nfor (1..3) {{ if (!fork) {{ me('fork'); exit }} }} 1 while wait > 0;\n"
+        ),
+    );
+    script(
+        "fail.sh",
+        &format!(
+            "#!/bin/sh\n{ME_SH}\n{at}/bad.elf 2>/dev/null; me failed; PATH={at}/d1:{at}/d2 exec tool\n"
+        ),
+    );
     script("bad.elf", "\x7fELF nothing of the sort");
     for dir in ["d1", "d2"] {
         fs::create_dir(tools.join(dir)).expect("mkdir");
     }
     script("d2/tool", &format!("#!/bin/sh\n{ME_SH}\nme tool\n"));
-    script("suid.sh", &format!(
-        "#!/bin/sh\n{ME_SH}\nme before\nexec {at}/suidperl -U -e '{}'\n", "do \"$ENV{T}/me.pl\"; me(q(suid));"
-    ));
+    script(
+        "suid.sh",
+        &format!(
+            "#!/bin/sh\n{ME_SH}\nme before\nexec {at}/suidperl -U -e '{}'\n",
+            "do \"$ENV{T}/me.pl\"; me(q(suid));"
+        ),
+    );
     script("me.pl", &format!("{ME}\n1;\n"));
-    let all = "plain.pl plain.sh twice.sh thrice.sh same.sh rename.pl setuid.pl forks.pl fail.sh suid.sh";
-    script("driver.sh", &format!(
-        "#!/bin/sh\ni=0\nwhile [ $i -lt {count} ]; do for t in {all}; do {at}/$t; done; i=$((i+1)); done\n"
-    ));
+    let all =
+        "plain.pl plain.sh twice.sh thrice.sh same.sh rename.pl setuid.pl forks.pl fail.sh suid.sh";
+    script(
+        "driver.sh",
+        &format!(
+            "#!/bin/sh\ni=0\nwhile [ $i -lt {count} ]; do for t in {all}; do {at}/$t; done; i=$((i+1)); done\n"
+        ),
+    );
 }
 
 #[derive(Default)]
@@ -79,8 +96,11 @@ impl Score {
         let end = proc.comm.iter().position(|&byte| byte == 0).unwrap_or(16);
         let said = format!(
             "{}~{}~{}~{}~{tag}",
-            String::from_utf8_lossy(&proc.comm[..end]).replace(|c: char| !c.is_ascii_alphanumeric() && !"_.-".contains(c), "_"),
-            proc.pid, proc.ppid, proc.uid
+            String::from_utf8_lossy(&proc.comm[..end])
+                .replace(|c: char| !c.is_ascii_alphanumeric() && !"_.-".contains(c), "_"),
+            proc.pid,
+            proc.ppid,
+            proc.uid
         );
         let _ = (comm, is_pid, ppid, uid, ours);
         match found.1 {
@@ -124,8 +144,14 @@ fn reader(
                 };
                 if dump {
                     let proc = who.describe(found.0);
-                    eprintln!("{:6} {:#x} {} {} {}", event.pid, event.mask, String::from_utf8_lossy(event.name),
-                        String::from_utf8_lossy(&proc.comm).trim_end_matches('\0'), proc.uid);
+                    eprintln!(
+                        "{:6} {:#x} {} {} {}",
+                        event.pid,
+                        event.mask,
+                        String::from_utf8_lossy(event.name),
+                        String::from_utf8_lossy(&proc.comm).trim_end_matches('\0'),
+                        proc.uid
+                    );
                 }
                 if event.mask & (libc::FAN_CREATE | libc::FAN_CLOSE_WRITE) != 0 {
                     score.judge(who, &String::from_utf8_lossy(event.name), event.pid, found, 0);
@@ -160,7 +186,12 @@ fn watched(dir: &Path) -> Option<Group> {
     Some(group)
 }
 
-fn run(rung: config::Who, chains: usize, count: usize, pause: impl Fn(u64) -> Duration + Send) -> Option<(Score, Who)> {
+fn run(
+    rung: config::Who,
+    chains: usize,
+    count: usize,
+    pause: impl Fn(u64) -> Duration + Send,
+) -> Option<(Score, Who)> {
     let dir = tempfile::tempdir().expect("a directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
     let (tools, made) = (dir.path().join("t"), dir.path().join("d"));
@@ -195,7 +226,12 @@ fn run(rung: config::Who, chains: usize, count: usize, pause: impl Fn(u64) -> Du
     });
     eprintln!(
         "{rung:?}, {chains} chains: {} right, {} late, ambiguous {:?}, {} wrong, {:?}, {:?}",
-        score.right, score.late, score.ambiguous, score.wrong.len(), who.counters(), begun.elapsed()
+        score.right,
+        score.late,
+        score.ambiguous,
+        score.wrong.len(),
+        who.counters(),
+        begun.elapsed()
     );
     for line in score.wrong.iter().take(20) {
         eprintln!("  {line}");
@@ -206,6 +242,8 @@ fn run(rung: config::Who, chains: usize, count: usize, pause: impl Fn(u64) -> Du
 #[test]
 fn everyone_is_known() {
     let n = std::env::var("N").map_or(5, |n| n.parse().expect("N"));
-    let Some((score, _)) = run(config::Who::Auto, 4, n, |_| Duration::from_millis(1)) else { return };
+    let Some((score, _)) = run(config::Who::Auto, 4, n, |_| Duration::from_millis(1)) else {
+        return;
+    };
     assert!(score.wrong.is_empty() && score.right > 0);
 }
