@@ -13,7 +13,7 @@
 //! answer is one of several, and says so.
 
 use super::images::{Image, birth};
-use super::pids::OPENED_MAX;
+use super::pids::{Entry, IN_EXEC, OPENED_OVER};
 use super::strings::hash;
 use super::table::{Table, last_part};
 use super::{OpenExec, Rung, Window};
@@ -28,7 +28,7 @@ const CHAIN_MAX: usize = 16;
 const LOADER: u32 = 0;
 /// Execs of a name not seen being opened, none seen, after which its file is taken to be on a
 /// filesystem that is not watched.
-const MISSES: u8 = 2;
+const MISSES: u8 = 4;
 
 /// The images of one pid that an event may belong to, oldest first.
 type Chain = ArrayVec<u32, CHAIN_MAX>;
@@ -62,7 +62,7 @@ impl Table {
     #[cold]
     pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> (u32, Attribution) {
         let Some(entry) = self.pids.get(pid) else { return self.resolve(pid, window) };
-        let opened = &entry.opened[..usize::from(entry.opened_len)];
+        let opened = entry.opened_pending();
         let loader = is_loader(name);
         // After its loader an exec opens nothing: what comes then is the next exec's, and the
         // process has come to the image between.
@@ -74,22 +74,18 @@ impl Table {
             let id = chain[self.confirmed(pid, &chain).unwrap_or(0)];
             (id, self.attribution(id, lower))
         };
-        self.push_opened(pid, if loader { LOADER } else { hash(name) });
+        self.push_opened(pid, window, if loader { LOADER } else { hash(name) });
         found
     }
 
-    fn push_opened(&mut self, pid: u32, name: u32) {
+    fn push_opened(&mut self, pid: u32, window: Window, name: u32) {
         let Some(entry) = self.pids.get_mut(pid) else { return };
         entry.since_ns = u64::MAX;
-        let len = usize::from(entry.opened_len);
-        if len < OPENED_MAX {
-            entry.opened[len] = name;
-            entry.opened_len += 1;
-        } else {
-            entry.opened.copy_within(1.., 0);
-            entry.opened[OPENED_MAX - 1] = name;
-            entry.opened_over = 1;
+        if entry.opened_until_ns <= window.after_ns {
+            entry.drop_opened_before();
         }
+        entry.opened_until_ns = window.until_ns;
+        entry.push_opened(name);
     }
 
     #[cold]
@@ -103,8 +99,14 @@ impl Table {
         }
         let lower = window.after_ns.max(self.floor_ns);
         let (chain, whole) = self.chain(pid, lower, window.until_ns);
+        // What was taken from the queue before it was empty: nothing could be merged into it.
+        if let Some(entry) = self.pids.get_mut(pid)
+            && entry.opened_until_ns <= window.after_ns
+        {
+            entry.drop_opened_before();
+        }
         let place = self.settle(pid, &chain, lower);
-        let reach = self.reach(&chain, place);
+        let reach = self.reach(pid, &chain, place);
         let (first, last) = (chain[place], chain[reach]);
         let agree = chain[place..=reach]
             .iter()
@@ -127,7 +129,7 @@ impl Table {
             let image = self.images.get(id);
             let before = self.images.get_if(image.before, image.before_serial);
             // In the midst of an exec no event is the new image's yet.
-            let begun = image.from_ns <= until && (entry.in_exec == 0 || id != entry.image);
+            let begun = image.from_ns <= until && (!entry.is(IN_EXEC) || id != entry.image);
             if begun || (chain.is_empty() && before.is_none()) {
                 whole = chain.try_push(id).is_ok();
             }
@@ -155,7 +157,7 @@ impl Table {
         // The oldest may be an exec that no event has confirmed; its openings come first.
         let mut next = confirmed.map_or(0, |place| place + 1);
         let mut place = confirmed.unwrap_or(0);
-        let opened = &entry.opened[..usize::from(entry.opened_len)];
+        let opened = entry.opened_pending();
         let mut index = 0;
         while index < opened.len() {
             let first_of_run = index == 0 || opened[index - 1] == LOADER;
@@ -170,12 +172,10 @@ impl Table {
             }
         }
         let first = *self.images.get(chain[0]);
-        if confirmed.is_none() && place == 0 && first.birth == birth::EXEC && first.from_ns <= lower
-        {
-            let seen = opened.iter().any(|&name| self.matches(chain[0], name) != Match::No);
-            if !seen && entry.opened_over == 0 {
-                self.note_opened(chain[0], false);
-            }
+        let passed = first.birth == birth::EXEC && first.from_ns <= lower;
+        // Nothing was opened near the time of the exec.
+        if confirmed.is_none() && passed && entry.opened_until_ns < first.from_ns {
+            self.note_opened(chain[0], false);
         }
         self.confirm(pid, chain[place]);
         place
@@ -194,17 +194,18 @@ impl Table {
         let serial = self.images.get(id).serial;
         if let Some(entry) = self.pids.get_mut(pid) {
             (entry.at, entry.at_serial) = (id, serial);
-            (entry.opened_len, entry.opened_over) = (0, 0);
+            entry.opened_done = entry.opened_len;
         }
         self.set_since(pid);
     }
 
     /// The last image that an event at `place` may belong to: changes without a trace, and execs
     /// that leave none, may have happened before it.
-    fn reach(&self, chain: &Chain, place: usize) -> usize {
+    fn reach(&mut self, pid: u32, chain: &Chain, place: usize) -> usize {
+        let entry = self.pids.get(pid).copied().unwrap_or_default();
         let mut reach = place;
         while let Some(&next) = chain.get(reach + 1) {
-            if self.leaves_a_trace(next, &chain[..=reach]) {
+            if self.leaves_a_trace(next, &entry) {
                 break;
             }
             reach += 1;
@@ -213,18 +214,13 @@ impl Table {
     }
 
     /// Whether an event after the birth of this image must come after an opening of its file.
-    fn leaves_a_trace(&self, id: u32, earlier: &[u32]) -> bool {
-        let image = self.images.get(id);
-        if image.birth != birth::EXEC {
+    fn leaves_a_trace(&mut self, id: u32, entry: &Entry) -> bool {
+        let image = *self.images.get(id);
+        if image.birth != birth::EXEC || entry.is(OPENED_OVER) {
             return false;
         }
-        let merged = earlier.iter().any(|&before| {
-            let before = self.images.get(before);
-            before.birth == birth::EXEC
-                && before.start_ns == image.start_ns
-                && (before.exe == image.exe || before.comm == image.comm)
-        });
-        if merged {
+        // It may have been merged into an earlier opening of the same file.
+        if entry.opened_before().iter().any(|&name| self.matches(id, name) != Match::No) {
             return false;
         }
         let (hits, misses) = self.strings.opened(image.exe);
