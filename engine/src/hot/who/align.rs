@@ -13,7 +13,7 @@
 //! answer is one of several, and says so.
 
 use super::images::{Image, birth};
-use super::pids::{Entry, IN_EXEC, OPENED_OVER};
+use super::pids::{Entry, IN_EXEC, OPENED_MAX, OPENED_OVER};
 use super::strings::hash;
 use super::table::{Table, last_part};
 use super::{OpenExec, Rung, Window};
@@ -26,6 +26,8 @@ use fsmon_format::record::Attribution;
 const CHAIN_MAX: usize = 16;
 /// What stands for a dynamic loader among the hashes of opened names.
 const LOADER: u32 = 0;
+/// Set in the hash of an opened name once it is known which exec opened it.
+const EXPLAINED: u32 = 1;
 /// Execs of a name not seen being opened, none seen, after which its file is taken to be on a
 /// filesystem that is not watched.
 const MISSES: u8 = 4;
@@ -74,7 +76,7 @@ impl Table {
             let id = chain[self.confirmed(pid, &chain).unwrap_or(0)];
             (id, self.attribution(id, lower))
         };
-        self.push_opened(pid, window, if loader { LOADER } else { hash(name) });
+        self.push_opened(pid, window, if loader { LOADER } else { name_hash(name) });
         found
     }
 
@@ -157,28 +159,49 @@ impl Table {
         // The oldest may be an exec that no event has confirmed; its openings come first.
         let mut next = confirmed.map_or(0, |place| place + 1);
         let mut place = confirmed.unwrap_or(0);
-        let opened = entry.opened_pending();
-        let mut index = 0;
-        while index < opened.len() {
-            let first_of_run = index == 0 || opened[index - 1] == LOADER;
-            let found = self.exec_of(chain, next, opened[index], first_of_run);
-            index += 1;
-            let Some(found) = found else { continue };
-            self.note_opened(chain[found], true);
-            (place, next) = (found, found + 1);
-            // What follows belongs to the same exec up to its loader: a script's interpreter.
-            if self.is_script(chain[found], &opened[index..], chain.get(next)) {
-                index += 1;
+        let done = usize::from(entry.opened_done);
+        let mut opened = entry.opened;
+        let pending = &mut opened[done..usize::from(entry.opened_len)];
+        let mut own = false;
+        for opened in pending.iter_mut() {
+            let name = *opened;
+            if name == LOADER {
+                own = false;
+                continue;
             }
+            // A script's interpreter is opened by the exec that the script began.
+            let found = match own && self.is_script(chain[place], name, chain.get(next)) {
+                true => None,
+                false => self.exec_of(chain, next, name),
+            };
+            if let Some(found) = found {
+                self.note_opened(chain[found], true);
+                (place, next, own) = (found, found + 1, true);
+            }
+            *opened |= if own { EXPLAINED } else { 0 };
         }
         let first = *self.images.get(chain[0]);
-        let passed = first.birth == birth::EXEC && first.from_ns <= lower;
-        // Nothing was opened near the time of the exec.
-        if confirmed.is_none() && passed && entry.opened_until_ns < first.from_ns {
-            self.note_opened(chain[0], false);
+        if confirmed.is_none() && place == 0 && first.birth == birth::EXEC && first.from_ns <= lower
+        {
+            self.learn(&first, pending, entry.opened_until_ns);
         }
-        self.confirm(pid, chain[place]);
+        self.confirm(pid, chain[place], opened);
         place
+    }
+
+    /// An exec has passed that no opening was matched to. One opening that nothing explains is
+    /// likely its own, under another name; none at all means that its file is not watched.
+    fn learn(&mut self, image: &Image, pending: &[u32], opened_until_ns: u64) {
+        let mut strange = pending.iter().filter(|&&name| name != LOADER && name & EXPLAINED == 0);
+        match (strange.next(), strange.next()) {
+            (Some(&name), None) if is_fixed(self.strings.get(image.exe)) => {
+                self.strings.set_alias(image.exe, name);
+            }
+            (None, _) if pending.is_empty() && opened_until_ns < image.from_ns => {
+                self.strings.note_opened(image.exe, false);
+            }
+            _ => {}
+        }
     }
 
     /// Events are queued in order: what comes after this one happened after the image was born.
@@ -190,11 +213,11 @@ impl Table {
         }
     }
 
-    fn confirm(&mut self, pid: u32, id: u32) {
+    fn confirm(&mut self, pid: u32, id: u32, opened: [u32; OPENED_MAX]) {
         let serial = self.images.get(id).serial;
         if let Some(entry) = self.pids.get_mut(pid) {
             (entry.at, entry.at_serial) = (id, serial);
-            entry.opened_done = entry.opened_len;
+            (entry.opened, entry.opened_done) = (opened, entry.opened_len);
         }
         self.set_since(pid);
     }
@@ -216,12 +239,17 @@ impl Table {
     /// Whether an event after the birth of this image must come after an opening of its file.
     fn leaves_a_trace(&mut self, id: u32, entry: &Entry) -> bool {
         let image = *self.images.get(id);
-        if image.birth != birth::EXEC || entry.is(OPENED_OVER) {
+        if image.birth != birth::EXEC || entry.is(OPENED_OVER) || is_loader(&image.comm) {
             return false;
         }
-        // It may have been merged into an earlier opening of the same file.
-        if entry.opened_before().iter().any(|&name| self.matches(id, name) != Match::No) {
-            return false;
+        for &name in entry.opened_before() {
+            match self.matches(id, name) {
+                // Its opening may have been merged into this one.
+                Match::Yes => return false,
+                // This may be its opening.
+                Match::Perhaps if name & EXPLAINED == 0 => return false,
+                _ => {}
+            }
         }
         let (hits, misses) = self.strings.opened(image.exe);
         match self.open_exec {
@@ -231,16 +259,9 @@ impl Table {
         }
     }
 
-    /// The exec, at place `next` of the chain or later, that an opening of that name begins. Where
-    /// a name leads cannot always be told: then the first opening of a run is the next exec's.
-    fn exec_of(&mut self, chain: &Chain, next: usize, name: u32, first: bool) -> Option<usize> {
-        let is_exec = |id: &u32| self.images.get(*id).birth == birth::EXEC;
-        let coming = chain.iter().skip(next).position(is_exec)? + next;
-        let at_once = self.matches(chain[coming], name);
-        if at_once == Match::Yes || (at_once == Match::Perhaps && first) {
-            return Some(coming);
-        }
-        (coming + 1..chain.len()).find(|&at| self.matches(chain[at], name) == Match::Yes)
+    /// The exec, at place `next` of the chain or later, that an opening of that name begins.
+    fn exec_of(&mut self, chain: &Chain, next: usize, name: u32) -> Option<usize> {
+        (next..chain.len()).find(|&at| self.matches(chain[at], name) == Match::Yes)
     }
 
     /// Whether an opening of that name is one of the file of this image.
@@ -253,16 +274,18 @@ impl Table {
     }
 
     fn is_name_of(&mut self, image: &Image, name: u32) -> Match {
+        let name = name & !EXPLAINED;
         let comm = &image.comm[..memchr::memchr(0, &image.comm).unwrap_or(image.comm.len())];
         let exe = self.strings.get(image.exe);
-        if name == hash(comm) || name == hash(last_part(exe)) {
+        if name == name_hash(comm) || name == name_hash(last_part(exe)) {
             return Match::Yes;
         }
-        match self.reached(image.exe) {
-            0 => Match::Perhaps,
-            reached if reached == name => Match::Yes,
-            _ => Match::No,
+        let reached = self.reached(image.exe);
+        if name == reached || name == self.strings.alias(image.exe) {
+            return Match::Yes;
         }
+        // Elsewhere the same path may be another file: in a container.
+        if reached == 0 || image.cgroup_id != self.own_cgroup { Match::Perhaps } else { Match::No }
     }
 
     /// Hash of the last part of the file that an exe leads to, over symbolic links; 0 when it
@@ -272,22 +295,19 @@ impl Table {
             return known;
         }
         let path = self.strings.get(exe);
-        // A relative path starts from where the process was, and these are other files to us.
-        let ours =
-            path.starts_with(b"/") && !path.starts_with(b"/proc/") && !path.starts_with(b"/dev/");
         let mut buffer = [0; fsmon_format::record::TEXT_MAX];
-        let found = Path::join(&[path]).filter(|_| ours).and_then(|path| {
-            procdir::resolve(&path, &mut buffer).ok().map(|end| hash(last_part(end)))
+        let found = Path::join(&[path]).filter(|_| is_fixed(path)).and_then(|path| {
+            procdir::resolve(&path, &mut buffer).ok().map(|end| name_hash(last_part(end)))
         });
         self.strings.set_reached(exe, found.unwrap_or(0));
         found.unwrap_or(0)
     }
 
-    /// Whether the next opening is the interpreter of the script just matched, where it could
-    /// also be the next exec.
-    fn is_script(&mut self, id: u32, rest: &[u32], next: Option<&u32>) -> bool {
-        let (Some(&opened), Some(&next)) = (rest.first(), next) else { return false };
-        if self.matches(next, opened) == Match::No {
+    /// Whether an opening is of the interpreter of the script that was opened before it, where it
+    /// could also be the next exec.
+    fn is_script(&mut self, id: u32, name: u32, next: Option<&u32>) -> bool {
+        let Some(&next) = next else { return true };
+        if self.matches(next, name) != Match::Yes {
             return false;
         }
         let exe = self.images.get(id).exe;
@@ -317,6 +337,17 @@ impl Table {
         }
         Attribution::Exact
     }
+}
+
+/// Whether a path means the same to us: a relative one starts from where the process was, and in
+/// these places everyone finds his own.
+fn is_fixed(path: &[u8]) -> bool {
+    path.starts_with(b"/") && !path.starts_with(b"/proc/") && !path.starts_with(b"/dev/")
+}
+
+/// The hash of a name: never that of a loader, and [`EXPLAINED`] is left clear.
+fn name_hash(name: &[u8]) -> u32 {
+    (hash(name) & !EXPLAINED).max(2)
 }
 
 fn is_loader(name: &[u8]) -> bool {

@@ -57,6 +57,22 @@ fn set_up(tools: &Path, count: usize) {
             "#!/bin/sh\n{ME_SH}\n{at}/bad.elf 2>/dev/null; me failed; PATH={at}/d1:{at}/d2 exec tool\n"
         ),
     );
+    script(
+        "fails.pl",
+        &format!(
+            "#!/usr/bin/perl\n{ME}\nme('a'); no warnings; exec('{at}/bad.elf'); me('b'); exec('{at}/plain.pl');\n"
+        ),
+    );
+    // CLONE_PARENT and SIGCHLD: the child is its grandparent's.
+    #[cfg(target_arch = "x86_64")]
+    script(
+        "sibling.pl",
+        &format!(
+            "#!/usr/bin/perl\n{ME}\nif (!syscall(56, 0x8000 | 17, 0, 0, 0, 0)) {{ me('sibling'); exit }} me('elder');\n"
+        ),
+    );
+    #[cfg(not(target_arch = "x86_64"))]
+    script("sibling.pl", "#!/usr/bin/perl\n");
     script("bad.elf", "\x7fELF nothing of the sort");
     for dir in ["d1", "d2"] {
         fs::create_dir(tools.join(dir)).expect("mkdir");
@@ -70,12 +86,11 @@ fn set_up(tools: &Path, count: usize) {
         ),
     );
     script("me.pl", &format!("{ME}\n1;\n"));
-    let all =
-        "plain.pl plain.sh twice.sh thrice.sh same.sh rename.pl setuid.pl forks.pl fail.sh suid.sh";
+    let all = "plain.pl plain.sh twice.sh thrice.sh same.sh rename.pl setuid.pl forks.pl fail.sh suid.sh fails.pl sibling.pl";
     script(
         "driver.sh",
         &format!(
-            "#!/bin/sh\ni=0\nwhile [ $i -lt {count} ]; do for t in {all}; do {at}/$t; done; i=$((i+1)); done\n"
+            "#!/bin/sh\ni=0\nwhile [ $i -lt {count} ]; do for t in {all}; do {at}/$t; done; i=$((i+1)); done; sleep 0.3\n"
         ),
     );
 }
@@ -268,6 +283,81 @@ fn everyone_is_known_after_a_stall() {
     };
     assert!(score.wrong.is_empty() && score.late == 0 && score.right > 0);
     assert!(only_changes_are_ambiguous(&score));
+}
+
+/// Threads are their process, named by the thread that leads; vfork makes a process like fork.
+#[test]
+fn threads_and_vfork() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let Some(group) = watched(dir.path()) else { return };
+    let Ok(mut who) = crate::cold::who::open(config::Who::Auto, 1 << 12, OpenExec::All) else {
+        return eprintln!("SKIP: no source of processes here");
+    };
+    let after_ns = clock::monotonic_ns();
+    let threads: Vec<_> = (0..8)
+        .map(|n| {
+            let file = dir.path().join(format!("thread{n}"));
+            let thread = std::thread::Builder::new().name(format!("other{n}"));
+            thread.spawn(move || fs::write(file, "x").expect("write")).expect("spawn")
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("join"));
+    // std spawns by posix_spawn, which is vfork and exec.
+    let child =
+        Command::new("/bin/sh").arg("-c").arg("echo >vforked").current_dir(dir.path()).spawn();
+    let mut child = child.expect("sh");
+    child.wait().expect("wait");
+    let own = fs::read_to_string(format!("/proc/{}/comm", std::process::id())).expect("comm");
+    let mut buffer = vec![0; 1 << 16];
+    let mut rest = group.read(&mut buffer);
+    let window = Window { after_ns, until_ns: clock::monotonic_ns() };
+    who.drain();
+    let mut seen = 0;
+    while let Some((event, next)) = split(rest) {
+        rest = next;
+        if event.mask & libc::FAN_OPEN_EXEC != 0 {
+            who.open_exec(event.pid, window, event.name);
+            continue;
+        }
+        let (image, sure) = who.resolve(event.pid, window);
+        let proc = who.describe(image);
+        let thread = event.name.starts_with(b"thread");
+        let (pid, comm) =
+            if thread { (std::process::id(), own.trim_end()) } else { (child.id(), "sh") };
+        assert_eq!((proc.pid.get(), sure), (pid, Attribution::Exact));
+        assert_eq!(&proc.comm[..comm.len()], comm.as_bytes());
+        assert!(thread || proc.ppid == std::process::id());
+        seen += 1;
+    }
+    assert!(seen >= 9);
+}
+
+/// Messages are lost on purpose by a table that is not told of them: after the loss is known all
+/// is true again.
+#[test]
+fn after_a_loss_the_table_is_true_again() {
+    let Ok(mut who) = crate::cold::who::open(config::Who::Auto, 1 << 12, OpenExec::None) else {
+        return eprintln!("SKIP: no source of processes here");
+    };
+    let mut child = Command::new("sleep").arg("100").spawn().expect("sleep");
+    std::thread::sleep(Duration::from_millis(20));
+    // All that was told of the child is thrown away.
+    let Who { sources, inbox, table, .. } = &mut who;
+    sources.read(&mut table.strings, inbox);
+    inbox.messages.clear();
+    assert!(who.table.pids.get(child.id()).is_none());
+    who.feed_connector_loss();
+    who.drain();
+    let loss = who.take_loss().expect("a loss");
+    assert!(loss.count.is_none() && loss.first_ns < loss.last_ns && who.take_loss().is_none());
+    let window = |after_ns| Window { after_ns, until_ns: clock::monotonic_ns() };
+    assert_eq!(who.resolve(child.id(), window(loss.first_ns)).1, Attribution::Late);
+    let (image, sure) = who.resolve(child.id(), window(loss.last_ns));
+    let proc = who.describe(image);
+    assert_eq!((&proc.comm[..6], sure), (&b"sleep\0"[..], Attribution::Exact));
+    assert_eq!(proc.ppid, std::process::id());
+    child.kill().expect("kill");
+    child.wait().expect("wait");
 }
 
 #[test]

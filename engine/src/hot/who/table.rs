@@ -45,6 +45,8 @@ pub struct Table {
     /// Events before this may be wrong, as messages were lost.
     pub(super) doubt_ns: u64,
     pub(super) cgroups: procfs::Cgroups,
+    /// The cgroup in which we run; 0 unknown.
+    pub(super) own_cgroup: u64,
     pub(super) counters: TableCounters,
 }
 
@@ -69,6 +71,7 @@ impl Table {
             floor_ns: 0,
             doubt_ns: 0,
             cgroups: procfs::Cgroups::default(),
+            own_cgroup: 0,
             counters: TableCounters::default(),
         }
     }
@@ -76,6 +79,8 @@ impl Table {
     /// Where cgroups are found by their paths.
     pub fn set_cgroups(&mut self, cgroups: procfs::Cgroups) {
         self.cgroups = cgroups;
+        let own = procfs::read(std::process::id(), &mut self.cgroups);
+        self.own_cgroup = own.map_or(0, |seen| seen.cgroup_id);
     }
 
     /// Applies one message. Its string has one reference, which is used up.
@@ -386,3 +391,7 @@ fn inherit(image: &mut Image, from: &Image, time_ns: u64, unchanged: impl Fn(u64
     }
     image.late |= from.late;
 }
+
+#[cfg(test)]
+#[path = "table_test.rs"]
+mod tests;
