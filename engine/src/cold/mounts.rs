@@ -82,7 +82,7 @@ mod tests {
             b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
         let mount = parse(line).expect("a mount");
         assert_eq!(mount.point, Path::new("/mnt 2"));
-        assert!(mount.whole);
+        assert!(!mount.whole);
         assert_eq!((mount.fs_type.as_str(), mount.device.as_str()), ("ext3", "98:0"));
     }
 

@@ -13,7 +13,7 @@
 //! answer is one of several, and says so.
 
 use super::images::{Image, birth};
-use super::pids::OPENED_MAX;
+use super::pids::{Entry, IN_EXEC, OPENED_MAX, OPENED_OVER};
 use super::strings::hash;
 use super::table::{Table, last_part};
 use super::{OpenExec, Rung, Window};
@@ -26,9 +26,11 @@ use fsmon_format::record::Attribution;
 const CHAIN_MAX: usize = 16;
 /// What stands for a dynamic loader among the hashes of opened names.
 const LOADER: u32 = 0;
+/// Set in the hash of an opened name once it is known which exec opened it.
+const EXPLAINED: u32 = 1;
 /// Execs of a name not seen being opened, none seen, after which its file is taken to be on a
 /// filesystem that is not watched.
-const MISSES: u8 = 2;
+const MISSES: u8 = 4;
 
 /// The images of one pid that an event may belong to, oldest first.
 type Chain = ArrayVec<u32, CHAIN_MAX>;
@@ -62,7 +64,7 @@ impl Table {
     #[cold]
     pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> (u32, Attribution) {
         let Some(entry) = self.pids.get(pid) else { return self.resolve(pid, window) };
-        let opened = &entry.opened[..usize::from(entry.opened_len)];
+        let opened = entry.opened_pending();
         let loader = is_loader(name);
         // After its loader an exec opens nothing: what comes then is the next exec's, and the
         // process has come to the image between.
@@ -74,22 +76,18 @@ impl Table {
             let id = chain[self.confirmed(pid, &chain).unwrap_or(0)];
             (id, self.attribution(id, lower))
         };
-        self.push_opened(pid, if loader { LOADER } else { hash(name) });
+        self.push_opened(pid, window, if loader { LOADER } else { name_hash(name) });
         found
     }
 
-    fn push_opened(&mut self, pid: u32, name: u32) {
+    fn push_opened(&mut self, pid: u32, window: Window, name: u32) {
         let Some(entry) = self.pids.get_mut(pid) else { return };
         entry.since_ns = u64::MAX;
-        let len = usize::from(entry.opened_len);
-        if len < OPENED_MAX {
-            entry.opened[len] = name;
-            entry.opened_len += 1;
-        } else {
-            entry.opened.copy_within(1.., 0);
-            entry.opened[OPENED_MAX - 1] = name;
-            entry.opened_over = 1;
+        if entry.opened_until_ns <= window.after_ns {
+            entry.drop_opened_before();
         }
+        entry.opened_until_ns = window.until_ns;
+        entry.push_opened(name);
     }
 
     #[cold]
@@ -103,8 +101,14 @@ impl Table {
         }
         let lower = window.after_ns.max(self.floor_ns);
         let (chain, whole) = self.chain(pid, lower, window.until_ns);
+        // What was taken from the queue before it was empty: nothing could be merged into it.
+        if let Some(entry) = self.pids.get_mut(pid)
+            && entry.opened_until_ns <= window.after_ns
+        {
+            entry.drop_opened_before();
+        }
         let place = self.settle(pid, &chain, lower);
-        let reach = self.reach(&chain, place);
+        let reach = self.reach(pid, &chain, place);
         let (first, last) = (chain[place], chain[reach]);
         let agree = chain[place..=reach]
             .iter()
@@ -121,14 +125,17 @@ impl Table {
     fn chain(&self, pid: u32, lower: u64, until: u64) -> (Chain, bool) {
         let mut chain = Chain::new();
         let mut whole = true;
-        let mut id = self.pids.get(pid).map_or(0, |entry| entry.image);
+        let entry = self.pids.get(pid).copied().unwrap_or_default();
+        let mut id = entry.image;
         loop {
             let image = self.images.get(id);
             let before = self.images.get_if(image.before, image.before_serial);
-            if image.from_ns <= until || (chain.is_empty() && before.is_none()) {
+            // In the midst of an exec no event is the new image's yet.
+            let begun = image.from_ns <= until && (!entry.is(IN_EXEC) || id != entry.image);
+            if begun || (chain.is_empty() && before.is_none()) {
                 whole = chain.try_push(id).is_ok();
             }
-            if image.from_ns <= lower || before.is_none() || !whole {
+            if (begun && image.from_ns <= lower) || before.is_none() || !whole {
                 break;
             }
             id = image.before;
@@ -152,29 +159,49 @@ impl Table {
         // The oldest may be an exec that no event has confirmed; its openings come first.
         let mut next = confirmed.map_or(0, |place| place + 1);
         let mut place = confirmed.unwrap_or(0);
-        let opened = &entry.opened[..usize::from(entry.opened_len)];
-        let mut index = 0;
-        while index < opened.len() {
-            let found = (next..chain.len()).find(|&at| self.matches(chain[at], opened[index]));
-            index += 1;
-            let Some(found) = found else { continue };
-            self.note_opened(chain[found], true);
-            (place, next) = (found, found + 1);
-            // What follows belongs to the same exec up to its loader: a script's interpreter.
-            if self.is_script(chain[found], &opened[index..], chain.get(next)) {
-                index += 1;
+        let done = usize::from(entry.opened_done);
+        let mut opened = entry.opened;
+        let pending = &mut opened[done..usize::from(entry.opened_len)];
+        let mut own = false;
+        for opened in pending.iter_mut() {
+            let name = *opened;
+            if name == LOADER {
+                own = false;
+                continue;
             }
+            // A script's interpreter is opened by the exec that the script began.
+            let found = match own && self.is_script(chain[place], name, chain.get(next)) {
+                true => None,
+                false => self.exec_of(chain, next, name),
+            };
+            if let Some(found) = found {
+                self.note_opened(chain[found], true);
+                (place, next, own) = (found, found + 1, true);
+            }
+            *opened |= if own { EXPLAINED } else { 0 };
         }
         let first = *self.images.get(chain[0]);
         if confirmed.is_none() && place == 0 && first.birth == birth::EXEC && first.from_ns <= lower
         {
-            let seen = opened.iter().any(|&name| self.matches(chain[0], name));
-            if !seen && entry.opened_over == 0 {
-                self.note_opened(chain[0], false);
-            }
+            self.learn(&first, pending, entry.opened_until_ns);
         }
-        self.confirm(pid, chain[place]);
+        self.confirm(pid, chain[place], opened);
         place
+    }
+
+    /// An exec has passed that no opening was matched to. One opening that nothing explains is
+    /// likely its own, under another name; none at all means that its file is not watched.
+    fn learn(&mut self, image: &Image, pending: &[u32], opened_until_ns: u64) {
+        let mut strange = pending.iter().filter(|&&name| name != LOADER && name & EXPLAINED == 0);
+        match (strange.next(), strange.next()) {
+            (Some(&name), None) if is_fixed(self.strings.get(image.exe)) => {
+                self.strings.set_alias(image.exe, name);
+            }
+            (None, _) if pending.is_empty() && opened_until_ns < image.from_ns => {
+                self.strings.note_opened(image.exe, false);
+            }
+            _ => {}
+        }
     }
 
     /// Events are queued in order: what comes after this one happened after the image was born.
@@ -186,21 +213,22 @@ impl Table {
         }
     }
 
-    fn confirm(&mut self, pid: u32, id: u32) {
+    fn confirm(&mut self, pid: u32, id: u32, opened: [u32; OPENED_MAX]) {
         let serial = self.images.get(id).serial;
         if let Some(entry) = self.pids.get_mut(pid) {
             (entry.at, entry.at_serial) = (id, serial);
-            (entry.opened_len, entry.opened_over) = (0, 0);
+            (entry.opened, entry.opened_done) = (opened, entry.opened_len);
         }
         self.set_since(pid);
     }
 
     /// The last image that an event at `place` may belong to: changes without a trace, and execs
     /// that leave none, may have happened before it.
-    fn reach(&self, chain: &Chain, place: usize) -> usize {
+    fn reach(&mut self, pid: u32, chain: &Chain, place: usize) -> usize {
+        let entry = self.pids.get(pid).copied().unwrap_or_default();
         let mut reach = place;
         while let Some(&next) = chain.get(reach + 1) {
-            if self.leaves_a_trace(next, &chain[..=reach]) {
+            if self.leaves_a_trace(next, &entry) {
                 break;
             }
             reach += 1;
@@ -209,19 +237,19 @@ impl Table {
     }
 
     /// Whether an event after the birth of this image must come after an opening of its file.
-    fn leaves_a_trace(&self, id: u32, earlier: &[u32]) -> bool {
-        let image = self.images.get(id);
-        if image.birth != birth::EXEC {
+    fn leaves_a_trace(&mut self, id: u32, entry: &Entry) -> bool {
+        let image = *self.images.get(id);
+        if image.birth != birth::EXEC || entry.is(OPENED_OVER) || is_loader(&image.comm) {
             return false;
         }
-        let merged = earlier.iter().any(|&before| {
-            let before = self.images.get(before);
-            before.birth == birth::EXEC
-                && before.start_ns == image.start_ns
-                && (before.exe == image.exe || before.comm == image.comm)
-        });
-        if merged {
-            return false;
+        for &name in entry.opened_before() {
+            match self.matches(id, name) {
+                // Its opening may have been merged into this one.
+                Match::Yes => return false,
+                // This may be its opening.
+                Match::Perhaps if name & EXPLAINED == 0 => return false,
+                _ => {}
+            }
         }
         let (hits, misses) = self.strings.opened(image.exe);
         match self.open_exec {
@@ -231,23 +259,33 @@ impl Table {
         }
     }
 
+    /// The exec, at place `next` of the chain or later, that an opening of that name begins.
+    fn exec_of(&mut self, chain: &Chain, next: usize, name: u32) -> Option<usize> {
+        (next..chain.len()).find(|&at| self.matches(chain[at], name) == Match::Yes)
+    }
+
     /// Whether an opening of that name is one of the file of this image.
-    fn matches(&mut self, id: u32, name: u32) -> bool {
+    fn matches(&mut self, id: u32, name: u32) -> Match {
         let image = *self.images.get(id);
-        image.birth == birth::EXEC && name != LOADER && self.is_name_of(&image, name) != Match::No
+        if image.birth != birth::EXEC || name == LOADER {
+            return Match::No;
+        }
+        self.is_name_of(&image, name)
     }
 
     fn is_name_of(&mut self, image: &Image, name: u32) -> Match {
+        let name = name & !EXPLAINED;
         let comm = &image.comm[..memchr::memchr(0, &image.comm).unwrap_or(image.comm.len())];
         let exe = self.strings.get(image.exe);
-        if name == hash(comm) || name == hash(last_part(exe)) {
+        if name == name_hash(comm) || name == name_hash(last_part(exe)) {
             return Match::Yes;
         }
-        match self.reached(image.exe) {
-            0 => Match::Perhaps,
-            reached if reached == name => Match::Yes,
-            _ => Match::No,
+        let reached = self.reached(image.exe);
+        if name == reached || name == self.strings.alias(image.exe) {
+            return Match::Yes;
         }
+        // Elsewhere the same path may be another file: in a container.
+        if reached == 0 || image.cgroup_id != self.own_cgroup { Match::Perhaps } else { Match::No }
     }
 
     /// Hash of the last part of the file that an exe leads to, over symbolic links; 0 when it
@@ -257,22 +295,19 @@ impl Table {
             return known;
         }
         let path = self.strings.get(exe);
-        // A relative path starts from where the process was, and these are other files to us.
-        let ours =
-            path.starts_with(b"/") && !path.starts_with(b"/proc/") && !path.starts_with(b"/dev/");
         let mut buffer = [0; fsmon_format::record::TEXT_MAX];
-        let found = Path::join(&[path]).filter(|_| ours).and_then(|path| {
-            procdir::resolve(&path, &mut buffer).ok().map(|end| hash(last_part(end)))
+        let found = Path::join(&[path]).filter(|_| is_fixed(path)).and_then(|path| {
+            procdir::resolve(&path, &mut buffer).ok().map(|end| name_hash(last_part(end)))
         });
         self.strings.set_reached(exe, found.unwrap_or(0));
         found.unwrap_or(0)
     }
 
-    /// Whether the next opening is the interpreter of the script just matched, where it could
-    /// also be the next exec.
-    fn is_script(&mut self, id: u32, rest: &[u32], next: Option<&u32>) -> bool {
-        let (Some(&opened), Some(&next)) = (rest.first(), next) else { return false };
-        if opened == LOADER || !self.matches(next, opened) {
+    /// Whether an opening is of the interpreter of the script that was opened before it, where it
+    /// could also be the next exec.
+    fn is_script(&mut self, id: u32, name: u32, next: Option<&u32>) -> bool {
+        let Some(&next) = next else { return true };
+        if self.matches(next, name) != Match::Yes {
             return false;
         }
         let exe = self.images.get(id).exe;
@@ -302,6 +337,17 @@ impl Table {
         }
         Attribution::Exact
     }
+}
+
+/// Whether a path means the same to us: a relative one starts from where the process was, and in
+/// these places everyone finds his own.
+fn is_fixed(path: &[u8]) -> bool {
+    path.starts_with(b"/") && !path.starts_with(b"/proc/") && !path.starts_with(b"/dev/")
+}
+
+/// The hash of a name: never that of a loader, and [`EXPLAINED`] is left clear.
+fn name_hash(name: &[u8]) -> u32 {
+    (hash(name) & !EXPLAINED).max(2)
 }
 
 fn is_loader(name: &[u8]) -> bool {

@@ -106,3 +106,7 @@ fn leader(pid: u32, tid: u32) -> bool {
 fn visible(pid: u32) -> u32 {
     if pid.cast_signed() < 0 { 0 } else { pid }
 }
+
+#[cfg(test)]
+#[path = "perf_record_test.rs"]
+mod tests;

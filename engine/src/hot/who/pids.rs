@@ -14,6 +14,11 @@ use zerocopy::FromZeros;
 /// Names of opened executables that are remembered until an event tells what became of them.
 pub const OPENED_MAX: usize = 5;
 
+/// Between the first and the last sign of an exec.
+pub const IN_EXEC: u8 = 1;
+/// More executables were opened than fit.
+pub const OPENED_OVER: u8 = 2;
+
 /// What is known of a pid's latest process. All zero is the empty place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
 #[repr(C, align(64))]
@@ -31,16 +36,19 @@ pub struct Entry {
     pub at: u32,
     /// See `at`.
     pub at_serial: u32,
-    /// Hashes of the names of executables opened since, oldest first.
+    /// Until when at the latest the last executable was opened.
+    pub opened_until_ns: u64,
+    /// Hashes of the names of executables opened, oldest first.
     pub opened: [u32; OPENED_MAX],
     /// How many of them.
     pub opened_len: u8,
+    /// How many of those were matched to execs, or found to lead to none. They are kept as later
+    /// openings may have been merged into them.
+    pub opened_done: u8,
     /// [`super::message::Source::bit`]s of those that told of its fork.
     pub forked_by: u8,
-    /// Between the first and the last sign of an exec.
-    pub in_exec: u8,
-    /// More executables were opened than fit.
-    pub opened_over: u8,
+    /// [`IN_EXEC`] and [`OPENED_OVER`].
+    pub flags: u8,
 }
 
 const _: () = assert!(size_of::<Entry>() == 64);
@@ -58,6 +66,52 @@ pub struct Pids {
 const BLOCK: usize = 64;
 /// 2^32 divided by the golden ratio, odd: scatters neighbouring blocks.
 const SCATTER: u32 = 0x9e37_79b1;
+
+impl Entry {
+    /// Whether a flag is set.
+    #[must_use]
+    pub fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Sets or clears a flag.
+    pub fn set(&mut self, flag: u8, on: bool) {
+        self.flags = if on { self.flags | flag } else { self.flags & !flag };
+    }
+
+    /// What was opened and is not matched yet.
+    #[must_use]
+    pub fn opened_pending(&self) -> &[u32] {
+        &self.opened[usize::from(self.opened_done)..usize::from(self.opened_len)]
+    }
+
+    /// What was matched.
+    #[must_use]
+    pub fn opened_before(&self) -> &[u32] {
+        &self.opened[..usize::from(self.opened_done)]
+    }
+
+    /// Forgets what was matched.
+    pub fn drop_opened_before(&mut self) {
+        let done = usize::from(self.opened_done);
+        self.opened.copy_within(done.., 0);
+        self.opened_len -= self.opened_done;
+        self.opened_done = 0;
+        self.set(OPENED_OVER, false);
+    }
+
+    /// One more executable was opened; the oldest gives way when there are too many.
+    pub fn push_opened(&mut self, name: u32) {
+        if usize::from(self.opened_len) == OPENED_MAX {
+            self.opened.copy_within(1.., 0);
+            self.opened_len -= 1;
+            self.opened_done = self.opened_done.saturating_sub(1);
+            self.set(OPENED_OVER, true);
+        }
+        self.opened[usize::from(self.opened_len)] = name;
+        self.opened_len += 1;
+    }
+}
 
 impl Pids {
     /// Reserves room for `max` processes; pages are taken as they are used.

@@ -62,3 +62,7 @@ fn checked(datagram: &[u8]) -> Option<Parsed<'_>> {
     }
     Some(Parsed::Message(message, &[]))
 }
+
+#[cfg(test)]
+#[path = "proc_event_test.rs"]
+mod tests;

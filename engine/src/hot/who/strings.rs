@@ -15,11 +15,13 @@ struct Name {
     refs: u32,
     /// Hash of the last part of the file reached, after symbolic links; 0 not known.
     reached: u32,
+    /// Hash of another name that an exec was seen to open: that in a container, say; 0 none.
+    alias: u32,
     /// Next in the chain of free ids.
     free: u32,
     defined: u8,
     live: u8,
-    /// What was found out about it; see [`Knowledge`].
+    /// Whether `reached` was looked for.
     asked: u8,
     misses: u8,
     hits: u8,
@@ -140,6 +142,19 @@ impl Strings {
     pub fn set_reached(&mut self, id: u32, hash: u32) {
         let name = &mut self.names[id as usize];
         (name.asked, name.reached) = (1, hash);
+    }
+
+    /// Hash of another name that its file goes by, learnt from an exec; 0 none.
+    #[must_use]
+    pub fn alias(&self, id: u32) -> u32 {
+        self.names[id as usize].alias
+    }
+
+    /// Learns it.
+    pub fn set_alias(&mut self, id: u32, hash: u32) {
+        if id != 0 {
+            self.names[id as usize].alias = hash;
+        }
     }
 
     /// Notes whether an exec of this name was seen being opened.

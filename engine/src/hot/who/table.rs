@@ -6,7 +6,7 @@
 
 use super::images::{Image, Images, Queue, birth};
 use super::message::{COMM, Kind, Message, Source};
-use super::pids::{Entry, Pids};
+use super::pids::{Entry, IN_EXEC, Pids};
 use super::procfs;
 use super::strings::Strings;
 use super::{OpenExec, Rung};
@@ -45,6 +45,8 @@ pub struct Table {
     /// Events before this may be wrong, as messages were lost.
     pub(super) doubt_ns: u64,
     pub(super) cgroups: procfs::Cgroups,
+    /// The cgroup in which we run; 0 unknown.
+    pub(super) own_cgroup: u64,
     pub(super) counters: TableCounters,
 }
 
@@ -69,6 +71,7 @@ impl Table {
             floor_ns: 0,
             doubt_ns: 0,
             cgroups: procfs::Cgroups::default(),
+            own_cgroup: 0,
             counters: TableCounters::default(),
         }
     }
@@ -76,6 +79,8 @@ impl Table {
     /// Where cgroups are found by their paths.
     pub fn set_cgroups(&mut self, cgroups: procfs::Cgroups) {
         self.cgroups = cgroups;
+        let own = procfs::read(std::process::id(), &mut self.cgroups);
+        self.own_cgroup = own.map_or(0, |seen| seen.cgroup_id);
     }
 
     /// Applies one message. Its string has one reference, which is used up.
@@ -130,8 +135,7 @@ impl Table {
         if let Some(entry) = self.replace(image, time) {
             entry.forked_by = forked_by;
             entry.exit_ns = 0;
-            entry.in_exec = 0;
-            (entry.at, entry.opened_len, entry.opened_over) = (0, 0, 0);
+            (entry.at, entry.opened_len, entry.opened_done, entry.flags) = (0, 0, 0, 0);
             self.set_since(message.pid);
         }
     }
@@ -188,7 +192,7 @@ impl Table {
         image.unsure = u8::from(!self.told_of_users);
         image.late = 0;
         if let Some(entry) = self.replace(image, message.time_ns) {
-            entry.in_exec = 1;
+            entry.set(IN_EXEC, true);
             // The leader may have ended before: another thread became the leader by exec.
             entry.exit_ns = 0;
             self.set_since(message.pid);
@@ -198,7 +202,7 @@ impl Table {
     /// exec is done.
     fn exec_done(&mut self, message: &Message) {
         let time = message.time_ns;
-        let in_exec = self.pids.get(message.pid).is_some_and(|entry| entry.in_exec != 0);
+        let in_exec = self.pids.get(message.pid).is_some_and(|entry| entry.is(IN_EXEC));
         let old = self.latest(message.pid);
         if time < old.exec_ns {
             return;
@@ -213,7 +217,7 @@ impl Table {
             }
         }
         let Some(entry) = self.pids.get_mut(message.pid) else { return };
-        entry.in_exec = 0;
+        entry.set(IN_EXEC, false);
         let id = entry.image;
         let image = self.images.get_mut(id);
         let exe_before = image.exe;
@@ -273,7 +277,7 @@ impl Table {
     fn change(&mut self, message: &Message, old: &Image, same: bool, f: impl Fn(&mut Image)) {
         let time = message.time_ns;
         let entry = self.pids.get(message.pid).copied().unwrap_or_default();
-        let in_place = same || entry.in_exec != 0 || time < old.from_ns;
+        let in_place = same || entry.is(IN_EXEC) || time < old.from_ns;
         if in_place && entry.image != 0 {
             let image = self.images.get_mut(entry.image);
             f(image);
@@ -348,7 +352,7 @@ impl Table {
     pub(super) fn set_since(&mut self, pid: u32) {
         let Some(entry) = self.pids.get_mut(pid) else { return };
         let image = self.images.get(entry.image);
-        let plain = image.is_complete() && image.late == 0 && entry.opened_len == 0;
+        let plain = image.is_complete() && image.late == 0 && entry.opened_pending().is_empty();
         entry.since_ns = if plain && self.rung != Rung::Proc { image.from_ns } else { u64::MAX };
     }
 
@@ -387,3 +391,7 @@ fn inherit(image: &mut Image, from: &Image, time_ns: u64, unchanged: impl Fn(u64
     }
     image.late |= from.late;
 }
+
+#[cfg(test)]
+#[path = "table_test.rs"]
+mod tests;
