@@ -1,0 +1,72 @@
+//! Once it runs, the engine allocates nothing: neither the reader nor the consumer's end, new
+//! directories and processes included. A test binary of its own, because it counts for the whole
+//! process.
+
+use fsmon_engine::{Config, Next, start};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+#[allow(unsafe_code, reason = "an allocator")]
+// SAFETY: everything is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const SCRIPT: &str = "read go; i=0; while [ $i -lt 2000 ]; do
+    mkdir -p d$i/sub; : > d$i/sub/file; mv d$i/sub d$i/other; rm -r d$i; i=$((i + 1)); done";
+
+#[test]
+fn nothing_is_allocated_while_files_and_processes_come_and_go() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (monitor, mut records) = match start(Config::new(vec![dir.path().to_owned()])) {
+        Ok(started) => started,
+        Err(error) if std::env::var_os("CI").is_none() => return println!("SKIP: {error}"),
+        Err(error) => panic!("{error}"),
+    };
+    let mut child = Command::new("sh")
+        .args(["-c", SCRIPT])
+        .current_dir(dir.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("sh");
+    while !matches!(records.next(Duration::from_millis(200)), Next::Idle) {}
+
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    drop(child.stdin.take());
+    let mut slots = 0;
+    loop {
+        match records.next(Duration::from_millis(500)) {
+            Next::Batch(batch) => slots += batch.len(),
+            Next::Idle if child.try_wait().expect("a child").is_some() => break,
+            _ => {}
+        }
+    }
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert_eq!(allocations, 0, "in {slots} slots of records");
+    assert!(slots > 2000 * 10, "only {slots} slots: the workload did not run");
+    monitor.stop();
+}
