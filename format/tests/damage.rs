@@ -272,16 +272,21 @@ fn a_newer_stream_is_read_as_far_as_it_is_known() {
 fn what_is_required_and_not_known_is_refused() {
     let decoded = decode_strict(&with_payload(&[0; SLOT], |header| header.codec = 9));
     assert_eq!(fault(&decoded), Fault::Codec(9));
-    let mut stream = sample().bytes;
-    let at = std::mem::offset_of!(FileHeader, incompatible);
-    stream[at] = 4;
-    let crc = FileHeader::computed_crc(&stream[..HEADER_LEN]);
-    stream[20..24].copy_from_slice(&crc.to_le_bytes());
-    for decoded in [decode_strict(&stream), decode_salvaging(&stream)] {
-        assert_eq!(fault(&decoded), Fault::Flags(4));
+    let incompatible = std::mem::offset_of!(FileHeader, incompatible);
+    let major = std::mem::offset_of!(FileHeader, major);
+    for (at, message) in [
+        (incompatible, "byte 0: the stream needs features 0x4; a newer fsmon reads it"),
+        (major, "byte 0: format version 4 is not known; a newer fsmon reads it"),
+    ] {
+        let mut stream = sample().bytes;
+        stream[at] = 4;
+        let crc = FileHeader::computed_crc(&stream[..HEADER_LEN]);
+        stream[20..24].copy_from_slice(&crc.to_le_bytes());
+        for decoded in [decode_strict(&stream), decode_salvaging(&stream)] {
+            assert!(decoded.lines.is_empty());
+            assert_eq!(decoded.error.unwrap().to_string(), message);
+        }
     }
-    let message = decode_strict(&stream).error.unwrap().to_string();
-    assert_eq!(message, "byte 0: the stream needs features 0x4; a newer fsmon reads it");
 }
 
 #[test]

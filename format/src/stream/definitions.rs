@@ -95,6 +95,10 @@ pub(super) struct Definitions {
     dirs: Table,
     /// Hash of the handle under which each directory got its stream id.
     objects: Vec<u64>,
+    /// By directory id: its place in the open block, counted from 1.
+    places: Vec<u16>,
+    /// By place: the parent's place. What a reader will see, whatever the mirror says by now.
+    parents: Vec<u16>,
     processes: Table,
     strings: Table,
     /// Marks the open block; never 0.
@@ -113,6 +117,8 @@ impl Definitions {
         Definitions {
             dirs: Table::new(capacity.dirs),
             objects: vec![0; capacity.dirs + 1],
+            places: vec![0; capacity.dirs + 1],
+            parents: with_root(),
             processes: Table::new(capacity.processes),
             strings: Table::new(capacity.strings),
             mark: 1,
@@ -133,6 +139,7 @@ impl Definitions {
     pub(super) fn next_block(&mut self) {
         self.mark = self.mark.wrapping_add(1);
         self.whole_path = false;
+        self.parents.truncate(1);
     }
 
     #[cfg(test)]
@@ -173,18 +180,35 @@ impl Definitions {
         let Some(old) = self.objects.get_mut(id as usize) else { return false };
         let same = object != 0 && *old == object;
         *old = object;
-        let shown = self.dirs.defined(id, self.mark).is_some();
-        if same {
-            self.dirs.set_mark(id, self.mark.wrapping_sub(1));
-        } else {
+        if !same {
             self.dirs.forget(id);
         }
-        same && (shown || self.whole_path)
+        same && (self.whole_path || self.dirs.defined(id, self.mark).is_some())
     }
 
-    /// Whether a rename can make a name in the open block untrue.
-    pub(super) fn holds_whole_path(&self) -> bool {
-        self.whole_path
+    /// Defines a directory again that the open block defines. `None` where this block cannot:
+    /// there is no room, no path, or a name in it would become untrue.
+    pub(super) fn dir_again(&mut self, id: u32, mirror: &Mirror, block: &mut Block) -> Option<()> {
+        let dir = mirror.dir(id).filter(|_| !self.whole_path)?;
+        let stream = self.dir(dir.parent, mirror, block)?;
+        let place = |id: u32| self.places.get(id as usize).copied().unwrap_or(0);
+        let (here, parent) = (place(id), if stream == 0 { 0 } else { place(dir.parent) });
+        let lost = stream == 0 && dir.parent != 0;
+        let room = slots_for(DIR_HEAD + mirror.dir_name(dir).len()) <= block.room();
+        if lost || !room || self.is_below(parent, here) {
+            return None;
+        }
+        self.parents[usize::from(here)] = parent;
+        self.append_dir(id, stream, dir, None, mirror, block);
+        Some(())
+    }
+
+    /// Whether the directory at `at` of the open block is that at `top`, or below it.
+    fn is_below(&self, mut at: u16, top: u16) -> bool {
+        while at != 0 && at != top {
+            at = self.parents[usize::from(at)];
+        }
+        at == top
     }
 
     /// The ids for an event where the open block defines all of them.
@@ -236,6 +260,7 @@ impl Definitions {
         while let Some(id) = self.chain.pop() {
             let dir = mirror.dir(id).expect("found on the way up");
             let parent = self.dirs.stream_id(dir.parent);
+            self.take_place(id, dir.parent);
             self.append_dir(id, parent, dir, None, mirror, block);
         }
         self.dirs.defined(id, self.mark)
@@ -250,11 +275,19 @@ impl Definitions {
         let mut path = std::mem::take(&mut self.path);
         path.clear();
         if let (true, Some(dir)) = (mirror.append_dir_path(id, &mut path), mirror.dir(id)) {
+            self.take_place(id, 0);
             self.append_dir(id, 0, dir, Some(&path), mirror, block);
             self.whole_path = true;
         }
         self.path = path;
         self.dirs.defined(id, self.mark)
+    }
+
+    /// A directory takes the next place in the open block, below its parent's.
+    fn take_place(&mut self, id: u32, parent: u32) {
+        self.places[id as usize] = self.parents.len() as u16;
+        let parent = if parent == 0 { 0 } else { self.places[parent as usize] };
+        self.parents.push(parent);
     }
 
     fn append_dir(
@@ -356,6 +389,13 @@ impl Definitions {
 
 fn strings_of(proc: &Proc) -> [u32; 4] {
     [proc.exe, proc.cgroup, proc.user, proc.cmdline].map(U32::get)
+}
+
+/// Place 0 stands for none. There is room for all directories of a block.
+fn with_root() -> Vec<u16> {
+    let mut parents = Vec::with_capacity(super::layout::BLOCK_SLOTS);
+    parents.push(0);
+    parents
 }
 
 /// Bytes of a directory's path at the most; `None` beyond [`TEXT_MAX`], or in a cycle.

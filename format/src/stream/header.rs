@@ -114,15 +114,12 @@ impl Header {
     /// How long the header is that begins with these [`FILE_HEADER_FIXED`] bytes.
     ///
     /// # Errors
-    /// No stream, a version that is not known, a length out of bounds. The checksum is not looked
-    /// at yet: it needs the whole header.
+    /// No stream, a length out of bounds. Version and checksum are not looked at yet: that needs
+    /// the whole header.
     pub(super) fn len(fixed: &[u8]) -> Result<usize, Fault> {
         let fixed = fixed_part(fixed)?;
         if fixed.magic != MAGIC {
             return Err(Fault::NotAStream);
-        }
-        if fixed.major.get() != MAJOR {
-            return Err(Fault::Version(fixed.major.get()));
         }
         let len = fixed.header_len.get() as usize;
         let fits = (FILE_HEADER_FIXED..=HEADER_LEN_MAX).contains(&len) && len.is_multiple_of(SLOT);
@@ -132,13 +129,17 @@ impl Header {
     /// Takes a whole header apart.
     ///
     /// # Errors
-    /// A checksum that does not match, flags or sizes that are not known.
+    /// A checksum that does not match; a version, flags or sizes that are not known.
     pub fn parse(whole: &[u8]) -> Result<Header, Fault> {
         let len = Header::len(whole)?;
         let whole = whole.get(..len).ok_or(Fault::Cut)?;
         let fixed = fixed_part(whole)?;
         if fixed.crc.get() != FileHeader::computed_crc(whole) {
             return Err(Fault::FileHeader("it does not match its checksum"));
+        }
+        // The checksum is where it is in every version: this is no damage.
+        if fixed.major.get() != MAJOR {
+            return Err(Fault::Version(fixed.major.get()));
         }
         let unknown = fixed.incompatible.get() & !INCOMPATIBLE_KNOWN;
         if unknown != 0 {
@@ -293,13 +294,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_required_feature_is_refused() {
-        let mut whole = header().encode();
-        let at = std::mem::offset_of!(FileHeader, incompatible);
-        whole[at + 1] = 1;
-        let crc = FileHeader::computed_crc(&whole).to_le_bytes();
-        whole[20..24].copy_from_slice(&crc);
-        assert_eq!(Header::parse(&whole), Err(Fault::Flags(0x100)));
+    fn an_unknown_version_or_required_feature_is_refused() {
+        let incompatible = std::mem::offset_of!(FileHeader, incompatible);
+        for (at, fault) in [(8, Fault::Version(3)), (incompatible + 1, Fault::Flags(0x200))] {
+            let mut whole = header().encode();
+            whole[at] ^= 2;
+            assert!(matches!(Header::parse(&whole), Err(Fault::FileHeader(_))));
+            let crc = FileHeader::computed_crc(&whole).to_le_bytes();
+            whole[20..24].copy_from_slice(&crc);
+            assert_eq!(Header::parse(&whole), Err(fault));
+        }
     }
 
     #[test]

@@ -173,8 +173,8 @@ impl<R: Read> Reader<R> {
     /// The next thing in the stream; `None` at its end, and after damage was an error.
     ///
     /// # Errors
-    /// A failing input, which may be tried again; damage, unless salvaging; features that are not
-    /// known.
+    /// A failing input, which may be tried again; damage, unless salvaging; a version or features
+    /// that are not known.
     // Not an iterator: items borrow from the reader.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Item<'_>>, Error> {
@@ -281,11 +281,10 @@ impl<R: Read> Reader<R> {
         Damage { offset: self.frames.input.offset(), block, fault }
     }
 
-    /// Damage ends a strict reader; a salvaging one passes over it. Unknown features in a sound
-    /// header end both. An unknown version may be damage too, and the blocks of another version
-    /// have another sync word, so a salvaging reader goes on.
+    /// Damage ends a strict reader; a salvaging one passes over it. A sound header that asks for
+    /// more than this version knows ends both.
     fn broken(&mut self, fault: Fault, skip: usize) -> Result<(), Error> {
-        let refused = matches!(fault, Fault::Flags(_));
+        let refused = matches!(fault, Fault::Version(_) | Fault::Flags(_));
         let start = self.expected.is_none() && self.frames.input.offset() == 0;
         let fault = match fault {
             Fault::NoBlock if self.closed => Fault::Trailing,

@@ -139,8 +139,7 @@ impl<W: Write> Writer<W> {
         if !matters || !self.block.is_open() {
             return Ok(());
         }
-        let stale = self.definitions.holds_whole_path();
-        if stale || self.definitions.dir(id, mirror, &mut self.block).is_none() {
+        if self.definitions.dir_again(id, mirror, &mut self.block).is_none() {
             self.close_block(0)?;
         }
         Ok(())
