@@ -2,13 +2,13 @@
 
 use crate::limits::BLOCK_AFTER;
 use crate::pipeline::Output;
+use crate::wall::Wall;
 use crate::world::{Change, World};
 use fsmon_engine::Error;
 use fsmon_engine::plan::Plan;
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::{Body, Build, Dir, EventRef, Loss, Record, Slot};
 use fsmon_format::stream::{Header, Writer};
-use nix::time::{ClockId, clock_gettime};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -40,17 +40,18 @@ impl Binary {
     ///
     /// # Errors
     /// The kernel gives no random number for the stream's id.
-    pub(crate) fn header(plan: &Plan, types: u32) -> Result<Header, Error> {
+    pub(crate) fn header(plan: &Plan, types: u32, wall: Wall) -> Result<Header, Error> {
         let mut stream_id = [0; 16];
         File::open("/dev/urandom")
             .and_then(|mut random| random.read_exact(&mut stream_id))
             .map_err(|error| Error::os("cannot read /dev/urandom", error))?;
+        let (time_ns, realtime_ns) = wall.moment();
         Ok(Header {
             stream_id,
             boot_id: id_in("/proc/sys/kernel/random/boot_id"),
             machine_id: id_in("/etc/machine-id"),
-            time_ns: now_ns(ClockId::CLOCK_MONOTONIC),
-            realtime_ns: now_ns(ClockId::CLOCK_REALTIME),
+            time_ns,
+            realtime_ns,
             version: env!("CARGO_PKG_VERSION").into(),
             kernel: plan.kernel.clone().into_bytes(),
             host: std::fs::read("/proc/sys/kernel/hostname")
@@ -184,10 +185,6 @@ fn deliver(writer: Option<&mut Writer<Vec<u8>>>, out: &mut Vec<u8>) {
 /// Malformed records do not come this far, and a buffer takes everything.
 fn in_memory(result: std::io::Result<()>) {
     result.expect("a well-formed record and a buffer in memory");
-}
-
-fn now_ns(clock: ClockId) -> u64 {
-    clock_gettime(clock).map_or(0, |time| Duration::from(time).as_nanos() as u64)
 }
 
 /// 32 hexadecimal digits, with dashes or without; zeros where there are none.

@@ -61,7 +61,7 @@ struct Job {
 
 impl Job {
     fn run<F: crate::text::Format>(self, format: F) -> Result<(), Error> {
-        let world = World::new(BLOCK_CAPACITY, None);
+        let world = World::recorded(BLOCK_CAPACITY);
         let mut pipeline = Pipeline::new(world, self.filter, Lines(format), None);
         let mut reader = Reader::new(self.source).salvage(true);
         let mut sink = self.sink;
@@ -138,7 +138,7 @@ pub(crate) mod tests {
     pub(crate) fn decode<O: Output>(stream: &[u8], output: O) -> Result<String, (String, u64)> {
         let args = FilterArgs::default();
         let filter = Filter::new(&args, kind::EVERY, Source::Recorded, BLOCK_CAPACITY);
-        let world = World::new(BLOCK_CAPACITY, None);
+        let world = World::recorded(BLOCK_CAPACITY);
         let mut pipeline = Pipeline::new(world, filter.expect("valid"), output, None);
         let mut reader = Reader::new(stream).salvage(true);
         let mut out = Vec::new();

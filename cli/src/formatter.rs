@@ -7,6 +7,7 @@ use crate::names::Names;
 use crate::pipeline::{Output, Pipeline};
 use crate::sink::{Reader, Sink};
 use crate::summary::Formatted;
+use crate::wall::Wall;
 use crate::world::World;
 use fsmon_engine::{Error, Next, Receiver};
 use fsmon_format::mirror::Capacity;
@@ -21,6 +22,8 @@ pub(crate) struct Job {
     pub(crate) sink: Sink,
     pub(crate) filter: Filter,
     pub(crate) capacity: Capacity,
+    /// Wall time until the engine tells it.
+    pub(crate) wall: Wall,
     /// Events after which to end.
     pub(crate) count: Option<u64>,
     pub(crate) voice: Voice,
@@ -58,7 +61,7 @@ struct Formatter<O> {
 
 impl<O: Output> Formatter<O> {
     fn new(job: Job, output: O) -> Self {
-        let world = World::new(job.capacity, Some(Names::of_this_host()));
+        let world = World::live(job.capacity, job.wall, Names::of_this_host());
         Formatter {
             pipeline: Pipeline::new(world, job.filter, output, job.count),
             receiver: job.receiver,

@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use nix::time::{ClockId, clock_gettime};
+use std::time::Duration;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Where the two clocks stood at one moment. The first record of every source sets it.
+/// Where the two clocks stood at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wall {
     mono_ns: u64,
@@ -13,6 +15,19 @@ pub(crate) struct Wall {
 }
 
 impl Wall {
+    /// Both clocks of this host now, as near to each other as two calls are.
+    pub(crate) fn of_this_host() -> Self {
+        let now_ns =
+            |clock| clock_gettime(clock).map_or(0, |time| Duration::from(time).as_nanos() as u64);
+        let mono_ns = now_ns(ClockId::CLOCK_MONOTONIC);
+        Wall { mono_ns, real_ns: now_ns(ClockId::CLOCK_REALTIME) }
+    }
+
+    /// The moment by both clocks: monotonic, and since 1970.
+    pub(crate) fn moment(&self) -> (u64, u64) {
+        (self.mono_ns, self.real_ns)
+    }
+
     /// From now on, `mono_ns` was at `real_ns` (since 1970).
     pub(crate) fn anchor(&mut self, mono_ns: u64, real_ns: u64) {
         *self = Wall { mono_ns, real_ns };

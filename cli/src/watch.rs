@@ -11,6 +11,7 @@ use crate::names::STRING_IDS;
 use crate::sink::{Target, check_writable};
 use crate::tell::{end_progress, progress, tell};
 use crate::text::{Lines, csv, human, human::Human, json::Json};
+use crate::wall::Wall;
 use crate::{stats, summary};
 use fsmon_engine::limits::STRINGS_BYTES;
 use fsmon_engine::plan::Plan;
@@ -49,7 +50,8 @@ pub(crate) fn run(args: &WatchArgs) -> Result<(), Error> {
     }
     control.set_ready();
     let voice = control.voice();
-    let job = Job { receiver, sink, filter, capacity, count: args.count, voice };
+    let (wall, count) = (Wall::of_this_host(), args.count);
+    let job = Job { receiver, sink, filter, capacity, wall, count, voice };
     let formatter = start_formatter(job, args, is_terminal, monitor.plan())?;
     announce(monitor.plan(), monitor.counters().dirs);
     control.wait(args.duration, || monitor.stop());
@@ -120,7 +122,7 @@ fn start_formatter(
         Format::Csv if is_terminal => spawn(job, Lines(csv::Terminal::new(chain))),
         Format::Csv => spawn(job, Lines(csv::Plain::new(chain))),
         Format::Binary => {
-            let header = Binary::header(plan, job.filter.types())?;
+            let header = Binary::header(plan, job.filter.types(), job.wall)?;
             let output = Binary::new(&header, job.capacity)?;
             spawn(job, output)
         }

@@ -32,10 +32,15 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A world with room for so much. With `names`, users and control groups that come as
-    /// numbers are looked up on this host.
-    pub(crate) fn new(capacity: Capacity, names: Option<Names>) -> Self {
-        World { mirror: Mirror::new(capacity), wall: Wall::default(), names, refused: 0 }
+    /// A world with room for so much, where the first record with both clocks sets the time.
+    pub(crate) fn recorded(capacity: Capacity) -> Self {
+        World { mirror: Mirror::new(capacity), wall: Wall::default(), names: None, refused: 0 }
+    }
+
+    /// A world that begins at this moment. Users and control groups that come as numbers are
+    /// looked up with `names`.
+    pub(crate) fn live(capacity: Capacity, wall: Wall, names: Names) -> Self {
+        World { mirror: Mirror::new(capacity), wall, names: Some(names), refused: 0 }
     }
 
     /// Definitions that found no room.

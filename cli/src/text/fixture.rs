@@ -52,7 +52,7 @@ impl<F: Format> Bench<Lines<F>> {
 impl<O: Output> Bench<O> {
     pub(crate) fn new(output: O, args: &FilterArgs, count: Option<u64>) -> Self {
         let filter = Filter::new(args, kind::EVERY, Source::Recorded, capacity()).expect("valid");
-        let pipeline = Pipeline::new(World::new(capacity(), None), filter, output, count);
+        let pipeline = Pipeline::new(World::recorded(capacity()), filter, output, count);
         Bench { pipeline, out: Vec::new(), build: Build::default() }
     }
 
