@@ -6,8 +6,11 @@
 //! always one image was valid all that time, and it is the one.
 //!
 //! Where a process execs in that time, the executables that it opened tell: their events are in
-//! the same queue. One exec opens the named file, then for a script its interpreter, then the
-//! dynamic loader; a failed exec opens too, and equal events merge. So openings are matched to
+//! the same queue (seen on 6.18): the named file, for a script then its interpreter (and its
+//! interpreter's), then the dynamic loader, which a static program lacks. The name is that of the
+//! file reached, not of a symbolic link: `dash` where the command is `sh`. A failed exec opens too,
+//! if it came as far as reading the file, and equal events merge: a shell that execs a shell is one
+//! run. So openings are matched to
 //! execs in order, by name: an exec is passed when its file was opened. A change of user or name
 //! leaves no trace in the queue: if such a change lies in that time and makes a difference, the
 //! answer is one of several, and says so.
