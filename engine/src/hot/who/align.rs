@@ -216,11 +216,20 @@ impl Table {
         }
     }
 
-    fn confirm(&mut self, pid: u32, id: u32, opened: [u32; OPENED_MAX]) {
+    fn confirm(&mut self, pid: u32, id: u32, mut opened: [u32; OPENED_MAX]) {
         let serial = self.images.get(id).serial;
         if let Some(entry) = self.pids.get_mut(pid) {
             (entry.at, entry.at_serial) = (id, serial);
-            (entry.opened, entry.opened_done) = (opened, entry.opened_len);
+            // Each name once: what matters from now on is whether another may have merged into it.
+            let mut len = 0;
+            for index in 0..usize::from(entry.opened_len) {
+                if opened[index] != LOADER && !opened[..len].contains(&opened[index]) {
+                    opened[len] = opened[index];
+                    len += 1;
+                }
+            }
+            entry.opened = opened;
+            (entry.opened_len, entry.opened_done) = (len as u8, len as u8);
         }
         self.set_since(pid);
     }
