@@ -44,7 +44,7 @@ pub fn probe(requested: config::Who) -> Found {
     if opened.socket.is_none() && opened.rung <= Rung::Comm {
         losses.push(
             "without the proc connector the user of a process is read after the fact: \
-             run in the initial pid and user namespace with CAP_NET_ADMIN"
+             run in the initial pid and user namespace"
                 .to_owned(),
         );
     }
@@ -186,7 +186,11 @@ fn perf_remedy(error: &io::Error) -> String {
 fn connector_remedy(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EPROTONOSUPPORT) => format!("the kernel lacks CONFIG_PROC_EVENTS ({error})"),
-        _ => format!("needs CAP_NET_ADMIN in the initial pid and user namespace ({error})"),
+        // Linux 6.6 let everyone listen (seen on 6.18).
+        _ => format!(
+            "only in the initial pid and user namespace; before Linux 6.6 it needs CAP_NET_ADMIN \
+             too ({error})"
+        ),
     }
 }
 

@@ -77,7 +77,7 @@ impl Socket {
     /// [`Socket::listen`].
     ///
     /// # Errors
-    /// EPERM without `CAP_NET_ADMIN`; EPROTONOSUPPORT where the kernel has no connector.
+    /// EPERM without `CAP_NET_ADMIN` before Linux 6.6; EPROTONOSUPPORT where the kernel has no connector.
     pub fn open(room: usize) -> io::Result<Socket> {
         let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: plain numbers.

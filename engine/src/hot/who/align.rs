@@ -6,8 +6,11 @@
 //! always one image was valid all that time, and it is the one.
 //!
 //! Where a process execs in that time, the executables that it opened tell: their events are in
-//! the same queue. One exec opens the named file, then for a script its interpreter, then the
-//! dynamic loader; a failed exec opens too, and equal events merge. So openings are matched to
+//! the same queue (seen on 6.18): the named file, for a script then its interpreter (and its
+//! interpreter's), then the dynamic loader, which a static program lacks. The name is that of the
+//! file reached, not of a symbolic link: `dash` where the command is `sh`. A failed exec opens too,
+//! if it came as far as reading the file, and equal events merge: a shell that execs a shell is one
+//! run. So openings are matched to
 //! execs in order, by name: an exec is passed when its file was opened. A change of user or name
 //! leaves no trace in the queue: if such a change lies in that time and makes a difference, the
 //! answer is one of several, and says so.
@@ -213,11 +216,20 @@ impl Table {
         }
     }
 
-    fn confirm(&mut self, pid: u32, id: u32, opened: [u32; OPENED_MAX]) {
+    fn confirm(&mut self, pid: u32, id: u32, mut opened: [u32; OPENED_MAX]) {
         let serial = self.images.get(id).serial;
         if let Some(entry) = self.pids.get_mut(pid) {
             (entry.at, entry.at_serial) = (id, serial);
-            (entry.opened, entry.opened_done) = (opened, entry.opened_len);
+            // Each name once: what matters from now on is whether another may have merged into it.
+            let mut len = 0;
+            for index in 0..usize::from(entry.opened_len) {
+                if opened[index] != LOADER && !opened[..len].contains(&opened[index]) {
+                    opened[len] = opened[index];
+                    len += 1;
+                }
+            }
+            entry.opened = opened;
+            (entry.opened_len, entry.opened_done) = (len as u8, len as u8);
         }
         self.set_since(pid);
     }

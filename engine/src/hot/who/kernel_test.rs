@@ -285,6 +285,16 @@ fn everyone_is_known_after_a_stall() {
     assert!(only_changes_are_ambiguous(&score));
 }
 
+/// More chains than cores, a consumer that stalls now and then, and room for few processes.
+#[test]
+fn everyone_is_known_in_a_crowd() {
+    let pause = |round| Duration::from_millis(if round % 64 == 63 { 500 } else { 1 });
+    let found = run(config::Who::Auto, 16, rounds(5).div_ceil(3), OpenExec::All, pause);
+    let Some((score, _)) = found else { return };
+    assert!(score.wrong.is_empty() && score.late == 0 && score.right > 0);
+    assert!(only_changes_are_ambiguous(&score));
+}
+
 /// Threads are their process, named by the thread that leads; vfork makes a process like fork.
 #[test]
 fn threads_and_vfork() {
