@@ -13,7 +13,7 @@ use crate::tell::{end_progress, progress, tell};
 use crate::text::{Lines, csv, human, human::Human, json::Json};
 use crate::wall::Wall;
 use crate::{stats, summary};
-use fsmon_engine::limits::STRINGS_BYTES;
+use fsmon_engine::limits::{DIRS_DEAD_MAX, STRINGS_BYTES};
 use fsmon_engine::plan::Plan;
 use fsmon_engine::{Config, Error, Monitor};
 use fsmon_format::kind;
@@ -39,6 +39,7 @@ pub(crate) fn run(args: &WatchArgs) -> Result<(), Error> {
     if let Some(path) = &args.stats {
         check_writable(path)?;
     }
+    keep_pages_small();
     let capacity = capacity(args);
     let filter = Filter::new(&args.filter, kind::DEFAULT, Source::Live, capacity)?;
     let config = config(args, &filter)?;
@@ -58,6 +59,12 @@ pub(crate) fn run(args: &WatchArgs) -> Result<(), Error> {
     finish(monitor, formatter, args.stats.as_deref())
 }
 
+/// Much room is reserved and little of it used: a huge page for each touched piece would take
+/// some 60 MiB (seen where `transparent_hugepage` is `always`). Where it cannot be had, so be it.
+fn keep_pages_small() {
+    let _ = nix::sys::prctl::set_thp_disable(true);
+}
+
 /// The paths as given, or the current directory.
 pub(crate) fn roots(paths: &[PathBuf]) -> Vec<PathBuf> {
     if paths.is_empty() { vec![PathBuf::from(".")] } else { paths.to_vec() }
@@ -65,7 +72,7 @@ pub(crate) fn roots(paths: &[PathBuf]) -> Vec<PathBuf> {
 
 fn capacity(args: &WatchArgs) -> Capacity {
     Capacity {
-        dirs: args.engine.max_dirs,
+        dirs: args.engine.max_dirs + DIRS_DEAD_MAX,
         processes: args.engine.max_processes,
         strings: STRING_IDS,
         text: args.engine.max_dirs * DIR_NAME_BYTES + STRINGS_BYTES + NAMES_BYTES,

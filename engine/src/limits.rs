@@ -4,6 +4,8 @@
 pub const DIRS_DEFAULT: usize = 1 << 20;
 /// The most that can be configured: node ids and ring ids are 32 bits, with room to spare.
 pub const DIRS_MAX: usize = 1 << 26;
+/// Removed directories that stay known for late events; their ids come on top of the limit above.
+pub const DIRS_DEAD_MAX: usize = 1 << 10;
 /// Process images known at one time, unless configured. A consumer that stalls for ten seconds
 /// at 10,000 short-lived processes a second, two images each, fits.
 pub const PROCESSES_DEFAULT: usize = 1 << 18;

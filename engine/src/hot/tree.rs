@@ -11,13 +11,12 @@
 
 use super::event::Key;
 use super::index::Index;
+use crate::limits::DIRS_DEAD_MAX as DEAD_MAX;
 use fsmon_format::arena::{Arena, Text};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-/// Dead nodes that are kept.
-const DEAD_MAX: usize = 1024;
 /// Bytes of a key that fit into the node; longer ones (overlayfs) go to the arena.
 const KEY_INLINE: usize = 24;
 /// Bytes of names and long keys reserved for each directory, on average.
