@@ -66,6 +66,7 @@ impl Table {
     /// still the old image's.
     #[cold]
     pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> (u32, Attribution) {
+        self.renew(pid, window);
         let Some(entry) = self.pids.get(pid) else { return self.resolve(pid, window) };
         let opened = entry.opened_pending();
         let loader = is_loader(name);
@@ -76,7 +77,8 @@ impl Table {
         } else {
             let lower = window.after_ns.max(self.floor_ns);
             let (chain, _) = self.chain(pid, lower, window.until_ns);
-            let id = chain[self.confirmed(pid, &chain).unwrap_or(0)];
+            let oldest = self.oldest(&chain, lower);
+            let id = chain[self.confirmed(pid, &chain).unwrap_or(0).max(oldest)];
             (id, self.attribution(id, lower))
         };
         self.push_opened(pid, window, if loader { LOADER } else { name_hash(name) });
@@ -86,9 +88,6 @@ impl Table {
     fn push_opened(&mut self, pid: u32, window: Window, name: u32) {
         let Some(entry) = self.pids.get_mut(pid) else { return };
         entry.since_ns = u64::MAX;
-        if entry.opened_until_ns <= window.after_ns {
-            entry.drop_opened_before();
-        }
         entry.opened_until_ns = window.until_ns;
         entry.push_opened(name);
     }
@@ -102,13 +101,13 @@ impl Table {
             let id = self.read_late(pid);
             return (id, if id == 0 { Attribution::Unknown } else { Attribution::Late });
         }
+        self.renew(pid, window);
         let lower = window.after_ns.max(self.floor_ns);
         let (chain, whole) = self.chain(pid, lower, window.until_ns);
-        // What was taken from the queue before it was empty: nothing could be merged into it.
-        if let Some(entry) = self.pids.get_mut(pid)
-            && entry.opened_until_ns <= window.after_ns
+        if self.is_lost(pid, &chain)
+            && let Some(entry) = self.pids.get_mut(pid)
         {
-            entry.drop_opened_before();
+            entry.give_up_opened(window.until_ns);
         }
         let place = self.settle(pid, &chain, lower);
         let reach = self.reach(pid, &chain, place);
@@ -123,8 +122,30 @@ impl Table {
         (first, self.attribution(first, lower))
     }
 
-    /// The images of `pid` that overlap the time from `lower` to `until`, and whether that is all
-    /// of them. There is always one.
+    /// At the first event of `pid` after the queue was seen empty nothing can merge any more into
+    /// what was opened before. What is not matched by then stays: its exec may be under way.
+    fn renew(&mut self, pid: u32, window: Window) {
+        let Some(entry) = self.pids.get_mut(pid) else { return };
+        if entry.opened_until_ns > window.after_ns {
+            return;
+        }
+        let mixed = entry.is(OPENED_OVER);
+        entry.drop_opened_before();
+        if mixed && !entry.opened_pending().is_empty() {
+            entry.give_up_opened(window.until_ns);
+        }
+    }
+
+    /// Whether images that the openings may belong to are gone.
+    fn is_lost(&self, pid: u32, chain: &Chain) -> bool {
+        let entry = self.pids.get(pid).copied().unwrap_or_default();
+        let begun = entry.at == 0 && self.images.get(chain[0]).birth != birth::EXEC;
+        !entry.opened_pending().is_empty() && !begun && self.confirmed(pid, chain).is_none()
+    }
+
+    /// The images of `pid` that overlap the time from `lower` to `until`, preceded by those that
+    /// the openings not matched yet may belong to, and whether that is all of them. There is always
+    /// one.
     fn chain(&self, pid: u32, lower: u64, until: u64) -> (Chain, bool) {
         let mut chain = Chain::new();
         let mut whole = true;
@@ -138,13 +159,23 @@ impl Table {
             if begun || (chain.is_empty() && before.is_none()) {
                 whole = chain.try_push(id).is_ok();
             }
-            if (begun && image.from_ns <= lower) || before.is_none() || !whole {
+            let known = if entry.at != 0 { id == entry.at } else { image.birth != birth::EXEC };
+            let base = begun
+                && image.from_ns <= lower
+                && image.birth != birth::CHANGE
+                && (known || entry.opened_pending().is_empty());
+            if base || before.is_none() || !whole {
                 break;
             }
             id = image.before;
         }
         chain.reverse();
         (chain, whole)
+    }
+
+    /// The first place of a chain that overlaps the time from `lower` on.
+    fn oldest(&self, chain: &Chain, lower: u64) -> usize {
+        chain.iter().rposition(|&id| self.images.get(id).from_ns <= lower).unwrap_or(0)
     }
 
     /// The place of the image that the events of a process have come to, if it is in the chain.
@@ -183,11 +214,12 @@ impl Table {
             }
             *opened |= if own { EXPLAINED } else { 0 };
         }
-        let first = *self.images.get(chain[0]);
-        if confirmed.is_none() && place == 0 && first.birth == birth::EXEC && first.from_ns <= lower
-        {
-            self.learn(&first, pending, entry.opened_until_ns);
+        let oldest = self.oldest(chain, lower);
+        let passed = *self.images.get(chain[oldest]);
+        if next <= oldest && passed.birth == birth::EXEC {
+            self.learn(&passed, pending, entry.opened_until_ns);
         }
+        let place = place.max(oldest);
         self.confirm(pid, chain[place], opened);
         place
     }
@@ -197,7 +229,10 @@ impl Table {
     fn learn(&mut self, image: &Image, pending: &[u32], opened_until_ns: u64) {
         let mut strange = pending.iter().filter(|&&name| name != LOADER && name & EXPLAINED == 0);
         match (strange.next(), strange.next()) {
-            (Some(&name), None) if is_fixed(self.strings.get(image.exe)) => {
+            (Some(&name), None)
+                if is_fixed(self.strings.get(image.exe))
+                    && self.is_name_of(image, name) == Match::Perhaps =>
+            {
                 self.strings.set_alias(image.exe, name);
             }
             (None, _) if pending.is_empty() && opened_until_ns < image.from_ns => {
@@ -365,3 +400,7 @@ fn name_hash(name: &[u8]) -> u32 {
 fn is_loader(name: &[u8]) -> bool {
     name.starts_with(b"ld-") && memchr::memmem::find(name, b".so").is_some()
 }
+
+#[cfg(test)]
+#[path = "align_test.rs"]
+mod tests;

@@ -24,6 +24,7 @@ impl Table {
     /// `empty_ns` has been resolved: the queue was seen empty then.
     #[inline]
     pub fn retire(&mut self, empty_ns: u64) {
+        self.empty_ns = self.empty_ns.max(empty_ns);
         let queues = [&self.superseded, &self.exited, &self.lingering, &self.gone];
         if queues.iter().any(|queue| !queue.is_empty()) {
             self.retire_some(empty_ns);

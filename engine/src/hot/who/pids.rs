@@ -100,6 +100,12 @@ impl Entry {
         self.set(OPENED_OVER, false);
     }
 
+    /// Nothing opened so far can be told apart: no exec until then need have left a trace.
+    pub fn give_up_opened(&mut self, until_ns: u64) {
+        (self.opened_len, self.opened_done, self.opened_until_ns) = (0, 0, until_ns);
+        self.set(OPENED_OVER, true);
+    }
+
     /// One more executable was opened; the oldest gives way when there are too many.
     pub fn push_opened(&mut self, name: u32) {
         if usize::from(self.opened_len) == OPENED_MAX {

@@ -6,7 +6,7 @@
 
 use super::images::{Image, Images, Queue, birth};
 use super::message::{COMM, Kind, Message, Source};
-use super::pids::{Entry, IN_EXEC, Pids};
+use super::pids::{Entry, IN_EXEC, OPENED_OVER, Pids};
 use super::procfs;
 use super::strings::Strings;
 use super::{OpenExec, Rung};
@@ -42,6 +42,8 @@ pub struct Table {
     pub(super) open_exec: OpenExec,
     /// Every event still to come happened after this.
     pub(super) floor_ns: u64,
+    /// When the queue of file events was last seen empty.
+    pub(super) empty_ns: u64,
     /// Events before this may be wrong, as messages were lost.
     pub(super) doubt_ns: u64,
     pub(super) cgroups: procfs::Cgroups,
@@ -69,6 +71,7 @@ impl Table {
             told_of_users,
             open_exec,
             floor_ns: 0,
+            empty_ns: 0,
             doubt_ns: 0,
             cgroups: procfs::Cgroups::default(),
             own_cgroup: 0,
@@ -131,11 +134,17 @@ impl Table {
         let parent = self.image_at(message.parent, time);
         let mut image = self.images.get(parent).forked(time);
         (image.pid, image.ppid, image.parent) = (message.pid, message.parent, parent);
-        let forked_by = message.source.bit();
+        let (forked_by, empty_ns) = (message.source.bit(), self.empty_ns);
         if let Some(entry) = self.replace(image, time) {
             entry.forked_by = forked_by;
             entry.exit_ns = 0;
-            (entry.at, entry.opened_len, entry.opened_done, entry.flags) = (0, 0, 0, 0);
+            entry.set(IN_EXEC, false);
+            // Events of the process before may still be in the queue, and need what it opened.
+            if entry.opened_until_ns > empty_ns {
+                entry.set(OPENED_OVER, entry.opened_len != 0);
+            } else {
+                (entry.at, entry.opened_len, entry.opened_done, entry.flags) = (0, 0, 0, 0);
+            }
             self.set_since(message.pid);
         }
     }
