@@ -123,7 +123,7 @@ impl Reader<'_> {
             let Some(taken) = self.sources.intake.take() else { return };
             for event in Events(files.bytes(&taken)) {
                 let (sources, output) = (&mut self.sources, &mut self.output);
-                self.resolver.event(&event, &mut Batch { window, sources, output });
+                self.resolver.event(&event, &mut Batch::new(window, sources, output));
             }
             self.sources.intake.give_back(taken, files);
         }

@@ -34,6 +34,18 @@ pub(crate) struct Batch<'a, 's> {
     pub(crate) window: Window,
     pub(crate) sources: &'a mut Sources<'s>,
     pub(crate) output: &'a mut Output,
+    /// Who did the event at hand, where that was asked already: once for each event.
+    settled: Option<Actor>,
+}
+
+impl<'a, 's> Batch<'a, 's> {
+    pub(crate) fn new(
+        window: Window,
+        sources: &'a mut Sources<'s>,
+        output: &'a mut Output,
+    ) -> Self {
+        Batch { window, sources, output, settled: None }
+    }
 }
 
 /// Who did it, as far as is known.
@@ -63,7 +75,8 @@ impl Resolver {
         }
         if event.types() & kind::OPEN_EXEC != 0 {
             let name = event.place.map_or(&b""[..], |place| place.name);
-            batch.sources.who.open_exec(event.pid, batch.window, name);
+            let (image, attribution) = batch.sources.who.open_exec(event.pid, batch.window, name);
+            batch.settled = Some(Actor { image, attribution });
         }
         self.place(event, batch);
     }
@@ -395,6 +408,9 @@ impl Resolver {
 
 #[inline]
 fn who(pid: u32, batch: &mut Batch<'_, '_>) -> Actor {
+    if let Some(actor) = batch.settled.take() {
+        return actor;
+    }
     let (image, attribution) = batch.sources.who.resolve(pid, batch.window);
     Actor { image, attribution }
 }
