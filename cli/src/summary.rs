@@ -40,25 +40,19 @@ pub(crate) fn source_of_names(who: Who) -> &'static str {
 
 /// What keeps the record from being complete; nothing where it is.
 pub(crate) fn flaws(counters: &Counters, formatted: &Formatted) -> Vec<String> {
-    let not_told = counters.losses.saturating_sub(
-        counters.lost_queue_overflows
-            + counters.lost_process_messages
-            + counters.dirs_refused
-            + counters.processes_evicted,
-    );
     [
         (counters.lost_queue_overflows, "queue overflow", "queue overflows"),
         (counters.lost_process_messages, "lost process message", "lost process messages"),
         (counters.unresolved_paths, "unresolved path", "unresolved paths"),
         (counters.unattributed, "event without process", "events without process"),
         (counters.dirs_refused, "directory beyond --max-dirs", "directories beyond --max-dirs"),
+        (counters.dirs_unreadable, "unreadable directory", "unreadable directories"),
         (
             counters.processes_evicted,
             "process beyond --max-processes",
             "processes beyond --max-processes",
         ),
         (formatted.passed.refused, "definition without room", "definitions without room"),
-        (not_told, "other loss", "other losses"),
     ]
     .into_iter()
     .filter(|(count, _, _)| *count != 0)

@@ -51,8 +51,10 @@ counters! {
     processes,
     /// Loss records handed to the consumer.
     losses,
-    /// Directories refused for want of room.
+    /// Directories refused for want of room: those below them are not counted.
     dirs_refused,
+    /// Directories that could not be read.
+    dirs_unreadable,
     /// Process images forgotten for want of room.
     processes_evicted,
 }

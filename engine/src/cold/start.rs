@@ -70,11 +70,11 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         let mark = marks::mark(&watch.group, &root, mask).map_err(Error::new)?;
         add_root(&mut watch, &mut tree, root, mark, &mut plan)?;
     }
-    fill(&mut watch, &mut tree, config.progress.as_mut(), &mut plan);
+    let counters = fill(&mut watch, &mut tree, config.progress.as_mut(), &mut plan);
 
     let (producer, consumer) = ring(config.ring_slots);
     let shared = Arc::new(Shared::default());
-    shared.store(&Counters { dirs: tree.len() as u64, ..Counters::default() });
+    shared.store(&counters);
     let (control, commands) = flume::unbounded();
     let wake = Arc::new(eventfd().map_err(|error| Error::os("cannot make an eventfd", error))?);
     let resolver = Resolver {
@@ -90,6 +90,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         who,
         producer,
         shared: Arc::clone(&shared),
+        counters,
         control: commands,
         wake: Arc::clone(&wake),
         window: config.batch_window,
@@ -138,13 +139,13 @@ fn add_root(
     Ok(())
 }
 
-/// Walks every root into the tree.
+/// Walks every root into the tree; the counters with what came of it.
 fn fill(
     watch: &mut Watch,
     tree: &mut Tree,
     mut progress: Option<&mut Box<dyn FnMut(usize)>>,
     plan: &mut Plan,
-) {
+) -> Counters {
     let (mut refused, mut unreadable, mut next) = (0u64, 0u64, PROGRESS_EVERY);
     for at in 0..watch.roots.len() {
         let root = watch.roots[at].node;
@@ -171,6 +172,12 @@ fn fill(
         plan.losses.push(format!(
             "{unreadable} directories could not be read: changes below them are not seen; run fsmon as root"
         ));
+    }
+    Counters {
+        dirs: tree.len() as u64,
+        dirs_refused: refused,
+        dirs_unreadable: unreadable,
+        ..Counters::default()
     }
 }
 

@@ -34,8 +34,9 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(producer: Producer) -> Self {
-        Output { producer, build: Build::default(), counters: Counters::default() }
+    /// `counters` has what was counted at the start.
+    pub(crate) fn new(producer: Producer, counters: Counters) -> Self {
+        Output { producer, build: Build::default(), counters }
     }
 
     /// Whether there is nobody left to read.

@@ -34,6 +34,8 @@ pub(crate) struct Parts {
     pub(crate) who: Who,
     pub(crate) producer: Producer,
     pub(crate) shared: Arc<Shared>,
+    /// What was counted while the directories were walked.
+    pub(crate) counters: Counters,
     pub(crate) control: flume::Receiver<Control>,
     pub(crate) wake: Arc<OwnedFd>,
     pub(crate) window: Duration,
@@ -48,14 +50,16 @@ pub(crate) struct Parts {
 pub(crate) fn run(parts: Parts, intake: Intake, files: &Buffers) -> Result<Counters, Error> {
     let mut reader = Reader {
         resolver: parts.resolver,
-        output: Output::new(parts.producer),
+        output: Output::new(parts.producer, parts.counters),
         sources: Sources { who: parts.who, intake, files, failed: None },
         shared: &parts.shared,
         after_ns: parts.start_ns,
         tick_ns: 0,
         told: 0,
+        evicted: 0,
     };
     reader.output.clock(&mut reader.sources);
+    reader.tell_walk(parts.start_ns);
     let mut stop_ns = None;
     let result = loop {
         let timeout = if stop_ns.is_some() { Duration::from_millis(1) } else { TICK };
@@ -87,6 +91,8 @@ struct Reader<'a> {
     tick_ns: u64,
     /// Kernel events at the last STATS record.
     told: u64,
+    /// Forgotten process images that were told of.
+    evicted: u64,
 }
 
 impl Reader<'_> {
@@ -129,6 +135,28 @@ impl Reader<'_> {
         }
     }
 
+    /// Loss records for what the walk at the start could not take in.
+    fn tell_walk(&mut self, start_ns: u64) {
+        let counters = self.output.counters;
+        let losses =
+            [(Reason::DirsMax, counters.dirs_refused), (Reason::Walk, counters.dirs_unreadable)];
+        for (reason, count) in losses.into_iter().filter(|(_, count)| *count > 0) {
+            let span = (start_ns, clock::monotonic_ns());
+            self.output.loss(&mut self.sources, reason, span, Some(count), count);
+        }
+    }
+
+    /// A loss record for processes that were forgotten for want of room.
+    fn tell_evicted(&mut self, now_ns: u64) {
+        let total = self.output.counters.processes_evicted;
+        let count = total - self.evicted;
+        if count > 0 {
+            self.evicted = total;
+            let span = (self.after_ns, now_ns);
+            self.output.loss(&mut self.sources, Reason::ProcessesMax, span, Some(count), total);
+        }
+    }
+
     /// A loss record for process messages that the kernel dropped.
     fn tell_messages_lost(&mut self) {
         let Some(loss) = self.sources.who.take_loss() else { return };
@@ -142,6 +170,7 @@ impl Reader<'_> {
     fn tick(&mut self, now_ns: u64) {
         self.tick_ns = now_ns + TICK.as_nanos() as u64;
         self.count();
+        self.tell_evicted(now_ns);
         if self.output.counters.kernel_events != self.told {
             self.told = self.output.counters.kernel_events;
             self.output.stats(&mut self.sources);
@@ -162,6 +191,7 @@ impl Reader<'_> {
 
     fn finish(&mut self, failed: bool) {
         self.count();
+        self.tell_evicted(clock::monotonic_ns());
         self.output.stats(&mut self.sources);
         self.output.end(&mut self.sources, failed);
         self.count();

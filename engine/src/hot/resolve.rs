@@ -264,8 +264,8 @@ impl Resolver {
             Found::Moved(id) => batch.output.redefine_dir(tree, batch.sources, id),
             Found::Full => dirs_full(batch),
             Found::Unreadable => {
-                let total = batch.output.counters.unresolved_paths + 1;
-                batch.output.counters.unresolved_paths = total;
+                let total = batch.output.counters.dirs_unreadable + 1;
+                batch.output.counters.dirs_unreadable = total;
                 batch.output.loss(batch.sources, Reason::Walk, batch.window.span(), Some(1), total);
             }
         });
