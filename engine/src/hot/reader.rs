@@ -109,6 +109,7 @@ impl Reader<'_> {
         if let Some(empty_ns) = self.sources.intake.seen_empty_ns(queue) {
             self.after_ns = self.after_ns.max(empty_ns);
             self.sources.who.retire(self.after_ns);
+            self.resolver.tree.settle();
         }
         if until_ns >= self.tick_ns {
             self.tick(until_ns);
