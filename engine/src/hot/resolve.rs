@@ -203,7 +203,7 @@ impl Resolver {
         if event.is_dir()
             && let Some(key) = event.object
         {
-            self.rename_dir(new, key, who, batch);
+            self.rename_dir(new, old.is_none(), key, who, batch);
         }
         if hash != 0 && self.orphans.any() {
             self.second_look(hash, false, batch);
@@ -226,6 +226,7 @@ impl Resolver {
     fn rename_dir(
         &mut self,
         new: Option<Known<'_>>,
+        came_in: bool,
         key: Key<'_>,
         who: Actor,
         batch: &mut Batch<'_, '_>,
@@ -238,7 +239,8 @@ impl Resolver {
             return;
         };
         // A dead one that moves was taken for replaced, and is the other half of an exchange.
-        let is_new = self.tree.find(key).is_none();
+        // One that came in may be known from a walk that met it where it went later.
+        let is_new = came_in || self.tree.find(key).is_none();
         // An empty directory of that name was replaced, and no DELETE told; one with something
         // in it is the other half of an exchange.
         if let Some(replaced) = self.tree.child_named(at.dir, at.name)
