@@ -104,12 +104,14 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
         Err(error) => (false, error.to_string()),
     };
     plan.probes.push(Probe { name: "fanotify", works: fanotify.0, detail: fanotify.1 });
-    let programs = group.as_ref().map_or(0, |group| marks::mark_programs(group).0);
-    plan.note_who(who::probe(Who::Auto), programs);
     let mounts = mounts::all();
+    let opened: Vec<_> = paths.iter().map(|path| (path, roots::open(path, &mounts))).collect();
+    let there = opened.iter().filter_map(|(_, root)| root.as_ref().ok());
+    let programs = group.as_ref().map_or(0, |group| marks::mark_programs(group, there).0);
+    plan.note_who(who::probe(Who::Auto), programs);
     let mask = marks::mask_for(fsmon_format::kind::DEFAULT);
-    for path in paths {
-        let (path, fs_type, mark) = match (roots::open(path, &mounts), &group) {
+    for (path, root) in opened {
+        let (path, fs_type, mark) = match (root, &group) {
             (Err(error), _) => (path.clone(), "unknown".to_owned(), Err(error.to_string())),
             (Ok(root), Err(error)) => (root.path, root.fs_type, Err(error.to_string())),
             (Ok(root), Ok(group)) => {

@@ -76,9 +76,9 @@ impl Replay {
                             if rest.as_os_str().is_empty() { new.clone() } else { new.join(rest) }
                         };
                         self.tree.extend(moved.iter().map(renamed));
-                    } else if let Some(new) = new {
-                        self.tree.insert(new.clone());
                     }
+                    // Also where it came from outside, or was moved before it could be found.
+                    self.tree.extend(new.clone());
                 }
                 _ => {}
             }
@@ -185,7 +185,9 @@ fn thousands_of_files_by_several_processes() {
         );
         if let Some(counters) = counters {
             assert_eq!(counters.unresolved_paths, 0);
-            assert!(counters.events > 3_000);
+            // What is left when the kernel merges all it can: 804 mkdir, 800 files, 800 renames,
+            // 544 removals.
+            assert!(counters.events >= 2_948, "{counters:?}");
         }
     }
 }
@@ -231,4 +233,81 @@ fn directories_that_are_left_out_are_silent() {
     assert!(replay.lines.iter().any(|line| line.contains("sub/d")));
     assert!(!replay.lines.iter().any(|line| line.contains("skip/")), "{:#?}", replay.lines);
     monitor.join().expect("an orderly end");
+}
+
+/// So long that a script is over before anything is read: the tree on disk is ahead of the queue.
+const AFTERWARDS: Duration = Duration::from_millis(700);
+
+/// What is told of `script`, read afterwards: the lines, with paths below the root.
+fn told(backend: Backend, script: &str, change: impl FnOnce(&mut Config)) -> Option<Vec<String>> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = dir.path().canonicalize().expect("a path").join("watched");
+    std::fs::create_dir_all(root.join("nested")).expect("made");
+    let (monitor, mut records) = watch(&root, |config| {
+        config.backend = backend;
+        config.batch_window = AFTERWARDS;
+        change(config);
+    })?;
+    sh(&root, script);
+    monitor.stop();
+    let mut replay = Replay::new();
+    replay.drain(&mut records);
+    monitor.join().expect("an orderly end");
+    let prefix = format!("{}/", root.display());
+    Some(replay.lines.iter().map(|line| line.replace(&prefix, "")).collect())
+}
+
+#[test]
+fn a_directory_that_comes_in_and_moves_on_before_it_is_walked_is_known() {
+    for backend in BACKENDS {
+        replay(
+            backend,
+            "mkdir -p ../out/x/s/t; mv ../out/x in; mv in on; mv on/s s; mkdir up; mv on up/on
+             sleep 2; touch s/f s/t/g up/on/h; mv s/t up; touch up/t/i",
+            |config| config.batch_window = AFTERWARDS,
+        );
+    }
+}
+
+#[test]
+fn what_happened_before_a_directory_moved_in_happened_elsewhere() {
+    for backend in BACKENDS {
+        let script = "mkdir -p ../out/x; : > ../out/x/f; mv ../out/x in";
+        let Some(lines) = told(backend, script, |_| {}) else { return };
+        let of_f: Vec<_> = lines.iter().filter(|line| line.contains("in/f")).collect();
+        assert_eq!(of_f.len(), 1, "found, once: {lines:#?}");
+    }
+}
+
+#[test]
+fn a_directory_keeps_its_path_until_its_own_rename_is_read() {
+    for backend in BACKENDS {
+        let script = "mkdir -p ../out/x; mv ../out/x in; : > nested/f; mv nested in/nested";
+        let Some(lines) = told(backend, script, |_| {}) else { return };
+        assert!(lines.iter().any(|line| line.contains("CREATE Some(\"nested/f\")")), "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains("in/nested/f")), "{lines:#?}");
+    }
+}
+
+#[test]
+fn a_root_inside_another_stays_a_root_wherever_it_goes() {
+    for (backend, to) in BACKENDS.into_iter().zip(["moved", "../moved"]) {
+        let script = format!("mv nested {to}; : > {to}/f");
+        let lines = told(backend, &script, |config| {
+            config.recursive = false;
+            config.roots.push(config.roots[0].join("nested"));
+        });
+        let Some(lines) = lines else { return };
+        assert!(lines.iter().any(|line| line.contains("CREATE Some(\"nested/f\")")), "{lines:#?}");
+    }
+}
+
+#[test]
+fn the_last_event_of_a_file_never_names_a_later_directory() {
+    for backend in BACKENDS {
+        let script = "exec 3> nested/f; rm nested/f; mv nested ../gone; mkdir new; exec 3>&-";
+        let all = |config: &mut Config| config.types |= kind::DELETE_SELF;
+        let Some(lines) = told(backend, script, all) else { return };
+        assert!(!lines.iter().any(|line| line.contains("new/f")), "{lines:#?}");
+    }
 }

@@ -104,9 +104,27 @@ fn refusal(root: &OpenRoot, error: &io::Error) -> String {
     format!("cannot watch {} ({}): {why}: {error}", root.path.display(), root.fs_type)
 }
 
+/// Whether a root's filesystem id is not that of its whole filesystem (a btrfs subvolume), found
+/// out with a group of its own: such marks do not mix with others (EXDEV,
+/// fanotify_set_mark_fsid() in fs/notify/fanotify/fanotify_user.c; seen on 6.18).
+fn stands_alone(root: &OpenRoot) -> bool {
+    let Ok(scratch) = Group::new(true) else { return false };
+    let marked = scratch.mark_filesystem(u64::from(kind::OPEN_EXEC), root.fd.as_fd(), c".");
+    marked.is_err_and(|error| error.raw_os_error() == Some(libc::EXDEV))
+}
+
 /// Asks for OPEN_EXEC wherever executables can be, so that an exec can be placed between two file
 /// events of its process. How many filesystems were marked, and whether that was all of them.
-pub(crate) fn mark_programs(group: &Group) -> (usize, OpenExec) {
+///
+/// None where one of the roots is on a btrfs subvolume: the kernel does not mix its marks with
+/// any others in one group.
+pub(crate) fn mark_programs<'a>(
+    group: &Group,
+    mut roots: impl Iterator<Item = &'a OpenRoot>,
+) -> (usize, OpenExec) {
+    if roots.any(stands_alone) {
+        return (0, OpenExec::None);
+    }
     let mut seen = HashSet::new();
     let mounts = mounts::all();
     let candidates = mounts.iter().filter(|mount| {

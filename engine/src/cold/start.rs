@@ -56,7 +56,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     plan.note_backend(backend, probe);
 
     let group = marks::group(config.bounded_queue)?;
-    let (programs, openings) = marks::mark_programs(&group);
+    let (programs, openings) = marks::mark_programs(&group, opened.iter());
     plan.note_who(who::probe(config.who), programs);
     let who = who::open(config.who, config.processes_max, openings)?;
 

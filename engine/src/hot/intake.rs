@@ -39,13 +39,23 @@ pub(crate) struct Intake {
     reads: u64,
     /// When the last wait began, if its reads went on until the queue was empty.
     emptied_ns: Option<u64>,
+    /// Whether the last wait filled a buffer to its end: then more is in the queue.
+    backlog: bool,
 }
 
 impl Intake {
     /// With the backend that was chosen, and the buffers it was set up with.
     pub(crate) fn new(backend: Backend, connector: Buffers) -> Self {
         let waiting = VecDeque::with_capacity(usize::from(FILES_COUNT));
-        Intake { backend, connector, waiting, woken: false, reads: 0, emptied_ns: None }
+        Intake {
+            backend,
+            connector,
+            waiting,
+            woken: false,
+            reads: 0,
+            emptied_ns: None,
+            backlog: false,
+        }
     }
 
     /// Waits for something to come, gathers for `window`, and takes it in; `timeout` at the most.
@@ -57,6 +67,7 @@ impl Intake {
         who: &mut Who,
     ) -> io::Result<()> {
         let mut start_ns = clock::monotonic_ns();
+        let reads = self.reads;
         match &mut self.backend {
             Backend::Uring(uring) => uring.wait(window, timeout)?,
             Backend::Poll(poll) => {
@@ -65,8 +76,11 @@ impl Intake {
             }
         }
         self.collect(files, who)?;
-        let emptied = self.waiting.back().is_some_and(|last| last.had_room(files, EVENT_LEN_MAX));
-        self.emptied_ns = emptied.then_some(start_ns);
+        // What was taken in by an earlier flush says nothing of this wait.
+        let last = self.waiting.back().filter(|_| self.reads != reads);
+        let emptied = last.map(|last| last.had_room(files, EVENT_LEN_MAX));
+        self.emptied_ns = (emptied == Some(true)).then_some(start_ns);
+        self.backlog = emptied == Some(false);
         Ok(())
     }
 
@@ -115,9 +129,10 @@ impl Intake {
     ///
     /// Two ways to know: nothing is left in the queue now; or the last read of the wait had room
     /// for another event, so it ended because there was none (fanotify_read() in
-    /// fs/notify/fanotify/fanotify_user.c), and it was made after the wait began.
+    /// fs/notify/fanotify/fanotify_user.c), and it was made after the wait began. Amid a backlog
+    /// the queue is not asked: FIONREAD walks all of it, under the lock that writers need.
     pub(crate) fn seen_empty_ns(&self, queue: BorrowedFd<'_>) -> Option<u64> {
-        if self.waiting.is_empty() {
+        if self.waiting.is_empty() && !self.backlog {
             let now_ns = clock::monotonic_ns();
             if pending_bytes(queue) == 0 {
                 return Some(now_ns);

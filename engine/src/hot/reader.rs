@@ -70,6 +70,11 @@ pub(crate) fn run(parts: Parts, intake: Intake, files: &Buffers) -> Result<Count
             && let Ok(Control::Stop) | Err(flume::TryRecvError::Disconnected) =
                 parts.control.try_recv()
         {
+            // A queue that fills faster than it is read would never be empty: nothing more goes in.
+            // Where that fails, the end waits for a lull.
+            if stop_ns.is_none() {
+                let _ = reader.resolver.watch.group.remove_marks();
+            }
             stop_ns = stop_ns.or(Some(clock::monotonic_ns()));
         }
         let delivered = stop_ns.is_some_and(|stop| reader.after_ns >= stop);
@@ -115,6 +120,7 @@ impl Reader<'_> {
         if let Some(empty_ns) = self.sources.intake.seen_empty_ns(queue) {
             self.after_ns = self.after_ns.max(empty_ns);
             self.sources.who.retire(self.after_ns);
+            self.resolver.tree.settle();
         }
         if until_ns >= self.tick_ns {
             self.tick(until_ns);

@@ -12,6 +12,8 @@ const COUNT: usize = 1024;
 #[derive(Clone, Copy)]
 struct Seen {
     hash: u64,
+    /// The directory's own hash: its node may be another's later.
+    dir_hash: u64,
     dir: u32,
     len: u8,
     name: [u8; NAME_MAX],
@@ -24,22 +26,26 @@ pub(crate) struct Recent {
 
 impl Recent {
     pub(crate) fn new() -> Self {
-        Recent { seen: vec![Seen { hash: 0, dir: 0, len: 0, name: [0; NAME_MAX] }; COUNT] }
+        Recent {
+            seen: vec![Seen { hash: 0, dir_hash: 0, dir: 0, len: 0, name: [0; NAME_MAX] }; COUNT],
+        }
     }
 
-    /// The object with that hash is, or was until now, `name` in the directory `dir`.
-    pub(crate) fn put(&mut self, hash: u64, dir: u32, name: &[u8]) {
+    /// The object with that hash is, or was until now, `name` in the directory `dir`, whose own
+    /// hash is `dir_hash`.
+    pub(crate) fn put(&mut self, hash: u64, dir: u32, dir_hash: u64, name: &[u8]) {
         let Ok(len) = u8::try_from(name.len()) else { return };
         let seen = &mut self.seen[hash as usize % COUNT];
-        (seen.hash, seen.dir, seen.len) = (hash, dir, len);
+        (seen.hash, seen.dir_hash) = (hash, dir_hash);
+        (seen.dir, seen.len) = (dir, len);
         seen.name[..name.len()].copy_from_slice(name);
     }
 
-    /// Where it was; `None` where that was forgotten.
-    pub(crate) fn get(&self, hash: u64) -> Option<(u32, &[u8])> {
+    /// Where it was: directory, the directory's hash, name; `None` where that was forgotten.
+    pub(crate) fn get(&self, hash: u64) -> Option<(u32, u64, &[u8])> {
         let seen = &self.seen[hash as usize % COUNT];
         let known = seen.hash == hash && seen.dir != 0;
-        known.then(|| (seen.dir, &seen.name[..usize::from(seen.len)]))
+        known.then(|| (seen.dir, seen.dir_hash, &seen.name[..usize::from(seen.len)]))
     }
 
     /// The object is gone.
@@ -58,9 +64,9 @@ mod tests {
     #[test]
     fn the_last_place_is_known_until_forgotten() {
         let mut recent = Recent::new();
-        recent.put(7, 3, b"old");
-        recent.put(7, 4, b"new");
-        assert_eq!(recent.get(7), Some((4, &b"new"[..])));
+        recent.put(7, 3, 33, b"old");
+        recent.put(7, 4, 44, b"new");
+        assert_eq!(recent.get(7), Some((4, 44, &b"new"[..])));
         assert_eq!(recent.get(7 + COUNT as u64), None);
         recent.forget(7);
         assert_eq!(recent.get(7), None);

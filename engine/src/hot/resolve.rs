@@ -55,6 +55,13 @@ struct Actor {
     attribution: Attribution,
 }
 
+impl Actor {
+    /// Of what was found afterwards: who made it is a guess.
+    fn late(self) -> Self {
+        Actor { attribution: self.attribution.max(Attribution::Late), ..self }
+    }
+}
+
 /// A place whose directory is watched. An empty name is the directory itself.
 #[derive(Clone, Copy)]
 struct Known<'a> {
@@ -119,13 +126,13 @@ impl Resolver {
         }
         if self.types & SELF != 0 && hash != 0 && event.types() & (kind::CREATE | kind::DELETE) != 0
         {
-            self.recent.put(hash, at.dir, at.name);
+            self.recent.put(hash, at.dir, self.tree.node(at.dir).hash(), at.name);
         }
         if changes_tree && let Some(key) = object {
             self.dir_event(event, at, key, actor, batch);
         }
-        if hash != 0 && self.orphans.any() {
-            self.second_look(hash, batch);
+        if (changes_tree || self.types & SELF != 0) && hash != 0 && self.orphans.any() {
+            self.second_look(hash, true, batch);
         }
     }
 
@@ -148,8 +155,7 @@ impl Resolver {
         {
             // What was made in it before its mark took hold is found now.
             let actor = actor.unwrap_or_else(|| who(event.pid, batch));
-            let late = Actor { attribution: actor.attribution.max(Attribution::Late), ..actor };
-            self.walk(id, Some(late), batch);
+            self.walk(id, Some(actor.late()), batch);
         }
         if removed && let Some(id) = self.tree.find_live(key) {
             self.tree.remove(id);
@@ -170,7 +176,7 @@ impl Resolver {
                 if let Inserted::Moved(id) = inserted {
                     batch.output.redefine_dir(&mut self.tree, batch.sources, id);
                 }
-                if !self.watch.recursive {
+                if !self.watch.recursive && self.tree.node(id).flags & flag::ROOT == 0 {
                     self.tree.set(id, flag::LEAF);
                 }
                 Some(id)
@@ -183,7 +189,8 @@ impl Resolver {
     }
 
     fn rename(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        let new = self.known(event.place);
+        let mut room = [0; record::NAME_MAX];
+        let new = self.known(event.place).or_else(|| self.arrival(event, &mut room));
         let old = self.known(event.old);
         if new.is_none() && old.is_none() {
             return;
@@ -204,16 +211,27 @@ impl Resolver {
             && hash != 0
             && let Some(at) = new.or(old)
         {
-            self.recent.put(hash, at.dir, at.name);
+            self.recent.put(hash, at.dir, self.tree.node(at.dir).hash(), at.name);
         }
         if event.is_dir()
             && let Some(key) = event.object
         {
-            self.rename_dir(new, key, who, batch);
+            self.rename_dir(new, old.is_none(), key, who, batch);
         }
         if hash != 0 && self.orphans.any() {
-            self.second_look(hash, batch);
+            self.second_look(hash, false, batch);
         }
+    }
+
+    /// Where a directory went that was moved into one without a mark as yet.
+    fn arrival<'a>(
+        &mut self,
+        event: &Event<'_>,
+        room: &'a mut [u8; record::NAME_MAX],
+    ) -> Option<Known<'a>> {
+        let key = event.object.filter(|_| event.place.is_none() && event.is_dir())?;
+        let (dir, dir_hash, name) = self.watch.arrivals.take(self.tree.hash(key), room)?;
+        (self.tree.node(dir).hash() == dir_hash).then_some(Known { dir, name })
     }
 
     /// A directory moved within the tree, into it, or out of it.
@@ -221,6 +239,7 @@ impl Resolver {
     fn rename_dir(
         &mut self,
         new: Option<Known<'_>>,
+        came_in: bool,
         key: Key<'_>,
         who: Actor,
         batch: &mut Batch<'_, '_>,
@@ -232,6 +251,9 @@ impl Resolver {
             }
             return;
         };
+        // A dead one that moves was taken for replaced, and is the other half of an exchange.
+        // One that came in may be known from a walk that met it where it went later.
+        let is_new = came_in || self.tree.find(key).is_none();
         // An empty directory of that name was replaced, and no DELETE told; one with something
         // in it is the other half of an exchange.
         if let Some(replaced) = self.tree.child_named(at.dir, at.name)
@@ -241,8 +263,11 @@ impl Resolver {
             self.tree.remove(replaced);
         }
         let Some(id) = self.take_up(at, key, batch) else { return };
-        if known.is_none() && self.watch.recursive {
+        if is_new && self.watch.recursive {
             self.walk(id, Some(who), batch);
+        } else if self.tree.any_unread() {
+            // It, or something in it, was no longer where the tree had it when it was to be read.
+            self.walk_rest(id, Some(who.late()), batch);
         }
     }
 
@@ -250,8 +275,15 @@ impl Resolver {
     /// who brought it.
     #[cold]
     fn walk(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) {
+        self.tree.set(id, flag::UNREAD);
+        self.walk_rest(id, actor, batch);
+    }
+
+    /// Reads what is still unread from a directory down.
+    #[cold]
+    fn walk_rest(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) {
         let tell = actor.filter(|_| self.types & kind::CREATE != 0);
-        self.watch.walk(&mut self.tree, id, &mut |tree, found| match found {
+        self.watch.walk_rest(&mut self.tree, id, &mut |tree, found| match found {
             Found::Entry { dir, name, is_dir } => {
                 if let Some(who) = tell {
                     let mut head = head(who, batch);
@@ -301,9 +333,14 @@ impl Resolver {
         };
         let hash = self.tree.hash(key);
         let mut room = [0; record::NAME_MAX];
-        let Some((dir, name)) = self.recent.get(hash) else {
+        let Some((dir, dir_hash, name)) = self.recent.get(hash) else {
             return self.orphans.keep(hash, event);
         };
+        if self.tree.node(dir).hash() != dir_hash {
+            // The directory is gone, and its node another's by now.
+            batch.output.counters.unresolved_paths += 1;
+            return;
+        }
         let name = {
             room[..name.len()].copy_from_slice(name);
             &room[..name.len()]
@@ -317,12 +354,14 @@ impl Resolver {
         self.emit(at, None, event, mask, hash, who, batch);
     }
 
-    /// Looks again at events that came before the object with that hash was known.
+    /// Looks again at events that came before the object with that hash was known. What happened
+    /// in a directory before it moved in (`made` is false) happened outside.
     #[cold]
-    fn second_look(&mut self, hash: u64, batch: &mut Batch<'_, '_>) {
+    fn second_look(&mut self, hash: u64, made: bool, batch: &mut Batch<'_, '_>) {
         let mut room = Orphans::room();
         while let Some(event) = self.orphans.take(hash, &mut room) {
             match event.place {
+                Some(_) if !made => {}
                 Some(place) if self.tree.find(place.dir).is_none() => return,
                 None if self.recent.get(hash).is_none() => return,
                 _ => self.place(&event, batch),
@@ -355,6 +394,9 @@ impl Resolver {
         batch.output.loss(batch.sources, Reason::QueueOverflow, batch.window.span(), None, total);
         for at in 0..self.watch.roots.len() {
             let root = self.watch.roots[at].node;
+            if self.tree.node(root).flags & flag::DEAD != 0 {
+                continue;
+            }
             let mut id = root;
             while id != 0 {
                 self.tree.set(id, flag::UNSEEN);

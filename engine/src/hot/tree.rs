@@ -6,8 +6,10 @@
 //! paged in as it is used.
 //!
 //! A removed directory stays for a while as a dead node, off its parent's list: events on it that
-//! were still to come (DELETE_SELF, a last ATTRIB) find its last path. The oldest dead go first,
-//! children always before their parents.
+//! were still to come (DELETE_SELF, a last ATTRIB, all that happened in a directory whose DELETE
+//! the kernel merged into its CREATE) find its last path. The dead are chained by `next` and
+//! `prev`, the oldest first, children always before their parents. None goes before the event
+//! queue was empty ([`Tree::settle`]), unless room runs out.
 
 use super::event::Key;
 use super::index::Index;
@@ -17,6 +19,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
+/// Dead nodes that are given up by one call: a bound on the work between two batches.
+const BURIALS_MAX: usize = 4096;
 /// Bytes of a key that fit into the node; longer ones (overlayfs) go to the arena.
 const KEY_INLINE: usize = 24;
 /// Bytes of names and long keys reserved for each directory, on average.
@@ -83,8 +87,12 @@ pub(crate) struct Tree {
     free: u32,
     /// Nodes below this id have been used.
     fresh: u32,
-    dead: Vec<u32>,
-    dead_at: usize,
+    /// The ends of the chain of the dead, and its length.
+    dead_first: u32,
+    dead_last: u32,
+    dead: usize,
+    /// Live nodes that are still to be read.
+    unread: usize,
     fsids: Vec<u64>,
     /// Keeps whoever can choose inode numbers from choosing collisions.
     seed: u64,
@@ -126,8 +134,10 @@ impl Tree {
             text: Arena::with_capacity((room * TEXT_PER_NODE).max(1 << 20)),
             free: 0,
             fresh: 1,
-            dead: vec![0; DEAD_MAX],
-            dead_at: 0,
+            dead_first: 0,
+            dead_last: 0,
+            dead: 0,
+            unread: 0,
             fsids,
             seed: RandomState::new().build_hasher().finish(),
             live: 0,
@@ -153,12 +163,21 @@ impl Tree {
 
     /// Sets flags of a node.
     pub(crate) fn set(&mut self, id: u32, flags: u8) {
+        let new = flags & !self.node(id).flags;
+        self.unread += usize::from(new & flag::UNREAD != 0);
         self.node_mut(id).flags |= flags;
     }
 
     /// Clears flags of a node.
     pub(crate) fn clear(&mut self, id: u32, flags: u8) {
+        let gone = flags & self.node(id).flags;
+        self.unread -= usize::from(gone & flag::UNREAD != 0);
         self.node_mut(id).flags &= !flags;
+    }
+
+    /// Whether a live directory is still to be read ([`flag::UNREAD`]).
+    pub(crate) fn any_unread(&self) -> bool {
+        self.unread != 0
     }
 
     /// A node's own name; a root's is its absolute path.
@@ -229,7 +248,7 @@ impl Tree {
         }
         let fs = self.fs_index(key.fsid).filter(|_| self.live < self.capacity).ok_or(Full)?;
         let name = self.text.insert(name).ok_or(Full)?;
-        let Some((id, inline)) = self.take().zip(self.inline_key(key.handle)) else {
+        let Some((id, inline)) = self.take(parent).zip(self.inline_key(key.handle)) else {
             self.text.remove(name);
             return Err(Full);
         };
@@ -263,13 +282,14 @@ impl Tree {
         Some(inline)
     }
 
-    /// A free node; dead ones are given up when there is no other.
-    fn take(&mut self) -> Option<u32> {
+    /// A free node; dead ones are given up when there is no other, but not `parent`, on which the
+    /// node will hang.
+    fn take(&mut self, parent: u32) -> Option<u32> {
         if self.free == 0 && self.fresh as usize >= self.nodes.len() {
-            (0..DEAD_MAX).find(|_| {
-                self.bury_oldest();
-                self.free != 0
-            })?;
+            if self.dead == 0 || self.is_below(parent, self.dead_first) {
+                return None;
+            }
+            self.bury_oldest();
         }
         if self.free != 0 {
             let id = self.free;
@@ -364,19 +384,16 @@ impl Tree {
         self.bottom_up(id, Tree::kill);
     }
 
-    /// A directory is no longer watched, with all that hangs below it: it becomes a stranger.
+    /// A directory is no longer watched, with all that hangs below it: it becomes a stranger. Its
+    /// nodes are dead ones that are not found any more: what was removed in it hangs on them. A
+    /// root stays a root wherever it goes.
     pub(crate) fn forget(&mut self, id: u32) {
-        for at in 0..DEAD_MAX {
-            let dead = self.dead[at];
-            if dead != 0 && self.node(dead).flags & flag::DEAD != 0 && self.is_below(dead, id) {
-                self.dead[at] = 0;
-                self.free(dead);
-            }
+        if self.node(id).flags & flag::ROOT != 0 {
+            return;
         }
         self.bottom_up(id, |tree, id| {
-            tree.unhang(id);
-            tree.live -= 1;
-            tree.free(id);
+            tree.kill(id);
+            tree.index.remove(tree.node(id).hash, id);
         });
     }
 
@@ -413,20 +430,81 @@ impl Tree {
             return;
         }
         self.unhang(id);
+        self.unread -= usize::from(self.node(id).flags & flag::UNREAD != 0);
         self.node_mut(id).flags |= flag::DEAD;
         self.live -= 1;
-        self.bury_oldest();
-        let at = (self.dead_at + DEAD_MAX - 1) % DEAD_MAX;
-        self.dead[at] = id;
+        // A parent that died before goes after it.
+        let mut at = id;
+        loop {
+            self.chain(at);
+            at = self.node(at).parent;
+            if at == 0 || self.node(at).flags & flag::DEAD == 0 {
+                return;
+            }
+            self.unchain(at);
+        }
     }
 
-    /// Frees the node that has been dead for longest; its place in the round is the newest now.
-    fn bury_oldest(&mut self) {
-        let id = std::mem::take(&mut self.dead[self.dead_at]);
-        self.dead_at = (self.dead_at + 1) % DEAD_MAX;
-        if id != 0 && self.node(id).flags & flag::DEAD != 0 {
-            self.free(id);
+    /// To the end of the chain of the dead. A root is never given up.
+    fn chain(&mut self, id: u32) {
+        if self.node(id).flags & flag::ROOT != 0 {
+            return;
         }
+        let last = self.dead_last;
+        let node = self.node_mut(id);
+        (node.prev, node.next) = (last, 0);
+        match last {
+            0 => self.dead_first = id,
+            _ => self.node_mut(last).next = id,
+        }
+        self.dead_last = id;
+        self.dead += 1;
+    }
+
+    fn unchain(&mut self, id: u32) {
+        let Node { next, prev, flags, .. } = *self.node(id);
+        if flags & flag::ROOT != 0 {
+            return;
+        }
+        match prev {
+            0 => self.dead_first = next,
+            _ => self.node_mut(prev).next = next,
+        }
+        match next {
+            0 => self.dead_last = prev,
+            _ => self.node_mut(next).prev = prev,
+        }
+        let node = self.node_mut(id);
+        (node.next, node.prev) = (0, 0);
+        self.dead -= 1;
+    }
+
+    /// The event queue was empty: nothing of before is to come, but for a last event of an object
+    /// that is still open. All but the newest of the dead can go.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..BURIALS_MAX {
+            if self.dead <= DEAD_MAX {
+                return;
+            }
+            self.bury_oldest();
+        }
+    }
+
+    /// Frees the node that has been dead for longest. Where something live hangs on it yet, room
+    /// ran out amid a backlog: that becomes a stranger.
+    fn bury_oldest(&mut self) {
+        let id = self.dead_first;
+        self.unchain(id);
+        while self.node(id).child != 0 {
+            self.bottom_up(self.node(id).child, |tree, id| {
+                tree.unhang(id);
+                tree.unread -= usize::from(tree.node(id).flags & flag::UNREAD != 0);
+                tree.live -= 1;
+                tree.free(id);
+            });
+        }
+        self.free(id);
     }
 
     fn free(&mut self, id: u32) {
@@ -445,10 +523,12 @@ impl Tree {
         if self.node(id).flags & flag::DEAD == 0 {
             return;
         }
+        self.unchain(id);
         self.live += 1;
-        // Without a parent until `rename` hangs it; its place among the dead is passed over.
+        self.unread += usize::from(self.node(id).flags & flag::UNREAD != 0);
+        // Without a parent until `rename` hangs it.
         let node = self.node_mut(id);
-        node.flags &= !(flag::DEAD | flag::DEFINED);
+        node.flags &= !flag::DEAD;
         node.parent = 0;
     }
 
@@ -558,6 +638,38 @@ mod tests {
         assert_eq!(tree.insert(root, b"d", key(b"one more")), Err(Full));
         tree.remove(ids[3]);
         assert!(tree.insert(root, b"d", key(b"one more")).is_ok());
+    }
+
+    #[test]
+    fn the_dead_stay_until_the_queue_was_empty() {
+        let mut tree = Tree::new(5000, vec![FSID]);
+        let root = tree.insert(0, b"/r", key(b"root")).expect("room").id();
+        // Its DELETE was merged into its CREATE: what happened in it is still to come.
+        let a = tree.insert(root, b"a", key(b"aaaa")).expect("room").id();
+        tree.remove(a);
+        let x = tree.insert(a, b"x", key(b"xxxx")).expect("room").id();
+        for i in 0..3000u32 {
+            let id = tree.insert(root, b"d", key(&i.to_le_bytes())).expect("room").id();
+            tree.remove(id);
+        }
+        assert_eq!(path(&tree, tree.find(key(b"xxxx")).expect("known")), "/r:a/x");
+        tree.rename(x, root, b"y").expect("room");
+        tree.settle();
+        assert_eq!((tree.find(key(b"aaaa")), tree.dead), (None, DEAD_MAX));
+        assert_eq!((path(&tree, x), tree.len()), ("/r:y".into(), 2));
+    }
+
+    #[test]
+    fn what_was_removed_before_its_parent_was_forgotten_keeps_its_path() {
+        let mut tree = Tree::new(100, vec![FSID]);
+        let root = tree.insert(0, b"/r", key(b"root")).expect("room").id();
+        let a = tree.insert(root, b"a", key(b"aaaa")).expect("room").id();
+        let b = tree.insert(a, b"b", key(b"bbbb")).expect("room").id();
+        tree.remove(b);
+        tree.forget(a);
+        assert_eq!((tree.find(key(b"aaaa")), tree.find(key(b"bbbb"))), (None, Some(b)));
+        tree.insert(root, b"new", key(b"cccc")).expect("room");
+        assert_eq!(path(&tree, b), "/r:a/b");
     }
 
     #[derive(Clone, Default)]

@@ -3,6 +3,7 @@
 //! The walk uses the tree itself as its list of work, and buffers made once: it is used at the
 //! start and again while running, when a directory comes in.
 
+use super::arrivals::Arrivals;
 use super::event::Key;
 use super::tree::{Full, Inserted, Tree, flag};
 use crate::config::SkipDir;
@@ -40,6 +41,7 @@ pub(crate) struct Watch {
     pub(crate) mask: u64,
     pub(crate) roots: Vec<Root>,
     pub(crate) recursive: bool,
+    pub(crate) arrivals: Arrivals,
     skip_dir: Option<SkipDir>,
     path: Vec<u8>,
     entries: Vec<u8>,
@@ -65,6 +67,7 @@ impl Watch {
             mask,
             roots: Vec::new(),
             recursive,
+            arrivals: Arrivals::new(),
             skip_dir,
             path: Vec::with_capacity(PATH_LEN),
             entries: vec![0; ENTRIES_LEN],
@@ -92,29 +95,44 @@ impl Watch {
         visit: &mut impl FnMut(&mut Tree, Found<'_>),
     ) {
         tree.set(top, flag::UNREAD);
+        self.walk_rest(tree, top, visit);
+    }
+
+    /// Reads what is still unread from `top` down.
+    ///
+    /// A directory that is not where the tree has it was moved meanwhile, by an event that is
+    /// still in the queue: it stays unread until that event comes up.
+    pub(crate) fn walk_rest(
+        &mut self,
+        tree: &mut Tree,
+        top: u32,
+        visit: &mut impl FnMut(&mut Tree, Found<'_>),
+    ) {
         let mut at = top;
         while at != 0 {
             if tree.node(at).flags & flag::UNREAD != 0 {
-                tree.clear(at, flag::UNREAD);
-                if let Err(error) = self.read(tree, at, visit)
-                    && !is_gone(&error)
-                {
-                    visit(tree, Found::Unreadable);
+                match self.read(tree, at, visit) {
+                    Ok(()) => tree.clear(at, flag::UNREAD),
+                    Err(error) if is_gone(&error) => {}
+                    Err(_) => {
+                        tree.clear(at, flag::UNREAD);
+                        visit(tree, Found::Unreadable);
+                    }
                 }
             }
             at = tree.following(at, top);
         }
     }
 
-    fn root_of(&self, root: u32) -> usize {
-        self.roots.iter().position(|known| known.node == root).expect("every tree has its root")
+    fn root_of(&self, root: u32) -> Option<usize> {
+        self.roots.iter().position(|known| known.node == root)
     }
 
     /// Opens a directory by its path in the tree, and makes sure that it is the one meant.
     fn open(&mut self, tree: &Tree, id: u32) -> io::Result<(OwnedFd, usize)> {
         self.path.clear();
         let root = tree.append_path(id, &mut self.path);
-        let at = self.root_of(root);
+        let at = self.root_of(root).ok_or(io::ErrorKind::NotFound)?;
         let root = &self.roots[at];
         let mut fd = open_dir(root.fd.as_fd(), c".")?;
         let mut rest = &mut self.path[..];
@@ -178,18 +196,25 @@ impl Watch {
             libc::DT_UNKNOWN => is_dir(fd.as_fd(), entry.name),
             kind => kind == libc::DT_DIR,
         };
-        visit(tree, Found::Entry { dir: id, name, is_dir });
+        let told = Found::Entry { dir: id, name, is_dir };
         if !is_dir || self.skips(tree, id, name) {
-            return;
+            return visit(tree, told);
         }
         let Ok((handle, mount_id)) = self.roots[root].handles.of_entry(fd.as_fd(), entry.name)
         else {
-            return;
+            return visit(tree, told);
         };
         if mount_id != self.roots[root].mount_id {
-            return;
+            return visit(tree, told);
         }
         let key = Key { fsid: tree.fsid(id), handle: handle.key() };
+        if is_elsewhere(tree, id, name, key) {
+            if self.roots[root].inode_marks {
+                self.arrivals.put(tree.hash(key), id, tree.node(id).hash(), name);
+            }
+            return;
+        }
+        visit(tree, told);
         match tree.insert(id, name, key) {
             Ok(inserted) => {
                 let child = inserted.id();
@@ -218,8 +243,18 @@ impl Watch {
         while tree.node(at).parent != 0 {
             at = tree.node(at).parent;
         }
-        self.roots[self.root_of(at)].inode_marks
+        self.root_of(at).is_some_and(|at| self.roots[at].inode_marks)
     }
+}
+
+/// Whether a directory is known at another place. Then it was moved after what the queue has told
+/// so far: it is left where it is until that comes up, as events of before may still come. After
+/// a loss ([`flag::UNSEEN`]) no event may come any more.
+fn is_elsewhere(tree: &Tree, parent: u32, name: &[u8], key: Key<'_>) -> bool {
+    let Some(known) = tree.find_live(key) else { return false };
+    let node = tree.node(known);
+    node.flags & (flag::UNSEEN | flag::ROOT) == 0
+        && (node.parent != parent || tree.name(known) != name)
 }
 
 /// Gone, or no longer what it was: an event of the queue tells, or told already.

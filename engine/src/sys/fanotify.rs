@@ -16,6 +16,7 @@ pub(crate) mod flag {
 
     pub(crate) const MARK_ADD: u32 = 0x1;
     pub(crate) const MARK_ONLYDIR: u32 = 0x8;
+    pub(crate) const MARK_FLUSH: u32 = 0x80;
     pub(crate) const MARK_FILESYSTEM: u32 = 0x100;
 
     /// Mask bit: events on the entries of a directory, not only on itself.
@@ -58,6 +59,13 @@ impl Group {
     pub(crate) fn mark_dir(&self, mask: u64, dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
         let mask = mask | flag::EVENT_ON_CHILD;
         self.mark(flag::MARK_ADD | flag::MARK_ONLYDIR, mask, dir, path)
+    }
+
+    /// Removes every mark: no event is queued any more, what is in the queue stays.
+    pub(crate) fn remove_marks(&self) -> io::Result<()> {
+        let root = std::fs::File::open("/")?;
+        self.mark(flag::MARK_FLUSH, 0, root.as_fd(), c".")?;
+        self.mark(flag::MARK_FLUSH | flag::MARK_FILESYSTEM, 0, root.as_fd(), c".")
     }
 
     fn mark(&self, flags: u32, mask: u64, dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
