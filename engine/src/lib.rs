@@ -1,4 +1,42 @@
 //! The engine of fsmon: from the kernel to records, on one pinned thread.
+//!
+//! Start it with a [`Config`], take batches of records from the [`Receiver`], [`Monitor::stop`]
+//! it, read the [`Counters`]. Records are those of `fsmon_format`; a
+//! [`Mirror`](fsmon_format::mirror::Mirror) tells what the ids in them stand for.
+//!
+//! ```
+//! use fsmon_engine::{Config, Next, start};
+//! use fsmon_format::record::{Body, Records};
+//! use std::time::Duration;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let (monitor, mut records) = match start(Config::new(vec![dir.path().to_owned()])) {
+//!     Ok(started) => started,
+//!     // Without root there is nothing to show.
+//!     Err(error) => return Ok(println!("SKIP: {error}")),
+//! };
+//! // Our own changes are never reported, so somebody else makes the file.
+//! std::process::Command::new("touch").arg(dir.path().join("hello")).status()?;
+//! monitor.stop();
+//!
+//! let mut names = Vec::new();
+//! loop {
+//!     match records.next(Duration::from_secs(1)) {
+//!         Next::Batch(batch) => {
+//!             for record in Records(batch) {
+//!                 if let Body::Event(event) = record.body() {
+//!                     names.push(String::from_utf8_lossy(event.name).into_owned());
+//!                 }
+//!             }
+//!         }
+//!         Next::Idle => {}
+//!         Next::Ended => break,
+//!     }
+//! }
+//! assert!(names.contains(&"hello".to_owned()));
+//! println!("{:?}", monitor.join()?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cold;
 pub mod config;
