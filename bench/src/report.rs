@@ -230,6 +230,7 @@ impl Sample {
                 "creates": counts.creates, "renames": counts.renames, "deletes": counts.deletes,
                 "losses": seen.losses, "unreadable": seen.unreadable,
                 "records": tally.records, "wrong": tally.wrong, "ambiguous": tally.ambiguous,
+                "ambiguous_right": tally.ambiguous_right,
                 "wrong_fields": tally.fields, "wrong_modes": tally.modes,
             });
         }

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 
 /// How long a monitor may take to get ready, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A monitor that used less CPU than this in each of several steps has nothing left to do. One
-/// step would not do: where others keep the CPUs busy, it may not get one for that long.
-const DRAINED_NS: u64 = 500_000;
+/// A monitor that used less CPU than this in each of several steps has nothing left to do: more
+/// than an idle one that wakes every millisecond, far less than one that works. One step would
+/// not do: where others keep the CPUs busy, it may not get one for that long.
+const DRAINED_NS: u64 = 2_000_000;
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 const DRAIN_STEPS: u32 = 3;
 
@@ -258,16 +259,23 @@ impl Running {
         Ok(watched)
     }
 
-    /// Waits until it uses no more CPU than an idle one; gives its CPU time then, ns.
+    /// Waits until it uses no more CPU than an idle one; gives the CPU time, in ns, that it had
+    /// used when that began.
     fn drain(&self) -> Result<u64, String> {
         let deadline = Instant::now() + PATIENCE;
-        let (mut now, mut quiet) = (self.cpu_ns()?, 0);
+        let (mut busy_until, mut now, mut quiet) = (0, self.cpu_ns()?, 0);
         while quiet < DRAIN_STEPS && Instant::now() < deadline {
             std::thread::sleep(DRAIN_STEP);
             let before = std::mem::replace(&mut now, self.cpu_ns()?);
+            if quiet == 0 {
+                busy_until = before;
+            }
             quiet = if now - before < DRAINED_NS { quiet + 1 } else { 0 };
         }
-        Ok(now)
+        if quiet < DRAIN_STEPS {
+            return Err("never had nothing left to do".into());
+        }
+        Ok(busy_until)
     }
 
     fn read_results(&self, said: &[String], watched: &mut Watched) -> Result<(), String> {

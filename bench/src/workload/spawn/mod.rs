@@ -43,7 +43,7 @@ pub(crate) enum Mode {
     Twice,
     /// Changes its uid after exec.
     SetUid,
-    /// A file, a change of uid, a file: the kernel gives no order within one batch.
+    /// A file, a change of uid, a file.
     SetUidBetween,
     /// A setuid executable.
     SuidExe,
@@ -55,7 +55,7 @@ pub(crate) enum Mode {
     Thread,
     /// Renames itself with prctl.
     Rename,
-    /// A file, a new name, a file: no order here either.
+    /// A file, a new name, a file.
     RenameBetween,
 }
 
@@ -112,10 +112,11 @@ impl Mode {
         }
     }
 
-    /// Whether a record may say that it cannot tell which of two images it was: only where the
-    /// kernel gives no order of a change and the file events around it.
+    /// Whether a record may say that it cannot tell which of two images it was. The kernel gives
+    /// no order of a file event and a change of uid or name by the same process within one batch,
+    /// not even where the only file was made after the change.
     pub(crate) fn may_be_ambiguous(self) -> bool {
-        matches!(self, Mode::SetUidBetween | Mode::RenameBetween)
+        matches!(self, Mode::SetUid | Mode::SetUidBetween | Mode::Rename | Mode::RenameBetween)
     }
 
     fn program(self) -> &'static str {

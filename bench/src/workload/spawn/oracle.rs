@@ -46,6 +46,8 @@ pub(crate) struct Tally {
     pub(crate) wrong: u64,
     /// Records flagged as ambiguous where the kernel gives no order.
     pub(crate) ambiguous: u64,
+    /// Those of them that were right all the same.
+    pub(crate) ambiguous_right: u64,
     /// How often each field was wrong; `flag` for a flag where it may not be.
     pub(crate) fields: BTreeMap<&'static str, u64>,
     /// How many records were wrong in each mode.
@@ -60,10 +62,7 @@ impl Tally {
         let Some(truth) = Truth::parse(&claim.path) else { return };
         self.records += 1;
         self.names_processes |= claim.cmd.is_some() || claim.pid.is_some();
-        if claim.attribution.as_deref() == Some("ambiguous") && truth.mode.may_be_ambiguous() {
-            self.ambiguous += 1;
-            return;
-        }
+        let flagged = claim.attribution.as_deref() == Some("ambiguous");
         // A monitor that never gives parent or uid is judged by what it gives.
         let checks = [
             ("cmd", claim.cmd.as_deref() == Some(&truth.cmd)),
@@ -71,14 +70,20 @@ impl Tally {
             ("ppid", claim.ppid.is_none_or(|ppid| ppid == truth.ppid)),
             ("uid", claim.uid.is_none_or(|uid| uid == truth.uid)),
             ("missing", !claim.is_fsmon || (claim.ppid.is_some() && claim.uid.is_some())),
-            ("flag", claim.attribution.as_deref() != Some("ambiguous")),
         ];
-        let wrong = checks.into_iter().filter(|(_, right)| !right).map(|(field, _)| field);
-        let before = self.fields.values().sum::<u64>();
-        wrong.for_each(|field| *self.fields.entry(field).or_default() += 1);
-        if self.fields.values().sum::<u64>() > before {
-            self.wrong += 1;
-            *self.modes.entry(truth.mode.name()).or_default() += 1;
+        let is_right = checks.iter().all(|(_, right)| *right);
+        if flagged && truth.mode.may_be_ambiguous() {
+            self.ambiguous += 1;
+            self.ambiguous_right += u64::from(is_right);
+            return;
+        }
+        if is_right && !flagged {
+            return;
+        }
+        self.wrong += 1;
+        *self.modes.entry(truth.mode.name()).or_default() += 1;
+        for (field, _) in checks.into_iter().chain([("flag", !flagged)]).filter(|check| !check.1) {
+            *self.fields.entry(field).or_default() += 1;
         }
     }
 }
@@ -127,9 +132,9 @@ mod tests {
         let flagged = |truth: &Truth| {
             let mut tally = Tally::default();
             tally.add(&Claim { attribution: Some("ambiguous".into()), ..claim(truth) });
-            (tally.wrong, tally.ambiguous)
+            (tally.wrong, tally.ambiguous, tally.ambiguous_right)
         };
-        assert_eq!(flagged(&truth()), (1, 0));
-        assert_eq!(flagged(&Truth { mode: Mode::SetUidBetween, ..truth() }), (0, 1));
+        assert_eq!(flagged(&Truth { mode: Mode::Twice, ..truth() }), (1, 0, 0));
+        assert_eq!(flagged(&Truth { mode: Mode::SetUidBetween, ..truth() }), (0, 1, 1));
     }
 }

@@ -1,0 +1,105 @@
+//! What every end-to-end test needs: a directory, a fsmon that watches it, and its lines.
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part of it")]
+
+mod event;
+mod replay;
+mod running;
+mod tree;
+
+pub(crate) use event::{Event, briefs, parse};
+pub(crate) use replay::{Listing, assert_follows, listing, replay};
+pub(crate) use running::{Ended, Fsmon, read_stats};
+pub(crate) use tree::Area;
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The fsmon under test.
+pub(crate) fn fsmon<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fsmon"));
+    command.args(args).env_remove("NO_COLOR");
+    command
+}
+
+/// A fsmon where every user may run it: the build directory may be closed to others.
+pub(crate) fn public_fsmon(area: &Area) -> PathBuf {
+    let path = area.path("public-fsmon");
+    std::fs::copy(env!("CARGO_BIN_EXE_fsmon"), &path).expect("copied");
+    path
+}
+
+/// Watches `dir` in JSON while `action` runs, and gives the events. What was said on standard
+/// error must be that the record is complete.
+pub(crate) fn record(dir: &Path, args: &[&str], action: impl FnOnce()) -> Vec<Event> {
+    let running = Fsmon::watch(dir, args);
+    action();
+    let ended = running.stop();
+    ended.assert_complete();
+    ended.events()
+}
+
+/// The same with the types that a listing follows from, brief and relative to `dir`.
+pub(crate) fn changes(dir: &Path, action: impl FnOnce()) -> Vec<String> {
+    briefs(&record(dir, &["-t", "create,delete,rename"], action), dir)
+}
+
+/// Watches `dir` while `action` runs; the listing at the end must follow from the one at the
+/// start and the lines.
+pub(crate) fn record_and_replay(dir: &Path, args: &[&str], action: impl FnOnce()) -> Vec<Event> {
+    let running = Fsmon::watch(dir, args);
+    let start = listing(dir);
+    action();
+    let ended = running.stop();
+    ended.assert_complete();
+    let events = ended.events();
+    replay::assert_follows(start, &events, dir);
+    events
+}
+
+/// Runs a shell script in `dir`; it must succeed.
+pub(crate) fn sh(dir: &Path, script: &str) {
+    succeed(Command::new("/bin/sh").args(["-euc", script]).current_dir(dir));
+}
+
+/// Runs a command; it must succeed.
+pub(crate) fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}: {said}", output.status);
+    output
+}
+
+/// Whether a program is there.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Says aloud that a test cannot run here; where all must run, that is a failure.
+pub(crate) fn skip(why: &str) {
+    let test = std::thread::current().name().unwrap_or("test").to_owned();
+    // Not println: the test runner would keep it to itself.
+    let _ = writeln!(std::io::stderr(), "SKIP {test}: {why}");
+    let must_run = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!must_run, "{test} was skipped although CI=true: {why}");
+}
+
+/// Whether this is root; says so aloud if not.
+pub(crate) fn is_root() -> bool {
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root {
+        skip("watching needs root");
+    }
+    is_root
+}
+
+/// Whether this is root and all these programs are there; says so aloud if not.
+pub(crate) fn is_root_with(programs: &[&str]) -> bool {
+    let missing: Vec<_> = programs.iter().filter(|program| !is_installed(program)).collect();
+    if !missing.is_empty() {
+        skip(&format!("not installed: {missing:?}"));
+    }
+    missing.is_empty() && is_root()
+}

@@ -1,0 +1,197 @@
+//! A fsmon that runs: started, ready, told to stop, and what it left.
+
+use super::{Event, parse};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up. A limit on waiting, not a measurement.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A fsmon that is ready. Dropping it ends it.
+pub(crate) struct Fsmon {
+    child: Child,
+    stdout: Option<JoinHandle<Vec<u8>>>,
+    stderr: Receiver<String>,
+    said: Vec<String>,
+}
+
+/// How a fsmon ended and what it wrote.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    /// Lines of standard error.
+    pub(crate) stderr: Vec<String>,
+}
+
+impl Fsmon {
+    /// Watches `dir` and writes JSON to standard output.
+    pub(crate) fn watch(dir: &Path, args: &[&str]) -> Self {
+        Fsmon::start(super::fsmon(["-f", "json"]).args(args).arg(dir))
+    }
+
+    /// Runs a command line that is to end by itself.
+    pub(crate) fn run(command: &mut Command) -> Ended {
+        let mut running = Fsmon::spawn(command.stdout(Stdio::piped()));
+        let stdout = running.child.stdout.take().expect("asked for");
+        running.stdout = Some(std::thread::spawn(move || read_all(stdout)));
+        running.wait()
+    }
+
+    /// Starts a command line and waits until it is ready.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut running = Fsmon::spawn(command.stdout(Stdio::piped()));
+        let stdout = running.child.stdout.take().expect("asked for");
+        running.stdout = Some(std::thread::spawn(move || read_all(stdout)));
+        running.wait_ready();
+        running
+    }
+
+    /// The same, but what is done with standard output is the caller's affair.
+    pub(crate) fn start_with(command: &mut Command, stdout: Stdio) -> Self {
+        let mut running = Fsmon::spawn(command.stdout(stdout));
+        running.wait_ready();
+        running
+    }
+
+    /// The same; standard output is a pipe that nobody has read yet.
+    pub(crate) fn start_unread(command: &mut Command) -> (Self, ChildStdout) {
+        let mut running = Fsmon::start_with(command, Stdio::piped());
+        let stdout = running.child.stdout.take().expect("asked for");
+        (running, stdout)
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("started");
+        let (sender, stderr) = channel();
+        let lines = BufReader::new(child.stderr.take().expect("asked for"));
+        std::thread::spawn(move || {
+            for line in lines.split(b'\n').map_while(Result::ok) {
+                if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                    break;
+                }
+            }
+        });
+        Fsmon { child, stdout: None, stderr, said: Vec::new() }
+    }
+
+    fn wait_ready(&mut self) {
+        self.wait_said("fsmon: ready");
+    }
+
+    /// Waits until a line of standard error begins so.
+    pub(crate) fn wait_said(&mut self, words: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.said.push(line);
+                    if self.said.last().is_some_and(|line| line.starts_with(words)) {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("never said {words}: {:#?}", self.said),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("ended and never said {words}: {:#?}", self.said);
+                }
+            }
+        }
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("it runs");
+    }
+
+    /// Whether it runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// Tells it to stop, and waits.
+    pub(crate) fn stop(self) -> Ended {
+        self.signal(Signal::SIGINT);
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Ended {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "did not end: {:#?}", self.said);
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let stdout = self.stdout.take().map(|reader| reader.join().expect("read"));
+        self.said.extend(self.stderr.iter());
+        let stderr = std::mem::take(&mut self.said);
+        Ended { status, stdout: stdout.unwrap_or_default(), stderr }
+    }
+}
+
+fn read_all(mut stdout: ChildStdout) -> Vec<u8> {
+    let mut all = Vec::new();
+    stdout.read_to_end(&mut all).expect("read");
+    all
+}
+
+impl Drop for Fsmon {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Ended {
+    /// Its lines of JSON.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        parse(&self.stdout)
+    }
+
+    /// The last line of standard error.
+    pub(crate) fn last_words(&self) -> &str {
+        self.stderr.last().map_or("", String::as_str)
+    }
+
+    /// It ended in order and said that nothing is missing.
+    #[track_caller]
+    pub(crate) fn assert_complete(&self) {
+        assert!(self.status.success(), "{}: {:#?}", self.status, self.stderr);
+        let last = self.last_words();
+        assert!(last.contains("complete") && !last.contains("NOT"), "{:#?}", self.stderr);
+    }
+
+    /// It ended with that code and, at the end, one line that has all these words.
+    #[track_caller]
+    pub(crate) fn assert_failed(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.status.code(), Some(code), "{:#?}", self.stderr);
+        let last = self.last_words();
+        assert!(last.starts_with("fsmon: "), "{:#?}", self.stderr);
+        for word in words {
+            assert!(last.contains(word), "{word} is not in: {last}");
+        }
+    }
+}
+
+/// Reads the object that `--stats` wrote.
+pub(crate) fn read_stats(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).expect("the counters");
+    serde_json::from_str(&text).expect("one JSON object")
+}

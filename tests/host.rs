@@ -1,0 +1,293 @@
+//! Hosts that offer less: sysctls, missing privileges, namespaces. What is changed for the whole
+//! host is put back; these tests run one after the other.
+
+mod harness;
+
+use harness::{Area, Event, Fsmon, fsmon, is_root, is_root_with, parse, public_fsmon, sh};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    // A test that failed has put back what it changed, too.
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A sysctl that has another value until this is dropped.
+struct Sysctl {
+    path: PathBuf,
+    before: String,
+}
+
+impl Sysctl {
+    fn set(name: &str, value: &str) -> Option<Self> {
+        let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+        let before = fs::read_to_string(&path).ok()?;
+        let sysctl = Sysctl { path, before };
+        if fs::write(&sysctl.path, value).is_err() {
+            harness::skip(&format!("{name} cannot be set here"));
+            return None;
+        }
+        Some(sysctl)
+    }
+}
+
+impl Drop for Sysctl {
+    fn drop(&mut self) {
+        fs::write(&self.path, &self.before).expect("put back");
+    }
+}
+
+/// How the rungs of the ladder are called in JSON and in the line that says ready.
+const WHO: [(&str, &str); 4] = [
+    ("tracepoint", "the exec tracepoint"),
+    ("comm", "perf records"),
+    ("connector", "the proc connector"),
+    ("proc", "/proc at the time of the change"),
+];
+
+/// Runs `doctor --json` as `wrap` says and checks that table and object tell the same.
+fn doctor(wrap: &[&str], program: &Path, dir: &Path) -> (Value, Output) {
+    let run = |args: &[&str]| {
+        let words = [wrap, &[program.to_str().expect("UTF-8"), "doctor"], args].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(dir).output().expect("started")
+    };
+    let output = run(&["--json"]);
+    let object: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let table = String::from_utf8(run(&[]).stdout).expect("UTF-8");
+    for probe in object["probes"].as_array().expect("an array") {
+        let name = probe["name"].as_str().expect("a name");
+        let line = table.lines().find(|line| line.trim_start().starts_with(name));
+        let line = line.unwrap_or_else(|| panic!("{name} is not in\n{table}"));
+        let answer = if probe["works"] == true { " yes " } else { " no " };
+        assert!(line.contains(answer), "{line}");
+        assert!(!probe["detail"].as_str().expect("text").is_empty(), "{name} says nothing");
+    }
+    for loss in object["losses"].as_array().expect("an array") {
+        assert!(table.contains(loss.as_str().expect("text")), "{loss}");
+    }
+    (object, output)
+}
+
+/// Watches as `wrap` says while two files are made by touch; gives the line that says ready, all
+/// that was said, and the events.
+fn watch(wrap: &[&str], program: &Path, dir: &Path) -> (String, Vec<String>, Vec<Event>) {
+    let mut command = Command::new(wrap.first().copied().unwrap_or("env"));
+    command.args(wrap.get(1..).unwrap_or_default()).arg(program);
+    command.args(["-f", "json", "-t", "create", "--count", "2"]).arg(dir);
+    let running = Fsmon::start(&mut command);
+    sh(dir, "touch one; touch two");
+    let ended = running.wait();
+    assert!(ended.status.success(), "{:?}", ended.stderr);
+    let ready = ended.stderr.iter().find(|line| line.starts_with("fsmon: ready"));
+    let ready = ready.expect("it was ready").clone();
+    sh(dir, "rm one two");
+    let events = ended.events();
+    (ready, ended.stderr, events)
+}
+
+/// What the doctor says is what a watch then does, and every name is right or in doubt.
+fn assert_true(object: &Value, wrap: &[&str], program: &Path, dir: &Path) -> Vec<Event> {
+    assert_eq!(object["can_watch"], true, "{object}");
+    let (ready, said, events) = watch(wrap, program, dir);
+    assert!(ready.contains(object["backend"].as_str().expect("text")), "{ready}: {object}");
+    let (_, words) = WHO.iter().find(|(who, _)| object["who"] == *who).expect("a known rung");
+    assert!(ready.contains(words), "{ready}: {object}");
+    for loss in object["losses"].as_array().expect("an array") {
+        let loss = loss.as_str().expect("text");
+        assert!(said.iter().any(|line| line.contains(loss)), "{loss}: {said:?}");
+    }
+    assert_eq!(events.len(), 2);
+    for event in &events {
+        let is_right = event.text("cmd") == Some("touch");
+        assert!(is_right || event.text("attribution").is_some(), "{event:?}");
+    }
+    events
+}
+
+fn probe<'a>(object: &'a Value, name: &str) -> &'a Value {
+    let probes = object["probes"].as_array().expect("an array");
+    probes.iter().find(|probe| probe["name"] == name).unwrap_or_else(|| panic!("{name}: {object}"))
+}
+
+fn own() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_fsmon"))
+}
+
+#[test]
+fn doctor_on_this_host() {
+    if !is_root() {
+        return;
+    }
+    let _alone = alone();
+    let area = Area::new();
+    let (object, output) = doctor(&["env"], &own(), &area.watched());
+    assert!(output.status.success());
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").expect("readable");
+    assert_eq!(object["kernel"].as_str(), Some(kernel.trim()));
+    let watched = area.watched();
+    assert_eq!(object["roots"][0]["path"].as_str(), watched.to_str());
+    assert_true(&object, &["env"], &own(), &watched);
+}
+
+#[test]
+fn doctor_of_a_path_that_cannot_be_watched() {
+    if !is_root() {
+        return;
+    }
+    let _alone = alone();
+    let area = Area::new();
+    let (object, output) = doctor(&["env"], &own(), &area.path("missing"));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(object["can_watch"], false);
+    assert!(object["roots"][0]["error"].is_string(), "{object}");
+}
+
+#[test]
+fn without_io_uring() {
+    if !is_root() {
+        return;
+    }
+    let _alone = alone();
+    let area = Area::new();
+    let Some(_sysctl) = Sysctl::set("kernel.io_uring_disabled", "2") else { return };
+    let (object, _) = doctor(&["env"], &own(), &area.watched());
+    assert_eq!(object["backend"], "poll");
+    let probe = probe(&object, "io_uring");
+    assert_eq!(probe["works"], false);
+    let detail = probe["detail"].as_str().expect("text");
+    assert!(detail.contains("kernel.io_uring_disabled"), "{detail}");
+    assert_true(&object, &["env"], &own(), &area.watched());
+    let ended = Fsmon::run(fsmon(["--backend", "uring"]).arg(area.watched()));
+    ended.assert_failed(1, &["io_uring"]);
+    assert_eq!(ended.stderr.len(), 1, "{:?}", ended.stderr);
+}
+
+#[test]
+fn without_perf() {
+    if !is_root_with(&["strace"]) {
+        return;
+    }
+    let _alone = alone();
+    let area = Area::new();
+    // What a container's seccomp profile does.
+    let wrap =
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=perf_event_open:error=EACCES"];
+    let (object, _) = doctor(&wrap, &own(), &area.watched());
+    assert_eq!(object["who"], "connector", "{object}");
+    assert!(object["losses"].as_array().is_some_and(|losses| !losses.is_empty()), "{object}");
+    assert_true(&object, &wrap, &own(), &area.watched());
+}
+
+#[test]
+fn unprivileged() {
+    if !is_root_with(&["setpriv"]) {
+        return;
+    }
+    let _alone = alone();
+    let area = Area::new();
+    let program = public_fsmon(&area);
+    let wrap = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--inh-caps=-all",
+        "--bounding-set=-all",
+    ];
+    let (object, output) = doctor(&wrap, &program, &area.watched());
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(object["can_watch"], false);
+    assert!(object.to_string().contains("CAP_SYS_ADMIN"), "{object}");
+}
+
+#[test]
+fn in_a_pid_namespace() {
+    if !is_root_with(&["unshare"]) {
+        return;
+    }
+    let _alone = alone();
+    let area = Area::new();
+    let dir = area.watched();
+    let wrap = ["unshare", "--pid", "--fork", "--mount-proc"];
+    let (object, _) = doctor(&wrap, &own(), &dir);
+    assert!(object["losses"].as_array().is_some_and(|losses| !losses.is_empty()), "{object}");
+    // What strangers do has no pid there.
+    for event in assert_true(&object, &wrap, &own(), &dir) {
+        assert!(event.number("pid").is_none_or(|pid| pid != 0), "{event:?}");
+    }
+    // What is done inside is named, or said to be in doubt.
+    let script = "\"$0\" -f json -t create --count 2 \"$1\" 2>\"$2\" & \
+                  while ! grep -q 'fsmon: ready' \"$2\"; do sleep 0.01; done; \
+                  cd \"$1\"; touch inside-1; : > inside-2; wait";
+    let said = area.path("said");
+    fs::write(&said, "").expect("written");
+    let mut command = Command::new("unshare");
+    command.args(&wrap[1..]).args(["sh", "-euc", script]).arg(own()).arg(&dir).arg(&said);
+    let events = parse(&harness::succeed(&mut command).stdout);
+    let names: Vec<_> = events.iter().map(Event::name).collect();
+    assert_eq!(names, ["inside-1", "inside-2"]);
+    for (event, cmd) in events.iter().zip(["touch", "sh"]) {
+        let is_right = event.text("cmd") == Some(cmd);
+        assert!(is_right || event.text("attribution").is_some(), "{event:?}");
+    }
+}
+
+#[test]
+fn a_bounded_queue_that_overflows() {
+    if !is_root() {
+        return;
+    }
+    let _alone = alone();
+    let area = Area::new();
+    let (dir, out, stats) = (area.watched(), area.path("out"), area.path("stats"));
+    sh(&dir, "mkdir -p old/deep");
+    let Some(sysctl) = Sysctl::set("fs.fanotify.max_queued_events", "100") else { return };
+    let mut command = fsmon(["-f", "json", "-t", "create,delete,rename", "--bounded-queue", "-o"]);
+    let running = Fsmon::start(command.arg(&out).arg("--stats").arg(&stats).arg(&dir));
+    // The limit is taken when the queue is made.
+    drop(sysctl);
+    running.signal(Signal::SIGSTOP);
+    sh(&dir, "for i in $(seq 500); do : > $i; done; mkdir -p new/deep; mv old moved");
+    running.signal(Signal::SIGCONT);
+    while !fs::read_to_string(&out).expect("readable").contains("\"LOSS\"") {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // The tree is made true again: what happens then has its right path.
+    std::thread::sleep(Duration::from_millis(500));
+    sh(&dir, ": > new/deep/a; : > moved/deep/b");
+    let ended = running.stop();
+    assert!(ended.status.success(), "{:?}", ended.stderr);
+    assert!(ended.last_words().contains("NOT complete"), "{:?}", ended.stderr);
+    let lines = harness::briefs(&parse(&fs::read(&out).expect("read")), &dir);
+    assert!(lines.contains(&"LOSS queue_overflow".into()), "{lines:#?}");
+    assert_eq!(lines[lines.len() - 2..], ["CREATE new/deep/a", "CREATE moved/deep/b"]);
+    let counters = harness::read_stats(&stats);
+    assert!(counters["lost_queue_overflows"].as_u64().is_some_and(|count| count > 0));
+    assert_eq!(counters["complete"], false);
+}
+
+#[test]
+fn a_queue_without_bounds_does_not_overflow() {
+    if !is_root() {
+        return;
+    }
+    let _alone = alone();
+    let area = Area::new();
+    let Some(_sysctl) = Sysctl::set("fs.fanotify.max_queued_events", "100") else { return };
+    let running = Fsmon::watch(&area.watched(), &["-t", "create"]);
+    running.signal(Signal::SIGSTOP);
+    sh(&area.watched(), "for i in $(seq 2000); do : > $i; done");
+    running.signal(Signal::SIGCONT);
+    let ended = running.stop();
+    ended.assert_complete();
+    assert_eq!(ended.events().len(), 2000);
+}
