@@ -64,8 +64,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let mask = marks::mask_for(config.types);
     let mut watch =
         Watch::new(group, marks::inode_mask(mask), config.recursive, config.skip_dir.take());
-    let fsids = opened.iter().map(|root| root.fsid).collect();
-    let mut tree = Tree::new(config.dirs_max, fsids);
+    let mut tree = Tree::new(config.dirs_max, filesystems(&opened)?);
     for root in opened {
         let mark = marks::mark(&watch.group, &root, mask).map_err(Error::new)?;
         add_root(&mut watch, &mut tree, root, mark, &mut plan)?;
@@ -98,6 +97,19 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     };
     let thread = spawn(parts, backend, plan.cpu)?;
     Ok(Started { plan, shared, control, wake, thread, consumer })
+}
+
+/// The filesystems of the roots, each once. A node has a byte for which.
+fn filesystems(roots: &[roots::OpenRoot]) -> Result<Vec<u64>, Error> {
+    let mut fsids: Vec<u64> = roots.iter().map(|root| root.fsid).collect();
+    fsids.sort_unstable();
+    fsids.dedup();
+    if fsids.len() > usize::from(u8::MAX) {
+        return Err(Error::new(
+            "more than 255 filesystems to watch; start a second fsmon for some",
+        ));
+    }
+    Ok(fsids)
 }
 
 fn check(config: &Config) -> Result<(), Error> {

@@ -34,6 +34,8 @@ pub(crate) struct Batch<'a, 's> {
     pub(crate) window: Window,
     pub(crate) sources: &'a mut Sources<'s>,
     pub(crate) output: &'a mut Output,
+    /// The event at hand is our own: the tree follows it, and nobody is told.
+    own: bool,
     /// Who did the event at hand, where that was asked already: once for each event.
     settled: Option<Actor>,
 }
@@ -44,7 +46,7 @@ impl<'a, 's> Batch<'a, 's> {
         sources: &'a mut Sources<'s>,
         output: &'a mut Output,
     ) -> Self {
-        Batch { window, sources, output, settled: None }
+        Batch { window, sources, output, own: false, settled: None }
     }
 }
 
@@ -77,9 +79,7 @@ impl Resolver {
         if event.mask & Q_OVERFLOW != 0 {
             return self.overflow(batch);
         }
-        if event.pid == self.own_pid {
-            return;
-        }
+        batch.own = event.pid == self.own_pid;
         if event.types() & kind::OPEN_EXEC != 0 {
             let name = event.place.map_or(&b""[..], |place| place.name);
             let (image, attribution) = batch.sources.who.open_exec(event.pid, batch.window, name);
@@ -282,7 +282,7 @@ impl Resolver {
     /// Reads what is still unread from a directory down.
     #[cold]
     fn walk_rest(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) {
-        let tell = actor.filter(|_| self.types & kind::CREATE != 0);
+        let tell = actor.filter(|_| self.types & kind::CREATE != 0 && !batch.own);
         self.watch.walk_rest(&mut self.tree, id, &mut |tree, found| match found {
             Found::Entry { dir, name, is_dir } => {
                 if let Some(who) = tell {
@@ -434,6 +434,9 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
+        if batch.own {
+            return;
+        }
         let mut head = head(who, batch);
         head.mask = (mask | event.types() & kind::ONDIR).into();
         head.object = object.into();

@@ -39,7 +39,10 @@ struct BufferRing {
     len: usize,
     count: u16,
     tail: u16,
+    /// With the kernel, filled or not.
     lent: u16,
+    /// What the kernel can have filled since it was last called and we have not yet taken.
+    fillable: u16,
 }
 
 /// A request that stays: whether it is in force, and how to make it again.
@@ -137,7 +140,8 @@ impl Uring {
         Ok(())
     }
 
-    /// Puts every request that has ended back in force. The file read waits for a buffer.
+    /// Puts every request that has ended back in force; to be called before each call of the
+    /// kernel. The file read waits for a buffer.
     fn arm(&mut self) -> io::Result<()> {
         for i in 0..self.standing.len() {
             let no_buffer = i == 0 && self.files.lent == 0;
@@ -150,6 +154,9 @@ impl Uring {
                 self.ring.submit()?;
             }
             self.standing[i].armed = true;
+        }
+        for group in [&mut self.files, &mut self.connector] {
+            group.fillable = group.lent;
         }
         Ok(())
     }
@@ -256,7 +263,7 @@ impl BufferRing {
         assert!(count.is_power_of_two());
         let len = usize::from(count) * size_of::<BufRingEntry>();
         let entries = map(len)?.cast();
-        let mut ring = BufferRing { entries, len, count, tail: 0, lent: 0 };
+        let mut ring = BufferRing { entries, len, count, tail: 0, lent: 0, fillable: 0 };
         for index in 0..count {
             ring.lend(index, buffers);
         }
@@ -287,6 +294,7 @@ impl BufferRing {
         let index = cqueue::buffer_select(entry.flags());
         if let (Some(index), Ok(len)) = (index, u32::try_from(result)) {
             self.lent -= 1;
+            self.fillable = self.fillable.saturating_sub(1);
             let taken = Taken::new(buffers, index, len);
             if len > 0 {
                 return Ok(Some(taken));
@@ -296,7 +304,7 @@ impl BufferRing {
         }
         match -result {
             // Without a buffer to give, the request ends so; it is put in force again later.
-            libc::ENOBUFS if self.lent == 0 => Ok(None),
+            libc::ENOBUFS if self.fillable == 0 => Ok(None),
             libc::EAGAIN | libc::EINTR | libc::ECANCELED => Ok(None),
             errno if errno > 0 => Err(io::Error::from_raw_os_error(errno)),
             _ => Ok(None),
