@@ -16,9 +16,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The fsmon under test.
+/// The program under test: what FSMON names, or the one built with the tests.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("FSMON").map_or_else(|| env!("CARGO_BIN_EXE_fsmon").into(), PathBuf::from)
+}
+
+/// A command line of it.
 pub(crate) fn fsmon<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fsmon"));
+    let mut command = Command::new(program());
     command.args(args).env_remove("NO_COLOR");
     command
 }
@@ -26,7 +31,7 @@ pub(crate) fn fsmon<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Comma
 /// A fsmon where every user may run it: the build directory may be closed to others.
 pub(crate) fn public_fsmon(area: &Area) -> PathBuf {
     let path = area.path("public-fsmon");
-    std::fs::copy(env!("CARGO_BIN_EXE_fsmon"), &path).expect("copied");
+    std::fs::copy(program(), &path).expect("copied");
     path
 }
 
