@@ -109,13 +109,30 @@ fn every_batch_window() {
     let area = Area::new();
     let dir = area.watched();
     for backend in ["poll", "uring"] {
-        for window in ["1us", "100us", "4ms", "50ms"] {
+        for window in ["1us", "100us", "4ms", "50ms", "1s"] {
             let args =
                 ["-t", "create,delete,rename", "--backend", backend, "--batch-window", window];
             record_and_replay(&dir, &args, || {
                 sh(&dir, "for i in $(seq 50); do echo x > a; mv a b; rm b; done");
             });
         }
+    }
+}
+
+#[test]
+fn no_process_message_is_lost_within_a_wide_window() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let dir = area.watched();
+    for backend in ["poll", "uring"] {
+        let args = ["-t", "create", "--backend", backend, "--batch-window", "1s"];
+        let events = record(&dir, &args, || {
+            sh(&dir, "for i in $(seq 2500); do /bin/true; done; touch last");
+        });
+        assert_eq!(briefs(&events, &dir), ["CREATE last"]);
+        sh(&dir, "rm last");
     }
 }
 

@@ -27,6 +27,17 @@ fn signals_end_it_with_everything_printed() {
 }
 
 #[test]
+fn the_last_change_before_the_signal_is_there_with_a_wide_window() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let running = Fsmon::watch(&area.watched(), &["-t", "create", "--batch-window", "1s"]);
+    sh(&area.watched(), "touch last");
+    assert_eq!(briefs(&running.stop().events(), &area.watched()), ["CREATE last"]);
+}
+
+#[test]
 fn count_ends_it_after_that_many_events() {
     if !is_root() {
         return;
@@ -164,6 +175,21 @@ fn nothing_is_left_behind() {
     let before = harness::listing(&area.path(""));
     Fsmon::watch(&area.watched(), &[]).stop().assert_complete();
     assert_eq!(harness::listing(&area.path("")), before);
+}
+
+#[test]
+fn a_stopped_and_continued_fsmon_has_missed_nothing() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let running = Fsmon::watch(&area.watched(), &["-t", "create,delete"]);
+    running.signal(Signal::SIGSTOP);
+    sh(&area.watched(), "for i in $(seq 2000); do : > $i; done; rm -f *");
+    running.signal(Signal::SIGCONT);
+    let ended = running.stop();
+    ended.assert_complete();
+    assert_eq!(ended.events().len(), 4000);
 }
 
 #[test]

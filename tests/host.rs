@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{Area, Event, Fsmon, fsmon, is_root, is_root_with, parse, public_fsmon, sh};
+use harness::{Area, Event, Fsmon, fsmon, is_root, is_root_with, parse, program, public_fsmon, sh};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs;
@@ -118,10 +118,6 @@ fn probe<'a>(object: &'a Value, name: &str) -> &'a Value {
     probes.iter().find(|probe| probe["name"] == name).unwrap_or_else(|| panic!("{name}: {object}"))
 }
 
-fn own() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_fsmon"))
-}
-
 #[test]
 fn doctor_on_this_host() {
     if !is_root() {
@@ -129,13 +125,13 @@ fn doctor_on_this_host() {
     }
     let _alone = alone();
     let area = Area::new();
-    let (object, output) = doctor(&["env"], &own(), &area.watched());
+    let (object, output) = doctor(&["env"], &program(), &area.watched());
     assert!(output.status.success());
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").expect("readable");
     assert_eq!(object["kernel"].as_str(), Some(kernel.trim()));
     let watched = area.watched();
     assert_eq!(object["roots"][0]["path"].as_str(), watched.to_str());
-    assert_true(&object, &["env"], &own(), &watched);
+    assert_true(&object, &["env"], &program(), &watched);
 }
 
 #[test]
@@ -145,7 +141,7 @@ fn doctor_of_a_path_that_cannot_be_watched() {
     }
     let _alone = alone();
     let area = Area::new();
-    let (object, output) = doctor(&["env"], &own(), &area.path("missing"));
+    let (object, output) = doctor(&["env"], &program(), &area.path("missing"));
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(object["can_watch"], false);
     assert!(object["roots"][0]["error"].is_string(), "{object}");
@@ -159,13 +155,13 @@ fn without_io_uring() {
     let _alone = alone();
     let area = Area::new();
     let Some(_sysctl) = Sysctl::set("kernel.io_uring_disabled", "2") else { return };
-    let (object, _) = doctor(&["env"], &own(), &area.watched());
+    let (object, _) = doctor(&["env"], &program(), &area.watched());
     assert_eq!(object["backend"], "poll");
     let probe = probe(&object, "io_uring");
     assert_eq!(probe["works"], false);
     let detail = probe["detail"].as_str().expect("text");
     assert!(detail.contains("kernel.io_uring_disabled"), "{detail}");
-    assert_true(&object, &["env"], &own(), &area.watched());
+    assert_true(&object, &["env"], &program(), &area.watched());
     let ended = Fsmon::run(fsmon(["--backend", "uring"]).arg(area.watched()));
     ended.assert_failed(1, &["io_uring"]);
     assert_eq!(ended.stderr.len(), 1, "{:?}", ended.stderr);
@@ -181,10 +177,10 @@ fn without_perf() {
     // What a container's seccomp profile does.
     let wrap =
         ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=perf_event_open:error=EACCES"];
-    let (object, _) = doctor(&wrap, &own(), &area.watched());
+    let (object, _) = doctor(&wrap, &program(), &area.watched());
     assert_eq!(object["who"], "connector", "{object}");
     assert!(object["losses"].as_array().is_some_and(|losses| !losses.is_empty()), "{object}");
-    assert_true(&object, &wrap, &own(), &area.watched());
+    assert_true(&object, &wrap, &program(), &area.watched());
 }
 
 #[test]
@@ -218,10 +214,10 @@ fn in_a_pid_namespace() {
     let area = Area::new();
     let dir = area.watched();
     let wrap = ["unshare", "--pid", "--fork", "--mount-proc"];
-    let (object, _) = doctor(&wrap, &own(), &dir);
+    let (object, _) = doctor(&wrap, &program(), &dir);
     assert!(object["losses"].as_array().is_some_and(|losses| !losses.is_empty()), "{object}");
     // What strangers do has no pid there.
-    for event in assert_true(&object, &wrap, &own(), &dir) {
+    for event in assert_true(&object, &wrap, &program(), &dir) {
         assert!(event.number("pid").is_none_or(|pid| pid != 0), "{event:?}");
     }
     // What is done inside is named, or said to be in doubt.
@@ -231,7 +227,7 @@ fn in_a_pid_namespace() {
     let said = area.path("said");
     fs::write(&said, "").expect("written");
     let mut command = Command::new("unshare");
-    command.args(&wrap[1..]).args(["sh", "-euc", script]).arg(own()).arg(&dir).arg(&said);
+    command.args(&wrap[1..]).args(["sh", "-euc", script]).arg(program()).arg(&dir).arg(&said);
     let events = parse(&harness::succeed(&mut command).stdout);
     let names: Vec<_> = events.iter().map(Event::name).collect();
     assert_eq!(names, ["inside-1", "inside-2"]);

@@ -10,13 +10,14 @@ const WORK: &str = r#"
 for i in $(seq 100); do
     sh -c 'exec touch "touch,$$,$PPID,0,'$0-$i'"'
     sh -c ': > "sh,$$,$PPID,0,'$0-$i'"'
+    sh -c ': > "sh,$$,$PPID,0,a'$0-$i'"; exec cp /dev/null "cp,$$,$PPID,0,b'$0-$i'"'
     setpriv --reuid 65534 --clear-groups sh -c 'exec touch "touch,$$,$PPID,65534,'$0-$i'"'
     setpriv --reuid 1 --clear-groups sh -c ': > "sh,$$,$PPID,1,'$0-$i'"'
     ./script "$0-$i"
 done
 "#;
 const SCRIPT: &str = "#!/bin/sh\n: > \"script,$$,$PPID,0,$1\"\n";
-const FILES_A_ROUND: usize = 5;
+const FILES_A_ROUND: usize = 7;
 
 fn is_right(event: &Event) -> bool {
     let name = event.name();

@@ -16,12 +16,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The program under test: the one built with the tests, or the one that `FSMON` names.
+/// The program under test: what FSMON names, or the one built with the tests.
 pub(crate) fn program() -> PathBuf {
     std::env::var_os("FSMON").map_or_else(|| env!("CARGO_BIN_EXE_fsmon").into(), PathBuf::from)
 }
 
-/// The fsmon under test.
+/// A command line of it.
 pub(crate) fn fsmon<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(program());
     command.args(args).env_remove("NO_COLOR");
