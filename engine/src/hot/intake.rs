@@ -88,25 +88,30 @@ impl Intake {
     /// the call are in afterwards.
     pub(crate) fn flush(&mut self, files: &Buffers, who: &mut Who) -> io::Result<()> {
         loop {
-            let more = match &mut self.backend {
+            let called = match &mut self.backend {
                 Backend::Uring(uring) => uring.flush()?,
                 Backend::Poll(_) => false,
             };
-            self.collect(files, who)?;
-            if !more {
+            // One call may leave work for the next. But that it brought nothing is the end, also
+            // where the flag is up still: the kernel lowers it before it runs what is pending, and
+            // what that adds and runs at once raises it for nothing (seen on 6.18 when the buffers
+            // had run out).
+            if self.collect(files, who)? == 0 || !called {
                 return Ok(());
             }
         }
     }
 
-    fn collect(&mut self, files: &Buffers, who: &mut Who) -> io::Result<()> {
+    /// Takes what the backend has; how many things that were.
+    fn collect(&mut self, files: &Buffers, who: &mut Who) -> io::Result<usize> {
+        let mut count = 0;
         loop {
             let done = match &mut self.backend {
                 Backend::Uring(uring) => uring.next(files, &self.connector)?,
                 Backend::Poll(poll) => poll.next(files)?,
             };
             match done {
-                None => return Ok(()),
+                None => return Ok(count),
                 Some(Done::Files(taken)) => {
                     self.reads += 1;
                     self.waiting.push_back(taken);
@@ -120,6 +125,7 @@ impl Intake {
                 Some(Done::ConnectorLost) => who.feed_connector_loss(),
                 Some(Done::Wake) => self.woken = true,
             }
+            count += 1;
         }
     }
 
