@@ -8,8 +8,12 @@
 //! ([`Dir`], [`Proc`], [`Str`]) comes before the first use. Over the engine's ring ids are small,
 //! dense and used again: a later definition of the same id replaces what it stood for.
 
+mod build;
+
+pub use build::Build;
+
 use zerocopy::little_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Bytes in a slot.
 pub const SLOT: usize = 64;
@@ -562,109 +566,10 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// A record being put together in place: room for the longest, no allocation.
-pub struct Build {
-    slots: [Slot; TEXT_SLOTS_MAX],
-}
-
-impl Default for Build {
-    fn default() -> Self {
-        Build { slots: [Slot::ZERO; TEXT_SLOTS_MAX] }
-    }
-}
-
-impl Build {
-    /// Lays out `head` and then `parts` from byte `at` on, and sets the slot count.
-    /// What does not fit into the longest record is cut off.
-    fn lay<T: IntoBytes + Immutable>(&mut self, head: &T, at: usize, parts: &[&[u8]]) -> &[Slot] {
-        let bytes = self.slots.as_mut_bytes();
-        let head = head.as_bytes();
-        bytes[..head.len()].copy_from_slice(head);
-        let mut end = at;
-        for part in parts {
-            let len = part.len().min(bytes.len() - end);
-            bytes[end..end + len].copy_from_slice(&part[..len]);
-            end += len;
-        }
-        let count = slots_for(end.max(head.len()));
-        if end > head.len() {
-            bytes[end..count * SLOT].fill(0);
-        }
-        bytes[1] = u8::try_from(count).expect("TEXT_SLOTS_MAX fits a byte");
-        &self.slots[..count]
-    }
-
-    /// An event; the lengths and the tail are set here, names longer than [`NAME_MAX`] are cut.
-    pub fn event(&mut self, mut head: Event, name: &[u8], name2: &[u8]) -> &[Slot] {
-        let name = &name[..name.len().min(NAME_MAX)];
-        let name2 = &name2[..name2.len().min(NAME_MAX)];
-        head.tag = tag::EVENT;
-        head.name_len = len16(name);
-        head.name2_len = len16(name2);
-        head.tail = [0; 24];
-        self.lay(&head, EVENT_HEAD, &[name, name2])
-    }
-
-    /// A directory; the length and the tail are set here, a name beyond [`TEXT_MAX`] is cut.
-    pub fn dir(&mut self, mut head: Dir, name: &[u8]) -> &[Slot] {
-        let name = &name[..name.len().min(TEXT_MAX)];
-        head.tag = tag::DIR;
-        head.name_len = len16(name);
-        head.tail = [0; 32];
-        self.lay(&head, DIR_HEAD, &[name])
-    }
-
-    /// A string; what is beyond [`TEXT_MAX`] is cut.
-    pub fn str(&mut self, id: u32, text: &[u8]) -> &[Slot] {
-        let text = &text[..text.len().min(TEXT_MAX)];
-        let mut head = Str::new_zeroed();
-        head.tag = tag::STR;
-        head.id = id.into();
-        head.len = len16(text);
-        self.lay(&head, STR_HEAD, &[text])
-    }
-
-    /// A process image.
-    pub fn proc(&mut self, mut head: Proc) -> &[Slot] {
-        head.tag = tag::PROC;
-        self.lay(&head, 0, &[])
-    }
-
-    /// A loss.
-    pub fn loss(&mut self, mut head: Loss) -> &[Slot] {
-        head.tag = tag::LOSS;
-        self.lay(&head, 0, &[])
-    }
-
-    /// Counters.
-    pub fn stats(&mut self, mut head: Stats) -> &[Slot] {
-        head.tag = tag::STATS;
-        self.lay(&head, 0, &[])
-    }
-
-    /// The end.
-    pub fn end(&mut self, mut head: End) -> &[Slot] {
-        head.tag = tag::END;
-        self.lay(&head, 0, &[])
-    }
-
-    /// Clocks.
-    pub fn clock(&mut self, time_ns: u64, realtime_ns: u64) -> &[Slot] {
-        let mut head = Clock::new_zeroed();
-        head.tag = tag::CLOCK;
-        head.time_ns = time_ns.into();
-        head.realtime_ns = realtime_ns.into();
-        self.lay(&head, 0, &[])
-    }
-}
-
-fn len16(text: &[u8]) -> U16 {
-    U16::new(u16::try_from(text.len()).expect("cut to TEXT_MAX before"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zerocopy::FromZeros;
 
     #[test]
     fn names_of_every_length_come_back() {
