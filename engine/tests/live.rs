@@ -311,3 +311,13 @@ fn the_last_event_of_a_file_never_names_a_later_directory() {
         assert!(!lines.iter().any(|line| line.contains("new/f")), "{lines:#?}");
     }
 }
+
+#[test]
+fn a_directory_renamed_to_and_fro_is_where_it_is() {
+    for backend in BACKENDS {
+        let script = "mkdir a d; /usr/bin/perl -e 'rename \"a\", \"b\"; rename \"b\", \"a\";
+            rename \"a\", \"b\"; rename \"d\", \"e\"; rename \"e\", \"d\"'";
+        let counters = replay(backend, script, |config| config.batch_window = AFTERWARDS);
+        assert!(counters.is_none_or(|counters| counters.unresolved_paths == 0));
+    }
+}

@@ -13,6 +13,7 @@ use crate::hot::orphans::Orphans;
 use crate::hot::reader::{self, Control, Parts};
 use crate::hot::recent::Recent;
 use crate::hot::resolve::Resolver;
+use crate::hot::shuffled::Shuffled;
 use crate::hot::tree::Tree;
 use crate::hot::watch::{Found, Root, Watch};
 use crate::limits;
@@ -83,6 +84,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         own_pid: std::process::id(),
         orphans: Orphans::new(),
         recent: Recent::new(),
+        shuffled: Shuffled::new(),
     };
     let parts = Parts {
         resolver,

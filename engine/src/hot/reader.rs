@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
+use crate::sys::fd::pending_bytes;
 use fsmon_format::record::Reason;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -77,7 +78,8 @@ pub(crate) fn run(parts: Parts, intake: Intake, files: &Buffers) -> Result<Count
             }
             stop_ns = stop_ns.or(Some(clock::monotonic_ns()));
         }
-        let delivered = stop_ns.is_some_and(|stop| reader.after_ns >= stop);
+        let delivered = stop_ns.is_some_and(|stop| reader.after_ns >= stop)
+            && reader.resolver.shuffled.is_empty();
         if delivered || reader.output.abandoned() {
             break Ok(());
         }
@@ -121,11 +123,28 @@ impl Reader<'_> {
             self.after_ns = self.after_ns.max(empty_ns);
             self.sources.who.retire(self.after_ns);
             self.resolver.tree.settle();
+            if !self.resolver.shuffled.is_empty() {
+                self.look_for_shuffled();
+            }
         }
         if until_ns >= self.tick_ns {
             self.tick(until_ns);
         }
         Ok(())
+    }
+
+    /// Only while nothing at all is left: what is on disk is then what the queue told.
+    #[cold]
+    fn look_for_shuffled(&mut self) {
+        let queue = self.resolver.watch.group.as_fd();
+        let intake = &self.sources.intake;
+        if intake.waiting() > 0 || pending_bytes(queue) > 0 {
+            return;
+        }
+        let window = Window { after_ns: self.after_ns, until_ns: clock::monotonic_ns() };
+        let (sources, output) = (&mut self.sources, &mut self.output);
+        self.resolver.look_for_shuffled(&mut Batch::new(window, sources, output));
+        self.output.publish();
     }
 
     fn resolve(&mut self, count: usize, window: Window) {

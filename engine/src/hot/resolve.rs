@@ -4,6 +4,7 @@ use super::event::{Event, Key, Place};
 use super::orphans::Orphans;
 use super::output::{Output, Sources};
 use super::recent::Recent;
+use super::shuffled::{Moved, Shuffled};
 use super::tree::{Full, Inserted, Tree, flag};
 use super::watch::{Found, Watch};
 use super::who::Window;
@@ -26,6 +27,7 @@ pub(crate) struct Resolver {
     pub(crate) own_pid: u32,
     pub(crate) orphans: Orphans,
     pub(crate) recent: Recent,
+    pub(crate) shuffled: Shuffled,
 }
 
 /// What goes with every event of a batch.
@@ -216,10 +218,88 @@ impl Resolver {
         if event.is_dir()
             && let Some(key) = event.object
         {
+            if let (Some(_), Some(old)) = (new, old) {
+                let from = (old.dir, self.tree.node(old.dir).hash());
+                self.note_shuffle(key, from, old.name, who, batch);
+            }
             self.rename_dir(new, old.is_none(), key, who, batch);
         }
         if hash != 0 && self.orphans.any() {
             self.second_look(hash, false, batch);
+        }
+    }
+
+    #[cold]
+    fn note_shuffle(
+        &mut self,
+        key: Key<'_>,
+        from: (u32, u64),
+        name: &[u8],
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let Some(id) = self.tree.find_live(key) else { return };
+        let swap = self.shuffled.note((id, self.tree.hash(key)), from, name, who.image);
+        if swap.hold != 0 {
+            batch.sources.who.hold(swap.hold);
+        }
+        if swap.release != 0 {
+            batch.sources.who.release(swap.release);
+        }
+    }
+
+    /// Looks for directories that were renamed to and fro, now that nothing is left to read; one
+    /// that a lost rename put back is told of, and put right.
+    #[cold]
+    pub(crate) fn look_for_shuffled(&mut self, batch: &mut Batch<'_, '_>) {
+        self.shuffled.keep_repeated();
+        let mut at = 0;
+        while let Some(mut moved) = self.shuffled.get(at) {
+            let known = self.tree.node(moved.id);
+            let gone = known.hash() != moved.hash || known.flags & (flag::DEAD | flag::ROOT) != 0;
+            if !gone && !self.watch.is_there(&self.tree, moved.id) && !moved.missed() {
+                self.shuffled.set(at, moved);
+                at += 1;
+                continue;
+            }
+            let dir_known = self.tree.node(moved.dir).hash() == moved.dir_hash;
+            if !gone
+                && dir_known
+                && !self.watch.is_there(&self.tree, moved.id)
+                && self.watch.is_at(&self.tree, moved.id, moved.dir, moved.name())
+            {
+                self.put_back(&moved, batch);
+            }
+            if moved.image != 0 {
+                batch.sources.who.release(moved.image);
+            }
+            self.shuffled.remove(at);
+        }
+    }
+
+    /// Tells of the rename that was lost, and does it in the tree.
+    fn put_back(&mut self, moved: &Moved, batch: &mut Batch<'_, '_>) {
+        let wanted = self.types & FROM_RENAME;
+        if wanted != 0 {
+            let mut room = [0; record::NAME_MAX];
+            let name2 = self.tree.name(moved.id);
+            let name2 = {
+                room[..name2.len()].copy_from_slice(name2);
+                &room[..name2.len()]
+            };
+            let attribution = match moved.image {
+                0 => Attribution::Unknown,
+                _ => Attribution::Late,
+            };
+            let mut head = head(Actor { image: moved.image, attribution }, batch);
+            head.mask = (wanted | kind::ONDIR).into();
+            head.object = moved.hash.into();
+            head.dir = moved.dir.into();
+            head.dir2 = self.tree.node(moved.id).parent.into();
+            batch.output.event(&mut self.tree, batch.sources, head, moved.name(), name2);
+        }
+        if self.tree.rename(moved.id, moved.dir, moved.name()).is_ok() {
+            batch.output.redefine_dir(&mut self.tree, batch.sources, moved.id);
         }
     }
 

@@ -9,6 +9,7 @@ use super::tree::{Full, Inserted, Tree, flag};
 use crate::config::SkipDir;
 use crate::sys::fanotify::Group;
 use crate::sys::handle::{Handles, is_dir, open_dir, read_dir};
+use fsmon_format::record::NAME_MAX;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -151,6 +152,22 @@ impl Watch {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok((fd, at))
+    }
+
+    /// Whether a directory is where the tree has it.
+    pub(crate) fn is_there(&mut self, tree: &Tree, id: u32) -> bool {
+        self.open(tree, id).is_ok()
+    }
+
+    /// Whether a directory is to be found as `name` in another one.
+    pub(crate) fn is_at(&mut self, tree: &Tree, id: u32, dir: u32, name: &[u8]) -> bool {
+        let mut room = [0; NAME_MAX + 1];
+        let Some(entry) = room.get_mut(..=name.len()) else { return false };
+        entry[..name.len()].copy_from_slice(name);
+        let Ok(entry) = CStr::from_bytes_with_nul(entry) else { return false };
+        let Ok((fd, root)) = self.open(tree, dir) else { return false };
+        let handle = self.roots[root].handles.of_entry(fd.as_fd(), entry);
+        handle.is_ok_and(|(handle, _)| handle.key() == tree.key_of(id))
     }
 
     fn read(
