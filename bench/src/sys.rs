@@ -88,28 +88,22 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     /// The signal, if one ended it.
     pub(crate) signal: Option<i32>,
-    /// Peak resident memory, KiB.
-    pub(crate) rss_kib: u64,
 }
 
 /// Waits for a child and says how it ended.
 pub(crate) fn wait(pid: u32) -> io::Result<Ended> {
     let mut status = 0;
-    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     loop {
-        // SAFETY: both pointers are to live memory of the right type; zeroes are a valid rusage.
-        match check(unsafe { libc::wait4(pid_t(pid), &raw mut status, 0, usage.as_mut_ptr()) }) {
+        // SAFETY: the pointer is to a live int.
+        match check(unsafe { libc::waitpid(pid_t(pid), &raw mut status, 0) }) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
             Ok(_) => break,
         }
     }
-    // SAFETY: zeroed before, so initialised whatever the kernel wrote.
-    let usage = unsafe { usage.assume_init() };
     Ok(Ended {
         code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
         signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
-        rss_kib: usage.ru_maxrss.cast_unsigned(),
     })
 }
 

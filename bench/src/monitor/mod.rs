@@ -247,6 +247,7 @@ impl Running {
     pub(crate) fn stop(self) -> Result<Watched, String> {
         let cpu_ns = self.drain()? - self.cpu_ready_ns;
         let pid = self.child.id();
+        let rss_kib = peak_kib(pid);
         sys::kill(pid, libc::SIGINT).map_err(|error| error.to_string())?;
         let ended = sys::wait(pid).map_err(|error| error.to_string())?;
         let said: Vec<String> = self.errors.iter().collect();
@@ -254,7 +255,7 @@ impl Running {
             let (code, signal) = (ended.code, ended.signal);
             return Err(format!("ended with {code:?}, signal {signal:?}: {}", said.join("; ")));
         }
-        let mut watched = Watched { cpu_ns, rss_kib: ended.rss_kib, ..Watched::default() };
+        let mut watched = Watched { cpu_ns, rss_kib, ..Watched::default() };
         self.read_results(&said, &mut watched)?;
         Ok(watched)
     }
@@ -332,4 +333,11 @@ fn has_marks(pid: u32) -> bool {
             mark.is_some_and(|mark| !mark.starts_with("flags"))
         })
     })
+}
+/// The most memory that a process had resident so far. What wait4(2) tells counts in the parent's at
+/// the fork (`setmax_mm_hiwater_rss()` in fs/exec.c).
+fn peak_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
