@@ -66,6 +66,8 @@ class Log:
     """by child: (time, parent) of each time that this pid was given out, in order of time"""
     names: dict[int, list[tuple[int, str]]]
     """by process: (time, name) of each PR_SET_NAME by one of its threads"""
+    comms: dict[int, set[str]]
+    """by process: the names that its records show"""
     unresolved: list[str]
     """what could not be given a place inside or outside of the tree"""
 
@@ -75,6 +77,7 @@ class Log:
         return born[-1] if born else None
 
     def named_itself(self, pid, comm, time):
+        """Whether a thread of the process called itself so before."""
         return any(at <= time and name == comm for at, name in self.names.get(pid, []))
 
 
@@ -134,7 +137,7 @@ class Reader:
 
     def __init__(self, tree):
         self.tree = tree
-        self.log = Log([], defaultdict(list), defaultdict(list), [])
+        self.log = Log([], defaultdict(list), defaultdict(list), defaultdict(set), [])
 
     def read(self, path):
         for serial, event in records(path):
@@ -151,6 +154,7 @@ class Reader:
         key = text(call.get("key"))
         who = Who(int(call["pid"]), int(call["ppid"]), text(call["comm"]),
                   int(call["euid"]), int(call["egid"]))
+        self.log.comms[who.pid].add(who.comm)
         if key == FORKS:
             parent = who.pid
             if call["syscall"] == CLONE_SYSCALL.get(call["arch"]) and int(call["a0"], 16) & CLONE_PARENT:

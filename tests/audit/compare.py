@@ -54,6 +54,8 @@ def arguments():
     parser.add_argument("--scratch", type=Path, help="where to work [a temporary directory]")
     parser.add_argument("--tree", type=Path, help="watch this directory, for a COMMAND")
     parser.add_argument("--keep", action="store_true", help="leave the recordings there")
+    parser.add_argument("--flagged-may-differ", action="store_true",
+                        help="what fsmon says it is not sure of may be wrong")
     parser.add_argument("--fsmon-args", type=shlex.split, default=[], metavar="ARGS",
                         help="more options for fsmon, in one word")
     parser.add_argument("command", nargs="*", help=argparse.SUPPRESS)
@@ -99,7 +101,7 @@ def record(command, tree, scratch, fsmon_args):
 
 
 def report(run, log, types, losses, verdict):
-    """Prints the table; says whether all is right."""
+    """Prints the table, and examples of all that calls for an explanation."""
     seen = Counter(change.kind for change in log.changes)
     rows = [
         ("command", f"exit {run['exit']}, {run['seconds']:.1f} s"),
@@ -113,7 +115,7 @@ def report(run, log, types, losses, verdict):
         ("pairs that fsmon is sure of", verdict.exact),
         *((f"  of them wrong {name}", len(verdict.wrong[name])) for name in FIELDS),
         ("pairs that fsmon flags", f"{verdict.flagged.total()} {counts(verdict.flagged)}".strip()),
-        ("  of them wrong", verdict.flagged_wrong),
+        ("  of them wrong", f"{len(verdict.flagged_wrong)} {counts(verdict.flagged_fields)}".strip()),
         ("identical changes in one line", len(verdict.merged)),
         ("path before a merged rename of its directory", len(verdict.elsewhere)),
         ("in audit alone", len(verdict.missing)),
@@ -134,8 +136,13 @@ def report(run, log, types, losses, verdict):
     show("thread's own name", verdict.own_names)
     for name, pairs in verdict.wrong.items():
         show(f"wrong {name}", pairs)
-    whole = run["lost"] == 0 and not log.unresolved and not losses and run["said"].endswith("complete")
-    return whole and verdict.right() and bool(log.changes)
+    show("flagged and wrong", verdict.flagged_wrong)
+
+
+def complete(run, log, losses):
+    """Whether both recordings are whole, and of something."""
+    both = run["lost"] == 0 and not log.unresolved and log.changes
+    return bool(both and not losses and run["said"].endswith("complete"))
 
 
 def counts(of):
@@ -162,10 +169,13 @@ def one(options, scratch, number):
     log = Reader(layout).read(here / "audit.log")
     lines, types, losses = fsmon_lines(here / "fsmon.json")
     print(f"\nrun {number}: {shlex.join(map(str, command))}")
-    right = report(run, log, types, losses, compare(log, lines))
+    verdict = compare(log, lines)
+    report(run, log, types, losses, verdict)
     if not options.command and run["exit"] != 0:
-        raise Broken(f"the build failed: see the end of {here}/command.log with --keep")
-    print("all the same" if right else "NOT THE SAME")
+        raise Broken(f"the build failed, {here}/command.log says why (with --keep)")
+    right = complete(run, log, losses) and verdict.right(options.flagged_may_differ)
+    but = " but for what is flagged" if verdict.flagged_wrong else ""
+    print(f"the same{but}" if right else "NOT THE SAME")
     return right
 
 

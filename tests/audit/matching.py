@@ -21,7 +21,10 @@ class Verdict:
     """pairs of which fsmon is sure"""
     flagged: Counter = field(default_factory=Counter)
     """pairs of which fsmon says itself that it is not, by what it says"""
-    flagged_wrong: int = 0
+    flagged_wrong: list = field(default_factory=list)
+    """of them those that are wrong: (audit, fsmon)"""
+    flagged_fields: Counter = field(default_factory=Counter)
+    """how often which field is wrong in them"""
     wrong: dict = field(default_factory=lambda: defaultdict(list))
     """by field: (audit, fsmon) of pairs that fsmon is sure of"""
     reparented: int = 0
@@ -30,7 +33,8 @@ class Verdict:
     forks_unseen: int = 0
     """audit has no record of the fork: the parent was compared with that at the change"""
     own_names: list = field(default_factory=list)
-    """audit shows the name that a thread gave itself, fsmon its process's"""
+    """audit shows the name that a thread gave itself, fsmon another that the process has in audit's
+    records. A main thread that fsmon missed renaming itself would be among these"""
     unnamed: int = 0
     """audit does not know the name, only the directory: paired by that"""
     merged: list = field(default_factory=list)
@@ -44,8 +48,9 @@ class Verdict:
     surplus: list = field(default_factory=list)
     """of fsmon, without a record of audit"""
 
-    def right(self):
-        return not (self.missing or self.surplus or any(self.wrong.values()))
+    def right(self, flagged_may_differ=False):
+        return not (self.missing or self.surplus or any(self.wrong.values())
+                    or self.flagged_wrong and not flagged_may_differ)
 
 
 def fsmon_lines(path):
@@ -170,9 +175,9 @@ def judge(seen, line, log, verdict):
     wrong = [name for name in ("pid", "uid", "gid") if getattr(seen.who, name) != getattr(line.who, name)]
     if seen.is_dir != line.is_dir:
         wrong.append("is_dir")
-    comm = os.fsencode(seen.who.comm).decode("utf-8", "replace")
-    if comm != line.who.comm:
-        if log.named_itself(seen.who.pid, seen.who.comm, seen.time):
+    if readable(seen.who.comm) != line.who.comm:
+        of_process = {readable(comm) for comm in log.comms[seen.who.pid]}
+        if log.named_itself(seen.who.pid, seen.who.comm, seen.time) and line.who.comm in of_process:
             verdict.own_names.append((seen, line))
         else:
             wrong.append("comm")
@@ -191,6 +196,12 @@ def judge(seen, line, log, verdict):
             verdict.wrong[name].append((seen, line))
     else:
         verdict.flagged[line.attribution] += 1
-        verdict.flagged_wrong += bool(wrong)
+        if wrong:
+            verdict.flagged_wrong.append((seen, line))
+            verdict.flagged_fields.update(wrong)
         if seen.kind == "RENAME" and seen.is_dir and line.attribution == "late":
             verdict.found_out.append(seen)
+
+
+def readable(comm):
+    return os.fsencode(comm).decode("utf-8", "replace")
