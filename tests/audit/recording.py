@@ -72,9 +72,11 @@ def refuse_unless_possible():
         now = status()
     except Broken as error:
         raise Skip(f"this kernel or namespace does not audit: {error}") from error
-    if now.get("enabled") == 2:
+    if "enabled" not in now:
+        raise Skip("this kernel or namespace does not audit")
+    if now["enabled"] == 2:
         raise Skip("audit's rules are locked (auditctl -e 2) until the next boot")
-    if now.get("pid"):
+    if now["pid"]:
         raise Skip(f"an audit daemon is at work already, process {now['pid']}")
 
 
