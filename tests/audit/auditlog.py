@@ -17,6 +17,12 @@ from dataclasses import dataclass
 FILES, FORKS, NAMES = "fsmon-files", "fsmon-forks", "fsmon-names"
 """The keys of the three rules: changes of files, new processes, processes that rename themselves."""
 
+OUTSIDE = ""
+"""Stands for the one path of a RENAME that is not in the tree."""
+
+UNKNOWN = object()
+"""A directory that may be in the tree or outside."""
+
 CLONE_PARENT = 0x8000
 CLONE_SYSCALL = {"c000003e": "56", "c00000b7": "220"}
 """The number of clone(2), whose first argument is its flags: x86-64, arm64."""
@@ -55,7 +61,7 @@ class Change:
     def __str__(self):
         old = "" if self.old_path is None else f"{self.old_path} -> "
         who = self.who
-        return (f"{self.where}: {self.kind} {old}{self.path or self.folder + '/?'} "
+        return (f"{self.where}: {self.kind} {old}{self.folder + '/?' if self.path is None else self.path} "
                 f"by {who.comm}[{who.pid}] of {who.ppid}, {who.uid}:{who.gid}, {self.attribution}")
 
 
@@ -188,7 +194,9 @@ class Reader:
 
     def one(self, kind, entry, parent, cwd, context):
         folder = self.folder(parent, cwd)
-        if folder is None:
+        if folder is UNKNOWN:
+            self.log.unresolved.append(context.where)
+        if folder in (None, UNKNOWN):
             return
         name = entry.last()
         path = None if name is None else os.path.join(folder, name)
@@ -213,24 +221,29 @@ class Reader:
             self.moved(source, old_name, target, new_name, new, cwd, context)
 
     def moved(self, source, old_name, target, new_name, entry, cwd, context):
-        old, new = self.folder(source, cwd), self.folder(target, cwd)
+        # Of an unknown place and a known one the unknown is most likely outside.
+        old, new = (None if at is UNKNOWN else at
+                    for at in (self.folder(source, cwd), self.folder(target, cwd)))
         if new is not None:
             self.tree.put(target.inode, new_name, entry.inode, entry.is_dir)
-        if old is not None and new is not None:
-            self.log.changes.append(context.change(
-                "RENAME", os.path.join(new, new_name), os.path.join(old, old_name), new, entry.is_dir))
-        elif old != new:
-            self.log.unresolved.append(context.where)
+        if old is None and new is None:
+            return
+        here = OUTSIDE if new is None else os.path.join(new, new_name)
+        there = OUTSIDE if old is None else os.path.join(old, old_name)
+        self.log.changes.append(context.change("RENAME", here, there, new or old, entry.is_dir))
 
     def folder(self, parent, cwd):
-        """The path of a directory in the tree; None outside."""
+        """The path of a directory in the tree; None outside. Of an inode that is not known only an
+        absolute name can be trusted, and not where it may stand for the directory of a descriptor.
+        """
         if parent.inode in self.tree.folders:
             return self.tree.path(parent.inode)
         if parent.name is None or cwd is None:
             return None
         named = os.path.normpath(os.path.join(cwd, parent.name))
-        inside = named == self.tree.root or named.startswith(self.tree.root + "/")
-        return named if inside else None
+        if named != self.tree.root and not named.startswith(self.tree.root + "/"):
+            return None
+        return named if parent.name.startswith("/") and named != cwd else UNKNOWN
 
 
 @dataclass(frozen=True)

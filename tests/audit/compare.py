@@ -12,7 +12,8 @@ that begins with SKIP says. FSMON=path names the binary, else that of `cargo bui
 fsmon's parent is the one that forked; audit's that at the time. Where they differ audit's own
 record of the fork decides. Told apart and counted, not wrong: what the kernel merged in fsmon's
 queue (see Limits in README.md), and names that threads gave themselves, of which fsmon tells that
-of the process. What io_uring does audit sees only by rules that are not set here.
+of the process. What io_uring does audit sees only by rules that are not set here, and it does not
+tell where a directory is that came in from outside within another: records without a place.
 
 Takes root, auditd (Debian: apt install auditd), Python 3.10 and, for the build, apt, dpkg-source,
 setpriv, make and a C compiler. No other audit daemon may be at work. All settings of audit are put
@@ -120,6 +121,7 @@ def report(run, log, types, losses, verdict):
         ("path before a merged rename of its directory", len(verdict.elsewhere)),
         ("in audit alone", len(verdict.missing)),
         ("in fsmon alone", len(verdict.surplus)),
+        ("  beside it, found in directories moved in", len(verdict.found)),
         ("parent died before: that at the fork told", verdict.reparented),
         ("fork unseen: parent at the change compared", verdict.forks_unseen),
         ("audit shows a thread's own name", len(verdict.own_names)),

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from auditlog import Change, Who
+from auditlog import OUTSIDE, Change, Who
 
 KINDS = ("CREATE", "DELETE", "RENAME")
 FIELDS = ("pid", "comm", "uid", "gid", "ppid", "is_dir")
@@ -47,6 +47,8 @@ class Verdict:
     """of audit, without a line of fsmon"""
     surplus: list = field(default_factory=list)
     """of fsmon, without a record of audit"""
+    found: list = field(default_factory=list)
+    """of fsmon, which read a directory that came in and says so: nobody made them there"""
 
     def right(self, flagged_may_differ=False):
         return not (self.missing or self.surplus or any(self.wrong.values())
@@ -70,9 +72,12 @@ def fsmon_lines(path):
 
 
 def change(event, where):
+    renamed = event["event_type"] == "RENAME"
+
     def path(key):
         exact = event.get(key + "_b64")
-        return event.get(key) if exact is None else os.fsdecode(base64.b64decode(exact))
+        here = event.get(key) if exact is None else os.fsdecode(base64.b64decode(exact))
+        return OUTSIDE if here is None and renamed else here
 
     attribution = "found" if event.get("found") else event.get("attribution", "exact")
     who = Who(event.get("pid", 0), event.get("ppid", 0), event.get("cmd", ""),
@@ -100,11 +105,13 @@ def compare(log, lines):
         for seen, line in pairs:
             judge(seen, line, log, verdict)
     pair_left(log, verdict)
+    verdict.found = [line for line in verdict.surplus if line.attribution == "found"]
+    verdict.surplus = [line for line in verdict.surplus if line.attribution != "found"]
     return verdict
 
 
 def key(of):
-    return of.kind, of.path or of.folder + "/?", of.old_path
+    return of.kind, of.folder + "/?" if of.path is None else of.path, of.old_path
 
 
 def pair(seen, lines, verdict):
