@@ -3,6 +3,7 @@
 use crate::workload::Counts;
 use crate::workload::spawn::oracle::Tally;
 use serde_json::Value;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -19,6 +20,17 @@ pub(crate) struct Claim {
     pub(crate) attribution: Option<String>,
     /// Whether parent and uid must be there.
     pub(crate) is_fsmon: bool,
+}
+
+impl fmt::Display for Claim {
+    /// `CREATE …/0-1,exec,compile,12,3,0 by compile[12] of 3, uid 0`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |n: Option<u32>| n.map_or_else(|| "?".into(), |n| n.to_string());
+        let (cmd, flag) = (self.cmd.as_deref(), self.attribution.as_deref());
+        write!(f, "{} {} by {}[{}]", self.kind, self.path, cmd.unwrap_or("?"), number(self.pid))?;
+        write!(f, " of {}, uid {}", number(self.ppid), number(self.uid))?;
+        flag.map_or(Ok(()), |flag| write!(f, ", {flag}"))
+    }
 }
 
 /// All that is known of a run's output.

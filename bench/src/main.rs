@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p fsmon-bench -- [--quick] [--workload NAME]… [--monitor NAME]…
+//! cargo run --release -p fsmon-bench -- who [--runs N]     whether every record is right
 //! ```
 //!
 //! Every workload runs beside every monitor in turn, several times; what is printed are medians
@@ -14,8 +15,10 @@ mod latency;
 mod lines;
 mod machine;
 mod monitor;
+mod pids;
 mod report;
 mod run;
+mod series;
 mod sys;
 mod workload;
 
@@ -33,6 +36,8 @@ fn main() -> ExitCode {
         "@chain" => workload::spawn::main(rest),
         "@churn" => workload::churn::main(rest),
         "@floor" => floor::main(rest),
+        "@spin" => series::spin::main(),
+        "@pid-max" => pids::keep(rest),
         _ => run::main(),
     }
 }

@@ -1,13 +1,14 @@
 //! How each monitor is started: with the same event types, to a file on another filesystem or to
 //! standard output.
 
-use super::{Format, Monitor, Plan, Programs};
+use super::{Format, Monitor, Plan, Programs, ending};
 use crate::area::Area;
 use crate::lines::Dialect;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// The plan for a monitor whose program is there; `None` for none.
 pub(crate) fn plan(monitor: Monitor, programs: &Programs, area: &Area) -> io::Result<Option<Plan>> {
@@ -28,7 +29,12 @@ pub(crate) fn plan(monitor: Monitor, programs: &Programs, area: &Area) -> io::Re
     })
 }
 
-fn new(command: Command, ready: Option<&'static str>, output: Option<(Dialect, PathBuf)>) -> Plan {
+/// A plan with nothing but these.
+pub(crate) fn new(
+    command: Command,
+    ready: Option<&'static str>,
+    output: Option<(Dialect, PathBuf)>,
+) -> Plan {
     Plan { command, ready, output, stats: None, decoder: None }
 }
 
@@ -103,6 +109,9 @@ const INOTIFYWAIT: [&str; 6] = [
     "create,delete,move,close_write,attrib",
 ];
 
+/// How long the old fsmon may take to note down what it is to watch.
+const ADD: Duration = Duration::from_secs(10);
+
 /// A daemon; what it watches is kept in a home of its own, as are its logs.
 fn fsmon_old(program: &Path, area: &Area) -> io::Result<Plan> {
     let home = area.out.join("old-home");
@@ -122,9 +131,13 @@ fn fsmon_old(program: &Path, area: &Area) -> io::Result<Plan> {
         command.env("HOME", &home).env_remove("SUDO_UID").env_remove("XDG_CONFIG_HOME");
         command
     };
-    let added = new_command().arg("add").arg(&area.watched).arg("-r").output()?;
-    if !added.status.success() {
-        return Err(io::Error::other(String::from_utf8_lossy(&added.stderr).trim().to_owned()));
+    let mut add = new_command();
+    add.arg("add").arg(&area.watched).arg("-r").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut added = crate::sys::for_this_run(&mut add).spawn()?;
+    let ended = ending::wait(&mut added, ADD)?;
+    if !ended.is_some_and(|status| status.success()) {
+        ending::abandon(&mut added);
+        return Err(io::Error::other(format!("`fsmon add` failed or took too long: {ended:?}")));
     }
     let mut command = new_command();
     command.arg("daemon");

@@ -7,11 +7,13 @@ pub(crate) mod spawn;
 pub(crate) mod untar;
 
 use crate::area::Area;
+use crate::monitor::ending;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 /// A workload by its name on the command line and in the tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,19 +131,7 @@ impl Workload {
                 let (elapsed_ns, operations) = run_churn(&area.outside, 1, size.churn)?;
                 Ok(Done { elapsed_ns, operations, expected: Counts::default() })
             }
-            Workload::Spawn(chains) => {
-                let each = size.spawn / chains;
-                let workers = (0..chains).map(|i| {
-                    let mut command = Command::new(area.programs.join(spawn::CHAIN));
-                    command.arg("@chain").args([&area.watched, &area.programs]);
-                    command.args([i.to_string(), each.to_string()]);
-                    command
-                });
-                let elapsed_ns = run_workers(workers)?;
-                let creates = spawn::files(each) * chains;
-                let expected = Counts { creates, ..Counts::default() };
-                Ok(Done { elapsed_ns, operations: each * chains, expected })
-            }
+            Workload::Spawn(chains) => run_spawn(area, chains, size.spawn, Pids::Fresh),
             Workload::Untar => {
                 let (elapsed_ns, expected) = untar::run(packed, &area.watched)?;
                 let operations = expected.creates + expected.deletes;
@@ -149,6 +139,32 @@ impl Workload {
             }
         }
     }
+}
+
+/// Which pids the short-lived processes get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pids {
+    /// Those that the kernel gives.
+    Fresh,
+    /// One for all processes that a chain forks, time and again.
+    Reused,
+}
+
+/// Chains of short-lived processes: so many at a time, that many processes together.
+pub(crate) fn run_spawn(area: &Area, chains: u64, total: u64, pids: Pids) -> io::Result<Done> {
+    let each = total / chains;
+    let workers = (0..chains).map(|i| {
+        let mut command = Command::new(area.programs.join(spawn::CHAIN));
+        command.arg("@chain").args([&area.watched, &area.programs]);
+        command.args([i.to_string(), each.to_string()]);
+        if pids == Pids::Reused {
+            command.arg("again");
+        }
+        command
+    });
+    let elapsed_ns = run_workers(workers)?;
+    let expected = Counts { creates: spawn::files(each) * chains, ..Counts::default() };
+    Ok(Done { elapsed_ns, operations: each * chains, expected })
 }
 
 fn run_churn(root: &Path, processes: u64, total: u64) -> io::Result<(u64, u64)> {
@@ -161,36 +177,68 @@ fn run_churn(root: &Path, processes: u64, total: u64) -> io::Result<(u64, u64)> 
     Ok((run_workers(workers)?, each * processes))
 }
 
-/// Starts all workers, lets them go together, and gives the time of the slowest in ns.
-fn run_workers(commands: impl Iterator<Item = Command>) -> io::Result<u64> {
-    let mut workers = Vec::new();
-    for mut command in commands {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = crate::sys::end_with_parent(&mut command).spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().expect("asked for")).lines();
-        next_line(&mut lines, &mut child)?;
-        workers.push((child, lines));
-    }
-    for (child, _) in &mut workers {
-        child.stdin.take().expect("asked for").write_all(b"go\n")?;
-    }
-    let mut slowest = 0;
-    for (mut child, mut lines) in workers {
-        let line = next_line(&mut lines, &mut child)?;
-        slowest = slowest.max(line.parse().map_err(io::Error::other)?);
-        child.wait()?;
-    }
-    Ok(slowest)
+/// How long the workers may take, together: far longer than on a slow and busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A worker and what it says. Dropping it ends it.
+struct Worker {
+    child: Child,
+    lines: Receiver<String>,
 }
 
-fn next_line(
-    lines: &mut impl Iterator<Item = io::Result<String>>,
-    child: &mut Child,
-) -> io::Result<String> {
-    match lines.next() {
-        Some(line) => line,
-        None => Err(io::Error::other(format!("a worker ended early: {}", child.wait()?))),
+impl Worker {
+    fn start(command: &mut Command) -> io::Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = crate::sys::for_this_run(command).spawn()?;
+        let stdout = BufReader::new(child.stdout.take().expect("asked for"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+        });
+        Ok(Worker { child, lines })
     }
+
+    fn next_line(&mut self, deadline: Instant) -> io::Result<String> {
+        match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => Ok(line),
+            Err(RecvTimeoutError::Timeout) => {
+                let at = ending::whereabouts(self.child.id());
+                Err(io::Error::other(format!("gave up waiting for a worker: {at}")))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = ending::wait(&mut self.child, Duration::from_secs(1))?;
+                Err(io::Error::other(format!("a worker ended early: {status:?}")))
+            }
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        ending::abandon(&mut self.child);
+    }
+}
+
+/// Starts all workers, lets them go together, and gives the time of the slowest in ns.
+fn run_workers(commands: impl Iterator<Item = Command>) -> io::Result<u64> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut workers = Vec::new();
+    for mut command in commands {
+        workers.push(Worker::start(&mut command)?);
+    }
+    for worker in &mut workers {
+        worker.next_line(deadline)?;
+    }
+    for worker in &mut workers {
+        worker.child.stdin.take().expect("asked for").write_all(b"go\n")?;
+    }
+    let mut slowest = 0;
+    for worker in &mut workers {
+        let line = worker.next_line(deadline)?;
+        slowest = slowest.max(line.parse().map_err(io::Error::other)?);
+        ending::wait(&mut worker.child, Duration::from_secs(5))?;
+    }
+    Ok(slowest)
 }
 
 /// The worker's side of [`run_workers`]: gets ready, waits for the word, works, says how long.

@@ -1,0 +1,75 @@
+//! Pid spaces: a small one, and a namespace of its own.
+
+use crate::monitor::ending;
+use crate::sys;
+use std::fs;
+use std::io::{self, Read};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
+
+const PID_MAX: &str = "/proc/sys/kernel/pid_max";
+/// Says that this process is the one in the namespace.
+const INSIDE: &str = "FSMON_BENCH_NAMESPACE";
+
+/// A lower `kernel.pid_max` (since Linux 6.14 that of this pid namespace alone). A process of its
+/// own writes the old value back as soon as this one is gone, however it goes.
+pub(crate) struct SmallSpace(Child);
+
+impl SmallSpace {
+    /// Lowers it.
+    pub(crate) fn new(pid_max: u32) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("{PID_MAX}: {error}");
+        let old = fs::read_to_string(PID_MAX).map_err(failed)?;
+        let own = std::env::current_exe().map_err(failed)?;
+        let mut keeper = Command::new(own);
+        keeper.args(["@pid-max", old.trim()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut keeper = keeper.spawn().map_err(failed)?;
+        // It says so when no signal can end it any more.
+        let mut ready = [0];
+        keeper.stdout.take().expect("asked for").read_exact(&mut ready).map_err(failed)?;
+        let small = SmallSpace(keeper);
+        fs::write(PID_MAX, pid_max.to_string()).map_err(failed)?;
+        Ok(small)
+    }
+}
+
+impl Drop for SmallSpace {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        if !matches!(ending::wait(&mut self.0, Duration::from_secs(5)), Ok(Some(status)) if status.success())
+        {
+            eprintln!("{PID_MAX} may not be what it was");
+        }
+    }
+}
+
+/// `@pid-max VALUE`: waits until whoever started it is gone, then writes the value back.
+pub(crate) fn keep(args: &[std::ffi::OsString]) -> ExitCode {
+    let Some(old) = args.first().and_then(|old| old.to_str()) else { return ExitCode::from(2) };
+    sys::ignore_stops();
+    println!("ready");
+    let _ = io::copy(&mut io::stdin(), &mut io::sink());
+    match fs::write(PID_MAX, old) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{PID_MAX}: {error}; it was {old}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether [`run_in_own_namespace`] started this process.
+pub(crate) fn is_in_own_namespace() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+/// Runs this very command line again in a pid namespace of its own, with its own /proc, and says
+/// whether that went well.
+pub(crate) fn run_in_own_namespace() -> Result<bool, String> {
+    let failed = |error: io::Error| format!("unshare: {error}");
+    let own = std::env::current_exe().map_err(failed)?;
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child", "--"]).arg(own);
+    command.args(std::env::args_os().skip(1)).env(INSIDE, "1");
+    Ok(sys::for_this_run(&mut command).status().map_err(failed)?.success())
+}
