@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::forks::ForksArgs;
 use crate::latency;
 use crate::monitor::{self, Monitor, Programs};
 use crate::series::args::WhoArgs;
@@ -45,6 +46,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Hold every record against what short-lived processes know of themselves, in many runs
     Who(WhoArgs),
+    /// Measure what knowing who costs: CPU per fork, exec and exit, without and with fsmon
+    Forks(ForksArgs),
 }
 
 /// Which fsmon.

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p fsmon-bench -- [--quick] [--workload NAME]… [--monitor NAME]…
 //! cargo run --release -p fsmon-bench -- who [--runs N]     whether every record is right
+//! cargo run --release -p fsmon-bench -- forks [--runs N]   what knowing who costs
 //! ```
 //!
 //! Every workload runs beside every monitor in turn, several times; what is printed are medians
@@ -11,6 +12,7 @@
 mod area;
 mod args;
 mod floor;
+mod forks;
 mod latency;
 mod lines;
 mod machine;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         "@chain" => workload::spawn::main(rest),
         "@churn" => workload::churn::main(rest),
         "@floor" => floor::main(rest),
+        "@forks" => forks::worker(rest),
         "@spin" => series::spin::main(),
         "@pid-max" => pids::keep(rest),
         _ => run::main(),

@@ -105,7 +105,7 @@ fn cpu_us_per_operation(sample: &Sample) -> f64 {
 /// A median and how far the figures lie apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
-    median: f64,
+    pub(crate) median: f64,
     min: f64,
     max: f64,
 }
@@ -120,7 +120,8 @@ impl Spread {
     }
 }
 
-fn show(spread: Option<Spread>, digits: usize, unit: &str) -> String {
+/// `3.0x (1.0–8.0)`: with so many digits and this unit.
+pub(crate) fn show(spread: Option<Spread>, digits: usize, unit: &str) -> String {
     let Some(Spread { median, min, max }) = spread else { return "–".into() };
     if min.to_bits() == max.to_bits() {
         return format!("{median:.digits$}{unit}");

@@ -72,6 +72,19 @@ pub(crate) fn own_cpu_ns() -> u64 {
     clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID).expect("Linux has had this clock since 2.6.12")
 }
 
+/// CPU time that this process and the children that it waited for have used, ns.
+pub(crate) fn family_cpu_ns() -> u64 {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: the pointer is to room for the struct, which is filled when 0 is returned.
+    let children = unsafe {
+        check(libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()))
+            .expect("the arguments are right");
+        usage.assume_init()
+    };
+    let ns = |time: libc::timeval| (time.tv_sec * 1_000_000 + time.tv_usec).cast_unsigned() * 1000;
+    own_cpu_ns() + ns(children.ru_utime) + ns(children.ru_stime)
+}
+
 fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
     let mut time = MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: the kernel fills `time` when it returns 0, and only then it is read.

@@ -29,12 +29,7 @@ pub(crate) fn plan(monitor: Monitor, programs: &Programs, area: &Area) -> io::Re
     })
 }
 
-/// A plan with nothing but these.
-pub(crate) fn new(
-    command: Command,
-    ready: Option<&'static str>,
-    output: Option<(Dialect, PathBuf)>,
-) -> Plan {
+fn new(command: Command, ready: Option<&'static str>, output: Option<(Dialect, PathBuf)>) -> Plan {
     Plan { command, ready, output, stats: None, decoder: None }
 }
 
@@ -57,6 +52,23 @@ fn fsmon(program: &Path, format: Format, backend: &str, area: &Area) -> io::Resu
     let mut plan = new(command, Some("fsmon: ready"), Some((dialect, output)));
     plan.stats = Some(stats);
     plan.decoder = (format == Format::Binary).then(|| program.to_owned());
+    Ok(plan)
+}
+
+/// fsmon with one of its sources of process names, its lines of JSON to standard output.
+pub(crate) fn fsmon_lines(
+    program: &Path,
+    who: &str,
+    backend: &str,
+    area: &Area,
+) -> io::Result<Plan> {
+    let stats = area.fresh("fsmon.stats")?;
+    let mut command = Command::new(program);
+    command.args(["--format", "json", "--types", "CREATE,CLOSE_WRITE"]);
+    command.args(["--who", who, "--backend", backend]);
+    command.arg("--stats").arg(&stats).arg(&area.watched);
+    let mut plan = new(command, Some("fsmon: ready"), None);
+    plan.stats = Some(stats);
     Ok(plan)
 }
 

@@ -5,14 +5,14 @@ use super::beside::Beside;
 use super::spin::Spinners;
 use crate::area::Area;
 use crate::lines::{self, Dialect};
-use crate::monitor::{self, Plan, command};
+use crate::monitor::{self, command};
 use crate::workload::spawn::oracle::{Flagged, Tally};
 use crate::workload::{self, spawn};
 use serde_json::Value;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command};
+use std::path::Path;
+use std::process::ChildStdout;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -51,7 +51,9 @@ impl Run<'_> {
         let failed = |error: io::Error| format!("the workload: {error}");
         self.area.renew().map_err(failed)?;
         spawn::prepare(&self.area.watched, &self.area.programs).map_err(failed)?;
-        let (plan, output) = self.plan().map_err(failed)?;
+        let plan = command::fsmon_lines(self.program, self.who, &self.args.backend, self.area);
+        let plan = plan.map_err(|error| error.to_string())?;
+        let output = self.area.fresh("fsmon.out").map_err(failed)?;
         let (running, lines) = monitor::launch_live(plan)?;
         let reads_from = Instant::now() + self.beside.stall();
         let copied = copy(lines, File::create(&output).map_err(failed)?, reads_from);
@@ -76,18 +78,6 @@ impl Run<'_> {
             elapsed: Duration::from_nanos(done.elapsed_ns),
             tally: seen.tally,
         })
-    }
-
-    /// fsmon with its lines in a pipe, and the file that they are to be copied to.
-    fn plan(&self) -> io::Result<(Plan, PathBuf)> {
-        let (output, stats) = (self.area.fresh("fsmon.out")?, self.area.fresh("fsmon.stats")?);
-        let mut command = Command::new(self.program);
-        command.args(["--format", "json", "--types", "CREATE,CLOSE_WRITE"]);
-        command.args(["--who", self.who, "--backend", &self.args.backend]);
-        command.arg("--stats").arg(&stats).arg(&self.area.watched);
-        let mut plan = command::new(command, Some("fsmon: ready"), None);
-        plan.stats = Some(stats);
-        Ok((plan, output))
     }
 }
 
@@ -133,7 +123,7 @@ impl Outcome {
         )
     }
 
-    /// What was wrong and what was flagged, by mode, and the first records that were wrong.
+    /// What was wrong and what was flagged, by mode, and the first wrong record of each mode.
     pub(super) fn details(&self) -> Vec<String> {
         let tally = &self.tally;
         let wrong = tally.wrong_in.iter().map(|((mode, field), n)| format!("{mode} {field} {n}"));
@@ -146,7 +136,7 @@ impl Outcome {
             (!items.is_empty()).then(|| format!("    {what}: {}", items.join(", ")))
         };
         let lists = [list("wrong", wrong.collect()), list("flagged", flagged.collect())];
-        let examples = tally.examples.iter().map(|example| format!("    {example}"));
+        let examples = tally.examples.values().map(|example| format!("    {example}"));
         lists.into_iter().flatten().chain(examples).collect()
     }
 

@@ -162,7 +162,7 @@ pub(crate) fn run_spawn(area: &Area, chains: u64, total: u64, pids: Pids) -> io:
         }
         command
     });
-    let elapsed_ns = run_workers(workers)?;
+    let elapsed_ns = run_workers(workers)?.elapsed_ns;
     let expected = Counts { creates: spawn::files(each) * chains, ..Counts::default() };
     Ok(Done { elapsed_ns, operations: each * chains, expected })
 }
@@ -174,7 +174,7 @@ fn run_churn(root: &Path, processes: u64, total: u64) -> io::Result<(u64, u64)> 
         command.arg("@churn").arg(root).args([i.to_string(), each.to_string()]);
         command
     });
-    Ok((run_workers(workers)?, each * processes))
+    Ok((run_workers(workers)?.elapsed_ns, each * processes))
 }
 
 /// How long the workers may take, together: far longer than on a slow and busy machine.
@@ -219,8 +219,17 @@ impl Drop for Worker {
     }
 }
 
-/// Starts all workers, lets them go together, and gives the time of the slowest in ns.
-fn run_workers(commands: impl Iterator<Item = Command>) -> io::Result<u64> {
+/// What workers took.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Spent {
+    /// Time of the slowest, ns.
+    pub(crate) elapsed_ns: u64,
+    /// CPU time of all of them and of the processes that they waited for, ns.
+    pub(crate) cpu_ns: u64,
+}
+
+/// Starts all workers, lets them go together, and says what they took.
+pub(crate) fn run_workers(commands: impl Iterator<Item = Command>) -> io::Result<Spent> {
     let deadline = Instant::now() + PATIENCE;
     let mut workers = Vec::new();
     for mut command in commands {
@@ -232,13 +241,16 @@ fn run_workers(commands: impl Iterator<Item = Command>) -> io::Result<u64> {
     for worker in &mut workers {
         worker.child.stdin.take().expect("asked for").write_all(b"go\n")?;
     }
-    let mut slowest = 0;
+    let mut spent = Spent::default();
     for worker in &mut workers {
         let line = worker.next_line(deadline)?;
-        slowest = slowest.max(line.parse().map_err(io::Error::other)?);
+        let (elapsed, cpu) = line.split_once(' ').ok_or_else(|| io::Error::other("no times"))?;
+        let number = |text: &str| text.parse::<u64>().map_err(io::Error::other);
+        spent.elapsed_ns = spent.elapsed_ns.max(number(elapsed)?);
+        spent.cpu_ns += number(cpu)?;
         ending::wait(&mut worker.child, Duration::from_secs(5))?;
     }
-    Ok(slowest)
+    Ok(spent)
 }
 
 /// The worker's side of [`run_workers`]: gets ready, waits for the word, works, says how long.
@@ -249,9 +261,9 @@ pub(crate) fn worker<W: FnOnce() -> io::Result<()>>(
         let work = get_ready()?;
         println!("ready");
         io::stdin().read_line(&mut String::new())?;
-        let start = Instant::now();
+        let (start, cpu_ns) = (Instant::now(), crate::sys::family_cpu_ns());
         work()?;
-        println!("{}", start.elapsed().as_nanos());
+        println!("{} {}", start.elapsed().as_nanos(), crate::sys::family_cpu_ns() - cpu_ns);
         io::Result::Ok(())
     };
     match run() {

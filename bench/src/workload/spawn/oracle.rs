@@ -4,9 +4,6 @@ use super::Mode;
 use crate::lines::Claim;
 use std::collections::BTreeMap;
 
-/// Wrong records that are kept as examples.
-const EXAMPLES: usize = 5;
-
 /// What a process knew of itself when it made a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Truth {
@@ -78,8 +75,8 @@ pub(crate) struct Tally {
     pub(crate) fields: BTreeMap<&'static str, u64>,
     /// Records that say that they are not exact, by mode and by what they say.
     pub(crate) flagged: BTreeMap<(&'static str, String), Flagged>,
-    /// The first records that are wrong and do not say so.
-    pub(crate) examples: Vec<String>,
+    /// The first record of each mode that is wrong and does not say so.
+    pub(crate) examples: BTreeMap<&'static str, String>,
     /// Whether the monitor says who at all.
     pub(crate) names_processes: bool,
 }
@@ -115,9 +112,7 @@ impl Tally {
             flagged.wrong += u64::from(!is_right);
         } else if !is_right {
             self.wrong += 1;
-            if self.examples.len() < EXAMPLES {
-                self.examples.push(claim.to_string());
-            }
+            self.examples.entry(mode).or_insert_with(|| claim.to_string());
         }
     }
 
@@ -151,8 +146,9 @@ impl Tally {
             ours.records += theirs.records;
             ours.wrong += theirs.wrong;
         }
-        let room = EXAMPLES.saturating_sub(self.examples.len());
-        self.examples.extend(other.examples.iter().take(room).cloned());
+        for (mode, example) in &other.examples {
+            self.examples.entry(mode).or_insert_with(|| example.clone());
+        }
     }
 }
 
