@@ -30,7 +30,7 @@ pub(crate) fn plan(monitor: Monitor, programs: &Programs, area: &Area) -> io::Re
 }
 
 fn new(command: Command, ready: Option<&'static str>, output: Option<(Dialect, PathBuf)>) -> Plan {
-    Plan { command, ready, output, stats: None, decoder: None }
+    Plan { command, ready, output, stats: None, decoder: None, stop: libc::SIGINT }
 }
 
 fn floor(area: &Area) -> io::Result<Plan> {
@@ -153,5 +153,8 @@ fn fsmon_old(program: &Path, area: &Area) -> io::Result<Plan> {
     }
     let mut command = new_command();
     command.arg("daemon");
-    Ok(new(command, None, Some((Dialect::OldJson, logs))))
+    let mut plan = new(command, None, Some((Dialect::OldJson, logs)));
+    // It misses SIGINT at times, and never ends.
+    plan.stop = libc::SIGTERM;
+    Ok(plan)
 }

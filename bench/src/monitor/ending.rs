@@ -9,13 +9,11 @@ use std::time::{Duration, Instant};
 
 /// How often a child that is to end is looked at.
 const STEP: Duration = Duration::from_millis(5);
-/// What a monitor is sent in turn, and how long it then has. The first is the order to end, which
-/// leaves it time to write what it has; the others are for one that does not obey.
-const SIGNALS: [(libc::c_int, &str, Duration); 3] = [
-    (libc::SIGINT, "SIGINT", Duration::from_secs(60)),
-    (libc::SIGTERM, "SIGTERM", Duration::from_secs(5)),
-    (libc::SIGKILL, "SIGKILL", Duration::from_secs(5)),
-];
+/// How long it has after the order to end: it may have much to write.
+const ORDER: Duration = Duration::from_secs(30);
+/// What one that does not obey is sent then, and how long it has after each.
+const FORCE: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGKILL];
+const FORCED: Duration = Duration::from_secs(5);
 /// How long standard error may stay open when the process is gone: a descendant may hold it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -31,19 +29,22 @@ pub(crate) fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<E
     }
 }
 
-/// Makes a child end, and says how it did; an error when it took more than the order to.
-pub(crate) fn end(child: &mut Child) -> Result<ExitStatus, String> {
+/// Makes a child end with this signal, and says how it did; an error when it took more than that.
+pub(crate) fn end(child: &mut Child, order: libc::c_int) -> Result<ExitStatus, String> {
     let mut ignored = Vec::new();
-    for (signal, name, patience) in SIGNALS {
-        let whereabouts = whereabouts(child.id());
+    for signal in std::iter::once(order).chain(FORCE) {
+        let patience = if ignored.is_empty() { ORDER } else { FORCED };
         sys::kill(child.id(), signal).map_err(|error| error.to_string())?;
         match wait(child, patience).map_err(|error| error.to_string())? {
             Some(status) if ignored.is_empty() => return Ok(status),
             Some(_) => {
                 let ignored = ignored.join(", ");
-                return Err(format!("gave up waiting: {ignored}, and ended on {name} alone"));
+                return Err(format!("gave up waiting: {ignored}, and ended on {signal} alone"));
             }
-            None => ignored.push(format!("did nothing on {name} ({whereabouts})")),
+            None => {
+                let at = whereabouts(child.id());
+                ignored.push(format!("did nothing on signal {signal} ({at})"));
+            }
         }
     }
     Err(format!("gave up waiting, and left it behind: {}", ignored.join(", ")))

@@ -143,6 +143,8 @@ pub(crate) struct Plan {
     pub(crate) stats: Option<PathBuf>,
     /// The program that makes JSON of the output, where that is binary.
     pub(crate) decoder: Option<PathBuf>,
+    /// The signal that tells it to end.
+    pub(crate) stop: libc::c_int,
 }
 
 /// A monitor that is ready.
@@ -258,10 +260,10 @@ impl Running {
     pub(crate) fn stop(mut self) -> Result<Watched, String> {
         let cpu_ns = self.drain()? - self.cpu_ready_ns;
         let rss_kib = peak_kib(self.child.id());
-        let status = ending::end(&mut self.child)?;
+        let status = ending::end(&mut self.child, self.plan.stop)?;
         let said = ending::last_words(&self.errors);
         let (code, signal) = (status.code(), status.signal());
-        if code != Some(0) && signal != Some(libc::SIGINT) && code != Some(130) {
+        if code != Some(0) && signal != Some(self.plan.stop) && code != Some(130) {
             return Err(format!("ended with {code:?}, signal {signal:?}: {}", said.join("; ")));
         }
         let mut watched = Watched { cpu_ns, rss_kib, ..Watched::default() };
