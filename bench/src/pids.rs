@@ -58,6 +58,13 @@ pub(crate) fn keep(args: &[std::ffi::OsString]) -> ExitCode {
     }
 }
 
+/// Whether a pid namespace has a `kernel.pid_max` of its own: since Linux 6.14.
+pub(crate) fn is_pid_max_own() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
+    numbers.next().zip(numbers.next()) >= Some((6u32, 14u32))
+}
+
 /// Whether [`run_in_own_namespace`] started this process.
 pub(crate) fn is_in_own_namespace() -> bool {
     std::env::var_os(INSIDE).is_some()

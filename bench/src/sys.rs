@@ -207,16 +207,24 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Sets real, effective and saved user id of all threads.
-pub(crate) fn set_uid(uid: u32) -> io::Result<()> {
+/// Sets real, effective and saved group and user id of all threads.
+pub(crate) fn set_user(id: u32) -> io::Result<()> {
     // SAFETY: takes no pointer.
-    check(unsafe { libc::setresuid(uid, uid, uid) }).map(drop)
+    check(unsafe { libc::setresgid(id, id, id) })?;
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::setresuid(id, id, id) }).map(drop)
 }
 
 /// The effective user id.
 pub(crate) fn effective_uid() -> u32 {
     // SAFETY: always sound.
     unsafe { libc::geteuid() }
+}
+
+/// The effective group id.
+pub(crate) fn effective_gid() -> u32 {
+    // SAFETY: always sound.
+    unsafe { libc::getegid() }
 }
 
 /// The kernel's name of the calling thread.

@@ -21,6 +21,9 @@ use std::path::Path;
 
 /// Runs it and says whether all was right.
 pub(crate) fn main(args: &WhoArgs) -> Result<bool, String> {
+    if args.namespace && args.pid_max.is_some() && !pids::is_pid_max_own() {
+        return Err("before Linux 6.14 kernel.pid_max is that of all namespaces".into());
+    }
     if args.namespace && !pids::is_in_own_namespace() {
         return pids::run_in_own_namespace();
     }

@@ -23,8 +23,17 @@ pub(super) fn table(args: &WhoArgs, program: &Path, area: &Area) -> Result<bool,
                 }
             }
         }
-        let head =
-            ["source", "records", "cmd", "pid", "ppid", "uid", "flagged", "wrong, unflagged"];
+        let head = [
+            "source",
+            "records",
+            "cmd",
+            "pid",
+            "ppid",
+            "uid",
+            "gid",
+            "flagged",
+            "wrong, unflagged",
+        ];
         let cells = rows.iter().map(|(rung, row)| cells(rung, row, head.len()));
         let rows: Vec<_> = std::iter::once(head.map(str::to_owned).into()).chain(cells).collect();
         println!("### {chains} chains\n\n{}", lay_out(&rows));
@@ -38,7 +47,7 @@ fn cells(rung: &str, row: &Result<Outcome, String>, columns: usize) -> Vec<Strin
         Err(error) => cells.push(format!("not run: {}", error.replace('|', "/"))),
         Ok(Outcome { tally, .. }) => {
             cells.push(tally.records.to_string());
-            for field in ["cmd", "pid", "ppid", "uid"] {
+            for field in ["cmd", "pid", "ppid", "uid", "gid"] {
                 let wrong = tally.fields.get(field).copied().unwrap_or(0);
                 cells.push(share(tally.records - wrong, tally.records));
             }

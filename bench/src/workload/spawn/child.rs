@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use std::thread::{Builder, sleep};
 use std::time::Duration;
 
-/// Whom a process becomes: `nobody` nearly everywhere.
+/// Whom a process becomes: `nobody` and `nogroup` nearly everywhere.
 const NOBODY: u32 = 65534;
 /// Longer than a batch of any monitor that is meant to keep up: what a thread did before is over.
 const A_WHILE: Duration = Duration::from_millis(5);
@@ -42,16 +42,17 @@ impl Task {
             pid: std::process::id(),
             ppid: self.ppid,
             uid: sys::effective_uid(),
+            gid: sys::effective_gid(),
             closer: closer.map(str::to_owned),
         };
         File::create(self.dir.join(truth.file_name(&format!("{}{suffix}", self.tag))))
     }
 
-    /// The same task for another program; the user is for the shell script alone.
+    /// The same task for another program; user and group are for the shell scripts alone.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.args(["@child", self.mode.name()]).arg(&self.dir).arg(&self.tag);
-        command.arg(sys::effective_uid().to_string());
+        command.args([sys::effective_uid().to_string(), sys::effective_gid().to_string()]);
         command
     }
 }
@@ -61,9 +62,9 @@ pub(crate) fn interpret(args: &[OsString]) -> ExitCode {
     args.get(2..).map_or(ExitCode::from(2), main)
 }
 
-/// `@child MODE DIR TAG UID [PPID]`: a parent that is told has died meanwhile.
+/// `@child MODE DIR TAG UID GID [PPID]`: a parent that is told has died meanwhile.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
-    let [mode, dir, tag, _, ppid @ ..] = args else { return ExitCode::from(2) };
+    let [mode, dir, tag, _, _, ppid @ ..] = args else { return ExitCode::from(2) };
     let (Some(mode), Some(tag)) = (mode.to_str().and_then(Mode::by_name), tag.to_str()) else {
         return ExitCode::from(2);
     };
@@ -82,14 +83,14 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
 fn act(task: &Task) -> io::Result<()> {
     let comm = sys::comm();
     match task.mode {
-        Mode::SetUid => sys::set_uid(NOBODY)?,
+        Mode::SetUid => sys::set_user(NOBODY)?,
         Mode::SetUidBetween => {
             task.make("a")?;
-            sys::set_uid(NOBODY)?;
+            sys::set_user(NOBODY)?;
         }
         Mode::SetUidAfter => {
             task.make("")?;
-            return sys::set_uid(NOBODY);
+            return sys::set_user(NOBODY);
         }
         Mode::Rename => sys::set_comm(c"new-name"),
         Mode::RenameBetween => {

@@ -29,13 +29,14 @@ const SUID: &str = "suid-tool";
 const INTERPRETER: &str = "interpreter";
 const SCRIPT: &str = "step.script";
 const SHELL: &str = "shell-step";
+const ENV: &str = "env-step";
 /// A script whose interpreter does not exist.
 const BROKEN: &str = "broken.script";
 /// A symbolic link.
 const LINK: &str = "linked-name";
 /// Hard links of one program.
 const LOOP: [&str; 5] = ["loop-0", "loop-1", "loop-2", "loop-3", "loop-4"];
-/// Whose the setuid program is; `daemon` nearly everywhere.
+/// Owner and group of the setuid program; `daemon` nearly everywhere.
 const SUID_OWNER: u32 = 1;
 /// The descriptor of [`Mode::Descriptor`].
 const DESCRIPTOR: i32 = 9;
@@ -58,11 +59,14 @@ pub(crate) fn prepare(watched: &Path, programs: &Path) -> io::Result<()> {
     for name in &LOOP[1..] {
         fs::hard_link(programs.join(LOOP[0]), programs.join(name))?;
     }
-    chown(programs.join(SUID), Some(SUID_OWNER), None)?;
-    fs::set_permissions(programs.join(SUID), Permissions::from_mode(0o4755))?;
-    let shell = "#!/bin/sh\nread -r comm </proc/$$/comm\n: >\"$3/$4,$2,$comm,$$,$PPID,$5\"\n";
+    chown(programs.join(SUID), Some(SUID_OWNER), Some(SUID_OWNER))?;
+    fs::set_permissions(programs.join(SUID), Permissions::from_mode(0o6755))?;
+    let steps = "read -r comm </proc/$$/comm\n: >\"$3/$4,$2,$comm,$$,$PPID,$5,$6\"\n";
+    let (shell, env) = (format!("#!/bin/sh\n{steps}"), format!("#!/usr/bin/env sh\n{steps}"));
     let script = format!("#!{} @script\n", programs.join(INTERPRETER).display());
-    for (name, text) in [(SCRIPT, &script[..]), (SHELL, shell), (BROKEN, "#!/no/such/program\n")] {
+    for (name, text) in
+        [(SCRIPT, &script[..]), (SHELL, &shell), (ENV, &env), (BROKEN, "#!/no/such/program\n")]
+    {
         fs::write(programs.join(name), text)?;
         fs::set_permissions(programs.join(name), Permissions::from_mode(0o755))?;
     }

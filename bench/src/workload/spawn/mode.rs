@@ -16,6 +16,8 @@ pub(crate) enum Mode {
     Script,
     /// A shell script.
     Shell,
+    /// A script that `env` finds the interpreter of, by another exec: the truth is that one's name.
+    Env,
     /// exec through a symbolic link: the truth is the link's name.
     Symlink,
     /// exec of `/proc/self/fd/9`: the truth is the digit.
@@ -34,13 +36,13 @@ pub(crate) enum Mode {
     Twice,
     /// A file and exec of itself under another name, five times.
     Loop,
-    /// Changes its user after exec: the truth is the new one.
+    /// Changes its user and group after exec: the truth is the new ones.
     SetUid,
     /// A file by the old user, the change, a file by the new one.
     SetUidBetween,
     /// A file by the old user, and the change.
     SetUidAfter,
-    /// A setuid executable: the truth is its owner.
+    /// A setuid and setgid executable: the truth is its owner and group.
     SuidExe,
     /// Renames itself with prctl: the truth is the new name.
     Rename,
@@ -89,7 +91,7 @@ pub(super) const ROUND: [Mode; 32] = [
     Mode::Failed,
     Mode::SetUid,
     Mode::RenameAfter,
-    Mode::Vfork,
+    Mode::Env,
     Mode::Daemon,
     Mode::SetUidBetween,
     Mode::ThreadExec,
@@ -107,6 +109,7 @@ impl Mode {
             Mode::Fork => "fork",
             Mode::Script => "script",
             Mode::Shell => "shell",
+            Mode::Env => "env",
             Mode::Symlink => "symlink",
             Mode::Descriptor => "descriptor",
             Mode::Failed => "failed",
@@ -174,6 +177,7 @@ impl Mode {
             Mode::SuidExe | Mode::SuidRedirect => super::SUID,
             Mode::Script => super::SCRIPT,
             Mode::Shell => super::SHELL,
+            Mode::Env => super::ENV,
             Mode::Symlink => super::LINK,
             Mode::Redirect | Mode::Held => super::SECOND,
             Mode::Loop => super::LOOP[0],

@@ -17,6 +17,8 @@ pub(crate) struct Truth {
     pub(crate) ppid: u32,
     /// Its effective user id.
     pub(crate) uid: u32,
+    /// Its effective group id.
+    pub(crate) gid: u32,
     /// Its name when it closed the file, where that is another.
     pub(crate) closer: Option<String>,
 }
@@ -24,8 +26,8 @@ pub(crate) struct Truth {
 impl Truth {
     /// The name of the file, `tag` first.
     pub(crate) fn file_name(&self, tag: &str) -> String {
-        let Truth { mode, cmd, pid, ppid, uid, closer } = self;
-        let mut name = format!("{tag},{},{cmd},{pid},{ppid},{uid}", mode.name());
+        let Truth { mode, cmd, pid, ppid, uid, gid, closer } = self;
+        let mut name = format!("{tag},{},{cmd},{pid},{ppid},{uid},{gid}", mode.name());
         if let Some(closer) = closer {
             name = format!("{name},{closer}");
         }
@@ -39,8 +41,8 @@ impl Truth {
         let mode = Mode::by_name(fields.next()?)?;
         let cmd = fields.next()?.to_owned();
         let mut number = || fields.next()?.parse().ok();
-        let (pid, ppid, uid) = (number()?, number()?, number()?);
-        Some(Truth { mode, cmd, pid, ppid, uid, closer: fields.next().map(str::to_owned) })
+        let (pid, ppid, uid, gid) = (number()?, number()?, number()?, number()?);
+        Some(Truth { mode, cmd, pid, ppid, uid, gid, closer: fields.next().map(str::to_owned) })
     }
 
     /// The name at an event of this kind.
@@ -88,7 +90,7 @@ impl Tally {
         self.records += 1;
         self.closes += u64::from(claim.kind == "CLOSE_WRITE");
         self.names_processes |= claim.cmd.is_some() || claim.pid.is_some();
-        // A monitor that never gives parent or user is judged by what it gives.
+        // A monitor that never gives parent, user or group is judged by what it gives.
         let given = |claimed: Option<u32>, true_one| {
             claimed.map_or(!claim.is_fsmon, |claimed| claimed == true_one)
         };
@@ -97,6 +99,7 @@ impl Tally {
             ("pid", claim.pid == Some(truth.pid)),
             ("ppid", given(claim.ppid, truth.ppid)),
             ("uid", given(claim.uid, truth.uid)),
+            ("gid", given(claim.gid, truth.gid)),
         ];
         let is_right = checks.iter().all(|(_, right)| *right);
         let mode = truth.mode.name();
@@ -164,6 +167,7 @@ mod tests {
             pid: 12,
             ppid: 3,
             uid: 65534,
+            gid: 65534,
             closer: None,
         }
     }
@@ -175,6 +179,7 @@ mod tests {
             pid: Some(truth.pid),
             ppid: Some(truth.ppid),
             uid: Some(truth.uid),
+            gid: Some(truth.gid),
             is_fsmon: true,
             ..Claim::default()
         }
