@@ -11,7 +11,8 @@ pub(crate) enum Beside {
     Quiet,
     /// As many processes that only compute as there are CPUs
     Busy,
-    /// Nobody reads fsmon's output for three seconds
+    /// Nobody reads fsmon's output until all is done, and not for three seconds; its ring is filled
+    /// first, so that it is all one batch
     Stalled,
     /// All processes that a chain forks get the same pid, one after the other
     Reused,
@@ -28,9 +29,9 @@ impl Beside {
         }
     }
 
-    /// For how long nobody reads.
-    pub(crate) fn stall(self) -> Duration {
-        if self == Beside::Stalled { Duration::from_secs(3) } else { Duration::ZERO }
+    /// For how long at least nobody reads, where anybody waits for the workload to be done.
+    pub(crate) fn stall(self) -> Option<Duration> {
+        (self == Beside::Stalled).then_some(Duration::from_secs(3))
     }
 
     pub(crate) fn pids(self) -> Pids {

@@ -20,6 +20,10 @@ use std::time::{Duration, Instant};
 /// How long the rest of the output may take when fsmon is gone.
 const LAST_LINES: Duration = Duration::from_secs(30);
 
+/// Files that are made first where nobody reads: more than fsmon's ring to its formatter has slots
+/// (64 Ki), so that its reader is stalled too, and all that follows waits in the kernel's queue.
+const RING_FILLERS: u64 = 70_000;
+
 /// A run to be made.
 pub(super) struct Run<'a> {
     pub(super) program: &'a Path,
@@ -55,21 +59,29 @@ impl Run<'_> {
         let plan = plan.map_err(|error| error.to_string())?;
         let output = self.area.fresh("fsmon.out").map_err(failed)?;
         let (running, lines) = monitor::launch_live(plan)?;
-        let reads_from = Instant::now() + self.beside.stall();
-        let copied = copy(lines, File::create(&output).map_err(failed)?, reads_from);
+        let (gate, opened) = channel();
+        let copied = copy(lines, File::create(&output).map_err(failed)?, opened);
+        let stall = self.beside.stall().map(|stall| (gate, Instant::now() + stall));
         let busy = (self.beside == Beside::Busy).then(Spinners::start);
         let busy = busy.transpose().map_err(failed)?;
+        if stall.is_some() {
+            workload::fill(&self.area.watched, RING_FILLERS).map_err(failed)?;
+        }
         let pids = self.beside.pids();
         let done = workload::run_spawn(self.area, self.chains, self.args.processes, pids);
         let done = done.map_err(failed)?;
         drop(busy);
-        sleep(reads_from.saturating_duration_since(Instant::now()));
+        if let Some((gate, until)) = stall {
+            sleep(until.saturating_duration_since(Instant::now()));
+            drop(gate);
+        }
         let stats = running.stop()?.stats;
         let copied = copied.recv_timeout(LAST_LINES).map_err(|_| "fsmon's output does not end")?;
         copied.map_err(|error| format!("fsmon's output: {error}"))?;
         let seen = lines::read(Dialect::Json, &output).map_err(|error| error.to_string())?;
         let made = done.expected.creates;
-        let (creates, closes) = (seen.counts.creates, seen.tally.closes);
+        let closes = seen.tally.closes;
+        let creates = seen.tally.records - closes;
         Ok(Outcome {
             missing: made.saturating_sub(creates) + made.saturating_sub(closes),
             doubled: creates.saturating_sub(made) + closes.saturating_sub(made),
@@ -87,11 +99,11 @@ fn told_lost(stats: &Value) -> u64 {
     keys.iter().map(|key| stats[key].as_u64().unwrap_or(1)).sum()
 }
 
-/// Copies the lines, but none before that time.
-fn copy(mut lines: ChildStdout, mut to: File, from: Instant) -> Receiver<io::Result<u64>> {
+/// Copies the lines, but none before the other end of `opened` was dropped.
+fn copy(mut lines: ChildStdout, mut to: File, opened: Receiver<()>) -> Receiver<io::Result<u64>> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
-        sleep(from.saturating_duration_since(Instant::now()));
+        let _ = opened.recv();
         sender.send(io::copy(&mut lines, &mut to))
     });
     receiver

@@ -167,6 +167,12 @@ pub(crate) fn run_spawn(area: &Area, chains: u64, total: u64, pids: Pids) -> io:
     Ok(Done { elapsed_ns, operations: each * chains, expected })
 }
 
+/// Makes and removes so many files, in directories of their own.
+pub(crate) fn fill(root: &Path, files: u64) -> io::Result<()> {
+    churn::prepare(root)?;
+    run_churn(root, 1, files).map(drop)
+}
+
 fn run_churn(root: &Path, processes: u64, total: u64) -> io::Result<(u64, u64)> {
     let (each, own) = (total / processes, std::env::current_exe()?);
     let workers = (0..processes).map(|i| {
