@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         "@floor" => floor::main(rest),
         "@forks" => forks::worker(rest),
         "@spin" => series::spin::main(),
-        "@pid-max" => pids::keep(rest),
+        "@pid-max" => pids::keep(),
         _ => run::main(),
     }
 }

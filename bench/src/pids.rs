@@ -2,7 +2,7 @@
 
 use crate::monitor::ending;
 use crate::sys;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -19,12 +19,11 @@ impl SmallSpace {
     /// Lowers it.
     pub(crate) fn new(pid_max: u32) -> Result<Self, String> {
         let failed = |error: io::Error| format!("{PID_MAX}: {error}");
-        let old = fs::read_to_string(PID_MAX).map_err(failed)?;
         let own = std::env::current_exe().map_err(failed)?;
         let mut keeper = Command::new(own);
-        keeper.args(["@pid-max", old.trim()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        keeper.arg("@pid-max").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = keeper.spawn().map_err(failed)?;
-        // It says so when no signal can end it any more.
+        // It says so when it has the old value and no signal can end it any more.
         let mut ready = [0];
         keeper.stdout.take().expect("asked for").read_exact(&mut ready).map_err(failed)?;
         let small = SmallSpace(keeper);
@@ -36,23 +35,29 @@ impl SmallSpace {
 impl Drop for SmallSpace {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        if !matches!(ending::wait(&mut self.0, Duration::from_secs(5)), Ok(Some(status)) if status.success())
-        {
+        let ended = ending::wait(&mut self.0, Duration::from_secs(5));
+        if !matches!(ended, Ok(Some(status)) if status.success()) {
             eprintln!("{PID_MAX} may not be what it was");
         }
     }
 }
 
-/// `@pid-max VALUE`: waits until whoever started it is gone, then writes the value back.
-pub(crate) fn keep(args: &[std::ffi::OsString]) -> ExitCode {
-    let Some(old) = args.first().and_then(|old| old.to_str()) else { return ExitCode::from(2) };
+/// `@pid-max`: waits until whoever started it is gone, then writes the old value back.
+pub(crate) fn keep() -> ExitCode {
     sys::ignore_stops();
-    println!("ready");
-    let _ = io::copy(&mut io::stdin(), &mut io::sink());
-    match fs::write(PID_MAX, old) {
+    let keep = || {
+        // Another one's value is not the old one.
+        let file = File::open(PID_MAX)?;
+        sys::lock(&file)?;
+        let old = fs::read_to_string(PID_MAX)?;
+        println!("ready");
+        io::copy(&mut io::stdin(), &mut io::sink())?;
+        fs::write(PID_MAX, old.trim())
+    };
+    match keep() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{PID_MAX}: {error}; it was {old}");
+            eprintln!("{PID_MAX}: {error}");
             ExitCode::FAILURE
         }
     }

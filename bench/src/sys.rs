@@ -262,6 +262,12 @@ pub(crate) fn ignore_stops() {
     }
 }
 
+/// Waits for a lock on a file, which is held until the file is closed.
+pub(crate) fn lock(file: &File) -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::flock(std::os::fd::AsRawFd::as_raw_fd(file), libc::LOCK_EX) }).map(drop)
+}
+
 /// Gives this process mounts of its own, which vanish with it.
 pub(crate) fn own_mounts() -> io::Result<()> {
     // SAFETY: takes no pointer; this is called before any thread is started.
