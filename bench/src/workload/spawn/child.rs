@@ -102,6 +102,11 @@ fn act(task: &Task) -> io::Result<()> {
             sys::set_comm(c"new-name");
             return Ok(());
         }
+        Mode::ChangedFork => {
+            sys::set_comm(c"new-name");
+            sys::set_user(NOBODY)?;
+            return fork_and_make(task);
+        }
         Mode::Thread => return in_thread(task, move |task| task.create("", &comm, None).map(drop)),
         Mode::ThreadFork => return in_thread(task, fork_and_make),
         Mode::ThreadExec if comm != SECOND => {
@@ -139,7 +144,7 @@ fn in_thread(
     thread.join().map_err(|_| io::Error::other("the thread panicked"))?
 }
 
-/// The first thread waits meanwhile and holds no lock.
+/// Leaves the file to a child. Another thread, if there is one, waits meanwhile and holds no lock.
 fn fork_and_make(task: &Task) -> io::Result<()> {
     let ppid = std::process::id();
     match sys::fork()? {

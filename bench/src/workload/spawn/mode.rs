@@ -50,6 +50,8 @@ pub(crate) enum Mode {
     RenameBetween,
     /// A file under the old name, and the new name.
     RenameAfter,
+    /// Renames itself, changes its user and forks: the child makes a file by the new name and user.
+    ChangedFork,
     /// A thread with a name of its own makes the file: the truth is the first thread's name.
     Thread,
     /// A thread with a name of its own forks; the child's name is that of the thread.
@@ -89,7 +91,7 @@ pub(super) const ROUND: [Mode; 32] = [
     Mode::SetUidAfter,
     Mode::ThreadFork,
     Mode::Failed,
-    Mode::SetUid,
+    Mode::ChangedFork,
     Mode::RenameAfter,
     Mode::Env,
     Mode::Daemon,
@@ -125,6 +127,7 @@ impl Mode {
             Mode::Rename => "rename",
             Mode::RenameBetween => "rename-between",
             Mode::RenameAfter => "rename-after",
+            Mode::ChangedFork => "changed-fork",
             Mode::Thread => "thread",
             Mode::ThreadFork => "thread-fork",
             Mode::ThreadExec => "thread-exec",
@@ -192,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_quarter_changes_its_user() {
-        let change = [Mode::SetUid, Mode::SetUidBetween, Mode::SetUidAfter];
+        let change = [Mode::SetUid, Mode::SetUidBetween, Mode::SetUidAfter, Mode::ChangedFork];
         assert_eq!(ROUND.iter().filter(|mode| change.contains(mode)).count() * 4, ROUND.len());
     }
 }
