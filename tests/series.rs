@@ -63,6 +63,12 @@ fn a_small_pid_space() {
     who(&["--chains", "4", "--beside", "quiet", "--pid-max", "1000"]);
 }
 
+/// All is one batch, and each pid is several processes' in it.
+#[test]
+fn a_small_pid_space_and_nobody_reads() {
+    who(&["--chains", "4", "--beside", "stalled", "--pid-max", "1000"]);
+}
+
 /// There the kernel does not tell of changes of users, and of nothing with certainty.
 #[test]
 fn a_small_pid_namespace() {
