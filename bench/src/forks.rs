@@ -21,10 +21,10 @@ use std::process::{Command, ExitCode, Stdio};
 #[derive(Args)]
 pub(crate) struct ForksArgs {
     /// How often each is run
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// Processes in a run
-    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
     processes: u64,
     #[command(flatten)]
     program: Program,
@@ -176,7 +176,7 @@ fn smallest_program() -> Option<Vec<u8>> {
 
 fn table(rows: &[Row]) -> String {
     let head = ["monitor", "time", "workload's CPU", "monitor's CPU", "both", "more than none"];
-    let none = rows[0].figures(|sample| sample.workload).map(|spread| spread.median);
+    let none = &rows[0];
     let cells = rows.iter().map(|row| row.cells(none, head.len()));
     let rows: Vec<_> = std::iter::once(head.map(str::to_owned).into()).chain(cells).collect();
     lay_out(&rows)
@@ -187,20 +187,32 @@ impl Row {
         Spread::of(self.samples.iter().map(figure).collect())
     }
 
-    fn cells(&self, none: Option<f64>, columns: usize) -> Vec<String> {
+    /// What each run took more than the one of the same round beside nothing: what changes on the
+    /// machine from one round to the next is in both.
+    fn more_than(&self, none: &Row) -> Option<Spread> {
+        let pairs = self.samples.iter().zip(&none.samples);
+        Spread::of(pairs.map(|(with, without)| with.both() - without.both()).collect())
+    }
+
+    fn cells(&self, none: &Row, columns: usize) -> Vec<String> {
         let mut cells = vec![self.name.clone()];
         if let Some(error) = &self.error {
             cells.push(format!("not run: {}", error.replace('|', "/")));
             cells.resize(columns, String::new());
             return cells;
         }
-        let both = |sample: &Sample| sample.workload + sample.monitor;
-        let none = none.filter(|_| self.who.is_some());
-        cells.push(show(self.figures(|sample| sample.elapsed), 1, ""));
+        let watches = self.who.is_some();
+        cells.push(show(self.figures(|sample| sample.elapsed), 0, ""));
         cells.push(show(self.figures(|sample| sample.workload), 1, ""));
-        cells.push(show(self.figures(|sample| sample.monitor), 2, ""));
-        cells.push(show(self.figures(both), 1, ""));
-        cells.push(show(none.and_then(|none| self.figures(|s| both(s) - none)), 1, ""));
+        cells.push(show(watches.then(|| self.figures(|sample| sample.monitor)).flatten(), 1, ""));
+        cells.push(show(self.figures(Sample::both), 1, ""));
+        cells.push(show(watches.then(|| self.more_than(none)).flatten(), 1, ""));
         cells
+    }
+}
+
+impl Sample {
+    fn both(&self) -> f64 {
+        self.workload + self.monitor
     }
 }
