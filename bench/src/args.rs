@@ -1,16 +1,20 @@
 //! The command line.
 
+use crate::forks::ForksArgs;
 use crate::latency;
 use crate::monitor::{self, Monitor, Programs};
+use crate::series::args::WhoArgs;
 use crate::workload::{self, Workload};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process;
 
 /// Runs workloads beside monitors on this machine and prints a table of what they cost.
 #[derive(Parser)]
-#[command(name = "fsmon-bench", version)]
+#[command(name = "fsmon-bench", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
     /// Small workloads, once: to see that everything works
     #[arg(long)]
     pub(crate) quick: bool,
@@ -30,12 +34,35 @@ pub(crate) struct Args {
     /// The tree to unpack [default: the sources cargo has fetched, or Python's library]
     #[arg(long, value_name = "DIR")]
     pub(crate) tree: Option<PathBuf>,
-    /// The fsmon to measure [default: the one of this workspace, built first]
-    #[arg(long, value_name = "PATH")]
-    fsmon: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
     /// A fsmon 0.2.6 to compare with (`cargo install fsmon --version 0.2.6 --root DIR`)
     #[arg(long, value_name = "PATH")]
     fsmon_old: Option<PathBuf>,
+}
+
+/// What else there is to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Hold every record against what short-lived processes know of themselves, in many runs
+    Who(WhoArgs),
+    /// Measure what knowing who costs: CPU per fork, exec and exit, without and with fsmon
+    Forks(ForksArgs),
+}
+
+/// Which fsmon.
+#[derive(clap::Args)]
+pub(crate) struct Program {
+    /// The fsmon to measure [default: the one of this workspace, built first]
+    #[arg(long, value_name = "PATH")]
+    fsmon: Option<PathBuf>,
+}
+
+impl Program {
+    /// Its path.
+    pub(crate) fn find(&self) -> Result<PathBuf, String> {
+        self.fsmon.as_deref().map_or_else(build, existing)
+    }
 }
 
 impl Args {
@@ -75,10 +102,7 @@ impl Args {
     /// Finds the programs, fsmon by building it.
     pub(crate) fn programs(&self) -> Result<Programs, String> {
         Ok(Programs {
-            fsmon: Some(match &self.fsmon {
-                Some(path) => existing(path)?,
-                None => build()?,
-            }),
+            fsmon: Some(self.program.find()?),
             fatrace: on_path("fatrace"),
             inotifywait: on_path("inotifywait"),
             fsmon_old: self.fsmon_old.as_deref().map(existing).transpose()?,
@@ -112,7 +136,7 @@ fn existing(path: &Path) -> Result<PathBuf, String> {
 fn build() -> Result<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let status = process::Command::new(cargo)
         .args(["build", "--release", "--quiet", "--package", "fsmon", "--bin", "fsmon"])
         .current_dir(root)
         .status()

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, Read};
 use std::process::ChildStdout;
+use std::sync::mpsc::channel;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ const BEGINNING: &[u8] = b"latency-";
 const DIGITS: usize = 6;
 /// How long the last lines may take.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the pipe may stay open when the monitor is gone.
+const LAST_LINES: Duration = Duration::from_secs(10);
 
 /// The times of one monitor, sorted, ns.
 pub(crate) struct Latency {
@@ -61,11 +64,13 @@ fn one(
     area: &Area,
     count: usize,
 ) -> Result<Latency, String> {
-    let reader = std::thread::spawn(move || arrivals(lines, count));
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || sender.send(arrivals(lines, count)));
     let made = make_files(area, count).map_err(|error| format!("{NAME}: {error}"))?;
     sleep(PATIENCE);
     let error = running.stop().err();
-    let came = reader.join().map_err(|_| "the reader panicked".to_owned())?;
+    let came = receiver.recv_timeout(LAST_LINES);
+    let came = came.map_err(|_| format!("{monitor} is gone, but its lines do not end"))?;
     let times = made.iter().zip(came).filter_map(|(made, came)| Some(came? - *made));
     let mut times_ns: Vec<u64> = times.map(|time| time.as_nanos() as u64).collect();
     times_ns.sort_unstable();

@@ -3,6 +3,7 @@
 use crate::workload::Counts;
 use crate::workload::spawn::oracle::Tally;
 use serde_json::Value;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -16,9 +17,22 @@ pub(crate) struct Claim {
     pub(crate) pid: Option<u32>,
     pub(crate) ppid: Option<u32>,
     pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
     pub(crate) attribution: Option<String>,
-    /// Whether parent and uid must be there.
+    /// Whether parent, user and group must be there.
     pub(crate) is_fsmon: bool,
+}
+
+impl fmt::Display for Claim {
+    /// `CREATE …/0-1,exec,compile,12,3,0,0 by compile[12] of 3, 0:0`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |n: Option<u32>| n.map_or_else(|| "?".into(), |n| n.to_string());
+        let (cmd, flag) = (self.cmd.as_deref(), self.attribution.as_deref());
+        write!(f, "{} {} by {}[{}]", self.kind, self.path, cmd.unwrap_or("?"), number(self.pid))?;
+        let (ppid, uid, gid) = (number(self.ppid), number(self.uid), number(self.gid));
+        write!(f, " of {ppid}, {uid}:{gid}")?;
+        flag.map_or(Ok(()), |flag| write!(f, ", {flag}"))
+    }
 }
 
 /// All that is known of a run's output.
@@ -114,6 +128,7 @@ fn json(line: &str, dialect: Dialect, seen: &mut Seen) {
         pid: number("pid"),
         ppid: number("ppid"),
         uid: number("uid"),
+        gid: number("gid"),
         attribution: text("attribution"),
         is_fsmon: dialect == Dialect::Json,
     });
@@ -139,6 +154,7 @@ fn read_csv(bytes: &[u8], seen: &mut Seen) {
             pid: number("pid"),
             ppid: number("ppid"),
             uid: number("uid"),
+            gid: number("gid"),
             attribution: text("attribution").cloned(),
             is_fsmon: true,
         });
@@ -245,7 +261,7 @@ mod tests {
     #[test]
     fn lines_of_the_peers() {
         let mut seen = Seen::default();
-        fatrace("cc1 (x)(12): +   /w/0-1,exec,cc1 (x),12,3,0", &mut seen);
+        fatrace("cc1 (x)(12): +   /w/0-1,exec,cc1 (x),12,3,0,0", &mut seen);
         assert_eq!((seen.counts, seen.tally.wrong), (counts(1, 0, 0), 0));
         inotifywait("MOVED_TO,ISDIR|/w/a", &mut seen);
         human("12:00:00 DELETE /w/CREATE rm(1)", &mut seen);

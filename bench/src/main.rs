@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! cargo run --release -p fsmon-bench -- [--quick] [--workload NAME]… [--monitor NAME]…
+//! cargo run --release -p fsmon-bench -- who [--runs N]     whether every record is right
+//! cargo run --release -p fsmon-bench -- forks [--runs N]   what knowing who costs
 //! ```
 //!
 //! Every workload runs beside every monitor in turn, several times; what is printed are medians
@@ -10,12 +12,15 @@
 mod area;
 mod args;
 mod floor;
+mod forks;
 mod latency;
 mod lines;
 mod machine;
 mod monitor;
+mod pids;
 mod report;
 mod run;
+mod series;
 mod sys;
 mod workload;
 
@@ -33,6 +38,9 @@ fn main() -> ExitCode {
         "@chain" => workload::spawn::main(rest),
         "@churn" => workload::churn::main(rest),
         "@floor" => floor::main(rest),
+        "@forks" => forks::worker(rest),
+        "@spin" => series::spin::main(),
+        "@pid-max" => pids::keep(),
         _ => run::main(),
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::latency::Latency;
 use crate::monitor::Watched;
+use crate::workload::spawn::Mode;
+use crate::workload::spawn::oracle::Tally;
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
@@ -81,14 +83,13 @@ impl Row {
         ]
     }
 
-    /// Records wrong, of how many; with how many were flagged as ambiguous.
+    /// Records wrong, or flagged where they may not be, of how many; with how many were flagged
+    /// where they may be.
     fn wrong(&self) -> String {
         let tallies = || self.samples.iter().filter_map(|s| Some(&s.watched.seen.as_ref()?.tally));
-        let sum = |field: fn(&crate::workload::spawn::oracle::Tally) -> u64| {
-            tallies().map(field).sum::<u64>()
-        };
-        let (records, wrong, flagged) =
-            (sum(|t| t.records), sum(|t| t.wrong), sum(|t| t.ambiguous));
+        let sum = |field: fn(&Tally) -> u64| tallies().map(field).sum::<u64>();
+        let wrong = sum(|t| t.wrong + t.flagged_wrongly(Mode::changes));
+        let (records, flagged) = (sum(|t| t.records), sum(|t| t.flagged(Mode::changes)));
         if records == 0 || !tallies().any(|tally| tally.names_processes) {
             return "–".into();
         }
@@ -104,7 +105,7 @@ fn cpu_us_per_operation(sample: &Sample) -> f64 {
 /// A median and how far the figures lie apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
-    median: f64,
+    pub(crate) median: f64,
     min: f64,
     max: f64,
 }
@@ -119,7 +120,8 @@ impl Spread {
     }
 }
 
-fn show(spread: Option<Spread>, digits: usize, unit: &str) -> String {
+/// `3.0x (1.0–8.0)`: with so many digits and this unit.
+pub(crate) fn show(spread: Option<Spread>, digits: usize, unit: &str) -> String {
     let Some(Spread { median, min, max }) = spread else { return "–".into() };
     if min.to_bits() == max.to_bits() {
         return format!("{median:.digits$}{unit}");
@@ -229,13 +231,26 @@ impl Sample {
             value["seen"] = json!({
                 "creates": counts.creates, "renames": counts.renames, "deletes": counts.deletes,
                 "losses": seen.losses, "unreadable": seen.unreadable,
-                "records": tally.records, "wrong": tally.wrong, "ambiguous": tally.ambiguous,
-                "ambiguous_right": tally.ambiguous_right,
-                "wrong_fields": tally.fields, "wrong_modes": tally.modes,
+                "records": tally.records, "wrong": tally.wrong, "wrong_fields": tally.fields,
+                "wrong_in": wrong_json(tally), "flagged": flagged_json(tally),
             });
         }
         value
     }
+}
+
+fn wrong_json(tally: &Tally) -> Value {
+    let each = tally.wrong_in.iter().map(
+        |((mode, field), records)| json!({ "mode": mode, "field": field, "records": records }),
+    );
+    each.collect()
+}
+
+fn flagged_json(tally: &Tally) -> Value {
+    let each = tally.flagged.iter().map(|((mode, flag), of)| {
+        json!({ "mode": mode, "flag": flag, "records": of.records, "wrong": of.wrong })
+    });
+    each.collect()
 }
 
 impl Report {

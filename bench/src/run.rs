@@ -1,20 +1,26 @@
 //! Workloads beside monitors, repeated and interleaved.
 
 use crate::area::Area;
-use crate::args::Args;
+use crate::args::{Args, Command};
 use crate::latency::{self, Latency};
 use crate::monitor::{self, Monitor, Programs, Watched};
 use crate::report::{self, Report, Row, Sample, Table};
 use crate::workload::untar::{self, Packed};
 use crate::workload::{Size, Workload};
-use crate::{machine, workload};
+use crate::{forks, machine, series, workload};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The command for people.
 pub(crate) fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    let done = match &args.command {
+        Some(Command::Who(args)) => series::main(args),
+        Some(Command::Forks(args)) => forks::main(args),
+        None => run(&args),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -72,6 +72,19 @@ pub(crate) fn own_cpu_ns() -> u64 {
     clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID).expect("Linux has had this clock since 2.6.12")
 }
 
+/// CPU time that this process and the children that it waited for have used, ns.
+pub(crate) fn family_cpu_ns() -> u64 {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: the pointer is to room for the struct, which is filled when 0 is returned.
+    let children = unsafe {
+        check(libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()))
+            .expect("the arguments are right");
+        usage.assume_init()
+    };
+    let ns = |time: libc::timeval| (time.tv_sec * 1_000_000 + time.tv_usec).cast_unsigned() * 1000;
+    own_cpu_ns() + ns(children.ru_utime) + ns(children.ru_stime)
+}
+
 fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
     let mut time = MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: the kernel fills `time` when it returns 0, and only then it is read.
@@ -82,29 +95,26 @@ fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
     Ok(time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned())
 }
 
-/// How a process ended.
-pub(crate) struct Ended {
-    /// Exit code; `None` when a signal ended it.
-    pub(crate) code: Option<i32>,
-    /// The signal, if one ended it.
-    pub(crate) signal: Option<i32>,
+/// Waits for a child and gives its exit code; `None` when a signal ended it.
+pub(crate) fn wait(pid: u32) -> io::Result<Option<i32>> {
+    wait_for(pid_t(pid))
 }
 
-/// Waits for a child and says how it ended.
-pub(crate) fn wait(pid: u32) -> io::Result<Ended> {
+/// Waits for whichever child ends first.
+pub(crate) fn wait_any() -> io::Result<Option<i32>> {
+    wait_for(-1)
+}
+
+fn wait_for(pid: libc::pid_t) -> io::Result<Option<i32>> {
     let mut status = 0;
     loop {
         // SAFETY: the pointer is to a live int.
-        match check(unsafe { libc::waitpid(pid_t(pid), &raw mut status, 0) }) {
+        match check(unsafe { libc::waitpid(pid, &raw mut status, 0) }) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
-            Ok(_) => break,
+            Ok(_) => return Ok(libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status))),
         }
     }
-    Ok(Ended {
-        code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
-        signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
-    })
 }
 
 /// Sends a signal to a child that was not waited for yet, so its pid cannot be another's.
@@ -121,14 +131,74 @@ pub(crate) enum Fork {
     Parent(u32),
 }
 
-/// Forks. For the workload's processes only, which have one thread: no lock can be held.
+/// Forks. For the workload's processes only, whose other threads, if any, hold no lock.
 pub(crate) fn fork() -> io::Result<Fork> {
-    // SAFETY: no other thread exists in the processes that call this, so the child may go on as
-    // if nothing had happened.
+    // SAFETY: no other thread does anything in the processes that call this, so the child may go
+    // on as if nothing had happened.
     Ok(match check(unsafe { libc::fork() })? {
         0 => Fork::Child,
         pid => Fork::Parent(pid.cast_unsigned()),
     })
+}
+
+/// Forks children with one and the same pid, each after the one before was waited for: the pid is
+/// the one that the kernel gave to the first. For processes of one thread.
+#[derive(Default)]
+pub(crate) struct SamePid(Option<u32>);
+
+impl SamePid {
+    /// Forks. Needs CAP_CHECKPOINT_RESTORE, as root has (clone3(2), `set_tid`).
+    pub(crate) fn fork(&mut self) -> io::Result<Fork> {
+        match self.0.map(fork_as) {
+            // Somebody else's by now: another one, from then on.
+            Some(Err(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            Some(done) => return done,
+            None => {}
+        }
+        let fork = fork()?;
+        if let Fork::Parent(pid) = fork {
+            self.0 = Some(pid);
+        }
+        Ok(fork)
+    }
+}
+
+fn fork_as(pid: u32) -> io::Result<Fork> {
+    let pid = pid_t(pid);
+    let size = std::mem::size_of::<libc::clone_args>();
+    // SAFETY: zero is a valid value of every field: no flags, no stack of its own.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.set_tid = std::ptr::from_ref(&pid) as u64;
+    args.set_tid_size = 1;
+    // SAFETY: the arguments are alive during the call, their size is told. Without CLONE_VM the
+    // child has a copy of all memory, as after fork; what the C library does not learn by this way
+    // is the child's thread id, which nothing here asks it for.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid as u32)),
+    }
+}
+
+/// Makes this process the parent of descendants whose parent dies.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) }).map(drop)
+}
+
+/// Ends the calling thread alone, be it the first.
+pub(crate) fn end_thread() -> ! {
+    // SAFETY: takes no pointer and does not return. Nothing on this thread's stack is lent to
+    // another thread.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!("exit(2) does not return");
+}
+
+/// Opens a file again under this descriptor number, which stays open over exec.
+pub(crate) fn open_as(fd: i32, file: &File) -> io::Result<()> {
+    // SAFETY: takes no pointer; in the processes that call this nothing else has the number.
+    check(unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(file), fd) }).map(drop)
 }
 
 /// Leaves at once, without flushing anything twice: for a forked child.
@@ -137,16 +207,24 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Sets real, effective and saved user id of all threads.
-pub(crate) fn set_uid(uid: u32) -> io::Result<()> {
+/// Sets real, effective and saved group and user id of all threads.
+pub(crate) fn set_user(id: u32) -> io::Result<()> {
     // SAFETY: takes no pointer.
-    check(unsafe { libc::setresuid(uid, uid, uid) }).map(drop)
+    check(unsafe { libc::setresgid(id, id, id) })?;
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::setresuid(id, id, id) }).map(drop)
 }
 
 /// The effective user id.
 pub(crate) fn effective_uid() -> u32 {
     // SAFETY: always sound.
     unsafe { libc::geteuid() }
+}
+
+/// The effective group id.
+pub(crate) fn effective_gid() -> u32 {
+    // SAFETY: always sound.
+    unsafe { libc::getegid() }
 }
 
 /// The kernel's name of the calling thread.
@@ -164,12 +242,30 @@ pub(crate) fn set_comm(name: &CStr) {
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
-/// Makes the command end when this process does, so that no monitor is left behind.
-pub(crate) fn end_with_parent(command: &mut Command) -> &mut Command {
-    // SAFETY: between fork and exec it makes one system call, without a lock or an allocation.
+/// Makes the command end when this process does, so that nothing is left behind; and lets SIGINT
+/// end it even where a shell that started this one in the background has that ignored.
+pub(crate) fn for_this_run(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec it makes two system calls, without a lock or an allocation.
     unsafe {
-        command.pre_exec(|| check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)).map(drop))
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)).map(drop)
+        })
     }
+}
+
+/// From now on no signal ends this process but SIGKILL.
+pub(crate) fn ignore_stops() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE, libc::SIGQUIT] {
+        // SAFETY: ignoring a signal installs no handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Waits for a lock on a file, which is held until the file is closed.
+pub(crate) fn lock(file: &File) -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    check(unsafe { libc::flock(std::os::fd::AsRawFd::as_raw_fd(file), libc::LOCK_EX) }).map(drop)
 }
 
 /// Gives this process mounts of its own, which vanish with it.

@@ -21,7 +21,20 @@ pub(crate) fn program() -> PathBuf {
     std::env::var_os("FSMON").map_or_else(|| env!("CARGO_BIN_EXE_fsmon").into(), PathBuf::from)
 }
 
-/// A command line of it.
+/// The bench of this workspace, built first as the tests were.
+pub(crate) fn bench() -> PathBuf {
+    let dir = Path::new(env!("CARGO_BIN_EXE_fsmon")).parent().expect("it is in a directory");
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--quiet", "--package", "fsmon-bench", "--target-dir"]);
+    command.arg(dir.parent().expect("that of a profile"));
+    if dir.ends_with("release") {
+        command.arg("--release");
+    }
+    succeed(command.current_dir(env!("CARGO_MANIFEST_DIR")));
+    dir.join("fsmon-bench")
+}
+
+/// A command line of fsmon.
 pub(crate) fn fsmon<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(program());
     command.args(args).env_remove("NO_COLOR");

@@ -1,13 +1,14 @@
 //! How each monitor is started: with the same event types, to a file on another filesystem or to
 //! standard output.
 
-use super::{Format, Monitor, Plan, Programs};
+use super::{Format, Monitor, Plan, Programs, ending};
 use crate::area::Area;
 use crate::lines::Dialect;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// The plan for a monitor whose program is there; `None` for none.
 pub(crate) fn plan(monitor: Monitor, programs: &Programs, area: &Area) -> io::Result<Option<Plan>> {
@@ -29,7 +30,7 @@ pub(crate) fn plan(monitor: Monitor, programs: &Programs, area: &Area) -> io::Re
 }
 
 fn new(command: Command, ready: Option<&'static str>, output: Option<(Dialect, PathBuf)>) -> Plan {
-    Plan { command, ready, output, stats: None, decoder: None }
+    Plan { command, ready, output, stats: None, decoder: None, stop: libc::SIGINT }
 }
 
 fn floor(area: &Area) -> io::Result<Plan> {
@@ -51,6 +52,23 @@ fn fsmon(program: &Path, format: Format, backend: &str, area: &Area) -> io::Resu
     let mut plan = new(command, Some("fsmon: ready"), Some((dialect, output)));
     plan.stats = Some(stats);
     plan.decoder = (format == Format::Binary).then(|| program.to_owned());
+    Ok(plan)
+}
+
+/// fsmon with one of its sources of process names, its lines of JSON to standard output.
+pub(crate) fn fsmon_lines(
+    program: &Path,
+    who: &str,
+    backend: &str,
+    area: &Area,
+) -> io::Result<Plan> {
+    let stats = area.fresh("fsmon.stats")?;
+    let mut command = Command::new(program);
+    command.args(["--format", "json", "--types", "CREATE,CLOSE_WRITE"]);
+    command.args(["--who", who, "--backend", backend]);
+    command.arg("--stats").arg(&stats).arg(&area.watched);
+    let mut plan = new(command, Some("fsmon: ready"), None);
+    plan.stats = Some(stats);
     Ok(plan)
 }
 
@@ -103,6 +121,9 @@ const INOTIFYWAIT: [&str; 6] = [
     "create,delete,move,close_write,attrib",
 ];
 
+/// How long the old fsmon may take to note down what it is to watch.
+const ADD: Duration = Duration::from_secs(10);
+
 /// A daemon; what it watches is kept in a home of its own, as are its logs.
 fn fsmon_old(program: &Path, area: &Area) -> io::Result<Plan> {
     let home = area.out.join("old-home");
@@ -122,11 +143,18 @@ fn fsmon_old(program: &Path, area: &Area) -> io::Result<Plan> {
         command.env("HOME", &home).env_remove("SUDO_UID").env_remove("XDG_CONFIG_HOME");
         command
     };
-    let added = new_command().arg("add").arg(&area.watched).arg("-r").output()?;
-    if !added.status.success() {
-        return Err(io::Error::other(String::from_utf8_lossy(&added.stderr).trim().to_owned()));
+    let mut add = new_command();
+    add.arg("add").arg(&area.watched).arg("-r").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut added = crate::sys::for_this_run(&mut add).spawn()?;
+    let ended = ending::wait(&mut added, ADD)?;
+    if !ended.is_some_and(|status| status.success()) {
+        ending::abandon(&mut added);
+        return Err(io::Error::other(format!("`fsmon add` failed or took too long: {ended:?}")));
     }
     let mut command = new_command();
     command.arg("daemon");
-    Ok(new(command, None, Some((Dialect::OldJson, logs))))
+    let mut plan = new(command, None, Some((Dialect::OldJson, logs)));
+    // It misses SIGINT at times, and never ends.
+    plan.stop = libc::SIGTERM;
+    Ok(plan)
 }

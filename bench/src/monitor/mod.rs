@@ -1,6 +1,7 @@
 //! What watches while a workload runs.
 
 pub(crate) mod command;
+pub(crate) mod ending;
 
 use crate::area::Area;
 use crate::floor;
@@ -9,12 +10,13 @@ use crate::sys;
 use serde_json::Value;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// How long a monitor may take to get ready, and to end.
+/// How long a monitor may take to get ready, and to have nothing left to do.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A monitor that used less CPU than this in each of several steps has nothing left to do: more
 /// than an idle one that wakes every millisecond, far less than one that works. One step would
@@ -64,6 +66,9 @@ pub(crate) const ALL: [Monitor; 12] = [
     Monitor::Inotifywait,
     Monitor::FsmonOld,
 ];
+
+/// fsmon's sources of process names (`fsmon --who`), best first.
+pub(crate) const RUNGS: [&str; 4] = ["tracepoint", "comm", "connector", "proc"];
 
 /// Where the programs are; a monitor without one is left out.
 pub(crate) struct Programs {
@@ -138,6 +143,8 @@ pub(crate) struct Plan {
     pub(crate) stats: Option<PathBuf>,
     /// The program that makes JSON of the output, where that is binary.
     pub(crate) decoder: Option<PathBuf>,
+    /// The signal that tells it to end.
+    pub(crate) stop: libc::c_int,
 }
 
 /// A monitor that is ready.
@@ -165,14 +172,20 @@ pub(crate) fn start_live(
     area: &Area,
 ) -> Result<Option<(Running, ChildStdout)>, String> {
     let Some(plan) = command::live(monitor, programs, area) else { return Ok(None) };
-    let mut running = launch(plan, Stdio::piped())?;
-    let stdout = running.child.stdout.take().expect("asked for");
-    Ok(Some((running, stdout)))
+    launch_live(plan).map(Some)
 }
 
-fn launch(mut plan: Plan, stdout: Stdio) -> Result<Running, String> {
+/// Starts what is planned with a pipe for its lines, and waits until it is ready.
+pub(crate) fn launch_live(plan: Plan) -> Result<(Running, ChildStdout), String> {
+    let mut running = launch(plan, Stdio::piped())?;
+    let stdout = running.child.stdout.take().expect("asked for");
+    Ok((running, stdout))
+}
+
+/// Starts what is planned and waits until it is ready.
+pub(crate) fn launch(mut plan: Plan, stdout: Stdio) -> Result<Running, String> {
     plan.command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
-    let child = sys::end_with_parent(&mut plan.command).spawn().map_err(|e| e.to_string())?;
+    let child = sys::for_this_run(&mut plan.command).spawn().map_err(|e| e.to_string())?;
     let mut running = Running { child, plan, errors: channel().1, cpu_ready_ns: 0 };
     running.errors = follow(&mut running.child);
     running.wait_ready()?;
@@ -244,15 +257,13 @@ impl Running {
     }
 
     /// Lets it finish what it has to do, stops it and reads what it wrote.
-    pub(crate) fn stop(self) -> Result<Watched, String> {
+    pub(crate) fn stop(mut self) -> Result<Watched, String> {
         let cpu_ns = self.drain()? - self.cpu_ready_ns;
-        let pid = self.child.id();
-        let rss_kib = peak_kib(pid);
-        sys::kill(pid, libc::SIGINT).map_err(|error| error.to_string())?;
-        let ended = sys::wait(pid).map_err(|error| error.to_string())?;
-        let said: Vec<String> = self.errors.iter().collect();
-        if ended.code != Some(0) && ended.signal != Some(libc::SIGINT) && ended.code != Some(130) {
-            let (code, signal) = (ended.code, ended.signal);
+        let rss_kib = peak_kib(self.child.id());
+        let status = ending::end(&mut self.child, self.plan.stop)?;
+        let said = ending::last_words(&self.errors);
+        let (code, signal) = (status.code(), status.signal());
+        if code != Some(0) && signal != Some(self.plan.stop) && code != Some(130) {
             return Err(format!("ended with {code:?}, signal {signal:?}: {}", said.join("; ")));
         }
         let mut watched = Watched { cpu_ns, rss_kib, ..Watched::default() };
@@ -274,7 +285,8 @@ impl Running {
             quiet = if now - before < DRAINED_NS { quiet + 1 } else { 0 };
         }
         if quiet < DRAIN_STEPS {
-            return Err("never had nothing left to do".into());
+            let at = ending::whereabouts(self.child.id());
+            return Err(format!("gave up waiting until it had nothing left to do: {at}"));
         }
         Ok(busy_until)
     }
@@ -305,10 +317,7 @@ impl Running {
 impl Drop for Running {
     /// Ends what [`Running::stop`] did not.
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
+        ending::abandon(&mut self.child);
     }
 }
 

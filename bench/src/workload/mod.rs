@@ -7,11 +7,13 @@ pub(crate) mod spawn;
 pub(crate) mod untar;
 
 use crate::area::Area;
+use crate::monitor::ending;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 /// A workload by its name on the command line and in the tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,19 +131,7 @@ impl Workload {
                 let (elapsed_ns, operations) = run_churn(&area.outside, 1, size.churn)?;
                 Ok(Done { elapsed_ns, operations, expected: Counts::default() })
             }
-            Workload::Spawn(chains) => {
-                let each = size.spawn / chains;
-                let workers = (0..chains).map(|i| {
-                    let mut command = Command::new(area.programs.join(spawn::CHAIN));
-                    command.arg("@chain").args([&area.watched, &area.programs]);
-                    command.args([i.to_string(), each.to_string()]);
-                    command
-                });
-                let elapsed_ns = run_workers(workers)?;
-                let creates = spawn::files(each) * chains;
-                let expected = Counts { creates, ..Counts::default() };
-                Ok(Done { elapsed_ns, operations: each * chains, expected })
-            }
+            Workload::Spawn(chains) => run_spawn(area, chains, size.spawn, Pids::Fresh),
             Workload::Untar => {
                 let (elapsed_ns, expected) = untar::run(packed, &area.watched)?;
                 let operations = expected.creates + expected.deletes;
@@ -151,6 +141,38 @@ impl Workload {
     }
 }
 
+/// Which pids the short-lived processes get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pids {
+    /// Those that the kernel gives.
+    Fresh,
+    /// One for all processes that a chain forks, time and again.
+    Reused,
+}
+
+/// Chains of short-lived processes: so many at a time, that many processes together.
+pub(crate) fn run_spawn(area: &Area, chains: u64, total: u64, pids: Pids) -> io::Result<Done> {
+    let each = total / chains;
+    let workers = (0..chains).map(|i| {
+        let mut command = Command::new(area.programs.join(spawn::CHAIN));
+        command.arg("@chain").args([&area.watched, &area.programs]);
+        command.args([i.to_string(), each.to_string()]);
+        if pids == Pids::Reused {
+            command.arg("again");
+        }
+        command
+    });
+    let elapsed_ns = run_workers(workers)?.elapsed_ns;
+    let expected = Counts { creates: spawn::files(each) * chains, ..Counts::default() };
+    Ok(Done { elapsed_ns, operations: each * chains, expected })
+}
+
+/// Makes and removes so many files, in directories of their own.
+pub(crate) fn fill(root: &Path, files: u64) -> io::Result<()> {
+    churn::prepare(root)?;
+    run_churn(root, 1, files).map(drop)
+}
+
 fn run_churn(root: &Path, processes: u64, total: u64) -> io::Result<(u64, u64)> {
     let (each, own) = (total / processes, std::env::current_exe()?);
     let workers = (0..processes).map(|i| {
@@ -158,39 +180,83 @@ fn run_churn(root: &Path, processes: u64, total: u64) -> io::Result<(u64, u64)> 
         command.arg("@churn").arg(root).args([i.to_string(), each.to_string()]);
         command
     });
-    Ok((run_workers(workers)?, each * processes))
+    Ok((run_workers(workers)?.elapsed_ns, each * processes))
 }
 
-/// Starts all workers, lets them go together, and gives the time of the slowest in ns.
-fn run_workers(commands: impl Iterator<Item = Command>) -> io::Result<u64> {
+/// How long the workers may take, together: far longer than on a slow and busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A worker and what it says. Dropping it ends it.
+struct Worker {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Worker {
+    fn start(command: &mut Command) -> io::Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = crate::sys::for_this_run(command).spawn()?;
+        let stdout = BufReader::new(child.stdout.take().expect("asked for"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+        });
+        Ok(Worker { child, lines })
+    }
+
+    fn next_line(&mut self, deadline: Instant) -> io::Result<String> {
+        match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => Ok(line),
+            Err(RecvTimeoutError::Timeout) => {
+                let at = ending::whereabouts(self.child.id());
+                Err(io::Error::other(format!("gave up waiting for a worker: {at}")))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = ending::wait(&mut self.child, Duration::from_secs(1))?;
+                Err(io::Error::other(format!("a worker ended early: {status:?}")))
+            }
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        ending::abandon(&mut self.child);
+    }
+}
+
+/// What workers took.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Spent {
+    /// Time of the slowest, ns.
+    pub(crate) elapsed_ns: u64,
+    /// CPU time of all of them and of the processes that they waited for, ns.
+    pub(crate) cpu_ns: u64,
+}
+
+/// Starts all workers, lets them go together, and says what they took.
+pub(crate) fn run_workers(commands: impl Iterator<Item = Command>) -> io::Result<Spent> {
+    let deadline = Instant::now() + PATIENCE;
     let mut workers = Vec::new();
     for mut command in commands {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = crate::sys::end_with_parent(&mut command).spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().expect("asked for")).lines();
-        next_line(&mut lines, &mut child)?;
-        workers.push((child, lines));
+        workers.push(Worker::start(&mut command)?);
     }
-    for (child, _) in &mut workers {
-        child.stdin.take().expect("asked for").write_all(b"go\n")?;
+    for worker in &mut workers {
+        worker.next_line(deadline)?;
     }
-    let mut slowest = 0;
-    for (mut child, mut lines) in workers {
-        let line = next_line(&mut lines, &mut child)?;
-        slowest = slowest.max(line.parse().map_err(io::Error::other)?);
-        child.wait()?;
+    for worker in &mut workers {
+        worker.child.stdin.take().expect("asked for").write_all(b"go\n")?;
     }
-    Ok(slowest)
-}
-
-fn next_line(
-    lines: &mut impl Iterator<Item = io::Result<String>>,
-    child: &mut Child,
-) -> io::Result<String> {
-    match lines.next() {
-        Some(line) => line,
-        None => Err(io::Error::other(format!("a worker ended early: {}", child.wait()?))),
+    let mut spent = Spent::default();
+    for worker in &mut workers {
+        let line = worker.next_line(deadline)?;
+        let (elapsed, cpu) = line.split_once(' ').ok_or_else(|| io::Error::other("no times"))?;
+        let number = |text: &str| text.parse::<u64>().map_err(io::Error::other);
+        spent.elapsed_ns = spent.elapsed_ns.max(number(elapsed)?);
+        spent.cpu_ns += number(cpu)?;
+        ending::wait(&mut worker.child, Duration::from_secs(5))?;
     }
+    Ok(spent)
 }
 
 /// The worker's side of [`run_workers`]: gets ready, waits for the word, works, says how long.
@@ -201,9 +267,9 @@ pub(crate) fn worker<W: FnOnce() -> io::Result<()>>(
         let work = get_ready()?;
         println!("ready");
         io::stdin().read_line(&mut String::new())?;
-        let start = Instant::now();
+        let (start, cpu_ns) = (Instant::now(), crate::sys::family_cpu_ns());
         work()?;
-        println!("{}", start.elapsed().as_nanos());
+        println!("{} {}", start.elapsed().as_nanos(), crate::sys::family_cpu_ns() - cpu_ns);
         io::Result::Ok(())
     };
     match run() {

@@ -2,16 +2,22 @@
 //! what it knows of itself: the truth that a monitor's records are held against.
 
 pub(crate) mod child;
+mod mode;
 pub(crate) mod oracle;
 
 use crate::sys::{self, Fork};
+use child::Task;
+pub(crate) use mode::Mode;
+use mode::ROUND;
 use std::ffi::OsString;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::process::{CommandExt, parent_id};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// The name of the program that starts the others.
 pub(crate) const CHAIN: &str = "chain-runner";
@@ -23,113 +29,17 @@ const SUID: &str = "suid-tool";
 const INTERPRETER: &str = "interpreter";
 const SCRIPT: &str = "step.script";
 const SHELL: &str = "shell-step";
-/// Whose the setuid program is; `daemon` nearly everywhere.
+const ENV: &str = "env-step";
+/// A script whose interpreter does not exist.
+const BROKEN: &str = "broken.script";
+/// A symbolic link.
+const LINK: &str = "linked-name";
+/// Hard links of one program.
+const LOOP: [&str; 5] = ["loop-0", "loop-1", "loop-2", "loop-3", "loop-4"];
+/// Owner and group of the setuid program; `daemon` nearly everywhere.
 const SUID_OWNER: u32 = 1;
-
-/// How a process comes about and what it does before it makes its file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Mode {
-    /// fork and exec.
-    Exec,
-    /// The same, with a name that is longer than a comm.
-    Long,
-    /// vfork (`posix_spawn`) and exec.
-    Vfork,
-    /// fork alone.
-    Fork,
-    /// A file before an exec in the same process, as a shell does for a redirect.
-    Redirect,
-    /// A file, another exec, a file.
-    Twice,
-    /// Changes its uid after exec.
-    SetUid,
-    /// A file, a change of uid, a file.
-    SetUidBetween,
-    /// A setuid executable.
-    SuidExe,
-    /// A script with an interpreter line.
-    Script,
-    /// A shell script.
-    Shell,
-    /// A thread with a name of its own makes the file.
-    Thread,
-    /// Renames itself with prctl.
-    Rename,
-    /// A file, a new name, a file.
-    RenameBetween,
-}
-
-/// What a chain does in turn. A quarter changes its uid after exec.
-const ROUND: [Mode; 16] = [
-    Mode::Exec,
-    Mode::SetUid,
-    Mode::Script,
-    Mode::Twice,
-    Mode::Vfork,
-    Mode::SetUid,
-    Mode::Shell,
-    Mode::Thread,
-    Mode::SetUid,
-    Mode::Long,
-    Mode::SuidExe,
-    Mode::Fork,
-    Mode::SetUidBetween,
-    Mode::Rename,
-    Mode::Redirect,
-    Mode::RenameBetween,
-];
-
-impl Mode {
-    /// The name in file names and on the command line.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Mode::Exec => "exec",
-            Mode::Long => "long",
-            Mode::Vfork => "vfork",
-            Mode::Fork => "fork",
-            Mode::Redirect => "redirect",
-            Mode::Twice => "twice",
-            Mode::SetUid => "setuid",
-            Mode::SetUidBetween => "setuid-between",
-            Mode::SuidExe => "suid-exe",
-            Mode::Script => "script",
-            Mode::Shell => "shell",
-            Mode::Thread => "thread",
-            Mode::Rename => "rename",
-            Mode::RenameBetween => "rename-between",
-        }
-    }
-
-    /// The mode of that name.
-    pub(crate) fn by_name(name: &str) -> Option<Self> {
-        ROUND.into_iter().find(|mode| mode.name() == name)
-    }
-
-    fn files(self) -> u64 {
-        match self {
-            Mode::Redirect | Mode::Twice | Mode::SetUidBetween | Mode::RenameBetween => 2,
-            _ => 1,
-        }
-    }
-
-    /// Whether a record may say that it cannot tell which of two images it was. The kernel gives
-    /// no order of a file event and a change of uid or name by the same process within one batch,
-    /// not even where the only file was made after the change.
-    pub(crate) fn may_be_ambiguous(self) -> bool {
-        matches!(self, Mode::SetUid | Mode::SetUidBetween | Mode::Rename | Mode::RenameBetween)
-    }
-
-    fn program(self) -> &'static str {
-        match self {
-            Mode::Long => LONG,
-            Mode::SuidExe => SUID,
-            Mode::Script => SCRIPT,
-            Mode::Shell => SHELL,
-            Mode::Redirect => SECOND,
-            _ => COMPILE,
-        }
-    }
-}
+/// The descriptor of [`Mode::Descriptor`].
+const DESCRIPTOR: i32 = 9;
 
 /// Files that one chain of `processes` steps makes.
 pub(crate) fn files(processes: u64) -> u64 {
@@ -139,32 +49,42 @@ pub(crate) fn files(processes: u64) -> u64 {
 /// Lets everyone write to the watched directory and puts the programs where they are run from.
 pub(crate) fn prepare(watched: &Path, programs: &Path) -> io::Result<()> {
     fs::set_permissions(watched, Permissions::from_mode(0o777))?;
-    let shell = "#!/bin/sh\nread -r comm </proc/$$/comm\n: >\"$3/$4,$2,$comm,$$,$PPID,$5\"\n";
-    let script = format!("#!{} @script\n", programs.join(INTERPRETER).display());
-    let own = std::env::current_exe()?;
-    for name in [CHAIN, COMPILE, LONG, SECOND, SUID, INTERPRETER] {
-        let path = programs.join(name);
-        if !path.exists() {
-            fs::copy(&own, &path)?;
-        }
+    if programs.join(LINK).exists() {
+        return Ok(());
     }
-    chown(programs.join(SUID), Some(SUID_OWNER), None)?;
-    fs::set_permissions(programs.join(SUID), Permissions::from_mode(0o4755))?;
-    for (name, text) in [(SCRIPT, &script[..]), (SHELL, shell)] {
+    let own = std::env::current_exe()?;
+    for name in [CHAIN, COMPILE, LONG, SECOND, SUID, INTERPRETER, LOOP[0]] {
+        fs::copy(&own, programs.join(name))?;
+    }
+    for name in &LOOP[1..] {
+        fs::hard_link(programs.join(LOOP[0]), programs.join(name))?;
+    }
+    chown(programs.join(SUID), Some(SUID_OWNER), Some(SUID_OWNER))?;
+    fs::set_permissions(programs.join(SUID), Permissions::from_mode(0o6755))?;
+    let steps = "read -r comm </proc/$$/comm\n: >\"$3/$4,$2,$comm,$$,$PPID,$5,$6\"\n";
+    let (shell, env) = (format!("#!/bin/sh\n{steps}"), format!("#!/usr/bin/env sh\n{steps}"));
+    let script = format!("#!{} @script\n", programs.join(INTERPRETER).display());
+    for (name, text) in
+        [(SCRIPT, &script[..]), (SHELL, &shell), (ENV, &env), (BROKEN, "#!/no/such/program\n")]
+    {
         fs::write(programs.join(name), text)?;
         fs::set_permissions(programs.join(name), Permissions::from_mode(0o755))?;
     }
-    Ok(())
+    symlink(COMPILE, programs.join(LINK))
 }
 
-/// `@chain DIR PROGRAMS INDEX COUNT`: one chain.
+/// `@chain DIR PROGRAMS INDEX COUNT [again]`: one chain; `again` gives all its processes the same
+/// pid, one after the other.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
     super::worker(|| {
-        let [dir, programs, index, count] = args else {
+        let [dir, programs, index, count, again @ ..] = args else {
             return Err(io::Error::other("four arguments"));
         };
         let (index, count) = (super::number(index)?, super::number(count)?);
-        let chain = Chain { dir: dir.into(), programs: programs.into(), index };
+        // Daemons become its children, to be waited for.
+        sys::adopt_orphans()?;
+        let pids = if again.is_empty() { None } else { Some(sys::SamePid::default()) };
+        let mut chain = Chain { dir: dir.into(), programs: programs.into(), index, pids };
         Ok(move || (0..count).try_for_each(|i| chain.step(i)))
     })
 }
@@ -173,33 +93,67 @@ struct Chain {
     dir: PathBuf,
     programs: PathBuf,
     index: u64,
+    pids: Option<sys::SamePid>,
 }
 
 impl Chain {
-    fn step(&self, i: u64) -> io::Result<()> {
+    fn step(&mut self, i: u64) -> io::Result<()> {
         let mode = ROUND[i as usize % ROUND.len()];
         let tag = format!("{}-{i}", self.index);
-        let mut command = Command::new(self.programs.join(mode.program()));
-        command.args(["@child", mode.name()]).arg(&self.dir).arg(&tag);
-        command.arg(sys::effective_uid().to_string());
+        let task = Task { mode, dir: self.dir.clone(), tag, ppid: std::process::id() };
         if mode == Mode::Vfork {
-            return ended_well(command.status()?.code(), mode);
+            let code = task.command(&self.programs.join(mode.program())).status()?.code();
+            return ended_well(code, mode);
         }
-        match sys::fork()? {
-            Fork::Parent(pid) => ended_well(sys::wait(pid)?.code, mode),
+        let fork = match &mut self.pids {
+            Some(pids) => pids.fork()?,
+            None => sys::fork()?,
+        };
+        match fork {
+            Fork::Parent(pid) => ended_well(sys::wait(pid)?, mode)?,
             Fork::Child => {
-                let ok = self.after_fork(mode, &tag, command);
+                let ok = self.after_fork(&task);
                 sys::exit_now(i32::from(ok.is_err()))
             }
         }
+        if mode == Mode::Daemon { ended_well(sys::wait_any()?, mode) } else { Ok(()) }
     }
 
     /// What the forked child does; returns only where it does not exec.
-    fn after_fork(&self, mode: Mode, tag: &str, mut command: Command) -> io::Result<()> {
-        if matches!(mode, Mode::Fork | Mode::Redirect) {
-            child::make_file(&self.dir, tag, mode, &sys::comm())?;
+    fn after_fork(&self, task: &Task) -> io::Result<()> {
+        let mut command = task.command(&self.programs.join(task.mode.program()));
+        match task.mode {
+            Mode::Fork => return task.make(""),
+            Mode::Redirect | Mode::SuidRedirect | Mode::Twice => task.make("a")?,
+            Mode::Failed => {
+                let _ = task.command(&self.programs.join(BROKEN)).exec();
+                task.make("a")?;
+            }
+            Mode::Held => {
+                let out = task.create("a", &sys::comm(), Some(SECOND))?;
+                command.stdout(out);
+            }
+            Mode::Descriptor => {
+                sys::open_as(DESCRIPTOR, &File::open(self.programs.join(COMPILE))?)?;
+                command = task.command(Path::new(&format!("/proc/self/fd/{DESCRIPTOR}")));
+            }
+            Mode::Daemon => return self.daemon(task),
+            _ => {}
         }
-        if mode == Mode::Fork { Ok(()) } else { Err(command.exec()) }
+        Err(command.exec())
+    }
+
+    fn daemon(&self, task: &Task) -> io::Result<()> {
+        let ppid = std::process::id();
+        if let Fork::Parent(_) = sys::fork()? {
+            return Ok(());
+        }
+        while parent_id() == ppid {
+            sleep(Duration::from_micros(50));
+        }
+        Task { ppid, ..task.clone() }.make("a")?;
+        let mut command = task.command(&self.programs.join(task.mode.program()));
+        Err(command.arg(ppid.to_string()).exec())
     }
 }
 
@@ -216,14 +170,8 @@ mod tests {
 
     #[test]
     fn files_are_counted_by_mode() {
-        assert_eq!(files(16), 16 + 4);
-        assert_eq!(files(4), 5);
-        assert_eq!(files(17), 21);
-    }
-
-    #[test]
-    fn a_quarter_changes_its_uid() {
-        let change = [Mode::SetUid, Mode::SetUidBetween];
-        assert_eq!(ROUND.iter().filter(|mode| change.contains(mode)).count() * 4, ROUND.len());
+        assert_eq!(files(4), 1 + 1 + 1 + 3);
+        assert_eq!(files(32), 32 + 15);
+        assert_eq!(files(33), files(32) + 1);
     }
 }

@@ -1,0 +1,218 @@
+//! `fsmon-bench forks`: what it costs to know who. Processes that do nothing are forked, exec'd and
+//! waited for, one after the other, and change no file, so that all that a monitor costs is its
+//! knowledge of processes.
+
+use crate::area::Area;
+use crate::args::Program;
+use crate::monitor::{self, RUNGS, command};
+use crate::report::{Spread, lay_out, show};
+use crate::sys::{self, Fork};
+use crate::workload::{self, Spent};
+use clap::Args;
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+/// Measures what attribution costs: CPU per fork, exec and exit, without and with fsmon.
+#[derive(Args)]
+pub(crate) struct ForksArgs {
+    /// How often each is run
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Processes in a run
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
+    processes: u64,
+    #[command(flatten)]
+    program: Program,
+}
+
+/// Processes before the first that counts: they warm the machine up.
+const WARM_UP: u64 = 500;
+
+/// One run, per process, µs.
+#[derive(Clone, Copy)]
+struct Sample {
+    elapsed: f64,
+    /// CPU of the process that forks and of those that it forks: what the kernel does there to
+    /// tell monitors is a part of it.
+    workload: f64,
+    /// CPU of fsmon.
+    monitor: f64,
+}
+
+struct Row {
+    name: String,
+    /// What fsmon is told with `--who`; `None` where nothing watches.
+    who: Option<&'static str>,
+    samples: Vec<Sample>,
+    error: Option<String>,
+}
+
+/// Runs everything and prints the table.
+pub(crate) fn main(args: &ForksArgs) -> Result<bool, String> {
+    let fsmon = args.program.find()?;
+    let area = Area::new().map_err(|e| format!("mounting a tmpfs: {e}; it must be run as root"))?;
+    area.renew().and_then(|()| write_program(&area)).map_err(|error| error.to_string())?;
+    let row = |name: String, who| Row { name, who, samples: vec![], error: None };
+    let rungs = RUNGS.map(|rung| row(format!("fsmon --who {rung}"), Some(rung)));
+    let mut rows = vec![row("none".into(), None), row("fsmon".into(), Some("auto"))];
+    rows.extend(rungs);
+    run(&area, None, &fsmon, WARM_UP)?;
+    for round in 0..args.runs as usize {
+        for i in 0..rows.len() {
+            let i = (i + round) % rows.len();
+            let row = &mut rows[i];
+            if row.error.is_some() {
+                continue;
+            }
+            eprintln!("forks beside {}, {} of {}", row.name, round + 1, args.runs);
+            match run(&area, row.who, &fsmon, args.processes) {
+                Ok(sample) => row.samples.push(sample),
+                Err(error) => row.error = Some(error),
+            }
+        }
+    }
+    println!(
+        "### forks\n\nµs per process that is forked, execs and exits; {} a run.\n",
+        args.processes
+    );
+    println!("{}", table(&rows));
+    Ok(rows.iter().all(|row| row.error.is_none()))
+}
+
+fn run(area: &Area, who: Option<&str>, fsmon: &Path, processes: u64) -> Result<Sample, String> {
+    let running = match who {
+        Some(who) => {
+            let plan = command::fsmon_lines(fsmon, who, "auto", area).map_err(|e| e.to_string())?;
+            Some(monitor::launch(plan, Stdio::null())?)
+        }
+        None => None,
+    };
+    let spent = run_worker(area, processes).map_err(|error| format!("the workload: {error}"))?;
+    let cpu_ns = match running {
+        Some(running) => running.stop()?.cpu_ns,
+        None => 0,
+    };
+    let each = |ns: u64| ns as f64 / 1000.0 / processes as f64;
+    Ok(Sample {
+        elapsed: each(spent.elapsed_ns),
+        workload: each(spent.cpu_ns),
+        monitor: each(cpu_ns),
+    })
+}
+
+fn run_worker(area: &Area, processes: u64) -> io::Result<Spent> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("@forks").arg(area.programs.join(PROGRAM)).arg(processes.to_string());
+    workload::run_workers(std::iter::once(command))
+}
+
+/// `@forks PROGRAM COUNT`: the process that forks.
+pub(crate) fn worker(args: &[OsString]) -> ExitCode {
+    workload::worker(|| {
+        let [program, count] = args else { return Err(io::Error::other("two arguments")) };
+        let count = workload::number(count)?;
+        Ok(move || (0..count).try_for_each(|_| start(program)))
+    })
+}
+
+fn start(program: &OsString) -> io::Result<()> {
+    match sys::fork()? {
+        Fork::Parent(pid) if sys::wait(pid)? == Some(0) => Ok(()),
+        Fork::Parent(_) => Err(io::Error::other("a process failed")),
+        Fork::Child => {
+            let _ = Command::new(program).exec();
+            sys::exit_now(1)
+        }
+    }
+}
+
+const PROGRAM: &str = "nothing";
+
+/// Makes the smallest program there can be: an ELF file of one segment that exits at once. What
+/// any other does would be measured too.
+fn write_program(area: &Area) -> io::Result<()> {
+    let path = area.programs.join(PROGRAM);
+    match smallest_program() {
+        Some(program) => fs::write(&path, program)?,
+        None => fs::copy("/bin/true", &path).map(drop)?,
+    }
+    fs::set_permissions(&path, Permissions::from_mode(0o755))
+}
+
+/// See elf(5). `None` for a processor whose instructions are not known here.
+fn smallest_program() -> Option<Vec<u8>> {
+    let (machine, code): (u16, &[u8]) = match std::env::consts::ARCH {
+        // xor edi, edi; mov eax, 60; syscall
+        "x86_64" => (62, &[0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05]),
+        // mov x0, #0; mov x8, #93; svc #0
+        "aarch64" => (183, &[0, 0, 0x80, 0xd2, 0xa8, 0x0b, 0x80, 0xd2, 1, 0, 0, 0xd4]),
+        _ => return None,
+    };
+    const BASE: u64 = 0x40_0000;
+    const HEADERS: u64 = 64 + 56;
+    let len = HEADERS + code.len() as u64;
+    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    let halves =
+        |file: &mut Vec<u8>, all: &[u16]| all.iter().for_each(|n| file.extend(n.to_le_bytes()));
+    let words =
+        |file: &mut Vec<u8>, all: &[u64]| all.iter().for_each(|n| file.extend(n.to_le_bytes()));
+    // Executable, machine, version 1.
+    halves(&mut file, &[2, machine, 1, 0]);
+    // Entry, program headers, no sections.
+    words(&mut file, &[BASE + HEADERS, 64, 0]);
+    // No flags; sizes of the headers; one program header.
+    halves(&mut file, &[0, 0, 64, 56, 1, 0, 0, 0]);
+    // PT_LOAD, readable and executable: the whole file.
+    halves(&mut file, &[1, 0, 5, 0]);
+    words(&mut file, &[0, BASE, BASE, len, len, 0x1_0000]);
+    file.extend(code);
+    Some(file)
+}
+
+fn table(rows: &[Row]) -> String {
+    let head = ["monitor", "time", "workload's CPU", "monitor's CPU", "both", "more than none"];
+    let none = &rows[0];
+    let cells = rows.iter().map(|row| row.cells(none, head.len()));
+    let rows: Vec<_> = std::iter::once(head.map(str::to_owned).into()).chain(cells).collect();
+    lay_out(&rows)
+}
+
+impl Row {
+    fn figures(&self, figure: impl Fn(&Sample) -> f64) -> Option<Spread> {
+        Spread::of(self.samples.iter().map(figure).collect())
+    }
+
+    /// What each run took more than the one of the same round beside nothing: what changes on the
+    /// machine from one round to the next is in both.
+    fn more_than(&self, none: &Row) -> Option<Spread> {
+        let pairs = self.samples.iter().zip(&none.samples);
+        Spread::of(pairs.map(|(with, without)| with.both() - without.both()).collect())
+    }
+
+    fn cells(&self, none: &Row, columns: usize) -> Vec<String> {
+        let mut cells = vec![self.name.clone()];
+        if let Some(error) = &self.error {
+            cells.push(format!("not run: {}", error.replace('|', "/")));
+            cells.resize(columns, String::new());
+            return cells;
+        }
+        let watches = self.who.is_some();
+        cells.push(show(self.figures(|sample| sample.elapsed), 0, ""));
+        cells.push(show(self.figures(|sample| sample.workload), 1, ""));
+        cells.push(show(watches.then(|| self.figures(|sample| sample.monitor)).flatten(), 1, ""));
+        cells.push(show(self.figures(Sample::both), 1, ""));
+        cells.push(show(watches.then(|| self.more_than(none)).flatten(), 1, ""));
+        cells
+    }
+}
+
+impl Sample {
+    fn both(&self) -> f64 {
+        self.workload + self.monitor
+    }
+}
