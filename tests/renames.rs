@@ -4,7 +4,7 @@
 mod harness;
 
 use harness::{
-    Area, Fsmon, assert_follows, briefs, changes, is_root, listing, record_and_replay, sh,
+    Area, Fsmon, assert_follows, briefs, changes, is_root, listing, record_and_replay, repeats, sh,
 };
 
 const TREE: [&str; 2] = ["-t", "create,delete,rename"];
@@ -110,7 +110,7 @@ fn two_directories_change_places() {
     let watched = area.watched();
     sh(&watched, "mkdir a b; echo x > a/in-a; echo y > b/in-b");
     record_and_replay(&watched, &TREE, || {
-        for _ in 0..20 {
+        for _ in 0..repeats(20) {
             sh(&watched, "mv a t; mv b a; mv t b; echo z > a/n; rm a/n");
         }
     });
@@ -139,14 +139,12 @@ fn trees_made_and_removed_as_fast_as_it_goes() {
         return;
     }
     let area = Area::new();
-    let watched = area.watched();
+    let (watched, times) = (area.watched(), repeats(50));
     let events = record_and_replay(&watched, &TREE, || {
-        sh(
-            &watched,
-            "for i in $(seq 50); do mkdir -p a/b/c/d; echo x > a/b/c/d/f; mv a/b a/e; rm -rf a; done",
-        );
+        let each = "mkdir -p a/b/c/d; echo x > a/b/c/d/f; mv a/b a/e; rm -rf a";
+        sh(&watched, &format!("for i in $(seq {times}); do {each}; done"));
     });
-    assert_eq!(events.len(), 50 * (5 + 1 + 5));
+    assert_eq!(events.len(), times * (5 + 1 + 5));
 }
 
 #[test]
@@ -233,12 +231,13 @@ fn parallel_renames_of_trees() {
     sh(&watched, "mkdir 0 1 2 3");
     let start = listing(&watched);
     let running = Fsmon::watch(&watched, &TREE);
-    let work = "for i in $(seq 40); do mkdir -p $0/a/b; echo x > $0/a/b/f; mv $0/a $0/c-$i; \
+    let work = "for i in $(seq $1); do mkdir -p $0/a/b; echo x > $0/a/b/f; mv $0/a $0/c-$i; \
                 mv $0/c-$i $(( ($0 + 1) % 4 ))/from-$0-$i; done";
     let mut shells: Vec<_> = (0..4)
         .map(|i| {
             let mut command = std::process::Command::new("/bin/sh");
-            command.args(["-euc", work, &i.to_string()]).current_dir(&watched);
+            command.args(["-euc", work, &i.to_string(), &repeats(40).to_string()]);
+            command.current_dir(&watched);
             command.spawn().expect("started")
         })
         .collect();

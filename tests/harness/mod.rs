@@ -2,11 +2,13 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its part of it")]
 
 mod event;
+mod kernel;
 mod replay;
 mod running;
 mod tree;
 
 pub(crate) use event::{Event, briefs, parse};
+pub(crate) use kernel::{backends, is_at_least};
 pub(crate) use replay::{Listing, assert_follows, listing, replay};
 pub(crate) use running::{Ended, Fsmon, read_stats};
 pub(crate) use tree::Area;
@@ -74,6 +76,14 @@ pub(crate) fn record_and_replay(dir: &Path, args: &[&str], action: impl FnOnce()
     let events = ended.events();
     replay::assert_follows(start, &events, dir);
     events
+}
+
+/// How often a workload that only repeats itself is to be done: `usual`, or as much of it as
+/// FSMON_TEST_PERCENT says, for an emulated machine that is slow.
+pub(crate) fn repeats(usual: usize) -> usize {
+    let percent = std::env::var("FSMON_TEST_PERCENT");
+    let percent = percent.map_or(100, |text| text.parse().expect("FSMON_TEST_PERCENT: a number"));
+    (usual * percent / 100).max(1)
 }
 
 /// Runs a shell script in `dir`; it must succeed.

@@ -68,7 +68,10 @@ pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
     let fs_type = mounts::of(mounts, &real).map_or("unknown", |mount| &mount.fs_type).to_owned();
     let no_handles = |error| {
         Error::os(
-            format!("cannot watch {shown}: {fs_type} gives no file handles, which fanotify needs"),
+            format!(
+                "cannot watch {shown}: {fs_type} gives no file handles, which fanotify needs \
+                 (overlayfs and the like do from Linux 6.5 on); watch another filesystem"
+            ),
             error,
         )
     };

@@ -1,0 +1,15 @@
+//! What the running kernel must offer, by its version: what fsmon found out by trying is held
+//! against this.
+
+/// Whether the kernel is of this version or newer.
+pub(crate) fn is_at_least(major: u32, minor: u32) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux has it");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    let mut next = || numbers.next().and_then(Result::ok).expect("a version has two numbers");
+    (next(), next()) >= (major, minor)
+}
+
+/// The backends that can be asked for by name: io_uring needs multishot reads (Linux 6.7).
+pub(crate) fn backends() -> &'static [&'static str] {
+    if is_at_least(6, 7) { &["poll", "uring"] } else { &["poll"] }
+}
