@@ -54,7 +54,7 @@ fn every_rung_of_the_ladder_of_names() {
     }
     let area = Area::new();
     let dir = area.watched();
-    for who in ["tracepoint", "comm", "connector", "proc"] {
+    for who in ["bpf", "tracepoint", "comm", "connector", "proc"] {
         let running = Fsmon::watch(&dir, &["-t", "create", "--who", who]);
         // A process that lives on can be named by the lowest rung too.
         let own = dir.join("own");

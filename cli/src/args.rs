@@ -90,6 +90,9 @@ pub(crate) struct WatchArgs {
     /// Add the ancestry of each process
     #[arg(long)]
     pub(crate) chain: bool,
+    /// Add the command line of each process: with BPF exact, else where it can still be read
+    #[arg(long)]
+    pub(crate) cmdline: bool,
     /// End after this time
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) duration: Option<Duration>,
@@ -146,6 +149,9 @@ pub(crate) struct DecodeArgs {
     /// Add the ancestry of each process
     #[arg(long)]
     pub(crate) chain: bool,
+    /// Add the command line of each process, where the stream has it: recorded with --cmdline
+    #[arg(long)]
+    pub(crate) cmdline: bool,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
 }
@@ -211,6 +217,8 @@ pub(crate) enum Who {
     /// The best that works here
     #[default]
     Auto,
+    /// BPF programs: everything, and in order with the changes of files
+    Bpf,
     /// perf tracepoint: the name as given to exec, and the control group
     Tracepoint,
     /// perf COMM records
@@ -235,6 +243,7 @@ impl From<Who> for config::Who {
     fn from(who: Who) -> Self {
         match who {
             Who::Auto => config::Who::Auto,
+            Who::Bpf => config::Who::Bpf,
             Who::Tracepoint => config::Who::Tracepoint,
             Who::Comm => config::Who::Comm,
             Who::Connector => config::Who::Connector,

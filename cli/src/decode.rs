@@ -27,11 +27,15 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
     let is_terminal = target.is_terminal();
     let job =
         Job { source: open(&args.file)?, name: name(&args.file), sink: target.open()?, filter };
+    let (chain, cmdline) = (args.chain, args.cmdline);
     match args.format {
-        TextFormat::Human => job.run(Human::new(args.chain, human::wants_colours(is_terminal))),
-        TextFormat::Json => job.run(Json::new(args.chain)),
-        TextFormat::Csv if is_terminal => job.run(csv::Terminal::new(args.chain)),
-        TextFormat::Csv => job.run(csv::Plain::new(args.chain)),
+        TextFormat::Human => {
+            let human = Human::new(chain, human::wants_colours(is_terminal));
+            job.run(human.with_cmdline(cmdline))
+        }
+        TextFormat::Json => job.run(Json::new(chain).with_cmdline(cmdline)),
+        TextFormat::Csv if is_terminal => job.run(csv::Terminal::new(chain).with_cmdline(cmdline)),
+        TextFormat::Csv => job.run(csv::Plain::new(chain).with_cmdline(cmdline)),
     }
 }
 
@@ -160,7 +164,8 @@ pub(crate) mod tests {
             let file = dir.path().join("file");
             std::fs::write(&file, content).expect("written");
             let filter = FilterArgs::default();
-            let args = DecodeArgs { file, format: TextFormat::Json, chain: false, filter };
+            let args =
+                DecodeArgs { file, format: TextFormat::Json, chain: false, cmdline: false, filter };
             let line = run(&args).expect_err("no stream").to_string();
             assert!(line.contains("not an fsmon stream"), "{line}");
         }

@@ -101,6 +101,7 @@ fn root_object(root: &RootPlan) -> Value {
 fn who_name(who: Who) -> &'static str {
     match who {
         Who::Auto => "auto",
+        Who::Bpf => "bpf",
         Who::Tracepoint => "tracepoint",
         Who::Comm => "comm",
         Who::Connector => "connector",

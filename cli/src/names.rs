@@ -5,15 +5,15 @@
 //! stream included, finds them in one place.
 
 use crate::limits::{CGROUPS_MAX, USERS_MAX};
-use fsmon_engine::limits::STRINGS_MAX;
+use fsmon_engine::limits;
 use fsmon_format::mirror::{Defined, Mirror};
 use fsmon_format::record::{Build, Proc, Record, proc_flag};
 use std::collections::HashMap;
 
 /// Strings that a mirror must have room for when [`Names`] adds to it.
-pub(crate) const STRING_IDS: usize = STRINGS_MAX + USERS_MAX + CGROUPS_MAX;
+pub(crate) const STRING_IDS: usize = limits::STRING_IDS + USERS_MAX + CGROUPS_MAX;
 
-const USERS_FIRST: u32 = STRINGS_MAX as u32 + 1;
+const USERS_FIRST: u32 = limits::STRING_IDS as u32 + 1;
 const CGROUPS_FIRST: u32 = USERS_FIRST + USERS_MAX as u32;
 
 type Lookup<Id> = Box<dyn Fn(Id) -> Option<Vec<u8>> + Send>;

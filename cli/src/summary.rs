@@ -31,6 +31,7 @@ pub(crate) fn ready(plan: &Plan, dirs: u64) -> String {
 pub(crate) fn source_of_names(who: Who) -> &'static str {
     match who {
         Who::Auto => "nowhere",
+        Who::Bpf => "BPF",
         Who::Tracepoint => "the exec tracepoint",
         Who::Comm => "perf records",
         Who::Connector => "the proc connector",

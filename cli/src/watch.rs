@@ -13,7 +13,7 @@ use crate::tell::{end_progress, progress, tell};
 use crate::text::{Lines, csv, human, human::Human, json::Json};
 use crate::wall::Wall;
 use crate::{stats, summary};
-use fsmon_engine::limits::{DIRS_DEAD_MAX, STRINGS_BYTES};
+use fsmon_engine::limits::{CMDLINES_BYTES, DIRS_DEAD_MAX, STRINGS_BYTES};
 use fsmon_engine::plan::Plan;
 use fsmon_engine::{Config, Error, Monitor};
 use fsmon_format::kind;
@@ -75,7 +75,10 @@ fn capacity(args: &WatchArgs) -> Capacity {
         dirs: args.engine.max_dirs + DIRS_DEAD_MAX,
         processes: args.engine.max_processes,
         strings: STRING_IDS,
-        text: args.engine.max_dirs * DIR_NAME_BYTES + STRINGS_BYTES + NAMES_BYTES,
+        text: args.engine.max_dirs * DIR_NAME_BYTES
+            + STRINGS_BYTES
+            + NAMES_BYTES
+            + if args.cmdline { CMDLINES_BYTES } else { 0 },
     }
 }
 
@@ -87,6 +90,7 @@ fn config(args: &WatchArgs, filter: &Filter) -> Result<Config, Error> {
     config.backend = args.engine.backend.into();
     config.cpu = args.engine.cpu;
     config.who = args.engine.who.into();
+    config.cmdline = args.cmdline;
     config.batch_window = args.engine.batch_window;
     config.bounded_queue = args.engine.bounded_queue;
     config.dirs_max = args.engine.max_dirs;
@@ -122,12 +126,17 @@ fn start_formatter(
     is_terminal: bool,
     plan: &Plan,
 ) -> Result<JoinHandle<Outcome>, Error> {
-    let chain = args.chain;
+    let (chain, cmdline) = (args.chain, args.cmdline);
     match args.format {
-        Format::Human => spawn(job, Lines(Human::new(chain, human::wants_colours(is_terminal)))),
-        Format::Json => spawn(job, Lines(Json::new(chain))),
-        Format::Csv if is_terminal => spawn(job, Lines(csv::Terminal::new(chain))),
-        Format::Csv => spawn(job, Lines(csv::Plain::new(chain))),
+        Format::Human => {
+            let human = Human::new(chain, human::wants_colours(is_terminal));
+            spawn(job, Lines(human.with_cmdline(cmdline)))
+        }
+        Format::Json => spawn(job, Lines(Json::new(chain).with_cmdline(cmdline))),
+        Format::Csv if is_terminal => {
+            spawn(job, Lines(csv::Terminal::new(chain).with_cmdline(cmdline)))
+        }
+        Format::Csv => spawn(job, Lines(csv::Plain::new(chain).with_cmdline(cmdline))),
         Format::Binary => {
             let header = Binary::header(plan, job.filter.types(), job.wall)?;
             let output = Binary::new(&header, job.capacity)?;

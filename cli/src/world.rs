@@ -107,7 +107,9 @@ impl World {
             names.fill_in(&mut head, &mut self.mirror);
         }
         let id = head.id.get();
-        if self.mirror.proc(id).is_some_and(|old| old.as_bytes() == head.as_bytes()) {
+        // A command line's id stands for another text each time an image's is used again.
+        let same = |old: &record::Proc| old.as_bytes() == head.as_bytes();
+        if head.cmdline.get() == 0 && self.mirror.proc(id).is_some_and(same) {
             return Change::Nothing;
         }
         self.define(&Body::Proc(&head));

@@ -9,7 +9,7 @@ pub enum Backend {
     /// io_uring where it works, else poll.
     #[default]
     Auto,
-    /// io_uring with multishot reads into a buffer ring (Linux 6.7).
+    /// io_uring with deferred task work and multishot receives (Linux 6.1).
     Uring,
     /// `poll` and `read`, at the same pace.
     Poll,
@@ -33,6 +33,8 @@ pub enum Who {
     /// The best that works here.
     #[default]
     Auto,
+    /// BPF programs: everything, with its place in the queue of file events.
+    Bpf,
     /// perf tracepoint `sched_process_exec`: the name as given to exec, and the cgroup.
     Tracepoint,
     /// perf COMM, FORK and EXIT records.
@@ -64,6 +66,10 @@ pub struct Config {
     pub cpu: Cpu,
     /// The best source of attribution to use.
     pub who: Who,
+    /// Whether the command lines of processes are told: with BPF as exec was given them, else, and of
+    /// what ran before, from /proc after the fact, where that can be done rightly. The reader waits
+    /// for the memory of each process that it reads of there.
+    pub cmdline: bool,
     /// For how long events are gathered before a batch is read; at most a second.
     pub batch_window: Duration,
     /// Whether the kernel queue is bounded by `fs.fanotify.max_queued_events`.
@@ -90,6 +96,7 @@ impl Config {
             backend: Backend::Auto,
             cpu: Cpu::Auto,
             who: Who::Auto,
+            cmdline: false,
             batch_window: Duration::from_millis(1),
             bounded_queue: false,
             dirs_max: crate::limits::DIRS_DEFAULT,

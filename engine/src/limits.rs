@@ -19,6 +19,20 @@ pub const BATCH_WINDOW_MAX_MS: u64 = 1000;
 pub const STRINGS_MAX: usize = 1 << 16;
 /// Bytes for all exe names together.
 pub const STRINGS_BYTES: usize = 8 << 20;
+/// Command lines known at one time, where they are asked for: those of processes that run or have
+/// just ended, and changed a file. One without room is left out.
+pub const CMDLINES_MAX: usize = 1 << 12;
+/// Bytes of a command line; of a longer one the beginning is told, and that it goes on.
+pub const CMDLINE_BYTES: usize = fsmon_format::record::TEXT_MAX;
+/// Distinct command lines told with an exec that are known at one time, those of all processes that
+/// run or have just ended. One without room is read from /proc when it is needed.
+pub const ARGS_MAX: usize = 1 << 14;
+/// Bytes for all of those together: a thousand for each.
+pub const ARGS_BYTES: usize = 16 << 20;
+/// Room for the command lines at the consumer's; pages are taken as they are used.
+pub const CMDLINES_BYTES: usize = fsmon_format::arena::room_for(CMDLINES_MAX + ARGS_MAX);
+/// String ids that the engine gives out: exe names, then command lines, then those told with an exec.
+pub const STRING_IDS: usize = STRINGS_MAX + CMDLINES_MAX + ARGS_MAX;
 /// The ring of one CPU for process messages. A fork, exec and exit take some 470 bytes (seen on
 /// 6.18): 450 ms at 10,000 a second, all on one CPU.
 pub const PERF_RING_BYTES: usize = 2 << 20;
@@ -37,6 +51,7 @@ const _: () = {
     assert!(DIRS_DEFAULT <= DIRS_MAX && DIRS_MAX < u32::MAX as usize);
     assert!(PROCESSES_DEFAULT <= PROCESSES_MAX && PROCESSES_MAX < u32::MAX as usize);
     assert!(PERF_RING_BYTES.is_power_of_two() && PERF_RING_BYTES_MIN.is_power_of_two());
+    assert!(CMDLINE_BYTES <= fsmon_format::arena::LEN_MAX);
     assert!(RING_SLOTS.is_power_of_two());
     assert!(RING_SLOTS > 4 * fsmon_format::record::SLOTS_MAX);
 };

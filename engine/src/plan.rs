@@ -71,10 +71,11 @@ impl Plan {
         self.probes.push(probe);
     }
 
-    pub(crate) fn note_who(&mut self, found: who::Found, programs: usize) {
+    pub(crate) fn note_who(&mut self, found: who::Found, programs: Option<usize>) {
         self.who = found.who;
         self.losses.extend(found.losses);
         self.probes.extend(found.probes);
+        let Some(programs) = programs else { return };
         let works = programs > 0;
         let detail = if works {
             format!("execs are placed between file events, on {programs} filesystems")
@@ -83,7 +84,7 @@ impl Plan {
              events is named ambiguously"
                 .to_owned()
         };
-        if !works {
+        if !works && self.who != Who::Bpf {
             self.losses.push(detail.clone());
         }
         self.probes.push(Probe { name: "open_exec", works, detail });
@@ -107,8 +108,10 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
     let mounts = mounts::all();
     let opened: Vec<_> = paths.iter().map(|path| (path, roots::open(path, &mounts))).collect();
     let there = opened.iter().filter_map(|(_, root)| root.as_ref().ok());
-    let programs = group.as_ref().map_or(0, |group| marks::mark_programs(group, there).0);
-    plan.note_who(who::probe(Who::Auto), programs);
+    let found = who::probe(Who::Auto);
+    let mark = |group| marks::mark_programs(group, there).0;
+    let programs = group.as_ref().map_or(0, mark);
+    plan.note_who(found, Some(programs));
     let mask = marks::mask_for(fsmon_format::kind::DEFAULT);
     for (path, root) in opened {
         let (path, fs_type, mark) = match (root, &group) {

@@ -1,6 +1,7 @@
 //! Room for names: byte strings of many lengths in one buffer, allocated once.
 //!
-//! A piece is one of a few size classes, multiples of 16 bytes; freed pieces of a class are
+//! A piece is one of a few size classes: multiples of 16 bytes, and beyond 256 bytes powers of
+//! two, so that texts of ever other lengths cannot use up the room. Freed pieces of a class are
 //! chained and used again first. The buffer is zeroed memory from the allocator, so that pages
 //! that were never used cost nothing.
 
@@ -11,6 +12,26 @@ const GRAIN: usize = 16;
 /// The longest text, in bytes.
 pub const LEN_MAX: usize = crate::record::TEXT_MAX;
 const CLASSES: usize = LEN_MAX / GRAIN + 1;
+/// Grains up to which there is a class for each number of them.
+const FINE: usize = 16;
+
+/// Grains of the piece for a text of so many bytes; it is also its class.
+const fn grains(len: usize) -> usize {
+    let grains = len.div_ceil(GRAIN);
+    if grains <= FINE { grains } else { grains.next_power_of_two() }
+}
+
+/// Bytes that are room for `count` texts of any length, however often each of them is replaced by
+/// another: at the worst every piece of every class was once in use.
+#[must_use]
+pub const fn room_for(count: usize) -> usize {
+    let (mut bytes, mut class) = (0, 1);
+    while class < CLASSES {
+        bytes += class * GRAIN;
+        class = grains((class + 1) * GRAIN);
+    }
+    count * bytes
+}
 
 /// Where a text lies: offset in grains, and its length. The default is the empty text.
 #[derive(
@@ -68,7 +89,7 @@ impl Arena {
         if text.is_empty() {
             return;
         }
-        let class = text.len().div_ceil(GRAIN);
+        let class = grains(text.len());
         let start = text.grain as usize * GRAIN;
         self.bytes[start..start + 4].copy_from_slice(&self.free[class].to_ne_bytes());
         self.free[class] = text.grain;
@@ -89,7 +110,7 @@ impl Arena {
     }
 
     fn take(&mut self, len: usize) -> Option<u32> {
-        let class = len.div_ceil(GRAIN);
+        let class = grains(len);
         let head = *self.free.get(class)?;
         if head != 0 {
             let start = head as usize * GRAIN;
@@ -120,6 +141,21 @@ mod tests {
         arena.remove(texts[2]);
         assert!(arena.insert(b"seventeen bytes..").is_none());
         assert_eq!(arena.insert(b"again"), Some(Text { grain: texts[2].grain, len: 5 }));
+    }
+
+    #[test]
+    fn texts_replaced_by_others_of_any_length_find_room() {
+        let mut arena = Arena::with_capacity(room_for(4));
+        let mut kept = [Text::default(); 4];
+        for len in (1..=LEN_MAX).chain((1..=LEN_MAX).rev()) {
+            for text in &mut kept {
+                arena.remove(*text);
+                *text = arena.insert(&vec![7; len]).expect("room");
+            }
+        }
+        let all: usize =
+            (1..=16).map(|grains| 16 * grains).sum::<usize>() + 512 + 1024 + 2048 + 4096;
+        assert_eq!(room_for(1), all);
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub const SLOT: usize = 64;
 pub const SLOTS_MAX: usize = 255;
 /// The longest file name the kernel has (`NAME_MAX`), in bytes.
 pub const NAME_MAX: usize = 255;
-/// The longest path in a definition (`PATH_MAX`), in bytes: roots, exe names, cgroups.
+/// The longest text in a definition, in bytes: roots, exe names, cgroups (`PATH_MAX`), and as much
+/// of a command line.
 pub const TEXT_MAX: usize = 4096;
 
 /// 64 bytes: what the ring and the stream are made of.
@@ -157,8 +158,10 @@ pub mod proc_flag {
     pub const CRED: u16 = 1 << 1;
     /// `exe` was read from /proc, not given to exec under our eyes.
     pub const EXE_READ: u16 = 1 << 2;
-    /// `cmdline` was read from /proc.
+    /// `cmdline` was read from /proc, not told with the exec.
     pub const CMDLINE_READ: u16 = 1 << 3;
+    /// `cmdline` is the beginning of a longer one.
+    pub const CMDLINE_CUT: u16 = 1 << 4;
 }
 
 /// A process image: one process between two changes of its identity (exec, credentials, cgroup).
@@ -197,7 +200,8 @@ pub struct Proc {
     pub cgroup_id: U64,
     /// [`Str`] id: the user's name; 0 unknown. Filled in by the consumer of the ring.
     pub user: U32,
-    /// [`Str`] id: the command line, words separated by NUL; 0 unknown.
+    /// [`Str`] id: the command line, words separated by NUL, at most [`TEXT_MAX`] bytes of it; 0
+    /// unknown.
     pub cmdline: U32,
     /// Reserved.
     pub reserved: [u8; 48],

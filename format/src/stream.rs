@@ -71,10 +71,11 @@ pub use writer::Writer;
 use crate::mirror::Capacity;
 
 /// What a mirror needs to take any one block. Ids within a block begin at 1; a definition is one
-/// slot at the least, and a process two.
+/// slot at the least, and a process two. A piece of the text's arena is at most twice as long as
+/// the text in it.
 pub const BLOCK_CAPACITY: Capacity = Capacity {
     dirs: layout::BLOCK_SLOTS,
     processes: layout::BLOCK_SLOTS / 2,
     strings: layout::BLOCK_SLOTS,
-    text: layout::BLOCK_MAX,
+    text: 2 * layout::BLOCK_MAX,
 };

@@ -1,10 +1,10 @@
-//! Any bytes as what the kernel says of processes: a perf record, a datagram of the proc
-//! connector, a file of /proc. Nothing panics.
+//! Any bytes as what the kernel says of processes: a perf record, a message of our BPF
+//! programs, a datagram of the proc connector, a file of /proc. Nothing panics.
 
 #![no_main]
 
 use fsmon_engine::hot::who::perf_record::{self, Layout};
-use fsmon_engine::hot::who::{proc_event, procfs};
+use fsmon_engine::hot::who::{bpf_record, proc_event, procfs};
 use libfuzzer_sys::fuzz_target;
 use std::hint::black_box;
 
@@ -12,6 +12,8 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((&first, bytes)) = bytes.split_first() else { return };
     let layout = Layout { filename: usize::from(first >> 1), cgroup: first & 1 != 0 };
     black_box(perf_record::parse(bytes, layout));
+    black_box(bpf_record::parse(bytes));
+    black_box(bpf_record::witnesses(bytes).count());
     black_box(proc_event::parse(bytes));
     black_box(procfs::parse_stat(bytes));
     black_box(procfs::parse_status(bytes));

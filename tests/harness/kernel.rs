@@ -9,7 +9,7 @@ pub(crate) fn is_at_least(major: u32, minor: u32) -> bool {
     (next(), next()) >= (major, minor)
 }
 
-/// The backends that can be asked for by name: io_uring needs multishot reads (Linux 6.7).
+/// The backends that can be asked for by name: io_uring as it is used needs Linux 6.1.
 pub(crate) fn backends() -> &'static [&'static str] {
-    if is_at_least(6, 7) { &["poll", "uring"] } else { &["poll"] }
+    if is_at_least(6, 1) { &["poll", "uring"] } else { &["poll"] }
 }

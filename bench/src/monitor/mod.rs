@@ -68,7 +68,7 @@ pub(crate) const ALL: [Monitor; 12] = [
 ];
 
 /// fsmon's sources of process names (`fsmon --who`), best first.
-pub(crate) const RUNGS: [&str; 4] = ["tracepoint", "comm", "connector", "proc"];
+pub(crate) const RUNGS: [&str; 5] = ["bpf", "tracepoint", "comm", "connector", "proc"];
 
 /// Where the programs are; a monitor without one is left out.
 pub(crate) struct Programs {

@@ -2,20 +2,26 @@
 //!
 //! Paths are always quoted, so that a directory's part can be kept. Bytes that are not UTF-8 are
 //! replaced, and so are control characters when the output is a terminal; then the exact bytes
-//! stand in `path_b64`.
+//! stand in `path_b64`. The columns of the command line come last, and only when it is asked for.
 
 use super::escape::{self, Style, escape};
 use super::json::{append_chain, path_base64};
 use super::pieces::Pieces;
 use super::prefix::Paths;
+use super::words::CommandLine;
 use super::{Format, Line, Place, ancestors, comm, doubt, number};
+use crate::limits::PROCESS_BYTES;
 use crate::wall::Utc;
 use crate::world::{Change, World};
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{COUNT_UNKNOWN, Loss, Proc, Reason, proc_flag};
 
 const HEADER: &[u8] = b"time,event_type,path,old_path,is_dir,pid,ppid,cmd,exe,uid,gid,user,\
-cgroup,chain,attribution,found,path_b64,old_path_b64,error,error_count,reason,lost\r\n";
+cgroup,chain,attribution,found,path_b64,old_path_b64,error,error_count,reason,lost";
+
+/// The columns of the command line.
+const CMDLINE_HEADER: &[u8] = b",cmdline,cmdline_from,cmdline_cut,cmdline_b64";
+const CMDLINE_COLUMNS: usize = 4;
 
 /// Columns between `event_type` and `reason`.
 const LOSS_SKIPPED: usize = 18;
@@ -26,12 +32,14 @@ const PROCESS_COLUMNS: usize = 9;
 /// Writes CSV; `S` is how text inside quotes is escaped.
 pub(crate) struct Csv<S> {
     chain: bool,
+    cmdline: bool,
     time: Utc,
     paths: Paths<S>,
     /// The columns from `pid` to `chain`.
     processes: Pieces,
     rendered: Vec<u8>,
-    chain_text: Vec<u8>,
+    /// JSON inside a column.
+    json: Vec<u8>,
 }
 
 impl<S: Style> Csv<S> {
@@ -39,11 +47,32 @@ impl<S: Style> Csv<S> {
     pub(crate) fn new(chain: bool) -> Self {
         Csv {
             chain,
+            cmdline: false,
             time: Utc::utc(),
             paths: Paths::default(),
             processes: Pieces::default(),
-            rendered: Vec::with_capacity(1 << 15),
-            chain_text: Vec::with_capacity(1 << 12),
+            rendered: Vec::with_capacity(PROCESS_BYTES),
+            json: Vec::with_capacity(PROCESS_BYTES),
+        }
+    }
+
+    /// With `on`, there are columns for the command line.
+    pub(crate) fn with_cmdline(self, on: bool) -> Self {
+        Csv { cmdline: on, ..self }
+    }
+
+    fn append_cmdline(&mut self, mirror: &Mirror, id: u32, out: &mut Vec<u8>) {
+        let Some(cmdline) = mirror.proc(id).and_then(|image| CommandLine::of(mirror, image)) else {
+            return out.extend_from_slice(&[b','; CMDLINE_COLUMNS]);
+        };
+        self.json.clear();
+        let exact = cmdline.append_array(&mut self.json);
+        append_text::<S>(Some(&self.json), out);
+        out.push(b',');
+        out.extend_from_slice(cmdline.from());
+        out.extend_from_slice(if cmdline.is_cut() { b",true," } else { b",," });
+        if !exact {
+            cmdline.append_base64(out);
         }
     }
 
@@ -91,17 +120,21 @@ impl<S: Style> Csv<S> {
             }
             (path, _) => append_text::<S>(path, out),
         }
-        self.chain_text.clear();
+        self.json.clear();
         if self.chain && ancestors(mirror, image).next().is_some() {
-            append_chain(mirror, image, &mut self.chain_text);
+            append_chain(mirror, image, &mut self.json);
         }
-        append_text::<S>(Some(&self.chain_text), out);
+        append_text::<S>(Some(&self.json), out);
     }
 }
 
 impl<S: Style> Format for Csv<S> {
     fn begin(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(HEADER);
+        if self.cmdline {
+            out.extend_from_slice(CMDLINE_HEADER);
+        }
+        out.extend_from_slice(b"\r\n");
     }
 
     fn changed(&mut self, change: Change) {
@@ -130,7 +163,11 @@ impl<S: Style> Format for Csv<S> {
         let error = line.fs_error();
         append_number(error.map(|(errno, _)| errno.into()), out);
         append_number(error.map(|(_, count)| count.into()), out);
-        out.extend_from_slice(b",,\r\n");
+        out.extend_from_slice(b",,");
+        if self.cmdline {
+            self.append_cmdline(mirror, event.head.proc.get(), out);
+        }
+        out.extend_from_slice(b"\r\n");
     }
 
     fn loss(&mut self, world: &World, loss: &Loss, out: &mut Vec<u8>) {
@@ -140,6 +177,9 @@ impl<S: Style> Format for Csv<S> {
         out.push(b',');
         out.extend_from_slice(Reason::from_code(loss.reason.get()).name().as_bytes());
         append_number(Some(loss.count.get()).filter(|count| *count != COUNT_UNKNOWN), out);
+        if self.cmdline {
+            out.extend_from_slice(&[b','; CMDLINE_COLUMNS]);
+        }
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -237,7 +277,7 @@ mod tests {
         let cc = format!("12,11,cc,/usr/bin/cc,1000,100,builder,/job/7,{chain}");
         let t = "2023-11-14T22:13:19.000000000Z";
         let lines: Vec<_> = text.split_terminator("\r\n").collect();
-        assert_eq!(lines[0].as_bytes(), HEADER.strip_suffix(b"\r\n").expect("a line"));
+        assert_eq!(lines[0].as_bytes(), HEADER);
         assert_eq!(
             lines[1],
             format!("2023-11-14T22:13:20.000000042Z,CREATE,\"/srv/b/sub/a.o\",,,{cc},,,,,,,,")

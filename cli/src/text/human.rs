@@ -2,6 +2,7 @@
 
 use super::escape::{self, escape};
 use super::prefix::Paths;
+use super::words::CommandLine;
 use super::{Format, Line, Place, ancestors, comm, doubt, number};
 use crate::wall::Local;
 use crate::world::{Change, World};
@@ -26,6 +27,7 @@ const ALARM: &str = "\x1b[1;97;41m";
 /// Writes lines for people.
 pub(crate) struct Human {
     chain: bool,
+    cmdline: bool,
     colours: bool,
     time: Local,
     paths: Paths<escape::Human>,
@@ -34,7 +36,13 @@ pub(crate) struct Human {
 impl Human {
     /// With `chain`, the ancestry ends the line.
     pub(crate) fn new(chain: bool, colours: bool) -> Self {
-        Human { chain, colours, time: Local::local(), paths: Paths::default() }
+        let (time, paths) = (Local::local(), Paths::default());
+        Human { chain, cmdline: false, colours, time, paths }
+    }
+
+    /// With `on`, the command line ends the line.
+    pub(crate) fn with_cmdline(self, on: bool) -> Self {
+        Human { cmdline: on, ..self }
     }
 
     fn colour(&self, code: &str, out: &mut Vec<u8>) {
@@ -135,6 +143,12 @@ impl Format for Human {
                 out.extend_from_slice(b" < ");
                 append_name(ancestor, out);
             }
+            self.colour(RESET, out);
+        }
+        let cmdline = image.filter(|_| self.cmdline).and_then(|i| CommandLine::of(mirror, i));
+        if let Some(cmdline) = cmdline {
+            self.colour(DIM, out);
+            cmdline.append_for_people(out);
             self.colour(RESET, out);
         }
         out.push(b'\n');

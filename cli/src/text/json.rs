@@ -3,7 +3,9 @@
 use super::escape::{self, escape};
 use super::pieces::Pieces;
 use super::prefix::{Paths, append_raw};
+use super::words::CommandLine;
 use super::{Format, Line, Place, ancestors, comm, doubt, number};
+use crate::limits::PROCESS_BYTES;
 use crate::wall::Utc;
 use crate::world::{Change, World};
 use base64::Engine;
@@ -14,6 +16,7 @@ use fsmon_format::record::{COUNT_UNKNOWN, Loss, Proc, Reason, proc_flag};
 /// Writes JSON lines.
 pub(crate) struct Json {
     chain: bool,
+    cmdline: bool,
     time: Utc,
     paths: Paths<escape::Json>,
     /// The fields of a process, from `,"pid":` on.
@@ -26,11 +29,17 @@ impl Json {
     pub(crate) fn new(chain: bool) -> Self {
         Json {
             chain,
+            cmdline: false,
             time: Utc::utc(),
             paths: Paths::default(),
             processes: Pieces::default(),
-            rendered: Vec::with_capacity(1 << 15),
+            rendered: Vec::with_capacity(PROCESS_BYTES),
         }
+    }
+
+    /// With `on`, command lines are shown.
+    pub(crate) fn with_cmdline(self, on: bool) -> Self {
+        Json { cmdline: on, ..self }
     }
 
     fn append_process(&mut self, mirror: &Mirror, id: u32, out: &mut Vec<u8>) {
@@ -39,6 +48,11 @@ impl Json {
         } else if let Some(image) = mirror.proc(id) {
             self.rendered.clear();
             render_process(mirror, image, self.chain, &mut self.rendered);
+            if self.cmdline
+                && let Some(cmdline) = CommandLine::of(mirror, image)
+            {
+                cmdline.append_fields(&mut self.rendered);
+            }
             self.processes.put(id, &self.rendered, true);
             out.extend_from_slice(&self.rendered);
         }
@@ -189,6 +203,12 @@ pub(crate) fn path_base64(mirror: &Mirror, place: Place<'_>) -> String {
     let mut raw = Vec::new();
     append_raw(mirror, place, &mut raw);
     BASE64_STANDARD.encode(raw)
+}
+
+/// Appends any bytes in base64; rare, so it may allocate.
+#[cold]
+pub(crate) fn append_base64_text(text: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(BASE64_STANDARD.encode(text).as_bytes());
 }
 
 #[cfg(test)]

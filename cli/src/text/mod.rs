@@ -9,6 +9,7 @@ pub(crate) mod json;
 pub(crate) mod number;
 mod pieces;
 mod prefix;
+mod words;
 
 use crate::limits::CHAIN_MAX;
 use crate::pipeline::Output;

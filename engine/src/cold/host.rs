@@ -6,6 +6,7 @@ use crate::hot::intake;
 use crate::plan::Probe;
 use crate::sys::buffers::Buffers;
 use crate::sys::fd::eventfd;
+use crate::sys::gauge::Gauge;
 use crate::sys::poll::Sources;
 use crate::sys::thread::allowed_cpus;
 use crate::sys::uring::Uring;
@@ -21,17 +22,15 @@ pub(crate) fn kernel() -> String {
 /// Whether io_uring can be the backend: with everything it needs, tried on an eventfd.
 pub(crate) fn probe_uring() -> Probe {
     let (works, detail) = match try_uring() {
-        Ok(true) => (true, "multishot reads, waits paced by the kernel".to_owned()),
-        Ok(false) => {
-            (true, "multishot reads; waits paced by sleeping (before Linux 6.12)".to_owned())
-        }
+        Ok(true) => (true, "reads in batches, paced by the kernel".to_owned()),
+        Ok(false) => (true, "reads in batches, paced by sleeping (before Linux 6.12)".to_owned()),
         Err(error) => {
             let remedy = match error.raw_os_error() {
                 Some(libc::EPERM | libc::EACCES) => {
                     "forbidden; allow it with sysctl kernel.io_uring_disabled=0"
                 }
                 Some(libc::ENOSYS) => "this kernel is built without io_uring",
-                Some(libc::EINVAL) => "no multishot reads; needs Linux 6.7",
+                Some(libc::EINVAL) => "needs Linux 6.1",
                 _ => "cannot be set up",
             };
             (false, format!("{remedy} ({error})"))
@@ -46,7 +45,7 @@ fn try_uring() -> io::Result<bool> {
     let (read, wake) = (eventfd()?, eventfd()?);
     let sources =
         Sources { files: read.as_fd(), connector: None, wake: wake.as_fd(), messages: vec![] };
-    let mut uring = Uring::new(&sources, &files, &connector)?;
+    let mut uring = Uring::new(&sources, &files, &connector, Gauge::default())?;
     crate::sys::fd::signal(read.as_fd());
     // The read answers at once: with the eventfd's 8 bytes, or EINVAL where it is not known.
     uring.wait(std::time::Duration::from_micros(1), std::time::Duration::from_secs(1))?;

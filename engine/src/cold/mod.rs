@@ -1,5 +1,6 @@
 //! Set-up: may allocate, fail and say why. Nothing here runs once events are read.
 
+mod bpf;
 pub(crate) mod cgroup;
 pub(crate) mod host;
 pub(crate) mod marks;

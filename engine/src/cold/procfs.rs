@@ -27,6 +27,13 @@ fn filename_offset(format: &str) -> Option<usize> {
     offset.parse().ok()
 }
 
+/// Whether we are in the pid namespace that the kernel began with: its inode number is fixed
+/// (`PROC_PID_INIT_INO` in linux/proc_ns.h).
+pub fn in_initial_pid_namespace() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|found| found.ino() == 0xeffffffc)
+}
+
 /// Reads a file of tracefs, from where it is mounted or else from a mount of our own that no one
 /// else sees.
 fn tracefs(path: &CStr) -> io::Result<String> {

@@ -16,6 +16,7 @@ use crate::hot::resolve::Resolver;
 use crate::hot::shuffled::Shuffled;
 use crate::hot::tree::Tree;
 use crate::hot::watch::{Found, Root, Watch};
+use crate::hot::who::Rung;
 use crate::limits;
 use crate::plan::{MarkKind, Plan, RootPlan};
 use crate::ring::{Consumer, ring};
@@ -57,9 +58,18 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     plan.note_backend(backend, probe);
 
     let group = marks::group(config.bounded_queue)?;
-    let (programs, openings) = marks::mark_programs(&group, opened.iter());
-    plan.note_who(who::probe(config.who), programs);
-    let who = who::open(config.who, config.processes_max, openings)?;
+    let (mut who, found) =
+        who::open(config.who, config.processes_max, group.as_fd(), config.cmdline)?;
+    // With BPF nothing has to be worked out from what executables were opened.
+    let programs = (who.rung() != Rung::Bpf).then(|| {
+        let (programs, openings) = marks::mark_programs(&group, opened.iter());
+        who.set_openings(openings);
+        programs
+    });
+    plan.note_who(found, programs);
+    if config.cmdline {
+        plan.losses.extend(who::read_cmdlines(&mut who));
+    }
 
     let start_ns = clock::monotonic_ns();
     let mask = marks::mask_for(config.types);
@@ -204,6 +214,9 @@ fn spawn(
 ) -> Result<JoinHandle<Result<Counters, Error>>, Error> {
     let (ready, is_ready) = flume::bounded(1);
     let body = move || {
+        // Interrupted amid a read it would keep changes of processes from being told in their place
+        // (cold/bpf); it sleeps most of the time, and the kernel bounds what real-time threads take.
+        thread::hurry();
         if let Some(cpu) = cpu {
             // A set of CPUs that shrank since it was looked at: the reader runs where it may.
             let _ = thread::pin(cpu);
@@ -214,7 +227,7 @@ fn spawn(
             Ok(backend) => backend,
             Err(error) => return Err(Error::os("the backend cannot be set up", error)),
         };
-        if let intake::Backend::Uring(_) = backend {
+        if let intake::Backend::Uring(_) = &backend {
             parts.who.set_fed();
         }
         let intake = Intake::new(backend, connector);
@@ -247,7 +260,10 @@ fn open_backend(
         messages: parts.who.ring_fds().collect(),
     };
     Ok(match backend {
-        Backend::Poll => intake::Backend::Poll(Poll::new(&sources, files)),
-        _ => intake::Backend::Uring(Uring::new(&sources, files, connector)?),
+        Backend::Poll => intake::Backend::Poll(Poll::new(&sources, files, parts.who.gauge())),
+        _ => {
+            let gauge = parts.who.gauge();
+            intake::Backend::Uring(Uring::new(&sources, files, connector, gauge)?)
+        }
     })
 }

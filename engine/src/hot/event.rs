@@ -83,13 +83,7 @@ impl<'a> Iterator for Events<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Event<'a>> {
-        let len = u32_at(self.0, 0)? as usize;
-        let info_at = usize::from(u16_at(self.0, 6)?);
-        if len < METADATA_LEN || *self.0.get(4)? != VERSION || info_at < METADATA_LEN {
-            self.0 = &[];
-            return None;
-        }
-        let Some((raw, rest)) = self.0.split_at_checked(len) else {
+        let Some((raw, rest, info_at)) = split(self.0) else {
             self.0 = &[];
             return None;
         };
@@ -110,6 +104,30 @@ impl<'a> Iterator for Events<'a> {
         }
         Some(event)
     }
+}
+
+impl Events<'_> {
+    /// How many events the walk will come by, from their heads alone.
+    pub(crate) fn len(self) -> u32 {
+        let (mut bytes, mut len) = (self.0, 0);
+        while let Some((_, rest, _)) = split(bytes) {
+            bytes = rest;
+            len += 1;
+        }
+        len
+    }
+}
+
+/// The first event of `bytes`, what follows it, and where in it the info records begin.
+#[inline]
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], usize)> {
+    let len = u32_at(bytes, 0)? as usize;
+    let info_at = usize::from(u16_at(bytes, 6)?);
+    if len < METADATA_LEN || *bytes.get(4)? != VERSION || info_at < METADATA_LEN {
+        return None;
+    }
+    let (event, rest) = bytes.split_at_checked(len)?;
+    Some((event, rest, info_at))
 }
 
 /// The first info record of `bytes`, as long as its header says, and what follows it.

@@ -1,9 +1,11 @@
 //! The reader's intake: one face for both backends, and the buffers that wait to be resolved.
 
+use super::event::Events;
 use super::who::Who;
-use crate::sys::buffers::{Buffers, Taken};
+use crate::sys::buffers::{Buffers, EVENT_LEN_MAX, Taken};
 use crate::sys::clock;
 use crate::sys::fd::pending_bytes;
+use crate::sys::gauge::Gauge;
 use crate::sys::poll::{Done, Poll};
 use crate::sys::uring::Uring;
 use std::collections::VecDeque;
@@ -11,17 +13,15 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-/// Buffers for file events, and the bytes of each: a read brings some 800 events.
+/// Buffers for file events, and the bytes of each: a read brings some 200 events.
 pub(crate) const FILES_COUNT: u16 = 16;
-pub(crate) const FILES_SIZE: u32 = 64 << 10;
+pub(crate) const FILES_SIZE: u32 = 16 << 10;
 /// Buffers for process messages; a message of the proc connector is 76 bytes.
 pub(crate) const CONNECTOR_COUNT: u16 = 512;
 pub(crate) const CONNECTOR_SIZE: u32 = 512;
 
-/// More than the longest event: two places with names, an object, handles of the longest.
-const EVENT_LEN_MAX: u32 = 2048;
-
-/// How the kernel is read.
+/// How the kernel is read. There is one.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Backend {
     /// io_uring.
     Uring(Uring),
@@ -102,6 +102,13 @@ impl Intake {
         }
     }
 
+    fn gauge(&self) -> &Gauge {
+        match &self.backend {
+            Backend::Uring(uring) => uring.gauge(),
+            Backend::Poll(poll) => poll.gauge(),
+        }
+    }
+
     /// Takes what the backend has; how many things that were.
     fn collect(&mut self, files: &Buffers, who: &mut Who) -> io::Result<usize> {
         let mut count = 0;
@@ -112,8 +119,12 @@ impl Intake {
             };
             match done {
                 None => return Ok(count),
-                Some(Done::Files(taken)) => {
+                Some(Done::Files(taken, number)) => {
                     self.reads += 1;
+                    if self.gauge().is_on() {
+                        let len = Events(files.bytes(&taken)).len();
+                        who.note_read(number, self.gauge().last(), len);
+                    }
                     self.waiting.push_back(taken);
                 }
                 Some(Done::Connector(taken)) => {
@@ -158,9 +169,9 @@ impl Intake {
     }
 
     /// Done with a buffer: it may be read into again.
-    pub(crate) fn give_back(&mut self, taken: Taken, files: &Buffers) {
+    pub(crate) fn give_back(&mut self, taken: Taken) {
         match &mut self.backend {
-            Backend::Uring(uring) => uring.give_back_files(taken, files),
+            Backend::Uring(uring) => uring.give_back_files(taken),
             Backend::Poll(poll) => poll.give_back_files(taken),
         }
     }

@@ -18,6 +18,8 @@ const BATCHES: u64 = 2;
 struct Orphan {
     hash: u64,
     batch: u64,
+    /// Its number in the queue.
+    index: u64,
     len: u16,
     bytes: [u8; LEN_MAX],
 }
@@ -33,7 +35,7 @@ pub(crate) struct Orphans {
 
 impl Orphans {
     pub(crate) fn new() -> Self {
-        let none = Orphan { hash: 0, batch: 0, len: 0, bytes: [0; LEN_MAX] };
+        let none = Orphan { hash: 0, batch: 0, index: 0, len: 0, bytes: [0; LEN_MAX] };
         Orphans { kept: vec![none; COUNT], next: 0, batch: BATCHES, last_kept: 0 }
     }
 
@@ -42,14 +44,15 @@ impl Orphans {
         self.batch += 1;
     }
 
-    /// Keeps an event of the unknown object with that hash.
-    pub(crate) fn keep(&mut self, hash: u64, event: &Event<'_>) {
+    /// Keeps an event of the unknown object with that hash, and its number in the queue.
+    pub(crate) fn keep(&mut self, hash: u64, index: u64, event: &Event<'_>) {
         let Some(len) = u16::try_from(event.raw.len()).ok().filter(|&len| len as usize <= LEN_MAX)
         else {
             return;
         };
         let orphan = &mut self.kept[self.next];
-        (orphan.hash, orphan.batch, orphan.len) = (hash, self.batch, len);
+        (orphan.hash, orphan.batch) = (hash, self.batch);
+        (orphan.index, orphan.len) = (index, len);
         orphan.bytes[..event.raw.len()].copy_from_slice(event.raw);
         self.next = (self.next + 1) % COUNT;
         self.last_kept = self.batch;
@@ -62,7 +65,11 @@ impl Orphans {
     }
 
     /// Copies the oldest event of the object with that hash into `out` and forgets it.
-    pub(crate) fn take<'a>(&mut self, hash: u64, out: &'a mut [u8; LEN_MAX]) -> Option<Event<'a>> {
+    pub(crate) fn take<'a>(
+        &mut self,
+        hash: u64,
+        out: &'a mut [u8; LEN_MAX],
+    ) -> Option<(u64, Event<'a>)> {
         let oldest = self.batch + 1 - BATCHES;
         let order = (self.next..COUNT).chain(0..self.next);
         let at = order.into_iter().find(|&at| {
@@ -72,7 +79,7 @@ impl Orphans {
         let orphan = &mut self.kept[at];
         let len = usize::from(std::mem::take(&mut orphan.len));
         out[..len].copy_from_slice(&orphan.bytes[..len]);
-        Events(&out[..len]).next()
+        Events(&out[..len]).next().map(|event| (orphan.index, event))
     }
 
     /// Room for [`Orphans::take`].
@@ -92,12 +99,12 @@ mod tests {
         let bytes = event(8, 1, &[info(2, b"dir", Some(b"first"))]);
         let later = event(8, 2, &[info(2, b"dir", Some(b"second"))]);
         for bytes in [&bytes, &later] {
-            orphans.keep(5, &Events(bytes).next().expect("an event"));
+            orphans.keep(5, 0, &Events(bytes).next().expect("an event"));
         }
         orphans.begin_batch();
         let mut room = Orphans::room();
         assert!(orphans.take(6, &mut room).is_none());
-        assert_eq!(orphans.take(5, &mut room).map(|event| event.pid), Some(1));
+        assert_eq!(orphans.take(5, &mut room).map(|(_, event)| event.pid), Some(1));
         orphans.begin_batch();
         assert!(!orphans.any() && orphans.take(5, &mut room).is_none());
     }

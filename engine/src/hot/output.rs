@@ -2,7 +2,7 @@
 
 use super::intake::Intake;
 use super::tree::{Tree, flag};
-use super::who::Who;
+use super::who::{Line, Who};
 use crate::counters::Counters;
 use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
@@ -24,6 +24,26 @@ pub(crate) struct Sources<'a> {
     pub(crate) files: &'a Buffers,
     /// What went wrong while the ring was full; reported after the batch.
     pub(crate) failed: Option<io::Error>,
+}
+
+impl Sources<'_> {
+    /// Takes in what processes did until now.
+    fn catch_up(&mut self) {
+        let horizon_ns = clock::monotonic_ns();
+        if let Err(error) = self.intake.flush(self.files, &mut self.who) {
+            self.failed = Some(error);
+        }
+        self.who.drain(horizon_ns);
+    }
+
+    /// Reads the command lines of processes that were heard to exec, where that is asked for.
+    #[inline]
+    pub(crate) fn read_cmdlines(&mut self) {
+        if self.who.read_cmdlines_ahead() {
+            self.catch_up();
+            self.who.settle_cmdlines();
+        }
+    }
 }
 
 /// The ring, and what was counted.
@@ -106,7 +126,8 @@ impl Output {
         }
     }
 
-    /// Ancestors first, and the name of the executable before the image that refers to it.
+    /// Ancestors first, and the name of the executable and the command line before the image that
+    /// refers to them.
     #[cold]
     fn define_proc(&mut self, sources: &mut Sources<'_>, image: u32) {
         // Room may have to be waited for, and processes come and go meanwhile.
@@ -116,7 +137,14 @@ impl Output {
             while !sources.who.is_defined(sources.who.parent(at)) {
                 at = sources.who.parent(at);
             }
+            let cmdline = self.define_cmdline(sources, at);
+            if !sources.who.is_defined(sources.who.parent(at)) {
+                // It turned out meanwhile to have another parent.
+                continue;
+            }
             let mut head = sources.who.describe(at);
+            head.cmdline = cmdline.string.into();
+            head.flags |= cmdline.flags;
             let exe = head.exe.get();
             if !sources.who.is_exe_defined(exe) {
                 let record = self.build.str(exe, sources.who.exe(exe));
@@ -130,6 +158,24 @@ impl Output {
             push(&mut self.producer, sources, self.build.proc(head));
         }
         sources.who.release(image);
+    }
+
+    /// The command line of an image, where it is known; its text goes out the first time.
+    #[inline]
+    fn define_cmdline(&mut self, sources: &mut Sources<'_>, image: u32) -> Line {
+        if sources.who.read_cmdline(image) {
+            // Whether it is that of this image shows in what was told by then.
+            sources.who.hold(image);
+            sources.catch_up();
+            sources.who.settle_cmdlines();
+            sources.who.release(image);
+        }
+        let line = sources.who.cmdline(image);
+        if line.text_of != 0 {
+            let record = self.build.str(line.string, sources.who.cmdline_text(line.text_of));
+            push(&mut self.producer, sources, record);
+        }
+        line
     }
 
     /// Something was lost in that time; `count` where it is known, `total` of this reason.
@@ -200,10 +246,6 @@ fn stall(producer: &mut Producer, sources: &mut Sources<'_>, record: &[Slot]) {
             return;
         }
         crate::sys::thread::sleep(STALL);
-        let horizon_ns = clock::monotonic_ns();
-        if let Err(error) = sources.intake.flush(sources.files, &mut sources.who) {
-            sources.failed = Some(error);
-        }
-        sources.who.drain(horizon_ns);
+        sources.catch_up();
     }
 }

@@ -8,7 +8,7 @@ use super::event::Events;
 use super::intake::Intake;
 use super::output::{Output, Sources};
 use super::resolve::{Batch, Resolver};
-use super::who::{Who, Window};
+use super::who::{Rung, Who, Window};
 use crate::counters::{Counters, Shared};
 use crate::error::Error;
 use crate::ring::Producer;
@@ -55,6 +55,7 @@ pub(crate) fn run(parts: Parts, intake: Intake, files: &Buffers) -> Result<Count
         sources: Sources { who: parts.who, intake, files, failed: None },
         shared: &parts.shared,
         after_ns: parts.start_ns,
+        index: 0,
         tick_ns: 0,
         told: 0,
         evicted: 0,
@@ -95,6 +96,8 @@ struct Reader<'a> {
     shared: &'a Shared,
     /// Every event that is still to come happened after this.
     after_ns: u64,
+    /// Events resolved since the group was made.
+    index: u64,
     tick_ns: u64,
     /// Kernel events at the last STATS record.
     told: u64,
@@ -110,10 +113,16 @@ impl Reader<'_> {
         sources.intake.wait(sources.files, window, timeout, &mut sources.who).map_err(failed)?;
         let until_ns = clock::monotonic_ns();
         let count = sources.intake.waiting();
-        sources.intake.flush(sources.files, &mut sources.who).map_err(failed)?;
+        // What BPF tells lies in memory.
+        if sources.who.rung() != Rung::Bpf {
+            sources.intake.flush(sources.files, &mut sources.who).map_err(failed)?;
+        }
         sources.who.drain(until_ns);
+        sources.read_cmdlines();
         self.tell_messages_lost();
-        self.resolve(count, Window { after_ns: self.after_ns, until_ns });
+        let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
+        self.index = self.resolve(count, window);
+        self.sources.who.note_resolved(self.index);
         if let Some(error) = self.sources.failed.take() {
             return Err(failed(error));
         }
@@ -141,23 +150,27 @@ impl Reader<'_> {
         if intake.waiting() > 0 || pending_bytes(queue) > 0 {
             return;
         }
-        let window = Window { after_ns: self.after_ns, until_ns: clock::monotonic_ns() };
+        let until_ns = clock::monotonic_ns();
+        let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
         let (sources, output) = (&mut self.sources, &mut self.output);
         self.resolver.look_for_shuffled(&mut Batch::new(window, sources, output));
         self.output.publish();
     }
 
-    fn resolve(&mut self, count: usize, window: Window) {
+    /// Resolves that many buffers; how many events were resolved since the group was made.
+    fn resolve(&mut self, count: usize, mut window: Window) -> u64 {
         let files = self.sources.files;
         self.resolver.orphans.begin_batch();
         for _ in 0..count {
-            let Some(taken) = self.sources.intake.take() else { return };
+            let Some(taken) = self.sources.intake.take() else { break };
             for event in Events(files.bytes(&taken)) {
                 let (sources, output) = (&mut self.sources, &mut self.output);
                 self.resolver.event(&event, &mut Batch::new(window, sources, output));
+                window.index += 1;
             }
-            self.sources.intake.give_back(taken, files);
+            self.sources.intake.give_back(taken);
         }
+        window.index
     }
 
     /// Loss records for what the walk at the start could not take in.
@@ -194,6 +207,7 @@ impl Reader<'_> {
     #[cold]
     fn tick(&mut self, now_ns: u64) {
         self.tick_ns = now_ns + TICK.as_nanos() as u64;
+        self.sources.who.look_for_misses();
         self.count();
         self.tell_evicted(now_ns);
         if self.output.counters.kernel_events != self.told {

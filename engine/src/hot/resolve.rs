@@ -7,7 +7,7 @@ use super::recent::Recent;
 use super::shuffled::{Moved, Shuffled};
 use super::tree::{Full, Inserted, Tree, flag};
 use super::watch::{Found, Watch};
-use super::who::Window;
+use super::who::{Answer, Window};
 use crate::sys::fanotify::flag::Q_OVERFLOW;
 use fsmon_format::kind;
 use fsmon_format::record::{self, Attribution, Reason, event_flag};
@@ -57,6 +57,15 @@ impl<'a, 's> Batch<'a, 's> {
 struct Actor {
     image: u32,
     attribution: Attribution,
+    /// See [`Answer::later`].
+    later: u32,
+}
+
+impl From<Answer> for Actor {
+    fn from(answer: Answer) -> Self {
+        let Answer { image, attribution, later } = answer;
+        Actor { image, attribution, later }
+    }
 }
 
 impl Actor {
@@ -84,8 +93,8 @@ impl Resolver {
         batch.own = event.pid == self.own_pid;
         if event.types() & kind::OPEN_EXEC != 0 {
             let name = event.place.map_or(&b""[..], |place| place.name);
-            let (image, attribution) = batch.sources.who.open_exec(event.pid, batch.window, name);
-            batch.settled = Some(Actor { image, attribution });
+            let answer = batch.sources.who.open_exec(event.pid, batch.window, name);
+            batch.settled = Some(answer.into());
         }
         self.place(event, batch);
     }
@@ -291,7 +300,7 @@ impl Resolver {
                 0 => Attribution::Unknown,
                 _ => Attribution::Late,
             };
-            let mut head = head(Actor { image: moved.image, attribution }, batch);
+            let mut head = head(Answer::new(moved.image, attribution).into(), batch);
             head.mask = (wanted | kind::ONDIR).into();
             head.object = moved.hash.into();
             head.dir = moved.dir.into();
@@ -401,7 +410,7 @@ impl Resolver {
             let at = Known { dir: root, name: &[] };
             return self.entry(event, at, batch);
         }
-        self.orphans.keep(self.tree.hash(place.dir), event);
+        self.orphans.keep(self.tree.hash(place.dir), batch.window.index, event);
     }
 
     /// An event that carries the object's handle alone.
@@ -414,7 +423,7 @@ impl Resolver {
         let hash = self.tree.hash(key);
         let mut room = [0; record::NAME_MAX];
         let Some((dir, dir_hash, name)) = self.recent.get(hash) else {
-            return self.orphans.keep(hash, event);
+            return self.orphans.keep(hash, batch.window.index, event);
         };
         if self.tree.node(dir).hash() != dir_hash {
             // The directory is gone, and its node another's by now.
@@ -439,14 +448,17 @@ impl Resolver {
     #[cold]
     fn second_look(&mut self, hash: u64, made: bool, batch: &mut Batch<'_, '_>) {
         let mut room = Orphans::room();
-        while let Some(event) = self.orphans.take(hash, &mut room) {
+        let index = batch.window.index;
+        while let Some((its_index, event)) = self.orphans.take(hash, &mut room) {
+            batch.window.index = its_index;
             match event.place {
                 Some(_) if !made => {}
-                Some(place) if self.tree.find(place.dir).is_none() => return,
-                None if self.recent.get(hash).is_none() => return,
+                Some(place) if self.tree.find(place.dir).is_none() => break,
+                None if self.recent.get(hash).is_none() => break,
                 _ => self.place(&event, batch),
             }
         }
+        batch.window.index = index;
     }
 
     /// The filesystem of a root reported an error: the root's path, errno and how often.
@@ -517,6 +529,9 @@ impl Resolver {
         if batch.own {
             return;
         }
+        if who.later != 0 && (event.types() & !kind::ONDIR).count_ones() > 1 {
+            return self.emit_parts(at, old, event, mask, object, who, batch);
+        }
         let mut head = head(who, batch);
         head.mask = (mask | event.types() & kind::ONDIR).into();
         head.object = object.into();
@@ -529,6 +544,32 @@ impl Resolver {
         let name2 = old.map_or(&b""[..], |old| old.name);
         batch.output.event(&mut self.tree, batch.sources, head, name, name2);
     }
+
+    /// The process changed while this event was in the queue, and the kernel merged several things
+    /// into it: each is told of for itself.
+    #[allow(clippy::too_many_arguments)]
+    #[cold]
+    fn emit_parts(
+        &mut self,
+        at: Option<Known<'_>>,
+        old: Option<Known<'_>>,
+        event: &Event<'_>,
+        mask: u32,
+        object: u64,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let types = event.types() & !kind::ONDIR;
+        let Actor { image, attribution, later } = who;
+        let answer = Answer { image, attribution, later };
+        for (part, answer) in batch.sources.who.parts(answer, event.pid, batch.window, types) {
+            let part = mask & part;
+            if part != 0 {
+                let who = Actor { later: 0, ..answer.into() };
+                self.emit(at, old, event, part | mask & kind::ONDIR, object, who, batch);
+            }
+        }
+    }
 }
 
 #[inline]
@@ -536,8 +577,7 @@ fn who(pid: u32, batch: &mut Batch<'_, '_>) -> Actor {
     if let Some(actor) = batch.settled.take() {
         return actor;
     }
-    let (image, attribution) = batch.sources.who.resolve(pid, batch.window);
-    Actor { image, attribution }
+    batch.sources.who.resolve(pid, batch.window).into()
 }
 
 #[inline]

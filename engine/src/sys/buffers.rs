@@ -7,6 +7,9 @@
 use std::io;
 use std::ptr::NonNull;
 
+/// More than the longest event: two places with names, an object, handles of the longest.
+pub(crate) const EVENT_LEN_MAX: u32 = 2048;
+
 /// `count` buffers of `size` bytes.
 pub(crate) struct Buffers {
     start: NonNull<u8>,

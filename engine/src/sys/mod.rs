@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod bpf;
 pub(crate) mod buffers;
 pub(crate) mod cgroup;
 pub(crate) mod clock;
@@ -11,6 +12,7 @@ pub(crate) mod detached;
 pub(crate) mod fanotify;
 pub(crate) mod fd;
 pub(crate) mod futex;
+pub(crate) mod gauge;
 pub(crate) mod handle;
 pub(crate) mod perf;
 pub(crate) mod poll;

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of `struct perf_event_attr` up to and with `clockid` (`PERF_ATTR_SIZE_VER3`).
@@ -44,6 +44,7 @@ const PERF_TYPE_SOFTWARE: u32 = 1;
 const PERF_TYPE_TRACEPOINT: u32 = 2;
 /// `attr.config` of an event that never samples.
 const PERF_COUNT_SW_DUMMY: u64 = 9;
+const PERF_COUNT_SW_BPF_OUTPUT: u64 = 10;
 /// `attr.sample_type`
 const PERF_SAMPLE_TID: u64 = 1 << 1;
 const PERF_SAMPLE_TIME: u64 = 1 << 2;
@@ -74,6 +75,8 @@ pub enum Event {
     },
     /// COMM, FORK and EXIT records.
     Comm,
+    /// What BPF programs write.
+    Bpf,
 }
 
 impl Event {
@@ -86,6 +89,18 @@ impl Event {
                 PERF_SAMPLE_RAW | if cgroup { PERF_SAMPLE_CGROUP } else { 0 },
             ),
             Event::Comm => (PERF_TYPE_SOFTWARE, PERF_COUNT_SW_DUMMY, 0, 0),
+            Event::Bpf => {
+                return Attr {
+                    kind: PERF_TYPE_SOFTWARE,
+                    size: ATTR_SIZE,
+                    config: PERF_COUNT_SW_BPF_OUTPUT,
+                    sample_period: 1,
+                    sample_type: PERF_SAMPLE_RAW,
+                    flags: FLAG_WATERMARK,
+                    wakeup_watermark: watermark,
+                    ..Attr::default()
+                };
+            }
         };
         Attr {
             kind,
@@ -205,6 +220,12 @@ impl Ring {
         // are done.
         self.index(DATA_TAIL).store(tail, Ordering::Release);
         sane
+    }
+}
+
+impl AsFd for Ring {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

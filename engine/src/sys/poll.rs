@@ -2,6 +2,7 @@
 
 use super::buffers::{Buffers, Taken};
 use super::fd::{check, read};
+use super::gauge::Gauge;
 use super::thread::{sleep, timespec};
 use arrayvec::ArrayVec;
 use std::io;
@@ -23,7 +24,8 @@ pub(crate) struct Sources<'a> {
 /// Something that a backend brought.
 pub(crate) enum Done {
     /// File events.
-    Files(Taken),
+    /// That many reads were made of the queue before.
+    Files(Taken, u32),
     /// Process messages.
     Connector(Taken),
     /// The kernel dropped process messages: the socket was full.
@@ -33,7 +35,7 @@ pub(crate) enum Done {
 }
 
 /// The most buffers of files that are read in one go.
-const FILES_MAX: usize = 64;
+pub(super) const FILES_MAX: usize = 64;
 
 /// The descriptors waited for, and the buffers that are free.
 pub(crate) struct Poll {
@@ -42,11 +44,14 @@ pub(crate) struct Poll {
     files_dry: bool,
     woken: bool,
     busy: bool,
+    /// Reads that brought something.
+    reads: u32,
+    gauge: Gauge,
 }
 
 impl Poll {
     /// Ready to wait.
-    pub(crate) fn new(sources: &Sources<'_>, files: &Buffers) -> Self {
+    pub(crate) fn new(sources: &Sources<'_>, files: &Buffers, gauge: Gauge) -> Self {
         let connector = sources.connector.map_or(-1, |fd| fd.as_raw_fd());
         let first = [sources.files.as_raw_fd(), connector, sources.wake.as_raw_fd()];
         let fds = first.into_iter().chain(sources.messages.iter().copied());
@@ -56,7 +61,14 @@ impl Poll {
             files_dry: true,
             woken: false,
             busy: false,
+            reads: 0,
+            gauge,
         }
+    }
+
+    /// What it tells by.
+    pub(crate) fn gauge(&self) -> &Gauge {
+        &self.gauge
     }
 
     /// Waits until something came, then until `window` has passed; `timeout` at the most.
@@ -87,7 +99,7 @@ impl Poll {
         }
         if let Some(taken) = self.read_files(files)? {
             self.busy = true;
-            return Ok(Some(Done::Files(taken)));
+            return Ok(Some(Done::Files(taken, self.reads.wrapping_sub(1))));
         }
         Ok(None)
     }
@@ -97,7 +109,11 @@ impl Poll {
             return Ok(None);
         }
         let Some(index) = self.free.pop() else { return Ok(None) };
-        match self.read_into(self.fds[0].fd, index, files) {
+        self.gauge.enter();
+        let read = self.read_into(self.fds[0].fd, index, files);
+        self.reads = self.reads.wrapping_add(u32::from(matches!(read, Ok(Some(_)))));
+        self.gauge.leave(self.reads);
+        match read {
             Ok(Some(taken)) => Ok(Some(taken)),
             Ok(None) => {
                 self.free.push(index);

@@ -49,3 +49,39 @@ pub(crate) fn timespec(time: Duration) -> libc::timespec {
         tv_nsec: time.subsec_nanos().into(),
     }
 }
+
+/// The calling thread as BPF's `bpf_get_current_pid_tgid` has it: process above thread.
+pub(crate) fn pid_and_tid() -> u64 {
+    // SAFETY: no argument, no failure.
+    let tid = unsafe { libc::gettid() };
+    u64::from(std::process::id()) << 32 | u64::from(tid.cast_unsigned())
+}
+
+/// Lets nothing but real-time threads interrupt the calling thread, if it may (`CAP_SYS_NICE`); else
+/// puts it before others as far as it may.
+pub(crate) fn hurry() {
+    let first = libc::sched_param { sched_priority: 1 };
+    // SAFETY: reads one sched_param; 0 is the calling thread (sched_setscheduler(2); for
+    // setpriority(2) see NOTES there).
+    unsafe {
+        if libc::sched_setscheduler(
+            0,
+            libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK,
+            &raw const first,
+        ) != 0
+        {
+            libc::setpriority(libc::PRIO_PROCESS, 0, -20);
+        }
+    }
+}
+
+/// Gives the calling thread the name that it has: the kernel takes that for a change.
+pub(crate) fn rename_to_same() -> io::Result<()> {
+    let mut name = [0u8; 16];
+    // SAFETY: PR_GET_NAME writes 16 bytes with a NUL, PR_SET_NAME reads as much (prctl(2)).
+    unsafe {
+        check(libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()))?;
+        check(libc::prctl(libc::PR_SET_NAME, name.as_ptr()))?;
+    }
+    Ok(())
+}

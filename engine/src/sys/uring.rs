@@ -1,12 +1,18 @@
-//! The io_uring backend: multishot reads of the fanotify queue and the proc connector into
-//! buffer rings, polls for the rest, and waits that gather a batch before they return.
+//! The io_uring backend: reads of the fanotify queue, multishot receives from the proc connector
+//! into a buffer ring, polls for the rest, and waits that gather a batch before they return.
 //!
-//! One thread makes, uses and drops the ring (`SINGLE_ISSUER`, `DEFER_TASKRUN`): the kernel reads
-//! into buffers only while that thread is inside `io_uring_enter`, so nothing moves between two
-//! calls.
+//! One thread makes, uses and drops the ring (`SINGLE_ISSUER`, `DEFER_TASKRUN`): the kernel works
+//! on it only while that thread is inside `io_uring_enter`, so nothing moves between two calls.
+//!
+//! The queue is polled while waiting and read in calls of their own, which are told to the gauge:
+//! nothing is taken from it at any other time. A read is made only of a queue that has something,
+//! so it is done when the call that submits it returns (io_file_supports_nowait() in io_uring/rw.c
+//! asks poll).
 
-use super::buffers::{Buffers, Taken, map, unmap};
-use super::poll::{Done, Sources};
+use super::buffers::{Buffers, EVENT_LEN_MAX, Taken, map, unmap};
+use super::gauge::Gauge;
+use super::poll::{Done, FILES_MAX, Sources};
+use arrayvec::ArrayVec;
 use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::io;
@@ -31,9 +37,11 @@ mod token {
     pub(super) const CONNECTOR: u64 = 2;
     pub(super) const WAKE: u64 = 3;
     pub(super) const MESSAGES: u64 = 4;
+    /// Not a standing request.
+    pub(super) const READ: u64 = u64::MAX;
 }
 
-/// The buffers of a group that the kernel may fill: a ring of addresses shared with it.
+/// The connector's buffers that the kernel may fill: a ring of addresses shared with it.
 struct BufferRing {
     entries: NonNull<BufRingEntry>,
     len: usize,
@@ -51,16 +59,32 @@ struct Standing {
     armed: bool,
 }
 
+/// How far the fanotify queue is being read.
+struct Files {
+    fd: Fd,
+    /// Buffers to read into.
+    free: ArrayVec<u16, FILES_MAX>,
+    /// The queue has something.
+    ready: bool,
+    /// Reads may be made: not where only process messages are wanted.
+    wanted: bool,
+    /// The buffer of the read that is under way.
+    reading: Option<u16>,
+    /// Reads that brought something.
+    reads: u32,
+}
+
 /// The ring and what is in it.
 pub(crate) struct Uring {
     // The ring goes first: the kernel must let go before the memory is unmapped.
     ring: IoUring,
-    files: BufferRing,
+    files: Files,
     connector: BufferRing,
     standing: Vec<Standing>,
     min_wait: bool,
     /// Whether the last wait brought something: only then is the next worth delaying.
     busy: bool,
+    gauge: Gauge,
 }
 
 impl Uring {
@@ -72,6 +96,7 @@ impl Uring {
         sources: &Sources<'_>,
         files: &Buffers,
         connector: &Buffers,
+        gauge: Gauge,
     ) -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_single_issuer()
@@ -81,18 +106,23 @@ impl Uring {
             .build(SUBMISSIONS)?;
         let min_wait = ring.params().is_feature_min_timeout();
         let mut uring = Uring {
-            files: BufferRing::new(files)?,
+            files: Files {
+                fd: raw(sources.files),
+                free: (0..files.count()).take(FILES_MAX).collect(),
+                ready: false,
+                wanted: true,
+                reading: None,
+                reads: 0,
+            },
             connector: BufferRing::new(connector)?,
             ring,
             standing: Vec::with_capacity(sources.messages.len() + 3),
             min_wait,
             busy: false,
+            gauge,
         };
-        uring.register(&[token::FILES as u16, token::CONNECTOR as u16])?;
-        uring.stand(
-            opcode::ReadMulti::new(raw(sources.files), 0, token::FILES as u16).build(),
-            token::FILES,
-        );
+        uring.register(token::CONNECTOR as u16)?;
+        uring.stand_poll(sources.files.as_raw_fd(), token::FILES);
         match sources.connector {
             Some(fd) => uring.stand(
                 opcode::RecvMulti::new(raw(fd), token::CONNECTOR as u16).build(),
@@ -110,6 +140,11 @@ impl Uring {
         Ok(uring)
     }
 
+    /// What it tells by.
+    pub(crate) fn gauge(&self) -> &Gauge {
+        &self.gauge
+    }
+
     /// Whether the kernel paces waits by itself (6.12).
     pub(crate) fn paces(&self) -> bool {
         self.min_wait
@@ -124,39 +159,34 @@ impl Uring {
         self.stand(entry, token);
     }
 
-    fn register(&mut self, groups: &[u16; 2]) -> io::Result<()> {
-        for (buffers, group) in [&self.files, &self.connector].into_iter().zip(groups) {
-            // SAFETY: the entries are page-aligned, as many as said, and unmapped only after the
-            // ring is gone; their buffers are kept by the reader beyond the ring's life.
-            unsafe {
-                self.ring.submitter().register_buf_ring_with_flags(
-                    buffers.entries.as_ptr() as u64,
-                    buffers.count,
-                    *group,
-                    0,
-                )?;
-            }
-        }
-        Ok(())
+    fn register(&mut self, group: u16) -> io::Result<()> {
+        let buffers = &self.connector;
+        let at = buffers.entries.as_ptr() as u64;
+        // SAFETY: the entries are page-aligned, as many as said, and unmapped only after the ring
+        // is gone; their buffers are kept by the reader beyond the ring's life.
+        unsafe { self.ring.submitter().register_buf_ring_with_flags(at, buffers.count, group, 0) }
     }
 
     /// Puts every request that has ended back in force; to be called before each call of the
-    /// kernel. The file read waits for a buffer.
+    /// kernel.
     fn arm(&mut self) -> io::Result<()> {
         for i in 0..self.standing.len() {
-            let no_buffer = i == 0 && self.files.lent == 0;
-            if self.standing[i].armed || no_buffer {
+            if self.standing[i].armed {
                 continue;
             }
             let entry = self.standing[i].entry.clone();
-            // SAFETY: descriptors and buffer groups of the request outlive the ring.
-            while unsafe { self.ring.submission().push(&entry) }.is_err() {
-                self.ring.submit()?;
-            }
+            self.push(&entry)?;
             self.standing[i].armed = true;
         }
-        for group in [&mut self.files, &mut self.connector] {
-            group.fillable = group.lent;
+        self.connector.fillable = self.connector.lent;
+        Ok(())
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        // SAFETY: descriptors and buffers of the request outlive the ring; a buffer that is read
+        // into is neither free nor taken until the read has ended.
+        while unsafe { self.ring.submission().push(entry) }.is_err() {
+            self.ring.submit()?;
         }
         Ok(())
     }
@@ -165,6 +195,9 @@ impl Uring {
     /// the most.
     pub(crate) fn wait(&mut self, window: Duration, timeout: Duration) -> io::Result<()> {
         self.arm()?;
+        self.files.wanted = true;
+        // What is left from a time without buffers is not told again.
+        let timeout = if self.may_read() { window } else { timeout };
         let time = Timespec::new().sec(timeout.as_secs()).nsec(timeout.subsec_nanos());
         let mut args = SubmitArgs::new().timespec(&time);
         let mut want = 1;
@@ -186,6 +219,7 @@ impl Uring {
     /// what happened before something that we have seen is covered by looking at the flag now.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
         self.arm()?;
+        self.files.wanted = false;
         let submission = self.ring.submission();
         let count = submission.len() as u32;
         if count == 0 && !submission.taskrun() {
@@ -206,14 +240,24 @@ impl Uring {
         connector: &Buffers,
     ) -> io::Result<Option<Done>> {
         loop {
-            let Some(entry) = self.ring.completion().next() else { return Ok(None) };
+            let Some(entry) = self.ring.completion().next() else {
+                if !self.may_read() {
+                    return Ok(None);
+                }
+                self.read(files)?;
+                continue;
+            };
             let token = entry.user_data();
-            if !cqueue::more(entry.flags()) {
+            if token != token::READ && !cqueue::more(entry.flags()) {
                 let index = (token - token::FILES) as usize;
                 self.standing.get_mut(index).expect("tokens are given in order").armed = false;
             }
             let done = match token {
-                token::FILES => self.files.take(&entry, files).map(|taken| taken.map(Done::Files)),
+                token::FILES => {
+                    self.files.ready = true;
+                    Ok(None)
+                }
+                token::READ => self.was_read(entry.result(), files),
                 token::CONNECTOR => match self.connector.take(&entry, connector) {
                     Ok(taken) => Ok(taken.map(Done::Connector)),
                     Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
@@ -230,9 +274,45 @@ impl Uring {
         }
     }
 
-    /// Lends a buffer of files to the kernel again.
-    pub(crate) fn give_back_files(&mut self, taken: Taken, files: &Buffers) {
-        self.files.lend(taken.into_index(), files);
+    /// Whether the queue has something, and there is a buffer for it.
+    fn may_read(&self) -> bool {
+        let Files { ready, wanted, reading, .. } = self.files;
+        ready && wanted && reading.is_none() && !self.files.free.is_empty()
+    }
+
+    /// Reads from the queue, which has something: the completion is there when this returns.
+    fn read(&mut self, files: &Buffers) -> io::Result<()> {
+        let Some(index) = self.files.free.pop() else { return Ok(()) };
+        self.files.reading = Some(index);
+        let (address, size) = (files.address(index), files.size());
+        let read = opcode::Read::new(self.files.fd, address, size).offset(u64::MAX).build();
+        self.push(&read.user_data(token::READ))?;
+        self.gauge.enter();
+        ended(self.ring.submitter().submit_and_wait(1))
+    }
+
+    /// A read has ended; what it brought.
+    fn was_read(&mut self, result: i32, files: &Buffers) -> io::Result<Option<Done>> {
+        let Some(index) = self.files.reading.take() else { return Ok(None) };
+        let number = self.files.reads;
+        self.files.reads = number.wrapping_add(u32::from(result > 0));
+        self.gauge.leave(self.files.reads);
+        if let Ok(len @ 1..) = u32::try_from(result) {
+            let taken = Taken::new(files, index, len);
+            self.files.ready = !taken.had_room(files, EVENT_LEN_MAX);
+            return Ok(Some(Done::Files(taken, number)));
+        }
+        self.files.free.push(index);
+        self.files.ready = false;
+        match -result {
+            0 | libc::EAGAIN | libc::EINTR | libc::ECANCELED => Ok(None),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    /// A buffer of files may be read into again.
+    pub(crate) fn give_back_files(&mut self, taken: Taken) {
+        self.files.free.push(taken.into_index());
     }
 
     /// Lends a buffer of process messages to the kernel again.

@@ -19,7 +19,7 @@ use super::images::{Image, birth};
 use super::pids::{Entry, IN_EXEC, OPENED_MAX, OPENED_OVER};
 use super::strings::hash;
 use super::table::{Table, last_part};
-use super::{OpenExec, Rung, Window};
+use super::{Answer, OpenExec, Rung, Window};
 use crate::sys::procdir::{self, Path};
 use arrayvec::ArrayVec;
 use fsmon_format::record::Attribution;
@@ -50,13 +50,17 @@ enum Match {
 impl Table {
     /// The image that an event of `pid` belongs to, and how sure that is.
     #[inline]
-    pub fn resolve(&mut self, pid: u32, window: Window) -> (u32, Attribution) {
+    pub fn resolve(&mut self, pid: u32, window: Window) -> Answer {
         let lower = window.after_ns.max(self.floor_ns);
+        let reached = if self.rung == Rung::Bpf { window.index } else { lower };
         if let Some(entry) = self.pids.get(pid)
-            && entry.since_ns <= lower
+            && entry.since <= reached
             && lower >= self.doubt_ns
         {
-            return (entry.image, Attribution::Exact);
+            return Answer::new(entry.image, Attribution::Exact);
+        }
+        if self.rung == Rung::Bpf {
+            return self.resolve_placed(pid, window);
         }
         self.resolve_slowly(pid, window)
     }
@@ -65,7 +69,10 @@ impl Table {
     /// order. Returns what [`Table::resolve`] would of that event: exec goes on after it, so it is
     /// still the old image's.
     #[cold]
-    pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> (u32, Attribution) {
+    pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> Answer {
+        if self.rung == Rung::Bpf {
+            return self.resolve(pid, window);
+        }
         self.renew(pid, window);
         let Some(entry) = self.pids.get(pid) else { return self.resolve(pid, window) };
         let opened = entry.opened_pending();
@@ -78,8 +85,10 @@ impl Table {
             let lower = window.after_ns.max(self.floor_ns);
             let (chain, _) = self.chain(pid, lower, window.until_ns);
             let oldest = self.oldest(&chain, lower);
-            let id = chain[self.confirmed(pid, &chain).unwrap_or(0).max(oldest)];
-            (id, self.attribution(id, lower))
+            let place = self.confirmed(pid, &chain).unwrap_or(0).max(oldest);
+            self.withhold_cmdline(&chain, oldest, place);
+            let id = chain[place];
+            Answer::new(id, self.attribution(id, lower))
         };
         self.push_opened(pid, window, if loader { LOADER } else { name_hash(name) });
         found
@@ -87,19 +96,18 @@ impl Table {
 
     fn push_opened(&mut self, pid: u32, window: Window, name: u32) {
         let Some(entry) = self.pids.get_mut(pid) else { return };
-        entry.since_ns = u64::MAX;
+        entry.since = u64::MAX;
         entry.opened_until_ns = window.until_ns;
         entry.push_opened(name);
     }
 
     #[cold]
-    fn resolve_slowly(&mut self, pid: u32, window: Window) -> (u32, Attribution) {
+    fn resolve_slowly(&mut self, pid: u32, window: Window) -> Answer {
         if pid == 0 {
-            return (0, Attribution::Unknown);
+            return Answer::default();
         }
         if self.pids.get(pid).is_none() || self.rung == Rung::Proc {
-            let id = self.read_late(pid);
-            return (id, if id == 0 { Attribution::Unknown } else { Attribution::Late });
+            return self.answer_late(pid);
         }
         self.renew(pid, window);
         let lower = window.after_ns.max(self.floor_ns);
@@ -116,10 +124,26 @@ impl Table {
             .iter()
             .all(|&id| self.images.get(id).says_the_same(self.images.get(first)));
         self.raise_floor(first);
+        self.withhold_cmdline(&chain, self.oldest(&chain, lower), place);
         if !agree || !whole {
-            return (last, Attribution::Ambiguous);
+            return Answer::new(last, Attribution::Ambiguous);
         }
-        (first, self.attribution(first, lower))
+        let mut answer = Answer::new(first, self.attribution(first, lower));
+        // An exec that comes after this event; but what was merged into the event may come after
+        // the exec.
+        let newest = chain[chain.len() - 1];
+        if reach + 1 < chain.len() && !self.images.get(newest).says_the_same(self.images.get(first))
+        {
+            answer.later = newest;
+        }
+        answer
+    }
+
+    /// From /proc, or not at all.
+    pub(super) fn answer_late(&mut self, pid: u32) -> Answer {
+        let id = self.read_late(pid);
+        let sure = if id == 0 { Attribution::Unknown } else { Attribution::Late };
+        Answer::new(id, sure)
     }
 
     /// At the first event of `pid` after the queue was seen empty nothing can merge any more into
@@ -239,6 +263,21 @@ impl Table {
                 self.strings.note_opened(image.exe, false);
             }
             _ => {}
+        }
+    }
+
+    /// An event was given to the image at `place` of a chain that overlaps its window from
+    /// `oldest` on. Where an exec lies between that one and another which differs in nothing, this
+    /// makes no difference, save for the command line.
+    fn withhold_cmdline(&mut self, chain: &Chain, oldest: usize, place: usize) {
+        let given = self.images.get(chain[place]);
+        let is_exec = |id: &u32| self.images.get(*id).birth == birth::EXEC;
+        let could_be = |other: usize| {
+            let between = other.min(place) + 1..=other.max(place);
+            self.images.get(chain[other]).says_the_same(given) && chain[between].iter().any(is_exec)
+        };
+        if (oldest..chain.len()).filter(|&other| other != place).any(could_be) {
+            self.images.get_mut(chain[place]).withhold_cmdline();
         }
     }
 
@@ -369,7 +408,7 @@ impl Table {
     }
 
     /// How sure what the image says is.
-    fn attribution(&mut self, id: u32, lower: u64) -> Attribution {
+    pub(super) fn attribution(&mut self, id: u32, lower: u64) -> Attribution {
         let image = *self.images.get(id);
         if !image.is_complete() && image.asked == 0 {
             let latest = self.pids.get(image.pid).is_some_and(|entry| entry.image == id);

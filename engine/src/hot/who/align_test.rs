@@ -133,16 +133,17 @@ impl World {
     fn read(&mut self, count: usize) -> Result<usize, TestCaseError> {
         self.time += 10;
         let batch: Vec<_> = self.queue.drain(..count.min(self.queue.len())).collect();
-        let window = Window { after_ns: self.after_ns, until_ns: self.time };
+        let window = Window { after_ns: self.after_ns, until_ns: self.time, index: 0 };
         for message in std::mem::take(&mut self.waiting) {
             self.table.apply(&message);
         }
         let mut exact = 0;
         for Queued { pid, opening, truth } in batch {
-            let (id, sure) = match &opening {
+            let answer = match &opening {
                 Some(name) => self.table.open_exec(PID + pid, window, name.as_bytes()),
                 None => self.table.resolve(PID + pid, window),
             };
+            let (id, sure) = (answer.image, answer.attribution);
             let image = self.table.images.get(id);
             prop_assert!(sure == Attribution::Exact || sure == Attribution::Ambiguous);
             // Merging puts openings in the wrong place; they tell where, not what, events are.

@@ -4,6 +4,7 @@
 //! An image lives as long as something refers to it: the cache of pids or a queue of what is yet
 //! to go (one reference together), the image after it, images forked from it, the caller.
 
+use super::args;
 use super::message::COMM;
 use fsmon_format::record::proc_flag;
 use zerocopy::FromZeros;
@@ -20,6 +21,16 @@ pub mod birth {
     pub const SCAN: u8 = 4;
     /// Read from /proc as a last resort.
     pub const LATE: u8 = 5;
+}
+
+/// What of an image's command line may be told.
+pub mod cmdline {
+    /// What is known.
+    pub const KNOWN: u8 = 0;
+    /// It stands in the definition that was sent.
+    pub const TOLD: u8 = 1;
+    /// None: an event of this image may be that of another.
+    pub const WITHHELD: u8 = 2;
 }
 
 /// The links in a row of changes that are kept: a process that renames itself in a loop must
@@ -52,6 +63,11 @@ pub struct Image {
     pub queued_ns: u64,
     /// When the process was started by /proc/PID/stat, in clock ticks since boot; 0 not read.
     pub start_ticks: u64,
+    /// With BPF: how many file events had been queued when it came to be, at least; 0 before the
+    /// watch began.
+    pub place: u64,
+    /// And at most.
+    pub place_most: u64,
     /// Kernel id of the cgroup; 0 unknown.
     pub cgroup_id: u64,
     /// Process (tgid).
@@ -74,6 +90,8 @@ pub struct Image {
     pub comm: [u8; COMM],
     /// Id of the name given to exec.
     pub exe: u32,
+    /// With BPF: the command line, see [`super::args`].
+    pub args: u32,
     /// [`proc_flag`]: COMM, CRED and EXE_READ.
     pub flags: u16,
     /// [`birth`]
@@ -92,12 +110,20 @@ pub struct Image {
     pub defined: u8,
     /// In a queue.
     pub queued: u8,
+    /// FORK: its parent is not who called fork (`CLONE_PARENT`), of whom all else is inherited.
+    pub adopted: u8,
+    /// [`cmdline`]
+    pub cmdline: u8,
     /// Ancestors behind it, [`ANCESTRY_MAX`] at the most.
     pub ancestry: u16,
     /// Raised each time the place is freed.
     pub serial: u32,
     /// Next in a queue, or next free.
     pub link: u32,
+    /// With BPF: how many of those were still in the queue then.
+    pub pending: u32,
+    /// With BPF: what was seen of the process's own among those: the first, and how many.
+    pub witnesses: (u32, u32),
     /// References to it.
     pub refs: u32,
 }
@@ -117,6 +143,17 @@ impl Image {
             == (other.pid, other.ppid, other.uid, other.gid, other.exe)
             && (self.comm, self.cgroup_id, self.flags, self.start_ns)
                 == (other.comm, other.cgroup_id, other.flags, other.start_ns)
+            && self.args == other.args
+            && (args::is_known(self.args) || self.exec_ns == other.exec_ns)
+    }
+
+    /// An event of this image may be that of another, which differs in nothing that is told but the
+    /// command line: from now on none is told.
+    pub fn withhold_cmdline(&mut self) {
+        if self.cmdline == cmdline::TOLD {
+            self.defined = 0;
+        }
+        self.cmdline = cmdline::WITHHELD;
     }
 
     /// What a forked process takes over; the caller fills in the rest.
@@ -134,6 +171,7 @@ impl Image {
             gid: self.gid,
             comm: self.comm,
             exe: self.exe,
+            args: self.args,
             flags: self.flags,
             late: self.late,
             unsure: self.unsure,
@@ -226,6 +264,9 @@ impl Images {
             }
             image.ancestry = if image.parent == 0 { 0 } else { ancestry + 1 };
         }
+        if image.birth != birth::CHANGE {
+            image.cmdline = cmdline::KNOWN;
+        }
         self.retain(image.prev);
         self.retain(image.parent);
         self.images[id as usize] =
@@ -242,8 +283,8 @@ impl Images {
     }
 
     /// One reference less. Images that nothing refers to any more are freed, ancestors too;
-    /// `freed` gets each one's exe.
-    pub fn release(&mut self, id: u32, mut freed: impl FnMut(u32)) {
+    /// `freed` gets each.
+    pub fn release(&mut self, id: u32, mut freed: impl FnMut(&Image)) {
         // Two ways lead on from each image. Only one can be walked without a stack, so freed
         // images wait in a chain through `link`, which nothing else uses by then.
         let mut waiting = 0;
@@ -252,7 +293,7 @@ impl Images {
             let this = waiting;
             let image = self.images[this as usize];
             waiting = image.link;
-            freed(image.exe);
+            freed(&image);
             self.images[this as usize] =
                 Image { serial: image.serial.wrapping_add(1), link: self.free, ..Image::default() };
             self.free = this;
@@ -350,11 +391,11 @@ mod tests {
         let shell = images.add(child(init)).expect("room");
         let tool = images.add(Image { exe: 7, prev: shell, ..child(shell) }).expect("room");
         let mut freed = Vec::new();
-        images.release(init, |exe| freed.push(exe));
-        images.release(shell, |exe| freed.push(exe));
+        images.release(init, |image| freed.push(image.exe));
+        images.release(shell, |image| freed.push(image.exe));
         assert_eq!((images.len(), freed.len()), (3, 0));
         let serial = images.get(tool).serial;
-        images.release(tool, |exe| freed.push(exe));
+        images.release(tool, |image| freed.push(image.exe));
         assert_eq!((images.len(), freed), (0, vec![7, 0, 0]));
         assert!(images.get_if(tool, serial).is_none());
         assert_eq!(images.add(child(0)), Some(init), "the latest freed comes first");

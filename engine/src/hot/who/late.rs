@@ -2,6 +2,7 @@
 //! resort.
 
 use super::Rung;
+use super::args;
 use super::images::{Image, birth};
 use super::message::COMM;
 use super::pids::Entry;
@@ -46,7 +47,9 @@ impl Table {
         let known = self.pids.get(pid).is_some_and(|entry| entry.exit_ns == 0);
         let same = known && is_same_process(&old, &seen);
         let users = seen.users.unwrap_or((old.uid, old.gid));
-        if same && (old.comm, old.uid, old.gid) == (seen.comm, users.0, users.1) {
+        // An exec of the same program may be among what was lost: its arguments are not known.
+        let sure = !args::is_told(old.args);
+        if same && sure && (old.comm, old.uid, old.gid) == (seen.comm, users.0, users.1) {
             return;
         }
         let mut image = image_of(pid, &seen, now);

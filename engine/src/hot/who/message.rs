@@ -18,7 +18,9 @@ pub enum Kind {
     Gid,
     /// exec is done: its last sign. `exe` and `cgroup_id` where the source tells them.
     Exec,
-    /// The thread that leads the process ended. Its files may be closed after this, and other
+    /// `pid` was moved to the control group `cgroup_id`.
+    Cgroup,
+    /// The thread that leads the process ended (BPF: the last one). Its files may be closed after this, and other
     /// threads may live on.
     Exit,
 }
@@ -30,6 +32,9 @@ pub enum Source {
     Perf,
     /// The proc connector.
     Connector,
+    /// Our BPF programs. Every message carries the whole identity, and its place in the queue of
+    /// file events.
+    Bpf,
 }
 
 impl Source {
@@ -39,7 +44,33 @@ impl Source {
         match self {
             Source::Perf => 1,
             Source::Connector => 2,
+            Source::Bpf => 4,
         }
+    }
+}
+
+/// How far the queue of file events was: which reads had been made of it, and what was in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Reads made.
+    pub reads: u32,
+    /// The same, after `length` was looked at.
+    pub reads_after: u32,
+    /// Events in the queue.
+    pub length: u32,
+    /// The reader's turn: odd while it is in a call that may take events.
+    pub turn: u32,
+    /// The same, after everything else was looked at.
+    pub turn_after: u32,
+    /// Whether nothing was taken from the queue between `reads` and `reads_after`, nor half a read.
+    pub settled: bool,
+}
+
+impl Progress {
+    /// Whether it was looked at during this turn.
+    #[must_use]
+    pub fn has_turn(self, turn: u32) -> bool {
+        turn.wrapping_sub(self.turn) <= self.turn_after.wrapping_sub(self.turn)
     }
 }
 
@@ -53,13 +84,23 @@ pub struct Message {
     pub parent: u32,
     /// The process (tgid).
     pub pid: u32,
-    /// A user or group id.
+    /// A user or group id; with BPF the user.
     pub value: u32,
+    /// BPF: the group.
+    pub gid: u32,
+    /// BPF, FORK: who called it. CGROUP: who moved it.
+    pub caller: u32,
+    /// BPF: how far the queue of file events was when it happened.
+    pub progress: Progress,
+    /// BPF: events of the process that were in the queue then: the first, and how many.
+    pub witnesses: (u32, u32),
     /// EXEC: the string's id once it is interned; 0 none.
     pub exe: u32,
+    /// BPF, EXEC: see [`super::args`].
+    pub args: u32,
     /// EXEC: 0 unknown.
     pub cgroup_id: u64,
-    /// COMM: NUL-padded.
+    /// COMM, and BPF: NUL-padded.
     pub comm: [u8; COMM],
     /// What happened.
     pub kind: Kind,
@@ -68,6 +109,13 @@ pub struct Message {
 }
 
 impl Message {
+    /// Whether another process made the change: nothing tells then what the process itself did
+    /// before and after.
+    #[must_use]
+    pub fn is_by_another(&self) -> bool {
+        self.kind == Kind::Cgroup && self.caller != self.pid
+    }
+
     /// A message with nothing but what every kind has.
     #[must_use]
     pub fn new(kind: Kind, source: Source, time_ns: u64, pid: u32) -> Self {
@@ -76,7 +124,12 @@ impl Message {
             parent: 0,
             pid,
             value: 0,
+            gid: 0,
+            caller: 0,
+            progress: Progress::default(),
+            witnesses: (0, 0),
             exe: 0,
+            args: 0,
             cgroup_id: 0,
             comm: [0; COMM],
             kind,

@@ -1,40 +1,58 @@
 //! Who did it: all that is known of processes, and which of them a file event belongs to.
 //!
 //! ```text
-//! perf rings ──► perf_record ─┐            ┌► pids, images, strings
-//! connector ───► proc_event ──┴► merged by ┴─ table (apply) ◄── late (from /proc)
-//!                                time          │
-//!                 file event's pid and time ──► align (resolve) ──► image, attribution
+//! BPF programs ► bpf_record ──┐            ┌► pids, images, strings
+//! perf rings ──► perf_record ─┼► merged by ┴─ table, placed (apply) ◄── late (from /proc)
+//! connector ───► proc_event ──┘  time          │
+//!                 file event's pid and time ──► align (resolve), placed ──► image, attribution
 //!                                              lifetime (retire, evict)
 //! ```
 //!
 //! The order that makes it exact: take a batch of file events, *then* [`Who::drain`], *then*
 //! resolve the batch. A process's own messages are in their rings before it can change a file.
+//!
+//! With BPF each message has its place in the queue of file events, so which image an event belongs
+//! to is a comparison (`placed`). Without, it is worked out from times and from what executables
+//! were opened (`align`).
 
 pub mod align;
+pub mod args;
+pub mod bpf_record;
+mod cmdline;
+pub mod counted;
 pub mod images;
 mod late;
 mod lifetime;
 pub mod message;
 pub mod perf_record;
 pub mod pids;
+mod placed;
 pub mod proc_event;
 pub mod procfs;
+mod reads;
 pub mod sources;
 pub mod strings;
 pub mod table;
+mod witnesses;
 
 use crate::sys::clock;
+use crate::sys::gauge::Gauge;
+pub(crate) use cmdline::Line;
 use fsmon_format::record::{Attribution, Proc, proc_flag};
-use message::Message;
-pub use sources::Sources;
+use message::{Kind, Message, Source};
+pub use placed::Parts;
+use reads::Reads;
+pub use sources::{Sources, Teller};
 use std::os::fd::{BorrowedFd, RawFd};
 pub use table::Table;
+use witnesses::Witnesses;
 use zerocopy::FromZeros;
 
 /// How much of the ladder of sources is used, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rung {
+    /// BPF programs: everything, with its place in the queue of file events.
+    Bpf,
     /// perf tracepoint: name given to exec and cgroup, on top of the next.
     Tracepoint,
     /// perf COMM, FORK and EXIT.
@@ -64,6 +82,35 @@ pub struct Window {
     pub after_ns: u64,
     /// Nothing of this batch happened later.
     pub until_ns: u64,
+    /// Events taken from the queue before the one at hand, since its group was made.
+    pub index: u64,
+}
+
+/// Whose an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The image; 0 for none.
+    pub image: u32,
+    /// How sure that is.
+    pub attribution: Attribution,
+    /// The process changed while the event was in the queue, and became this: what the kernel
+    /// merged into the event may be of before or after. 0 when it did not.
+    pub later: u32,
+}
+
+impl Answer {
+    /// Without anything later.
+    #[must_use]
+    pub fn new(image: u32, attribution: Attribution) -> Self {
+        Answer { image, attribution, later: 0 }
+    }
+}
+
+/// Nobody.
+impl Default for Answer {
+    fn default() -> Self {
+        Answer::new(0, Attribution::Unknown)
+    }
 }
 
 impl Window {
@@ -108,14 +155,20 @@ pub struct Who {
     sources: Sources,
     inbox: Inbox,
     loss: Option<Loss>,
+    reads: Reads,
+    /// File events resolved since their group was made.
+    resolved: u64,
+    misses: u64,
     drained_ns: u64,
     lost: u64,
     messages: u64,
+    cmdlines: cmdline::Cmdlines,
 }
 
 /// Messages that wait to be applied, in room made at the start.
 struct Inbox {
     messages: Vec<Message>,
+    witnesses: Witnesses,
     lost: u64,
     lost_unknown: bool,
     malformed: u64,
@@ -132,15 +185,34 @@ impl Who {
     #[must_use]
     pub fn new(table: Table, sources: Sources) -> Self {
         let messages = Vec::with_capacity(crate::limits::MESSAGES_MAX);
-        let inbox = Inbox { messages, lost: 0, lost_unknown: false, malformed: 0 };
+        let witnesses = Witnesses::default();
+        let inbox = Inbox { messages, witnesses, lost: 0, lost_unknown: false, malformed: 0 };
         let drained_ns = clock::monotonic_ns();
-        Who { table, sources, inbox, loss: None, drained_ns, lost: 0, messages: 0 }
+        let (reads, cmdlines) = (Reads::default(), cmdline::Cmdlines::default());
+        Who {
+            table,
+            sources,
+            inbox,
+            loss: None,
+            reads,
+            resolved: 0,
+            misses: 0,
+            drained_ns,
+            lost: 0,
+            messages: 0,
+            cmdlines,
+        }
     }
 
     /// The rung in use.
     #[must_use]
     pub fn rung(&self) -> Rung {
         self.table.rung
+    }
+
+    /// Says whether openings of executables come with the file events.
+    pub fn set_openings(&mut self, openings: OpenExec) {
+        self.table.open_exec = openings;
     }
 
     /// Takes everything that the sources have and brings the table up to date: to be called after
@@ -152,7 +224,8 @@ impl Who {
     /// wait for the next time.
     pub fn drain(&mut self, horizon: u64) {
         loop {
-            let all = self.sources.read(&mut self.table.strings, &mut self.inbox);
+            let all =
+                self.sources.read(&mut self.table.strings, &mut self.table.args, &mut self.inbox);
             self.apply_until(if all { horizon } else { u64::MAX });
             if all {
                 break;
@@ -182,7 +255,19 @@ impl Who {
         inbox.sort_unstable_by_key(|message| (message.time_ns, message.kind));
         let due = inbox.partition_point(|message| message.time_ns <= horizon);
         for message in &inbox[..due] {
-            self.table.apply(message);
+            match message.source {
+                Source::Bpf => {
+                    let (least, most) = self.reads.place(message.progress);
+                    // It took effect at some time before it was told.
+                    let least =
+                        if message.is_by_another() { least.min(self.resolved) } else { least };
+                    self.table.apply_placed(message, (least, most));
+                }
+                _ => self.table.apply(message),
+            }
+            if message.kind == Kind::Exec && !args::is_told(message.args) {
+                self.cmdlines.note_exec(message.pid);
+            }
         }
         inbox.copy_within(due.., 0);
         inbox.truncate(inbox.len() - due);
@@ -223,20 +308,59 @@ impl Who {
         self.sources.connector()
     }
 
+    /// For the backend, to tell how far it is with the queue.
+    pub(crate) fn gauge(&self) -> Gauge {
+        self.sources.counted().map_or_else(Gauge::default, counted::Counted::gauge)
+    }
+
+    /// A read of that number, in that turn of the gauge, took `count` events from the queue. To be
+    /// told before [`Who::drain`].
+    pub(crate) fn note_read(&mut self, number: u32, turn: u32, count: u32) {
+        self.reads.note(number, turn, count);
+    }
+
+    /// So many file events were resolved since their group was made. To be told after each batch.
+    #[inline]
+    pub(crate) fn note_resolved(&mut self, index: u64) {
+        self.resolved = index;
+    }
+
+    /// To be called now and then: whether a message was not sent, as [`Counted::misses`] tells,
+    /// which only a call can find out.
+    #[cold]
+    pub(crate) fn look_for_misses(&mut self) {
+        let misses = self.sources.counted().map_or(0, counted::Counted::misses);
+        if misses > self.misses {
+            self.inbox.lost += misses - self.misses;
+            self.misses = misses;
+            self.recover();
+        }
+    }
+
     /// From now on the caller reads the connector: [`Who::drain`] leaves it alone.
     pub(crate) fn set_fed(&mut self) {
         self.sources.set_fed();
     }
 
-    /// The image that an event of `pid` belongs to, 0 for none, and how sure that is.
+    /// Whose an event of `pid` is.
     #[inline]
-    pub fn resolve(&mut self, pid: u32, window: Window) -> (u32, Attribution) {
+    pub fn resolve(&mut self, pid: u32, window: Window) -> Answer {
         self.table.resolve(pid, window)
+    }
+
+    /// Whose what was merged into an event is, where [`Answer::later`] says that its process
+    /// changed meanwhile: `types` taken apart, in order. `answer` is what it was found in.
+    #[cold]
+    pub fn parts(&mut self, answer: Answer, pid: u32, window: Window, types: u32) -> Parts {
+        match self.table.rung {
+            Rung::Bpf => self.table.parts(pid, window, types, &self.inbox.witnesses),
+            _ => placed::two_parts(answer, types),
+        }
     }
 
     /// `FAN_OPEN_EXEC` of a file of that name by `pid`, in queue order, instead of
     /// [`Who::resolve`]. Returns the same.
-    pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> (u32, Attribution) {
+    pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> Answer {
         self.table.open_exec(pid, window, name)
     }
 

@@ -6,11 +6,11 @@
 use super::message::{Bytes, Kind, Message, Parsed, Source, comm};
 
 /// `perf_event_header.type`
-const LOST: u32 = 2;
+pub(super) const LOST: u32 = 2;
 const COMM: u32 = 3;
 const EXIT: u32 = 4;
 const FORK: u32 = 7;
-const SAMPLE: u32 = 9;
+pub(super) const SAMPLE: u32 = 9;
 /// `perf_event_header.misc`: this COMM comes of an exec.
 const COMM_EXEC: u16 = 1 << 13;
 const HEADER: usize = 8;

@@ -28,8 +28,8 @@ pub struct Entry {
     /// Its latest image.
     pub image: u32,
     /// An event known to be no older than this is the latest image's without another look;
-    /// `u64::MAX` asks for one always.
-    pub since_ns: u64,
+    /// `u64::MAX` asks for one always. In ns, or with BPF in events queued.
+    pub since: u64,
     /// When it ended; 0 while it runs.
     pub exit_ns: u64,
     /// How far its file events have come: an image, and that image's serial number.

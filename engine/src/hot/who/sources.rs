@@ -1,5 +1,8 @@
 //! Where messages come from, and what each of them is asked for.
 
+use super::args::Args;
+use super::bpf_record;
+use super::counted::Counted;
 use super::message::{Kind, Message, Parsed, Source};
 use super::perf_record::{self, Layout};
 use super::proc_event;
@@ -9,11 +12,19 @@ use crate::sys::connector::{Received, Socket};
 use crate::sys::perf::{Ring, Scratch};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
+/// Who fills the perf rings.
+pub enum Teller {
+    /// The kernel with its own records; samples of the tracepoint are in this layout.
+    Perf(Layout),
+    /// Our programs.
+    Bpf(Counted),
+}
+
 /// The sources that are open.
 pub struct Sources {
     rings: Vec<Ring>,
+    teller: Teller,
     scratch: Scratch,
-    layout: Layout,
     socket: Option<Socket>,
     received: Received,
     wanted: u32,
@@ -22,12 +33,13 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// These rings, read by `layout`, and this socket.
+    /// These rings, filled by `teller`, and this socket.
     #[must_use]
-    pub fn new(rings: Vec<Ring>, layout: Layout, socket: Option<Socket>, rung: Rung) -> Self {
-        let wanted = wanted(rung);
+    pub fn new(rings: Vec<Ring>, teller: Teller, socket: Option<Socket>, rung: Rung) -> Self {
+        // BPF tells all: that the socket is told is enough.
+        let wanted = if rung == Rung::Bpf { 0 } else { wanted(rung) };
         let (scratch, received) = (Scratch::default(), Received::default());
-        Sources { rings, scratch, layout, socket, received, wanted, fed: false }
+        Sources { rings, teller, scratch, socket, received, wanted, fed: false }
     }
 
     /// The perf rings' descriptors.
@@ -47,21 +59,51 @@ impl Sources {
     }
 
     /// Takes all that is there; false when `inbox` became full before.
-    pub(super) fn read(&mut self, strings: &mut Strings, inbox: &mut Inbox) -> bool {
+    pub(super) fn read(
+        &mut self,
+        strings: &mut Strings,
+        args: &mut Args,
+        inbox: &mut Inbox,
+    ) -> bool {
         // The socket first: its reads are slow, and a ring takes what comes in meanwhile.
         let socket = self.read_socket(inbox);
-        let layout = self.layout;
         for ring in &mut self.rings {
             let sane = ring.drain(&mut self.scratch, |record| {
                 if inbox.is_full() {
                     return false;
                 }
-                take(perf_record::parse(record, layout), strings, inbox);
+                match &self.teller {
+                    Teller::Perf(layout) => {
+                        take(perf_record::parse(record, *layout), strings, inbox);
+                    }
+                    Teller::Bpf(_) => {
+                        let witnesses = inbox.witnesses.keep(bpf_record::witnesses(record));
+                        let mut parsed = bpf_record::parse(record);
+                        if let Parsed::Message(message, _) = &mut parsed {
+                            message.witnesses = witnesses;
+                            if message.kind == Kind::Exec {
+                                message.args = args.keep(bpf_record::args(record));
+                            }
+                        }
+                        take(parsed, strings, inbox);
+                    }
+                }
                 true
             });
             inbox.lost_unknown |= !sane;
         }
+        if let Teller::Bpf(counted) = &mut self.teller {
+            inbox.lost += counted.take_lost();
+        }
         socket && !inbox.is_full()
+    }
+
+    /// What BPF counts, where it is in use.
+    pub(super) fn counted(&self) -> Option<&Counted> {
+        match &self.teller {
+            Teller::Bpf(counted) => Some(counted),
+            Teller::Perf(_) => None,
+        }
     }
 
     fn read_socket(&mut self, inbox: &mut Inbox) -> bool {
@@ -104,6 +146,7 @@ pub fn wanted(rung: Rung) -> u32 {
         Rung::Tracepoint => FORK | UID | GID,
         Rung::Comm => FORK | UID | GID | EXEC,
         Rung::Connector => FORK | UID | GID | EXEC | COMM | EXIT,
+        Rung::Bpf => UID | GID,
         Rung::Proc => 0,
     }
 }
@@ -128,13 +171,14 @@ fn bit(kind: Kind) -> u32 {
         Kind::Gid => proc_event::GID,
         Kind::Exec => proc_event::EXEC,
         Kind::Exit => proc_event::EXIT,
+        Kind::Cgroup => 0,
     }
 }
 
 fn take(parsed: Parsed<'_>, strings: &mut Strings, inbox: &mut Inbox) {
     match parsed {
         Parsed::Message(mut message, exe) => {
-            debug_assert!(message.source == Source::Perf);
+            debug_assert!(message.source != Source::Connector);
             message.exe = strings.intern(exe);
             inbox.messages.push(message);
         }
@@ -144,4 +188,4 @@ fn take(parsed: Parsed<'_>, strings: &mut Strings, inbox: &mut Inbox) {
     }
 }
 
-const _: () = assert!(size_of::<Message>() <= 64);
+const _: () = assert!(size_of::<Message>() <= 96);

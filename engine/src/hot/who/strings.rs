@@ -36,6 +36,8 @@ pub struct Strings {
     free: u32,
     used: u32,
     hand: u32,
+    /// Names that nothing refers to.
+    idle: u32,
     refused: u64,
 }
 
@@ -62,6 +64,7 @@ impl Strings {
             free: 0,
             used: 0,
             hand: 0,
+            idle: 0,
             refused: 0,
         }
     }
@@ -73,7 +76,7 @@ impl Strings {
         }
         let hash = hash(text);
         if let Ok(id) = self.find(text, hash) {
-            self.names[id as usize].refs += 1;
+            self.retain(id);
             return id;
         }
         let Some((id, kept)) = self.make_room(text) else {
@@ -91,7 +94,9 @@ impl Strings {
     /// One reference more to `id`.
     pub fn retain(&mut self, id: u32) {
         if id != 0 {
-            self.names[id as usize].refs += 1;
+            let name = &mut self.names[id as usize];
+            self.idle -= u32::from(name.refs == 0);
+            name.refs += 1;
         }
     }
 
@@ -99,6 +104,7 @@ impl Strings {
     pub fn release(&mut self, id: u32) {
         if id != 0 {
             let name = &mut self.names[id as usize];
+            self.idle += u32::from(name.refs == 1);
             name.refs = name.refs.saturating_sub(1);
         }
     }
@@ -213,6 +219,9 @@ impl Strings {
 
     /// Drops the next name that nothing refers to; false when there is none.
     fn evict_next(&mut self) -> bool {
+        if self.idle == 0 {
+            return false;
+        }
         for _ in 0..self.used {
             self.hand = self.hand % self.used + 1;
             let name = self.names[self.hand as usize];
@@ -226,6 +235,7 @@ impl Strings {
 
     fn evict(&mut self, id: u32) {
         let name = self.names[id as usize];
+        self.idle -= 1;
         let mask = self.places.len() - 1;
         let mut hole = name.hash as usize & mask;
         while self.places[hole] != id {

@@ -4,6 +4,7 @@
 //! the last sign of an exec its new image is still being put together: the process itself is in
 //! the kernel and can change no file.
 
+use super::args::Args;
 use super::images::{Image, Images, Queue, birth};
 use super::message::{COMM, Kind, Message, Source};
 use super::pids::{Entry, IN_EXEC, OPENED_OVER, Pids};
@@ -28,6 +29,7 @@ pub struct Table {
     pub(super) pids: Pids,
     pub(super) images: Images,
     pub(super) strings: Strings,
+    pub(super) args: Args,
     /// Images that another one of the same pid has replaced.
     pub(super) superseded: Queue,
     /// Latest images of processes whose end was told.
@@ -63,6 +65,7 @@ impl Table {
                 crate::limits::STRINGS_MAX,
                 crate::limits::STRINGS_BYTES,
             ),
+            args: Args::default(),
             superseded: Queue::default(),
             exited: Queue::default(),
             lingering: Queue::default(),
@@ -95,6 +98,8 @@ impl Table {
             Kind::Uid | Kind::Gid => self.credential(message),
             Kind::Exec => self.exec_done(message),
             Kind::Exit => self.exit(message),
+            // Only BPF tells of it.
+            Kind::Cgroup => {}
         }
         self.strings.release(message.exe);
     }
@@ -158,6 +163,7 @@ impl Table {
         let mut image = old;
         // Under CLONE_PARENT they differ: perf tells who called fork, of whom all is inherited;
         // the connector tells the parent.
+        image.adopted |= u8::from(image.ppid != 0 && image.ppid != message.parent);
         let is_parent = image.ppid == 0 || message.source == Source::Connector;
         if is_parent && image.ppid != message.parent {
             (image.ppid, image.parent) = (message.parent, other);
@@ -299,7 +305,7 @@ impl Table {
         self.set_since(message.pid);
     }
 
-    fn exit(&mut self, message: &Message) {
+    pub(super) fn exit(&mut self, message: &Message) {
         let Some(entry) = self.pids.get_mut(message.pid) else { return };
         let id = entry.image;
         let image = self.images.get(id);
@@ -318,7 +324,7 @@ impl Table {
         *self.images.get(id)
     }
 
-    fn successor(&self, old: &Image, message: &Message, birth: u8) -> Image {
+    pub(super) fn successor(&self, old: &Image, message: &Message, birth: u8) -> Image {
         let prev = self.pids.get(message.pid).map_or(0, |entry| entry.image);
         Image { pid: message.pid, from_ns: message.time_ns, until_ns: 0, birth, prev, ..*old }
     }
@@ -341,6 +347,7 @@ impl Table {
             return None;
         };
         self.strings.retain(image.exe);
+        self.args.retain(image.args);
         let entry = Entry { image: id, ..self.pids.get(pid).copied().unwrap_or_default() };
         if !self.pids.insert(Entry { pid, ..entry }) {
             self.counters.refused += 1;
@@ -362,13 +369,21 @@ impl Table {
         let Some(entry) = self.pids.get_mut(pid) else { return };
         let image = self.images.get(entry.image);
         let plain = image.is_complete() && image.late == 0 && entry.opened_pending().is_empty();
-        entry.since_ns = if plain && self.rung != Rung::Proc { image.from_ns } else { u64::MAX };
+        entry.since = match self.rung {
+            _ if !plain => u64::MAX,
+            Rung::Proc => u64::MAX,
+            Rung::Bpf => image.place_most,
+            _ => image.from_ns,
+        };
     }
 
     /// One reference to an image less, and to the strings of all that are freed by it.
     pub(super) fn drop_reference(&mut self, id: u32) {
-        let strings = &mut self.strings;
-        self.images.release(id, |exe| strings.release(exe));
+        let (strings, args) = (&mut self.strings, &mut self.args);
+        self.images.release(id, |image| {
+            strings.release(image.exe);
+            args.release(image.args);
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 //! gives out.
 
 use super::super::message::{self, Kind, Message, Source};
-use super::super::{OpenExec, Rung, Window};
+use super::super::{Answer, OpenExec, Rung, Window};
 use super::*;
 use fsmon_format::record::Attribution;
 use proptest::prelude::*;
@@ -74,14 +74,16 @@ impl Table {
     }
 
     fn seen(&mut self, pid: u32, after_ns: u64, until_ns: u64) -> (String, Attribution) {
-        let (image, sure) = self.resolve(PID + pid, Window { after_ns, until_ns });
+        let window = Window { after_ns, until_ns, index: 0 };
+        let Answer { image, attribution: sure, .. } = self.resolve(PID + pid, window);
         let comm = String::from_utf8_lossy(&self.images.get(image).comm);
         (comm.trim_end_matches('\0').to_owned(), sure)
     }
 
     fn opens(&mut self, pid: u32, after_ns: u64, until_ns: u64, names: &[&str]) {
         for name in names {
-            self.open_exec(PID + pid, Window { after_ns, until_ns }, name.as_bytes());
+            let window = Window { after_ns, until_ns, index: 0 };
+            self.open_exec(PID + pid, window, name.as_bytes());
         }
     }
 }

@@ -1,0 +1,210 @@
+//! A small assembler for BPF: what the programs need of the instruction set, and labels.
+//!
+//! Instruction set: Documentation/bpf/standardization/instruction-set.rst.
+
+use crate::sys::bpf::Insn;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// A register. R0 is what a call returns, R1 to R5 are its arguments and lost by it, R6 to R9 stay,
+/// R10 is the end of the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reg(pub(super) u8);
+
+pub(super) const R0: Reg = Reg(0);
+pub(super) const R1: Reg = Reg(1);
+pub(super) const R2: Reg = Reg(2);
+pub(super) const R3: Reg = Reg(3);
+pub(super) const R4: Reg = Reg(4);
+pub(super) const R5: Reg = Reg(5);
+pub(super) const R6: Reg = Reg(6);
+pub(super) const R7: Reg = Reg(7);
+pub(super) const R8: Reg = Reg(8);
+pub(super) const R9: Reg = Reg(9);
+pub(super) const STACK: Reg = Reg(10);
+
+/// Helper functions, by their numbers in linux/bpf.h.
+#[derive(Clone, Copy)]
+pub(super) enum Helper {
+    MapLookup = 1,
+    KtimeGetNs = 5,
+    GetCurrentPidTgid = 14,
+    PerfEventOutput = 25,
+    ProbeReadUser = 112,
+    ProbeReadKernel = 113,
+    ProbeReadKernelStr = 115,
+    GetCurrentTask = 158,
+}
+
+/// Bytes of a load or store.
+#[derive(Clone, Copy)]
+pub(super) enum Size {
+    Byte = 0x10,
+    Word = 0x00,
+    Double = 0x18,
+}
+
+/// Condition of a jump.
+#[derive(Clone, Copy)]
+pub(super) enum If {
+    Equal = 0x10,
+    NotEqual = 0x50,
+    Above = 0x20,
+    /// Any of these bits is set.
+    Any = 0x40,
+}
+
+/// A place to jump to, forward only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Label(usize);
+
+/// A program being put together.
+#[derive(Default)]
+pub(super) struct Asm {
+    insns: Vec<Insn>,
+    /// Jumps whose target is yet to come, and its label.
+    jumps: Vec<(usize, Label)>,
+    labels: usize,
+}
+
+impl Asm {
+    fn push(&mut self, code: u8, dst: Reg, src: Reg, offset: i16, immediate: i32) {
+        self.insns.push(Insn { code, registers: dst.0 | src.0 << 4, offset, immediate });
+    }
+
+    /// `dst = src`
+    pub(super) fn copy(&mut self, dst: Reg, src: Reg) {
+        self.push(0xbf, dst, src, 0, 0);
+    }
+
+    /// `dst = number`, without a sign.
+    pub(super) fn set(&mut self, dst: Reg, number: u32) {
+        self.push(0xb4, dst, R0, 0, number.cast_signed());
+    }
+
+    /// `dst += number`
+    pub(super) fn add(&mut self, dst: Reg, number: i32) {
+        self.push(0x07, dst, R0, 0, number);
+    }
+
+    /// `dst += src`
+    pub(super) fn add_register(&mut self, dst: Reg, src: Reg) {
+        self.push(0x0f, dst, src, 0, 0);
+    }
+
+    /// `dst *= number`
+    pub(super) fn multiply_number(&mut self, dst: Reg, number: i32) {
+        self.push(0x27, dst, R0, 0, number);
+    }
+
+    /// `dst -= src`
+    pub(super) fn subtract(&mut self, dst: Reg, src: Reg) {
+        self.push(0x1f, dst, src, 0, 0);
+    }
+
+    /// `dst |= src`
+    pub(super) fn or(&mut self, dst: Reg, src: Reg) {
+        self.push(0x4f, dst, src, 0, 0);
+    }
+
+    /// `dst &= number`
+    pub(super) fn and_number(&mut self, dst: Reg, number: i32) {
+        self.push(0x57, dst, R0, 0, number);
+    }
+
+    /// `dst ^= src`
+    pub(super) fn xor(&mut self, dst: Reg, src: Reg) {
+        self.push(0xaf, dst, src, 0, 0);
+    }
+
+    /// `dst = *(src + offset)`
+    pub(super) fn load(&mut self, size: Size, dst: Reg, src: Reg, offset: i16) {
+        self.push(0x61 | size as u8, dst, src, offset, 0);
+    }
+
+    /// `*(dst + offset) = src`
+    pub(super) fn store(&mut self, size: Size, dst: Reg, offset: i16, src: Reg) {
+        self.push(0x63 | size as u8, dst, src, offset, 0);
+    }
+
+    /// `*(dst + offset) = number`
+    pub(super) fn store_number(&mut self, size: Size, dst: Reg, offset: i16, number: i32) {
+        self.push(0x62 | size as u8, dst, R0, offset, number);
+    }
+
+    /// `*(dst + offset) += src`, whole, 64 bits.
+    pub(super) fn atomic_add(&mut self, dst: Reg, offset: i16, src: Reg) {
+        self.push(0xdb, dst, src, offset, 0);
+    }
+
+    /// `dst` is this map.
+    pub(super) fn map(&mut self, dst: Reg, map: BorrowedFd<'_>) {
+        self.wide(dst, 1, map.as_raw_fd());
+    }
+
+    /// `dst` points to the first value of this array.
+    pub(super) fn map_value(&mut self, dst: Reg, map: BorrowedFd<'_>) {
+        self.wide(dst, 2, map.as_raw_fd());
+    }
+
+    fn wide(&mut self, dst: Reg, kind: u8, number: i32) {
+        self.push(0x18, dst, Reg(kind), 0, number);
+        self.push(0, R0, R0, 0, 0);
+    }
+
+    /// Calls a helper.
+    pub(super) fn call(&mut self, helper: Helper) {
+        self.push(0x85, R0, R0, 0, helper as i32);
+    }
+
+    /// A label, to be put somewhere below.
+    pub(super) fn label(&mut self) -> Label {
+        self.labels += 1;
+        Label(self.labels)
+    }
+
+    /// Jumps if `dst` compares to a number, 64 bits.
+    pub(super) fn jump_if(&mut self, condition: If, dst: Reg, number: i32, to: Label) {
+        self.jumps.push((self.insns.len(), to));
+        self.push(0x05 | condition as u8, dst, R0, 0, number);
+    }
+
+    /// A place to jump back to: here.
+    pub(super) fn put_above(&self) -> usize {
+        self.insns.len()
+    }
+
+    /// Jumps back if `dst` compares to a number, 64 bits.
+    pub(super) fn jump_back_if(&mut self, condition: If, dst: Reg, number: i32, to: usize) {
+        let offset = to as i64 - self.insns.len() as i64 - 1;
+        self.push(0x05 | condition as u8, dst, R0, offset as i16, number);
+    }
+
+    /// Jumps if two registers compare, 64 bits.
+    pub(super) fn jump_if_register(&mut self, condition: If, dst: Reg, src: Reg, to: Label) {
+        self.jumps.push((self.insns.len(), to));
+        self.push(0x0d | condition as u8, dst, src, 0, 0);
+    }
+
+    /// Jumps.
+    pub(super) fn jump(&mut self, to: Label) {
+        self.jumps.push((self.insns.len(), to));
+        self.push(0x05, R0, R0, 0, 0);
+    }
+
+    /// Here is where a label leads.
+    pub(super) fn put(&mut self, label: Label) {
+        let here = self.insns.len();
+        for &(at, _) in self.jumps.iter().filter(|(_, to)| *to == label) {
+            self.insns[at].offset = (here - at - 1) as i16;
+        }
+        self.jumps.retain(|(_, to)| *to != label);
+    }
+
+    /// `return 0`, and the program.
+    pub(super) fn end(mut self) -> Vec<Insn> {
+        self.set(R0, 0);
+        self.push(0x95, R0, R0, 0, 0);
+        debug_assert!(self.jumps.is_empty(), "a jump leads nowhere");
+        self.insns
+    }
+}

@@ -1,0 +1,103 @@
+//! The best source of attribution: BPF programs that tell of each change of a process, with its
+//! place in the queue of file events.
+//!
+//! Nothing is compiled when fsmon is built and nothing beside it is needed at run time: the
+//! programs are put together at the start, from what the kernel tells of its own structures.
+
+mod asm;
+mod btf;
+mod programs;
+
+use crate::hot::who::counted::{Counted, Tells};
+use crate::sys::bpf::{self, Globals};
+use crate::sys::gauge::global;
+use crate::sys::perf::Ring;
+use crate::sys::thread;
+use btf::Btf;
+use programs::{Maps, Program, Programs};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+/// Loads the programs and sets them to work, until the result is dropped.
+///
+/// `group` must not have a mark yet: its events are counted from the first on. `connector` is a
+/// socket that is told of changed credentials, and `rings` are the perf rings of `cpus`. With
+/// `cmdline` the arguments given to exec are told too.
+///
+/// # Errors
+/// PermissionDenied without CAP_BPF and CAP_PERFMON; NotFound where the kernel lacks what they
+/// need; whatever the verifier has against them. Nothing is left behind.
+pub(crate) fn attach(
+    group: BorrowedFd<'_>,
+    connector: BorrowedFd<'_>,
+    cpus: &[usize],
+    rings: &[Ring],
+    cmdline: bool,
+) -> io::Result<Counted> {
+    if !cfg!(target_arch = "x86_64") {
+        // Elsewhere stores may overtake each other, and nobody has tried.
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "made for x86-64 alone"));
+    }
+    let btf = Btf::of_kernel()?;
+    let globals = Arc::new(Globals::new(global::COUNT)?);
+    let map = bpf::ring_map(cpus.iter().max().map_or(0, |&last| last as u32 + 1))?;
+    for (cpu, ring) in cpus.iter().zip(rings) {
+        bpf::set_ring(map.as_fd(), *cpu as u32, ring.as_fd())?;
+    }
+    let scratch = bpf::scratch_map(programs::PAUSE as u32)?;
+    let maps = Maps { globals: globals.fd(), rings: map.as_fd(), scratch: scratch.as_fd() };
+    let programs = Programs::new(&btf, maps, cmdline)?;
+    let seeker = Seeker::new(Arc::clone(&globals), &programs.seek()?)?;
+    globals.set(global::GROUP, seeker.find(group.as_raw_fd(), 0)?);
+    let sock = seeker.find(connector.as_raw_fd(), programs.socket_to_sock()?)?;
+    globals.set(global::SOCK, sock);
+    let mut kept = Vec::new();
+    let mut links = Vec::new();
+    for program in programs.telling()? {
+        let loaded = load(&program)?;
+        links.push(bpf::attach(loaded.as_fd())?);
+        // Of a shared one the kernel's count says nothing of us; the link keeps it.
+        if !program.shared {
+            kept.push(loaded);
+        }
+    }
+    let tells = Tells { args: cmdline, exec_begins: programs.tell_exec_begins() };
+    // The kernel takes the rings out of their map when the descriptor that put them in is closed.
+    links.push(map);
+    Ok(Counted::new(globals, kept, links, tells))
+}
+
+fn load(program: &Program) -> io::Result<OwnedFd> {
+    bpf::load(program.name, &program.insns, program.attach, program.target)
+}
+
+/// Finds out where the kernel keeps what our descriptors stand for.
+struct Seeker {
+    globals: Arc<Globals>,
+    _program: OwnedFd,
+    _link: OwnedFd,
+}
+
+impl Seeker {
+    fn new(globals: Arc<Globals>, program: &Program) -> io::Result<Self> {
+        let program = load(program)?;
+        let link = bpf::attach(program.as_fd())?;
+        Ok(Seeker { globals, _program: program, _link: link })
+    }
+
+    /// The address of what `fd` stands for, or if `into` is not 0 the address that lies there.
+    fn find(&self, fd: RawFd, into: u64) -> io::Result<u64> {
+        let globals = &self.globals;
+        globals.set(global::SOUGHT, 0);
+        globals.set(global::SEEK_AT, fd as u64 * size_of::<u64>() as u64);
+        globals.set(global::SEEK_INTO, into);
+        globals.set(global::SEEKER, thread::pid_and_tid());
+        thread::rename_to_same()?;
+        globals.set(global::SEEKER, 0);
+        match globals.get(global::SOUGHT) {
+            0 => Err(io::Error::other("our own descriptors were not found in the kernel")),
+            found => Ok(found),
+        }
+    }
+}

@@ -1,0 +1,758 @@
+//! What runs in the kernel: programs that tell of processes, on tracepoints alone.
+//!
+//! Each message carries the process's whole identity, and how far the queue of file events was:
+//! the reads that had been made of it, and its length. From that follows how many events had been
+//! queued by then. Whoever queues an event and whoever sends a message of the same thread are one
+//! and the same thread, so of an event and a change of one process this tells which was first, and
+//! no time need be compared.
+//!
+//! Reads and length belong together only while nobody takes events from the queue. Only the reader
+//! does, in calls that it marks, so a program looks again where one is under way, or where the
+//! queue's lock is taken. What it found out in the midst of a read says so.
+//!
+//! The kernel merges an event into an equal one that waits, so an event can be of before and after a
+//! change. With each change go the last events of its process that wait, and what they were of by
+//! then: whatever they are of besides in the end came after.
+
+use super::asm::{
+    Asm, Helper, If, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Reg, STACK, Size,
+};
+use super::btf::{Btf, Member};
+use crate::hot::who::bpf_record::{self as record, kind};
+use crate::sys::bpf::{Attach, Insn};
+use crate::sys::gauge::global;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// Looks at the queue before a message goes without certainty, and pauses after each look: at first
+/// one after the other, some 0.1 µs each. A read of a full buffer takes 100 µs; but one processor of
+/// a virtual machine can be held up for longer.
+const LOOKS: [(u32, usize); 3] = [(50, 0), (50, 1), (100, 8)];
+/// The same, once a read that began amid a walk through the queue made the first in vain.
+const LOOKS_AGAIN: [(u32, usize); 1] = [(60, 1)];
+/// A pause is the copying of so many bytes, 2 µs or so: programs have no other way to wait, and the
+/// verifier follows every turn of a loop.
+pub(super) const PAUSE: usize = 32 << 10;
+/// Events of the queue, from its end back, among which those of a process are looked for.
+const STEPS: i32 = 400;
+/// `BPF_F_CURRENT_CPU`
+const CURRENT_CPU: u32 = u32::MAX;
+
+/// On the stack: what is looked at, a map's key, the message.
+const TURN: i16 = -8;
+const TURN_AFTER: i16 = -16;
+const READS: i16 = -24;
+const READS_AFTER: i16 = -32;
+const SETTLED: i16 = -40;
+/// Two looks at the queue itself; then one event of it.
+const SNAPSHOT: i16 = -104;
+const SNAPSHOT_AFTER: i16 = -168;
+const SNAPSHOT_BYTES: i16 = 64;
+const EVENT: i16 = SNAPSHOT_AFTER;
+/// Of the walk through the queue.
+const OWNER: i16 = -176;
+const LEFT: i16 = -184;
+const HEAD: i16 = -192;
+const KEY: i16 = -200;
+const ROOM: i16 = -208;
+const MESSAGE: i32 = -208 - record::LEN as i32;
+
+/// The number of witnesses, while they are gathered: in the message, and not on the stack, where the
+/// verifier would follow each number for itself.
+const COUNT: i16 = record::SETTLED as i16;
+
+/// Maps that programs name.
+#[derive(Clone, Copy)]
+pub(super) struct Maps<'a> {
+    pub(super) globals: BorrowedFd<'a>,
+    pub(super) rings: BorrowedFd<'a>,
+    pub(super) scratch: BorrowedFd<'a>,
+}
+
+/// A program, and where it goes.
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    pub(super) insns: Vec<Insn>,
+    pub(super) attach: Attach,
+    pub(super) target: u32,
+    /// Whether it runs for others too, also in interrupts: where one comes amid another run on the
+    /// same CPU the kernel leaves the program out and counts that, and there was nothing to tell.
+    pub(super) shared: bool,
+}
+
+/// Where members lie in the running kernel.
+struct Layout {
+    pid: i16,
+    tgid: i16,
+    comm: i16,
+    parent: i16,
+    cred: i16,
+    signal: i16,
+    /// Gone in kernels that clear it no more; a change during exec is then told twice.
+    in_exec: Option<Member>,
+    /// From task to the control group's id, a pointer each but the last; `None` without
+    /// control groups.
+    cgroup: Option<[i16; 4]>,
+    euid: i16,
+    egid: i16,
+    live: i16,
+    filename: i16,
+    /// From task to its memory, and to where the arguments given to exec begin and end there.
+    mm: i16,
+    arg_start: i16,
+    arg_end: i16,
+    /// From signals to the pid of the process.
+    tgid_pid: i16,
+    /// Of a fanotify group: lock, list and length of its queue.
+    queue: Queue,
+    /// Of an event in it.
+    event: Queued,
+    /// From task to an open file, and to what it is.
+    files: i16,
+    fdt: i16,
+    fds: i16,
+    private_data: i16,
+}
+
+/// Offsets in `struct fsnotify_group`. The lock comes first, and all lie close together.
+struct Queue {
+    lock: i16,
+    list: i16,
+    length: i16,
+}
+
+impl Queue {
+    /// Where a snapshot of it begins: aligned, as loads from the stack have to be.
+    fn start(&self) -> i16 {
+        self.lock & !7
+    }
+
+    /// Where a member is in the snapshot at a slot of the stack.
+    fn within(&self, slot: i16, member: i16) -> i16 {
+        slot + member - self.start()
+    }
+}
+
+/// Offsets in `struct fanotify_event`, which begins with its place in the list.
+struct Queued {
+    mask: i16,
+    pid: i16,
+}
+
+/// `struct list_head`: next, then prev.
+const PREVIOUS: i16 = 8;
+/// Place of the process's pid among those of a task's signals (`PIDTYPE_TGID`), in bytes.
+const TGID: i16 = 8;
+
+impl Layout {
+    fn of(btf: &Btf) -> io::Result<Self> {
+        let at = |structure, name| btf.member(structure, name).map(Member::offset);
+        let cgroup = || -> io::Result<[i16; 4]> {
+            Ok([
+                at("task_struct", "cgroups")?,
+                at("css_set", "dfl_cgrp")?,
+                at("cgroup", "kn")?,
+                at("kernfs_node", "id")?,
+            ])
+        };
+        Ok(Layout {
+            pid: at("task_struct", "pid")?,
+            tgid: at("task_struct", "tgid")?,
+            comm: at("task_struct", "comm")?,
+            parent: at("task_struct", "real_parent")?,
+            cred: at("task_struct", "cred")?,
+            signal: at("task_struct", "signal")?,
+            in_exec: btf.member("task_struct", "in_execve").ok(),
+            cgroup: cgroup().ok(),
+            euid: at("cred", "euid")?,
+            egid: at("cred", "egid")?,
+            live: at("signal_struct", "live")?,
+            filename: at("linux_binprm", "filename")?,
+            mm: at("task_struct", "mm")?,
+            arg_start: at("mm_struct", "arg_start")?,
+            arg_end: at("mm_struct", "arg_end")?,
+            tgid_pid: at("signal_struct", "pids")? + TGID,
+            queue: Queue {
+                lock: at("fsnotify_group", "notification_lock")?,
+                list: at("fsnotify_group", "notification_list")?,
+                length: at("fsnotify_group", "q_len")?,
+            },
+            event: Queued {
+                mask: at("fanotify_event", "mask")?,
+                pid: at("fanotify_event", "pid")?,
+            },
+            files: at("task_struct", "files")?,
+            fdt: at("files_struct", "fdt")?,
+            fds: at("fdtable", "fd")?,
+            private_data: at("file", "private_data")?,
+        })
+    }
+}
+
+/// Puts programs together for the running kernel.
+pub(super) struct Programs<'a> {
+    btf: &'a Btf,
+    layout: Layout,
+    maps: Maps<'a>,
+    cmdline: bool,
+}
+
+impl<'a> Programs<'a> {
+    /// With `cmdline` they tell of the arguments given to exec.
+    ///
+    /// # Errors
+    /// NotFound: the kernel lacks something that all of them need.
+    pub(super) fn new(btf: &'a Btf, maps: Maps<'a>, cmdline: bool) -> io::Result<Self> {
+        let layout = Layout::of(btf)?;
+        let Queue { lock, list, length } = layout.queue;
+        let queue = lock..=layout.queue.start() + SNAPSHOT_BYTES - 16;
+        let event = 0..=SNAPSHOT_BYTES - 8;
+        let fits = [list, length].iter().all(|at| queue.contains(at))
+            && [layout.event.mask, layout.event.pid].iter().all(|at| event.contains(at));
+        if !fits {
+            return Err(io::Error::other("the queue is not laid out as is known"));
+        }
+        Ok(Programs { btf, layout, maps, cmdline })
+    }
+
+    /// Whether the beginning of an exec is told too, as it has to be where /proc is read.
+    pub(super) fn tell_exec_begins(&self) -> bool {
+        self.cmdline && self.layout.in_exec.is_some()
+    }
+
+    /// Where a socket keeps what its tracepoints know it by.
+    pub(super) fn socket_to_sock(&self) -> io::Result<u64> {
+        let member = self.btf.member("socket", "sk")?;
+        Ok((member.bit / 8).into())
+    }
+
+    /// Finds what a descriptor of the seeker stands for, on task_rename(task, comm), which the
+    /// seeker sets off itself.
+    pub(super) fn seek(&self) -> io::Result<Program> {
+        let layout = &self.layout;
+        let (mut asm, skip) = self.begin(0);
+        asm.map_value(R7, self.maps.globals);
+        asm.call(Helper::GetCurrentPidTgid);
+        asm.load(Size::Double, R1, R7, word(global::SEEKER));
+        asm.jump_if_register(If::NotEqual, R0, R1, skip);
+        asm.load(Size::Double, R9, R8, layout.files);
+        asm.load(Size::Double, R9, R9, layout.fdt);
+        asm.load(Size::Double, R9, R9, layout.fds);
+        asm.load(Size::Double, R1, R7, word(global::SEEK_AT));
+        asm.add_register(R9, R1);
+        self.peek(&mut asm, TURN, 8, R9, 0);
+        asm.load(Size::Double, R9, STACK, TURN);
+        self.peek(&mut asm, TURN, 8, R9, layout.private_data);
+        asm.load(Size::Double, R9, STACK, TURN);
+        let found = asm.label();
+        asm.load(Size::Double, R1, R7, word(global::SEEK_INTO));
+        asm.jump_if(If::Equal, R1, 0, found);
+        asm.add_register(R9, R1);
+        self.peek(&mut asm, TURN, 8, R9, 0);
+        asm.load(Size::Double, R9, STACK, TURN);
+        asm.put(found);
+        asm.store(Size::Double, R7, word(global::SOUGHT), R9);
+        self.tracepoint("fsmon_seek", "task_rename", asm, skip)
+    }
+
+    /// Tell of processes.
+    pub(super) fn telling(&self) -> io::Result<Vec<Program>> {
+        let mut programs =
+            vec![self.fork()?, self.exec()?, self.exit()?, self.rename()?, self.credentials()?];
+        // Without control groups there is no such tracepoint.
+        programs.extend(self.cgroup().ok());
+        Ok(programs)
+    }
+
+    /// sched_process_fork(parent, child): before the child runs.
+    fn fork(&self) -> io::Result<Program> {
+        let (mut asm, skip) = self.begin(8);
+        self.skip_threads(&mut asm, skip);
+        self.identity(&mut asm, kind::FORK, skip);
+        asm.load(Size::Double, R1, R6, 0);
+        asm.load(Size::Word, R1, R1, self.layout.tgid);
+        asm.store(Size::Word, R9, record::CALLER as i16, R1);
+        self.send(&mut asm, record::LEN);
+        self.tracepoint("fsmon_fork", "sched_process_fork", asm, skip)
+    }
+
+    /// sched_process_exec(task, old_pid, bprm): once nothing can fail any more.
+    fn exec(&self) -> io::Result<Program> {
+        let (mut asm, skip) = self.begin(0);
+        self.change(&mut asm, kind::EXEC, skip);
+        asm.copy(R1, R9);
+        asm.add(R1, record::EXE as i32);
+        asm.set(R2, record::EXE_MAX as u32);
+        asm.load(Size::Double, R3, R6, 16);
+        asm.load(Size::Double, R3, R3, self.layout.filename);
+        asm.call(Helper::ProbeReadKernelStr);
+        let (fits, known) = (asm.label(), asm.label());
+        // A negative number, an error, is above everything.
+        asm.jump_if(If::Above, R0, record::EXE_MAX as i32, fits);
+        asm.jump(known);
+        asm.put(fits);
+        asm.store_number(Size::Byte, R9, record::EXE as i16, 0);
+        asm.set(R0, 1);
+        asm.put(known);
+        asm.copy(R7, R0);
+        asm.add(R7, record::EXE as i32);
+        if self.cmdline {
+            self.arguments(&mut asm);
+        }
+        asm.copy(R5, R7);
+        self.output(&mut asm);
+        self.tracepoint("fsmon_exec", "sched_process_exec", asm, skip)
+    }
+
+    /// The arguments, behind the R7 bytes of the message at R9 so far, which they are added to. The
+    /// task at R8 is the one that runs, its new memory is in place, and its own code has not run yet,
+    /// so they are as exec was given them. They were just written: what could not be read is swapped
+    /// out, and told as nothing.
+    fn arguments(&self, asm: &mut Asm) {
+        let (bounded, read) = (asm.label(), asm.label());
+        asm.load(Size::Double, R2, R8, self.layout.mm);
+        asm.load(Size::Double, R3, R2, self.layout.arg_start);
+        asm.load(Size::Double, R1, R2, self.layout.arg_end);
+        asm.subtract(R1, R3);
+        asm.store(Size::Word, R9, record::ARGS_LEN as i16, R1);
+        asm.set(R8, record::ARGS_MAX as u32);
+        asm.jump_if(If::Above, R1, record::ARGS_MAX as i32, bounded);
+        asm.copy(R8, R1);
+        asm.put(bounded);
+        asm.copy(R2, R8);
+        asm.copy(R1, R9);
+        asm.add_register(R1, R7);
+        asm.call(Helper::ProbeReadUser);
+        asm.jump_if(If::Equal, R0, 0, read);
+        asm.set(R8, 0);
+        asm.store_number(Size::Word, R9, record::ARGS_LEN as i16, 0);
+        asm.put(read);
+        asm.add_register(R7, R8);
+    }
+
+    /// sched_process_exit(task, ...): the last thread's, before it closes its files.
+    fn exit(&self) -> io::Result<Program> {
+        let (mut asm, skip) = self.begin(0);
+        asm.load(Size::Double, R1, R8, self.layout.signal);
+        asm.load(Size::Word, R1, R1, self.layout.live);
+        asm.jump_if(If::NotEqual, R1, 0, skip);
+        self.identity(&mut asm, kind::EXIT, skip);
+        self.send(&mut asm, record::LEN);
+        self.tracepoint("fsmon_exit", "sched_process_exit", asm, skip)
+    }
+
+    /// task_rename(task, comm): before it takes effect. In the midst of an exec it comes before the
+    /// new arguments can be seen (begin_new_exec() in fs/exec.c).
+    fn rename(&self) -> io::Result<Program> {
+        let (mut asm, skip) = self.begin(0);
+        self.skip_threads(&mut asm, skip);
+        if self.tell_exec_begins() {
+            let other = asm.label();
+            self.unless_in_exec(&mut asm, other);
+            self.identity(&mut asm, kind::EXEC_BEGINS, skip);
+            self.send(&mut asm, record::LEN);
+            asm.jump(skip);
+            asm.put(other);
+        } else {
+            self.skip_exec(&mut asm, skip);
+        }
+        self.change(&mut asm, kind::COMM, skip);
+        asm.copy(R1, R9);
+        asm.add(R1, record::COMM as i32);
+        asm.set(R2, record::COMM_LEN as u32);
+        asm.load(Size::Double, R3, R6, 8);
+        asm.call(Helper::ProbeReadKernelStr);
+        self.send(&mut asm, record::EXE);
+        self.tracepoint("fsmon_rename", "task_rename", asm, skip)
+    }
+
+    /// cgroup_attach_task(group, path, task, whole): after it took effect, in the context of who
+    /// moves it.
+    fn cgroup(&self) -> io::Result<Program> {
+        let (mut asm, skip) = self.begin(16);
+        self.skip_threads(&mut asm, skip);
+        self.change(&mut asm, kind::CGROUP, skip);
+        asm.call(Helper::GetCurrentPidTgid);
+        asm.store(Size::Double, STACK, KEY, R0);
+        asm.load(Size::Word, R1, STACK, KEY + 4);
+        asm.store(Size::Word, R9, record::CALLER as i16, R1);
+        self.send(&mut asm, record::EXE);
+        self.tracepoint("fsmon_cgroup", "cgroup_attach_task", asm, skip)
+    }
+
+    /// sk_data_ready(sock), of our socket: the kernel tells it of changed credentials in the
+    /// context of whom they are (proc_id_connector() in kernel/cred.c), after they took effect.
+    fn credentials(&self) -> io::Result<Program> {
+        if self.btf.tracepoint("sk_data_ready").is_err() {
+            return self.credentials_at_entry();
+        }
+        let mut asm = Asm::default();
+        let skip = asm.label();
+        asm.copy(R6, R1);
+        asm.load(Size::Double, R1, R6, 0);
+        asm.map_value(R2, self.maps.globals);
+        asm.load(Size::Double, R2, R2, word(global::SOCK));
+        asm.jump_if_register(If::NotEqual, R1, R2, skip);
+        asm.call(Helper::GetCurrentTask);
+        asm.copy(R8, R0);
+        self.skip_threads(&mut asm, skip);
+        self.skip_exec(&mut asm, skip);
+        self.change(&mut asm, kind::CRED, skip);
+        self.send(&mut asm, record::EXE);
+        let program = self.tracepoint("fsmon_cred", "sk_data_ready", asm, skip)?;
+        Ok(Program { shared: true, ..program })
+    }
+
+    /// commit_creds(new), before it takes effect: before Linux 6.3, which lacks the tracepoint. Such a
+    /// program can be preempted, so it keeps out of the scratch room, where witnesses would go.
+    fn credentials_at_entry(&self) -> io::Result<Program> {
+        let mut asm = Asm::default();
+        let (skip, differs) = (asm.label(), asm.label());
+        asm.copy(R6, R1);
+        asm.call(Helper::GetCurrentTask);
+        asm.copy(R8, R0);
+        asm.load(Size::Double, R1, R6, 0);
+        asm.load(Size::Double, R2, R8, self.layout.cred);
+        for id in [self.layout.euid, self.layout.egid] {
+            asm.load(Size::Word, R3, R1, id);
+            asm.load(Size::Word, R4, R2, id);
+            asm.jump_if_register(If::NotEqual, R3, R4, differs);
+        }
+        asm.jump(skip);
+        asm.put(differs);
+        self.skip_threads(&mut asm, skip);
+        // Called at each exec too, which tells by itself.
+        self.skip_exec(&mut asm, skip);
+        self.identity(&mut asm, kind::CRED, skip);
+        asm.load(Size::Double, R1, R6, 0);
+        self.users(&mut asm, R1);
+        self.send(&mut asm, record::LEN);
+        asm.put(skip);
+        let target = self.btf.function("commit_creds")?;
+        let (name, attach) = ("fsmon_cred", Attach::Entry);
+        Ok(Program { name, insns: asm.end(), attach, target, shared: false })
+    }
+
+    fn tracepoint(
+        &self,
+        name: &'static str,
+        tracepoint: &str,
+        mut asm: Asm,
+        skip: Label,
+    ) -> io::Result<Program> {
+        asm.put(skip);
+        let target = self.btf.tracepoint(tracepoint)?;
+        let attach = Attach::Tracepoint;
+        Ok(Program { name, insns: asm.end(), attach, target, shared: false })
+    }
+
+    /// R6: the arguments. R8: the task, the argument at that offset.
+    fn begin(&self, task: i16) -> (Asm, Label) {
+        let mut asm = Asm::default();
+        let skip = asm.label();
+        asm.copy(R6, R1);
+        asm.load(Size::Double, R8, R6, task);
+        (asm, skip)
+    }
+
+    /// Threads are their process: only the thread that leads speaks for it.
+    fn skip_threads(&self, asm: &mut Asm, skip: Label) {
+        asm.load(Size::Word, R1, R8, self.layout.pid);
+        asm.load(Size::Word, R2, R8, self.layout.tgid);
+        asm.jump_if_register(If::NotEqual, R1, R2, skip);
+    }
+
+    /// What changes in the midst of an exec is told when that is done.
+    fn skip_exec(&self, asm: &mut Asm, skip: Label) {
+        if let Some(Member { bit }) = self.layout.in_exec {
+            asm.load(Size::Byte, R1, R8, (bit / 8) as i16);
+            asm.jump_if(If::Any, R1, 1 << (bit % 8), skip);
+        }
+    }
+
+    /// Goes to `other` where no exec is under way.
+    fn unless_in_exec(&self, asm: &mut Asm, other: Label) {
+        let within = asm.label();
+        self.skip_exec(asm, within);
+        asm.jump(other);
+        asm.put(within);
+    }
+
+    /// The message of a beginning or an end, on the stack. It needs no witnesses: the kernel merges
+    /// events of one process only. And of an end its
+    /// place is of no use, nor of the beginning of an exec.
+    fn identity(&self, asm: &mut Asm, kind: u32, skip: Label) {
+        let done = asm.label();
+        if kind == kind::EXIT || kind == kind::EXEC_BEGINS {
+            asm.map_value(R7, self.maps.globals);
+            self.look(asm, 1, 0, done);
+        } else {
+            self.find_room(asm, skip);
+            self.look_long(asm, &LOOKS, done);
+        }
+        asm.store_number(Size::Double, STACK, SETTLED, 0);
+        asm.put(done);
+        asm.copy(R9, STACK);
+        asm.add(R9, MESSAGE);
+        asm.store_number(Size::Word, R9, COUNT, 0);
+        self.fill(asm, kind);
+    }
+
+    /// The scratch room's address, into its slot of the stack.
+    fn find_room(&self, asm: &mut Asm, skip: Label) {
+        asm.store_number(Size::Word, STACK, KEY, 0);
+        asm.map(R1, self.maps.scratch);
+        asm.copy(R2, STACK);
+        asm.add(R2, KEY.into());
+        asm.call(Helper::MapLookup);
+        asm.jump_if(If::Equal, R0, 0, skip);
+        asm.store(Size::Double, STACK, ROOM, R0);
+    }
+
+    /// Looks until it is settled, which leads to `done`, or gives up. A reader that was stopped or
+    /// frozen amid a read stays there: who finds it so first waits, and the others do not.
+    fn look_long(&self, asm: &mut Asm, looks: &[(u32, usize)], done: Label) {
+        let (given_up, amid) = (asm.label(), asm.label());
+        asm.map_value(R7, self.maps.globals);
+        self.look(asm, 1, 0, done);
+        asm.load(Size::Double, R1, STACK, TURN);
+        asm.load(Size::Double, R2, R7, word(global::STUCK));
+        asm.jump_if_register(If::Equal, R1, R2, given_up);
+        for &(looks, pauses) in looks {
+            self.look(asm, looks, pauses, done);
+        }
+        asm.load(Size::Double, R1, STACK, TURN);
+        asm.jump_if(If::Any, R1, 1, amid);
+        asm.jump(given_up);
+        asm.put(amid);
+        asm.store(Size::Double, R7, word(global::STUCK), R1);
+        asm.put(given_up);
+    }
+
+    /// The message of a change, in the scratch room: nobody else uses it meanwhile, as tracepoints
+    /// run without preemption, and none of these in an interrupt.
+    fn change(&self, asm: &mut Asm, kind: u32, skip: Label) {
+        self.find_room(asm, skip);
+        let seen = asm.label();
+        for looks in [&LOOKS[..], &LOOKS_AGAIN] {
+            let done = asm.label();
+            self.look_long(asm, looks, done);
+            asm.store_number(Size::Double, STACK, SETTLED, 0);
+            asm.put(done);
+            asm.load(Size::Double, R9, STACK, ROOM);
+            self.witnesses(asm, seen);
+        }
+        // Events that are taken in the midst of a walk may be no events any more.
+        asm.store_number(Size::Word, R9, COUNT, 0);
+        asm.put(seen);
+        self.fill(asm, kind);
+    }
+
+    /// Looks how far the queue is, into its slots of the stack, until it is settled, which leads to
+    /// `done`, or so many times. R7: the globals. Takes R9.
+    ///
+    /// One jump for each look: the verifier follows every way through the program.
+    fn look(&self, asm: &mut Asm, looks: u32, pauses: usize, done: Label) {
+        asm.store_number(Size::Double, STACK, SETTLED, 1);
+        asm.set(R9, looks);
+        let again = asm.put_above();
+        self.take_look(asm);
+        // What speaks against it comes together in R1: a read under way, a read begun or ended, the
+        // lock taken, another event.
+        asm.load(Size::Double, R1, STACK, TURN);
+        asm.copy(R2, R1);
+        asm.and_number(R1, 1);
+        asm.load(Size::Double, R3, STACK, TURN_AFTER);
+        asm.xor(R2, R3);
+        asm.or(R1, R2);
+        let queue = &self.layout.queue;
+        for at in [SNAPSHOT, SNAPSHOT_AFTER] {
+            asm.load(Size::Word, R2, STACK, queue.within(at, queue.lock));
+            asm.or(R1, R2);
+        }
+        for (at, size) in [(queue.list + PREVIOUS, Size::Double), (queue.length, Size::Word)] {
+            asm.load(size, R2, STACK, queue.within(SNAPSHOT, at));
+            asm.load(size, R3, STACK, queue.within(SNAPSHOT_AFTER, at));
+            asm.xor(R2, R3);
+            asm.or(R1, R2);
+        }
+        asm.jump_if(If::Equal, R1, 0, done);
+        for _ in 0..pauses {
+            asm.load(Size::Double, R1, STACK, ROOM);
+            asm.copy(R3, R1);
+            asm.set(R2, PAUSE as u32);
+            asm.call(Helper::ProbeReadKernel);
+        }
+        asm.add(R9, -1);
+        asm.jump_back_if(If::NotEqual, R9, 0, again);
+    }
+
+    /// One look.
+    fn take_look(&self, asm: &mut Asm) {
+        let numbers = [(global::TURN, TURN), (global::READS, READS)];
+        for (number, slot) in numbers {
+            asm.load(Size::Double, R1, R7, word(number));
+            asm.store(Size::Double, STACK, slot, R1);
+        }
+        for slot in [SNAPSHOT, SNAPSHOT_AFTER] {
+            asm.load(Size::Double, R3, R7, word(global::GROUP));
+            self.peek(asm, slot, SNAPSHOT_BYTES, R3, self.layout.queue.start());
+        }
+        let numbers = [(global::READS, READS_AFTER), (global::TURN, TURN_AFTER)];
+        for (number, slot) in numbers {
+            asm.load(Size::Double, R1, R7, word(number));
+            asm.store(Size::Double, STACK, slot, R1);
+        }
+    }
+
+    /// The last events of the task that wait in the queue, into the message at R9: how far from the
+    /// end of the queue, and what they are of by now; then on to `seen`, unless a read began
+    /// meanwhile. Takes R7.
+    fn witnesses(&self, asm: &mut Asm, seen: Label) {
+        let (end, next) = (asm.label(), asm.label());
+        let queue = &self.layout.queue;
+        asm.store_number(Size::Word, R9, COUNT, 0);
+        asm.load(Size::Double, R1, STACK, SETTLED);
+        asm.jump_if(If::Equal, R1, 0, seen);
+        asm.load(Size::Double, R1, R8, self.layout.signal);
+        asm.load(Size::Double, R1, R1, self.layout.tgid_pid);
+        asm.store(Size::Double, STACK, OWNER, R1);
+        asm.load(Size::Double, R1, R7, word(global::GROUP));
+        asm.add(R1, queue.list.into());
+        asm.store(Size::Double, STACK, HEAD, R1);
+        asm.store_number(Size::Double, STACK, LEFT, STEPS);
+        asm.load(Size::Double, R7, STACK, queue.within(SNAPSHOT, queue.list + PREVIOUS));
+        let again = asm.put_above();
+        asm.load(Size::Double, R1, STACK, HEAD);
+        asm.jump_if_register(If::Equal, R7, R1, end);
+        self.peek(asm, EVENT, SNAPSHOT_BYTES, R7, 0);
+        asm.load(Size::Double, R1, STACK, EVENT + self.layout.event.pid);
+        asm.load(Size::Double, R2, STACK, OWNER);
+        asm.jump_if_register(If::NotEqual, R1, R2, next);
+        self.witness(asm, end);
+        asm.put(next);
+        asm.load(Size::Double, R7, STACK, EVENT + PREVIOUS);
+        asm.load(Size::Double, R1, STACK, LEFT);
+        asm.add(R1, -1);
+        asm.store(Size::Double, STACK, LEFT, R1);
+        asm.jump_back_if(If::NotEqual, R1, 0, again);
+        asm.put(end);
+        asm.map_value(R7, self.maps.globals);
+        asm.load(Size::Double, R1, R7, word(global::TURN));
+        asm.load(Size::Double, R2, STACK, TURN);
+        asm.jump_if_register(If::Equal, R1, R2, seen);
+    }
+
+    /// Notes the event at hand; goes to `full` where there is no room.
+    fn witness(&self, asm: &mut Asm, full: Label) {
+        asm.load(Size::Word, R3, R9, COUNT);
+        asm.jump_if(If::Above, R3, record::WITNESSES as i32 - 1, full);
+        asm.copy(R1, R3);
+        asm.add(R3, 1);
+        asm.store(Size::Word, R9, COUNT, R3);
+        asm.multiply_number(R1, record::WITNESS as i32);
+        asm.copy(R2, R9);
+        asm.add_register(R2, R1);
+        asm.set(R1, STEPS as u32);
+        asm.load(Size::Double, R3, STACK, LEFT);
+        asm.subtract(R1, R3);
+        asm.store(Size::Word, R2, record::LEN as i16, R1);
+        asm.load(Size::Word, R1, STACK, EVENT + self.layout.event.mask);
+        asm.store(Size::Word, R2, record::LEN as i16 + 4, R1);
+    }
+
+    /// Copies from a kernel address to a slot of the stack; zero where there is nothing.
+    fn peek(&self, asm: &mut Asm, slot: i16, bytes: i16, address: Reg, offset: i16) {
+        asm.copy(R3, address);
+        asm.add(R3, offset.into());
+        asm.copy(R1, STACK);
+        asm.add(R1, slot.into());
+        asm.set(R2, bytes as u32);
+        asm.call(Helper::ProbeReadKernel);
+    }
+
+    /// The message at R9, of the task at R8.
+    fn fill(&self, asm: &mut Asm, kind: u32) {
+        let field = |at: usize| at as i16;
+        // The time first: what is read after it may be newer than the time says, but never older,
+        // so that a message sent by another task meanwhile is not undone by this one.
+        asm.call(Helper::KtimeGetNs);
+        asm.store(Size::Double, R9, field(record::TIME), R0);
+        asm.store_number(Size::Word, R9, field(record::KIND), kind.cast_signed());
+        asm.store_number(Size::Word, R9, field(record::CALLER), 0);
+        let length = self.layout.queue.within(SNAPSHOT, self.layout.queue.length);
+        let queue = [
+            (READS, record::READS),
+            (READS_AFTER, record::READS_AFTER),
+            (length, record::LENGTH),
+            (TURN, record::TURN),
+            (TURN_AFTER, record::TURN_AFTER),
+        ];
+        for (slot, at) in queue {
+            asm.load(Size::Word, R1, STACK, slot);
+            asm.store(Size::Word, R9, field(at), R1);
+        }
+        asm.load(Size::Word, R1, R9, COUNT);
+        asm.multiply_number(R1, 2);
+        asm.load(Size::Double, R2, STACK, SETTLED);
+        asm.add_register(R1, R2);
+        asm.store(Size::Word, R9, field(record::SETTLED), R1);
+        asm.load(Size::Word, R1, R8, self.layout.tgid);
+        asm.store(Size::Word, R9, field(record::PID), R1);
+        match self.layout.cgroup {
+            None => asm.store_number(Size::Double, R9, field(record::CGROUP), 0),
+            Some(path) => {
+                asm.copy(R1, R8);
+                for offset in path {
+                    asm.load(Size::Double, R1, R1, offset);
+                }
+                asm.store(Size::Double, R9, field(record::CGROUP), R1);
+            }
+        }
+        asm.load(Size::Double, R1, R8, self.layout.parent);
+        asm.load(Size::Word, R1, R1, self.layout.tgid);
+        asm.store(Size::Word, R9, field(record::PARENT), R1);
+        asm.load(Size::Double, R1, R8, self.layout.cred);
+        self.users(asm, R1);
+        asm.copy(R1, R9);
+        asm.add(R1, record::COMM as i32);
+        asm.set(R2, record::COMM_LEN as u32);
+        asm.copy(R3, R8);
+        asm.add(R3, self.layout.comm.into());
+        asm.call(Helper::ProbeReadKernel);
+    }
+
+    /// User and group of the credentials at a register. Takes R2.
+    fn users(&self, asm: &mut Asm, cred: Reg) {
+        for (id, at) in [(self.layout.euid, record::UID), (self.layout.egid, record::GID)] {
+            asm.load(Size::Word, R2, cred, id);
+            asm.store(Size::Word, R9, at as i16, R2);
+        }
+    }
+
+    /// Sends the message at R9, so many bytes of it.
+    fn send(&self, asm: &mut Asm, bytes: usize) {
+        asm.set(R5, bytes as u32);
+        self.output(asm);
+    }
+
+    /// Sends R5 bytes at R9.
+    fn output(&self, asm: &mut Asm) {
+        let sent = asm.label();
+        asm.copy(R1, R6);
+        asm.map(R2, self.maps.rings);
+        asm.set(R3, CURRENT_CPU);
+        asm.copy(R4, R9);
+        asm.call(Helper::PerfEventOutput);
+        asm.jump_if(If::Equal, R0, 0, sent);
+        asm.map_value(R1, self.maps.globals);
+        asm.set(R2, 1);
+        asm.atomic_add(R1, word(global::LOST), R2);
+        asm.put(sent);
+    }
+}
+
+/// Offset of a shared number.
+fn word(index: usize) -> i16 {
+    (index * size_of::<u64>()) as i16
+}

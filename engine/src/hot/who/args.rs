@@ -1,0 +1,135 @@
+//! Command lines that BPF told with the exec: exact, however short a process lives.
+//!
+//! A message or an image refers to one by a number: the text's id and what is to be said of it. Each
+//! text is kept once, for as long as an image refers to it, and beyond until its room is needed. A
+//! forked process has its caller's.
+
+use super::cmdline::Line;
+use super::strings::Strings;
+use crate::limits::{ARGS_BYTES, ARGS_MAX, CMDLINE_BYTES, CMDLINES_MAX, STRINGS_MAX};
+use fsmon_format::record::proc_flag;
+
+/// There is more than the text.
+const CUT: u32 = 1 << 31;
+/// An exec was told without: it could not be read there, or there is no room for it.
+const UNKNOWN: u32 = 1 << 30;
+const ID: u32 = UNKNOWN - 1;
+/// Ids of strings follow those that [`super::cmdline`] gives out.
+const FIRST: u32 = (STRINGS_MAX + CMDLINES_MAX) as u32;
+
+const _: () = assert!(ARGS_MAX < ID as usize);
+
+/// Whether it stands for a text.
+#[inline]
+#[must_use]
+pub(super) fn is_told(args: u32) -> bool {
+    args & ID != 0
+}
+
+/// Whether two that are equal stand for the same: but for an exec of which it is not known.
+#[inline]
+#[must_use]
+pub(super) fn is_known(args: u32) -> bool {
+    args & UNKNOWN == 0
+}
+
+/// The texts.
+#[derive(Default)]
+pub(super) struct Args {
+    /// `None` where they are not asked for.
+    strings: Option<Strings>,
+}
+
+impl Args {
+    pub(super) fn new() -> Self {
+        Args { strings: Some(Strings::with_capacity(ARGS_MAX, ARGS_BYTES)) }
+    }
+
+    /// Keeps what an exec was given, a NUL after each word, and whether that is but the beginning.
+    /// It has one reference.
+    pub(super) fn keep(&mut self, told: Option<(&[u8], bool)>) -> u32 {
+        let Some(strings) = &mut self.strings else { return 0 };
+        let Some((text, cut)) = told else { return UNKNOWN };
+        let whole = text.strip_suffix(&[0]).filter(|_| !cut).unwrap_or(text);
+        match strings.intern(&whole[..whole.len().min(CMDLINE_BYTES)]) {
+            0 => UNKNOWN,
+            id => id | if cut { CUT } else { 0 },
+        }
+    }
+
+    /// One reference more.
+    #[inline]
+    pub(super) fn retain(&mut self, args: u32) {
+        if let Some(strings) = &mut self.strings {
+            strings.retain(args & ID);
+        }
+    }
+
+    /// One reference less.
+    #[inline]
+    pub(super) fn release(&mut self, args: u32) {
+        if let Some(strings) = &mut self.strings {
+            strings.release(args & ID);
+        }
+    }
+
+    /// The words, a NUL between them.
+    pub(super) fn text(&self, args: u32) -> &[u8] {
+        self.strings.as_ref().map_or(&[], |strings| strings.get(args & ID))
+    }
+
+    /// What the definition of an image says; the text counts as sent from now on.
+    pub(super) fn tell(&mut self, args: u32, image: u32) -> Line {
+        let id = args & ID;
+        let Some(strings) = &mut self.strings else { return Line::default() };
+        let text_of = if strings.is_defined(id) { 0 } else { image };
+        strings.set_defined(id);
+        let flags = if args & CUT == 0 { 0 } else { proc_flag::CMDLINE_CUT };
+        Line { string: FIRST + id, flags, text_of }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_kept_once_and_sent_once() {
+        let mut args = Args::new();
+        let first = args.keep(Some((b"cc\0-c\0a b\0\0", false)));
+        let second = args.keep(Some((b"cc\0-c\0a b\0\0", false)));
+        assert!(first == second && is_told(first) && is_known(first));
+        assert_eq!(args.text(first), b"cc\0-c\0a b\0");
+        let line = args.tell(first, 7);
+        assert_eq!((line.text_of, line.flags), (7, 0));
+        assert_eq!(args.tell(second, 8), Line { text_of: 0, ..line });
+        args.release(first);
+        assert_eq!(args.text(second), b"cc\0-c\0a b\0");
+    }
+
+    #[test]
+    fn what_is_cut_says_so() {
+        let mut args = Args::new();
+        let text = [&[b'x'; CMDLINE_BYTES - 1][..], &[0]].concat();
+        let (cut, whole) = (args.keep(Some((&text, true))), args.keep(Some((&text, false))));
+        assert_eq!(args.tell(cut, 1).flags, proc_flag::CMDLINE_CUT);
+        assert_eq!(args.tell(whole, 1).flags, 0);
+        assert_eq!(args.text(cut), text);
+        assert_eq!(args.text(whole).len(), CMDLINE_BYTES - 1);
+    }
+
+    #[test]
+    fn without_a_text_it_is_unknown_and_not_asked_for_it_is_nothing() {
+        let mut args = Args::new();
+        for none in [None, Some((&b"\0"[..], false))] {
+            let unknown = args.keep(none);
+            assert!(!is_told(unknown) && !is_known(unknown));
+        }
+        assert_eq!(Args::default().keep(Some((b"x\0", false))), 0);
+        let mut kept = 0;
+        for number in 0..=ARGS_MAX {
+            kept += u32::from(is_told(args.keep(Some((number.to_string().as_bytes(), false)))));
+        }
+        assert_eq!(kept as usize, ARGS_MAX);
+    }
+}

@@ -1,0 +1,361 @@
+//! Command lines, where no source told them with the exec (`args`) but they can still be read: from
+//! /proc/PID/cmdline, and so after the fact.
+//!
+//! They are read at the two moments when that is likeliest to succeed: when an exec is heard of,
+//! for what lives on until its first event but not longer, and when an image is first handed on.
+//!
+//! What is read may be a later image's, or another process's that has got the number by now. So
+//! it counts only if, after the read, no source has told of an exec or an end of the process. That
+//! is airtight with perf: the kernel writes the name given by exec into the ring before the new
+//! arguments can be seen (begin_new_exec() in fs/exec.c, then create_elf_tables() in
+//! fs/binfmt_elf.c), and an exit before its number is free. So do our BPF programs. The lower rungs hear of an exec later
+//! than /proc shows it, so they have no command lines.
+//!
+//! Between two images that differ in nothing else an event may have been placed wrongly without
+//! harm, a shell that execs a shell. Not so with a command line: then none is told
+//! ([`Image::withhold_cmdline`]).
+//!
+//! A process that was not seen to exec has the command line of the image that it came from. So of
+//! one that is gone by now it can be known all the same.
+//!
+//! Texts are kept here only until they are sent. A string that was sent belongs to a place, and
+//! the place to an image until that image is freed; then another image's text replaces it at the
+//! consumer's.
+
+use super::args::{self, Args};
+use super::images::{Image, birth, cmdline};
+use super::pids::IN_EXEC;
+use super::{Rung, Who};
+use crate::limits::{CMDLINE_BYTES, CMDLINES_MAX, STRINGS_MAX};
+use crate::sys::procdir::{self, Path};
+use arrayvec::ArrayVec;
+use fsmon_format::record::proc_flag;
+use std::hash::{DefaultHasher, Hasher};
+
+/// Places looked at for an image: those from its home on.
+const PROBES: usize = 16;
+/// Images looked back through for one with the same command line.
+const BACK_MAX: usize = 16;
+/// One byte more than is kept and the NUL that ends the last word: it tells that there is more.
+const BUFFER: usize = CMDLINE_BYTES + 2;
+/// Texts kept until their images are handed on, 1 MiB at the most.
+const READS: usize = 256;
+/// Execs heard of together that are looked after; of more, the latest: the others are likely gone.
+const EXECS: usize = 32;
+
+/// What a definition says of the command line. All zero where it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// Id of the string.
+    pub(crate) string: u32,
+    /// [`proc_flag`]: CMDLINE_READ and CMDLINE_CUT.
+    pub(crate) flags: u16,
+    /// Where the string was not sent yet, whose text it is, for [`Who::cmdline_text`]; else 0.
+    pub(crate) text_of: u32,
+}
+
+/// Where a command line belongs, by the place's number, which is the string's too.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    image: u32,
+    serial: u32,
+    /// Of the text: tells a process's own from that of the image it came from.
+    hash: u64,
+    flags: u16,
+}
+
+/// A text that was read, in the room at its number.
+#[derive(Clone, Copy, Debug, Default)]
+struct Read {
+    image: u32,
+    serial: u32,
+    len: usize,
+    /// Whether all was heard that was told by the end of the read, and the image was in force.
+    is_sure: bool,
+}
+
+/// What was read, and where that which was sent belongs.
+#[derive(Default)]
+pub(super) struct Cmdlines {
+    /// Empty where none are asked for.
+    places: Vec<Place>,
+    reads: Vec<Read>,
+    texts: Vec<u8>,
+    /// Those of which it is not yet known whether they count.
+    unsure: ArrayVec<usize, { EXECS + 1 }>,
+    /// Processes that were heard to exec.
+    execs: ArrayVec<u32, EXECS>,
+    /// Where the next one goes once there are too many.
+    oldest: usize,
+}
+
+impl Cmdlines {
+    fn new() -> Self {
+        Cmdlines {
+            places: vec![Place::default(); CMDLINES_MAX],
+            reads: vec![Read::default(); READS],
+            texts: vec![0; READS * BUFFER],
+            ..Cmdlines::default()
+        }
+    }
+
+    #[inline]
+    fn is_on(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    /// An exec was heard of.
+    #[inline]
+    pub(super) fn note_exec(&mut self, pid: u32) {
+        if self.is_on() && self.execs.try_push(pid).is_err() {
+            self.execs[self.oldest] = pid;
+            self.oldest = (self.oldest + 1) % EXECS;
+        }
+    }
+
+    /// Image ids are dense and the latest freed is used first, so this touches few places.
+    fn places_of(&self, id: u32) -> impl Iterator<Item = usize> + use<> {
+        (0..PROBES).map(move |step| (id as usize + step) % CMDLINES_MAX)
+    }
+
+    /// The place of an image, if it has one.
+    fn find(&self, id: u32, image: &Image) -> Option<usize> {
+        self.places_of(id).find(|&at| {
+            let place = &self.places[at];
+            place.image == id && place.serial == image.serial
+        })
+    }
+
+    fn line(&self, at: usize) -> Line {
+        Line { string: first_string() + at as u32, flags: self.places[at].flags, text_of: 0 }
+    }
+
+    /// What was read for an image, if it counts.
+    fn read_of(&self, id: u32, image: &Image) -> Option<&Read> {
+        let read = &self.reads[id as usize % READS];
+        (read.image == id && read.serial == image.serial && read.is_sure).then_some(read)
+    }
+
+    /// Takes what /proc gives for an image; whether that is anything.
+    fn read(&mut self, id: u32, image: &Image) -> bool {
+        let at = id as usize % READS;
+        let room = &mut self.texts[at * BUFFER..(at + 1) * BUFFER];
+        let text = procdir::read(&Path::of_process(image.pid, "cmdline"), room);
+        let len = text.map_or(0, <[u8]>::len);
+        self.reads[at] = Read { image: id, serial: image.serial, len, is_sure: false };
+        len > 0 && self.unsure.try_push(at).is_ok()
+    }
+
+    fn text(&self, id: u32) -> (&[u8], u16) {
+        let at = id as usize % READS;
+        trim(&self.texts[at * BUFFER..][..self.reads[at].len])
+    }
+}
+
+fn first_string() -> u32 {
+    STRINGS_MAX as u32 + 1
+}
+
+/// The words without the NUL after the last, and the flags for it.
+fn trim(text: &[u8]) -> (&[u8], u16) {
+    let whole = match text.split_last() {
+        // What ends in the last byte of the buffer may go on.
+        Some((0, words)) if text.len() < BUFFER => words,
+        _ => text,
+    };
+    match whole.get(..CMDLINE_BYTES) {
+        Some(cut) if whole.len() > CMDLINE_BYTES => {
+            (cut, proc_flag::CMDLINE_READ | proc_flag::CMDLINE_CUT)
+        }
+        _ => (whole, proc_flag::CMDLINE_READ),
+    }
+}
+
+fn hash(text: &[u8], flags: u16) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text);
+    hasher.write_u16(flags);
+    hasher.finish()
+}
+
+impl Who {
+    /// Whether a source tells of an exec before /proc can show what came of it.
+    pub(crate) fn can_read_cmdlines(&self) -> bool {
+        match self.table.rung {
+            Rung::Bpf => self.sources.counted().is_some_and(|counted| counted.tells().exec_begins),
+            Rung::Tracepoint | Rung::Comm => true,
+            Rung::Connector | Rung::Proc => false,
+        }
+    }
+
+    /// Whether a source tells command lines with each exec.
+    pub(crate) fn are_cmdlines_told(&self) -> bool {
+        self.sources.counted().is_some_and(|counted| counted.tells().args)
+    }
+
+    /// From now on command lines are told, and read where that can be done rightly.
+    pub(crate) fn read_cmdlines(&mut self) {
+        if self.are_cmdlines_told() {
+            self.table.args = Args::new();
+        }
+        if self.can_read_cmdlines() {
+            self.cmdlines = Cmdlines::new();
+        }
+    }
+
+    /// Reads the command lines of processes that were heard to exec. Where this is true, all
+    /// messages that have come by then are to be taken in, and [`Who::settle_cmdlines`] called.
+    #[inline]
+    pub(crate) fn read_cmdlines_ahead(&mut self) -> bool {
+        !self.cmdlines.execs.is_empty() && self.read_execs()
+    }
+
+    #[cold]
+    fn read_execs(&mut self) -> bool {
+        let execs = std::mem::take(&mut self.cmdlines.execs);
+        self.cmdlines.oldest = 0;
+        for &pid in &execs {
+            let mut id = self.table.pids.get(pid).map_or(0, |entry| entry.image);
+            while self.table.images.get(id).birth == birth::CHANGE {
+                id = self.table.images.get(id).prev;
+            }
+            if id != 0 {
+                self.read_now(id);
+            }
+        }
+        !self.cmdlines.unsure.is_empty()
+    }
+
+    /// The same for an image that is about to be defined.
+    #[inline]
+    pub(crate) fn read_cmdline(&mut self, id: u32) -> bool {
+        self.cmdlines.is_on() && !args::is_told(self.table.images.get(id).args) && self.read_now(id)
+    }
+
+    #[cold]
+    fn read_now(&mut self, id: u32) -> bool {
+        let image = self.table.images.get(id);
+        let cmdlines = &self.cmdlines;
+        let known = cmdlines.find(id, image).is_some() || cmdlines.read_of(id, image).is_some();
+        !known && self.is_in_force(id) && self.cmdlines.read(id, image)
+    }
+
+    /// All was heard that was told by the end of the reads: those count whose images are in force.
+    pub(crate) fn settle_cmdlines(&mut self) {
+        // Where messages were lost, an exec may be among them.
+        let all_told = self.loss.is_none();
+        for at in std::mem::take(&mut self.cmdlines.unsure) {
+            let Read { image, serial, .. } = self.cmdlines.reads[at];
+            let there = self.table.images.get_if(image, serial).is_some();
+            self.cmdlines.reads[at].is_sure = all_told && there && self.is_in_force(image);
+        }
+    }
+
+    /// The command line of an image, as far as it is known.
+    #[inline]
+    pub(crate) fn cmdline(&mut self, id: u32) -> Line {
+        let args = self.table.images.get(id).args;
+        if args::is_told(args) {
+            return self.table.args.tell(args, id);
+        }
+        if self.cmdlines.is_on() { self.cmdline_to_tell(id) } else { Line::default() }
+    }
+
+    /// The text that was told or read for an image.
+    pub(crate) fn cmdline_text(&self, id: u32) -> &[u8] {
+        let args = self.table.images.get(id).args;
+        if args::is_told(args) { self.table.args.text(args) } else { self.cmdlines.text(id).0 }
+    }
+
+    #[cold]
+    fn cmdline_to_tell(&mut self, id: u32) -> Line {
+        if self.table.images.get(id).cmdline == cmdline::WITHHELD {
+            return Line::default();
+        }
+        let line = self.cmdline_known(id);
+        if line.string != 0 {
+            self.table.images.get_mut(id).cmdline = cmdline::TOLD;
+        }
+        line
+    }
+
+    fn cmdline_known(&mut self, id: u32) -> Line {
+        if let Some(at) = self.cmdlines.find(id, self.table.images.get(id)) {
+            return self.cmdlines.line(at);
+        }
+        let (text_of, place) = self.came_with(id);
+        let inherited = place.map_or(Line::default(), |at| self.cmdlines.line(at));
+        if text_of == 0 {
+            return inherited;
+        }
+        let (text, flags) = self.cmdlines.text(text_of);
+        if text.is_empty() {
+            return Line::default();
+        }
+        let hash = hash(text, flags);
+        if place.is_some_and(|at| self.cmdlines.places[at].hash == hash) {
+            return inherited;
+        }
+        // No room: it is one that could not be read.
+        let Some(at) = self.place_for(id) else { return Line::default() };
+        let serial = self.table.images.get(id).serial;
+        self.cmdlines.places[at] = Place { image: id, serial, hash, flags };
+        Line { text_of, ..self.cmdlines.line(at) }
+    }
+
+    /// A place whose image is gone, or that never had one.
+    fn place_for(&self, id: u32) -> Option<usize> {
+        self.cmdlines.places_of(id).find(|&at| {
+            let place = self.cmdlines.places[at];
+            self.table.images.get_if(place.image, place.serial).is_none()
+        })
+    }
+
+    /// Where the command line of an image is to be had: the image for which it was read, this one
+    /// or one that it came from, 0 for none; and the place of one that was sent before. Each image on
+    /// the way holds the one before it, so the place is not given to another while this one is there.
+    fn came_with(&self, id: u32) -> (u32, Option<usize>) {
+        let (mut at, mut text_of) = (id, 0);
+        for _ in 0..BACK_MAX {
+            let image = self.table.images.get(at);
+            let place = self.cmdlines.find(at, image);
+            if place.is_some() {
+                return (text_of, place);
+            }
+            if text_of == 0 && self.cmdlines.read_of(at, image).is_some() {
+                text_of = at;
+            }
+            at = match image.birth {
+                birth::CHANGE => image.prev,
+                birth::FORK if image.adopted == 0 => image.parent,
+                _ => 0,
+            };
+            if at == 0 {
+                break;
+            }
+        }
+        (text_of, None)
+    }
+
+    /// Whether, by all that was told so far, the process of an image runs what it ran then.
+    fn is_in_force(&self, id: u32) -> bool {
+        let image = self.table.images.get(id);
+        let Some(entry) = self.table.pids.get(image.pid) else { return false };
+        if entry.exit_ns != 0 || entry.is(IN_EXEC) {
+            return false;
+        }
+        let mut at = entry.image;
+        while at != id {
+            let later = self.table.images.get(at);
+            if at == 0 || later.birth != birth::CHANGE {
+                return false;
+            }
+            at = later.prev;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+#[path = "cmdline_test.rs"]
+mod tests;

@@ -1,0 +1,252 @@
+//! The table where BPF tells: messages carry the whole identity and their place in the queue of
+//! file events, so nothing has to be worked out.
+
+use super::images::{Image, birth};
+use super::message::{Kind, Message};
+use super::pids::{Entry, IN_EXEC};
+use super::table::Table;
+use super::witnesses::Witnesses;
+use super::{Answer, Window};
+use arrayvec::ArrayVec;
+use fsmon_format::kind;
+use fsmon_format::record::{Attribution, proc_flag};
+
+/// Changes of one process looked at while one event is in the queue.
+const CHANGES_MAX: usize = 8;
+
+/// Types of one event, and whose they are: oldest first.
+pub type Parts = ArrayVec<(u32, Answer), { CHANGES_MAX + 2 }>;
+
+impl Table {
+    /// Applies one message, like [`Table::apply`]; `place` is how many file events had been queued
+    /// when it was sent, at least and at most.
+    pub(super) fn apply_placed(&mut self, message: &Message, place: (u64, u64)) {
+        let old = self.latest(message.pid);
+        // What /proc showed after a loss is newer. Else a message may be late where another process
+        // made the change before it, or after it; they tell of different things.
+        let is_read = !matches!(old.birth, birth::EXEC | birth::CHANGE);
+        if message.time_ns < old.from_ns && (is_read || message.kind == Kind::Fork) {
+            self.args.release(message.args);
+            return self.strings.release(message.exe);
+        }
+        match message.kind {
+            Kind::Fork => self.fork_placed(message, place),
+            Kind::Exit => self.exit(message),
+            Kind::CommExec => self.exec_begins_placed(message.pid),
+            Kind::Exec => self.exec_placed(message, place, &old),
+            _ => self.change_placed(message, place, &old),
+        }
+        self.strings.release(message.exe);
+        self.args.release(message.args);
+    }
+
+    fn fork_placed(&mut self, message: &Message, place: (u64, u64)) {
+        // exe goes on with who called fork, which is not the parent under CLONE_PARENT.
+        let caller = *self.images.get(self.image_at(message.caller, message.time_ns));
+        let parent = self.image_at(message.parent, message.time_ns);
+        let adopted = u8::from(message.caller != message.parent);
+        let forked = Image { parent, adopted, ..caller.forked(message.time_ns) };
+        let image = identity(message, place, forked);
+        if let Some(entry) = self.replace(image, message.time_ns) {
+            let image = entry.image;
+            *entry = Entry { pid: message.pid, image, ..Entry::default() };
+            self.set_since(message.pid);
+        }
+    }
+
+    /// What /proc shows from now on is of what comes.
+    fn exec_begins_placed(&mut self, pid: u32) {
+        if let Some(entry) = self.pids.get_mut(pid) {
+            entry.set(IN_EXEC, true);
+        }
+    }
+
+    fn exec_placed(&mut self, message: &Message, place: (u64, u64), old: &Image) {
+        let mut image = identity(message, place, self.successor(old, message, birth::EXEC));
+        if old.cgroup_id != 0 {
+            image.cgroup_id = old.cgroup_id;
+        }
+        (image.exec_ns, image.exe) = (message.time_ns, message.exe);
+        image.args = message.args;
+        image.flags &= !proc_flag::EXE_READ;
+        if let Some(entry) = self.replace(image, message.time_ns) {
+            entry.exit_ns = 0;
+            entry.set(IN_EXEC, false);
+            self.set_since(message.pid);
+        }
+    }
+
+    /// Another name, user, group or control group: that alone is taken over, as all else may be in
+    /// the midst of a change of its own, of which another message tells.
+    fn change_placed(&mut self, message: &Message, mut place: (u64, u64), old: &Image) {
+        if message.is_by_another() {
+            // The process went on meanwhile, and what it did may have been told before.
+            place.1 = place.1.max(old.place_most);
+        }
+        let mut image = identity(message, place, self.successor(old, message, birth::CHANGE));
+        if old.is_complete() {
+            if message.kind != Kind::Comm {
+                image.comm = old.comm;
+            }
+            if message.kind != Kind::Uid {
+                (image.uid, image.gid) = (old.uid, old.gid);
+            }
+            if message.kind != Kind::Cgroup && old.cgroup_id != 0 {
+                image.cgroup_id = old.cgroup_id;
+            }
+        }
+        if image.says_the_same(old) && old.late == 0 {
+            return;
+        }
+        self.replace(image, message.time_ns);
+        self.set_since(message.pid);
+    }
+
+    /// See [`Table::resolve`]: the latest image that came to be before the event was queued.
+    #[cold]
+    pub(super) fn resolve_placed(&mut self, pid: u32, window: Window) -> Answer {
+        let Some(entry) = self.pids.get(pid).copied().filter(|_| pid != 0) else {
+            return if pid == 0 { Answer::default() } else { self.answer_late(pid) };
+        };
+        let index = window.index;
+        let mut id = entry.image;
+        // The latest image that it may be, and the latest that came to be while it was queued.
+        let (mut perhaps, mut later) = (0, 0);
+        let mut differ = false;
+        while self.images.get(id).place_most > index {
+            let image = *self.images.get(id);
+            let Some(before) = self.images.get_if(image.before, image.before_serial) else {
+                if image.birth == birth::FORK {
+                    // Nobody had this number before.
+                    break;
+                }
+                // What was before was given up for want of room, or never heard of.
+                return Answer::new(id, Attribution::Ambiguous);
+            };
+            let same = image.says_the_same(before);
+            if image.place <= index {
+                perhaps = if perhaps == 0 { id } else { perhaps };
+                differ |= !same;
+            } else if image.place.saturating_sub(image.pending.into()) <= index && !same {
+                // The event was in the queue still: more can have been merged into it.
+                later = if later == 0 { id } else { later };
+            }
+            if image.birth == birth::FORK {
+                // What came after was another process with the same number: the kernel merges events
+                // of one process only.
+                later = 0;
+            }
+            id = image.before;
+        }
+        if perhaps != 0 && differ {
+            return Answer::new(perhaps, Attribution::Ambiguous);
+        }
+        let attribution = self.attribution(id, window.after_ns);
+        Answer { image: id, attribution, later }
+    }
+
+    /// See [`super::Who::parts`].
+    #[cold]
+    pub(super) fn parts(
+        &mut self,
+        pid: u32,
+        window: Window,
+        types: u32,
+        witnesses: &Witnesses,
+    ) -> Parts {
+        let mut parts = Parts::new();
+        let mut left = types;
+        let (mut id, newest, changes, whole) = self.changes(pid, window.index);
+        for &change in changes.iter().rev() {
+            let (image, before) = (*self.images.get(change), *self.images.get(id));
+            if image.says_the_same(&before) {
+                continue;
+            }
+            let back = image.place.wrapping_sub(window.index + 1);
+            let known = witnesses.of(image.witnesses, back).map(|seen| left & seen);
+            // Nothing can happen to a name before it is there.
+            let first = known.unwrap_or(left & kind::CREATE);
+            if first != 0 {
+                let attribution = self.attribution(id, window.after_ns);
+                parts.push((first, Answer::new(id, attribution)));
+                left &= !first;
+            }
+            id = change;
+            if known.is_none() {
+                parts.push((left, Answer::new(newest, Attribution::Ambiguous)));
+                return parts;
+            }
+        }
+        let last = match whole {
+            true => Answer::new(id, self.attribution(id, window.after_ns)),
+            false => Answer::new(newest, Attribution::Ambiguous),
+        };
+        parts.push((left, last));
+        parts
+    }
+
+    /// The image that was in force when an event was queued, and those that came to be while it was
+    /// there, newest first, and whether that is all of them, or else the oldest; between the two,
+    /// the newest of the process.
+    fn changes(&self, pid: u32, index: u64) -> (u32, u32, ArrayVec<u32, CHANGES_MAX>, bool) {
+        let mut id = self.pids.get(pid).map_or(0, |entry| entry.image);
+        let mut newest = id;
+        let (mut changes, mut whole) = (ArrayVec::new(), true);
+        while self.images.get(id).place > index {
+            let image = self.images.get(id);
+            if self.images.get_if(image.before, image.before_serial).is_none() {
+                break;
+            }
+            let queued = image.place.saturating_sub(image.pending.into()) <= index;
+            if queued && changes.is_full() {
+                changes.remove(0);
+                whole = false;
+            }
+            if queued {
+                changes.push(id);
+            }
+            if image.birth == birth::FORK {
+                (newest, whole) = (image.before, true);
+                changes.clear();
+            }
+            id = image.before;
+        }
+        (id, newest, changes, whole)
+    }
+}
+
+/// What every message tells.
+fn identity(message: &Message, place: (u64, u64), image: Image) -> Image {
+    Image {
+        pid: message.pid,
+        ppid: if image.ppid == 0 { message.parent } else { image.ppid },
+        comm: message.comm,
+        uid: message.value,
+        gid: message.gid,
+        cgroup_id: message.cgroup_id,
+        place: place.0,
+        place_most: place.1,
+        pending: message.progress.length,
+        witnesses: message.witnesses,
+        flags: image.flags | proc_flag::COMM | proc_flag::CRED,
+        late: 0,
+        unsure: 0,
+        ..image
+    }
+}
+
+/// Where nothing tells what an event was of when its process changed: nothing can happen to a name
+/// before it is there, and of the rest nobody knows.
+pub(super) fn two_parts(answer: Answer, types: u32) -> Parts {
+    let later = Answer::new(answer.later, Attribution::Ambiguous);
+    let parts = [(types & kind::CREATE, answer), (types & !kind::CREATE, later)];
+    parts.into_iter().filter(|(types, _)| *types != 0).collect()
+}
+
+#[cfg(test)]
+#[path = "placed_test.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "placed_model_test.rs"]
+mod model_tests;

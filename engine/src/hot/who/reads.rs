@@ -1,0 +1,117 @@
+//! The reads of the queue that were made last: from how far the queue was when a message was sent,
+//! to how many events had been queued by then.
+
+use super::message::Progress;
+
+/// Reads remembered: more than one turn of the reader has buffers for, four times over.
+const COUNT: usize = 64;
+
+#[derive(Clone, Copy, Default)]
+struct Read {
+    /// Its number, as programs count them.
+    number: u32,
+    /// The reader's turn in which it was made.
+    turn: u32,
+    /// Events taken from the queue before it.
+    first: u64,
+    /// Events that it took.
+    count: u32,
+}
+
+/// The last reads, oldest first.
+pub(super) struct Reads {
+    reads: [Read; COUNT],
+    /// How many were noted in all.
+    noted: usize,
+    /// Events taken from the queue in all.
+    taken: u64,
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        Reads { reads: [Read::default(); COUNT], noted: 0, taken: 0 }
+    }
+}
+
+impl Reads {
+    /// A read of that number, in that turn, took `count` events.
+    pub(super) fn note(&mut self, number: u32, turn: u32, count: u32) {
+        self.reads[self.noted % COUNT] = Read { number, turn, first: self.taken, count };
+        self.noted += 1;
+        self.taken += u64::from(count);
+    }
+
+    /// How many events had been queued when the queue was that far: at least, and at most.
+    pub(super) fn place(&self, at: Progress) -> (u64, u64) {
+        let length = u64::from(at.length);
+        let least = self.not_before(at.reads).map_or(self.taken, |read| read.first);
+        if at.settled {
+            return (least + length, least + length);
+        }
+        // In the midst of a read, if one was made in that turn: any part of it may be done.
+        let most = match self.not_before(at.reads_after) {
+            Some(read) if at.has_turn(read.turn) => read.first + u64::from(read.count),
+            Some(read) => read.first,
+            None => self.taken,
+        };
+        (least + length, most.max(least) + length)
+    }
+
+    /// The first read that is not older than that number.
+    fn not_before(&self, number: u32) -> Option<&Read> {
+        let oldest = self.noted.saturating_sub(COUNT);
+        // From the newest back: a message is rarely older than the turn before.
+        let newer = (oldest..self.noted)
+            .rev()
+            .map(|index| &self.reads[index % COUNT])
+            .take_while(|read| read.number.wrapping_sub(number) < u32::MAX / 2);
+        newer.last()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(reads: u32, reads_after: u32, length: u32, turn: u32, settled: bool) -> Progress {
+        Progress { reads, reads_after, length, turn, turn_after: turn, settled }
+    }
+
+    /// Two reads in turn 1 with 10 and 5 events, numbered 3 and 5, and one in turn 3 with 7.
+    fn reads() -> Reads {
+        let mut reads = Reads::default();
+        reads.note(3, 1, 10);
+        reads.note(5, 1, 5);
+        reads.note(6, 3, 7);
+        reads
+    }
+
+    #[test]
+    fn what_was_read_and_what_was_queued_add_up() {
+        let reads = reads();
+        assert_eq!(reads.place(at(0, 0, 2, 0, true)), (2, 2));
+        assert_eq!(reads.place(at(4, 4, 2, 1, true)), (12, 12));
+        assert_eq!(reads.place(at(6, 6, 0, 2, true)), (15, 15));
+        assert_eq!(reads.place(at(7, 7, 1, 3, true)), (23, 23));
+        assert_eq!(reads.place(at(9, 9, 1, 3, true)), (23, 23));
+    }
+
+    #[test]
+    fn in_the_midst_of_a_read_it_lies_between() {
+        let reads = reads();
+        assert_eq!(reads.place(at(5, 5, 1, 1, false)), (11, 16));
+        assert_eq!(reads.place(at(3, 4, 1, 1, false)), (1, 16));
+        // No read was made any more in that turn.
+        assert_eq!(reads.place(at(6, 6, 1, 1, false)), (16, 16));
+        assert_eq!(reads.place(at(7, 7, 1, 3, false)), (23, 23));
+    }
+
+    #[test]
+    fn numbers_run_over() {
+        let mut reads = Reads::default();
+        reads.note(u32::MAX - 1, 1, 4);
+        reads.note(1, 3, 4);
+        assert_eq!(reads.place(at(u32::MAX, u32::MAX, 0, 2, true)), (4, 4));
+        assert_eq!(reads.place(at(2, 2, 0, 3, true)), (8, 8));
+    }
+}

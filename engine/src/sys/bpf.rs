@@ -1,0 +1,301 @@
+//! bpf(2): maps, programs, and attaching them. What the programs do is in `cold::bpf`.
+//!
+//! The kernel's verifier has checked each program before it runs: it cannot write to kernel
+//! memory, loop for ever or read what is not mapped.
+
+use super::fd::owned;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// `enum bpf_cmd` of linux/bpf.h.
+const MAP_CREATE: libc::c_int = 0;
+const MAP_UPDATE_ELEM: libc::c_int = 2;
+const PROG_LOAD: libc::c_int = 5;
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+/// `enum bpf_map_type`
+const MAP_ARRAY: u32 = 2;
+const MAP_PERF_EVENT_ARRAY: u32 = 4;
+const MAP_PERCPU_ARRAY: u32 = 6;
+/// `map_flags`: the values can be mapped (Linux 5.5).
+const MMAPABLE: u32 = 1 << 10;
+/// `enum bpf_prog_type`
+const PROG_TRACING: u32 = 26;
+
+/// Where a program goes: `enum bpf_attach_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attach {
+    /// A tracepoint, its arguments with their types.
+    Tracepoint = 23,
+    /// The entry of a function.
+    Entry = 24,
+}
+
+/// Times a program is offered to the verifier.
+const ATTEMPTS: usize = 10;
+
+/// `struct bpf_insn`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Insn {
+    pub(crate) code: u8,
+    /// Destination in the low four bits, source in the high ones.
+    pub(crate) registers: u8,
+    pub(crate) offset: i16,
+    pub(crate) immediate: i32,
+}
+
+/// `union bpf_attr` for `BPF_MAP_CREATE`.
+#[repr(C)]
+#[derive(Default)]
+struct MapCreate {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+}
+
+/// For `BPF_MAP_UPDATE_ELEM`.
+#[repr(C)]
+#[derive(Default)]
+struct MapUpdate {
+    map: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// For `BPF_PROG_LOAD`, as far as `attach_btf_id`.
+#[repr(C)]
+#[derive(Default)]
+struct ProgLoad {
+    kind: u32,
+    insn_count: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    ifindex: u32,
+    attach_type: u32,
+    /// Types, functions and lines of the program itself, which has none.
+    own_btf: [u32; 9],
+    attach_btf_id: u32,
+    pad: u32,
+}
+
+const _: () = assert!(std::mem::offset_of!(ProgLoad, attach_btf_id) == 108);
+
+/// For `BPF_RAW_TRACEPOINT_OPEN`.
+#[repr(C)]
+#[derive(Default)]
+struct Open {
+    name: u64,
+    program: u32,
+    pad: u32,
+}
+
+/// For `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+#[derive(Default)]
+struct GetInfo {
+    fd: u32,
+    len: u32,
+    info: u64,
+}
+
+/// `struct bpf_prog_info` as far as `recursion_misses` (Linux 5.12).
+const INFO_BYTES: usize = 216;
+const RECURSION_MISSES: usize = 208;
+
+fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: `attr` is a repr(C) prefix of `union bpf_attr` of the size that is passed, valid for
+    // the call; the kernel takes what lies beyond as zero. Pointers in it were made from slices
+    // that outlive the call (checked by each caller below).
+    let done =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done) }
+}
+
+fn bpf_fd<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
+    owned(bpf(command, attr)? as libc::c_int)
+}
+
+/// A map from CPU to perf ring.
+pub(crate) fn ring_map(cpus: u32) -> io::Result<OwnedFd> {
+    let kind = MAP_PERF_EVENT_ARRAY;
+    bpf_fd(
+        MAP_CREATE,
+        &mut MapCreate { kind, key_size: 4, value_size: 4, max_entries: cpus, flags: 0 },
+    )
+}
+
+/// Puts a perf event in its CPU's place.
+pub(crate) fn set_ring(map: BorrowedFd<'_>, cpu: u32, ring: BorrowedFd<'_>) -> io::Result<()> {
+    let value = ring.as_raw_fd() as u32;
+    let mut attr = MapUpdate {
+        map: map.as_raw_fd() as u32,
+        key: std::ptr::from_ref(&cpu) as u64,
+        value: std::ptr::from_ref(&value) as u64,
+        ..MapUpdate::default()
+    };
+    bpf(MAP_UPDATE_ELEM, &mut attr).map(drop)
+}
+
+/// Room of `size` bytes on each CPU, where programs put together what does not fit their stack.
+pub(crate) fn scratch_map(size: u32) -> io::Result<OwnedFd> {
+    let kind = MAP_PERCPU_ARRAY;
+    bpf_fd(
+        MAP_CREATE,
+        &mut MapCreate { kind, key_size: 4, value_size: size, max_entries: 1, flags: 0 },
+    )
+}
+
+/// Numbers that programs and we share.
+pub(crate) struct Globals {
+    fd: OwnedFd,
+    base: *mut u8,
+    len: usize,
+    count: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone, is not tied to a thread, and is only reached
+// through atomics.
+unsafe impl Send for Globals {}
+// SAFETY: as above: shared access is atomic.
+unsafe impl Sync for Globals {}
+
+impl Globals {
+    /// `count` numbers of 64 bits, zero.
+    pub(crate) fn new(count: usize) -> io::Result<Self> {
+        let value_size = (count * size_of::<u64>()) as u32;
+        let fd = bpf_fd(
+            MAP_CREATE,
+            &mut MapCreate {
+                kind: MAP_ARRAY,
+                key_size: 4,
+                value_size,
+                max_entries: 1,
+                flags: MMAPABLE,
+            },
+        )?;
+        let len = value_size as usize;
+        // SAFETY: a new shared mapping of our own descriptor at an address of the kernel's choice.
+        // The kernel rounds the length up to a page, and the map is at least that long.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                fd.as_raw_fd(),
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Globals { fd, base: base.cast(), len, count })
+    }
+
+    /// The map, to be named in programs.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        use std::os::fd::AsFd;
+        self.fd.as_fd()
+    }
+
+    fn at(&self, index: usize) -> &AtomicU64 {
+        assert!(index < self.count);
+        // SAFETY: within the mapping (just checked), which lives as long as `self`, page-aligned
+        // and so 8-aligned at each index. The programs access each as a single 64-bit word.
+        unsafe { AtomicU64::from_ptr(self.base.cast::<u64>().add(index)) }
+    }
+
+    /// One of the numbers.
+    pub(crate) fn get(&self, index: usize) -> u64 {
+        self.at(index).load(Ordering::Acquire)
+    }
+
+    /// Sets one.
+    pub(crate) fn set(&self, index: usize, value: u64) {
+        self.at(index).store(value, Ordering::Release);
+    }
+}
+
+impl Drop for Globals {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made in `new` with this length and no borrow of it is left.
+        unsafe { libc::munmap(self.base.cast(), self.len) };
+    }
+}
+
+/// Loads a program for a tracepoint or function, named by its id in the kernel's type information. Where the verifier refuses it, the error ends with the verifier's last words.
+pub(crate) fn load(name: &str, insns: &[Insn], attach: Attach, btf_id: u32) -> io::Result<OwnedFd> {
+    let mut attr = ProgLoad {
+        kind: PROG_TRACING,
+        insn_count: insns.len() as u32,
+        insns: insns.as_ptr() as u64,
+        // Some helpers are open to programs under the GPL only; ours may be had under it.
+        license: c"Dual MIT/GPL".as_ptr() as u64,
+        attach_type: attach as u32,
+        attach_btf_id: btf_id,
+        ..ProgLoad::default()
+    };
+    let len = name.len().min(attr.name.len() - 1);
+    attr.name[..len].copy_from_slice(&name.as_bytes()[..len]);
+    let refused = match patiently(&mut attr) {
+        Err(error) => error,
+        Ok(program) => return Ok(program),
+    };
+    let mut log = vec![0u8; 1 << 20];
+    (attr.log, attr.log_size, attr.log_level) = (log.as_mut_ptr() as u64, log.len() as u32, 1);
+    match patiently(&mut attr) {
+        Ok(program) => Ok(program),
+        Err(_) => {
+            let text = String::from_utf8_lossy(&log[..memchr::memchr(0, &log).unwrap_or(0)]);
+            let last = text.lines().rev().find(|line| !line.starts_with("processed"));
+            let message = format!("{name}: {}: {refused}", last.unwrap_or("refused"));
+            Err(io::Error::new(refused.kind(), message))
+        }
+    }
+}
+
+/// Loads, again where the verifier was disturbed: work for the task, such as io_uring leaves behind,
+/// ends it with EAGAIN as a signal does (do_check() in kernel/bpf/verifier.c).
+fn patiently(attr: &mut ProgLoad) -> io::Result<OwnedFd> {
+    let mut result = bpf_fd(PROG_LOAD, attr);
+    for _ in 0..ATTEMPTS {
+        match &result {
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+                result = bpf_fd(PROG_LOAD, attr);
+            }
+            _ => break,
+        }
+    }
+    result
+}
+
+/// Attaches a program, until the descriptor is closed.
+pub(crate) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = Open { program: program.as_raw_fd() as u32, ..Open::default() };
+    bpf_fd(RAW_TRACEPOINT_OPEN, &mut attr)
+}
+
+/// How often a program was left out because it was already running on that CPU.
+pub(crate) fn misses(program: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut info = [0u8; INFO_BYTES];
+    let mut attr = GetInfo {
+        fd: program.as_raw_fd() as u32,
+        len: INFO_BYTES as u32,
+        info: info.as_mut_ptr() as u64,
+    };
+    bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
+    let misses = info[RECURSION_MISSES..].first_chunk().expect("the constants fit");
+    Ok(u64::from_ne_bytes(*misses))
+}
