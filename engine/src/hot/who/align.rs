@@ -147,12 +147,17 @@ impl Table {
     }
 
     /// At the first event of `pid` after the queue was seen empty nothing can merge any more into
-    /// what was opened before. What is not matched by then stays: its exec may be under way.
+    /// what was opened before. What is not matched by then stays: its exec may be under way, or
+    /// have come under another name and not have passed yet.
     fn renew(&mut self, pid: u32, window: Window) {
-        let Some(entry) = self.pids.get_mut(pid) else { return };
-        if entry.opened_until_ns > window.after_ns {
+        let Some(entry) = self.pids.get(pid) else { return };
+        let is_strange = |&name: &u32| name != LOADER && name & EXPLAINED == 0;
+        let passed = self.images.get(entry.image).from_ns <= window.after_ns;
+        let waits = !passed && entry.opened_before().iter().any(is_strange);
+        if entry.opened_until_ns > window.after_ns || waits {
             return;
         }
+        let Some(entry) = self.pids.get_mut(pid) else { return };
         let mixed = entry.is(OPENED_OVER);
         entry.drop_opened_before();
         if mixed && !entry.opened_pending().is_empty() {

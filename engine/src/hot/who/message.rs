@@ -20,8 +20,8 @@ pub enum Kind {
     Exec,
     /// `pid` was moved to the control group `cgroup_id`.
     Cgroup,
-    /// The thread that leads the process ended (BPF: the last one). Its files may be closed after this, and other
-    /// threads may live on.
+    /// The thread that leads the process ended (BPF: the last one). Its files may be closed after
+    /// this, and other threads may live on.
     Exit,
 }
 
@@ -102,6 +102,8 @@ pub struct Message {
     pub cgroup_id: u64,
     /// COMM, and BPF: NUL-padded.
     pub comm: [u8; COMM],
+    /// FORK: a thread that does not lead its process called it. Name and credentials are that thread's.
+    pub by_thread: bool,
     /// What happened.
     pub kind: Kind,
     /// Who says so.
@@ -132,6 +134,7 @@ impl Message {
             args: 0,
             cgroup_id: 0,
             comm: [0; COMM],
+            by_thread: false,
             kind,
             source,
         }

@@ -72,6 +72,7 @@ fn task(bytes: Bytes<'_>, kind: u32) -> Option<Parsed<'_>> {
     let mut message = Message::new(kind, Source::Perf, time, pid);
     if kind == Kind::Fork {
         message.parent = visible(parent);
+        message.by_thread = bytes.u32(HEADER + 12)? != parent;
     }
     Some(Parsed::Message(message, &[]))
 }

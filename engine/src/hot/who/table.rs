@@ -139,6 +139,7 @@ impl Table {
         let parent = self.image_at(message.parent, time);
         let mut image = self.images.get(parent).forked(time);
         (image.pid, image.ppid, image.parent) = (message.pid, message.parent, parent);
+        image.late |= u8::from(message.by_thread);
         let (forked_by, empty_ns) = (message.source.bit(), self.empty_ns);
         if let Some(entry) = self.replace(image, time) {
             entry.forked_by = forked_by;
@@ -173,6 +174,7 @@ impl Table {
         if image.start_ns == 0 || image.start_ns > message.time_ns {
             image.start_ns = message.time_ns;
         }
+        image.late |= u8::from(message.by_thread);
         let caller = message.source == Source::Perf || entry.forked_by == 0;
         let unchanged = |time: u64| time == old.start_ns;
         if caller && message.parent != old.ppid && other != 0 {

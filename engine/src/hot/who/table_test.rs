@@ -336,3 +336,34 @@ proptest! {
         }
     }
 }
+
+/// perf COMM alone gives no exe, so that `sh` is not known to be the `dash` that was opened.
+#[test]
+fn an_opening_of_another_name_is_remembered_until_its_exec_has_passed() {
+    let mut table = Table::new(1 << 12, Rung::Comm, true, OpenExec::All);
+    table.first(1);
+    table.apply(&fork(10, 1, 2));
+    table.opens(2, 0, 15, &["setpriv", "ld-linux-x86-64.so.2"]);
+    table.apply(&named(Kind::CommExec, 12, 2, "setpriv"));
+    table.apply(&at(Kind::Exec, 13, 2));
+    assert_eq!(table.seen(2, 14, 16), exact("setpriv"));
+    table.opens(2, 14, 20, &["dash"]);
+    table.apply(&named(Kind::CommExec, 30, 2, "sh"));
+    table.apply(&at(Kind::Exec, 31, 2));
+    // The queue was last seen empty after the opening and before the exec: events of two batches.
+    for until_ns in [40, 50] {
+        assert_eq!(table.seen(2, 25, until_ns), ("sh".into(), Attribution::Ambiguous));
+    }
+    assert_eq!(table.seen(2, 35, 60), exact("sh"));
+}
+
+/// A thread may have a name of its own, which its child gets.
+#[test]
+fn a_child_of_another_thread_is_not_sure_of_its_name_until_it_execs() {
+    let mut table = table();
+    table.first(1);
+    table.apply(&Message { by_thread: true, ..fork(10, 1, 2) });
+    assert_eq!(table.seen(2, 20, 30), ("init".into(), Attribution::Late));
+    table.exec(40, 2, "/bin/cc");
+    assert_eq!(table.seen(2, 50, 60), exact("cc"));
+}
