@@ -105,7 +105,7 @@ struct Score {
 }
 
 impl Score {
-    fn judge(&mut self, who: &Who, name: &str, pid: u32, found: Answer) {
+    fn judge(&mut self, who: &Who, name: &str, pid: u32, made: bool, found: Answer) {
         let truth: Vec<&str> = name.split('~').collect();
         let [comm, is_pid, ppid, uid, tag] = truth[..] else { return };
         let proc = who.describe(found.image);
@@ -121,7 +121,10 @@ impl Score {
         let _ = (comm, is_pid, ppid, uid);
         match found.attribution {
             Attribution::Exact if said == name && proc.pid == pid => self.right += 1,
-            Attribution::Ambiguous => *self.ambiguous.entry(tag.to_owned()).or_default() += 1,
+            Attribution::Ambiguous => {
+                let closed = if made { "" } else { " closed" };
+                *self.ambiguous.entry(format!("{tag}{closed}")).or_default() += 1;
+            }
             Attribution::Late if said == name => self.late += 1,
             sure => self.wrong.push(format!("{name}: {said} {sure:?}")),
         }
@@ -183,8 +186,9 @@ fn reader(
                     0 => [(changes as u32, found)].into_iter().collect(),
                     _ => who.parts(found, event.pid, window, event.mask as u32),
                 };
-                for (_, found) in parts.iter().filter(|(types, _)| types & changes as u32 != 0) {
-                    score.judge(who, &String::from_utf8_lossy(event.name), event.pid, *found);
+                for (types, found) in parts.iter().filter(|(types, _)| types & changes as u32 != 0) {
+                    let made = types & libc::FAN_CREATE as u32 != 0;
+                    score.judge(who, &String::from_utf8_lossy(event.name), event.pid, made, *found);
                 }
                 window.index += 1;
             }
@@ -294,14 +298,15 @@ fn rounds(default: usize) -> usize {
 
 /// With BPF nothing is ambiguous. Without, what leaves no trace among file events is: changes of
 /// user and name without an exec (`old`, `new`, `uid`); an exec of the very interpreter that the
-/// script before it had opened, as equal events merge (`same`); and what was merged into an event
-/// whose process execs after it (the rest: files closed before an exec).
+/// script before it had opened, as equal events merge (`same`). And of files that were made before an
+/// exec the closing, where it was merged into the making; but never the making.
 fn only_changes_are_ambiguous(score: &Score, who: &Who) -> bool {
-    let tags: &[&str] = match who.rung() {
-        Rung::Bpf => &[],
-        _ => &["old", "new", "uid", "same", "first", "one", "before", "failed", "a"],
-    };
-    score.ambiguous.keys().all(|tag| tags.contains(&tag.as_str()))
+    let bpf = who.rung() == Rung::Bpf;
+    let closing = ["first", "one", "before", "failed", "a"].map(|tag| format!("{tag} closed"));
+    score.ambiguous.keys().all(|tag| {
+        let change = ["old", "new", "uid", "same"].contains(&tag.trim_end_matches(" closed"));
+        !bpf && (change || closing.contains(tag))
+    })
 }
 
 #[test]

@@ -44,6 +44,9 @@ impl Reads {
     /// How many events had been queued when the queue was that far: at least, and at most.
     pub(super) fn place(&self, at: Progress) -> (u64, u64) {
         let length = u64::from(at.length);
+        if self.is_forgotten(at.reads) {
+            return (0, self.taken + length);
+        }
         let least = self.not_before(at.reads).map_or(self.taken, |read| read.first);
         if at.settled {
             return (least + length, least + length);
@@ -55,6 +58,12 @@ impl Reads {
             None => self.taken,
         };
         (least + length, most.max(least) + length)
+    }
+
+    /// Whether the read of that number, or one after it, is remembered no more.
+    fn is_forgotten(&self, number: u32) -> bool {
+        let oldest = self.reads[self.noted % COUNT].number;
+        self.noted > COUNT && oldest.wrapping_sub(number).cast_signed() > 0
     }
 
     /// The first read that is not older than that number.
@@ -104,6 +113,16 @@ mod tests {
         // No read was made any more in that turn.
         assert_eq!(reads.place(at(6, 6, 1, 1, false)), (16, 16));
         assert_eq!(reads.place(at(7, 7, 1, 3, false)), (23, 23));
+    }
+
+    #[test]
+    fn of_what_is_forgotten_no_more_is_said_than_is_known() {
+        let mut reads = Reads::default();
+        for number in 0..100 {
+            reads.note(number, 1, 10);
+        }
+        assert_eq!(reads.place(at(35, 35, 3, 1, true)), (0, 1003));
+        assert_eq!(reads.place(at(36, 36, 3, 1, true)), (363, 363));
     }
 
     #[test]
