@@ -6,6 +6,8 @@
 
 mod asm;
 mod btf;
+mod layout;
+mod look;
 mod programs;
 
 use crate::hot::who::counted::{Counted, Tells};
@@ -45,7 +47,7 @@ pub(crate) fn attach(
     for (cpu, ring) in cpus.iter().zip(rings) {
         bpf::set_ring(map.as_fd(), *cpu as u32, ring.as_fd())?;
     }
-    let scratch = bpf::scratch_map(programs::PAUSE as u32)?;
+    let scratch = bpf::scratch_map(look::PAUSE as u32)?;
     let maps = Maps { globals: globals.fd(), rings: map.as_fd(), scratch: scratch.as_fd() };
     let programs = Programs::new(&btf, maps, cmdline)?;
     let seeker = Seeker::new(Arc::clone(&globals), &programs.seek()?)?;

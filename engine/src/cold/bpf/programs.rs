@@ -4,62 +4,25 @@
 //! the reads that had been made of it, and its length. From that follows how many events had been
 //! queued by then. Whoever queues an event and whoever sends a message of the same thread are one
 //! and the same thread, so of an event and a change of one process this tells which was first, and
-//! no time need be compared.
-//!
-//! Reads and length belong together only while nobody takes events from the queue. Only the reader
-//! does, in calls that it marks, so a program looks again where one is under way, or where the
-//! queue's lock is taken. What it found out in the midst of a read says so.
-//!
-//! The kernel merges an event into an equal one that waits, so an event can be of before and after a
-//! change. With each change go the last events of its process that wait, and what they were of by
-//! then: whatever they are of besides in the end came after.
+//! no time need be compared. How they find it out is in `look`.
 
 use super::asm::{
     Asm, Helper, If, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Reg, STACK, Size,
 };
 use super::btf::{Btf, Member};
+use super::layout::Layout;
+use super::look::{
+    BRIEFLY, COUNT, LOOKS, LOOKS_AGAIN, MESSAGE, READS, READS_AFTER, ROOM, SETTLED, SNAPSHOT, TURN,
+    TURN_AFTER,
+};
 use crate::hot::who::bpf_record::{self as record, kind};
 use crate::sys::bpf::{Attach, Insn};
 use crate::sys::gauge::global;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// Looks at the queue before a message goes without certainty, and pauses after each look: at first
-/// one after the other, some 0.1 µs each. A read of a full buffer takes 100 µs; but one processor of
-/// a virtual machine can be held up for longer.
-const LOOKS: [(u32, usize); 3] = [(50, 0), (50, 1), (100, 8)];
-/// The same, once a read that began amid a walk through the queue made the first in vain.
-const LOOKS_AGAIN: [(u32, usize); 1] = [(60, 1)];
-/// A pause is the copying of so many bytes, 2 µs or so: programs have no other way to wait, and the
-/// verifier follows every turn of a loop.
-pub(super) const PAUSE: usize = 32 << 10;
-/// Events of the queue, from its end back, among which those of a process are looked for.
-const STEPS: i32 = 400;
 /// `BPF_F_CURRENT_CPU`
 const CURRENT_CPU: u32 = u32::MAX;
-
-/// On the stack: what is looked at, a map's key, the message.
-const TURN: i16 = -8;
-const TURN_AFTER: i16 = -16;
-const READS: i16 = -24;
-const READS_AFTER: i16 = -32;
-const SETTLED: i16 = -40;
-/// Two looks at the queue itself; then one event of it.
-const SNAPSHOT: i16 = -104;
-const SNAPSHOT_AFTER: i16 = -168;
-const SNAPSHOT_BYTES: i16 = 64;
-const EVENT: i16 = SNAPSHOT_AFTER;
-/// Of the walk through the queue.
-const OWNER: i16 = -176;
-const LEFT: i16 = -184;
-const HEAD: i16 = -192;
-const KEY: i16 = -200;
-const ROOM: i16 = -208;
-const MESSAGE: i32 = -208 - record::LEN as i32;
-
-/// The number of witnesses, while they are gathered: in the message, and not on the stack, where the
-/// verifier would follow each number for itself.
-const COUNT: i16 = record::SETTLED as i16;
 
 /// Maps that programs name.
 #[derive(Clone, Copy)]
@@ -80,120 +43,11 @@ pub(super) struct Program {
     pub(super) shared: bool,
 }
 
-/// Where members lie in the running kernel.
-struct Layout {
-    pid: i16,
-    tgid: i16,
-    comm: i16,
-    parent: i16,
-    cred: i16,
-    signal: i16,
-    /// Gone in kernels that clear it no more; a change during exec is then told twice.
-    in_exec: Option<Member>,
-    /// From task to the control group's id, a pointer each but the last; `None` without
-    /// control groups.
-    cgroup: Option<[i16; 4]>,
-    euid: i16,
-    egid: i16,
-    live: i16,
-    filename: i16,
-    /// From task to its memory, and to where the arguments given to exec begin and end there.
-    mm: i16,
-    arg_start: i16,
-    arg_end: i16,
-    /// From signals to the pid of the process.
-    tgid_pid: i16,
-    /// Of a fanotify group: lock, list and length of its queue.
-    queue: Queue,
-    /// Of an event in it.
-    event: Queued,
-    /// From task to an open file, and to what it is.
-    files: i16,
-    fdt: i16,
-    fds: i16,
-    private_data: i16,
-}
-
-/// Offsets in `struct fsnotify_group`. The lock comes first, and all lie close together.
-struct Queue {
-    lock: i16,
-    list: i16,
-    length: i16,
-}
-
-impl Queue {
-    /// Where a snapshot of it begins: aligned, as loads from the stack have to be.
-    fn start(&self) -> i16 {
-        self.lock & !7
-    }
-
-    /// Where a member is in the snapshot at a slot of the stack.
-    fn within(&self, slot: i16, member: i16) -> i16 {
-        slot + member - self.start()
-    }
-}
-
-/// Offsets in `struct fanotify_event`, which begins with its place in the list.
-struct Queued {
-    mask: i16,
-    pid: i16,
-}
-
-/// `struct list_head`: next, then prev.
-const PREVIOUS: i16 = 8;
-/// Place of the process's pid among those of a task's signals (`PIDTYPE_TGID`), in bytes.
-const TGID: i16 = 8;
-
-impl Layout {
-    fn of(btf: &Btf) -> io::Result<Self> {
-        let at = |structure, name| btf.member(structure, name).map(Member::offset);
-        let cgroup = || -> io::Result<[i16; 4]> {
-            Ok([
-                at("task_struct", "cgroups")?,
-                at("css_set", "dfl_cgrp")?,
-                at("cgroup", "kn")?,
-                at("kernfs_node", "id")?,
-            ])
-        };
-        Ok(Layout {
-            pid: at("task_struct", "pid")?,
-            tgid: at("task_struct", "tgid")?,
-            comm: at("task_struct", "comm")?,
-            parent: at("task_struct", "real_parent")?,
-            cred: at("task_struct", "cred")?,
-            signal: at("task_struct", "signal")?,
-            in_exec: btf.member("task_struct", "in_execve").ok(),
-            cgroup: cgroup().ok(),
-            euid: at("cred", "euid")?,
-            egid: at("cred", "egid")?,
-            live: at("signal_struct", "live")?,
-            filename: at("linux_binprm", "filename")?,
-            mm: at("task_struct", "mm")?,
-            arg_start: at("mm_struct", "arg_start")?,
-            arg_end: at("mm_struct", "arg_end")?,
-            tgid_pid: at("signal_struct", "pids")? + TGID,
-            queue: Queue {
-                lock: at("fsnotify_group", "notification_lock")?,
-                list: at("fsnotify_group", "notification_list")?,
-                length: at("fsnotify_group", "q_len")?,
-            },
-            event: Queued {
-                mask: at("fanotify_event", "mask")?,
-                pid: at("fanotify_event", "pid")?,
-            },
-            files: at("task_struct", "files")?,
-            fdt: at("files_struct", "fdt")?,
-            fds: at("fdtable", "fd")?,
-            private_data: at("file", "private_data")?,
-        })
-    }
-}
-
 /// Puts programs together for the running kernel.
 pub(super) struct Programs<'a> {
     btf: &'a Btf,
-    layout: Layout,
-    maps: Maps<'a>,
+    pub(super) layout: Layout,
+    pub(super) maps: Maps<'a>,
     cmdline: bool,
 }
 
@@ -203,16 +57,7 @@ impl<'a> Programs<'a> {
     /// # Errors
     /// NotFound: the kernel lacks something that all of them need.
     pub(super) fn new(btf: &'a Btf, maps: Maps<'a>, cmdline: bool) -> io::Result<Self> {
-        let layout = Layout::of(btf)?;
-        let Queue { lock, list, length } = layout.queue;
-        let queue = lock..=layout.queue.start() + SNAPSHOT_BYTES - 16;
-        let event = 0..=SNAPSHOT_BYTES - 8;
-        let fits = [list, length].iter().all(|at| queue.contains(at))
-            && [layout.event.mask, layout.event.pid].iter().all(|at| event.contains(at));
-        if !fits {
-            return Err(io::Error::other("the queue is not laid out as is known"));
-        }
-        Ok(Programs { btf, layout, maps, cmdline })
+        Ok(Programs { btf, layout: Layout::of(btf)?, maps, cmdline })
     }
 
     /// Whether the beginning of an exec is told too, as it has to be where /proc is read.
@@ -362,6 +207,7 @@ impl<'a> Programs<'a> {
         asm.set(R2, record::COMM_LEN as u32);
         asm.load(Size::Double, R3, R6, 8);
         asm.call(Helper::ProbeReadKernelStr);
+        self.caller(&mut asm);
         self.send(&mut asm, record::EXE);
         self.tracepoint("fsmon_rename", "task_rename", asm, skip)
     }
@@ -372,10 +218,7 @@ impl<'a> Programs<'a> {
         let (mut asm, skip) = self.begin(16);
         self.skip_threads(&mut asm, skip);
         self.change(&mut asm, kind::CGROUP, skip);
-        asm.call(Helper::GetCurrentPidTgid);
-        asm.store(Size::Double, STACK, KEY, R0);
-        asm.load(Size::Word, R1, STACK, KEY + 4);
-        asm.store(Size::Word, R9, record::CALLER as i16, R1);
+        self.caller(&mut asm);
         self.send(&mut asm, record::EXE);
         self.tracepoint("fsmon_cgroup", "cgroup_attach_task", asm, skip)
     }
@@ -479,8 +322,8 @@ impl<'a> Programs<'a> {
     }
 
     /// The message of a beginning or an end, on the stack. It needs no witnesses: the kernel merges
-    /// events of one process only. And of an end its
-    /// place is of no use, nor of the beginning of an exec.
+    /// events of one process only. And of an end its place is of no use, nor of the beginning of an
+    /// exec.
     fn identity(&self, asm: &mut Asm, kind: u32, skip: Label) {
         let done = asm.label();
         if kind == kind::EXIT || kind == kind::EXEC_BEGINS {
@@ -498,43 +341,17 @@ impl<'a> Programs<'a> {
         self.fill(asm, kind);
     }
 
-    /// The scratch room's address, into its slot of the stack.
-    fn find_room(&self, asm: &mut Asm, skip: Label) {
-        asm.store_number(Size::Word, STACK, KEY, 0);
-        asm.map(R1, self.maps.scratch);
-        asm.copy(R2, STACK);
-        asm.add(R2, KEY.into());
-        asm.call(Helper::MapLookup);
-        asm.jump_if(If::Equal, R0, 0, skip);
-        asm.store(Size::Double, STACK, ROOM, R0);
-    }
-
-    /// Looks until it is settled, which leads to `done`, or gives up. A reader that was stopped or
-    /// frozen amid a read stays there: who finds it so first waits, and the others do not.
-    fn look_long(&self, asm: &mut Asm, looks: &[(u32, usize)], done: Label) {
-        let (given_up, amid) = (asm.label(), asm.label());
-        asm.map_value(R7, self.maps.globals);
-        self.look(asm, 1, 0, done);
-        asm.load(Size::Double, R1, STACK, TURN);
-        asm.load(Size::Double, R2, R7, word(global::STUCK));
-        asm.jump_if_register(If::Equal, R1, R2, given_up);
-        for &(looks, pauses) in looks {
-            self.look(asm, looks, pauses, done);
-        }
-        asm.load(Size::Double, R1, STACK, TURN);
-        asm.jump_if(If::Any, R1, 1, amid);
-        asm.jump(given_up);
-        asm.put(amid);
-        asm.store(Size::Double, R7, word(global::STUCK), R1);
-        asm.put(given_up);
-    }
-
     /// The message of a change, in the scratch room: nobody else uses it meanwhile, as tracepoints
     /// run without preemption, and none of these in an interrupt.
     fn change(&self, asm: &mut Asm, kind: u32, skip: Label) {
         self.find_room(asm, skip);
         let seen = asm.label();
-        for looks in [&LOOKS[..], &LOOKS_AGAIN] {
+        // Control groups are changed with interrupts off.
+        let (long, again) = match kind {
+            kind::CGROUP => (&BRIEFLY[..], &BRIEFLY[..]),
+            _ => (&LOOKS[..], &LOOKS_AGAIN[..]),
+        };
+        for looks in [long, again] {
             let done = asm.label();
             self.look_long(asm, looks, done);
             asm.store_number(Size::Double, STACK, SETTLED, 0);
@@ -546,129 +363,6 @@ impl<'a> Programs<'a> {
         asm.store_number(Size::Word, R9, COUNT, 0);
         asm.put(seen);
         self.fill(asm, kind);
-    }
-
-    /// Looks how far the queue is, into its slots of the stack, until it is settled, which leads to
-    /// `done`, or so many times. R7: the globals. Takes R9.
-    ///
-    /// One jump for each look: the verifier follows every way through the program.
-    fn look(&self, asm: &mut Asm, looks: u32, pauses: usize, done: Label) {
-        asm.store_number(Size::Double, STACK, SETTLED, 1);
-        asm.set(R9, looks);
-        let again = asm.put_above();
-        self.take_look(asm);
-        // What speaks against it comes together in R1: a read under way, a read begun or ended, the
-        // lock taken, another event.
-        asm.load(Size::Double, R1, STACK, TURN);
-        asm.copy(R2, R1);
-        asm.and_number(R1, 1);
-        asm.load(Size::Double, R3, STACK, TURN_AFTER);
-        asm.xor(R2, R3);
-        asm.or(R1, R2);
-        let queue = &self.layout.queue;
-        for at in [SNAPSHOT, SNAPSHOT_AFTER] {
-            asm.load(Size::Word, R2, STACK, queue.within(at, queue.lock));
-            asm.or(R1, R2);
-        }
-        for (at, size) in [(queue.list + PREVIOUS, Size::Double), (queue.length, Size::Word)] {
-            asm.load(size, R2, STACK, queue.within(SNAPSHOT, at));
-            asm.load(size, R3, STACK, queue.within(SNAPSHOT_AFTER, at));
-            asm.xor(R2, R3);
-            asm.or(R1, R2);
-        }
-        asm.jump_if(If::Equal, R1, 0, done);
-        for _ in 0..pauses {
-            asm.load(Size::Double, R1, STACK, ROOM);
-            asm.copy(R3, R1);
-            asm.set(R2, PAUSE as u32);
-            asm.call(Helper::ProbeReadKernel);
-        }
-        asm.add(R9, -1);
-        asm.jump_back_if(If::NotEqual, R9, 0, again);
-    }
-
-    /// One look.
-    fn take_look(&self, asm: &mut Asm) {
-        let numbers = [(global::TURN, TURN), (global::READS, READS)];
-        for (number, slot) in numbers {
-            asm.load(Size::Double, R1, R7, word(number));
-            asm.store(Size::Double, STACK, slot, R1);
-        }
-        for slot in [SNAPSHOT, SNAPSHOT_AFTER] {
-            asm.load(Size::Double, R3, R7, word(global::GROUP));
-            self.peek(asm, slot, SNAPSHOT_BYTES, R3, self.layout.queue.start());
-        }
-        let numbers = [(global::READS, READS_AFTER), (global::TURN, TURN_AFTER)];
-        for (number, slot) in numbers {
-            asm.load(Size::Double, R1, R7, word(number));
-            asm.store(Size::Double, STACK, slot, R1);
-        }
-    }
-
-    /// The last events of the task that wait in the queue, into the message at R9: how far from the
-    /// end of the queue, and what they are of by now; then on to `seen`, unless a read began
-    /// meanwhile. Takes R7.
-    fn witnesses(&self, asm: &mut Asm, seen: Label) {
-        let (end, next) = (asm.label(), asm.label());
-        let queue = &self.layout.queue;
-        asm.store_number(Size::Word, R9, COUNT, 0);
-        asm.load(Size::Double, R1, STACK, SETTLED);
-        asm.jump_if(If::Equal, R1, 0, seen);
-        asm.load(Size::Double, R1, R8, self.layout.signal);
-        asm.load(Size::Double, R1, R1, self.layout.tgid_pid);
-        asm.store(Size::Double, STACK, OWNER, R1);
-        asm.load(Size::Double, R1, R7, word(global::GROUP));
-        asm.add(R1, queue.list.into());
-        asm.store(Size::Double, STACK, HEAD, R1);
-        asm.store_number(Size::Double, STACK, LEFT, STEPS);
-        asm.load(Size::Double, R7, STACK, queue.within(SNAPSHOT, queue.list + PREVIOUS));
-        let again = asm.put_above();
-        asm.load(Size::Double, R1, STACK, HEAD);
-        asm.jump_if_register(If::Equal, R7, R1, end);
-        self.peek(asm, EVENT, SNAPSHOT_BYTES, R7, 0);
-        asm.load(Size::Double, R1, STACK, EVENT + self.layout.event.pid);
-        asm.load(Size::Double, R2, STACK, OWNER);
-        asm.jump_if_register(If::NotEqual, R1, R2, next);
-        self.witness(asm, end);
-        asm.put(next);
-        asm.load(Size::Double, R7, STACK, EVENT + PREVIOUS);
-        asm.load(Size::Double, R1, STACK, LEFT);
-        asm.add(R1, -1);
-        asm.store(Size::Double, STACK, LEFT, R1);
-        asm.jump_back_if(If::NotEqual, R1, 0, again);
-        asm.put(end);
-        asm.map_value(R7, self.maps.globals);
-        asm.load(Size::Double, R1, R7, word(global::TURN));
-        asm.load(Size::Double, R2, STACK, TURN);
-        asm.jump_if_register(If::Equal, R1, R2, seen);
-    }
-
-    /// Notes the event at hand; goes to `full` where there is no room.
-    fn witness(&self, asm: &mut Asm, full: Label) {
-        asm.load(Size::Word, R3, R9, COUNT);
-        asm.jump_if(If::Above, R3, record::WITNESSES as i32 - 1, full);
-        asm.copy(R1, R3);
-        asm.add(R3, 1);
-        asm.store(Size::Word, R9, COUNT, R3);
-        asm.multiply_number(R1, record::WITNESS as i32);
-        asm.copy(R2, R9);
-        asm.add_register(R2, R1);
-        asm.set(R1, STEPS as u32);
-        asm.load(Size::Double, R3, STACK, LEFT);
-        asm.subtract(R1, R3);
-        asm.store(Size::Word, R2, record::LEN as i16, R1);
-        asm.load(Size::Word, R1, STACK, EVENT + self.layout.event.mask);
-        asm.store(Size::Word, R2, record::LEN as i16 + 4, R1);
-    }
-
-    /// Copies from a kernel address to a slot of the stack; zero where there is nothing.
-    fn peek(&self, asm: &mut Asm, slot: i16, bytes: i16, address: Reg, offset: i16) {
-        asm.copy(R3, address);
-        asm.add(R3, offset.into());
-        asm.copy(R1, STACK);
-        asm.add(R1, slot.into());
-        asm.set(R2, bytes as u32);
-        asm.call(Helper::ProbeReadKernel);
     }
 
     /// The message at R9, of the task at R8.
@@ -722,6 +416,12 @@ impl<'a> Programs<'a> {
         asm.call(Helper::ProbeReadKernel);
     }
 
+    /// The thread that makes the change, which another process or thread can do.
+    fn caller(&self, asm: &mut Asm) {
+        asm.call(Helper::GetCurrentPidTgid);
+        asm.store(Size::Word, R9, record::CALLER as i16, R0);
+    }
+
     /// User and group of the credentials at a register. Takes R2.
     fn users(&self, asm: &mut Asm, cred: Reg) {
         for (id, at) in [(self.layout.euid, record::UID), (self.layout.egid, record::GID)] {
@@ -753,6 +453,6 @@ impl<'a> Programs<'a> {
 }
 
 /// Offset of a shared number.
-fn word(index: usize) -> i16 {
+pub(super) fn word(index: usize) -> i16 {
     (index * size_of::<u64>()) as i16
 }

@@ -25,7 +25,8 @@ pub const UID: usize = 32;
 pub const GID: usize = 36;
 /// The parent: u32.
 pub const PARENT: usize = 40;
-/// FORK: who called it, which is not the parent under `CLONE_PARENT`. CGROUP: who moved it. u32.
+/// FORK: who called it, which is not the parent under `CLONE_PARENT`. COMM, CGROUP: the
+/// thread that made the change. u32.
 pub const CALLER: usize = 44;
 /// EXEC: how long the arguments are: u32; 0 where they could not be read or were not asked for.
 pub const ARGS_LEN: usize = 44;
@@ -143,7 +144,8 @@ fn message(raw: &[u8]) -> Option<Parsed<'_>> {
     message.cgroup_id = bytes.u64(CGROUP)?;
     (message.value, message.gid) = (bytes.u32(UID)?, bytes.u32(GID)?);
     (message.parent, message.caller) = (bytes.u32(PARENT)?, bytes.u32(CALLER)?);
-    if kind != Kind::Fork {
+    if kind == Kind::Exec {
+        // There it is the length of the arguments.
         message.caller = 0;
     }
     message.progress = Progress {
@@ -204,6 +206,17 @@ mod tests {
         record.extend(5u64.to_ne_bytes());
         assert_eq!(parse(&record), Parsed::Skip);
         assert_eq!(parse(&record[..20]), Parsed::Malformed);
+    }
+
+    #[test]
+    fn who_made_the_change_is_told_but_of_an_exec() {
+        let kinds = [(kind::FORK, 9), (kind::COMM, 9), (kind::CGROUP, 9), (kind::EXEC, 0)];
+        for (kind, caller) in kinds {
+            let mut record = sample(kind, 5, b"");
+            record[HEADER + 4 + CALLER] = 9;
+            let Parsed::Message(message, _) = parse(&record) else { panic!("a message") };
+            assert_eq!(message.caller, caller, "{kind}");
+        }
     }
 
     #[test]

@@ -186,7 +186,8 @@ fn reader(
                     0 => [(changes as u32, found)].into_iter().collect(),
                     _ => who.parts(found, event.pid, window, event.mask as u32),
                 };
-                for (types, found) in parts.iter().filter(|(types, _)| types & changes as u32 != 0) {
+                for (types, found) in parts.iter().filter(|(types, _)| types & changes as u32 != 0)
+                {
                     let made = types & libc::FAN_CREATE as u32 != 0;
                     score.judge(who, &String::from_utf8_lossy(event.name), event.pid, made, *found);
                 }

@@ -88,7 +88,7 @@ pub struct Message {
     pub value: u32,
     /// BPF: the group.
     pub gid: u32,
-    /// BPF, FORK: who called it. CGROUP: who moved it.
+    /// BPF, FORK: the process that called it. COMM, CGROUP: the thread that made the change.
     pub caller: u32,
     /// BPF: how far the queue of file events was when it happened.
     pub progress: Progress,
@@ -111,11 +111,13 @@ pub struct Message {
 }
 
 impl Message {
-    /// Whether another process made the change: nothing tells then what the process itself did
-    /// before and after.
+    /// Whether another process or thread made the change: nothing tells then what the process itself
+    /// did before and after.
     #[must_use]
     pub fn is_by_another(&self) -> bool {
-        self.kind == Kind::Cgroup && self.caller != self.pid
+        matches!(self.kind, Kind::Cgroup | Kind::Comm)
+            && self.source == Source::Bpf
+            && self.caller != self.pid
     }
 
     /// A message with nothing but what every kind has.

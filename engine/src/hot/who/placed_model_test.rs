@@ -47,6 +47,7 @@ impl World {
         self.time += 10;
         let mut message = Message::new(kind, Source::Bpf, self.time, PID + pid);
         message.comm = message::comm(self.names[pid as usize].as_bytes());
+        message.caller = PID + pid;
         message.progress.length = self.queue.len() as u32;
         let end = self.taken + self.queue.len() as u64;
         let mine = self.queue.iter().rev().enumerate().filter(|(_, event)| event.pid == pid);

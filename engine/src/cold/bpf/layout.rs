@@ -1,0 +1,133 @@
+//! Where the members of the kernel's structures lie that the programs look into.
+
+use super::btf::{Btf, Member};
+use std::io;
+
+/// Bytes that are copied at once, of the queue and of an event in it.
+pub(super) const SNAPSHOT_BYTES: i16 = 64;
+
+/// Where members lie in the running kernel.
+pub(super) struct Layout {
+    pub(super) pid: i16,
+    pub(super) tgid: i16,
+    pub(super) comm: i16,
+    pub(super) parent: i16,
+    pub(super) cred: i16,
+    pub(super) signal: i16,
+    /// Gone in kernels that clear it no more; a change during exec is then told twice.
+    pub(super) in_exec: Option<Member>,
+    /// From task to the control group's id, a pointer each but the last; `None` without
+    /// control groups.
+    pub(super) cgroup: Option<[i16; 4]>,
+    pub(super) euid: i16,
+    pub(super) egid: i16,
+    pub(super) live: i16,
+    pub(super) filename: i16,
+    /// From task to its memory, and to where the arguments given to exec begin and end there.
+    pub(super) mm: i16,
+    pub(super) arg_start: i16,
+    pub(super) arg_end: i16,
+    /// From signals to the pid of the process.
+    pub(super) tgid_pid: i16,
+    /// Of a fanotify group: lock, list and length of its queue.
+    pub(super) queue: Queue,
+    /// Of an event in it.
+    pub(super) event: Queued,
+    /// From task to an open file, and to what it is.
+    pub(super) files: i16,
+    pub(super) fdt: i16,
+    pub(super) fds: i16,
+    pub(super) private_data: i16,
+}
+
+/// Offsets in `struct fsnotify_group`. The lock comes first, and all lie close together.
+pub(super) struct Queue {
+    pub(super) lock: i16,
+    pub(super) list: i16,
+    pub(super) length: i16,
+}
+
+impl Queue {
+    /// Where a snapshot of it begins: aligned, as loads from the stack have to be.
+    pub(super) fn start(&self) -> i16 {
+        self.lock & !7
+    }
+
+    /// Where a member is in the snapshot at a slot of the stack.
+    pub(super) fn within(&self, slot: i16, member: i16) -> i16 {
+        slot + member - self.start()
+    }
+}
+
+/// Offsets in `struct fanotify_event`, which begins with its place in the list.
+pub(super) struct Queued {
+    pub(super) mask: i16,
+    pub(super) pid: i16,
+}
+
+/// `struct list_head`: next, then prev.
+pub(super) const PREVIOUS: i16 = 8;
+/// Place of the process's pid among those of a task's signals (`PIDTYPE_TGID`), in bytes.
+const TGID: i16 = 8;
+
+impl Layout {
+    /// # Errors
+    /// NotFound: the kernel lacks one that all programs need. Other: its queue is laid out otherwise
+    /// than is known.
+    pub(super) fn of(btf: &Btf) -> io::Result<Self> {
+        let at = |structure, name| btf.member(structure, name).map(Member::offset);
+        let cgroup = || -> io::Result<[i16; 4]> {
+            Ok([
+                at("task_struct", "cgroups")?,
+                at("css_set", "dfl_cgrp")?,
+                at("cgroup", "kn")?,
+                at("kernfs_node", "id")?,
+            ])
+        };
+        let layout = Layout {
+            pid: at("task_struct", "pid")?,
+            tgid: at("task_struct", "tgid")?,
+            comm: at("task_struct", "comm")?,
+            parent: at("task_struct", "real_parent")?,
+            cred: at("task_struct", "cred")?,
+            signal: at("task_struct", "signal")?,
+            in_exec: btf.member("task_struct", "in_execve").ok(),
+            cgroup: cgroup().ok(),
+            euid: at("cred", "euid")?,
+            egid: at("cred", "egid")?,
+            live: at("signal_struct", "live")?,
+            filename: at("linux_binprm", "filename")?,
+            mm: at("task_struct", "mm")?,
+            arg_start: at("mm_struct", "arg_start")?,
+            arg_end: at("mm_struct", "arg_end")?,
+            tgid_pid: at("signal_struct", "pids")? + TGID,
+            queue: Queue {
+                lock: at("fsnotify_group", "notification_lock")?,
+                list: at("fsnotify_group", "notification_list")?,
+                length: at("fsnotify_group", "q_len")?,
+            },
+            event: Queued {
+                mask: at("fanotify_event", "mask")?,
+                pid: at("fanotify_event", "pid")?,
+            },
+            files: at("task_struct", "files")?,
+            fdt: at("files_struct", "fdt")?,
+            fds: at("fdtable", "fd")?,
+            private_data: at("file", "private_data")?,
+        };
+        if layout.fits() {
+            Ok(layout)
+        } else {
+            Err(io::Error::other("the queue is not laid out as is known"))
+        }
+    }
+
+    /// Whether what is looked at of the queue, and of an event, is within what is copied of it.
+    fn fits(&self) -> bool {
+        let Queue { lock, list, length } = self.queue;
+        let queue = lock..=self.queue.start() + SNAPSHOT_BYTES - 16;
+        let event = 0..=SNAPSHOT_BYTES - 8;
+        [list, length].iter().all(|at| queue.contains(at))
+            && [self.event.mask, self.event.pid].iter().all(|at| event.contains(at))
+    }
+}

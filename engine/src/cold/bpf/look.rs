@@ -1,0 +1,206 @@
+//! How a program finds out how far the queue of file events is.
+//!
+//! Reads and length belong together only while nobody takes events from the queue. Only the reader
+//! does, in calls that it marks, so a program looks again where one is under way, or where the
+//! queue's lock is taken. What it found out in the midst of a read says so.
+//!
+//! The kernel merges an event into an equal one that waits, so an event can be of before and after a
+//! change. With each change go the last events of its process that wait, and what they were of by
+//! then: whatever they are of besides in the end came after.
+
+use super::asm::{Asm, Helper, If, Label, R0, R1, R2, R3, R7, R8, R9, Reg, STACK, Size};
+use super::layout::{PREVIOUS, SNAPSHOT_BYTES};
+use super::programs::{Programs, word};
+use crate::hot::who::bpf_record as record;
+use crate::sys::gauge::global;
+
+/// Looks at the queue before a message goes without certainty, and pauses after each look: at first
+/// one after the other, some 0.1 µs each. A read of a full buffer takes 100 µs; but one processor of
+/// a virtual machine can be held up for longer.
+pub(super) const LOOKS: [(u32, usize); 3] = [(50, 0), (50, 1), (100, 8)];
+/// The same, once a read that began amid a walk through the queue made the first in vain.
+pub(super) const LOOKS_AGAIN: [(u32, usize); 1] = [(60, 1)];
+/// Where little may be waited for.
+pub(super) const BRIEFLY: [(u32, usize); 1] = [(50, 0)];
+/// A pause is the copying of so many bytes, 2 µs or so: programs have no other way to wait, and the
+/// verifier follows every turn of a loop.
+pub(super) const PAUSE: usize = 32 << 10;
+/// Events of the queue, from its end back, among which those of a process are looked for.
+const STEPS: i32 = 400;
+/// On the stack: what is looked at, a map's key, the message.
+pub(super) const TURN: i16 = -8;
+pub(super) const TURN_AFTER: i16 = -16;
+pub(super) const READS: i16 = -24;
+pub(super) const READS_AFTER: i16 = -32;
+pub(super) const SETTLED: i16 = -40;
+/// Two looks at the queue itself; then one event of it.
+pub(super) const SNAPSHOT: i16 = -104;
+const SNAPSHOT_AFTER: i16 = -168;
+const EVENT: i16 = SNAPSHOT_AFTER;
+/// Of the walk through the queue.
+const OWNER: i16 = -176;
+const LEFT: i16 = -184;
+const HEAD: i16 = -192;
+pub(super) const KEY: i16 = -200;
+pub(super) const ROOM: i16 = -208;
+pub(super) const MESSAGE: i32 = -208 - record::LEN as i32;
+
+/// The number of witnesses, while they are gathered: in the message, and not on the stack, where the
+/// verifier would follow each number for itself.
+pub(super) const COUNT: i16 = record::SETTLED as i16;
+
+impl Programs<'_> {
+    /// The scratch room's address, into its slot of the stack.
+    pub(super) fn find_room(&self, asm: &mut Asm, skip: Label) {
+        asm.store_number(Size::Word, STACK, KEY, 0);
+        asm.map(R1, self.maps.scratch);
+        asm.copy(R2, STACK);
+        asm.add(R2, KEY.into());
+        asm.call(Helper::MapLookup);
+        asm.jump_if(If::Equal, R0, 0, skip);
+        asm.store(Size::Double, STACK, ROOM, R0);
+    }
+
+    /// Looks until it is settled, which leads to `done`, or gives up. A reader that was stopped or
+    /// frozen amid a read stays there: who finds it so first waits, and the others do not.
+    pub(super) fn look_long(&self, asm: &mut Asm, looks: &[(u32, usize)], done: Label) {
+        let (given_up, amid) = (asm.label(), asm.label());
+        asm.map_value(R7, self.maps.globals);
+        self.look(asm, 1, 0, done);
+        asm.load(Size::Double, R1, STACK, TURN);
+        asm.load(Size::Double, R2, R7, word(global::STUCK));
+        asm.jump_if_register(If::Equal, R1, R2, given_up);
+        for &(looks, pauses) in looks {
+            self.look(asm, looks, pauses, done);
+        }
+        asm.load(Size::Double, R1, STACK, TURN);
+        asm.jump_if(If::Any, R1, 1, amid);
+        asm.jump(given_up);
+        asm.put(amid);
+        asm.store(Size::Double, R7, word(global::STUCK), R1);
+        asm.put(given_up);
+    }
+
+    /// Looks how far the queue is, into its slots of the stack, until it is settled, which leads to
+    /// `done`, or so many times. R7: the globals. Takes R9.
+    ///
+    /// One jump for each look: the verifier follows every way through the program.
+    pub(super) fn look(&self, asm: &mut Asm, looks: u32, pauses: usize, done: Label) {
+        asm.store_number(Size::Double, STACK, SETTLED, 1);
+        asm.set(R9, looks);
+        let again = asm.put_above();
+        self.take_look(asm);
+        // What speaks against it comes together in R1: a read under way, a read begun or ended, the
+        // lock taken, another event.
+        asm.load(Size::Double, R1, STACK, TURN);
+        asm.copy(R2, R1);
+        asm.and_number(R1, 1);
+        asm.load(Size::Double, R3, STACK, TURN_AFTER);
+        asm.xor(R2, R3);
+        asm.or(R1, R2);
+        let queue = &self.layout.queue;
+        for at in [SNAPSHOT, SNAPSHOT_AFTER] {
+            asm.load(Size::Word, R2, STACK, queue.within(at, queue.lock));
+            asm.or(R1, R2);
+        }
+        for (at, size) in [(queue.list + PREVIOUS, Size::Double), (queue.length, Size::Word)] {
+            asm.load(size, R2, STACK, queue.within(SNAPSHOT, at));
+            asm.load(size, R3, STACK, queue.within(SNAPSHOT_AFTER, at));
+            asm.xor(R2, R3);
+            asm.or(R1, R2);
+        }
+        asm.jump_if(If::Equal, R1, 0, done);
+        for _ in 0..pauses {
+            asm.load(Size::Double, R1, STACK, ROOM);
+            asm.copy(R3, R1);
+            asm.set(R2, PAUSE as u32);
+            asm.call(Helper::ProbeReadKernel);
+        }
+        asm.add(R9, -1);
+        asm.jump_back_if(If::NotEqual, R9, 0, again);
+    }
+
+    /// One look.
+    fn take_look(&self, asm: &mut Asm) {
+        let numbers = [(global::TURN, TURN), (global::READS, READS)];
+        for (number, slot) in numbers {
+            asm.load(Size::Double, R1, R7, word(number));
+            asm.store(Size::Double, STACK, slot, R1);
+        }
+        for slot in [SNAPSHOT, SNAPSHOT_AFTER] {
+            asm.load(Size::Double, R3, R7, word(global::GROUP));
+            self.peek(asm, slot, SNAPSHOT_BYTES, R3, self.layout.queue.start());
+        }
+        let numbers = [(global::READS, READS_AFTER), (global::TURN, TURN_AFTER)];
+        for (number, slot) in numbers {
+            asm.load(Size::Double, R1, R7, word(number));
+            asm.store(Size::Double, STACK, slot, R1);
+        }
+    }
+
+    /// The last events of the task that wait in the queue, into the message at R9: how far from the
+    /// end of the queue, and what they are of by now; then on to `seen`, unless a read began
+    /// meanwhile. Takes R7.
+    pub(super) fn witnesses(&self, asm: &mut Asm, seen: Label) {
+        let (end, next) = (asm.label(), asm.label());
+        let queue = &self.layout.queue;
+        asm.store_number(Size::Word, R9, COUNT, 0);
+        asm.load(Size::Double, R1, STACK, SETTLED);
+        asm.jump_if(If::Equal, R1, 0, seen);
+        asm.load(Size::Double, R1, R8, self.layout.signal);
+        asm.load(Size::Double, R1, R1, self.layout.tgid_pid);
+        asm.store(Size::Double, STACK, OWNER, R1);
+        asm.load(Size::Double, R1, R7, word(global::GROUP));
+        asm.add(R1, queue.list.into());
+        asm.store(Size::Double, STACK, HEAD, R1);
+        asm.store_number(Size::Double, STACK, LEFT, STEPS);
+        asm.load(Size::Double, R7, STACK, queue.within(SNAPSHOT, queue.list + PREVIOUS));
+        let again = asm.put_above();
+        asm.load(Size::Double, R1, STACK, HEAD);
+        asm.jump_if_register(If::Equal, R7, R1, end);
+        self.peek(asm, EVENT, SNAPSHOT_BYTES, R7, 0);
+        asm.load(Size::Double, R1, STACK, EVENT + self.layout.event.pid);
+        asm.load(Size::Double, R2, STACK, OWNER);
+        asm.jump_if_register(If::NotEqual, R1, R2, next);
+        self.witness(asm, end);
+        asm.put(next);
+        asm.load(Size::Double, R7, STACK, EVENT + PREVIOUS);
+        asm.load(Size::Double, R1, STACK, LEFT);
+        asm.add(R1, -1);
+        asm.store(Size::Double, STACK, LEFT, R1);
+        asm.jump_back_if(If::NotEqual, R1, 0, again);
+        asm.put(end);
+        asm.map_value(R7, self.maps.globals);
+        asm.load(Size::Double, R1, R7, word(global::TURN));
+        asm.load(Size::Double, R2, STACK, TURN);
+        asm.jump_if_register(If::Equal, R1, R2, seen);
+    }
+
+    /// Notes the event at hand; goes to `full` where there is no room.
+    fn witness(&self, asm: &mut Asm, full: Label) {
+        asm.load(Size::Word, R3, R9, COUNT);
+        asm.jump_if(If::Above, R3, record::WITNESSES as i32 - 1, full);
+        asm.copy(R1, R3);
+        asm.add(R3, 1);
+        asm.store(Size::Word, R9, COUNT, R3);
+        asm.multiply_number(R1, record::WITNESS as i32);
+        asm.copy(R2, R9);
+        asm.add_register(R2, R1);
+        asm.set(R1, STEPS as u32);
+        asm.load(Size::Double, R3, STACK, LEFT);
+        asm.subtract(R1, R3);
+        asm.store(Size::Word, R2, record::LEN as i16, R1);
+        asm.load(Size::Word, R1, STACK, EVENT + self.layout.event.mask);
+        asm.store(Size::Word, R2, record::LEN as i16 + 4, R1);
+    }
+
+    /// Copies from a kernel address to a slot of the stack; zero where there is nothing.
+    pub(super) fn peek(&self, asm: &mut Asm, slot: i16, bytes: i16, address: Reg, offset: i16) {
+        asm.copy(R3, address);
+        asm.add(R3, offset.into());
+        asm.copy(R1, STACK);
+        asm.add(R1, slot.into());
+        asm.set(R2, bytes as u32);
+        asm.call(Helper::ProbeReadKernel);
+    }
+}
