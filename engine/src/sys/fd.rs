@@ -1,7 +1,7 @@
 //! Small calls on file descriptors.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// A system call's result: -1 becomes the thread's `errno`.
 pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -33,6 +33,13 @@ pub(crate) fn signal(fd: BorrowedFd<'_>) {
     let one = 1u64;
     // SAFETY: eight bytes of a live local.
     unsafe { libc::write(fd.as_raw_fd(), (&raw const one).cast(), 8) };
+}
+
+/// Whether there is something to read now.
+pub(crate) fn is_readable(fd: RawFd) -> bool {
+    let mut one = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one live pollfd; no wait.
+    unsafe { libc::poll(&raw mut one, 1, 0) == 1 }
 }
 
 /// Bytes that wait to be read (`FIONREAD`); 0 where the kernel does not tell.

@@ -7,9 +7,10 @@
 //! The queue is polled while waiting and read in calls of their own, which are told to the gauge:
 //! nothing is taken from it at any other time. A read is made only of a queue that has something,
 //! so it is done when the call that submits it returns (io_file_supports_nowait() in io_uring/rw.c
-//! asks poll).
+//! asks poll). Of an empty one it would stay under way until something came, and the gauge with it.
 
 use super::buffers::{Buffers, EVENT_LEN_MAX, Taken, map, unmap};
+use super::fd::is_readable;
 use super::gauge::Gauge;
 use super::poll::{Done, FILES_MAX, Sources};
 use arrayvec::ArrayVec;
@@ -288,7 +289,7 @@ impl Uring {
         let read = opcode::Read::new(self.files.fd, address, size).offset(u64::MAX).build();
         self.push(&read.user_data(token::READ))?;
         self.gauge.enter();
-        ended(self.ring.submitter().submit_and_wait(1))
+        ended(self.ring.submitter().submit())
     }
 
     /// A read has ended; what it brought.
@@ -299,7 +300,9 @@ impl Uring {
         self.gauge.leave(self.files.reads);
         if let Ok(len @ 1..) = u32::try_from(result) {
             let taken = Taken::new(files, index, len);
-            self.files.ready = !taken.had_room(files, EVENT_LEN_MAX);
+            // One that ended for want of room may have taken the last all the same.
+            self.files.ready =
+                !taken.had_room(files, EVENT_LEN_MAX) && is_readable(self.files.fd.0);
             return Ok(Some(Done::Files(taken, number)));
         }
         self.files.free.push(index);
@@ -395,5 +398,40 @@ impl BufferRing {
 impl Drop for BufferRing {
     fn drop(&mut self) {
         unmap(self.entries.cast(), self.len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::fd::eventfd;
+    use std::io::Write;
+
+    /// A pipe stands for the queue: what is in it fills the buffer but for less than an event.
+    #[test]
+    fn a_queue_that_was_emptied_is_not_read_again() {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let wake = eventfd().expect("an eventfd");
+        let files = Buffers::new(2, 8192).expect("mapped");
+        let connector = Buffers::new(2, 4096).expect("mapped");
+        let (files_fd, wake) = (reader.as_fd(), wake.as_fd());
+        let sources = Sources { files: files_fd, connector: None, wake, messages: vec![] };
+        let mut uring = match Uring::new(&sources, &files, &connector, Gauge::default()) {
+            Ok(uring) => uring,
+            Err(error) => return eprintln!("SKIP: no io_uring here: {error}"),
+        };
+        for len in [8000, 100] {
+            writer.write_all(&vec![1; len]).expect("room in the pipe");
+            uring.wait(Duration::from_micros(1), Duration::from_secs(1)).expect("waited");
+            match uring.next(&files, &connector).expect("read") {
+                Some(Done::Files(taken, _)) => {
+                    assert_eq!(files.bytes(&taken).len(), len);
+                    uring.give_back_files(taken);
+                }
+                _ => panic!("there are {len} bytes"),
+            }
+            assert!(uring.next(&files, &connector).expect("nothing").is_none());
+            assert!(uring.files.reading.is_none(), "a read waits after {len} bytes");
+        }
     }
 }
