@@ -11,6 +11,6 @@ pub(crate) mod reader;
 pub(crate) mod recent;
 pub(crate) mod resolve;
 pub(crate) mod shuffled;
-pub(crate) mod tree;
+pub mod tree;
 pub(crate) mod watch;
 pub mod who;

@@ -345,8 +345,7 @@ impl Resolver {
         let is_new = came_in || self.tree.find(key).is_none();
         // An empty directory of that name was replaced, and no DELETE told; one with something
         // in it is the other half of an exchange.
-        if let Some(replaced) = self.tree.child_named(at.dir, at.name)
-            && Some(replaced) != known
+        if let Some(replaced) = self.tree.child_named(at.dir, at.name, known)
             && self.tree.node(replaced).child == 0
         {
             self.tree.remove(replaced);
