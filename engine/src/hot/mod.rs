@@ -11,6 +11,7 @@ pub(crate) mod reader;
 pub(crate) mod recent;
 pub(crate) mod resolve;
 pub(crate) mod shuffled;
+pub(crate) mod trail;
 pub mod tree;
 pub(crate) mod watch;
 pub mod who;

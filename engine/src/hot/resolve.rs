@@ -175,7 +175,7 @@ impl Resolver {
 
     /// Puts a directory into the tree, unless it is left out or there is no room.
     fn take_up(&mut self, at: Known<'_>, key: Key<'_>, batch: &mut Batch<'_, '_>) -> Option<u32> {
-        if self.watch.skips(&self.tree, at.dir, at.name) {
+        if self.watch.skips(&mut self.tree, at.dir, at.name) {
             if let Some(id) = self.tree.find(key) {
                 self.tree.forget(id);
             }
@@ -353,8 +353,9 @@ impl Resolver {
         let Some(id) = self.take_up(at, key, batch) else { return };
         if is_new && self.watch.recursive {
             self.walk(id, Some(who), batch);
-        } else if self.tree.any_unread() {
-            // It, or something in it, was no longer where the tree had it when it was to be read.
+        } else if self.watch.reconsider(&mut self.tree, id) || self.tree.any_unread() {
+            // It, or something in it, was no longer where the tree had it when it was to be read;
+            // or was left out there and is not left out here.
             self.walk_rest(id, Some(who.late()), batch);
         }
     }
@@ -506,10 +507,9 @@ impl Resolver {
                 id = self.tree.following(id, root);
                 continue;
             }
-            // Its parent is left to go on from; it is met again, with one child fewer.
-            let parent = self.tree.node(id).parent;
+            let next = self.tree.past(id, root);
             self.tree.forget(id);
-            id = parent;
+            id = next;
         }
     }
 

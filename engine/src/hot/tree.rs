@@ -153,6 +153,7 @@ impl Tree {
     }
 
     /// Directories known, the dead not counted.
+    #[allow(clippy::len_without_is_empty, reason = "there is always a root")]
     pub fn len(&self) -> usize {
         self.live
     }
@@ -399,9 +400,14 @@ impl Tree {
 
     /// The node after `id` in a walk from `top` down, parents before children; 0 at the end.
     pub fn following(&self, id: u32, top: u32) -> u32 {
-        if self.node(id).child != 0 {
-            return self.node(id).child;
+        match self.node(id).child {
+            0 => self.past(id, top),
+            child => child,
         }
+    }
+
+    /// The node after `id` and all that hangs below it.
+    pub fn past(&self, id: u32, top: u32) -> u32 {
         let mut at = id;
         while at != top && self.node(at).next == 0 {
             at = self.node(at).parent;
@@ -409,24 +415,37 @@ impl Tree {
         if at == top { 0 } else { self.node(at).next }
     }
 
-    /// Appends the path below the root (without it) to `out`; the root's id.
-    pub fn append_path(&self, id: u32, out: &mut Vec<u8>) -> u32 {
-        let (mut len, mut at) = (0, id);
+    /// The root that a node is below, or itself.
+    pub fn root_of(&self, id: u32) -> u32 {
+        let mut at = id;
         while self.node(at).parent != 0 {
+            at = self.node(at).parent;
+        }
+        at
+    }
+
+    /// Appends the path below the root (without it) to `out`.
+    pub fn append_path(&self, id: u32, out: &mut Vec<u8>) {
+        self.append_path_from(0, id, out);
+    }
+
+    /// Appends the path below `top`, one of the directories that `id` is below.
+    pub fn append_path_from(&self, top: u32, id: u32, out: &mut Vec<u8>) {
+        let is_end = |at: u32| at == top || self.node(at).parent == 0;
+        let (mut len, mut at) = (0, id);
+        while !is_end(at) {
             len += self.name(at).len() + 1;
             at = self.node(at).parent;
         }
-        let root = at;
         let start = out.len();
         out.resize(start + len.saturating_sub(1), b'/');
         let (mut end, mut at) = (out.len(), id);
-        while at != root {
+        while !is_end(at) {
             let name = self.name(at);
             out[end - name.len()..end].copy_from_slice(name);
             end = (end - name.len()).saturating_sub(1);
             at = self.node(at).parent;
         }
-        root
     }
 }
 

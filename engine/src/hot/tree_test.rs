@@ -10,7 +10,8 @@ fn key(bytes: &[u8]) -> Key<'_> {
 
 fn path(tree: &Tree, id: u32) -> String {
     let mut out = Vec::new();
-    let root = tree.append_path(id, &mut out);
+    tree.append_path(id, &mut out);
+    let root = tree.root_of(id);
     format!("{}:{}", String::from_utf8_lossy(tree.name(root)), String::from_utf8_lossy(&out))
 }
 
