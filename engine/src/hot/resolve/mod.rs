@@ -295,7 +295,7 @@ impl Resolver {
 
     /// Puts a directory into the tree, unless it is left out or there is no room.
     fn take_up(&mut self, at: Known<'_>, key: Key<'_>, batch: &mut Batch<'_, '_>) -> Option<u32> {
-        if self.watch.skips(&self.tree, at.dir, at.name) {
+        if self.watch.skips(&mut self.tree, at.dir, at.name) {
             if let Some(id) = self.tree.find(key) {
                 self.tree.forget(id);
             }

@@ -177,8 +177,7 @@ impl Resolver {
         let is_new = came_in || self.tree.find(key).is_none();
         // An empty directory of that name was replaced, and no DELETE told; one with something
         // in it is the other half of an exchange.
-        if let Some(replaced) = self.tree.child_named(at.dir, at.name)
-            && Some(replaced) != known
+        if let Some(replaced) = self.tree.child_named(at.dir, at.name, known)
             && self.tree.node(replaced).child == 0
         {
             self.tree.remove(replaced);
@@ -186,8 +185,9 @@ impl Resolver {
         let Some(id) = self.take_up(at, key, batch) else { return };
         if is_new && self.watch.recursive {
             self.walk(id, Some(who), batch);
-        } else if self.tree.any_unread() {
-            // It, or something in it, was no longer where the tree had it when it was to be read.
+        } else if self.watch.reconsider(&mut self.tree, id) || self.tree.any_unread() {
+            // It, or something in it, was no longer where the tree had it when it was to be read;
+            // or was left out there and is not left out here.
             self.walk_rest(id, Some(who.late()), batch);
         }
     }
