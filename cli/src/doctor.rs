@@ -137,6 +137,7 @@ mod tests {
                 },
             ],
             losses: vec!["names are late".into()],
+            notes: vec![],
         }
     }
 

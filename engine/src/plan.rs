@@ -53,6 +53,8 @@ pub struct Plan {
     pub roots: Vec<RootPlan>,
     /// What is lost on this host; one line each, with the remedy.
     pub losses: Vec<String>,
+    /// What is good to know, and no loss; one line each.
+    pub notes: Vec<String>,
 }
 
 impl Plan {

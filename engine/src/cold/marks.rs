@@ -3,6 +3,7 @@
 use super::mounts;
 use super::roots::OpenRoot;
 use crate::error::Error;
+use crate::hot::above::STEP_MASK;
 use crate::hot::who::OpenExec;
 use crate::plan::MarkKind;
 use crate::sys::fanotify::Group;
@@ -77,8 +78,12 @@ pub(crate) fn mark(group: &Group, root: &OpenRoot, mask: u64) -> Result<MarkKind
     if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSPC)) {
         return Err(refusal(root, &error));
     }
-    let mask = inode_mask(mask);
-    match group.mark_dir(mask, root.fd.as_fd(), c".") {
+    let marked = match root.nearest {
+        // It is the directory above that the root will appear in.
+        Some(_) => group.mark_step(STEP_MASK, root.fd.as_fd()),
+        None => group.mark_dir(inode_mask(mask), root.fd.as_fd(), c"."),
+    };
+    match marked {
         Ok(()) => Ok(MarkKind::Inode),
         Err(error) => Err(refusal(root, &error)),
     }

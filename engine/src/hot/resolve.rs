@@ -1,5 +1,6 @@
 //! Events to records: where by the tree, who by the process table, in queue order.
 
+use super::above::Above;
 use super::event::{Event, Key, Place};
 use super::orphans::Orphans;
 use super::output::{Output, Sources};
@@ -22,6 +23,8 @@ pub(crate) const FROM_RENAME: u32 = kind::RENAME | kind::MOVED_FROM | kind::MOVE
 pub(crate) struct Resolver {
     pub(crate) tree: Tree,
     pub(crate) watch: Watch,
+    /// What leads to the roots.
+    pub(crate) above: Above,
     /// What the user wants to see.
     pub(crate) types: u32,
     pub(crate) own_pid: u32,
@@ -37,7 +40,7 @@ pub(crate) struct Batch<'a, 's> {
     pub(crate) sources: &'a mut Sources<'s>,
     pub(crate) output: &'a mut Output,
     /// The event at hand is our own: the tree follows it, and nobody is told.
-    own: bool,
+    pub(crate) own: bool,
     /// Who did the event at hand, where that was asked already: once for each event.
     settled: Option<Actor>,
 }
@@ -54,7 +57,7 @@ impl<'a, 's> Batch<'a, 's> {
 
 /// Who did it, as far as is known.
 #[derive(Clone, Copy)]
-struct Actor {
+pub(crate) struct Actor {
     image: u32,
     attribution: Attribution,
     /// See [`Answer::later`].
@@ -70,16 +73,16 @@ impl From<Answer> for Actor {
 
 impl Actor {
     /// Of what was found afterwards: who made it is a guess.
-    fn late(self) -> Self {
+    pub(crate) fn late(self) -> Self {
         Actor { attribution: self.attribution.max(Attribution::Late), ..self }
     }
 }
 
 /// A place whose directory is watched. An empty name is the directory itself.
 #[derive(Clone, Copy)]
-struct Known<'a> {
-    dir: u32,
-    name: &'a [u8],
+pub(crate) struct Known<'a> {
+    pub(crate) dir: u32,
+    pub(crate) name: &'a [u8],
 }
 
 impl Resolver {
@@ -100,6 +103,16 @@ impl Resolver {
     }
 
     fn place(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        if self.concerns_steps(event) {
+            self.leave_steps(event, batch);
+            self.place_in_tree(event, batch);
+            return self.reach_steps(event, batch);
+        }
+        self.place_in_tree(event, batch);
+    }
+
+    #[inline]
+    fn place_in_tree(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         if event.types() & kind::RENAME != 0 {
             return self.rename(event, batch);
         }
@@ -363,7 +376,7 @@ impl Resolver {
     /// Reads a directory that came in, with all below it. What is found is told, in the name of
     /// who brought it.
     #[cold]
-    fn walk(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) {
+    pub(crate) fn walk(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) {
         self.tree.set(id, flag::UNREAD);
         self.walk_rest(id, actor, batch);
     }
@@ -393,7 +406,7 @@ impl Resolver {
     }
 
     /// A place whose directory is watched.
-    fn known<'a>(&self, place: Option<Place<'a>>) -> Option<Known<'a>> {
+    pub(crate) fn known<'a>(&self, place: Option<Place<'a>>) -> Option<Known<'a>> {
         let place = place?;
         let dir = self.tree.find(place.dir)?;
         let leaf = self.tree.node(dir).flags & flag::LEAF != 0;
@@ -402,15 +415,10 @@ impl Resolver {
 
     /// An event of an unknown directory: outside the watched paths, or too early.
     fn stranger(&mut self, event: &Event<'_>, place: Place<'_>, batch: &mut Batch<'_, '_>) {
-        if event.is_dir()
-            && event.types() & kind::DELETE != 0
-            && let Some(root) = event.object.and_then(|key| self.tree.find_live(key))
-        {
-            // A watched root was removed: its parent is a stranger, it is not.
-            let at = Known { dir: root, name: &[] };
-            return self.entry(event, at, batch);
+        let hash = self.tree.hash(place.dir);
+        if !self.above.is_step(hash) {
+            self.orphans.keep(hash, batch.window.index, event);
         }
-        self.orphans.keep(self.tree.hash(place.dir), batch.window.index, event);
     }
 
     /// An event that carries the object's handle alone.
@@ -446,14 +454,16 @@ impl Resolver {
     /// Looks again at events that came before the object with that hash was known. What happened
     /// in a directory before it moved in (`made` is false) happened outside.
     #[cold]
-    fn second_look(&mut self, hash: u64, made: bool, batch: &mut Batch<'_, '_>) {
+    pub(crate) fn second_look(&mut self, hash: u64, made: bool, batch: &mut Batch<'_, '_>) {
         let mut room = Orphans::room();
         let index = batch.window.index;
         while let Some((its_index, event)) = self.orphans.take(hash, &mut room) {
             batch.window.index = its_index;
             match event.place {
                 Some(_) if !made => {}
-                Some(place) if self.tree.find(place.dir).is_none() => break,
+                Some(place) if self.tree.find(place.dir).is_none() && !self.above.is_step(hash) => {
+                    break;
+                }
                 None if self.recent.get(hash).is_none() => break,
                 _ => self.place(&event, batch),
             }
@@ -465,7 +475,7 @@ impl Resolver {
     #[cold]
     fn fs_error(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         let fsid = event.object.or(event.place.map(|place| place.dir)).map(|key| key.fsid);
-        let roots = self.watch.roots.iter().map(|root| root.node);
+        let roots = self.watch.roots.iter().map(|root| root.node).filter(|&node| node != 0);
         let Some(root) = roots.into_iter().find(|&id| Some(self.tree.fsid(id)) == fsid) else {
             return;
         };
@@ -484,9 +494,10 @@ impl Resolver {
         batch.output.counters.lost_queue_overflows += 1;
         let total = batch.output.counters.lost_queue_overflows;
         batch.output.loss(batch.sources, Reason::QueueOverflow, batch.window.span(), None, total);
+        self.find_roots(batch);
         for at in 0..self.watch.roots.len() {
             let root = self.watch.roots[at].node;
-            if self.tree.node(root).flags & flag::DEAD != 0 {
+            if root == 0 {
                 continue;
             }
             let mut id = root;
@@ -516,7 +527,7 @@ impl Resolver {
 
     #[allow(clippy::too_many_arguments)]
     #[inline]
-    fn emit(
+    pub(crate) fn emit(
         &mut self,
         at: Option<Known<'_>>,
         old: Option<Known<'_>>,
@@ -573,7 +584,7 @@ impl Resolver {
 }
 
 #[inline]
-fn who(pid: u32, batch: &mut Batch<'_, '_>) -> Actor {
+pub(crate) fn who(pid: u32, batch: &mut Batch<'_, '_>) -> Actor {
     if let Some(actor) = batch.settled.take() {
         return actor;
     }
@@ -581,7 +592,7 @@ fn who(pid: u32, batch: &mut Batch<'_, '_>) -> Actor {
 }
 
 #[inline]
-fn head(who: Actor, batch: &Batch<'_, '_>) -> record::Event {
+pub(crate) fn head(who: Actor, batch: &Batch<'_, '_>) -> record::Event {
     let mut head = record::Event::new_zeroed();
     head.flags = (who.attribution as u16).into();
     head.time_ns = batch.window.until_ns.into();
@@ -591,7 +602,7 @@ fn head(who: Actor, batch: &Batch<'_, '_>) -> record::Event {
 
 /// A directory was refused for want of room: told once, counted always.
 #[cold]
-fn dirs_full(batch: &mut Batch<'_, '_>) {
+pub(crate) fn dirs_full(batch: &mut Batch<'_, '_>) {
     batch.output.counters.dirs_refused += 1;
     if batch.output.counters.dirs_refused == 1 {
         batch.output.loss(batch.sources, Reason::DirsMax, batch.window.span(), Some(1), 1);

@@ -269,6 +269,14 @@ impl Tree {
         Ok(Inserted::New(id))
     }
 
+    /// Takes up a directory as a root. One that was known elsewhere begins anew.
+    pub(crate) fn insert_root(&mut self, path: &[u8], key: Key<'_>) -> Result<u32, Full> {
+        if let Some(known) = self.find(key) {
+            self.forget(known);
+        }
+        Ok(self.insert(0, path, key)?.id())
+    }
+
     fn inline_key(&mut self, handle: &[u8]) -> Option<[u8; KEY_INLINE]> {
         let mut inline = [0; KEY_INLINE];
         if handle.len() <= KEY_INLINE {
@@ -385,12 +393,21 @@ impl Tree {
     }
 
     /// A directory is no longer watched, with all that hangs below it: it becomes a stranger. Its
-    /// nodes are dead ones that are not found any more: what was removed in it hangs on them. A
-    /// root stays a root wherever it goes.
+    /// nodes are dead ones that are not found any more: what was removed in it hangs on them.
+    /// Not a root: see [`Tree::forget_root`].
     pub(crate) fn forget(&mut self, id: u32) {
         if self.node(id).flags & flag::ROOT != 0 {
             return;
         }
+        self.forget_all(id);
+    }
+
+    /// The same for a root, which is one no longer.
+    pub(crate) fn forget_root(&mut self, id: u32) {
+        self.forget_all(id);
+    }
+
+    fn forget_all(&mut self, id: u32) {
         self.bottom_up(id, |tree, id| {
             tree.kill(id);
             tree.index.remove(tree.node(id).hash, id);
@@ -431,7 +448,8 @@ impl Tree {
         }
         self.unhang(id);
         self.unread -= usize::from(self.node(id).flags & flag::UNREAD != 0);
-        self.node_mut(id).flags |= flag::DEAD;
+        let node = self.node_mut(id);
+        node.flags = node.flags & !flag::ROOT | flag::DEAD;
         self.live -= 1;
         // A parent that died before goes after it.
         let mut at = id;
@@ -445,11 +463,8 @@ impl Tree {
         }
     }
 
-    /// To the end of the chain of the dead. A root is never given up.
+    /// To the end of the chain of the dead.
     fn chain(&mut self, id: u32) {
-        if self.node(id).flags & flag::ROOT != 0 {
-            return;
-        }
         let last = self.dead_last;
         let node = self.node_mut(id);
         (node.prev, node.next) = (last, 0);
@@ -462,10 +477,7 @@ impl Tree {
     }
 
     fn unchain(&mut self, id: u32) {
-        let Node { next, prev, flags, .. } = *self.node(id);
-        if flags & flag::ROOT != 0 {
-            return;
-        }
+        let Node { next, prev, .. } = *self.node(id);
         match prev {
             0 => self.dead_first = next,
             _ => self.node_mut(prev).next = next,

@@ -3,14 +3,15 @@
 //! The walk uses the tree itself as its list of work, and buffers made once: it is used at the
 //! start and again while running, when a directory comes in.
 
+use super::above::Reached;
 use super::arrivals::Arrivals;
 use super::event::Key;
 use super::tree::{Full, Inserted, Tree, flag};
 use crate::config::SkipDir;
 use crate::sys::fanotify::Group;
-use crate::sys::handle::{Handles, is_dir, open_dir, read_dir};
+use crate::sys::handle::{Handles, is_dir, open_dir, open_path, read_dir};
 use fsmon_format::record::NAME_MAX;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -21,18 +22,42 @@ const PATH_LEN: usize = 64 << 10;
 /// Path bytes handed to one openat(2): below PATH_MAX.
 const PIECE_MAX: usize = 4000;
 
-/// A watched root.
+/// A watched root: the directory that is at a path.
 pub(crate) struct Root {
-    /// Its node.
+    /// Absolute, without symbolic links.
+    pub(crate) path: CString,
+    /// Its node; 0 while there is no directory.
     pub(crate) node: u32,
-    /// Open, so that what is below is reached whatever happens to the path.
-    pub(crate) fd: OwnedFd,
+    /// Open, so that what is below is reached whatever happens to the path; when it is first needed.
+    pub(crate) fd: Option<OwnedFd>,
     /// The mount it is on: the walk stays on it.
     pub(crate) mount_id: i32,
     /// How handles are asked for on its filesystem.
     pub(crate) handles: Handles,
     /// Whether every directory gets a mark of its own.
     pub(crate) inode_marks: bool,
+}
+
+impl Root {
+    /// The directory is there.
+    pub(crate) fn set(&mut self, node: u32, found: Reached, inode_marks: bool) {
+        (self.node, self.fd, self.mount_id) = (node, Some(found.fd), found.mount_id);
+        (self.handles, self.inode_marks) = (found.handles, inode_marks);
+    }
+
+    /// Opens the directory anew for reading.
+    fn open(&mut self, tree: &Tree) -> io::Result<OwnedFd> {
+        if self.fd.is_none() {
+            let fd = open_path(&self.path)?;
+            let (handle, mount_id) = self.handles.of_fd(fd.as_fd())?;
+            if handle.key() != tree.key_of(self.node) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            (self.fd, self.mount_id) = (Some(fd), mount_id);
+        }
+        let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        open_dir(fd.as_fd(), c".")
+    }
 }
 
 /// Everything a walk needs.
@@ -134,8 +159,7 @@ impl Watch {
         self.path.clear();
         let root = tree.append_path(id, &mut self.path);
         let at = self.root_of(root).ok_or(io::ErrorKind::NotFound)?;
-        let root = &self.roots[at];
-        let mut fd = open_dir(root.fd.as_fd(), c".")?;
+        let mut fd = self.roots[at].open(tree)?;
         let mut rest = &mut self.path[..];
         let mut piece_buffer = [0; PIECE_MAX + 1];
         while !rest.is_empty() {
@@ -147,7 +171,7 @@ impl Watch {
             fd = open_dir(fd.as_fd(), piece)?;
             rest = if end < rest.len() { &mut rest[end + 1..] } else { &mut [] };
         }
-        let (handle, _) = root.handles.of_fd(fd.as_fd())?;
+        let (handle, _) = self.roots[at].handles.of_fd(fd.as_fd())?;
         if handle.key() != tree.key_of(id) {
             return Err(io::ErrorKind::NotFound.into());
         }

@@ -100,6 +100,31 @@ pub(crate) fn open_dir(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> 
     super::fd::owned(unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags) })
 }
 
+/// Opens a directory below `dir` to ask about it and to go on from it, not to read it; never through
+/// a symbolic link at the end.
+pub(crate) fn open_step(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: the path ends in NUL.
+    super::fd::owned(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags) })
+}
+
+/// Opens the directory at an absolute path like [`open_step`].
+pub(crate) fn open_path(path: &CStr) -> io::Result<OwnedFd> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: the path ends in NUL.
+    super::fd::owned(unsafe { libc::open(path.as_ptr(), flags) })
+}
+
+/// Whether an open directory still has a name: a removed one has no link left (fs/namei.c,
+/// `vfs_rmdir()`, and each filesystem's own `rmdir`).
+pub(crate) fn has_name(dir: BorrowedFd<'_>) -> bool {
+    // SAFETY: an all-zero stat is valid; the kernel fills one.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        libc::fstat(dir.as_raw_fd(), &raw mut stat) == 0 && stat.st_nlink > 0
+    }
+}
+
 /// Fills `buffer` with `struct linux_dirent64`s (getdents64(2)); 0 at the end.
 pub(crate) fn read_dir(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: pointer and length of one live slice, which the kernel fills.
