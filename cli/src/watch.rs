@@ -107,7 +107,11 @@ fn existing(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
         let name = root.display();
         match root.metadata() {
             Ok(data) if data.is_dir() => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) => {}
             Ok(_) => {
                 return Err(Error::new(format!(
                     "{name} is not a directory; watch the one it is in, with --include for it"

@@ -23,8 +23,11 @@ pub(crate) struct OpenRoot {
     pub(crate) handles: Handles,
     pub(crate) handle: Handle,
     pub(crate) mount_id: i32,
+    /// The id that events of its filesystem carry.
     pub(crate) fsid: u64,
     pub(crate) fs_type: String,
+    /// The mount, where it was found.
+    pub(crate) mount: Option<Mount>,
 }
 
 impl OpenRoot {
@@ -71,19 +74,27 @@ pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
     if !at.is_dir() {
         let parent = at.parent().unwrap_or(Path::new("/")).display();
         return Err(Error::new(match &nearest {
-            None => format!(
-                "{shown} is not a directory; watch {parent} with --include for that name"
-            ),
+            None => {
+                format!("{shown} is not a directory; watch {parent} with --include for that name")
+            }
             Some(file) => format!(
                 "cannot watch {shown}: {} is not a directory; name another path",
                 file.display()
             ),
         }));
     }
+    let mount = mounts::of(mounts, at);
+    if let Some(mount) = mount.filter(|mount| mount.is_made_by_the_kernel()) {
+        return Err(Error::new(format!(
+            "cannot watch {shown}: what is in {} is made by the kernel, which tells fanotify little \
+             of it; watch files on a disk, tmpfs or the like",
+            mount.fs_type
+        )));
+    }
     let cannot = |error| Error::os(format!("cannot open {}", at.display()), error);
     let fd = OwnedFd::from(File::open(at).map_err(cannot)?);
     let (fsid, _) = filesystem(fd.as_fd()).map_err(cannot)?;
-    let fs_type = mounts::of(mounts, at).map_or("unknown", |mount| &mount.fs_type).to_owned();
+    let fs_type = mount.map_or("unknown", |mount| &mount.fs_type).to_owned();
     let no_handles = |error| {
         Error::os(
             format!(
@@ -95,7 +106,17 @@ pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
     };
     let handles = Handles::probe(fd.as_fd()).map_err(no_handles)?;
     let (handle, mount_id) = handles.of_fd(fd.as_fd()).map_err(no_handles)?;
-    Ok(OpenRoot { path: real, nearest, fd, handles, handle, mount_id, fsid, fs_type })
+    Ok(OpenRoot {
+        path: real,
+        nearest,
+        fd,
+        handles,
+        handle,
+        mount_id,
+        fsid,
+        fs_type,
+        mount: mount.cloned(),
+    })
 }
 
 /// The absolute path without symbolic links, and the nearest directory above it where nothing is
@@ -113,7 +134,8 @@ fn locate(path: &Path) -> Result<(PathBuf, Option<PathBuf>), Error> {
             }
             Err(error) => error,
         };
-        if error.kind() != ErrorKind::NotFound {
+        // A file in the way is told of by whoever looks at what is nearest.
+        if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
             return Err(Error::os(format!("cannot watch {shown}"), error));
         }
         if at.is_symlink() {

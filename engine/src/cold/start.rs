@@ -19,7 +19,7 @@ use crate::hot::tree::Tree;
 use crate::hot::watch::{Found, Root, Watch};
 use crate::hot::who::Rung;
 use crate::limits;
-use crate::plan::{MarkKind, Plan, RootPlan};
+use crate::plan::{MarkKind, Plan};
 use crate::ring::{Consumer, ring};
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
@@ -53,7 +53,7 @@ pub(crate) struct Started {
 /// Whatever keeps it from doing what was asked; nothing is left behind.
 pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     check(&config)?;
-    let opened = roots::open_all(&config.roots, config.recursive)?;
+    let mut opened = roots::open_all(&config.roots, config.recursive)?;
     let mut plan = Plan { kernel: host::kernel(), ..Plan::default() };
     plan.cpu = host::choose_cpu(config.cpu)?;
     let probe = host::probe_uring();
@@ -78,11 +78,14 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let mask = marks::mask_for(config.types);
     let mut watch =
         Watch::new(group, marks::inode_mask(mask), config.recursive, config.skip_dir.take());
-    let mut tree = Tree::new(config.dirs_max, filesystems(&opened)?);
     let mut kinds = Vec::new();
-    for root in &opened {
-        kinds.push(marks::mark(&watch.group, root, mask).map_err(Error::new)?);
+    for root in &mut opened {
+        let (kind, why) = marks::mark(&watch.group, root, mask).map_err(Error::new)?;
+        plan.note_root(root, kind, why);
+        kinds.push(kind);
     }
+    plan.note_mounts(&opened, config.recursive);
+    let mut tree = Tree::new(config.dirs_max, filesystems(&opened)?);
     // Only when all roots have their marks: those above may be refused beside them.
     let covered = opened.iter().zip(&kinds).filter(|(_, kind)| **kind == MarkKind::Filesystem);
     let mut above = Above::new(covered.map(|(root, _)| root.fsid).collect());
@@ -159,7 +162,7 @@ fn add_root(
     mark: MarkKind,
     plan: &mut Plan,
 ) -> Result<(), Error> {
-    let (path, fs_type) = (root.path.clone(), root.fs_type.clone());
+    let path = root.path.clone();
     let bytes = path.as_os_str().as_bytes();
     let bad_path = |_| Error::new(format!("{} has a NUL in it", path.display()));
     watch.roots.push(Root {
@@ -182,12 +185,9 @@ fn add_root(
         let node = tree.insert_root(bytes, key).map_err(full)?;
         watch.roots[at].set(node, reached, mark == MarkKind::Inode);
     } else {
-        plan.notes.push(format!(
-            "{} does not exist yet; watched from when it appears",
-            path.display()
-        ));
+        plan.notes
+            .push(format!("{} does not exist yet; watched from when it appears", path.display()));
     }
-    plan.roots.push(RootPlan { path, fs_type, mark: Ok(mark) });
     Ok(())
 }
 

@@ -12,16 +12,23 @@
 //! what was made where only single directories are marked, is looked up step by step, and what is in
 //! it is told as found.
 //!
+//! The kernel merges a rename into an identical one that is still pending (see `shuffled.rs`), so the
+//! last of several to and fro may be missing: a root that was renamed away is looked for once more
+//! when nothing is left to read.
+//!
 //! What cannot be known: a filesystem that is mounted on one of the steps gives no event.
 
 use super::event::{Event, Key};
-use super::resolve::{Actor, Batch, FROM_RENAME, Known, Resolver, who};
+use super::resolve::{Actor, Batch, FROM_RENAME, Known, Resolver, head, who};
 use super::tree::{Tree, flag};
 use super::watch::Watch;
+use super::who::{Answer, Who};
 use crate::sys::fanotify::Group;
-use crate::sys::handle::{Handle, Handles, filesystem, has_name, open_path, open_step};
+use crate::sys::handle::{
+    Handle, Handles, btrfs_whole, filesystem, has_name, open_path, open_step,
+};
 use fsmon_format::kind;
-use fsmon_format::record::{NAME_MAX, event_flag};
+use fsmon_format::record::{Attribution, NAME_MAX, event_flag};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -29,6 +36,8 @@ use std::os::fd::{AsFd, OwnedFd};
 pub(crate) const TYPES: u32 = kind::CREATE | kind::DELETE | kind::RENAME;
 /// What the mark on a step's directory asks for.
 pub(crate) const STEP_MASK: u64 = (TYPES | kind::ONDIR) as u64;
+/// A rename shows on disk an instant before its event is queued.
+const LOOKS: u8 = 2;
 /// Bits of the sieve.
 const SIEVE_BITS: usize = 1024;
 
@@ -39,6 +48,10 @@ struct Way {
     ends: Box<[usize]>,
     /// The hash of the handle at each step, the root's included; 0 where none is known.
     hashes: Box<[u64]>,
+    /// Who renamed a step last, held while `looks` is not 0; 0 where that is not known.
+    mover: u32,
+    /// How often nothing must be left to read before the root is looked for once more.
+    looks: u8,
 }
 
 impl Way {
@@ -49,7 +62,7 @@ impl Way {
             ends.push(path.len());
         }
         let hashes = vec![0; ends.len()].into();
-        Way { path: path.into(), ends: ends.into(), hashes }
+        Way { path: path.into(), ends: ends.into(), hashes, mover: 0, looks: 0 }
     }
 
     /// The root's own step.
@@ -89,13 +102,15 @@ pub(crate) struct Above {
     ways: Vec<Way>,
     /// Filesystems with a mark.
     covered: Vec<u64>,
+    /// Ways that are to be looked at again.
+    doubts: usize,
     sieve: [u64; SIEVE_BITS / 64],
 }
 
 impl Above {
     /// No ways as yet, on filesystems of which these have a mark.
     pub(crate) fn new(covered: Vec<u64>) -> Self {
-        Above { ways: Vec::new(), covered, sieve: [0; SIEVE_BITS / 64] }
+        Above { ways: Vec::new(), covered, doubts: 0, sieve: [0; SIEVE_BITS / 64] }
     }
 
     /// Adds the way to a root: its absolute path.
@@ -118,6 +133,35 @@ impl Above {
     /// Whether it is one.
     pub(crate) fn is_step(&self, hash: u64) -> bool {
         self.may_be_step(hash) && self.ways.iter().any(|way| way.hashes.contains(&hash))
+    }
+
+    /// Whether a root may be where the queue does not tell.
+    #[inline]
+    pub(crate) fn in_doubt(&self) -> bool {
+        self.doubts != 0
+    }
+
+    /// A root was renamed away, or not found where it was renamed to, by `image`.
+    fn doubt(&mut self, at: usize, image: u32, who: &mut Who) {
+        let way = &mut self.ways[at];
+        if image != 0 {
+            who.hold(image);
+        }
+        if way.looks == 0 {
+            self.doubts += 1;
+        } else if way.mover != 0 {
+            who.release(way.mover);
+        }
+        (way.mover, way.looks) = (image, LOOKS);
+    }
+
+    /// Nothing is left to read. Whether a root is to be looked for now.
+    fn is_due(&mut self, at: usize) -> bool {
+        let way = &mut self.ways[at];
+        let was = way.looks;
+        way.looks = was.saturating_sub(1);
+        self.doubts -= usize::from(was == 1);
+        was == 1
     }
 
     #[cold]
@@ -150,6 +194,9 @@ impl Above {
             }
             let Ok((fsid, _)) = filesystem(fd.as_fd()) else { break };
             let Some((handles, handle, mount_id)) = handle_of(&fd) else { continue };
+            // Events of a btrfs subvolume carry the id of the filesystem that was marked.
+            let whole = btrfs_whole(fsid, handle.key()).filter(|whole| covered.contains(whole));
+            let fsid = whole.unwrap_or(fsid);
             let hash = tree.hash(Key { fsid, handle: handle.key() });
             if way.hashes[step] != 0 && way.hashes[step] != hash {
                 break;
@@ -183,12 +230,16 @@ fn handle_of(fd: &OwnedFd) -> Option<(Handles, Handle, i32)> {
 /// How a root came to be where it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Came {
+    /// By an event that was told already, from the directory that it is in.
+    Known,
     /// This event made it.
     Made,
     /// This event made a directory above it.
     MadeAbove,
     /// It, or a directory above it, was renamed.
     Renamed,
+    /// The same, by an event that was merged into another.
+    Back,
 }
 
 impl Resolver {
@@ -232,8 +283,12 @@ impl Resolver {
         if event.types() & (kind::CREATE | kind::RENAME) != 0 {
             for at in 0..self.above.ways.len() {
                 let way = &self.above.ways[at];
+                let is_known = |step: usize| {
+                    let is_made = event.types() & kind::RENAME == 0;
+                    way.hashes[step] == hash && (is_made || self.watch.roots[at].node != 0)
+                };
                 if let Some(step) = way.step_at(dir, place.name)
-                    && way.hashes[step] != hash
+                    && !is_known(step)
                 {
                     self.arrive(at, step, event, object, batch);
                 }
@@ -255,6 +310,27 @@ impl Resolver {
                 self.tell_departure(node, event, batch);
             }
             self.drop_root(node);
+        }
+        let image = who(event.pid, batch).image;
+        self.above.doubt(at, image, &mut batch.sources.who);
+    }
+
+    /// Nothing is left to read: looks once more for roots that were renamed away.
+    #[cold]
+    pub(crate) fn look_for_roots(&mut self, batch: &mut Batch<'_, '_>) {
+        for at in 0..self.watch.roots.len() {
+            if !self.above.is_due(at) {
+                continue;
+            }
+            let image = std::mem::take(&mut self.above.ways[at].mover);
+            if self.watch.roots[at].node == 0 {
+                let attribution = if image == 0 { Attribution::Unknown } else { Attribution::Late };
+                let who = Answer::new(image, attribution).into();
+                self.look(at, Came::Back, who, batch);
+            }
+            if image != 0 {
+                batch.sources.who.release(image);
+            }
         }
     }
 
@@ -317,11 +393,16 @@ impl Resolver {
         }
         if renamed || !self.above.covers(object.fsid) {
             let came = match (renamed, is_root) {
+                (_, true) if self.known(event.place).is_some() => Came::Known,
                 (true, _) => Came::Renamed,
                 (false, true) => Came::Made,
                 (false, false) => Came::MadeAbove,
             };
-            self.look(at, came, event, batch);
+            let who = who(event.pid, batch);
+            self.look(at, came, who, batch);
+            if renamed && self.watch.roots[at].node == 0 {
+                self.above.doubt(at, who.image, &mut batch.sources.who);
+            }
         } else if is_root {
             self.root_made(at, event, object, batch);
         }
@@ -332,13 +413,7 @@ impl Resolver {
 
     /// Something else comes to be where a root is, or above it. A rename replaces an empty directory,
     /// and the kernel tells no DELETE of it. One that is still there was exchanged for it.
-    fn replace(
-        &mut self,
-        at: usize,
-        renamed: bool,
-        event: &Event<'_>,
-        batch: &mut Batch<'_, '_>,
-    ) {
+    fn replace(&mut self, at: usize, renamed: bool, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         let root = &self.watch.roots[at];
         let node = root.node;
         if node == 0 {
@@ -364,11 +439,13 @@ impl Resolver {
         };
         let root = &mut self.watch.roots[at];
         (root.node, root.fd, root.inode_marks) = (node, None, false);
-        self.tell_arrival(node, Came::Made, event, batch);
+        let came = if self.known(event.place).is_some() { Came::Known } else { Came::Made };
+        let who = who(event.pid, batch);
+        self.tell_arrival(node, came, who, batch);
     }
 
     /// Looks for a root on disk, and takes in what is there.
-    fn look(&mut self, at: usize, came: Came, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+    fn look(&mut self, at: usize, came: Came, who: Actor, batch: &mut Batch<'_, '_>) {
         let Some(reached) = self.above.go_down(at, &self.watch.group, &self.tree) else { return };
         let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
         if self.is_within_another(key) {
@@ -379,10 +456,10 @@ impl Resolver {
         };
         let inode_marks = !self.above.covers(reached.fsid);
         self.watch.roots[at].set(node, reached, inode_marks);
-        let actor = self.tell_arrival(node, came, event, batch);
+        self.tell_arrival(node, came, who, batch);
         if self.watch.recursive || inode_marks {
-            let actor = if came == Came::Renamed { actor } else { actor.late() };
-            self.walk(node, Some(actor), batch);
+            let late = matches!(came, Came::Made | Came::MadeAbove);
+            self.walk(node, Some(if late { who.late() } else { who }), batch);
         }
     }
 
@@ -392,48 +469,23 @@ impl Resolver {
         known.is_some_and(|flags| self.watch.recursive && flags & (flag::ROOT | flag::LEAF) == 0)
     }
 
-    fn tell_arrival(
-        &mut self,
-        node: u32,
-        came: Came,
-        event: &Event<'_>,
-        batch: &mut Batch<'_, '_>,
-    ) -> Actor {
-        let who = who(event.pid, batch);
-        let wanted = match came {
-            Came::Renamed => FROM_RENAME & !kind::MOVED_FROM,
-            Came::Made | Came::MadeAbove => kind::CREATE,
+    fn tell_arrival(&mut self, node: u32, came: Came, who: Actor, batch: &mut Batch<'_, '_>) {
+        let (wanted, flags) = match came {
+            Came::Known => return,
+            Came::Made => (kind::CREATE, 0),
+            Came::MadeAbove => (kind::CREATE, event_flag::FOUND),
+            Came::Renamed | Came::Back => (FROM_RENAME & !kind::MOVED_FROM, 0),
         };
         let wanted = self.types & wanted;
-        // Where the directory that it is in is watched, this is told from there.
-        if wanted != 0 && (came == Came::MadeAbove || self.known(event.place).is_none()) {
-            let hash = self.tree.node(node).hash();
-            let at = Known { dir: node, name: &[] };
-            if came == Came::MadeAbove {
-                self.tell_found(at, true, who.late(), batch);
-            } else {
-                self.emit(Some(at), None, event, wanted, hash, who, batch);
-            }
-        }
-        who
-    }
-
-    /// Tells of something that a walk met.
-    pub(crate) fn tell_found(
-        &mut self,
-        at: Known<'_>,
-        is_dir: bool,
-        who: Actor,
-        batch: &mut Batch<'_, '_>,
-    ) {
-        if batch.own {
+        if wanted == 0 || batch.own {
             return;
         }
-        let mut head = super::resolve::head(who, batch);
-        head.flags |= event_flag::FOUND;
-        head.mask = (kind::CREATE | if is_dir { kind::ONDIR } else { 0 }).into();
-        head.dir = at.dir.into();
-        batch.output.event(&mut self.tree, batch.sources, head, at.name, &[]);
+        let mut head = head(if came == Came::MadeAbove { who.late() } else { who }, batch);
+        head.flags |= flags;
+        head.mask = (wanted | kind::ONDIR).into();
+        head.object = self.tree.node(node).hash().into();
+        head.dir = node.into();
+        batch.output.event(&mut self.tree, batch.sources, head, &[], &[]);
     }
 
     /// After a loss: where every root is now, by the disk. A root that is another is walked by whoever
@@ -445,7 +497,8 @@ impl Resolver {
             let reached = self.above.go_down(at, &self.watch.group, &self.tree);
             let node = self.watch.roots[at].node;
             let found = reached.as_ref().map(|found| (found.fsid, found.handle));
-            let key = found.as_ref().map(|(fsid, handle)| Key { fsid: *fsid, handle: handle.key() });
+            let key =
+                found.as_ref().map(|(fsid, handle)| Key { fsid: *fsid, handle: handle.key() });
             if node != 0 && key.and_then(|key| self.tree.find_live(key)) == Some(node) {
                 continue;
             }

@@ -79,8 +79,8 @@ pub(crate) fn run(parts: Parts, intake: Intake, files: &Buffers) -> Result<Count
             }
             stop_ns = stop_ns.or(Some(clock::monotonic_ns()));
         }
-        let delivered = stop_ns.is_some_and(|stop| reader.after_ns >= stop)
-            && reader.resolver.shuffled.is_empty();
+        let delivered =
+            stop_ns.is_some_and(|stop| reader.after_ns >= stop) && !reader.resolver.is_in_doubt();
         if delivered || reader.output.abandoned() {
             break Ok(());
         }
@@ -132,7 +132,7 @@ impl Reader<'_> {
             self.after_ns = self.after_ns.max(empty_ns);
             self.sources.who.retire(self.after_ns);
             self.resolver.tree.settle();
-            if !self.resolver.shuffled.is_empty() {
+            if self.resolver.is_in_doubt() {
                 self.look_for_shuffled();
             }
         }
@@ -153,7 +153,9 @@ impl Reader<'_> {
         let until_ns = clock::monotonic_ns();
         let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
         let (sources, output) = (&mut self.sources, &mut self.output);
-        self.resolver.look_for_shuffled(&mut Batch::new(window, sources, output));
+        let mut batch = Batch::new(window, sources, output);
+        self.resolver.look_for_shuffled(&mut batch);
+        self.resolver.look_for_roots(&mut batch);
         self.output.publish();
     }
 

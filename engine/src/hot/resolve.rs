@@ -10,6 +10,7 @@ use super::tree::{Full, Inserted, Tree, flag};
 use super::watch::{Found, Watch};
 use super::who::{Answer, Window};
 use crate::sys::fanotify::flag::Q_OVERFLOW;
+use crate::sys::handle::is_btrfs_subvolume;
 use fsmon_format::kind;
 use fsmon_format::record::{self, Attribution, Reason, event_flag};
 use zerocopy::FromZeros;
@@ -58,7 +59,7 @@ impl<'a, 's> Batch<'a, 's> {
 /// Who did it, as far as is known.
 #[derive(Clone, Copy)]
 pub(crate) struct Actor {
-    image: u32,
+    pub(crate) image: u32,
     attribution: Attribution,
     /// See [`Answer::later`].
     later: u32,
@@ -175,9 +176,9 @@ impl Resolver {
             && let Some(id) = self.take_up(at, key, batch)
             && !removed
             && self.watch.recursive
-            && self.watch.marks_each(&self.tree, id)
+            && (is_btrfs_subvolume(key.handle) || self.watch.marks_each(&self.tree, id))
         {
-            // What was made in it before its mark took hold is found now.
+            // What was made in it before its mark took hold is found now, and what a snapshot has.
             let actor = actor.unwrap_or_else(|| who(event.pid, batch));
             self.walk(id, Some(actor.late()), batch);
         }
@@ -249,6 +250,12 @@ impl Resolver {
         if hash != 0 && self.orphans.any() {
             self.second_look(hash, false, batch);
         }
+    }
+
+    /// Whether something may be where the queue does not tell.
+    #[inline]
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        !self.shuffled.is_empty() || self.above.in_doubt()
     }
 
     #[cold]
