@@ -221,7 +221,7 @@ fn mounts_below_a_root_are_named() {
         )
     };
     let more = format!("{} and 2 more", names([0, 1, 2, 3]));
-    assert_eq!(said(&[watched.clone()]), Some(expected(&more)));
+    assert_eq!(said(std::slice::from_ref(&watched)), Some(expected(&more)));
     assert_eq!(said(&[watched.clone(), m(0), m(2)]), Some(expected(&names([1, 3, 4, 5]))));
     let all: Vec<_> = (0..6).map(m).chain([watched.clone()]).collect();
     assert_eq!(said(&all), None);
