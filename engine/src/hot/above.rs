@@ -18,17 +18,13 @@
 //!
 //! What cannot be known: a filesystem that is mounted on one of the steps gives no event.
 
-use super::event::{Event, Key};
-use super::resolve::{Actor, Batch, FROM_RENAME, Known, Resolver, head, who};
-use super::tree::{Tree, flag};
-use super::watch::Watch;
-use super::who::{Answer, Who};
+use super::event::Key;
+use super::tree::Tree;
+use super::who::Who;
 use crate::sys::fanotify::Group;
-use crate::sys::handle::{
-    Handle, Handles, btrfs_whole, filesystem, has_name, open_path, open_step,
-};
+use crate::sys::handle::{Handle, Handles, btrfs_whole, filesystem, open_path, open_step};
 use fsmon_format::kind;
-use fsmon_format::record::{Attribution, NAME_MAX, event_flag};
+use fsmon_format::record::NAME_MAX;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -42,14 +38,14 @@ const LOOKS: u8 = 2;
 const SIEVE_BITS: usize = 1024;
 
 /// The way to one root.
-struct Way {
-    path: Box<[u8]>,
+pub(super) struct Way {
+    pub(super) path: Box<[u8]>,
     /// Where the name of each step ends in the path; that of `/` is 1.
     ends: Box<[usize]>,
     /// The hash of the handle at each step, the root's included; 0 where none is known.
-    hashes: Box<[u64]>,
+    pub(super) hashes: Box<[u64]>,
     /// Who renamed a step last, held while `looks` is not 0; 0 where that is not known.
-    mover: u32,
+    pub(super) mover: u32,
     /// How often nothing must be left to read before the root is looked for once more.
     looks: u8,
 }
@@ -66,23 +62,23 @@ impl Way {
     }
 
     /// The root's own step.
-    fn last(&self) -> usize {
+    pub(super) fn last(&self) -> usize {
         self.ends.len() - 1
     }
 
     /// The name of a step that is not the first.
-    fn name(&self, step: usize) -> &[u8] {
+    pub(super) fn name(&self, step: usize) -> &[u8] {
         let from = self.ends[step - 1];
         &self.path[if step == 1 { 1 } else { from + 1 }..self.ends[step]]
     }
 
     /// The step that is `name` in the directory of that hash.
-    fn step_at(&self, dir: u64, name: &[u8]) -> Option<usize> {
+    pub(super) fn step_at(&self, dir: u64, name: &[u8]) -> Option<usize> {
         (1..=self.last()).find(|&step| self.hashes[step - 1] == dir && self.name(step) == name)
     }
 
     /// What a step is now, and nothing is known of what follows.
-    fn set(&mut self, step: usize, hash: u64) {
+    pub(super) fn set(&mut self, step: usize, hash: u64) {
         self.hashes[step..].fill(0);
         self.hashes[step] = hash;
     }
@@ -99,7 +95,7 @@ pub(crate) struct Reached {
 
 /// The ways to all roots, in the order of [`Watch::roots`].
 pub(crate) struct Above {
-    ways: Vec<Way>,
+    pub(super) ways: Vec<Way>,
     /// Filesystems with a mark.
     covered: Vec<u64>,
     /// Ways that are to be looked at again.
@@ -125,7 +121,7 @@ impl Above {
 
     /// Whether a directory may be one of the steps.
     #[inline]
-    fn may_be_step(&self, hash: u64) -> bool {
+    pub(super) fn may_be_step(&self, hash: u64) -> bool {
         let bit = (hash >> 54) as usize;
         self.sieve[bit / 64] >> (bit % 64) & 1 != 0
     }
@@ -142,7 +138,7 @@ impl Above {
     }
 
     /// A root was renamed away, or not found where it was renamed to, by `image`.
-    fn doubt(&mut self, at: usize, image: u32, who: &mut Who) {
+    pub(super) fn doubt(&mut self, at: usize, image: u32, who: &mut Who) {
         let way = &mut self.ways[at];
         if image != 0 {
             who.hold(image);
@@ -156,7 +152,7 @@ impl Above {
     }
 
     /// Nothing is left to read. Whether a root is to be looked for now.
-    fn is_due(&mut self, at: usize) -> bool {
+    pub(super) fn is_due(&mut self, at: usize) -> bool {
         let way = &mut self.ways[at];
         let was = way.looks;
         way.looks = was.saturating_sub(1);
@@ -165,7 +161,7 @@ impl Above {
     }
 
     #[cold]
-    fn sift(&mut self) {
+    pub(super) fn sift(&mut self) {
         self.sieve.fill(0);
         for &hash in self.ways.iter().flat_map(|way| &way.hashes).filter(|&&hash| hash != 0) {
             let bit = (hash >> 54) as usize;
@@ -173,7 +169,7 @@ impl Above {
         }
     }
 
-    fn set(&mut self, way: usize, step: usize, hash: u64) {
+    pub(super) fn set(&mut self, way: usize, step: usize, hash: u64) {
         self.ways[way].set(step, hash);
         self.sift();
     }
@@ -225,308 +221,6 @@ fn handle_of(fd: &OwnedFd) -> Option<(Handles, Handle, i32)> {
     let handles = Handles::probe(fd.as_fd()).ok()?;
     let (handle, mount_id) = handles.of_fd(fd.as_fd()).ok()?;
     Some((handles, handle, mount_id))
-}
-
-/// How a root came to be where it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Came {
-    /// By an event that was told already, from the directory that it is in.
-    Known,
-    /// This event made it.
-    Made,
-    /// This event made a directory above it.
-    MadeAbove,
-    /// It, or a directory above it, was renamed.
-    Renamed,
-    /// The same, by an event that was merged into another.
-    Back,
-}
-
-impl Resolver {
-    /// Whether an event may be of a step, or of a root.
-    #[inline]
-    pub(crate) fn concerns_steps(&self, event: &Event<'_>) -> bool {
-        if !event.is_dir() || event.types() & TYPES == 0 {
-            return false;
-        }
-        let places = [event.place, event.old].into_iter().flatten().map(|place| place.dir);
-        let mut keys = places.chain(event.object);
-        keys.any(|key| self.above.may_be_step(self.tree.hash(key)))
-    }
-
-    /// Before an event of a directory is resolved: a step that it takes away.
-    #[cold]
-    pub(crate) fn leave_steps(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        let Some(object) = event.object else { return };
-        let hash = self.tree.hash(object);
-        if let Some(old) = event.old {
-            let dir = self.tree.hash(old.dir);
-            for at in 0..self.above.ways.len() {
-                let way = &self.above.ways[at];
-                if let Some(step) = way.step_at(dir, old.name)
-                    && way.hashes[step] == hash
-                {
-                    self.depart(at, step, event, batch);
-                }
-            }
-        }
-        if event.types() & (kind::CREATE | kind::DELETE) == kind::DELETE {
-            self.root_removed(event, object, batch);
-        }
-    }
-
-    /// After it: a step that it brings.
-    #[cold]
-    pub(crate) fn reach_steps(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        let Some((object, place)) = event.object.zip(event.place) else { return };
-        let (hash, dir) = (self.tree.hash(object), self.tree.hash(place.dir));
-        if event.types() & (kind::CREATE | kind::RENAME) != 0 {
-            for at in 0..self.above.ways.len() {
-                let way = &self.above.ways[at];
-                let is_known = |step: usize| {
-                    let is_made = event.types() & kind::RENAME == 0;
-                    way.hashes[step] == hash && (is_made || self.watch.roots[at].node != 0)
-                };
-                if let Some(step) = way.step_at(dir, place.name)
-                    && !is_known(step)
-                {
-                    self.arrive(at, step, event, object, batch);
-                }
-            }
-        }
-        if event.types() & (kind::CREATE | kind::DELETE) == kind::CREATE | kind::DELETE {
-            self.root_removed(event, object, batch);
-        }
-    }
-
-    /// A step was renamed: the root is no longer at its path.
-    fn depart(&mut self, at: usize, step: usize, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        // Where the directory that it was in is watched, its rename is told from there.
-        let told = step == self.above.ways[at].last() && self.known(event.old).is_some();
-        self.above.set(at, step, 0);
-        let node = self.watch.roots[at].node;
-        if node != 0 {
-            if !told {
-                self.tell_departure(node, event, batch);
-            }
-            self.drop_root(node);
-        }
-        let image = who(event.pid, batch).image;
-        self.above.doubt(at, image, &mut batch.sources.who);
-    }
-
-    /// Nothing is left to read: looks once more for roots that were renamed away.
-    #[cold]
-    pub(crate) fn look_for_roots(&mut self, batch: &mut Batch<'_, '_>) {
-        for at in 0..self.watch.roots.len() {
-            if !self.above.is_due(at) {
-                continue;
-            }
-            let image = std::mem::take(&mut self.above.ways[at].mover);
-            if self.watch.roots[at].node == 0 {
-                let attribution = if image == 0 { Attribution::Unknown } else { Attribution::Late };
-                let who = Answer::new(image, attribution).into();
-                self.look(at, Came::Back, who, batch);
-            }
-            if image != 0 {
-                batch.sources.who.release(image);
-            }
-        }
-    }
-
-    fn tell_departure(&mut self, node: u32, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        let wanted = self.types & FROM_RENAME & !kind::MOVED_TO;
-        if wanted != 0 {
-            let hash = self.tree.node(node).hash();
-            let who = who(event.pid, batch);
-            let old = Some(Known { dir: node, name: &[] });
-            self.emit(None, old, event, wanted, hash, who, batch);
-        }
-    }
-
-    /// The directory is watched no longer, with all below it.
-    fn drop_root(&mut self, node: u32) {
-        self.tree.forget_root(node);
-        self.watch.no_root(node);
-    }
-
-    /// A root was removed, by whatever path.
-    fn root_removed(&mut self, event: &Event<'_>, object: Key<'_>, batch: &mut Batch<'_, '_>) {
-        let Some(node) = self.tree.find_live(object) else { return };
-        if self.tree.node(node).flags & flag::ROOT == 0 {
-            return;
-        }
-        // Where the directory that it was in is watched, this is told from there.
-        let wanted = self.types & kind::DELETE;
-        if wanted != 0 && self.known(event.place).is_none() {
-            let who = who(event.pid, batch);
-            let root = Some(Known { dir: node, name: &[] });
-            self.emit(root, None, event, wanted, 0, who, batch);
-        }
-        for (way, root) in self.above.ways.iter_mut().zip(&self.watch.roots) {
-            if root.node == node {
-                way.set(way.last(), 0);
-            }
-        }
-        self.above.sift();
-        self.tree.remove(node);
-        self.watch.no_root(node);
-    }
-
-    /// A directory came to be at a step.
-    fn arrive(
-        &mut self,
-        at: usize,
-        step: usize,
-        event: &Event<'_>,
-        object: Key<'_>,
-        batch: &mut Batch<'_, '_>,
-    ) {
-        let hash = self.tree.hash(object);
-        let is_root = step == self.above.ways[at].last();
-        let renamed = event.types() & kind::RENAME != 0;
-        self.replace(at, renamed, event, batch);
-        self.above.set(at, step, hash);
-        if self.watch.recursive && is_root && self.known(event.place).is_some() {
-            // All of it is watched from above.
-            return;
-        }
-        if renamed || !self.above.covers(object.fsid) {
-            let came = match (renamed, is_root) {
-                (_, true) if self.known(event.place).is_some() => Came::Known,
-                (true, _) => Came::Renamed,
-                (false, true) => Came::Made,
-                (false, false) => Came::MadeAbove,
-            };
-            let who = who(event.pid, batch);
-            self.look(at, came, who, batch);
-            if renamed && self.watch.roots[at].node == 0 {
-                self.above.doubt(at, who.image, &mut batch.sources.who);
-            }
-        } else if is_root {
-            self.root_made(at, event, object, batch);
-        }
-        if self.orphans.any() {
-            self.second_look(hash, !renamed, batch);
-        }
-    }
-
-    /// Something else comes to be where a root is, or above it. A rename replaces an empty directory,
-    /// and the kernel tells no DELETE of it. One that is still there was exchanged for it.
-    fn replace(&mut self, at: usize, renamed: bool, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        let root = &self.watch.roots[at];
-        let node = root.node;
-        if node == 0 {
-            return;
-        }
-        if renamed && root.fd.as_ref().is_some_and(|fd| has_name(fd.as_fd())) {
-            self.tell_departure(node, event, batch);
-        }
-        self.drop_root(node);
-    }
-
-    /// A root was made on a filesystem with a mark: everything in it comes by events of its own.
-    fn root_made(
-        &mut self,
-        at: usize,
-        event: &Event<'_>,
-        object: Key<'_>,
-        batch: &mut Batch<'_, '_>,
-    ) {
-        let path = &self.above.ways[at].path;
-        let Ok(node) = self.tree.insert_root(path, object) else {
-            return super::resolve::dirs_full(batch);
-        };
-        let root = &mut self.watch.roots[at];
-        (root.node, root.fd, root.inode_marks) = (node, None, false);
-        let came = if self.known(event.place).is_some() { Came::Known } else { Came::Made };
-        let who = who(event.pid, batch);
-        self.tell_arrival(node, came, who, batch);
-    }
-
-    /// Looks for a root on disk, and takes in what is there.
-    fn look(&mut self, at: usize, came: Came, who: Actor, batch: &mut Batch<'_, '_>) {
-        let Some(reached) = self.above.go_down(at, &self.watch.group, &self.tree) else { return };
-        let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
-        if self.is_within_another(key) {
-            return;
-        }
-        let Ok(node) = self.tree.insert_root(&self.above.ways[at].path, key) else {
-            return super::resolve::dirs_full(batch);
-        };
-        let inode_marks = !self.above.covers(reached.fsid);
-        self.watch.roots[at].set(node, reached, inode_marks);
-        self.tell_arrival(node, came, who, batch);
-        if self.watch.recursive || inode_marks {
-            let late = matches!(came, Came::Made | Came::MadeAbove);
-            self.walk(node, Some(if late { who.late() } else { who }), batch);
-        }
-    }
-
-    /// Whether all of a directory is watched as part of another root.
-    fn is_within_another(&self, key: Key<'_>) -> bool {
-        let known = self.tree.find_live(key).map(|id| self.tree.node(id).flags);
-        known.is_some_and(|flags| self.watch.recursive && flags & (flag::ROOT | flag::LEAF) == 0)
-    }
-
-    fn tell_arrival(&mut self, node: u32, came: Came, who: Actor, batch: &mut Batch<'_, '_>) {
-        let (wanted, flags) = match came {
-            Came::Known => return,
-            Came::Made => (kind::CREATE, 0),
-            Came::MadeAbove => (kind::CREATE, event_flag::FOUND),
-            Came::Renamed | Came::Back => (FROM_RENAME & !kind::MOVED_FROM, 0),
-        };
-        let wanted = self.types & wanted;
-        if wanted == 0 || batch.own {
-            return;
-        }
-        let mut head = head(if came == Came::MadeAbove { who.late() } else { who }, batch);
-        head.flags |= flags;
-        head.mask = (wanted | kind::ONDIR).into();
-        head.object = self.tree.node(node).hash().into();
-        head.dir = node.into();
-        batch.output.event(&mut self.tree, batch.sources, head, &[], &[]);
-    }
-
-    /// After a loss: where every root is now, by the disk. A root that is another is walked by whoever
-    /// makes the tree true again.
-    #[cold]
-    pub(crate) fn find_roots(&mut self, batch: &mut Batch<'_, '_>) {
-        for at in 0..self.watch.roots.len() {
-            self.above.ways[at].hashes.fill(0);
-            let reached = self.above.go_down(at, &self.watch.group, &self.tree);
-            let node = self.watch.roots[at].node;
-            let found = reached.as_ref().map(|found| (found.fsid, found.handle));
-            let key =
-                found.as_ref().map(|(fsid, handle)| Key { fsid: *fsid, handle: handle.key() });
-            if node != 0 && key.and_then(|key| self.tree.find_live(key)) == Some(node) {
-                continue;
-            }
-            if node != 0 {
-                self.drop_root(node);
-            }
-            let Some((reached, key)) = reached.zip(key) else { continue };
-            if self.is_within_another(key) {
-                continue;
-            }
-            match self.tree.insert_root(&self.above.ways[at].path, key) {
-                Ok(node) => {
-                    let inode_marks = !self.above.covers(reached.fsid);
-                    self.watch.roots[at].set(node, reached, inode_marks);
-                }
-                Err(_) => super::resolve::dirs_full(batch),
-            }
-        }
-    }
-}
-
-impl Watch {
-    /// The directory is gone from the roots that it was.
-    fn no_root(&mut self, node: u32) {
-        for root in self.roots.iter_mut().filter(|root| root.node == node) {
-            (root.node, root.fd) = (0, None);
-        }
-    }
 }
 
 #[cfg(test)]
