@@ -40,7 +40,7 @@ fn table(plan: &Plan) -> String {
     out.push_str("\nPaths\n");
     for root in &plan.roots {
         let how = match &root.mark {
-            Ok(mark) => format!("{}: {}", root.fs_type, mark_words(*mark)),
+            Ok(mark) => format!("{}: {}: {}", root.fs_type, mark_words(*mark), root.why),
             Err(why) => format!("cannot be watched: {why}"),
         };
         put(&mut out, format_args!("  {}  {how}\n", root.path.display()));
@@ -52,8 +52,34 @@ fn table(plan: &Plan) -> String {
     if plan.losses.is_empty() {
         out.push_str("  nothing\n");
     }
+    for (title, lines) in
+        [("Good to know", plan.notes.clone()), ("A newer kernel would bring", newer(&plan.kernel))]
+    {
+        if !lines.is_empty() {
+            put(&mut out, format_args!("\n{title}\n  {}\n", lines.join("\n  ")));
+        }
+    }
     out
 }
+
+/// What later kernels have that this one has not. What is used is found out by trying; this is only
+/// told.
+fn newer(kernel: &str) -> Vec<String> {
+    let mut numbers = kernel.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut next = || numbers.next().and_then(Result::ok);
+    let Some(version) = next().zip(next()) else { return Vec::new() };
+    let later = KERNELS.iter().filter(|(since, _)| *since > version);
+    later.map(|((major, minor), what)| format!("{major}.{minor}  {what}")).collect()
+}
+
+/// Since when the kernel has what; 5.17 is the least.
+const KERNELS: &[((u32, u32), &str)] = &[
+    ((6, 1), "reading through io_uring"),
+    ((6, 3), "every change of a process in its place among the file events (BPF)"),
+    ((6, 5), "overlayfs, and other filesystems whose handles cannot be opened"),
+    ((6, 8), "filesystems without an id of their own, such as FUSE"),
+    ((6, 12), "pacing by the kernel"),
+];
 
 fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
     // A String takes everything.
@@ -83,6 +109,7 @@ fn object(plan: &Plan) -> Value {
         })).collect::<Vec<_>>(),
         "roots": plan.roots.iter().map(root_object).collect::<Vec<_>>(),
         "losses": plan.losses,
+        "notes": plan.notes,
     })
 }
 
@@ -91,7 +118,7 @@ fn root_object(root: &RootPlan) -> Value {
     match &root.mark {
         Ok(mark) => {
             let mark = if *mark == MarkKind::Filesystem { "filesystem" } else { "inode" };
-            json!({ "path": path, "fs_type": root.fs_type, "mark": mark })
+            json!({ "path": path, "fs_type": root.fs_type, "mark": mark, "why": root.why })
         }
         Err(why) => json!({ "path": path, "fs_type": root.fs_type, "error": why }),
     }
@@ -116,7 +143,7 @@ mod tests {
 
     fn plan() -> Plan {
         Plan {
-            kernel: "6.18.1".into(),
+            kernel: "6.8.1".into(),
             backend: "poll",
             who: Who::Connector,
             cpu: Some(1),
@@ -129,14 +156,17 @@ mod tests {
                     path: "/srv".into(),
                     fs_type: "ext4".into(),
                     mark: Ok(MarkKind::Filesystem),
+                    why: "its handles can be decoded".into(),
                 },
                 RootPlan {
                     path: "/gone".into(),
                     fs_type: String::new(),
                     mark: Err("no such directory".into()),
+                    why: String::new(),
                 },
             ],
             losses: vec!["names are late".into()],
+            notes: vec!["other filesystems below /srv are not watched: /srv/a".into()],
         }
     }
 
@@ -144,11 +174,12 @@ mod tests {
     fn the_table_says_it_all() {
         assert_eq!(
             table(&plan()),
-            "Linux 6.18.1\n\nThis host offers\n  fanotify  yes  FAN_RENAME\n  io_uring  no   \
+            "Linux 6.8.1\n\nThis host offers\n  fanotify  yes  FAN_RENAME\n  io_uring  no   \
              sysctl kernel.io_uring\n\nfsmon will use\n  changes  read through poll, pinned to CPU \
              1\n  names    from the proc connector\n\nPaths\n  /srv  ext4: one mark on the \
-             filesystem\n  /gone  cannot be watched: no such directory\n\nWhat is lost by it\n  \
-             names are late\n"
+             filesystem: its handles can be decoded\n  /gone  cannot be watched: no such directory\n\nWhat is lost by it\n  \
+             names are late\n\nGood to know\n  other filesystems below /srv are not watched: \
+             /srv/a\n\nA newer kernel would bring\n  6.12  pacing by the kernel\n"
         );
     }
 

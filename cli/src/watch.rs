@@ -101,18 +101,24 @@ fn config(args: &WatchArgs, filter: &Filter) -> Result<Config, Error> {
     Ok(config)
 }
 
+/// Files are refused before anything is begun; what does not exist may come to be.
 fn existing(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
     for root in &roots {
         let name = root.display();
         match root.metadata() {
             Ok(data) if data.is_dir() => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) => {}
             Ok(_) => {
                 return Err(Error::new(format!(
                     "{name} is not a directory; watch the one it is in, with --include for it"
                 )));
             }
             Err(error) => {
-                let what = format!("cannot watch {name}; name a directory that exists");
+                let what = format!("cannot watch {name}; name another directory");
                 return Err(Error::os(what, error));
             }
         }
@@ -145,13 +151,13 @@ fn start_formatter(
     }
 }
 
-/// First what is lost, then that it is ready.
+/// First what is lost and what is good to know, then that it is ready.
 fn announce(plan: &Plan, dirs: u64) {
     if io::stderr().is_terminal() {
         end_progress();
     }
-    for loss in &plan.losses {
-        tell(loss);
+    for line in plan.losses.iter().chain(&plan.notes) {
+        tell(line);
     }
     tell(summary::ready(plan, dirs));
 }

@@ -60,7 +60,7 @@ pub struct SkipDir {
 
 /// What to watch and how. [`Config::new`] has the defaults.
 pub struct Config {
-    /// The directories to watch; each must exist.
+    /// The directories to watch: paths. One that does not exist yet is watched from when it appears.
     pub roots: Vec<PathBuf>,
     /// The event types to report: [`fsmon_format::kind`] bits.
     pub types: u32,

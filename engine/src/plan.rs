@@ -1,9 +1,13 @@
 //! What a host offers, what the engine will use of it for given roots, and what it loses by it.
 //! `fsmon doctor` prints this; [`crate::start`] follows it.
 
+use crate::cold::roots::OpenRoot;
 use crate::cold::{host, marks, mounts, roots, who};
 use crate::config::{Backend, Who};
 use std::path::PathBuf;
+
+/// Mounts below a root that are called by name; of more, how many there are.
+const MOUNTS_NAMED: usize = 4;
 
 /// One thing that was tried: what it is and how it went.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub struct RootPlan {
     pub fs_type: String,
     /// How; or why it cannot be watched.
     pub mark: Result<MarkKind, String>,
+    /// Why so; empty where it cannot be watched.
+    pub why: String,
 }
 
 /// The whole of it.
@@ -53,6 +59,8 @@ pub struct Plan {
     pub roots: Vec<RootPlan>,
     /// What is lost on this host; one line each, with the remedy.
     pub losses: Vec<String>,
+    /// What is good to know, and no loss; one line each.
+    pub notes: Vec<String>,
 }
 
 impl Plan {
@@ -60,6 +68,48 @@ impl Plan {
     #[must_use]
     pub fn can_watch(&self) -> bool {
         !self.roots.is_empty() && self.roots.iter().all(|root| root.mark.is_ok())
+    }
+
+    pub(crate) fn note_root(&mut self, root: &OpenRoot, mark: MarkKind, why: String) {
+        let shared = root.mount.as_ref().filter(|mount| mount.is_shared());
+        if let Some(mount) = shared {
+            self.losses.push(format!(
+                "{} is on {}: changes made elsewhere, on its server or behind it, are not seen; \
+                 watch it where it is kept",
+                root.path.display(),
+                mount.fs_type
+            ));
+        }
+        let (path, fs_type) = (root.path.clone(), root.fs_type.clone());
+        self.roots.push(RootPlan { path, fs_type, mark: Ok(mark), why });
+    }
+
+    /// Says what is mounted below the roots, and not watched.
+    pub(crate) fn note_mounts<'a>(
+        &mut self,
+        roots: impl IntoIterator<Item = &'a OpenRoot>,
+        recursive: bool,
+    ) {
+        let roots: Vec<_> = roots.into_iter().map(|root| root.path.as_path()).collect();
+        let mounts = mounts::all();
+        for root in roots.iter().filter(|_| recursive) {
+            let below = mounts::below(&mounts, root);
+            let left: Vec<_> = below.into_iter().filter(|point| !roots.contains(point)).collect();
+            if left.is_empty() {
+                continue;
+            }
+            let named: Vec<_> =
+                left.iter().take(MOUNTS_NAMED).map(|point| point.display().to_string()).collect();
+            let more = match left.len() - named.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            self.notes.push(format!(
+                "other filesystems below {} are not watched: {}{more}; name those that are to be",
+                root.display(),
+                named.join(", ")
+            ));
+        }
     }
 
     pub(crate) fn note_backend(&mut self, backend: Backend, probe: Probe) {
@@ -106,26 +156,29 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
     };
     plan.probes.push(Probe { name: "fanotify", works: fanotify.0, detail: fanotify.1 });
     let mounts = mounts::all();
-    let opened: Vec<_> = paths.iter().map(|path| (path, roots::open(path, &mounts))).collect();
+    let mut opened: Vec<_> = paths.iter().map(|path| (path, roots::open(path, &mounts))).collect();
     let there = opened.iter().filter_map(|(_, root)| root.as_ref().ok());
     let found = who::probe(Who::Auto);
     let mark = |group| marks::mark_programs(group, there).0;
     let programs = group.as_ref().map_or(0, mark);
     plan.note_who(found, Some(programs));
     let mask = marks::mask_for(fsmon_format::kind::DEFAULT);
-    for (path, root) in opened {
-        let (path, fs_type, mark) = match (root, &group) {
-            (Err(error), _) => (path.clone(), "unknown".to_owned(), Err(error.to_string())),
-            (Ok(root), Err(error)) => (root.path, root.fs_type, Err(error.to_string())),
-            (Ok(root), Ok(group)) => {
-                let mark = marks::mark(group, &root, mask);
-                (root.path, root.fs_type, mark)
-            }
+    plan.note_mounts(opened.iter().filter_map(|(_, root)| root.as_ref().ok()), true);
+    for (path, root) in &mut opened {
+        let refused = match (root, &group) {
+            (Err(error), _) => ((*path).clone(), "unknown".to_owned(), error.to_string()),
+            (Ok(root), Err(error)) => (root.path.clone(), root.fs_type.clone(), error.to_string()),
+            (Ok(root), Ok(group)) => match marks::mark(group, root, mask) {
+                Ok((mark, why)) => {
+                    plan.note_root(root, mark, why);
+                    continue;
+                }
+                Err(error) => (root.path.clone(), root.fs_type.clone(), error),
+            },
         };
-        if let Err(why) = &mark {
-            plan.losses.push(why.clone());
-        }
-        plan.roots.push(RootPlan { path, fs_type, mark });
+        let (path, fs_type, error) = refused;
+        plan.losses.push(error.clone());
+        plan.roots.push(RootPlan { path, fs_type, mark: Err(error), why: String::new() });
     }
     plan
 }

@@ -56,6 +56,19 @@ impl Area {
         })
     }
 
+    /// The same, by a program of its own.
+    pub(crate) fn mount_by(
+        &mut self,
+        name: &str,
+        mount: impl FnOnce(&PathBuf) -> bool,
+    ) -> Option<PathBuf> {
+        let path = self.dir(name);
+        mount(&path).then(|| {
+            self.mounts.push(path.clone());
+            path
+        })
+    }
+
     /// A tmpfs with these options.
     pub(crate) fn tmpfs(&mut self, name: &str, options: &str) -> PathBuf {
         self.mount(name, &["-t", "tmpfs", "-o", options, "tmpfs"])

@@ -1,11 +1,14 @@
 //! The fanotify group and its marks: which kind works is found out by trying.
 
-use super::mounts;
+use super::mounts::{self, Mount};
 use super::roots::OpenRoot;
 use crate::error::Error;
+use crate::hot::above::STEP_MASK;
 use crate::hot::who::OpenExec;
 use crate::plan::MarkKind;
 use crate::sys::fanotify::Group;
+use crate::sys::handle::filesystem;
+use crate::sys::mount::open_btrfs_top;
 use fsmon_format::kind;
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -66,22 +69,54 @@ pub(crate) fn group(bounded_queue: bool) -> Result<Group, Error> {
 }
 
 /// Marks the root's filesystem where its handles can be decoded, else the root alone (its
-/// subdirectories are marked when they are walked).
+/// subdirectories are marked when they are walked). How, and why so.
 ///
 /// # Errors
 /// What makes the root unwatchable, in words.
-pub(crate) fn mark(group: &Group, root: &OpenRoot, mask: u64) -> Result<MarkKind, String> {
+pub(crate) fn mark(
+    group: &Group,
+    root: &mut OpenRoot,
+    mask: u64,
+) -> Result<(MarkKind, String), String> {
     let Err(error) = group.mark_filesystem(mask, root.fd.as_fd(), c".") else {
-        return Ok(MarkKind::Filesystem);
+        return Ok((MarkKind::Filesystem, "its handles can be decoded".to_owned()));
     };
-    if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSPC)) {
-        return Err(refusal(root, &error));
-    }
-    let mask = inode_mask(mask);
-    match group.mark_dir(mask, root.fd.as_fd(), c".") {
-        Ok(()) => Ok(MarkKind::Inode),
+    let why = match error.raw_os_error() {
+        Some(libc::EPERM | libc::ENOSPC) => return Err(refusal(root, &error)),
+        Some(libc::EXDEV) => match mark_btrfs(group, root.mount.as_ref(), mask) {
+            Ok(whole) => {
+                root.fsid = whole;
+                return Ok((MarkKind::Filesystem, "through the top of its btrfs".to_owned()));
+            }
+            Err(error) => {
+                format!("it is a subvolume, and the top of its btrfs is not to be had: {error}")
+            }
+        },
+        Some(libc::ENODEV) => "its filesystem has no id of its own".to_owned(),
+        Some(libc::EOPNOTSUPP) => "its handles cannot be decoded".to_owned(),
+        _ => error.to_string(),
+    };
+    let marked = match root.nearest {
+        // It is the directory above that the root will appear in.
+        Some(_) => group.mark_step(STEP_MASK, root.fd.as_fd()),
+        None => group.mark_dir(inode_mask(mask), root.fd.as_fd(), c"."),
+    };
+    match marked {
+        Ok(()) => Ok((MarkKind::Inode, why)),
         Err(error) => Err(refusal(root, &error)),
     }
+}
+
+/// Marks a btrfs filesystem that is mounted at a subvolume. By way of the subvolume the kernel
+/// refuses (EXDEV: an id of its own), but the mark on the filesystem is the same from wherever it is
+/// reached, and from its top it may be set; then events of all subvolumes carry the top's id (seen on
+/// 6.18). Gives that.
+fn mark_btrfs(group: &Group, mount: Option<&Mount>, mask: u64) -> io::Result<u64> {
+    let mount = mount.filter(|mount| mount.fs_type == "btrfs").ok_or(io::ErrorKind::NotFound)?;
+    let source = CString::new(mount.source.as_bytes())?;
+    let top = open_btrfs_top(&source, mount.read_only)?;
+    group.mark_filesystem(mask, top.as_fd(), c".")?;
+    filesystem(top.as_fd()).map(|(fsid, _)| fsid)
 }
 
 /// FS_ERROR is told of whole filesystems only (fanotify_mark(2)).
@@ -96,28 +131,43 @@ fn refusal(root: &OpenRoot, error: &io::Error) -> String {
         Some(libc::EINVAL) => {
             "the kernel refuses these event types; fsmon needs Linux 5.17 or newer"
         }
-        Some(libc::EOPNOTSUPP | libc::ENODEV | libc::EXDEV) => {
-            "its filesystem has no file handles for fanotify; watch a directory on another one"
+        Some(libc::EXDEV) => {
+            "the kernel does not watch its filesystem beside others; start another fsmon for it \
+             alone, or watch what it is mounted from"
+        }
+        Some(libc::ENODEV) => {
+            "its filesystem has no id, and fanotify takes such from Linux 6.8 on; watch the files \
+             where they are kept, such as on the server"
+        }
+        Some(libc::EOPNOTSUPP) => {
+            "its filesystem has no file handles for fanotify; watch the files where they are kept, \
+             such as on the server, or a directory on another filesystem"
         }
         _ => "the kernel refuses the mark",
     };
     format!("cannot watch {} ({}): {why}: {error}", root.path.display(), root.fs_type)
 }
 
-/// Whether a root's filesystem id is not that of its whole filesystem (a btrfs subvolume), found
-/// out with a group of its own: such marks do not mix with others (EXDEV,
-/// fanotify_set_mark_fsid() in fs/notify/fanotify/fanotify_user.c; seen on 6.18).
+/// Whether a root's filesystem takes no mark for all of it because of its id: it has none (FUSE), or
+/// is a btrfs subvolume whose top is not to be had. Found out with a group of its own: such marks do
+/// not mix with others (EXDEV, fanotify_set_mark_fsid() in fs/notify/fanotify/fanotify_user.c; seen on
+/// 6.18).
 fn stands_alone(root: &OpenRoot) -> bool {
     let Ok(scratch) = Group::new(true) else { return false };
-    let marked = scratch.mark_filesystem(u64::from(kind::OPEN_EXEC), root.fd.as_fd(), c".");
-    marked.is_err_and(|error| error.raw_os_error() == Some(libc::EXDEV))
+    let mask = u64::from(kind::OPEN_EXEC);
+    let Err(error) = scratch.mark_filesystem(mask, root.fd.as_fd(), c".") else { return false };
+    match error.raw_os_error() {
+        Some(libc::EXDEV) => mark_btrfs(&scratch, root.mount.as_ref(), mask).is_err(),
+        Some(libc::ENODEV) => true,
+        _ => false,
+    }
 }
 
 /// Asks for OPEN_EXEC wherever executables can be, so that an exec can be placed between two file
 /// events of its process. How many filesystems were marked, and whether that was all of them.
 ///
-/// None where one of the roots is on a btrfs subvolume: the kernel does not mix its marks with
-/// any others in one group.
+/// None where one of the roots stands alone: the kernel does not mix its marks with any others in one
+/// group.
 pub(crate) fn mark_programs<'a>(
     group: &Group,
     mut roots: impl Iterator<Item = &'a OpenRoot>,
@@ -130,12 +180,14 @@ pub(crate) fn mark_programs<'a>(
     let candidates = mounts.iter().filter(|mount| {
         !WITHOUT_PROGRAMS.contains(&mount.fs_type.as_str()) && seen.insert(mount.device.as_str())
     });
-    let here = |point: &std::path::Path| {
-        let path = CString::new(point.as_os_str().as_bytes()).ok()?;
+    let mask = u64::from(kind::OPEN_EXEC);
+    let here = |mount: &Mount| {
+        let path = CString::new(mount.point.as_os_str().as_bytes()).ok()?;
         let root = File::open("/").ok()?;
-        group.mark_filesystem(u64::from(kind::OPEN_EXEC), root.as_fd(), &path).ok()
+        let marked = group.mark_filesystem(mask, root.as_fd(), &path);
+        marked.or_else(|_| mark_btrfs(group, Some(mount), mask).map(drop)).ok()
     };
-    let marked: Vec<bool> = candidates.map(|mount| here(&mount.point).is_some()).collect();
+    let marked: Vec<bool> = candidates.map(|mount| here(mount).is_some()).collect();
     let count = marked.iter().filter(|marked| **marked).count();
     let extent = match count {
         0 => OpenExec::None,

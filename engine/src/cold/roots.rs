@@ -1,29 +1,48 @@
 //! The watched roots: found, opened, and those inside others left to them.
+//!
+//! A root is a path. Where nothing is at it yet, the nearest directory above it stands in: its
+//! filesystem is where the root is going to be.
 
 use super::mounts::{self, Mount};
 use crate::error::Error;
+use crate::hot::above::Reached;
 use crate::sys::handle::{Handle, Handles, filesystem};
+use std::ffi::OsStr;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// A root that exists and is open.
+/// A root that is open, or the nearest directory above it.
 pub(crate) struct OpenRoot {
     /// Absolute, without symbolic links.
     pub(crate) path: PathBuf,
+    /// What is open where the root does not exist yet.
+    pub(crate) nearest: Option<PathBuf>,
     pub(crate) fd: OwnedFd,
     pub(crate) handles: Handles,
     pub(crate) handle: Handle,
     pub(crate) mount_id: i32,
+    /// The id that events of its filesystem carry.
     pub(crate) fsid: u64,
     pub(crate) fs_type: String,
+    /// The mount, where it was found.
+    pub(crate) mount: Option<Mount>,
+}
+
+impl OpenRoot {
+    /// What is open.
+    pub(crate) fn reached(self) -> Reached {
+        let OpenRoot { fd, handle, handles, mount_id, fsid, .. } = self;
+        Reached { fd, handle, handles, mount_id, fsid }
+    }
 }
 
 /// Opens every root, in the order given; those below another are dropped when everything below
 /// is watched anyway.
 ///
 /// # Errors
-/// A path that does not exist, is no directory, or cannot be read; a filesystem without handles.
+/// A path that is no directory, or cannot be read; a filesystem without handles.
 pub(crate) fn open_all(paths: &[PathBuf], recursive: bool) -> Result<Vec<OpenRoot>, Error> {
     let mounts = mounts::all();
     let mut roots: Vec<OpenRoot> = Vec::new();
@@ -50,22 +69,32 @@ pub(crate) fn open_all(paths: &[PathBuf], recursive: bool) -> Result<Vec<OpenRoo
 /// Opens one.
 pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
     let shown = path.display();
-    let real = path.canonicalize().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::new(format!("{shown} does not exist; create it first or name another directory"))
-        }
-        _ => Error::os(format!("cannot watch {shown}"), error),
-    })?;
-    if !real.is_dir() {
-        let parent = real.parent().unwrap_or(Path::new("/")).display();
+    let (real, nearest) = locate(path)?;
+    let at = nearest.as_deref().unwrap_or(&real);
+    if !at.is_dir() {
+        let parent = at.parent().unwrap_or(Path::new("/")).display();
+        return Err(Error::new(match &nearest {
+            None => {
+                format!("{shown} is not a directory; watch {parent} with --include for that name")
+            }
+            Some(file) => format!(
+                "cannot watch {shown}: {} is not a directory; name another path",
+                file.display()
+            ),
+        }));
+    }
+    let mount = mounts::of(mounts, at);
+    if let Some(mount) = mount.filter(|mount| mount.is_made_by_the_kernel()) {
         return Err(Error::new(format!(
-            "{shown} is not a directory; watch {parent} with --include for that name"
+            "cannot watch {shown}: what is in {} is made by the kernel, which tells fanotify little \
+             of it; watch files on a disk, tmpfs or the like",
+            mount.fs_type
         )));
     }
-    let cannot = |error| Error::os(format!("cannot open {shown}"), error);
-    let fd = OwnedFd::from(File::open(&real).map_err(cannot)?);
+    let cannot = |error| Error::os(format!("cannot open {}", at.display()), error);
+    let fd = OwnedFd::from(File::open(at).map_err(cannot)?);
     let (fsid, _) = filesystem(fd.as_fd()).map_err(cannot)?;
-    let fs_type = mounts::of(mounts, &real).map_or("unknown", |mount| &mount.fs_type).to_owned();
+    let fs_type = mount.map_or("unknown", |mount| &mount.fs_type).to_owned();
     let no_handles = |error| {
         Error::os(
             format!(
@@ -77,7 +106,53 @@ pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
     };
     let handles = Handles::probe(fd.as_fd()).map_err(no_handles)?;
     let (handle, mount_id) = handles.of_fd(fd.as_fd()).map_err(no_handles)?;
-    Ok(OpenRoot { path: real, fd, handles, handle, mount_id, fsid, fs_type })
+    Ok(OpenRoot {
+        path: real,
+        nearest,
+        fd,
+        handles,
+        handle,
+        mount_id,
+        fsid,
+        fs_type,
+        mount: mount.cloned(),
+    })
+}
+
+/// The absolute path without symbolic links, and the nearest directory above it where nothing is
+/// there yet.
+fn locate(path: &Path) -> Result<(PathBuf, Option<PathBuf>), Error> {
+    let shown = path.display();
+    let mut missing: Vec<&OsStr> = Vec::new();
+    let mut at = path;
+    loop {
+        let found = if at.as_os_str().is_empty() { Path::new(".") } else { at }.canonicalize();
+        let error = match found {
+            Ok(nearest) => {
+                let real = missing.iter().rev().fold(nearest.clone(), |path, name| path.join(name));
+                return Ok((real, (!missing.is_empty()).then_some(nearest)));
+            }
+            Err(error) => error,
+        };
+        // A file in the way is told of by whoever looks at what is nearest.
+        if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+            return Err(Error::os(format!("cannot watch {shown}"), error));
+        }
+        if at.is_symlink() {
+            return Err(Error::new(format!(
+                "cannot watch {shown}: {} is a symbolic link to what does not exist; name what it \
+                 is to lead to",
+                at.display()
+            )));
+        }
+        let (Some(name), Some(parent)) = (at.file_name(), at.parent()) else {
+            return Err(Error::new(format!(
+                "cannot watch {shown}: it does not exist and has .. in it; name it without"
+            )));
+        };
+        missing.push(name);
+        at = parent;
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +174,26 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let error = open_all(&[file.path().to_owned()], true).err().expect("refused");
         assert!(error.to_string().contains("is not a directory; watch "));
-        let error = open_all(&["/no/such/place".into()], true).err().expect("refused");
-        assert!(error.to_string().contains("does not exist"));
+        let below = file.path().join("below");
+        let error = open_all(&[below], true).err().expect("refused");
+        assert!(error.to_string().contains("cannot watch "));
+        let error = open_all(&["/no/such/../place".into()], true).err().expect("refused");
+        assert!(error.to_string().contains("name it without"));
+        let dir = tempfile::tempdir().expect("a directory");
+        std::os::unix::fs::symlink("/no/such/place", dir.path().join("link")).expect("made");
+        let error = open_all(&[dir.path().join("link")], true).err().expect("refused");
+        assert!(error.to_string().contains("is a symbolic link"));
+    }
+
+    #[test]
+    fn what_does_not_exist_yet_is_found_from_above() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let real = dir.path().canonicalize().expect("it is there");
+        let root = open(&dir.path().join("a/b"), &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((root.path, root.nearest), (real.join("a/b"), Some(real.clone())));
+        // One that will be within another is left to it.
+        let both = [dir.path().join("a/b"), dir.path().to_owned()];
+        let roots = open_all(&both, true).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(roots.iter().map(|root| &root.path).collect::<Vec<_>>(), [&real]);
     }
 }

@@ -7,6 +7,7 @@ use super::{host, marks, roots, who};
 use crate::config::{Backend, Config};
 use crate::counters::{Counters, Shared};
 use crate::error::Error;
+use crate::hot::above::Above;
 use crate::hot::event::{Key, METADATA_LEN};
 use crate::hot::intake::{self, Intake};
 use crate::hot::reader::{self, Control, Parts};
@@ -15,7 +16,7 @@ use crate::hot::tree::Tree;
 use crate::hot::watch::{Met, Root, Watch};
 use crate::hot::who::Rung;
 use crate::limits;
-use crate::plan::{MarkKind, Plan, RootPlan};
+use crate::plan::{MarkKind, Plan};
 use crate::ring::{Consumer, ring};
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
@@ -23,7 +24,9 @@ use crate::sys::fd::{eventfd, pending_bytes};
 use crate::sys::poll::{Poll, Sources};
 use crate::sys::thread;
 use crate::sys::uring::Uring;
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -47,7 +50,7 @@ pub(crate) struct Started {
 /// Whatever keeps it from doing what was asked; nothing is left behind.
 pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     check(&config)?;
-    let opened = roots::open_all(&config.roots, config.recursive)?;
+    let mut opened = roots::open_all(&config.roots, config.recursive)?;
     let mut plan = Plan { kernel: host::kernel(), ..Plan::default() };
     plan.cpu = host::choose_cpu(config.cpu)?;
     let probe = host::probe_uring();
@@ -72,10 +75,19 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let mask = marks::mask_for(config.types);
     let mut watch =
         Watch::new(group, marks::inode_mask(mask), config.recursive, config.skip_dir.take());
+    let mut kinds = Vec::new();
+    for root in &mut opened {
+        let (kind, why) = marks::mark(&watch.group, root, mask).map_err(Error::new)?;
+        plan.note_root(root, kind, why);
+        kinds.push(kind);
+    }
+    plan.note_mounts(&opened, config.recursive);
     let mut tree = Tree::new(config.dirs_max, filesystems(&opened)?);
-    for root in opened {
-        let mark = marks::mark(&watch.group, &root, mask).map_err(Error::new)?;
-        add_root(&mut watch, &mut tree, root, mark, &mut plan)?;
+    // Only when all roots have their marks: those above may be refused beside them.
+    let covered = opened.iter().zip(&kinds).filter(|(_, kind)| **kind == MarkKind::Filesystem);
+    let mut above = Above::new(covered.map(|(root, _)| root.fsid).collect());
+    for (root, mark) in opened.into_iter().zip(kinds) {
+        add_root(&mut watch, &mut tree, &mut above, root, mark, &mut plan)?;
     }
     let counters = fill(&mut watch, &mut tree, config.progress.as_mut(), &mut plan);
 
@@ -86,7 +98,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let wake = Arc::new(eventfd().map_err(|error| Error::os("cannot make an eventfd", error))?);
     // FIONREAD counts the heads of events alone (fanotify_ioctl() in fanotify_user.c).
     let quiet = (pending_bytes(watch.group.as_fd()) / METADATA_LEN) as u64;
-    let resolver = Resolver::new(tree, watch, config.types, std::process::id(), quiet);
+    let resolver = Resolver::new(tree, watch, above, config.types, std::process::id(), quiet);
     let parts = Parts {
         resolver,
         who,
@@ -135,22 +147,37 @@ fn check(config: &Config) -> Result<(), Error> {
 fn add_root(
     watch: &mut Watch,
     tree: &mut Tree,
+    above: &mut Above,
     root: roots::OpenRoot,
     mark: MarkKind,
     plan: &mut Plan,
 ) -> Result<(), Error> {
-    use std::os::unix::ffi::OsStrExt;
-    let key = Key { fsid: root.fsid, handle: root.handle.key() };
-    let inserted = tree.insert(0, root.path.as_os_str().as_bytes(), key);
-    let node = inserted.map_err(|_| Error::new("more roots than --max-dirs; raise it"))?.id();
+    let path = root.path.clone();
+    let bytes = path.as_os_str().as_bytes();
+    let bad_path = |_| Error::new(format!("{} has a NUL in it", path.display()));
     watch.roots.push(Root {
-        node,
-        fd: root.fd,
+        path: CString::new(bytes).map_err(bad_path)?,
+        node: 0,
+        fd: None,
         mount_id: root.mount_id,
         handles: root.handles,
         inode_marks: mark == MarkKind::Inode,
     });
-    plan.roots.push(RootPlan { path: root.path, fs_type: root.fs_type, mark: Ok(mark) });
+    above.add(bytes);
+    let at = watch.roots.len() - 1;
+    // Where it is by now: from here on the queue tells. One that the way does not lead to, because
+    // fsmon may not look into a directory above it, is the one that was opened.
+    let is_gone = root.nearest.is_some() || !root.path.exists();
+    let reached = above.go_down(at, &watch.group, tree);
+    if let Some(reached) = reached.or_else(|| (!is_gone).then(|| root.reached())) {
+        let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
+        let full = |_| Error::new("more roots than --max-dirs; raise it");
+        let node = tree.insert_root(bytes, key).map_err(full)?;
+        watch.roots[at].set(node, reached, mark == MarkKind::Inode);
+    } else {
+        plan.notes
+            .push(format!("{} does not exist yet; watched from when it appears", path.display()));
+    }
     Ok(())
 }
 
@@ -164,6 +191,9 @@ fn fill(
     let (mut refused, mut unreadable, mut next) = (0u64, 0u64, PROGRESS_EVERY);
     for at in 0..watch.roots.len() {
         let root = watch.roots[at].node;
+        if root == 0 {
+            continue;
+        }
         watch.walk(tree, root, &mut |tree, found| match found {
             Met::Full => refused += 1,
             Met::Unreadable => unreadable += 1,

@@ -1,6 +1,7 @@
 //! Steady state: no allocation, no lock, no formatting; what is lost is counted. Never imports
 //! `cold`.
 
+pub(crate) mod above;
 pub(crate) mod arrivals;
 pub(crate) mod deferred;
 pub(crate) mod doubts;

@@ -171,7 +171,8 @@ impl Reader<'_> {
     /// Whether nothing waits until the queue is empty.
     #[inline]
     fn is_settled(&self) -> bool {
-        !self.resolver.deferred.any() && !self.resolver.doubts.any()
+        let Resolver { deferred, doubts, above, .. } = &self.resolver;
+        !deferred.any() && !doubts.any() && !above.in_doubt()
     }
 
     /// Does what had to wait until the queue was empty.
@@ -188,6 +189,7 @@ impl Reader<'_> {
         }
         if is_empty {
             self.resolver.look_at_doubts(&mut batch);
+            self.resolver.look_for_roots(&mut batch);
         }
         self.output.publish();
     }

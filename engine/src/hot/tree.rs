@@ -293,6 +293,14 @@ impl Tree {
         Ok(Inserted::New(id))
     }
 
+    /// Takes up a directory as a root. One that was known elsewhere begins anew.
+    pub(crate) fn insert_root(&mut self, path: &[u8], key: Key<'_>) -> Result<u32, Full> {
+        if let Some(known) = self.find(key) {
+            self.forget(known);
+        }
+        Ok(self.insert(0, path, key)?.id())
+    }
+
     fn inline_key(&mut self, handle: &[u8]) -> Option<[u8; KEY_INLINE]> {
         let mut inline = [0; KEY_INLINE];
         if handle.len() <= KEY_INLINE {

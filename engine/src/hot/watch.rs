@@ -3,15 +3,16 @@
 //! The walk uses the tree itself as its list of work, and buffers made once: it is used at the
 //! start and again while running, when a directory comes in.
 
+use super::above::Reached;
 use super::arrivals::Arrivals;
 use super::event::Key;
 use super::trail::Trail;
 use super::tree::{Full, Inserted, Tree, flag};
 use crate::config::SkipDir;
 use crate::sys::fanotify::Group;
-use crate::sys::handle::{Handle, Handles, is_dir, open_path, read_dir};
+use crate::sys::handle::{Handle, Handles, is_dir, open_absolute, open_dir, open_path, read_dir};
 use fsmon_format::record::NAME_MAX;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -20,18 +21,42 @@ const ENTRIES_LEN: usize = 64 << 10;
 /// Bytes for paths; the deepest real trees stay far below, deeper ones make it grow.
 const PATH_LEN: usize = 64 << 10;
 
-/// A watched root.
+/// A watched root: the directory that is at a path.
 pub(crate) struct Root {
-    /// Its node.
+    /// Absolute, without symbolic links.
+    pub(crate) path: CString,
+    /// Its node; 0 while there is no directory.
     pub(crate) node: u32,
-    /// Open, so that what is below is reached whatever happens to the path.
-    pub(crate) fd: OwnedFd,
+    /// Open, so that what is below is reached whatever happens to the path; when it is first needed.
+    pub(crate) fd: Option<OwnedFd>,
     /// The mount it is on: the walk stays on it.
     pub(crate) mount_id: i32,
     /// How handles are asked for on its filesystem.
     pub(crate) handles: Handles,
     /// Whether every directory gets a mark of its own.
     pub(crate) inode_marks: bool,
+}
+
+impl Root {
+    /// The directory is there.
+    pub(crate) fn set(&mut self, node: u32, found: Reached, inode_marks: bool) {
+        (self.node, self.fd, self.mount_id) = (node, Some(found.fd), found.mount_id);
+        (self.handles, self.inode_marks) = (found.handles, inode_marks);
+    }
+
+    /// Opens the directory anew for reading.
+    fn open(&mut self, tree: &Tree) -> io::Result<OwnedFd> {
+        if self.fd.is_none() {
+            let fd = open_absolute(&self.path)?;
+            let (handle, mount_id) = self.handles.of_fd(fd.as_fd())?;
+            if handle.key() != tree.key_of(self.node) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            (self.fd, self.mount_id) = (Some(fd), mount_id);
+        }
+        let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        open_dir(fd.as_fd(), c".")
+    }
 }
 
 /// Everything a walk needs.
@@ -164,9 +189,15 @@ impl Watch {
     /// Opens a directory where the tree has it, and makes sure that it is the one meant.
     fn open(&mut self, tree: &Tree, id: u32) -> io::Result<(OwnedFd, usize)> {
         let at = self.root_of(tree.root_of(id)).ok_or(io::ErrorKind::NotFound)?;
-        let root = &self.roots[at];
-        let (above, above_fd) =
-            self.trail.nearest(tree, id).unwrap_or((root.node, root.fd.as_fd()));
+        let root = &mut self.roots[at];
+        let root_fd;
+        let (above, above_fd) = match self.trail.nearest(tree, id) {
+            Some(nearest) => nearest,
+            None => {
+                root_fd = root.open(tree)?;
+                (root.node, root_fd.as_fd())
+            }
+        };
         self.path.clear();
         tree.append_path_from(above, id, &mut self.path);
         let fd = open_path(above_fd, &self.path)?;

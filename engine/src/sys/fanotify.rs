@@ -61,6 +61,11 @@ impl Group {
         self.mark(flag::MARK_ADD | flag::MARK_ONLYDIR, mask, dir, path)
     }
 
+    /// Marks one directory for what comes and goes in it, and nothing else.
+    pub(crate) fn mark_step(&self, mask: u64, dir: BorrowedFd<'_>) -> io::Result<()> {
+        self.mark(flag::MARK_ADD | flag::MARK_ONLYDIR, mask, dir, c".")
+    }
+
     /// Removes every mark: no event is queued any more, what is in the queue stays.
     pub(crate) fn remove_marks(&self) -> io::Result<()> {
         let root = std::fs::File::open("/")?;

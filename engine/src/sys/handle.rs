@@ -97,6 +97,41 @@ impl Handles {
     }
 }
 
+/// The type of btrfs handles (`FILEID_BTRFS_WITHOUT_PARENT`, include/linux/exportfs.h): object id, id
+/// of the subvolume, generation.
+const BTRFS_TYPE: i32 = 0x4d;
+/// The subvolume that is the top of every btrfs filesystem (`BTRFS_FS_TREE_OBJECTID`).
+const BTRFS_TOP: u64 = 5;
+/// The object id of the directory that a subvolume is (`BTRFS_FIRST_FREE_OBJECTID`).
+const BTRFS_SUBVOLUME_DIR: u64 = 256;
+
+/// Object id and subvolume of a btrfs handle.
+fn btrfs_ids(handle: &[u8]) -> Option<(u64, u64)> {
+    let kind = i32::from_ne_bytes(handle.get(..TYPE_LEN)?.try_into().ok()?);
+    let id = |at: usize| Some(u64::from_ne_bytes(handle.get(at..at + 8)?.try_into().ok()?));
+    if kind == BTRFS_TYPE { Some((id(TYPE_LEN)?, id(TYPE_LEN + 8)?)) } else { None }
+}
+
+/// The id of the whole filesystem that a btrfs directory is on, given that of its subvolume:
+/// `btrfs_statfs()` in fs/btrfs/super.c makes the latter out of the former and the subvolume's id.
+/// `None` for other filesystems.
+pub(crate) fn btrfs_whole(fsid: u64, handle: &[u8]) -> Option<u64> {
+    let (_, subvolume) = btrfs_ids(handle)?;
+    // The two halves are ints, the upper half of the id goes into the first.
+    let [a, b, c, d, e, f, g, h] = fsid.to_ne_bytes();
+    let ids = subvolume ^ BTRFS_TOP;
+    let first = u32::from_ne_bytes([a, b, c, d]) ^ (ids >> 32) as u32;
+    let second = u32::from_ne_bytes([e, f, g, h]) ^ ids as u32;
+    let [a, b, c, d] = first.to_ne_bytes();
+    let [e, f, g, h] = second.to_ne_bytes();
+    Some(u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
+}
+
+/// Whether a directory is a btrfs subvolume: one that comes up may be a snapshot, full of files.
+pub(crate) fn is_btrfs_subvolume(handle: &[u8]) -> bool {
+    btrfs_ids(handle).is_some_and(|(object, _)| object == BTRFS_SUBVOLUME_DIR)
+}
+
 /// Opens a directory below `dir` for reading; never through a symbolic link at the end.
 pub(crate) fn open_dir(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
@@ -122,6 +157,31 @@ pub(crate) fn open_path(dir: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd>
         }
         above = Some(fd);
         rest = &rest[end + 1..];
+    }
+}
+
+/// Opens a directory below `dir` to ask about it and to go on from it, not to read it; never through
+/// a symbolic link at the end.
+pub(crate) fn open_step(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: the path ends in NUL.
+    super::fd::owned(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags) })
+}
+
+/// Opens the directory at an absolute path like [`open_step`].
+pub(crate) fn open_absolute(path: &CStr) -> io::Result<OwnedFd> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: the path ends in NUL.
+    super::fd::owned(unsafe { libc::open(path.as_ptr(), flags) })
+}
+
+/// Whether an open directory still has a name: a removed one has no link left (fs/namei.c,
+/// `vfs_rmdir()`, and each filesystem's own `rmdir`).
+pub(crate) fn has_name(dir: BorrowedFd<'_>) -> bool {
+    // SAFETY: an all-zero stat is valid; the kernel fills one.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        libc::fstat(dir.as_raw_fd(), &raw mut stat) == 0 && stat.st_nlink > 0
     }
 }
 
@@ -156,5 +216,27 @@ pub(crate) fn filesystem(fd: BorrowedFd<'_>) -> io::Result<(u64, i64)> {
         let id: [u8; 8] = std::mem::transmute(stat.f_fsid);
         #[allow(clippy::unnecessary_cast)]
         Ok((u64::from_ne_bytes(id), stat.f_type as i64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subvolume_leads_to_its_filesystem() {
+        // Seen on 6.18: the top level, and subvolume 256 of it.
+        let id = |first: u32, second: u32| {
+            let bytes = [first.to_ne_bytes(), second.to_ne_bytes()].concat();
+            u64::from_ne_bytes(bytes.try_into().expect("eight bytes"))
+        };
+        let mut handle = BTRFS_TYPE.to_ne_bytes().to_vec();
+        handle.extend(256u64.to_ne_bytes());
+        handle.extend(256u64.to_ne_bytes());
+        handle.extend(7u32.to_ne_bytes());
+        let (top, below) = (id(0x7dce_2805, 0xecb5_924f), id(0x7dce_2805, 0xecb5_934a));
+        assert_eq!(btrfs_whole(below, &handle), Some(top));
+        assert!(is_btrfs_subvolume(&handle));
+        assert_eq!(btrfs_whole(below, b"too short"), None);
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod fd;
 pub(crate) mod futex;
 pub(crate) mod gauge;
 pub(crate) mod handle;
+pub(crate) mod mount;
 pub(crate) mod perf;
 pub(crate) mod poll;
 pub(crate) mod procdir;

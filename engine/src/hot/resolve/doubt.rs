@@ -59,7 +59,12 @@ impl Resolver {
     }
 
     /// Who did the DELETE of an event that is of several things.
-    fn who_deleted(&self, event: &Event<'_>, who: Actor, batch: &mut Batch<'_, '_>) -> Actor {
+    pub(super) fn who_deleted(
+        &self,
+        event: &Event<'_>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) -> Actor {
         if who.later == 0 {
             return who;
         }
@@ -95,7 +100,7 @@ impl Resolver {
         }
     }
 
-    fn tell_gone_below(&mut self, dir: u32, batch: &mut Batch<'_, '_>) {
+    pub(super) fn tell_gone_below(&mut self, dir: u32, batch: &mut Batch<'_, '_>) {
         loop {
             let tree = &self.tree;
             let is_below = |gone: &Gone| gone.dir != dir && tree.is_below(gone.dir, dir);
@@ -113,10 +118,13 @@ impl Resolver {
     }
 
     /// One, after those below it. It may have been moved meanwhile, or out of sight.
-    fn tell_one(&mut self, gone: Gone, batch: &mut Batch<'_, '_>) {
+    pub(super) fn tell_one(&mut self, gone: Gone, batch: &mut Batch<'_, '_>) {
         self.tell_gone_below(gone.dir, batch);
         let node = self.tree.node(gone.dir);
-        if node.hash() == gone.hash && node.flags & (flag::DEAD | flag::ROOT) == 0 {
+        let is_live = node.hash() == gone.hash && node.flags & flag::DEAD == 0;
+        if is_live && node.flags & flag::ROOT != 0 {
+            self.remove_root(gone.dir, gone.tell.then_some(gone.who), batch);
+        } else if is_live {
             let mut room = [0; NAME_MAX];
             let at = Known { dir: node.parent, name: copy(self.tree.name(gone.dir), &mut room) };
             if self.doubts.any() {

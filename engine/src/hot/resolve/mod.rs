@@ -2,8 +2,10 @@
 
 mod doubt;
 mod rename;
+mod steps;
 mod walk;
 
+use super::above::Above;
 use super::deferred::Deferred;
 use super::doubts::Doubts;
 use super::event::{Event, Events, Key, Place};
@@ -16,6 +18,7 @@ use super::tree::{Full, Inserted, Tree, flag};
 use super::watch::Watch;
 use super::who::{Answer, Window};
 use crate::sys::fanotify::flag::Q_OVERFLOW;
+use crate::sys::handle::is_btrfs_subvolume;
 use fsmon_format::kind;
 use fsmon_format::record::{self, Attribution, Reason};
 use zerocopy::FromZeros;
@@ -29,6 +32,8 @@ pub(crate) const FROM_RENAME: u32 = kind::RENAME | kind::MOVED_FROM | kind::MOVE
 pub(crate) struct Resolver {
     pub(crate) tree: Tree,
     pub(crate) watch: Watch,
+    /// What leads to the roots.
+    pub(crate) above: Above,
     /// What the user wants to see.
     pub(crate) types: u32,
     pub(crate) own_pid: u32,
@@ -44,12 +49,20 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    /// For what this tree has and `watch` watches: `types` are told, but not of the first `quiet`
-    /// events, nor what `own_pid` does.
-    pub(crate) fn new(tree: Tree, watch: Watch, types: u32, own_pid: u32, quiet: u64) -> Self {
+    /// For what this tree has, `watch` watches and `above` leads to: `types` are told, but not of
+    /// the first `quiet` events, nor what `own_pid` does.
+    pub(crate) fn new(
+        tree: Tree,
+        watch: Watch,
+        above: Above,
+        types: u32,
+        own_pid: u32,
+        quiet: u64,
+    ) -> Self {
         Resolver {
             tree,
             watch,
+            above,
             types,
             own_pid,
             quiet,
@@ -172,6 +185,16 @@ impl Resolver {
     }
 
     fn place(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        if self.concerns_steps(event) {
+            self.leave_steps(event, batch);
+            self.place_in_tree(event, batch);
+            return self.reach_steps(event, batch);
+        }
+        self.place_in_tree(event, batch);
+    }
+
+    #[inline]
+    fn place_in_tree(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         if event.types() & kind::RENAME != 0 {
             return self.rename(event, batch);
         }
@@ -280,9 +303,9 @@ impl Resolver {
             && let Some(id) = self.take_up(at, key, batch)
             && !is_gone
             && self.watch.recursive
-            && self.watch.marks_each(&self.tree, id)
+            && (is_btrfs_subvolume(key.handle) || self.watch.marks_each(&self.tree, id))
         {
-            // What was made in it before its mark took hold is found now.
+            // What was made in it before its mark took hold is found now, and what a snapshot has.
             let actor = actor.unwrap_or_else(|| who(event.pid, batch));
             self.walk(id, Some(actor.late()), batch);
         }
@@ -329,15 +352,10 @@ impl Resolver {
 
     /// An event of an unknown directory: outside the watched paths, or too early.
     fn stranger(&mut self, event: &Event<'_>, place: Place<'_>, batch: &mut Batch<'_, '_>) {
-        if event.is_dir()
-            && event.types() & kind::DELETE != 0
-            && let Some(root) = event.object.and_then(|key| self.tree.find_live(key))
-        {
-            // A watched root was removed: its parent is a stranger, it is not.
-            let at = Known { dir: root, name: &[] };
-            return self.entry(event, at, batch);
+        let hash = self.tree.hash(place.dir);
+        if !self.above.is_step(hash) {
+            self.orphans.keep(hash, batch.window.index, event);
         }
-        self.orphans.keep(self.tree.hash(place.dir), batch.window.index, event);
     }
 
     /// An event that carries the object's handle alone.
@@ -380,7 +398,9 @@ impl Resolver {
             batch.silent = self.is_silent(&event, its_index);
             match event.place {
                 Some(_) if !made => {}
-                Some(place) if self.tree.find(place.dir).is_none() => break,
+                Some(place) if self.tree.find(place.dir).is_none() && !self.above.is_step(hash) => {
+                    break;
+                }
                 None if self.recent.get(hash).is_none() => break,
                 _ => self.place(&event, batch),
             }
@@ -392,7 +412,7 @@ impl Resolver {
     #[cold]
     fn fs_error(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         let fsid = event.object.or(event.place.map(|place| place.dir)).map(|key| key.fsid);
-        let roots = self.watch.roots.iter().map(|root| root.node);
+        let roots = self.watch.roots.iter().map(|root| root.node).filter(|&node| node != 0);
         let Some(root) = roots.into_iter().find(|&id| Some(self.tree.fsid(id)) == fsid) else {
             return;
         };

@@ -125,9 +125,10 @@ impl Resolver {
         batch.output.counters.lost_queue_overflows += 1;
         let total = batch.output.counters.lost_queue_overflows;
         batch.output.loss(batch.sources, Reason::QueueOverflow, batch.window.span(), None, total);
+        self.find_roots(batch);
         for at in 0..self.watch.roots.len() {
             let root = self.watch.roots[at].node;
-            if self.tree.node(root).flags & flag::DEAD != 0 {
+            if root == 0 {
                 continue;
             }
             let mut id = root;

@@ -20,12 +20,21 @@ impl Tree {
     }
 
     /// A directory is no longer watched, with all that hangs below it: it becomes a stranger. Its
-    /// nodes are dead ones that are not found any more: what was removed in it hangs on them. A
-    /// root stays a root wherever it goes.
+    /// nodes are dead ones that are not found any more: what was removed in it hangs on them.
+    /// Not a root: see [`Tree::forget_root`].
     pub fn forget(&mut self, id: u32) {
         if self.node(id).flags & flag::ROOT != 0 {
             return;
         }
+        self.forget_all(id);
+    }
+
+    /// The same for a root, which is one no longer.
+    pub(crate) fn forget_root(&mut self, id: u32) {
+        self.forget_all(id);
+    }
+
+    fn forget_all(&mut self, id: u32) {
         self.bottom_up(id, |tree, id| {
             tree.kill(id);
             tree.index.remove(tree.node(id).hash, id);
@@ -54,7 +63,8 @@ impl Tree {
         }
         self.unhang(id);
         self.unread -= usize::from(self.node(id).flags & flag::UNREAD != 0);
-        self.node_mut(id).flags |= flag::DEAD;
+        let node = self.node_mut(id);
+        node.flags = node.flags & !flag::ROOT | flag::DEAD;
         self.live -= 1;
         // A parent that died before goes after it.
         let mut at = id;
@@ -68,11 +78,8 @@ impl Tree {
         }
     }
 
-    /// To the end of the chain of the dead. A root is never given up.
+    /// To the end of the chain of the dead.
     fn chain(&mut self, id: u32) {
-        if self.node(id).flags & flag::ROOT != 0 {
-            return;
-        }
         let last = self.dead_last;
         let node = self.node_mut(id);
         (node.prev, node.next) = (last, 0);
@@ -85,10 +92,7 @@ impl Tree {
     }
 
     fn unchain(&mut self, id: u32) {
-        let Node { next, prev, flags, .. } = *self.node(id);
-        if flags & flag::ROOT != 0 {
-            return;
-        }
+        let Node { next, prev, .. } = *self.node(id);
         match prev {
             0 => self.dead_first = next,
             _ => self.node_mut(prev).next = next,
@@ -138,23 +142,20 @@ impl Tree {
         self.free = id;
     }
 
-    /// A directory that was taken for dead is there after all: a root where it was, any other at
-    /// its new place, which cannot be below itself.
+    /// A directory that was taken for dead is there after all, at its new place, which cannot be
+    /// below itself.
     pub(super) fn revive(&mut self, id: u32, parent: u32, name: &[u8]) -> Result<Inserted, Full> {
-        let is_root = self.node(id).flags & flag::ROOT != 0;
-        if !is_root {
-            if self.is_below(parent, id) {
-                return Err(Full);
-            }
-            self.set_name(id, name)?;
-            self.unchain(id);
-            self.hang(id, parent);
+        if self.is_below(parent, id) {
+            return Err(Full);
         }
+        self.set_name(id, name)?;
+        self.unchain(id);
+        self.hang(id, parent);
         self.live += 1;
         self.unread += usize::from(self.node(id).flags & flag::UNREAD != 0);
         let node = self.node_mut(id);
         node.flags &= !flag::DEAD;
         node.generation = node.generation.wrapping_add(1);
-        Ok(if is_root { Inserted::Same(id) } else { Inserted::Moved(id) })
+        Ok(Inserted::Moved(id))
     }
 }

@@ -1,0 +1,447 @@
+//! Watched roots are paths: made, removed, made again, renamed, or not there yet; and so are the
+//! directories above them.
+
+mod harness;
+
+use harness::{
+    Area, Event, Fsmon, Listing, backends, briefs, fsmon, is_at_least, is_root, is_root_with,
+    listing, repeats, replay, sh, skip, succeed,
+};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+const TREE: [&str; 4] = ["-f", "json", "-t", "create,delete,rename"];
+
+/// What lies below a root, and the root itself: nothing where it is not there.
+fn whole(root: &Path) -> Listing {
+    if !root.exists() {
+        return Listing::new();
+    }
+    let mut all = listing(root);
+    all.insert(root.to_path_buf(), true);
+    all
+}
+
+/// Watches `root`, which need not exist, while `action` runs; what is there at the end must follow
+/// from the lines.
+fn record(root: &Path, args: &[&str], action: impl FnOnce()) -> Vec<Event> {
+    record_where(root, args, false, action)
+}
+
+fn record_where(root: &Path, args: &[&str], found: bool, action: impl FnOnce()) -> Vec<Event> {
+    let start = whole(root);
+    let running = Fsmon::start(fsmon(TREE).args(args).arg(root));
+    action();
+    let ended = running.stop();
+    ended.assert_complete();
+    let events = ended.events();
+    let (replayed, mut doubts) = replay(start, &events);
+    // Where each directory has its own mark, what was gone before it took hold is known to nobody,
+    // and only its end is told.
+    doubts.retain(|line| !(found && line.contains("DELETE")));
+    assert!(doubts.is_empty(), "{} lines made no sense: {:#?}", doubts.len(), &doubts[0]);
+    assert_eq!(replayed, whole(root), "the lines and what is there: {events:#?}");
+    events
+}
+
+/// The lines, relative to `base`, each with the command.
+fn named(events: &[Event], base: &Path) -> Vec<String> {
+    let cmd = |event: &Event| event.text("cmd").unwrap_or("?").to_owned();
+    briefs(events, base)
+        .into_iter()
+        .zip(events)
+        .map(|(line, e)| format!("{} by {}", line, cmd(e)))
+        .collect()
+}
+
+#[test]
+fn a_root_that_does_not_exist_yet() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (base, root) = (area.path(""), area.path("a/b/c"));
+    let running = Fsmon::start(fsmon(TREE).arg(&root));
+    sh(&base, "mkdir -p a/b/other; mkdir a/b/c; touch a/b/c/f; mkdir a/b/c/d; touch a/b/c/d/g");
+    sh(&base, "touch a/b/other/unseen");
+    let ended = running.stop();
+    ended.assert_complete();
+    let said =
+        format!("fsmon: {} does not exist yet; watched from when it appears", root.display());
+    assert!(ended.stderr.contains(&said), "{:#?}", ended.stderr);
+    let expected = [
+        "CREATE a/b/c/ by mkdir",
+        "CREATE a/b/c/f by touch",
+        "CREATE a/b/c/d/ by mkdir",
+        "CREATE a/b/c/d/g by touch",
+    ];
+    assert_eq!(named(&ended.events(), &base), expected);
+}
+
+#[test]
+fn roots_that_cannot_come_to_be() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    sh(&area.path(""), "touch file; ln -s nowhere link");
+    let refused = |path: PathBuf, words: &[&str]| {
+        Fsmon::run(fsmon(TREE).arg(path)).assert_failed(1, words);
+    };
+    refused(area.path("file/below"), &["file/below", "not a directory"]);
+    refused(area.path("link"), &["link", "symbolic link"]);
+    refused(area.path("link/below"), &["link", "symbolic link"]);
+    refused(area.path("no/../b"), &["no/../b", "without"]);
+    refused("/proc/self/no".into(), &["/proc/self/no", "proc"]);
+}
+
+#[test]
+fn a_root_removed_and_made_again() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (base, root) = (area.path(""), area.watched());
+    let events = record(&root, &[], || {
+        sh(&base, "touch watched/f; rm -r watched; mkdir watched; touch watched/g; rm -r watched");
+        sh(&base, "mkdir -p watched/d; touch watched/d/h");
+    });
+    let expected = [
+        "CREATE watched/f by touch",
+        "DELETE watched/f by rm",
+        "DELETE watched/ by rm",
+        "CREATE watched/ by mkdir",
+        "CREATE watched/g by touch",
+        "DELETE watched/g by rm",
+        "DELETE watched/ by rm",
+        "CREATE watched/ by mkdir",
+        "CREATE watched/d/ by mkdir",
+        "CREATE watched/d/h by touch",
+    ];
+    assert_eq!(named(&events, &base), expected);
+}
+
+#[test]
+fn a_root_renamed_and_back() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (base, root) = (area.path(""), area.watched());
+    sh(&root, "mkdir d; touch d/old");
+    let events = record(&root, &[], || {
+        sh(&base, "mv watched moved; touch moved/d/unseen; rm moved/d/old; mv moved watched");
+        sh(&base, "rm watched/d/unseen");
+    });
+    let expected = [
+        "RENAME watched/ -> ?/ by mv",
+        "RENAME ?/ -> watched/ by mv",
+        "CREATE watched/d/ (found) by mv",
+        "CREATE watched/d/unseen (found) by mv",
+        "DELETE watched/d/unseen by rm",
+    ];
+    assert_eq!(named(&events, &base), expected);
+}
+
+#[test]
+fn another_directory_takes_the_place_of_a_root() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (base, root) = (area.path(""), area.watched());
+    sh(&base, "mkdir -p other/d; touch other/d/f");
+    let events = record(&root, &[], || {
+        // Over an empty directory; the root is the other one from then on.
+        succeed(Command::new("mv").args(["-T", "other", "watched"]).current_dir(&base));
+        sh(
+            &base,
+            "touch watched/d/g; mkdir fresh; touch fresh/h; mv watched gone; mv fresh watched",
+        );
+        sh(&base, "touch gone/unseen; rm watched/h");
+    });
+    let expected = [
+        "RENAME ?/ -> watched/ by mv",
+        "CREATE watched/d/ (found) by mv",
+        "CREATE watched/d/f (found) by mv",
+        "CREATE watched/d/g by touch",
+        "RENAME watched/ -> ?/ by mv",
+        "RENAME ?/ -> watched/ by mv",
+        "CREATE watched/h (found) by mv",
+        "DELETE watched/h by rm",
+    ];
+    assert_eq!(named(&events, &base), expected);
+}
+
+#[test]
+fn a_root_exchanged_for_another_directory() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (root, other) = (area.watched(), area.dir("other"));
+    sh(&area.path(""), "touch watched/old other/new");
+    let exchange = |from: &Path, to: &Path| {
+        use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+        renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_EXCHANGE).expect("exchanged");
+    };
+    let events = record(&root, &[], || {
+        exchange(&other, &root);
+        sh(&root, "rm new; touch newer");
+        exchange(&root, &other);
+        sh(&root, "rm old");
+    });
+    let lines = briefs(&events, &area.path(""));
+    let told = |line: &str| lines.iter().filter(|one| *one == line).count();
+    assert_eq!(
+        (told("RENAME watched/ -> ?/"), told("RENAME ?/ -> watched/")),
+        (2, 2),
+        "{lines:#?}"
+    );
+    assert!(lines.contains(&"DELETE watched/new".into()), "{lines:#?}");
+}
+
+#[test]
+fn directories_above_a_root() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (base, root) = (area.path(""), area.path("a/b/root"));
+    sh(&base, "mkdir -p a/b/root/d");
+    let events = record(&root, &[], || {
+        sh(&base, "mv a z; touch z/b/root/unseen; mv z a; touch a/b/root/f");
+        sh(&base, "mv a/b a/y; mkdir a/b; touch a/b/unseen; rm -r a/b; mv a/y a/b; rm -r a");
+        sh(&base, "mkdir -p a/b/root/e; mkdir -p new/b/root; mv a old; mv new a; touch a/b/root/g");
+    });
+    let lines = named(&events, &base);
+    let expected = [
+        "RENAME a/b/root/ -> ?/ by mv",
+        "RENAME ?/ -> a/b/root/ by mv",
+        "CREATE a/b/root/d/ (found) by mv",
+        "CREATE a/b/root/unseen (found) by mv",
+    ];
+    let mut first: Vec<_> = lines[..4].to_vec();
+    first[2..].sort();
+    assert_eq!(first, expected);
+    assert_eq!(lines[4], "CREATE a/b/root/f by touch");
+    assert_eq!(lines[5], "RENAME a/b/root/ -> ?/ by mv");
+    assert_eq!(lines[6], "RENAME ?/ -> a/b/root/ by mv");
+    let expected = [
+        "DELETE a/b/root/ by rm",
+        "CREATE a/b/root/ by mkdir",
+        "CREATE a/b/root/e/ by mkdir",
+        "RENAME a/b/root/ -> ?/ by mv",
+        "RENAME ?/ -> a/b/root/ by mv",
+        "CREATE a/b/root/g by touch",
+    ];
+    assert_eq!(lines[lines.len() - 6..], expected, "{lines:#?}");
+}
+
+#[test]
+fn a_root_in_a_root_without_what_is_below() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (base, outer) = (area.path(""), area.watched());
+    let inner = outer.join("in");
+    let running =
+        Fsmon::start(fsmon(TREE).arg("--no-recursive").args([&outer, &inner, &outer.join(".")]));
+    sh(
+        &outer,
+        "mkdir in; touch in/f; mv in out; touch out/unseen; mv out in; touch in/g; rm -r in",
+    );
+    let ended = running.stop();
+    ended.assert_complete();
+    let lines = briefs(&ended.events(), &base);
+    let expected = [
+        "CREATE watched/in/",
+        "CREATE watched/in/f",
+        "RENAME watched/in/ -> watched/out/",
+        "RENAME watched/out/ -> watched/in/",
+    ];
+    assert_eq!(lines[..4], expected);
+    assert!(lines.contains(&"CREATE watched/in/g".into()), "{lines:#?}");
+    for line in ["CREATE watched/in/", "DELETE watched/in/"] {
+        assert_eq!(lines.iter().filter(|one| *one == line).count(), 1, "{lines:#?}");
+    }
+}
+
+#[test]
+fn roots_on_other_filesystems_than_the_way_there() {
+    if !is_root() {
+        return;
+    }
+    let mut area = Area::new();
+    let base = area.path("");
+    sh(&base, "mkdir -p up/mount");
+    area.tmpfs("up/mount", "size=64m");
+    let root = area.path("up/mount/r");
+    let events = record(&root, &[], || {
+        sh(&base, "mkdir up/mount/r; touch up/mount/r/f; mv up down; touch down/mount/r/unseen");
+        sh(&base, "mv down up; touch up/mount/r/g; rm -r up/mount/r");
+    });
+    let lines = named(&events, &base);
+    assert_eq!(lines[0], "CREATE up/mount/r/ by mkdir");
+    assert_eq!(lines[2], "RENAME up/mount/r/ -> ?/ by mv");
+    assert_eq!(lines[3], "RENAME ?/ -> up/mount/r/ by mv");
+    assert!(lines.contains(&"CREATE up/mount/r/unseen (found) by mv".into()), "{lines:#?}");
+    assert_eq!(lines.last().map(String::as_str), Some("DELETE up/mount/r/ by rm"));
+}
+
+/// A directory of each sort of filesystem, and whether it takes a mark for all of it.
+fn each_filesystem(area: &mut Area) -> Vec<(PathBuf, bool)> {
+    let mut dirs = vec![(area.dir("here"), true), (area.tmpfs("tmpfs", "size=64m"), true)];
+    let image = area.path("ext4");
+    let made = Command::new("/bin/sh")
+        .args(["-c", "truncate -s 100M ext4 && mkfs.ext4 -q -F ext4"])
+        .current_dir(area.path(""))
+        .status();
+    assert!(made.expect("started").success());
+    dirs.push((area.mount("ext4-mount", &["-o", "loop", image.to_str().expect("UTF-8")]), true));
+    if !is_at_least(6, 5) {
+        skip("overlayfs gives handles from Linux 6.5 on");
+        return dirs;
+    }
+    let scratch = area.tmpfs("scratch", "size=64m");
+    sh(&scratch, "mkdir lower upper work");
+    let options =
+        format!("lowerdir={s}/lower,upperdir={s}/upper,workdir={s}/work", s = scratch.display());
+    match area.try_mount("overlay", &["-t", "overlay", "-o", &options, "overlay"]) {
+        Some(dir) => dirs.push((dir, false)),
+        None => skip("overlay cannot be mounted"),
+    }
+    dirs
+}
+
+#[test]
+fn a_root_made_and_removed_as_fast_as_it_goes() {
+    if !is_root_with(&["mount", "mkfs.ext4"]) {
+        return;
+    }
+    let mut area = Area::new();
+    for (dir, whole_mark) in each_filesystem(&mut area) {
+        for backend in backends() {
+            let root = dir.join("up/root");
+            let times = repeats(200);
+            let events = record_where(&root, &["--backend", backend], !whole_mark, || {
+                for i in 0..times {
+                    fs::create_dir_all(root.join("d")).expect("made");
+                    for file in [format!("f{i}"), format!("d/g{i}")] {
+                        fs::write(root.join(file), "x").expect("made");
+                    }
+                    fs::remove_dir_all(dir.join("up")).expect("removed");
+                }
+                fs::create_dir_all(&root).expect("made");
+            });
+            for event in &events {
+                let path = event.path().expect("a path");
+                let name = event.name();
+                let parent = if name.starts_with('g') { root.join("d") } else { root.clone() };
+                let is_file = name.starts_with('f') || name.starts_with('g');
+                assert!(!is_file || path.parent() == Some(&parent), "{event:?}");
+            }
+            let mut lines = briefs(&events, &dir);
+            if whole_mark {
+                assert_eq!(events.len(), times * 8 + 1, "{backend} in {}", dir.display());
+                lines.retain(|line| line.contains("/f") || line.contains("/g"));
+                lines.sort();
+                lines.dedup();
+                assert_eq!(lines.len(), times * 4, "nothing twice");
+            }
+            fs::remove_dir_all(dir.join("up")).expect("removed");
+        }
+    }
+}
+
+#[test]
+fn a_directory_above_is_renamed_to_and_fro_while_files_are_made() {
+    if !is_root_with(&["mount", "mkfs.ext4"]) {
+        return;
+    }
+    let mut area = Area::new();
+    for (dir, _) in each_filesystem(&mut area) {
+        for backend in backends() {
+            sh(&dir, "mkdir -p up/mid/root/d");
+            let root = dir.join("up/mid/root");
+            record_where(&root, &["--backend", backend], true, || {
+                rename_and_write(&dir, repeats(300));
+            });
+            sh(&dir, "rm -r up");
+        }
+    }
+}
+
+/// One renames `up`, the other makes and removes files and directories two levels below, by a path
+/// that stays.
+fn rename_and_write(dir: &Path, times: usize) {
+    use nix::fcntl::{OFlag, openat};
+    use nix::sys::stat::{Mode, mkdirat};
+    use nix::unistd::{UnlinkatFlags, unlinkat};
+    let root = fs::File::open(dir.join("up/mid/root")).expect("it is there");
+    let (over, made) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mode = Mode::from_bits_truncate(0o755);
+            for i in 0usize.. {
+                let file = format!("f{i}");
+                let flags = OFlag::O_CREAT | OFlag::O_WRONLY;
+                drop(openat(&root, file.as_str(), flags, mode).expect("made"));
+                mkdirat(&root, format!("d/e{i}").as_str(), mode).expect("made");
+                if !i.is_multiple_of(7) {
+                    unlinkat(&root, file.as_str(), UnlinkatFlags::NoRemoveDir).expect("removed");
+                }
+                made.store(i, Ordering::Relaxed);
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        for turn in 0.. {
+            if turn >= times && made.load(Ordering::Relaxed) >= times {
+                break;
+            }
+            fs::rename(dir.join("up"), dir.join("away")).expect("renamed");
+            fs::rename(dir.join("away"), dir.join("up")).expect("renamed");
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn roots_are_found_again_after_a_loss() {
+    if !is_root() {
+        return;
+    }
+    let limit = Path::new("/proc/sys/fs/fanotify/max_queued_events");
+    let Ok(before) = fs::read_to_string(limit) else { return skip("no limit on queued events") };
+    let area = Area::new();
+    let (base, root) = (area.path(""), area.path("up/root"));
+    sh(&base, "mkdir -p up/root/old");
+    if fs::write(limit, "64").is_err() {
+        return skip("the limit on queued events cannot be changed");
+    }
+    let mut command = fsmon(TREE);
+    let running =
+        Fsmon::start(command.args(["--bounded-queue", "--batch-window", "1s"]).arg(&root));
+    fs::write(limit, before).expect("as it was");
+    sh(
+        &base,
+        "cd up/root; for i in $(seq 400); do : > f$i; done; cd ../..; mv up gone; mkdir -p up/root/new",
+    );
+    // The loss is taken in, and everything is known from there on.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    sh(&base, "touch up/root/new/f; touch gone/root/unseen; mv up gone/");
+    let ended = running.stop();
+    let lines = named(&ended.events(), &base);
+    let loss = lines.iter().position(|line| line.starts_with("LOSS")).expect("a loss");
+    assert_eq!(
+        lines[lines.len() - 2..],
+        ["CREATE up/root/new/f by touch", "RENAME up/root/ -> ?/ by mv"],
+        "{lines:#?}"
+    );
+    assert!(!lines[loss..].iter().any(|line| line.contains("unseen")), "{lines:#?}");
+}
