@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{Area, Event, is_root_with, record_and_replay, sh, succeed};
+use harness::{Area, Event, cargo_home, is_root_with, record_and_replay, sh, succeed};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,11 +26,6 @@ fn makers(events: &[Event], is_one: impl Fn(&str) -> bool) -> Vec<String> {
     all.sort();
     all.dedup();
     all
-}
-
-fn cargo_home() -> PathBuf {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    home.unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cargo"))
 }
 
 /// A directory with some hundred real files, if there is one.

@@ -5,12 +5,14 @@ mod event;
 mod kernel;
 mod replay;
 mod running;
+mod sources;
 mod tree;
 
 pub(crate) use event::{Event, briefs, parse};
 pub(crate) use kernel::{backends, is_at_least};
 pub(crate) use replay::{Listing, Verdict, assert_follows, listing, replay};
 pub(crate) use running::{Ended, Fsmon, read_stats};
+pub(crate) use sources::{archive_of, cargo_home};
 pub(crate) use tree::Area;
 
 use std::ffi::OsStr;
