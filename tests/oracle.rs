@@ -80,6 +80,21 @@ fn what_came_in_and_was_gone_before_the_walk_ends_unseen() {
     assert_eq!((end, senseless.len()), (tree(&[("/m", true)]), 1), "only /n/f: {senseless:?}");
 }
 
+#[test]
+fn what_was_made_and_removed_at_once_may_be_told_too_early() {
+    let lines = [
+        r#""event_type":"CREATE","path":"/d/t","is_dir":true"#,
+        r#""event_type":"DELETE","path":"/d/t","is_dir":true"#,
+        r#""event_type":"CREATE","path":"/d/t/f""#,
+        r#""event_type":"RENAME","path":"/d/g","old_path":"/d/t/f""#,
+    ];
+    let start = || tree(&[("/d", true)]);
+    assert_leads(start(), &lines, &[("/d", true), ("/d/g", false)]);
+    let other = r#""event_type":"CLOSE_WRITE","path":"/d/f""#;
+    let (_, senseless) = run(start(), &[lines[0], other, lines[1], lines[2]]);
+    assert_eq!(senseless.len(), 1, "{senseless:?}");
+}
+
 /// One for each way in which a line can make no sense.
 const SENSELESS: [(&str, &str); 19] = [
     ("there already", r#""event_type":"CREATE","path":"/a""#),
