@@ -237,3 +237,76 @@ fn branches_checked_out_and_packed_by_git() {
     });
     assert!(count(&events, "CREATE") > FILES && count(&events, "DELETE") > FILES);
 }
+
+/// As compilers do it: what one process makes and removes while the first of it waits to be read,
+/// the kernel merges.
+#[test]
+fn temporary_directories_of_one_process() {
+    if !harness::is_root() {
+        return;
+    }
+    let area = Area::new();
+    let dir = area.watched();
+    let (temporary, file) = (dir.join("temporary"), dir.join("temporary/file"));
+    let events = record_and_replay(&dir, &TREE, || {
+        for i in 0..repeats(500) {
+            fs::create_dir(&temporary).expect("made");
+            fs::write(&file, "x").expect("written");
+            match i % 3 {
+                0 => fs::remove_file(&file).expect("removed"),
+                _ => fs::rename(&file, dir.join(format!("kept-{}", i % 2))).expect("renamed"),
+            }
+            fs::remove_dir(&temporary).expect("removed");
+        }
+    });
+    assert!(events.len() > repeats(500) * 3);
+}
+
+#[test]
+#[ignore = "of renames to and fro that wait to be read the kernel merges the same ones"]
+fn renamed_to_and_fro_by_one_process() {
+    if !harness::is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (dir, outside) = (area.watched(), area.dir("outside"));
+    fs::write(dir.join("a"), "x").expect("written");
+    sh(&dir, "mkdir -p d/e; echo x > d/e/f");
+    record_and_replay(&dir, &TREE, || {
+        for i in 0..=repeats(250) * 2 {
+            let swap = |one: &Path, other: &Path| match i % 2 {
+                0 => fs::rename(one, other).expect("renamed"),
+                _ => fs::rename(other, one).expect("renamed"),
+            };
+            swap(&dir.join("a"), &dir.join("b"));
+            swap(&dir.join("d"), &dir.join("c"));
+        }
+    });
+    record_and_replay(&dir, &TREE, || {
+        for _ in 0..repeats(500) {
+            for name in ["b", "c"] {
+                fs::rename(dir.join(name), outside.join(name)).expect("renamed");
+                fs::rename(outside.join(name), dir.join(name)).expect("renamed");
+            }
+        }
+    });
+}
+
+#[test]
+#[ignore = "of a name linked and unlinked in turn the kernel merges all into one"]
+fn linked_and_unlinked_by_one_process() {
+    if !harness::is_root() {
+        return;
+    }
+    let area = Area::new();
+    let dir = area.watched();
+    let [a, b] = ["a", "b"].map(|name| dir.join(name));
+    fs::write(&a, "x").expect("written");
+    record_and_replay(&dir, &TREE, || {
+        for _ in 0..repeats(500) {
+            fs::hard_link(&a, &b).expect("linked");
+            fs::remove_file(&b).expect("removed");
+        }
+        fs::hard_link(&a, &b).expect("linked");
+    });
+}
