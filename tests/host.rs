@@ -7,9 +7,10 @@ use harness::{
     Area, Event, Fsmon, Verdict, fsmon, is_at_least, is_root, is_root_with, listing, parse,
     program, public_fsmon, replay, sh,
 };
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,9 +18,20 @@ use std::time::{Duration, Instant};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
+/// Held by a test, here and in any other run of these tests on this host: else one would take
+/// what the other has changed for what is to be put back.
+struct Alone {
+    _here: MutexGuard<'static, ()>,
+    _anywhere: Flock<File>,
+}
+
+fn alone() -> Alone {
     // A test that failed has put back what it changed, too.
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+    let here = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = std::env::temp_dir().join("fsmon-host-tests.lock");
+    let file = File::create(path).expect("temporary files can be made");
+    let anywhere = Flock::lock(file, FlockArg::LockExclusive).expect("locked");
+    Alone { _here: here, _anywhere: anywhere }
 }
 
 /// A sysctl that has another value until this is dropped.
