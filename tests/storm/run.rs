@@ -126,7 +126,8 @@ fn check_names(root: &Path, events: &[Event], problems: &mut Vec<String>) -> usi
 }
 
 fn check_replay(root: &Path, start: Listing, events: &[Event], problems: &mut Vec<String>) {
-    let (replayed, senseless) = replay(start, events);
+    let (replayed, senseless) = replay(root, start, events);
+    let senseless = senseless.into_iter().map(|line| in_brief(&line, root, events)).collect();
     shorten("senseless lines", senseless, problems);
     let real = listing(root);
     let only = |a: &Listing, b: &Listing, what: &str| -> Vec<_> {
@@ -138,12 +139,37 @@ fn check_replay(root: &Path, start: Listing, events: &[Event], problems: &mut Ve
     shorten("missing", only(&real, &replayed, "MISSING"), problems);
 }
 
+/// "line 7, why: {…}" with the brief form of the line.
+fn in_brief(senseless: &str, root: &Path, events: &[Event]) -> String {
+    let (what, _) = senseless.split_once(": {").unwrap_or((senseless, ""));
+    let number = what.split([' ', ',']).nth(1).and_then(|number| number.parse::<usize>().ok());
+    let event = number.and_then(|number| events.get(number - 1));
+    format!("SENSELESS {what}: {}", event.map_or_else(String::new, |event| event.brief(root)))
+}
+
 fn shorten(what: &str, all: Vec<String>, problems: &mut Vec<String>) {
     let count = all.len();
-    problems.extend(all.into_iter().take(SHOWN));
+    problems.extend(all.iter().take(SHOWN).map(|one| squeezed(one)));
     if count > SHOWN {
         problems.push(format!("({count} {what} in all)"));
     }
+}
+
+/// Long runs of one character, as long names have them, made short.
+fn squeezed(text: &str) -> String {
+    let mut out = String::new();
+    let mut run = 0;
+    let text = text.replace("\\xe4", "\u{e4}");
+    let chars: Vec<_> = text.chars().collect();
+    for (at, one) in chars.iter().enumerate() {
+        run = if at > 0 && chars[at - 1] == *one { run + 1 } else { 0 };
+        match run {
+            ..4 => out.push(*one),
+            4 => out.push('…'),
+            _ => {}
+        }
+    }
+    out
 }
 
 /// What lies below a directory, also beyond PATH_MAX.
