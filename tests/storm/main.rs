@@ -28,7 +28,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use worker::Worker;
 
 /// A number from the environment.
@@ -108,13 +108,10 @@ fn kept(sort: Sort, seed: u64) -> PathBuf {
 }
 
 /// Adds up how often what was done with success.
-fn count_done(keep: &std::path::Path, plan: &Plan, done: &mut BTreeMap<String, usize>) {
-    for index in 0..plan.workers {
-        let log = fs::read_to_string(keep.join(format!("ops-{index}.log"))).unwrap_or_default();
-        for line in log.lines().filter_map(|line| line.strip_prefix("DONE ")) {
-            let (op, count) = line.split_once(' ').expect("two words");
-            *done.entry(op.into()).or_default() += count.parse::<usize>().expect("a number");
-        }
+fn count_done(keep: &Path, plan: &Plan, done: &mut BTreeMap<String, usize>) {
+    for line in run::logs(keep, plan).lines().filter_map(|line| line.strip_prefix("DONE ")) {
+        let (op, count) = line.split_once(' ').expect("two words");
+        *done.entry(op.into()).or_default() += count.parse::<usize>().expect("a number");
     }
 }
 
