@@ -76,6 +76,9 @@ pub mod event_flag {
     pub const ATTRIBUTION: u16 = 0b11;
     /// Found by walking a directory, not seen being made.
     pub const FOUND: u16 = 1 << 2;
+    /// RENAME: the second half of an exchange of two names. What comes to this name left its own
+    /// with the rename before.
+    pub const EXCHANGE: u16 = 1 << 3;
 }
 
 /// A change: `mask` says what, `dir` and the name where, `proc` who.
@@ -476,6 +479,12 @@ impl EventRef<'_> {
     #[must_use]
     pub fn found(&self) -> bool {
         self.head.flags.get() & event_flag::FOUND != 0
+    }
+
+    /// Whether it is the second half of an exchange of two names.
+    #[must_use]
+    pub fn exchange(&self) -> bool {
+        self.head.flags.get() & event_flag::EXCHANGE != 0
     }
 
     /// Whether the object is a directory.

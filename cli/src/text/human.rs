@@ -130,6 +130,9 @@ impl Format for Human {
         if event.found() {
             out.extend_from_slice(b"  (found)");
         }
+        if event.exchange() {
+            out.extend_from_slice(b"  (exchange)");
+        }
         // An unknown process shows as a question mark already.
         let doubt = doubt(event.attribution());
         if let Some(doubt) = doubt.filter(|_| event.attribution() != Attribution::Unknown) {

@@ -90,6 +90,9 @@ impl Format for Json {
         if event.found() {
             out.extend_from_slice(b",\"found\":true");
         }
+        if event.exchange() {
+            out.extend_from_slice(b",\"exchange\":true");
+        }
         if exact == Some(false) {
             append_base64(mirror, line.place, b",\"path_b64\":\"", out);
         }

@@ -7,22 +7,19 @@ use super::{host, marks, roots, who};
 use crate::config::{Backend, Config};
 use crate::counters::{Counters, Shared};
 use crate::error::Error;
-use crate::hot::event::Key;
+use crate::hot::event::{Key, METADATA_LEN};
 use crate::hot::intake::{self, Intake};
-use crate::hot::orphans::Orphans;
 use crate::hot::reader::{self, Control, Parts};
-use crate::hot::recent::Recent;
 use crate::hot::resolve::Resolver;
-use crate::hot::shuffled::Shuffled;
 use crate::hot::tree::Tree;
-use crate::hot::watch::{Found, Root, Watch};
+use crate::hot::watch::{Met, Root, Watch};
 use crate::hot::who::Rung;
 use crate::limits;
 use crate::plan::{MarkKind, Plan, RootPlan};
 use crate::ring::{Consumer, ring};
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
-use crate::sys::fd::eventfd;
+use crate::sys::fd::{eventfd, pending_bytes};
 use crate::sys::poll::{Poll, Sources};
 use crate::sys::thread;
 use crate::sys::uring::Uring;
@@ -87,15 +84,9 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     shared.store(&counters);
     let (control, commands) = flume::unbounded();
     let wake = Arc::new(eventfd().map_err(|error| Error::os("cannot make an eventfd", error))?);
-    let resolver = Resolver {
-        tree,
-        watch,
-        types: config.types,
-        own_pid: std::process::id(),
-        orphans: Orphans::new(),
-        recent: Recent::new(),
-        shuffled: Shuffled::new(),
-    };
+    // FIONREAD counts the heads of events alone (fanotify_ioctl() in fanotify_user.c).
+    let quiet = (pending_bytes(watch.group.as_fd()) / METADATA_LEN) as u64;
+    let resolver = Resolver::new(tree, watch, config.types, std::process::id(), quiet);
     let parts = Parts {
         resolver,
         who,
@@ -174,10 +165,10 @@ fn fill(
     for at in 0..watch.roots.len() {
         let root = watch.roots[at].node;
         watch.walk(tree, root, &mut |tree, found| match found {
-            Found::Full => refused += 1,
-            Found::Unreadable => unreadable += 1,
-            Found::Moved(_) => {}
-            Found::Entry { .. } => {
+            Met::Full => refused += 1,
+            Met::Unreadable => unreadable += 1,
+            Met::Moved(_) | Met::Read(_) => {}
+            Met::Entry { .. } => {
                 if tree.len() >= next {
                     next = tree.len() + PROGRESS_EVERY;
                     if let Some(progress) = &mut progress {
@@ -205,8 +196,8 @@ fn fill(
     }
 }
 
-/// Starts the thread and waits until it has its backend: the ring of io_uring belongs to the
-/// thread that makes it.
+/// Starts the thread and waits until it has its backend, as the ring of io_uring belongs to the
+/// thread that makes it, and has followed what happened while the tree was read.
 fn spawn(
     mut parts: Parts,
     backend: Backend,
@@ -231,9 +222,7 @@ fn spawn(
             parts.who.set_fed();
         }
         let intake = Intake::new(backend, connector);
-        let _ = ready.send(());
-        drop(ready);
-        reader::run(parts, intake, &files)
+        reader::run(parts, intake, &files, ready)
     };
     let builder = std::thread::Builder::new().name("fsmon-reader".into());
     let thread =

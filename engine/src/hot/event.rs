@@ -6,7 +6,7 @@
 use fsmon_format::kind;
 
 /// Bytes of `struct fanotify_event_metadata`.
-const METADATA_LEN: usize = 24;
+pub(crate) const METADATA_LEN: usize = 24;
 /// Version of the layout (`FANOTIFY_METADATA_VERSION`).
 const VERSION: u8 = 3;
 /// Bytes of `struct fanotify_event_info_header` and the fsid after it.

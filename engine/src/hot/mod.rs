@@ -2,7 +2,11 @@
 //! `cold`.
 
 pub(crate) mod arrivals;
+pub(crate) mod deferred;
+pub(crate) mod doubts;
 pub mod event;
+pub(crate) mod exchange;
+pub(crate) mod found;
 pub(crate) mod index;
 pub(crate) mod intake;
 pub(crate) mod orphans;
@@ -10,7 +14,6 @@ pub(crate) mod output;
 pub(crate) mod reader;
 pub(crate) mod recent;
 pub(crate) mod resolve;
-pub(crate) mod shuffled;
 pub(crate) mod tree;
 pub(crate) mod watch;
 pub mod who;

@@ -23,6 +23,11 @@ use std::time::Duration;
 /// How often counters become visible and a STATS record is written, and the longest sleep.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The longest sleep while something waits until nothing is left to read.
+const UNSETTLED: Duration = Duration::from_millis(5);
+/// Looks at the filesystem after the last event: others may go on changing it.
+const LAST_LOOKS: u32 = 20;
+
 /// What the reader is told.
 pub(crate) enum Control {
     /// Deliver what happened until now, then end.
@@ -44,11 +49,18 @@ pub(crate) struct Parts {
     pub(crate) start_ns: u64,
 }
 
-/// Runs until it is told to stop, or the consumer is gone.
+/// Runs until it is told to stop, or the consumer is gone. Says `ready` when it has followed all
+/// that happened before it began.
 ///
 /// # Errors
 /// A read that failed for good.
-pub(crate) fn run(parts: Parts, intake: Intake, files: &Buffers) -> Result<Counters, Error> {
+pub(crate) fn run(
+    parts: Parts,
+    intake: Intake,
+    files: &Buffers,
+    ready: flume::Sender<()>,
+) -> Result<Counters, Error> {
+    let mut ready = Some(ready);
     let mut reader = Reader {
         resolver: parts.resolver,
         output: Output::new(parts.producer, parts.counters),
@@ -62,9 +74,19 @@ pub(crate) fn run(parts: Parts, intake: Intake, files: &Buffers) -> Result<Count
     };
     reader.output.clock(&mut reader.sources);
     reader.tell_walk(parts.start_ns);
-    let mut stop_ns = None;
+    let (mut stop_ns, mut looks) = (None, 0);
     let result = loop {
-        let timeout = if stop_ns.is_some() { Duration::from_millis(1) } else { TICK };
+        if reader.index >= reader.resolver.quiet
+            && let Some(ready) = ready.take()
+        {
+            // Nobody waits any more where the start was given up.
+            let _ = ready.send(());
+        }
+        let timeout = match stop_ns {
+            Some(_) => Duration::from_millis(1),
+            None if reader.is_settled() => TICK,
+            None => UNSETTLED,
+        };
         if let Err(error) = reader.turn(parts.window, timeout) {
             break Err(error);
         }
@@ -79,9 +101,13 @@ pub(crate) fn run(parts: Parts, intake: Intake, files: &Buffers) -> Result<Count
             }
             stop_ns = stop_ns.or(Some(clock::monotonic_ns()));
         }
-        let delivered = stop_ns.is_some_and(|stop| reader.after_ns >= stop)
-            && reader.resolver.shuffled.is_empty();
-        if delivered || reader.output.abandoned() {
+        if stop_ns.is_some_and(|stop| reader.after_ns >= stop) {
+            looks += 1;
+            if reader.is_settled() || looks > LAST_LOOKS {
+                break Ok(());
+            }
+        }
+        if reader.output.abandoned() {
             break Ok(());
         }
     };
@@ -131,9 +157,9 @@ impl Reader<'_> {
         if let Some(empty_ns) = self.sources.intake.seen_empty_ns(queue) {
             self.after_ns = self.after_ns.max(empty_ns);
             self.sources.who.retire(self.after_ns);
-            self.resolver.tree.settle();
-            if !self.resolver.shuffled.is_empty() {
-                self.look_for_shuffled();
+            self.resolver.settle(self.after_ns);
+            if !self.is_settled() {
+                self.settle(until_ns);
             }
         }
         if until_ns >= self.tick_ns {
@@ -142,18 +168,27 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Only while nothing at all is left: what is on disk is then what the queue told.
+    /// Whether nothing waits until the queue is empty.
+    #[inline]
+    fn is_settled(&self) -> bool {
+        !self.resolver.deferred.any() && !self.resolver.doubts.any()
+    }
+
+    /// Does what had to wait until the queue was empty.
     #[cold]
-    fn look_for_shuffled(&mut self) {
-        let queue = self.resolver.watch.group.as_fd();
-        let intake = &self.sources.intake;
-        if intake.waiting() > 0 || pending_bytes(queue) > 0 {
-            return;
-        }
-        let until_ns = clock::monotonic_ns();
+    fn settle(&mut self, until_ns: u64) {
         let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
+        let queue = self.resolver.watch.group.as_fd();
+        // Only while nothing at all is left is what is on disk what the queue told.
+        let is_empty = self.sources.intake.waiting() == 0 && pending_bytes(queue) == 0;
         let (sources, output) = (&mut self.sources, &mut self.output);
-        self.resolver.look_for_shuffled(&mut Batch::new(window, sources, output));
+        let mut batch = Batch::new(window, sources, output);
+        if self.resolver.deferred.is_due(self.after_ns) {
+            self.resolver.tell_gone(&mut batch);
+        }
+        if is_empty {
+            self.resolver.look_at_doubts(&mut batch);
+        }
         self.output.publish();
     }
 

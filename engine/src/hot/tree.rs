@@ -65,7 +65,8 @@ pub(crate) struct Node {
     pub(crate) fs: u8,
     /// [`flag`]
     pub(crate) flags: u8,
-    reserved: u8,
+    /// Not 0: it was read by a walk, and what happened in it before may still come.
+    fresh: u8,
     key: [u8; KEY_INLINE],
 }
 
@@ -173,6 +174,21 @@ impl Tree {
         let gone = flags & self.node(id).flags;
         self.unread -= usize::from(gone & flag::UNREAD != 0);
         self.node_mut(id).flags &= !flags;
+    }
+
+    /// Notes whether a walk read a directory lately.
+    pub(crate) fn set_fresh(&mut self, id: u32, fresh: bool) {
+        self.node_mut(id).fresh = fresh.into();
+    }
+
+    /// See [`Tree::set_fresh`].
+    pub(crate) fn is_fresh(&self, id: u32) -> bool {
+        self.node(id).fresh != 0
+    }
+
+    /// A hash that stands for an entry of a directory.
+    pub(crate) fn place(&self, dir: u32, name: &[u8]) -> u64 {
+        fold(self.node(dir).hash ^ self.seed, Key { fsid: 0, handle: name })
     }
 
     /// Whether a live directory is still to be read ([`flag::UNREAD`]).
@@ -324,7 +340,7 @@ impl Tree {
     }
 
     /// Whether `id` is `above` or hangs below it. The tree has no cycles, and this keeps it so.
-    fn is_below(&self, id: u32, above: u32) -> bool {
+    pub(crate) fn is_below(&self, id: u32, above: u32) -> bool {
         let mut at = id;
         while at != 0 {
             if at == above {
@@ -679,7 +695,7 @@ mod tests {
     }
 
     impl Model {
-        fn is_below(&self, id: u32, above: u32) -> bool {
+        pub(crate) fn is_below(&self, id: u32, above: u32) -> bool {
             id == above || self.dirs.get(&id).is_some_and(|(up, _)| self.is_below(*up, above))
         }
 

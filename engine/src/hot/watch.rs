@@ -49,7 +49,9 @@ pub(crate) struct Watch {
 }
 
 /// What a walk tells of.
-pub(crate) enum Found<'a> {
+pub(crate) enum Met<'a> {
+    /// A directory was opened, and marked if need be: its entries come next.
+    Read(u32),
     /// An entry of directory `dir`.
     Entry { dir: u32, name: &'a [u8], is_dir: bool },
     /// A directory that was known elsewhere.
@@ -93,7 +95,7 @@ impl Watch {
         &mut self,
         tree: &mut Tree,
         top: u32,
-        visit: &mut impl FnMut(&mut Tree, Found<'_>),
+        visit: &mut impl FnMut(&mut Tree, Met<'_>),
     ) {
         tree.set(top, flag::UNREAD);
         self.walk_rest(tree, top, visit);
@@ -107,7 +109,7 @@ impl Watch {
         &mut self,
         tree: &mut Tree,
         top: u32,
-        visit: &mut impl FnMut(&mut Tree, Found<'_>),
+        visit: &mut impl FnMut(&mut Tree, Met<'_>),
     ) {
         let mut at = top;
         while at != 0 {
@@ -117,7 +119,7 @@ impl Watch {
                     Err(error) if is_gone(&error) => {}
                     Err(_) => {
                         tree.clear(at, flag::UNREAD);
-                        visit(tree, Found::Unreadable);
+                        visit(tree, Met::Unreadable);
                     }
                 }
             }
@@ -154,32 +156,28 @@ impl Watch {
         Ok((fd, at))
     }
 
-    /// Whether a directory is where the tree has it.
-    pub(crate) fn is_there(&mut self, tree: &Tree, id: u32) -> bool {
-        self.open(tree, id).is_ok()
-    }
-
-    /// Whether a directory is to be found as `name` in another one.
-    pub(crate) fn is_at(&mut self, tree: &Tree, id: u32, dir: u32, name: &[u8]) -> bool {
+    /// Whether the object of that handle is to be found as `name` in a directory.
+    pub(crate) fn holds(&mut self, tree: &Tree, dir: u32, name: &[u8], key: &[u8]) -> bool {
         let mut room = [0; NAME_MAX + 1];
         let Some(entry) = room.get_mut(..=name.len()) else { return false };
         entry[..name.len()].copy_from_slice(name);
         let Ok(entry) = CStr::from_bytes_with_nul(entry) else { return false };
         let Ok((fd, root)) = self.open(tree, dir) else { return false };
         let handle = self.roots[root].handles.of_entry(fd.as_fd(), entry);
-        handle.is_ok_and(|(handle, _)| handle.key() == tree.key_of(id))
+        handle.is_ok_and(|(handle, _)| handle.key() == key)
     }
 
     fn read(
         &mut self,
         tree: &mut Tree,
         id: u32,
-        visit: &mut impl FnMut(&mut Tree, Found<'_>),
+        visit: &mut impl FnMut(&mut Tree, Met<'_>),
     ) -> io::Result<()> {
         let (fd, root) = self.open(tree, id)?;
         if self.roots[root].inode_marks {
             self.group.mark_dir(self.mask, fd.as_fd(), c".")?;
         }
+        visit(tree, Met::Read(id));
         let mut entries = std::mem::take(&mut self.entries);
         let result = loop {
             match read_dir(fd.as_fd(), &mut entries) {
@@ -203,7 +201,7 @@ impl Watch {
         root: usize,
         fd: &OwnedFd,
         entry: Entry<'_>,
-        visit: &mut impl FnMut(&mut Tree, Found<'_>),
+        visit: &mut impl FnMut(&mut Tree, Met<'_>),
     ) {
         let name = entry.name.to_bytes();
         if name == b"." || name == b".." {
@@ -213,7 +211,7 @@ impl Watch {
             libc::DT_UNKNOWN => is_dir(fd.as_fd(), entry.name),
             kind => kind == libc::DT_DIR,
         };
-        let told = Found::Entry { dir: id, name, is_dir };
+        let told = Met::Entry { dir: id, name, is_dir };
         if !is_dir || self.skips(tree, id, name) {
             return visit(tree, told);
         }
@@ -238,10 +236,10 @@ impl Watch {
                 tree.clear(child, flag::UNSEEN);
                 self.take_up(tree, child);
                 if let Inserted::Moved(_) = inserted {
-                    visit(tree, Found::Moved(child));
+                    visit(tree, Met::Moved(child));
                 }
             }
-            Err(Full) => visit(tree, Found::Full),
+            Err(Full) => visit(tree, Met::Full),
         }
     }
 

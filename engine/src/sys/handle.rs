@@ -9,6 +9,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 pub(crate) const HANDLE_MAX: usize = 128;
 /// Bytes of the type before the handle proper.
 const TYPE_LEN: usize = 4;
+/// Bytes of the longest key.
+pub(crate) const KEY_MAX: usize = TYPE_LEN + HANDLE_MAX;
 /// Linux 6.5: a handle that identifies but cannot be opened; what overlayfs and others give.
 const AT_HANDLE_FID: libc::c_int = 0x200;
 
@@ -24,7 +26,7 @@ struct Raw {
 #[derive(Clone, Copy)]
 pub(crate) struct Handle {
     len: u8,
-    key: [u8; TYPE_LEN + HANDLE_MAX],
+    key: [u8; KEY_MAX],
 }
 
 impl Handle {
@@ -85,7 +87,7 @@ impl Handles {
             )
         })?;
         let len = (raw.bytes as usize).min(HANDLE_MAX);
-        let mut key = [0; TYPE_LEN + HANDLE_MAX];
+        let mut key = [0; KEY_MAX];
         key[..TYPE_LEN].copy_from_slice(&raw.kind.to_ne_bytes());
         key[TYPE_LEN..TYPE_LEN + len].copy_from_slice(&raw.data[..len]);
         let len = u8::try_from(TYPE_LEN + len).expect("at most 132");

@@ -1,0 +1,63 @@
+//! Directories whose removal is told later.
+//!
+//! The kernel merges a directory's DELETE into an event of it that waits in the queue, its CREATE
+//! for one, before all that happened in it. So such a DELETE is told when that has come up: when
+//! the queue was seen empty, or before something that can only have happened after it.
+
+use super::resolve::Actor;
+
+/// Directories at one time; of more the DELETE is told where it stands.
+const COUNT: usize = 64;
+
+/// A directory that is gone, or will have been.
+#[derive(Clone, Copy)]
+pub(crate) struct Gone {
+    /// Its node, and the hash of its handle.
+    pub(crate) dir: u32,
+    pub(crate) hash: u64,
+    /// Whether it is to be told of.
+    pub(crate) tell: bool,
+    /// Who removed it; the image is held.
+    pub(crate) who: Actor,
+}
+
+/// Those directories, in the order of their events.
+pub(crate) struct Deferred {
+    gone: Vec<Gone>,
+    /// When the last one came.
+    since_ns: u64,
+}
+
+impl Deferred {
+    pub(crate) fn new() -> Self {
+        Deferred { gone: Vec::with_capacity(COUNT), since_ns: 0 }
+    }
+
+    /// Whether there is any.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    /// Whether there is room for another.
+    pub(crate) fn has_room(&self) -> bool {
+        self.gone.len() < COUNT
+    }
+
+    /// Keeps one, whose event was resolved at that time.
+    pub(crate) fn put(&mut self, gone: Gone, now_ns: u64) {
+        self.gone.push(gone);
+        self.since_ns = now_ns;
+    }
+
+    /// Whether all that happened in them was resolved, as the queue was empty at that time.
+    pub(crate) fn is_due(&self, empty_ns: u64) -> bool {
+        self.any() && empty_ns > self.since_ns
+    }
+
+    /// Takes the last of those that `is_one` picks.
+    pub(crate) fn take(&mut self, is_one: impl Fn(&Gone) -> bool) -> Option<Gone> {
+        let at = self.gone.iter().rposition(is_one)?;
+        Some(self.gone.remove(at))
+    }
+}

@@ -1,0 +1,249 @@
+//! Names of which the queue may not tell the truth.
+//!
+//! The kernel merges an event into an identical one that waits in the queue (seen on 6.18;
+//! `fanotify_merge()` in fs/notify/fanotify/fanotify.c). Of `a` to `b`, `b` to `a`, `a` to `b`
+//! two are left; of a hard link made, removed and made again one event that says CREATE and
+//! DELETE; and the DELETE of a file that was renamed away and back comes with its CREATE, before
+//! the renames. All these befall one object twice between two looks at an empty queue: then each
+//! of its names is held against the filesystem when nothing is left to read.
+
+use crate::sys::handle::KEY_MAX;
+use fsmon_format::record::NAME_MAX;
+
+/// Names remembered; of more nothing is found out.
+const COUNT: usize = 256;
+/// Objects remembered for a while, a power of two; overwritten as it goes.
+const OBJECTS: usize = 1 << 13;
+/// Looks that must agree: a change shows on disk an instant before its event is queued.
+const LOOKS: u8 = 2;
+
+/// What befell an object before, since the queue was empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    Nothing,
+    Renamed,
+    /// Its DELETE was merged into an event of that place, by hash.
+    Deleted(u64),
+}
+
+#[derive(Clone, Copy)]
+struct Object {
+    hash: u64,
+    /// Where it was deleted; 0: it was renamed.
+    place: u64,
+    round: u32,
+}
+
+/// A name, and whether the lines say that it is the object's.
+#[derive(Clone, Copy)]
+pub(crate) struct Doubt {
+    /// The hash of the object's handle.
+    pub(crate) object: u64,
+    /// The directory, and the hash of its handle.
+    pub(crate) dir: u32,
+    pub(crate) dir_hash: u64,
+    /// What the lines say.
+    pub(crate) told: bool,
+    pub(crate) is_dir: bool,
+    /// Who was last seen at it; held.
+    pub(crate) image: u32,
+    missed: u8,
+    name_len: u8,
+    key_len: u8,
+    name: [u8; NAME_MAX],
+    key: [u8; KEY_MAX],
+}
+
+impl Doubt {
+    /// `None` where name or handle are longer than any can be.
+    pub(crate) fn new(
+        object: u64,
+        key: &[u8],
+        (dir, dir_hash): (u32, u64),
+        name: &[u8],
+    ) -> Option<Self> {
+        let mut doubt = Doubt {
+            object,
+            dir,
+            dir_hash,
+            told: false,
+            is_dir: false,
+            image: 0,
+            missed: 0,
+            name_len: u8::try_from(name.len()).ok()?,
+            key_len: u8::try_from(key.len()).ok()?,
+            name: [0; NAME_MAX],
+            key: [0; KEY_MAX],
+        };
+        doubt.name.get_mut(..name.len())?.copy_from_slice(name);
+        doubt.key.get_mut(..key.len())?.copy_from_slice(key);
+        Some(doubt)
+    }
+
+    /// The name.
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.name[..usize::from(self.name_len)]
+    }
+
+    /// The object's handle.
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key[..usize::from(self.key_len)]
+    }
+
+    fn is_at(&self, dir: u32, name: &[u8]) -> bool {
+        self.dir == dir && self.name() == name
+    }
+}
+
+/// What changes with a new doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Swap {
+    /// The image that is to be held no longer; 0 for none.
+    pub(crate) release: u32,
+    /// Whether there was room: the doubt's own image is to be held.
+    pub(crate) is_kept: bool,
+}
+
+/// Objects that something befell, and names in doubt.
+pub(crate) struct Doubts {
+    objects: Vec<Object>,
+    round: u32,
+    names: Vec<Doubt>,
+}
+
+impl Doubts {
+    pub(crate) fn new() -> Self {
+        let none = Object { hash: 0, place: 0, round: 0 };
+        Doubts { objects: vec![none; OBJECTS], round: 1, names: Vec::with_capacity(COUNT) }
+    }
+
+    /// An object is renamed; what befell it before.
+    pub(crate) fn renamed(&mut self, object: u64) -> Before {
+        self.note(object, 0)
+    }
+
+    /// A DELETE of it came merged with something else, at that place.
+    pub(crate) fn deleted(&mut self, object: u64, place: u64) -> Before {
+        self.note(object, place)
+    }
+
+    fn note(&mut self, hash: u64, place: u64) -> Before {
+        let round = self.round;
+        let object = &mut self.objects[hash as usize % OBJECTS];
+        let before = match object.hash == hash && object.round == round {
+            false => Before::Nothing,
+            true if object.place == 0 => Before::Renamed,
+            true => Before::Deleted(object.place),
+        };
+        *object = Object { hash, place, round };
+        before
+    }
+
+    /// The queue was seen empty: what comes now is not merged with what was there before.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        self.round = self.round.wrapping_add(1);
+    }
+
+    /// Whether any name is in doubt.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// Whether half of the room is left, for doubts that rarely prove true.
+    pub(crate) fn has_much_room(&self) -> bool {
+        self.names.len() < COUNT / 4
+    }
+
+    /// The name of an object is in doubt.
+    pub(crate) fn put(&mut self, doubt: Doubt) -> Swap {
+        let same = |known: &&mut Doubt| {
+            known.object == doubt.object && known.is_at(doubt.dir, doubt.name())
+        };
+        if let Some(known) = self.names.iter_mut().find(same) {
+            let release = known.image;
+            *known = doubt;
+            return Swap { release, is_kept: true };
+        }
+        let is_kept = self.names.len() < COUNT;
+        if is_kept {
+            self.names.push(doubt);
+        }
+        Swap { release: 0, is_kept }
+    }
+
+    /// A line says that the entry is of that object now; 0: of none.
+    pub(crate) fn tell(&mut self, dir: u32, name: &[u8], object: u64) {
+        for doubt in self.names.iter_mut().filter(|doubt| doubt.is_at(dir, name)) {
+            doubt.told = object == doubt.object;
+            doubt.missed = 0;
+        }
+    }
+
+    /// One of them; `None` beyond the last.
+    pub(crate) fn get(&self, at: usize) -> Option<&Doubt> {
+        self.names.get(at)
+    }
+
+    /// It is not as the lines say. Whether that was seen often enough to be true.
+    pub(crate) fn missed(&mut self, at: usize) -> bool {
+        let doubt = &mut self.names[at];
+        doubt.missed = doubt.missed.saturating_add(1);
+        doubt.missed >= LOOKS
+    }
+
+    /// Done with one; the last takes its place. The image it held.
+    pub(crate) fn remove(&mut self, at: usize) -> u32 {
+        self.names.swap_remove(at).image
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doubt(object: u64, name: &[u8]) -> Doubt {
+        Doubt::new(object, b"key", (9, 90), name).expect("short")
+    }
+
+    #[test]
+    fn what_befalls_an_object_twice_is_seen_until_the_queue_was_empty() {
+        let mut doubts = Doubts::new();
+        assert_eq!(doubts.renamed(5), Before::Nothing);
+        assert_eq!((doubts.renamed(5), doubts.renamed(6)), (Before::Renamed, Before::Nothing));
+        doubts.settle();
+        assert_eq!(doubts.deleted(5, 77), Before::Nothing);
+        assert_eq!((doubts.renamed(5), doubts.renamed(5)), (Before::Deleted(77), Before::Renamed));
+    }
+
+    #[test]
+    fn each_name_has_one_doubt_and_lines_change_what_was_told() {
+        let mut doubts = Doubts::new();
+        assert_eq!(
+            doubts.put(Doubt { image: 3, ..doubt(5, b"a") }),
+            Swap { release: 0, is_kept: true }
+        );
+        assert_eq!(
+            doubts.put(Doubt { image: 4, told: true, ..doubt(5, b"a") }),
+            Swap { release: 3, is_kept: true }
+        );
+        assert!(doubts.missed(0).eq(&false) && doubts.missed(0));
+        doubts.tell(9, b"b", 5);
+        assert!(doubts.get(0).is_some_and(|doubt| doubt.told));
+        doubts.tell(9, b"a", 6);
+        assert!(doubts.get(0).is_some_and(|doubt| !doubt.told && doubt.name() == b"a"));
+        assert!(!doubts.missed(0), "looked at anew");
+        assert_eq!((doubts.remove(0), doubts.any()), (4, false));
+    }
+
+    #[test]
+    fn there_is_an_end_to_doubt() {
+        let mut doubts = Doubts::new();
+        for object in 0..COUNT as u64 {
+            assert_eq!(doubts.put(doubt(object, b"a")), Swap { release: 0, is_kept: true });
+        }
+        assert_eq!(doubts.put(doubt(COUNT as u64, b"a")), Swap { release: 0, is_kept: false });
+        assert!(Doubt::new(1, &[0; 300], (1, 1), b"a").is_none());
+    }
+}

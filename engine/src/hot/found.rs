@@ -1,0 +1,155 @@
+//! What walks told of that events may tell of again.
+//!
+//! A directory that comes in is read when its event comes up; what happened in it between the two
+//! is in the queue still. So until the queue was empty once after a walk, it is remembered what the
+//! walk told: an entry's CREATE is not told twice, and what was gone by then is told as found
+//! before it is told as gone.
+
+/// Names remembered, a power of two; beyond three quarters of it none is added, and a CREATE may be
+/// told twice.
+const COUNT: usize = 1 << 17;
+/// Directories remembered.
+const DIRS: usize = 1 << 16;
+/// Bits of a slot that say in which round it was filled.
+const ROUND: u64 = 0xffff;
+
+/// The names: hashes of directory and name, in open addressing without removal.
+pub(crate) struct Found {
+    slots: Vec<u64>,
+    /// Slots of other rounds are free.
+    round: u64,
+    used: usize,
+    /// Directories that were read in this round.
+    dirs: Vec<u32>,
+    /// When the last walk ended.
+    walked_ns: u64,
+}
+
+impl Found {
+    pub(crate) fn new() -> Self {
+        let (slots, dirs) = (vec![0; COUNT], Vec::with_capacity(DIRS));
+        Found { slots, round: 1, used: 0, dirs, walked_ns: 0 }
+    }
+
+    /// Whether anything is remembered.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        !self.dirs.is_empty()
+    }
+
+    /// A directory was read; false where there is no room to remember it.
+    pub(crate) fn read(&mut self, dir: u32, now_ns: u64) -> bool {
+        self.walked_ns = now_ns;
+        let has_room = self.dirs.len() < DIRS;
+        if has_room {
+            self.dirs.push(dir);
+        }
+        has_room
+    }
+
+    /// An entry is there, by the hash of its directory and name.
+    pub(crate) fn put(&mut self, place: u64) {
+        if let Err(free) = self.find(place)
+            && self.used < COUNT / 4 * 3
+        {
+            self.slots[free] = place & !ROUND | self.round;
+            self.used += 1;
+        }
+    }
+
+    /// Whether an entry is there.
+    pub(crate) fn has(&self, place: u64) -> bool {
+        self.find(place).is_ok()
+    }
+
+    /// An entry is gone; whether it was there.
+    pub(crate) fn take(&mut self, place: u64) -> bool {
+        let found = self.find(place);
+        if let Ok(at) = found {
+            // No name's: those go to slots by their upper bits.
+            self.slots[at] = self.round;
+        }
+        found.is_ok()
+    }
+
+    /// Where it is, or the slot where it would go.
+    fn find(&self, place: u64) -> Result<usize, usize> {
+        let wanted = place & !ROUND | self.round;
+        let mut at = (place >> 32) as usize % COUNT;
+        loop {
+            let slot = self.slots[at];
+            if slot == wanted {
+                return Ok(at);
+            }
+            if slot & ROUND != self.round {
+                return Err(at);
+            }
+            at = (at + 1) % COUNT;
+        }
+    }
+
+    /// The queue was seen empty then, and all of before is resolved. The directories that were
+    /// remembered until now, where that was after the last walk: all is forgotten then.
+    pub(crate) fn settle(&mut self, empty_ns: u64) -> Option<impl Iterator<Item = u32>> {
+        if self.dirs.is_empty() || empty_ns <= self.walked_ns {
+            return None;
+        }
+        self.used = 0;
+        self.round += 1;
+        if self.round > ROUND {
+            self.slots.fill(0);
+            self.round = 1;
+        }
+        Some(self.dirs.drain(..))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(number: u64) -> u64 {
+        number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    #[test]
+    fn it_is_remembered_until_the_queue_was_empty_after_the_walk() {
+        let mut found = Found::new();
+        assert!(!found.any() && found.read(3, 100) && found.any());
+        found.put(place(1));
+        found.put(place(1));
+        assert!(found.has(place(1)) && !found.has(place(2)));
+        assert!(found.settle(100).is_none() && found.has(place(1)));
+        assert_eq!(found.settle(101).map(Iterator::collect::<Vec<_>>), Some(vec![3]));
+        assert!(!found.any() && !found.has(place(1)));
+    }
+
+    #[test]
+    fn what_is_taken_away_hides_nothing() {
+        let mut found = Found::new();
+        // All in one run of slots.
+        let near = |number: u64| 7 << 32 | number << 50;
+        (1..5).for_each(|number| found.put(near(number)));
+        assert!(found.take(near(1)) && !found.take(near(1)) && found.has(near(4)));
+        found.put(near(1));
+        assert!(found.has(near(1)));
+    }
+
+    #[test]
+    fn when_it_is_full_no_more_is_remembered() {
+        let mut found = Found::new();
+        (0..COUNT as u64).for_each(|number| found.put(place(number)));
+        assert!(found.has(place(COUNT as u64 / 2)) && !found.has(place(COUNT as u64 - 1)));
+    }
+
+    #[test]
+    fn rounds_run_over() {
+        let mut found = Found::new();
+        for round in 0..ROUND + 10 {
+            assert!(!found.has(place(5)), "round {round}");
+            found.read(1, round);
+            found.put(place(5));
+            drop(found.settle(round + 1));
+        }
+    }
+}

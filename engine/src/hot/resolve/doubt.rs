@@ -1,0 +1,228 @@
+//! What the kernel merged in the queue: directories whose DELETE comes before what happened in
+//! them, and names that have to be held against the filesystem.
+
+use super::{Actor, Batch, FROM_RENAME, Known, Resolver, Told};
+use crate::hot::deferred::Gone;
+use crate::hot::doubts::Doubt;
+use crate::hot::event::{Event, Key};
+use crate::hot::tree::flag;
+use crate::hot::who::Answer;
+use fsmon_format::kind;
+use fsmon_format::record::{Attribution, NAME_MAX, event_flag};
+
+impl Resolver {
+    /// A DELETE that came with other types in one event: what is to be told of now.
+    pub(super) fn merged_delete(
+        &mut self,
+        event: &Event<'_>,
+        types: u32,
+        at: Known<'_>,
+        hash: u64,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) -> u32 {
+        let Some(key) = event.object else { return types };
+        if event.is_dir() {
+            return self.defer(event, types, (key, hash), at, who, batch);
+        }
+        self.doubts.deleted(hash, self.tree.place(at.dir, at.name));
+        // A hard link that was made and removed in turn may be there in the end. What was written
+        // to was made as a file, as a rule.
+        let is_link = types & kind::CREATE != 0 && types & kind::CLOSE_WRITE == 0;
+        if is_link && self.doubts.has_much_room() {
+            self.doubt((key, false), at, false, who, batch);
+        }
+        types
+    }
+
+    /// A directory's DELETE is told when all that happened in it has come up.
+    fn defer(
+        &mut self,
+        event: &Event<'_>,
+        types: u32,
+        (key, hash): (Key<'_>, u64),
+        at: Known<'_>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) -> u32 {
+        if types & kind::CREATE != 0 {
+            self.take_up(at, key, batch);
+        }
+        let Some(dir) = self.tree.find_live(key).filter(|_| self.deferred.has_room()) else {
+            return types;
+        };
+        let who = self.who_deleted(event, who, batch);
+        batch.sources.who.hold(who.image);
+        let tell = !batch.silent && self.types & kind::DELETE != 0;
+        self.deferred.put(Gone { dir, hash, tell, who }, batch.window.until_ns);
+        types & !kind::DELETE
+    }
+
+    /// Who did the DELETE of an event that is of several things.
+    fn who_deleted(&self, event: &Event<'_>, who: Actor, batch: &mut Batch<'_, '_>) -> Actor {
+        if who.later == 0 {
+            return who;
+        }
+        let types = event.types() & !kind::ONDIR;
+        let parts = batch.sources.who.parts(who.into(), event.pid, batch.window, types);
+        let part = parts.into_iter().find(|(part, _)| part & kind::DELETE != 0);
+        Actor { later: 0, ..part.map_or(who, |(_, answer)| answer.into()) }
+    }
+
+    /// Tells of directories that must be gone before this: another is made in the place of one, or
+    /// what they were in is removed.
+    pub(super) fn before_entry(
+        &mut self,
+        event: &Event<'_>,
+        at: Known<'_>,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let removed = event.object.filter(|_| event.is_dir() && event.types() & kind::DELETE != 0);
+        match removed.and_then(|key| self.tree.find_live(key)) {
+            Some(dir) => self.tell_gone_below(dir, batch),
+            None if event.types() & kind::CREATE != 0 => self.tell_gone_at(at, batch),
+            None => {}
+        }
+    }
+
+    /// Something takes the place of a directory that is gone.
+    pub(super) fn tell_gone_at(&mut self, at: Known<'_>, batch: &mut Batch<'_, '_>) {
+        let tree = &self.tree;
+        let is_there =
+            |gone: &Gone| tree.node(gone.dir).parent == at.dir && tree.name(gone.dir) == at.name;
+        if let Some(gone) = self.deferred.take(is_there) {
+            self.tell_one(gone, batch);
+        }
+    }
+
+    fn tell_gone_below(&mut self, dir: u32, batch: &mut Batch<'_, '_>) {
+        loop {
+            let tree = &self.tree;
+            let is_below = |gone: &Gone| gone.dir != dir && tree.is_below(gone.dir, dir);
+            let Some(gone) = self.deferred.take(is_below) else { return };
+            self.tell_one(gone, batch);
+        }
+    }
+
+    /// Tells of all directories that are gone.
+    #[cold]
+    pub(crate) fn tell_gone(&mut self, batch: &mut Batch<'_, '_>) {
+        while let Some(gone) = self.deferred.take(|_| true) {
+            self.tell_one(gone, batch);
+        }
+    }
+
+    /// One, after those below it. It may have been moved meanwhile, or out of sight.
+    fn tell_one(&mut self, gone: Gone, batch: &mut Batch<'_, '_>) {
+        self.tell_gone_below(gone.dir, batch);
+        let node = self.tree.node(gone.dir);
+        if node.hash() == gone.hash && node.flags & (flag::DEAD | flag::ROOT) == 0 {
+            let mut room = [0; NAME_MAX];
+            let at = Known { dir: node.parent, name: copy(self.tree.name(gone.dir), &mut room) };
+            if self.doubts.any() {
+                self.doubts.tell(at.dir, at.name, 0);
+            }
+            if gone.tell {
+                let Gone { hash, who, .. } = gone;
+                let at = Some(at);
+                let wanted = kind::DELETE;
+                self.tell(Told { at, old: None, wanted, flags: 0, object: hash, who }, true, batch);
+            }
+            self.tree.remove(gone.dir);
+        }
+        batch.sources.who.release(gone.who.image);
+    }
+
+    /// The name of an object is in doubt; `told` says whether the lines say that it is there.
+    pub(super) fn doubt(
+        &mut self,
+        (key, is_dir): (Key<'_>, bool),
+        at: Known<'_>,
+        told: bool,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let dir = (at.dir, self.tree.node(at.dir).hash());
+        let image = who.image;
+        let object = self.tree.hash(key);
+        let Some(mut doubt) = Doubt::new(object, key.handle, dir, at.name) else { return };
+        (doubt.told, doubt.is_dir, doubt.image) = (told, is_dir, image);
+        let swap = self.doubts.put(doubt);
+        if swap.is_kept {
+            batch.sources.who.hold(image);
+        }
+        batch.sources.who.release(swap.release);
+    }
+
+    /// Holds names in doubt against the filesystem, now that nothing is left to read. What the
+    /// lines do not say is told, and put right.
+    #[cold]
+    pub(crate) fn look_at_doubts(&mut self, batch: &mut Batch<'_, '_>) {
+        let mut at = 0;
+        while let Some(doubt) = self.doubts.get(at).copied() {
+            let is_there = self.is_there(&doubt);
+            if is_there.is_none_or(|is_there| is_there == doubt.told) {
+                batch.sources.who.release(self.doubts.remove(at));
+                continue;
+            }
+            if self.doubts.missed(at) {
+                self.correct(&doubt, batch);
+            }
+            at += 1;
+        }
+    }
+
+    /// Whether the object is there; `None` where the directory is known no more.
+    fn is_there(&mut self, doubt: &Doubt) -> Option<bool> {
+        let dir = self.tree.node(doubt.dir);
+        let is_known = dir.hash() == doubt.dir_hash && dir.flags & flag::DEAD == 0;
+        is_known.then(|| self.watch.holds(&self.tree, doubt.dir, doubt.name(), doubt.key()))
+    }
+
+    /// An object is not where the lines say.
+    fn correct(&mut self, doubt: &Doubt, batch: &mut Batch<'_, '_>) {
+        let mut other = None;
+        let mut at = 0;
+        while let Some(one) = self.doubts.get(at).copied() {
+            let is_other = one.object == doubt.object && one.told != doubt.told;
+            if is_other && self.is_there(&one) == Some(!one.told) {
+                other = Some(one);
+            }
+            at += 1;
+        }
+        let (gone, there) = match doubt.told {
+            true => (Some(*doubt), other),
+            false => (other, Some(*doubt)),
+        };
+        batch.silent = false;
+        let attribution = if doubt.image == 0 { Attribution::Unknown } else { Attribution::Late };
+        let who: Actor = Answer::new(doubt.image, attribution).into();
+        let old = gone.as_ref().map(|gone| Known { dir: gone.dir, name: gone.name() });
+        let new = there.as_ref().map(|there| Known { dir: there.dir, name: there.name() });
+        let wanted = match (old, new, doubt.is_dir) {
+            (Some(_), None, false) => kind::DELETE,
+            (None, _, false) => kind::CREATE,
+            _ => FROM_RENAME,
+        };
+        let (at, old_told) = if wanted == kind::DELETE { (old, None) } else { (new, old) };
+        let wanted = wanted & self.types;
+        if wanted != 0 {
+            let flags = event_flag::FOUND;
+            let told = Told { at, old: old_told, wanted, flags, object: doubt.object, who };
+            self.tell(told, doubt.is_dir, batch);
+        }
+        old.into_iter().for_each(|old| self.doubts.tell(old.dir, old.name, 0));
+        new.into_iter().for_each(|new| self.doubts.tell(new.dir, new.name, doubt.object));
+        if doubt.is_dir {
+            let fsid = self.tree.fsid(doubt.dir);
+            let key = Key { fsid, handle: doubt.key() };
+            self.rename_dir(new, old.is_none(), key, who, batch);
+        }
+    }
+}
+
+fn copy<'a>(name: &[u8], room: &'a mut [u8; NAME_MAX]) -> &'a [u8] {
+    let len = name.len().min(NAME_MAX);
+    room[..len].copy_from_slice(&name[..len]);
+    &room[..len]
+}

@@ -1,0 +1,475 @@
+//! Events to records: where by the tree, who by the process table, in queue order.
+
+mod doubt;
+mod rename;
+mod walk;
+
+use super::deferred::Deferred;
+use super::doubts::Doubts;
+use super::event::{Event, Key, Place};
+use super::exchange::Exchange;
+use super::found::Found;
+use super::orphans::Orphans;
+use super::output::{Output, Sources};
+use super::recent::Recent;
+use super::tree::{Full, Inserted, Tree, flag};
+use super::watch::Watch;
+use super::who::{Answer, Window};
+use crate::sys::fanotify::flag::Q_OVERFLOW;
+use fsmon_format::kind;
+use fsmon_format::record::{self, Attribution, Reason};
+use zerocopy::FromZeros;
+
+/// Types that concern the object and come without a name for files.
+const SELF: u32 = kind::DELETE_SELF | kind::MOVE_SELF;
+/// Types that this program makes out of RENAME instead of asking the kernel for them.
+pub(crate) const FROM_RENAME: u32 = kind::RENAME | kind::MOVED_FROM | kind::MOVED_TO;
+
+/// The state that events are resolved against.
+pub(crate) struct Resolver {
+    pub(crate) tree: Tree,
+    pub(crate) watch: Watch,
+    /// What the user wants to see.
+    pub(crate) types: u32,
+    pub(crate) own_pid: u32,
+    /// What was in the queue when the tree had been read: the tree follows it, and nobody is told,
+    /// as a path may be that of afterwards.
+    pub(crate) quiet: u64,
+    pub(crate) orphans: Orphans,
+    pub(crate) recent: Recent,
+    pub(crate) found: Found,
+    pub(crate) exchange: Exchange,
+    pub(crate) doubts: Doubts,
+    pub(crate) deferred: Deferred,
+}
+
+impl Resolver {
+    /// For what this tree has and `watch` watches: `types` are told, but not of the first `quiet`
+    /// events, nor what `own_pid` does.
+    pub(crate) fn new(tree: Tree, watch: Watch, types: u32, own_pid: u32, quiet: u64) -> Self {
+        Resolver {
+            tree,
+            watch,
+            types,
+            own_pid,
+            quiet,
+            orphans: Orphans::new(),
+            recent: Recent::new(),
+            found: Found::new(),
+            exchange: Exchange::default(),
+            doubts: Doubts::new(),
+            deferred: Deferred::new(),
+        }
+    }
+}
+
+/// What goes with every event of a batch.
+pub(crate) struct Batch<'a, 's> {
+    /// The time in which its events happened.
+    pub(crate) window: Window,
+    pub(crate) sources: &'a mut Sources<'s>,
+    pub(crate) output: &'a mut Output,
+    /// The event at hand is our own, or too old: the tree follows it, and nobody is told.
+    silent: bool,
+    /// Who did the event at hand, where that was asked already: once for each event.
+    settled: Option<Actor>,
+}
+
+impl<'a, 's> Batch<'a, 's> {
+    pub(crate) fn new(
+        window: Window,
+        sources: &'a mut Sources<'s>,
+        output: &'a mut Output,
+    ) -> Self {
+        Batch { window, sources, output, silent: false, settled: None }
+    }
+}
+
+/// Who did it, as far as is known.
+#[derive(Clone, Copy)]
+pub(crate) struct Actor {
+    pub(crate) image: u32,
+    attribution: Attribution,
+    /// See [`Answer::later`].
+    later: u32,
+}
+
+impl From<Answer> for Actor {
+    fn from(answer: Answer) -> Self {
+        let Answer { image, attribution, later } = answer;
+        Actor { image, attribution, later }
+    }
+}
+
+impl From<Actor> for Answer {
+    fn from(actor: Actor) -> Self {
+        let Actor { image, attribution, later } = actor;
+        Answer { image, attribution, later }
+    }
+}
+
+impl Actor {
+    /// Of what was found afterwards: who made it is a guess.
+    fn late(self) -> Self {
+        Actor { attribution: self.attribution.max(Attribution::Late), ..self }
+    }
+}
+
+/// What is to be told of an event.
+#[derive(Clone, Copy)]
+struct Told<'a> {
+    at: Option<Known<'a>>,
+    /// RENAME: the old place.
+    old: Option<Known<'a>>,
+    /// Those of its types that are wanted.
+    wanted: u32,
+    /// Beside the attribution.
+    flags: u16,
+    /// The hash of the object.
+    object: u64,
+    who: Actor,
+}
+
+/// A place whose directory is watched. An empty name is the directory itself.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    dir: u32,
+    name: &'a [u8],
+}
+
+impl Resolver {
+    /// The queue was seen empty then, and all of before is resolved.
+    #[inline]
+    pub(crate) fn settle(&mut self, empty_ns: u64) {
+        self.tree.settle();
+        self.doubts.settle();
+        self.settle_found(empty_ns);
+    }
+
+    /// One event of the queue.
+    #[inline]
+    pub(crate) fn event(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        batch.output.counters.kernel_events += 1;
+        if event.mask & Q_OVERFLOW != 0 {
+            return self.overflow(batch);
+        }
+        batch.silent = self.is_silent(event, batch.window.index);
+        if event.types() & kind::OPEN_EXEC != 0 {
+            let name = event.place.map_or(&b""[..], |place| place.name);
+            let answer = batch.sources.who.open_exec(event.pid, batch.window, name);
+            batch.settled = Some(answer.into());
+        }
+        self.place(event, batch);
+    }
+
+    /// Whether nobody is told of the event of that number.
+    #[inline]
+    fn is_silent(&self, event: &Event<'_>, index: u64) -> bool {
+        event.pid == self.own_pid || index < self.quiet
+    }
+
+    fn place(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        if event.types() & kind::RENAME != 0 {
+            return self.rename(event, batch);
+        }
+        if event.types() & kind::FS_ERROR != 0 {
+            return self.fs_error(event, batch);
+        }
+        match event.place {
+            Some(place) => match self.tree.find(place.dir) {
+                Some(dir) => {
+                    let known = Known { dir, name: place.name };
+                    self.entry(event, known, batch);
+                }
+                None => self.stranger(event, place, batch),
+            },
+            None => self.nameless(event, batch),
+        }
+    }
+
+    /// An event in a watched directory, or on one.
+    fn entry(&mut self, event: &Event<'_>, at: Known<'_>, batch: &mut Batch<'_, '_>) {
+        if self.tree.node(at.dir).flags & flag::LEAF != 0 && !at.name.is_empty() {
+            return;
+        }
+        let mut types = event.types();
+        let object = event.object.filter(|_| !at.name.is_empty());
+        let hash = match object {
+            Some(key) => self.tree.hash(key),
+            None => 0,
+        };
+        let comes_or_goes = types & (kind::CREATE | kind::DELETE) != 0 && hash != 0;
+        let mut actor = None;
+        if comes_or_goes && self.is_unsettled(types, at, batch) {
+            let who = *actor.insert(who(event.pid, batch));
+            types = self.unsettled_entry(event, at, hash, who, batch);
+        }
+        let wanted = types & self.types;
+        if wanted & !kind::ONDIR != 0 {
+            let who = *actor.get_or_insert_with(|| who(event.pid, batch));
+            let told = Told { at: Some(at), old: None, wanted, flags: 0, object: hash, who };
+            self.emit(told, event, batch);
+        }
+        if self.types & SELF != 0 && comes_or_goes {
+            self.recent.put(hash, at.dir, self.tree.node(at.dir).hash(), at.name);
+        }
+        let changes_tree = event.is_dir() && comes_or_goes;
+        if changes_tree && let Some(key) = object {
+            self.dir_event(event, types, at, key, actor, batch);
+        }
+        if (changes_tree || self.types & SELF != 0) && hash != 0 && self.orphans.any() {
+            self.second_look(hash, true, batch);
+        }
+    }
+
+    /// Whether more than the event itself counts when an entry comes or goes.
+    #[inline]
+    fn is_unsettled(&self, types: u32, at: Known<'_>, batch: &Batch<'_, '_>) -> bool {
+        let is_merged = types & kind::DELETE != 0 && types & !(kind::DELETE | kind::ONDIR) != 0;
+        is_merged
+            || self.found.any()
+            || self.doubts.any()
+            || self.deferred.any()
+            || self.exchange.concerns(at.dir, batch.window.index)
+    }
+
+    /// An entry comes or goes, and more than the event itself counts: the types to go on with.
+    #[cold]
+    fn unsettled_entry(
+        &mut self,
+        event: &Event<'_>,
+        at: Known<'_>,
+        hash: u64,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) -> u32 {
+        self.exchange.touch((at.dir, self.tree.place(at.dir, at.name)));
+        let mut types = event.types();
+        if self.found.any() {
+            types = self.entry_found(event, at, who, batch);
+        }
+        if self.deferred.any() {
+            self.before_entry(event, at, batch);
+        }
+        if types & kind::DELETE != 0 && types & !(kind::DELETE | kind::ONDIR) != 0 {
+            types = self.merged_delete(event, types, at, hash, who, batch);
+        }
+        if self.doubts.any() {
+            let is_there = types & kind::DELETE == 0;
+            self.doubts.tell(at.dir, at.name, if is_there { hash } else { 0 });
+        }
+        types
+    }
+
+    /// A directory was made, or removed, or both; `types` are still to be done.
+    #[cold]
+    fn dir_event(
+        &mut self,
+        event: &Event<'_>,
+        types: u32,
+        at: Known<'_>,
+        key: Key<'_>,
+        actor: Option<Actor>,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let is_gone = event.types() & kind::DELETE != 0;
+        // One that a walk told of was read by it.
+        if types & kind::CREATE != 0
+            && let Some(id) = self.take_up(at, key, batch)
+            && !is_gone
+            && self.watch.recursive
+            && self.watch.marks_each(&self.tree, id)
+        {
+            // What was made in it before its mark took hold is found now.
+            let actor = actor.unwrap_or_else(|| who(event.pid, batch));
+            self.walk(id, Some(actor.late()), batch);
+        }
+        if types & kind::DELETE != 0
+            && let Some(id) = self.tree.find_live(key)
+        {
+            self.tree.remove(id);
+        }
+    }
+
+    /// Puts a directory into the tree, unless it is left out or there is no room.
+    fn take_up(&mut self, at: Known<'_>, key: Key<'_>, batch: &mut Batch<'_, '_>) -> Option<u32> {
+        if self.watch.skips(&self.tree, at.dir, at.name) {
+            if let Some(id) = self.tree.find(key) {
+                self.tree.forget(id);
+            }
+            return None;
+        }
+        match self.tree.insert(at.dir, at.name, key) {
+            Ok(inserted) => {
+                let id = inserted.id();
+                if let Inserted::Moved(id) = inserted {
+                    batch.output.redefine_dir(&mut self.tree, batch.sources, id);
+                }
+                if !self.watch.recursive && self.tree.node(id).flags & flag::ROOT == 0 {
+                    self.tree.set(id, flag::LEAF);
+                }
+                Some(id)
+            }
+            Err(Full) => {
+                dirs_full(batch);
+                None
+            }
+        }
+    }
+
+    /// A place whose directory is watched.
+    fn known<'a>(&self, place: Option<Place<'a>>) -> Option<Known<'a>> {
+        let place = place?;
+        let dir = self.tree.find(place.dir)?;
+        let leaf = self.tree.node(dir).flags & flag::LEAF != 0;
+        (!leaf).then_some(Known { dir, name: place.name })
+    }
+
+    /// An event of an unknown directory: outside the watched paths, or too early.
+    fn stranger(&mut self, event: &Event<'_>, place: Place<'_>, batch: &mut Batch<'_, '_>) {
+        if event.is_dir()
+            && event.types() & kind::DELETE != 0
+            && let Some(root) = event.object.and_then(|key| self.tree.find_live(key))
+        {
+            // A watched root was removed: its parent is a stranger, it is not.
+            let at = Known { dir: root, name: &[] };
+            return self.entry(event, at, batch);
+        }
+        self.orphans.keep(self.tree.hash(place.dir), batch.window.index, event);
+    }
+
+    /// An event that carries the object's handle alone.
+    fn nameless(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        let wanted = event.types() & self.types & SELF;
+        let Some(key) = event.object.filter(|_| wanted != 0) else {
+            // A change of the link count, which a CREATE, RENAME or DELETE tells of by name.
+            return;
+        };
+        let hash = self.tree.hash(key);
+        let mut room = [0; record::NAME_MAX];
+        let Some((dir, dir_hash, name)) = self.recent.get(hash) else {
+            return self.orphans.keep(hash, batch.window.index, event);
+        };
+        if self.tree.node(dir).hash() != dir_hash {
+            // The directory is gone, and its node another's by now.
+            batch.output.counters.unresolved_paths += 1;
+            return;
+        }
+        let name = {
+            room[..name.len()].copy_from_slice(name);
+            &room[..name.len()]
+        };
+        if wanted & kind::DELETE_SELF != 0 {
+            self.recent.forget(hash);
+        }
+        let who = who(event.pid, batch);
+        let at = Some(Known { dir, name });
+        self.emit(Told { at, old: None, wanted, flags: 0, object: hash, who }, event, batch);
+    }
+
+    /// Looks again at events that came before the object with that hash was known. What happened
+    /// in a directory before it moved in (`made` is false) happened outside.
+    #[cold]
+    fn second_look(&mut self, hash: u64, made: bool, batch: &mut Batch<'_, '_>) {
+        let mut room = Orphans::room();
+        let (index, own) = (batch.window.index, batch.silent);
+        while let Some((its_index, event)) = self.orphans.take(hash, &mut room) {
+            batch.window.index = its_index;
+            batch.silent = self.is_silent(&event, its_index);
+            match event.place {
+                Some(_) if !made => {}
+                Some(place) if self.tree.find(place.dir).is_none() => break,
+                None if self.recent.get(hash).is_none() => break,
+                _ => self.place(&event, batch),
+            }
+        }
+        (batch.window.index, batch.silent) = (index, own);
+    }
+
+    /// The filesystem of a root reported an error: the root's path, errno and how often.
+    #[cold]
+    fn fs_error(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        let fsid = event.object.or(event.place.map(|place| place.dir)).map(|key| key.fsid);
+        let roots = self.watch.roots.iter().map(|root| root.node);
+        let Some(root) = roots.into_iter().find(|&id| Some(self.tree.fsid(id)) == fsid) else {
+            return;
+        };
+        if self.types & kind::FS_ERROR != 0 {
+            let (errno, count) = event.error.unwrap_or((0, 0));
+            let code = u64::from(errno) | u64::from(count) << 32;
+            let who = who(event.pid, batch);
+            let at = Some(Known { dir: root, name: &[] });
+            let wanted = kind::FS_ERROR;
+            self.emit(Told { at, old: None, wanted, flags: 0, object: code, who }, event, batch);
+        }
+    }
+
+    #[inline]
+    fn emit(&mut self, told: Told<'_>, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        if batch.silent {
+            return;
+        }
+        if told.who.later != 0 && (event.types() & !kind::ONDIR).count_ones() > 1 {
+            return self.emit_parts(told, event, batch);
+        }
+        if told.who.image == 0 {
+            batch.output.counters.unattributed += 1;
+        }
+        self.tell(told, event.is_dir(), batch);
+    }
+
+    /// The process changed while this event was in the queue, and the kernel merged several things
+    /// into it: each is told of for itself.
+    #[cold]
+    fn emit_parts(&mut self, told: Told<'_>, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        let types = event.types() & !kind::ONDIR;
+        let answer = told.who.into();
+        for (part, answer) in batch.sources.who.parts(answer, event.pid, batch.window, types) {
+            let wanted = told.wanted & part;
+            if wanted != 0 {
+                let who = Actor { later: 0, ..answer.into() };
+                self.emit(Told { wanted, who, ..told }, event, batch);
+            }
+        }
+    }
+
+    /// One record.
+    #[inline]
+    fn tell(&mut self, told: Told<'_>, is_dir: bool, batch: &mut Batch<'_, '_>) {
+        let mut head = head(told.who, batch);
+        head.flags |= told.flags;
+        head.mask = (told.wanted | if is_dir { kind::ONDIR } else { 0 }).into();
+        head.object = told.object.into();
+        head.dir = told.at.map_or(0, |at| at.dir).into();
+        head.dir2 = told.old.map_or(0, |old| old.dir).into();
+        let name = told.at.map_or(&b""[..], |at| at.name);
+        let name2 = told.old.map_or(&b""[..], |old| old.name);
+        batch.output.event(&mut self.tree, batch.sources, head, name, name2);
+    }
+}
+
+#[inline]
+fn who(pid: u32, batch: &mut Batch<'_, '_>) -> Actor {
+    if let Some(actor) = batch.settled.take() {
+        return actor;
+    }
+    batch.sources.who.resolve(pid, batch.window).into()
+}
+
+#[inline]
+fn head(who: Actor, batch: &Batch<'_, '_>) -> record::Event {
+    let mut head = record::Event::new_zeroed();
+    head.flags = (who.attribution as u16).into();
+    head.time_ns = batch.window.until_ns.into();
+    head.proc = who.image.into();
+    head
+}
+
+/// A directory was refused for want of room: told once, counted always.
+#[cold]
+fn dirs_full(batch: &mut Batch<'_, '_>) {
+    batch.output.counters.dirs_refused += 1;
+    if batch.output.counters.dirs_refused == 1 {
+        batch.output.loss(batch.sources, Reason::DirsMax, batch.window.span(), Some(1), 1);
+    }
+}

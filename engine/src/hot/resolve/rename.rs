@@ -1,0 +1,158 @@
+//! Renames: of files, and of directories with all that is below them.
+
+use super::{Actor, Batch, FROM_RENAME, Known, Resolver, SELF, Told, who};
+use crate::hot::doubts::Before;
+use crate::hot::event::{Event, Key};
+use crate::hot::exchange::Half;
+use fsmon_format::kind;
+use fsmon_format::record::{NAME_MAX, event_flag};
+
+impl Resolver {
+    pub(super) fn rename(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        let mut room = [0; NAME_MAX];
+        let new = self.known(event.place).or_else(|| self.arrival(event, &mut room));
+        let old = self.known(event.old);
+        if new.is_none() && old.is_none() {
+            return;
+        }
+        let hash = event.object.map_or(0, |key| self.tree.hash(key));
+        let who = who(event.pid, batch);
+        let is_exchange = self.is_exchange(event, hash, old, new, batch.window.index);
+        // What an exchange moves back was replaced at its old name, for whoever follows the lines:
+        // so it comes from nowhere, with all that is in it.
+        let told_old = old.filter(|_| !is_exchange);
+        self.before_rename(event, hash, (old, told_old), new, who, batch);
+        let wanted = self.types & FROM_RENAME;
+        let wanted = match (told_old, new) {
+            (None, _) => wanted & !kind::MOVED_FROM,
+            (_, None) => wanted & !kind::MOVED_TO,
+            _ => wanted,
+        };
+        if wanted != 0 {
+            let flags = if is_exchange { event_flag::EXCHANGE } else { 0 };
+            let told = Told { at: new, old: told_old, wanted, flags, object: hash, who };
+            self.emit(told, event, batch);
+        }
+        if self.types & SELF != 0
+            && hash != 0
+            && let Some(at) = new.or(old)
+        {
+            self.recent.put(hash, at.dir, self.tree.node(at.dir).hash(), at.name);
+        }
+        if event.is_dir()
+            && let Some(key) = event.object
+        {
+            let came_in = old.is_none() || is_exchange;
+            self.rename_dir(new, came_in, key, who, batch);
+        }
+        if hash != 0 && self.orphans.any() {
+            self.second_look(hash, false, batch);
+        }
+    }
+
+    /// Whether this is the second half of an exchange of two watched names.
+    fn is_exchange(
+        &mut self,
+        event: &Event<'_>,
+        object: u64,
+        old: Option<Known<'_>>,
+        new: Option<Known<'_>>,
+        index: u64,
+    ) -> bool {
+        let (Some(old), Some(new)) = (old, new) else { return false };
+        let spot = |at: Known<'_>| (at.dir, self.tree.place(at.dir, at.name));
+        let (old, new) = (spot(old), spot(new));
+        self.exchange.second(Half { pid: event.pid, old, new, object, index })
+    }
+
+    /// What must be told before, and what the lines say of the two names from now on.
+    fn before_rename(
+        &mut self,
+        event: &Event<'_>,
+        object: u64,
+        (old, told_old): (Option<Known<'_>>, Option<Known<'_>>),
+        new: Option<Known<'_>>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let before = match object {
+            0 => Before::Nothing,
+            _ => self.doubts.renamed(object),
+        };
+        if let (Some(old), Before::Deleted(place)) = (old, before)
+            && place == self.tree.place(old.dir, old.name)
+        {
+            // Its DELETE was told before its time.
+            self.tell_found(old, event.is_dir(), who.late(), batch);
+        }
+        if self.found.any() {
+            self.rename_found(event, told_old, new, who, batch);
+        }
+        if self.deferred.any()
+            && let Some(new) = new
+        {
+            self.tell_gone_at(new, batch);
+        }
+        if self.doubts.any() {
+            told_old.into_iter().for_each(|at| self.doubts.tell(at.dir, at.name, 0));
+            new.into_iter().for_each(|at| self.doubts.tell(at.dir, at.name, object));
+        }
+        if before != Before::Nothing
+            && let Some(key) = event.object
+        {
+            for (at, told) in [(old, false), (new, true)] {
+                if let Some(at) = at {
+                    self.doubt((key, event.is_dir()), at, told, who, batch);
+                }
+            }
+        }
+    }
+
+    /// Where a directory went that was moved into one without a mark as yet.
+    fn arrival<'a>(
+        &mut self,
+        event: &Event<'_>,
+        room: &'a mut [u8; NAME_MAX],
+    ) -> Option<Known<'a>> {
+        let key = event.object.filter(|_| event.place.is_none() && event.is_dir())?;
+        let (dir, dir_hash, name) = self.watch.arrivals.take(self.tree.hash(key), room)?;
+        (self.tree.node(dir).hash() == dir_hash).then_some(Known { dir, name })
+    }
+
+    /// A directory moved within the tree, into it, or out of it.
+    #[cold]
+    pub(super) fn rename_dir(
+        &mut self,
+        new: Option<Known<'_>>,
+        came_in: bool,
+        key: Key<'_>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let known = self.tree.find_live(key);
+        let Some(at) = new else {
+            if let Some(id) = known {
+                self.tree.forget(id);
+            }
+            return;
+        };
+        // A dead one that moves was taken for replaced, and is the other half of an exchange.
+        // One that came in may be known from a walk that met it where it went later.
+        let is_new = came_in || self.tree.find(key).is_none();
+        // An empty directory of that name was replaced, and no DELETE told; one with something
+        // in it is the other half of an exchange.
+        if let Some(replaced) = self.tree.child_named(at.dir, at.name)
+            && Some(replaced) != known
+            && self.tree.node(replaced).child == 0
+        {
+            self.tree.remove(replaced);
+        }
+        let Some(id) = self.take_up(at, key, batch) else { return };
+        if is_new && self.watch.recursive {
+            self.walk(id, Some(who), batch);
+        } else if self.tree.any_unread() {
+            // It, or something in it, was no longer where the tree had it when it was to be read.
+            self.walk_rest(id, Some(who.late()), batch);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What the filesystem shows where the queue does not tell: directories that come in, and all of
+//! them after a loss.
+
+use super::{Actor, Batch, Known, Resolver, dirs_full, head};
+use crate::hot::event::Event;
+use crate::hot::tree::flag;
+use crate::hot::watch::Met;
+use crate::sys::clock;
+use fsmon_format::kind;
+use fsmon_format::record::{self, Reason, event_flag};
+
+impl Resolver {
+    /// Reads a directory that came in, with all below it. What is found is told, in the name of
+    /// who brought it.
+    #[cold]
+    pub(super) fn walk(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) {
+        self.tree.set(id, flag::UNREAD);
+        self.walk_rest(id, actor, batch);
+    }
+
+    /// Reads what is still unread from a directory down.
+    #[cold]
+    pub(super) fn walk_rest(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) {
+        let tell = actor.filter(|_| self.types & kind::CREATE != 0 && !batch.silent);
+        let found = &mut self.found;
+        self.watch.walk_rest(&mut self.tree, id, &mut |tree, met| match met {
+            Met::Read(dir) => {
+                if tell.is_some() && found.read(dir, clock::monotonic_ns()) {
+                    tree.set_fresh(dir, true);
+                }
+            }
+            Met::Entry { dir, name, is_dir } => {
+                if let Some(who) = tell {
+                    found.put(tree.place(dir, name));
+                    let head = found_head(dir, is_dir, who, batch);
+                    batch.output.event(tree, batch.sources, head, name, &[]);
+                }
+            }
+            Met::Moved(id) => batch.output.redefine_dir(tree, batch.sources, id),
+            Met::Full => dirs_full(batch),
+            Met::Unreadable => {
+                let total = batch.output.counters.dirs_unreadable + 1;
+                batch.output.counters.dirs_unreadable = total;
+                batch.output.loss(batch.sources, Reason::Walk, batch.window.span(), Some(1), total);
+            }
+        });
+    }
+
+    /// Tells that an entry was there before something that befell it.
+    #[cold]
+    pub(super) fn tell_found(
+        &mut self,
+        at: Known<'_>,
+        is_dir: bool,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        if self.types & kind::CREATE != 0 && !batch.silent {
+            let head = found_head(at.dir, is_dir, who, batch);
+            batch.output.event(&mut self.tree, batch.sources, head, at.name, &[]);
+        }
+    }
+
+    /// An entry was made or removed, in a directory that a walk may have read before that came up:
+    /// the types that are still to be told.
+    #[cold]
+    pub(super) fn entry_found(
+        &mut self,
+        event: &Event<'_>,
+        at: Known<'_>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) -> u32 {
+        let place = self.tree.place(at.dir, at.name);
+        let types = event.types();
+        let (made, removed) = (types & kind::CREATE != 0, types & kind::DELETE != 0);
+        let was_told = if removed { self.found.take(place) } else { self.found.has(place) };
+        if !was_told && self.tree.is_fresh(at.dir) {
+            match made {
+                true if !removed => self.found.put(place),
+                false if removed => self.tell_found(at, event.is_dir(), who.late(), batch),
+                _ => {}
+            }
+        }
+        if was_told { types & !kind::CREATE } else { types }
+    }
+
+    /// The same where an entry is renamed.
+    #[cold]
+    pub(super) fn rename_found(
+        &mut self,
+        event: &Event<'_>,
+        old: Option<Known<'_>>,
+        new: Option<Known<'_>>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        if let Some(old) = old
+            && !self.found.take(self.tree.place(old.dir, old.name))
+            && self.tree.is_fresh(old.dir)
+        {
+            self.tell_found(old, event.is_dir(), who.late(), batch);
+        }
+        if let Some(new) = new
+            && self.tree.is_fresh(new.dir)
+        {
+            self.found.put(self.tree.place(new.dir, new.name));
+        }
+    }
+
+    /// The queue was seen empty then: what walks told of is told again by nothing.
+    #[inline]
+    pub(crate) fn settle_found(&mut self, empty_ns: u64) {
+        if self.found.any()
+            && let Some(dirs) = self.found.settle(empty_ns)
+        {
+            dirs.for_each(|dir| self.tree.set_fresh(dir, false));
+        }
+    }
+
+    /// The kernel's queue overflowed: said, and the tree made true again from the filesystem.
+    #[cold]
+    pub(super) fn overflow(&mut self, batch: &mut Batch<'_, '_>) {
+        self.tell_gone(batch);
+        batch.output.counters.lost_queue_overflows += 1;
+        let total = batch.output.counters.lost_queue_overflows;
+        batch.output.loss(batch.sources, Reason::QueueOverflow, batch.window.span(), None, total);
+        for at in 0..self.watch.roots.len() {
+            let root = self.watch.roots[at].node;
+            if self.tree.node(root).flags & flag::DEAD != 0 {
+                continue;
+            }
+            let mut id = root;
+            while id != 0 {
+                self.tree.set(id, flag::UNSEEN);
+                id = self.tree.following(id, root);
+            }
+            self.tree.clear(root, flag::UNSEEN);
+            self.walk(root, None, batch);
+            self.drop_unseen(root);
+        }
+    }
+
+    fn drop_unseen(&mut self, root: u32) {
+        let mut id = root;
+        while id != 0 {
+            if self.tree.node(id).flags & flag::UNSEEN == 0 {
+                id = self.tree.following(id, root);
+                continue;
+            }
+            // Its parent is left to go on from; it is met again, with one child fewer.
+            let parent = self.tree.node(id).parent;
+            self.tree.forget(id);
+            id = parent;
+        }
+    }
+}
+
+/// The beginning of a line that tells of an entry that was found.
+fn found_head(dir: u32, is_dir: bool, who: Actor, batch: &Batch<'_, '_>) -> record::Event {
+    let mut head = head(who, batch);
+    head.flags |= event_flag::FOUND;
+    head.mask = (kind::CREATE | if is_dir { kind::ONDIR } else { 0 }).into();
+    head.dir = dir.into();
+    head
+}
