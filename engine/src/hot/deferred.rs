@@ -7,7 +7,7 @@
 use super::resolve::Actor;
 
 /// Directories at one time; of more the DELETE is told where it stands.
-const COUNT: usize = 64;
+const COUNT: usize = 4096;
 
 /// A directory that is gone, or will have been.
 #[derive(Clone, Copy)]

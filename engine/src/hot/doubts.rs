@@ -44,6 +44,8 @@ pub(crate) struct Doubt {
     pub(crate) dir_hash: u64,
     /// What the lines say.
     pub(crate) told: bool,
+    /// A rename put it in doubt.
+    pub(crate) renamed: bool,
     pub(crate) is_dir: bool,
     /// Who was last seen at it; held.
     pub(crate) image: u32,
@@ -67,6 +69,7 @@ impl Doubt {
             dir,
             dir_hash,
             told: false,
+            renamed: false,
             is_dir: false,
             image: 0,
             missed: 0,
@@ -186,6 +189,17 @@ impl Doubts {
         let mut names = self.names.iter();
         let doubt = names.find(|doubt| doubt.object == object && doubt.is_at(dir, name))?;
         Some(doubt.told)
+    }
+
+    /// An object in doubt that the lines say is there, and whether it is a directory.
+    pub(crate) fn told_there(&self, dir: u32, name: &[u8]) -> Option<(u64, bool)> {
+        let there = self.names.iter().find(|doubt| doubt.told && doubt.is_at(dir, name))?;
+        Some((there.object, there.is_dir))
+    }
+
+    /// Where the lines say that an object was renamed to.
+    pub(crate) fn renamed_to(&self, object: u64) -> Option<&Doubt> {
+        self.names.iter().find(|doubt| doubt.object == object && doubt.told && doubt.renamed)
     }
 
     /// One of them; `None` beyond the last.

@@ -30,7 +30,7 @@ impl Resolver {
         // to was made as a file, as a rule.
         let is_link = types & kind::CREATE != 0 && types & kind::CLOSE_WRITE == 0;
         if is_link && self.doubts.has_much_room() {
-            self.doubt((key, false), at, false, who, batch);
+            self.doubt((key, false), at, (false, false), who, batch);
         }
         types
     }
@@ -92,16 +92,15 @@ impl Resolver {
 
     /// Something takes the place of a directory that is gone.
     pub(super) fn tell_gone_at(&mut self, at: Known<'_>, batch: &mut Batch<'_, '_>) {
-        let tree = &self.tree;
-        let is_there =
-            |gone: &Gone| tree.node(gone.dir).parent == at.dir && tree.name(gone.dir) == at.name;
-        if let Some(gone) = self.deferred.take(is_there) {
+        if let Some(dir) = self.tree.child_named(at.dir, at.name, None)
+            && let Some(gone) = self.deferred.take(|gone| gone.dir == dir)
+        {
             self.tell_one(gone, batch);
         }
     }
 
     pub(super) fn tell_gone_below(&mut self, dir: u32, batch: &mut Batch<'_, '_>) {
-        loop {
+        while self.tree.node(dir).child != 0 {
             let tree = &self.tree;
             let is_below = |gone: &Gone| gone.dir != dir && tree.is_below(gone.dir, dir);
             let Some(gone) = self.deferred.take(is_below) else { return };
@@ -152,27 +151,56 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        let told = self.doubts.told(at.dir, at.name, hash);
-        match (types & (kind::CREATE | kind::DELETE), told) {
-            (kind::DELETE, Some(false)) => self.tell_found(at, event.is_dir(), who.late(), batch),
-            (kind::CREATE, Some(true)) if self.types & kind::DELETE != 0 && !batch.silent => {
-                let (wanted, flags, who) = (kind::DELETE, event_flag::FOUND, who.late());
+        if types & kind::CREATE == 0 {
+            self.tell_lost_arrival(at, hash, event.is_dir(), who, batch);
+        } else if let Some((other, is_dir)) = self.doubts.told_there(at.dir, at.name) {
+            // That is gone, whatever it was.
+            let (wanted, flags, who) = (kind::DELETE & self.types, event_flag::FOUND, who.late());
+            if wanted != 0 && !batch.silent {
                 let at = Some(at);
-                let told = Told { at, old: None, wanted, flags, object: hash, who };
-                self.tell(told, event.is_dir(), batch);
+                self.tell(Told { at, old: None, wanted, flags, object: other, who }, is_dir, batch);
             }
-            _ => {}
         }
         let is_there = types & kind::DELETE == 0;
         self.doubts.tell(at.dir, at.name, if is_there { hash } else { 0 });
     }
 
-    /// The name of an object is in doubt; `told` says whether the lines say that it is there.
+    /// An entry goes, by removal or rename, whose arrival no line told of: that is told first.
+    pub(super) fn tell_lost_arrival(
+        &mut self,
+        at: Known<'_>,
+        object: u64,
+        is_dir: bool,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        if self.doubts.told(at.dir, at.name, object) != Some(false) {
+            return;
+        }
+        let Some(was) = self.doubts.renamed_to(object).copied() else {
+            return self.tell_found(at, is_dir, who.late(), batch);
+        };
+        let (old, wanted) = (Known { dir: was.dir, name: was.name() }, FROM_RENAME & self.types);
+        if wanted != 0 && !batch.silent {
+            let (flags, who) = (event_flag::FOUND, who.late());
+            let told = Told { at: Some(at), old: Some(old), wanted, flags, object, who };
+            self.tell(told, is_dir, batch);
+        }
+        self.doubts.tell(old.dir, old.name, 0);
+        self.doubts.tell(at.dir, at.name, object);
+        if is_dir {
+            let key = Key { fsid: self.tree.fsid(at.dir), handle: was.key() };
+            self.rename_dir(Some(at), false, key, who, batch);
+        }
+    }
+
+    /// The name of an object is in doubt, as it was renamed or for another reason; `told` says whether
+    /// the lines say that it is there.
     pub(super) fn doubt(
         &mut self,
         (key, is_dir): (Key<'_>, bool),
         at: Known<'_>,
-        told: bool,
+        (told, renamed): (bool, bool),
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
@@ -180,7 +208,8 @@ impl Resolver {
         let image = who.image;
         let object = self.tree.hash(key);
         let Some(mut doubt) = Doubt::new(object, key.handle, dir, at.name) else { return };
-        (doubt.told, doubt.is_dir, doubt.image) = (told, is_dir, image);
+        (doubt.told, doubt.renamed) = (told, renamed);
+        (doubt.is_dir, doubt.image) = (is_dir, image);
         let swap = self.doubts.put(doubt);
         if swap.is_kept {
             batch.sources.who.hold(image);

@@ -32,11 +32,18 @@ impl Resolver {
             (_, None) => wanted & !kind::MOVED_TO,
             _ => wanted,
         };
-        if !is_exchange && let (Some(_), Some(new)) = (old, new) {
-            self.tell_leaving(event, new, who, batch);
+        let first_of = match (told_old, new) {
+            (Some(_), Some(_)) => Self::other_half(event, batch),
+            _ => None,
+        };
+        if let (Some(second), Some(new)) = (&first_of, new)
+            && (second.is_dir() || event.is_dir())
+        {
+            self.tell_leaving(second, new, who, batch);
         }
         if wanted != 0 {
-            let flags = if is_exchange { event_flag::EXCHANGE } else { 0 };
+            let is_half = is_exchange || first_of.is_some();
+            let flags = if is_half { event_flag::EXCHANGE } else { 0 };
             let told = Told { at: new, old: told_old, wanted, flags, object: hash, who };
             self.emit(told, event, batch);
         }
@@ -57,28 +64,32 @@ impl Resolver {
         }
     }
 
-    /// Where this is the first half of an exchange that moves a directory back: that it leaves its
-    /// name, as for whoever follows the lines it and all that is in it would be replaced.
-    fn tell_leaving(
-        &mut self,
-        event: &Event<'_>,
-        new: Known<'_>,
-        who: Actor,
-        batch: &mut Batch<'_, '_>,
-    ) {
+    /// The other half, where this is the first of an exchange.
+    fn other_half<'a>(event: &Event<'_>, batch: &Batch<'a, '_>) -> Option<Event<'a>> {
         let mirrors = |second: &Event<'_>| {
             second.types() & kind::RENAME != 0
                 && (second.pid, second.place, second.old) == (event.pid, event.old, event.place)
                 && second.object != event.object
         };
-        let [mut here, mut next] = batch.ahead;
-        let second = here.by_ref().take(REACH).chain(next.by_ref().take(REACH)).find(mirrors);
-        let Some(second) = second.filter(Event::is_dir) else { return };
+        let [here, next] = batch.ahead;
+        here.take(REACH).chain(next.take(REACH)).find(mirrors)
+    }
+
+    /// An exchange moves the entry at `new` back, of which `second` will tell: it leaves its name
+    /// first, as for whoever follows the lines it, and all that is in it, would be replaced.
+    fn tell_leaving(
+        &mut self,
+        second: &Event<'_>,
+        new: Known<'_>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
         let wanted = self.types & (kind::RENAME | kind::MOVED_FROM);
         if wanted != 0 && !batch.silent {
             let object = second.object.map_or(0, |key| self.tree.hash(key));
             let flags = event_flag::EXCHANGE;
-            self.tell(Told { at: None, old: Some(new), wanted, flags, object, who }, true, batch);
+            let told = Told { at: None, old: Some(new), wanted, flags, object, who };
+            self.tell(told, second.is_dir(), batch);
         }
     }
 
@@ -112,13 +123,12 @@ impl Resolver {
             _ => self.doubts.renamed(object),
         };
         if let Some(old) = told_old {
-            let is_told_gone = match before {
+            match before {
                 // Its DELETE was told before its time.
-                Before::Deleted(place) => place == self.tree.place(old.dir, old.name),
-                _ => self.doubts.told(old.dir, old.name, object) == Some(false),
-            };
-            if is_told_gone {
-                self.tell_found(old, event.is_dir(), who.late(), batch);
+                Before::Deleted(place) if place == self.tree.place(old.dir, old.name) => {
+                    self.tell_found(old, event.is_dir(), who.late(), batch);
+                }
+                _ => self.tell_lost_arrival(old, object, event.is_dir(), who, batch),
             }
         }
         if self.found.any() {
@@ -138,7 +148,7 @@ impl Resolver {
         {
             for (at, told) in [(old, false), (new, true)] {
                 if let Some(at) = at {
-                    self.doubt((key, event.is_dir()), at, told, who, batch);
+                    self.doubt((key, event.is_dir()), at, (told, true), who, batch);
                 }
             }
         }
