@@ -192,36 +192,14 @@ fn a_filesystem_of_each_sort() {
     }
     let mut area = Area::new();
     let mut dirs = vec![area.watched(), area.tmpfs("tmpfs", "size=64m")];
-    for (fs, mkfs) in
-        [("ext4", "mkfs.ext4 -q -F"), ("xfs", "mkfs.xfs -q"), ("btrfs", "mkfs.btrfs -q")]
-    {
-        let image = area.path(fs);
-        let made = format!("truncate -s 400M {fs} && {mkfs} {fs}");
-        let made = Command::new("/bin/sh").args(["-c", &made]).current_dir(area.path("")).output();
-        let options = ["-o", "loop", image.to_str().expect("UTF-8")];
-        let mounted = match made.is_ok_and(|output| output.status.success()) {
-            true => area.try_mount(&format!("{fs}-mount"), &options),
-            false => None,
-        };
-        if mounted.is_none() {
-            skip(&format!("{fs} cannot be made and mounted"));
-        }
-        dirs.extend(mounted);
+    for fs in ["ext4", "xfs", "btrfs"] {
+        dirs.extend(area.image(fs));
     }
-    sh(&area.path(""), "mkdir -p lower/d upper work; echo x > lower/d/f");
-    let base = area.path("");
-    let of = |name: &str| base.join(name).display().to_string();
-    // Upper and work directories on one filesystem that can hold them.
+    sh(&area.path(""), "mkdir -p lower/d; echo x > lower/d/f");
+    // Its own layers on a filesystem that can hold them.
     let scratch = area.tmpfs("scratch", "size=64m");
-    sh(&scratch, "mkdir upper work");
-    let options = format!(
-        "lowerdir={},upperdir={s}/upper,workdir={s}/work",
-        of("lower"),
-        s = scratch.display()
-    );
-    let overlay = area.try_mount("overlay", &["-t", "overlay", "-o", &options, "overlay"]);
-    match overlay {
-        None => skip("overlay cannot be mounted"),
+    match area.overlay("overlay", &area.path("lower"), &scratch, "redirect_dir=off") {
+        None => {}
         // Handles that name but cannot be opened (AT_HANDLE_FID).
         Some(dir) if is_at_least(6, 5) => dirs.push(dir),
         Some(dir) => Fsmon::run(fsmon(["-t", "create"]).arg(dir))

@@ -98,7 +98,7 @@ fn btrfs_subvolumes_and_snapshots_below_a_root() {
     sh(&dir, "touch old/d/g; btrfs subvolume create new; mkdir new/e; touch new/e/f");
     sh(&dir, "btrfs subvolume snapshot old copy; touch copy/d/h; mv copy/d new/d; rm new/d/f");
     let events = events_of(running);
-    let (replayed, doubts): (Listing, _) = replay(start, &events);
+    let (replayed, doubts): (Listing, _) = replay(&dir, start, &events);
     assert!(doubts.is_empty(), "{doubts:#?}");
     assert_eq!(replayed, listing(&dir), "{events:#?}");
     let lines = briefs(&events, &dir);

@@ -4,21 +4,34 @@
 mod harness;
 
 use harness::{
-    Area, Event, Fsmon, fsmon, is_at_least, is_root, is_root_with, parse, program, public_fsmon, sh,
+    Area, Event, Fsmon, Verdict, fsmon, is_at_least, is_root, is_root_with, listing, parse,
+    program, public_fsmon, replay, sh,
 };
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
+/// Held by a test, here and in any other run of these tests on this host: else one would take
+/// what the other has changed for what is to be put back.
+struct Alone {
+    _here: MutexGuard<'static, ()>,
+    _anywhere: Flock<File>,
+}
+
+fn alone() -> Alone {
     // A test that failed has put back what it changed, too.
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+    let here = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = std::env::temp_dir().join("fsmon-host-tests.lock");
+    let file = File::create(path).expect("temporary files can be made");
+    let anywhere = Flock::lock(file, FlockArg::LockExclusive).expect("locked");
+    Alone { _here: here, _anywhere: anywhere }
 }
 
 /// A sysctl that has another value until this is dropped.
@@ -269,6 +282,17 @@ fn in_a_pid_namespace() {
     }
 }
 
+/// Waits until so many lines that were written have these words.
+fn wait_told(out: &Path, words: &str, times: usize) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while fs::read_to_string(out).expect("readable").matches(words).count() < times {
+        assert!(Instant::now() < deadline, "never told {times} times: {words}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The queue overflows again and again. What was told up to each loss, and from each listing made
+/// after it, makes sense; in the end nothing is missing or extra.
 #[test]
 fn a_bounded_queue_that_overflows() {
     if !is_root() {
@@ -277,29 +301,52 @@ fn a_bounded_queue_that_overflows() {
     let _alone = alone();
     let area = Area::new();
     let (dir, out, stats) = (area.watched(), area.path("out"), area.path("stats"));
-    sh(&dir, "mkdir -p old/deep");
-    let Some(sysctl) = Sysctl::set("fs.fanotify.max_queued_events", "100") else { return };
+    sh(&dir, "mkdir -p 0/old/deep; echo x > 0/old/deep/f");
+    let Some(sysctl) = Sysctl::set("fs.fanotify.max_queued_events", "300") else { return };
     let mut command = fsmon(["-f", "json", "-t", "create,delete,rename", "--bounded-queue", "-o"]);
     let running = Fsmon::start(command.arg(&out).arg("--stats").arg(&stats).arg(&dir));
     // The limit is taken when the queue is made.
     drop(sysctl);
-    running.signal(Signal::SIGSTOP);
-    sh(&dir, "for i in $(seq 500); do : > $i; done; mkdir -p new/deep; mv old moved");
-    running.signal(Signal::SIGCONT);
-    while !fs::read_to_string(&out).expect("readable").contains("\"LOSS\"") {
-        std::thread::sleep(Duration::from_millis(10));
+    let mut listings = vec![listing(&dir)];
+    for round in 1..=3 {
+        let last = round - 1;
+        // Little enough to find room.
+        let work = "mkdir -p new/e; for i in 1 2 3; do : > new/e/$i; done; mv new/e e; rm -r new; \
+                    mv old/deep/f e/g; rmdir old/deep; mv old e/old; rm e/1; : > told";
+        sh(&dir.join(last.to_string()), work);
+        wait_told(&out, "/told\"", round);
+        running.signal(Signal::SIGSTOP);
+        let too_much = format!(
+            "cd {last}/e; for i in $(seq 1000); do : > $i-{round}; done; cd ../..; \
+             mv {last} {round}; cd {round}; mv e f; mkdir -p old/deep; : > old/deep/f; rm -r f told"
+        );
+        sh(&dir, &too_much);
+        running.signal(Signal::SIGCONT);
+        wait_told(&out, "\"LOSS\"", round);
+        listings.push(listing(&dir));
     }
-    // The tree is made true again: what happens then has its right path.
-    std::thread::sleep(Duration::from_millis(500));
-    sh(&dir, ": > new/deep/a; : > moved/deep/b");
+    sh(&dir, "mkdir 3/old/n; mv 3/old/deep 3/old/n/m; : > 3/old/n/m/f2; rm 3/old/n/m/f; mv 3 4");
     let ended = running.stop();
     assert!(ended.status.success(), "{:?}", ended.stderr);
     assert!(ended.last_words().contains("NOT complete"), "{:?}", ended.stderr);
-    let lines = harness::briefs(&parse(&fs::read(&out).expect("read")), &dir);
-    assert!(lines.contains(&"LOSS queue_overflow".into()), "{lines:#?}");
-    assert_eq!(lines[lines.len() - 2..], ["CREATE new/deep/a", "CREATE moved/deep/b"]);
+    let events = parse(&fs::read(&out).expect("read"));
+    let lost: Vec<_> = events.iter().filter(|event| event.kind() == "LOSS").collect();
+    assert!(lost.iter().all(|loss| loss.text("reason") == Some("queue_overflow")), "{lost:?}");
+    let told: Vec<_> = events.split(|event| event.kind() == "LOSS").collect();
+    assert_eq!(told.len(), listings.len());
+    for (round, (start, lines)) in listings.iter().zip(&told).enumerate().take(3) {
+        let (_, senseless) = replay(&dir, start.clone(), lines);
+        assert!(senseless.is_empty(), "{senseless:#?}");
+        // The loss stands where the first line is missing.
+        let after = lines.iter().skip_while(|event| event.name() != "told").skip(1);
+        let names: Vec<_> = after.map(Event::name).collect();
+        let expected: Vec<_> = (1..=names.len()).map(|i| format!("{i}-{}", round + 1)).collect();
+        assert!(names == expected && names.len() >= 100, "{names:?}");
+    }
+    let verdict = Verdict::new(&dir, listings[3].clone(), told[3], &listing(&dir));
+    assert!(verdict.is_exact() && told[3].len() == 5, "{verdict}");
     let counters = harness::read_stats(&stats);
-    assert!(counters["lost_queue_overflows"].as_u64().is_some_and(|count| count > 0));
+    assert_eq!(counters["lost_queue_overflows"], 3);
     assert_eq!(counters["complete"], false);
 }
 

@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{Area, Event, is_root_with, record_and_replay, sh, succeed};
+use harness::{Area, Event, cargo_home, is_root_with, record_and_replay, sh, succeed};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,11 +28,6 @@ fn makers(events: &[Event], is_one: impl Fn(&str) -> bool) -> Vec<String> {
     all
 }
 
-fn cargo_home() -> PathBuf {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    home.unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cargo"))
-}
-
 /// A directory with some hundred real files, if there is one.
 fn real_tree() -> Option<PathBuf> {
     let registry = fs::read_dir(cargo_home().join("registry/src")).ok();
@@ -43,8 +38,21 @@ fn real_tree() -> Option<PathBuf> {
     crates.chain([PathBuf::from("/usr/include")]).find(|path| path.is_dir())
 }
 
+/// Runs cargo as if from a shell: without what the one that runs this test has set.
+fn cargo(dir: &Path, args: &[&str]) {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(args).current_dir(dir);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy().into_owned();
+        if text.starts_with("CARGO") && text != "CARGO_HOME" || text.starts_with("RUSTFLAGS") {
+            cargo.env_remove(name);
+        }
+    }
+    succeed(&mut cargo);
+}
+
 #[test]
-fn a_build_by_cargo() {
+fn builds_and_cleaning_by_cargo() {
     if !is_root_with(&["cc"]) {
         return;
     }
@@ -62,18 +70,16 @@ fn a_build_by_cargo() {
     let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock");
     fs::copy(lock, dir.join("Cargo.lock")).expect("copied");
     let events = record_and_replay(&dir, &TREE, || {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--offline", "--quiet"]).current_dir(&dir);
-        for (name, _) in std::env::vars_os() {
-            // Not what the cargo that runs this test has set for itself.
-            let text = name.to_string_lossy().into_owned();
-            if text.starts_with("CARGO") && text != "CARGO_HOME" || text.starts_with("RUSTFLAGS") {
-                cargo.env_remove(name);
-            }
-        }
-        succeed(&mut cargo);
+        cargo(&dir, &["build", "--offline", "--quiet"]);
+        cargo(&dir, &["build", "--offline", "--quiet", "--release"]);
+        cargo(&dir, &["clean", "--quiet"]);
+        cargo(&dir, &["build", "--offline", "--quiet"]);
     });
     assert_named(&events);
+    let deleted = events
+        .iter()
+        .filter(|event| event.kind() == "DELETE" && event.path() == Some(dir.join("target")));
+    assert_eq!(deleted.map(|event| event.text("cmd")).collect::<Vec<_>>(), [Some("cargo")]);
     assert_eq!(
         makers(&events, |name| name.ends_with(".rlib") || name.ends_with(".rmeta")),
         ["rustc"]

@@ -45,10 +45,18 @@ pub enum Who {
     Proc,
 }
 
-/// Says of a directory, by its path below the watched root, whether it is left out with all that
-/// is below it. Called when a directory comes up, on the reader's thread: it must not allocate
-/// once it has warmed up.
-pub type SkipDir = Box<dyn FnMut(&[u8]) -> bool + Send>;
+/// Says of a directory, by its path below the watched root, whether it is left out.
+pub type Skips = Box<dyn FnMut(&[u8]) -> bool + Send>;
+
+/// Directories to leave out, with all that is below them.
+pub struct SkipDir {
+    /// Called when a directory comes up, on the reader's thread: it must not allocate once it has
+    /// warmed up.
+    pub skips: Skips,
+    /// Whether it looks at more than the last name. Then a rename can change what it says of all
+    /// that is below, which is asked about again.
+    pub by_path: bool,
+}
 
 /// What to watch and how. [`Config::new`] has the defaults.
 pub struct Config {

@@ -1,7 +1,7 @@
 //! The engine on the real kernel: what it tells, replayed over an empty directory, is the tree
 //! that is there in the end. Needs root; says SKIP where it is not.
 
-use fsmon_engine::config::Backend;
+use fsmon_engine::config::{Backend, SkipDir};
 use fsmon_engine::{Config, Counters, Monitor, Next, Receiver, start};
 use fsmon_format::kind;
 use fsmon_format::mirror::{Capacity, Mirror};
@@ -224,7 +224,9 @@ fn directories_that_are_left_out_are_silent() {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::create_dir_all(dir.path().join("skip/old")).expect("made");
     let skip = |path: &[u8]| path.split(|&byte| byte == b'/').any(|name| name == b"skip");
-    let started = watch(dir.path(), |config| config.skip_dir = Some(Box::new(skip)));
+    let started = watch(dir.path(), |config| {
+        config.skip_dir = Some(SkipDir { skips: Box::new(skip), by_path: false });
+    });
     let Some((monitor, mut records)) = started else { return };
     sh(dir.path(), "touch skip/a skip/old/b; mkdir -p sub/skip/x; touch sub/skip/x/c sub/d");
     monitor.stop();

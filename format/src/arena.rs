@@ -33,21 +33,25 @@ pub const fn room_for(count: usize) -> usize {
     count * bytes
 }
 
-/// Where a text lies: offset in grains, and its length. The default is the empty text.
+/// Where a text lies: offset in grains, and its length. The default is the empty text. Of its 8
+/// bytes two are left over, for whoever keeps many.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 #[repr(C)]
 pub struct Text {
     grain: u32,
-    len: u32,
+    len: u16,
+    pub(crate) spare: u16,
 }
+
+const _: () = assert!(LEN_MAX <= u16::MAX as usize);
 
 impl Text {
     /// Bytes of the text.
     #[must_use]
     pub fn len(self) -> usize {
-        self.len as usize
+        usize::from(self.len)
     }
 
     /// Whether there is no byte.
@@ -74,14 +78,14 @@ impl Arena {
 
     /// Keeps a copy of `text`; `None` when the arena is full or the text longer than [`LEN_MAX`].
     pub fn insert(&mut self, text: &[u8]) -> Option<Text> {
-        let len = u32::try_from(text.len()).ok()?;
+        let len = u16::try_from(text.len()).ok()?;
         if text.is_empty() {
             return Some(Text::default());
         }
         let grain = self.take(text.len())?;
         let start = grain as usize * GRAIN;
         self.bytes[start..start + text.len()].copy_from_slice(text);
-        Some(Text { grain, len })
+        Some(Text { grain, len, spare: 0 })
     }
 
     /// Gives the room of `text` back. It must not be used again.
@@ -140,7 +144,7 @@ mod tests {
         assert_eq!(texts.len(), 4);
         arena.remove(texts[2]);
         assert!(arena.insert(b"seventeen bytes..").is_none());
-        assert_eq!(arena.insert(b"again"), Some(Text { grain: texts[2].grain, len: 5 }));
+        assert_eq!(arena.insert(b"again"), Some(Text { grain: texts[2].grain, len: 5, spare: 0 }));
     }
 
     #[test]

@@ -24,19 +24,31 @@ pub struct Capacity {
     pub text: usize,
 }
 
-/// A directory as last defined.
+/// A directory as last defined: 24 bytes, as there may be millions.
 #[derive(Clone, Copy, Debug, FromZeros)]
 pub struct Dir {
     /// The parent's id; 0 for a watched root, whose name is its absolute path.
     pub parent: u32,
     /// Raised by each rename.
     pub generation: u32,
-    /// Index of the filesystem.
-    pub fs: u32,
-    known: u32,
     /// Hash of the handle.
     pub object: u64,
+    /// With it, 1 more than the index of the filesystem; 0 where the directory is not known.
     name: Text,
+}
+
+const _: () = assert!(size_of::<Dir>() == 24);
+
+impl Dir {
+    /// Index of the filesystem; one beyond 65,534, of which there are none, is told as that.
+    #[must_use]
+    pub fn fs(&self) -> u32 {
+        u32::from(self.name.spare.saturating_sub(1))
+    }
+
+    fn is_known(&self) -> bool {
+        self.name.spare != 0
+    }
 }
 
 /// What a definition changed.
@@ -110,21 +122,19 @@ impl Mirror {
         let id = head.id.get();
         let Some(dir) = self.dirs.get_mut(id as usize) else { return Defined::Full };
         self.used.dirs = self.used.dirs.max(id as usize + 1);
-        let again = dir.known != 0;
+        let again = dir.is_known();
         if again {
             self.text.remove(dir.name);
         }
         *dir = Dir {
             parent: head.parent.get(),
             generation: head.generation.get(),
-            fs: head.fs.get(),
-            known: 0,
             object: head.object.get(),
             name: Text::default(),
         };
         let Some(text) = self.text.insert(name) else { return Defined::Full };
         dir.name = text;
-        dir.known = 1;
+        dir.name.spare = u16::try_from(head.fs.get()).map_or(u16::MAX, |fs| fs.saturating_add(1));
         if again { Defined::DirAgain(id) } else { Defined::Dir(id) }
     }
 
@@ -152,7 +162,7 @@ impl Mirror {
     #[inline]
     #[must_use]
     pub fn dir(&self, id: u32) -> Option<&Dir> {
-        self.dirs.get(id as usize).filter(|dir| dir.known != 0)
+        self.dirs.get(id as usize).filter(|dir| dir.is_known())
     }
 
     /// A directory's own name; a root's is its absolute path.

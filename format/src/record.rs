@@ -76,8 +76,8 @@ pub mod event_flag {
     pub const ATTRIBUTION: u16 = 0b11;
     /// Found by walking a directory, not seen being made.
     pub const FOUND: u16 = 1 << 2;
-    /// RENAME: the second half of an exchange of two names. What comes to this name left its own
-    /// with the rename before.
+    /// RENAME: of an exchange of two names. With the new place alone: what comes there left its own
+    /// name to the rename before. With the old place alone, before that rename: it is a directory.
     pub const EXCHANGE: u16 = 1 << 3;
 }
 
@@ -481,7 +481,7 @@ impl EventRef<'_> {
         self.head.flags.get() & event_flag::FOUND != 0
     }
 
-    /// Whether it is the second half of an exchange of two names.
+    /// Whether it is of an exchange of two names.
     #[must_use]
     pub fn exchange(&self) -> bool {
         self.head.flags.get() & event_flag::EXCHANGE != 0

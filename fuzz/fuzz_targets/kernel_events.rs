@@ -29,7 +29,8 @@ fn is_inside(part: &[u8], whole: &[u8]) -> bool {
 
 fuzz_target!(|bytes: &[u8]| {
     let events: Vec<Event<'_>> = Events(bytes).collect();
-    let seen: Vec<_> = events.iter().map(|event| (event.raw.len(), event.mask, event.pid)).collect();
+    let seen: Vec<_> =
+        events.iter().map(|event| (event.raw.len(), event.mask, event.pid)).collect();
     assert_eq!(seen, plainly(bytes));
     for event in events {
         for place in [event.place, event.old].into_iter().flatten() {

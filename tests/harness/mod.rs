@@ -5,12 +5,14 @@ mod event;
 mod kernel;
 mod replay;
 mod running;
+mod sources;
 mod tree;
 
 pub(crate) use event::{Event, briefs, parse};
 pub(crate) use kernel::{backends, is_at_least};
-pub(crate) use replay::{Listing, assert_follows, listing, replay};
+pub(crate) use replay::{Listing, Verdict, assert_follows, listing, replay};
 pub(crate) use running::{Ended, Fsmon, read_stats};
+pub(crate) use sources::{archive_of, cargo_home};
 pub(crate) use tree::Area;
 
 use std::ffi::OsStr;
@@ -20,20 +22,38 @@ use std::process::{Command, Output};
 
 /// The program under test: what FSMON names, or the one built with the tests.
 pub(crate) fn program() -> PathBuf {
-    std::env::var_os("FSMON").map_or_else(|| env!("CARGO_BIN_EXE_fsmon").into(), PathBuf::from)
+    std::env::var_os("FSMON").map_or_else(built_program, PathBuf::from)
+}
+
+/// Cargo tells tests where it is; for an example it is beside the directory of examples.
+fn built_program() -> PathBuf {
+    let told = option_env!("CARGO_BIN_EXE_fsmon").map(PathBuf::from);
+    let own = std::env::current_exe().unwrap_or_default();
+    told.unwrap_or_else(|| own.ancestors().nth(2).unwrap_or(&own).join("fsmon"))
 }
 
 /// The bench of this workspace, built first as the tests were.
 pub(crate) fn bench() -> PathBuf {
-    let dir = Path::new(env!("CARGO_BIN_EXE_fsmon")).parent().expect("it is in a directory");
+    build(&["--package", "fsmon-bench"]).join("fsmon-bench")
+}
+
+/// An example of this package, likewise.
+pub(crate) fn example(name: &str) -> PathBuf {
+    build(&["--example", name]).join("examples").join(name)
+}
+
+/// Builds as the tests were built, and gives the directory.
+fn build(what: &[&str]) -> PathBuf {
+    let program = built_program();
+    let dir = program.parent().expect("it is in a directory");
     let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--quiet", "--package", "fsmon-bench", "--target-dir"]);
-    command.arg(dir.parent().expect("that of a profile"));
+    command.args(["build", "--quiet", "--target-dir"]);
+    command.arg(dir.parent().expect("that of a profile")).args(what);
     if dir.ends_with("release") {
         command.arg("--release");
     }
     succeed(command.current_dir(env!("CARGO_MANIFEST_DIR")));
-    dir.join("fsmon-bench")
+    dir.into()
 }
 
 /// A command line of fsmon.

@@ -1,7 +1,7 @@
 //! Directories for tests, gone afterwards.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -67,6 +67,60 @@ impl Area {
             self.mounts.push(path.clone());
             path
         })
+    }
+
+    /// An ext4, xfs or btrfs in a file of its own; `None`, said aloud, where there is none.
+    pub(crate) fn image(&mut self, fs: &str) -> Option<PathBuf> {
+        let mkfs = match fs {
+            "ext4" => "mkfs.ext4 -q -F",
+            "xfs" => "mkfs.xfs -q",
+            "btrfs" => "mkfs.btrfs -q",
+            other => panic!("how is {other} made?"),
+        };
+        let made = format!("truncate -s 400M {fs} && {mkfs} {fs}");
+        let made =
+            Command::new("/bin/sh").args(["-c", &made]).current_dir(&self.base).output().ok()?;
+        let image = self.path(fs);
+        let options = ["-o", "loop", image.to_str().expect("UTF-8")];
+        let mounted = match made.status.success() {
+            true => self.try_mount(&format!("{fs}-mount"), &options),
+            false => None,
+        };
+        if mounted.is_none() {
+            super::skip(&format!("{fs} cannot be made and mounted"));
+        }
+        mounted
+    }
+
+    /// An overlayfs over `lower`, its own layers made in `scratch`; `None`, said aloud, where it
+    /// cannot be mounted.
+    pub(crate) fn overlay(
+        &mut self,
+        name: &str,
+        lower: &Path,
+        scratch: &Path,
+        options: &str,
+    ) -> Option<PathBuf> {
+        for layer in ["upper", "work"] {
+            fs::create_dir_all(scratch.join(layer)).expect("a directory");
+        }
+        let (lower, scratch) = (lower.display(), scratch.display());
+        let options =
+            format!("lowerdir={lower},upperdir={scratch}/upper,workdir={scratch}/work,{options}");
+        let mounted = self.try_mount(name, &["-t", "overlay", "-o", &options, "overlay"]);
+        if mounted.is_none() {
+            super::skip("overlay cannot be mounted");
+        }
+        mounted
+    }
+
+    /// Unmounts what was mounted there, if anything was.
+    pub(crate) fn unmount(&mut self, path: &Path) {
+        if let Some(at) = self.mounts.iter().position(|mount| mount == path) {
+            let mount = self.mounts.remove(at);
+            let status = Command::new("umount").arg("--lazy").arg(&mount).status();
+            assert!(status.is_ok_and(|status| status.success()), "{mount:?} stays mounted");
+        }
     }
 
     /// A tmpfs with these options.

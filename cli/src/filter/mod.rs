@@ -106,7 +106,10 @@ impl Filter {
 /// A bad glob.
 pub(crate) fn skip_dir(args: &FilterArgs) -> Result<Option<SkipDir>, Error> {
     let exclude = PathGlobs::new("--exclude", &args.exclude)?;
-    Ok(exclude.map(|globs| Box::new(move |path: &[u8]| globs.matches(path)) as SkipDir))
+    Ok(exclude.map(|globs| SkipDir {
+        by_path: globs.need_path(),
+        skips: Box::new(move |path: &[u8]| globs.matches(path)),
+    }))
 }
 
 fn parse_types(names: &[String], default: u32) -> Result<u32, Error> {

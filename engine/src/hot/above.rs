@@ -22,7 +22,7 @@ use super::event::Key;
 use super::tree::Tree;
 use super::who::Who;
 use crate::sys::fanotify::Group;
-use crate::sys::handle::{Handle, Handles, btrfs_whole, filesystem, open_path, open_step};
+use crate::sys::handle::{Handle, Handles, btrfs_whole, filesystem, open_absolute, open_step};
 use fsmon_format::kind;
 use fsmon_format::record::NAME_MAX;
 use std::ffi::CStr;
@@ -179,7 +179,7 @@ impl Above {
     pub(crate) fn go_down(&mut self, at: usize, group: &Group, tree: &Tree) -> Option<Reached> {
         let covered = &self.covered;
         let way = &mut self.ways[at];
-        let mut fd = open_path(c"/").ok()?;
+        let mut fd = open_absolute(c"/").ok()?;
         let mut reached = None;
         for step in 0..=way.last() {
             if step > 0 {

@@ -181,6 +181,13 @@ impl Doubts {
         }
     }
 
+    /// What the lines say of an object's name, where that is in doubt.
+    pub(crate) fn told(&self, dir: u32, name: &[u8], object: u64) -> Option<bool> {
+        let mut names = self.names.iter();
+        let doubt = names.find(|doubt| doubt.object == object && doubt.is_at(dir, name))?;
+        Some(doubt.told)
+    }
+
     /// One of them; `None` beyond the last.
     pub(crate) fn get(&self, at: usize) -> Option<&Doubt> {
         self.names.get(at)

@@ -1,19 +1,18 @@
-//! The open-addressing index from a handle's hash to a directory's node.
+//! The open-addressing index from a hash to a directory's node.
 //!
 //! An entry is 8 bytes: the upper half of the hash, and the node's id (0: empty). Linear probing;
 //! an entry's home is given by the lower bits of its stored half, so that the table can be
 //! rearranged without looking at nodes. Deleting shifts back what follows (no tombstones): every
-//! entry can be reached from its home without passing an empty place. At most half full; then it
-//! doubles, into room that was reserved at the start.
+//! entry can be reached from its home without passing an empty place. Half full, it doubles in
+//! place, into room that was reserved at the start; where there is none left, it fills to two
+//! thirds.
 
 /// Entries of the smallest table.
 const SMALLEST: usize = 1 << 10;
 
 /// The index.
 pub struct Index {
-    /// Two tables that take turns: growing moves everything from one to the other.
-    tables: [Vec<u64>; 2],
-    active: usize,
+    table: Vec<u64>,
     mask: usize,
     used: usize,
 }
@@ -34,19 +33,17 @@ impl Index {
     /// Reserves the room for `capacity` nodes; pages are taken as the table grows.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let largest = (capacity * 2).next_power_of_two().max(SMALLEST);
-        let tables = [vec![0; largest], vec![0; largest]];
-        Index { tables, active: 0, mask: SMALLEST - 1, used: 0 }
+        let largest = (capacity + capacity / 2).next_power_of_two().max(SMALLEST);
+        Index { table: vec![0; largest], mask: SMALLEST - 1, used: 0 }
     }
 
     /// The node with that hash for which `is_it` holds.
     #[inline]
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        let table = &self.tables[self.active];
         let wanted = hash >> 32;
         let mut at = home(entry(hash, 0), self.mask);
         loop {
-            let here = table[at];
+            let here = self.table[at];
             if node(here) == 0 {
                 return None;
             }
@@ -60,18 +57,18 @@ impl Index {
     /// Adds a node that is not in the index. The caller keeps to the capacity.
     pub fn insert(&mut self, hash: u64, node: u32) {
         debug_assert!(node != 0);
-        if (self.used + 1) * 2 > self.mask + 1 && self.mask + 1 < self.tables[0].len() {
+        if (self.used + 1) * 2 > self.mask + 1 && self.mask + 1 < self.table.len() {
             self.grow();
         }
         assert!(self.used < self.mask, "one place always stays empty");
-        place(&mut self.tables[self.active], self.mask, entry(hash, node));
+        place(&mut self.table, self.mask, entry(hash, node));
         self.used += 1;
     }
 
     /// Takes a node out; nothing happens where it is not in.
     pub fn remove(&mut self, hash: u64, gone: u32) {
         let wanted = entry(hash, gone);
-        let table = &mut self.tables[self.active];
+        let table = &mut self.table;
         let mut at = home(wanted, self.mask);
         while table[at] != wanted {
             if node(table[at]) == 0 {
@@ -97,22 +94,21 @@ impl Index {
         self.used -= 1;
     }
 
+    /// Doubles the table. Each entry is taken out and put in again, in the order in which probes
+    /// pass them, from behind an empty place on. Its new place is at the most as far from its new
+    /// home as the old one was from the old: it passes what was moved already, and nothing else.
     #[cold]
     fn grow(&mut self) {
-        let mask = self.mask * 2 + 1;
-        let (first, second) = self.tables.split_at_mut(1);
-        let (from, to) = match self.active {
-            0 => (&mut first[0], &mut second[0]),
-            _ => (&mut second[0], &mut first[0]),
-        };
-        for here in &mut from[..=self.mask] {
-            if node(*here) != 0 {
-                place(to, mask, *here);
+        let old = self.mask;
+        self.mask = old * 2 + 1;
+        let empty = (0..=old).find(|&at| node(self.table[at]) == 0);
+        let empty = empty.expect("one place always stays empty");
+        for at in (empty + 1..=old).chain(0..empty) {
+            let here = std::mem::take(&mut self.table[at]);
+            if node(here) != 0 {
+                place(&mut self.table, self.mask, here);
             }
-            *here = 0;
         }
-        self.active ^= 1;
-        self.mask = mask;
     }
 }
 

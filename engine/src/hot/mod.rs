@@ -15,6 +15,7 @@ pub(crate) mod output;
 pub(crate) mod reader;
 pub(crate) mod recent;
 pub(crate) mod resolve;
-pub(crate) mod tree;
+pub(crate) mod trail;
+pub mod tree;
 pub(crate) mod watch;
 pub mod who;

@@ -198,11 +198,17 @@ impl Reader<'_> {
     fn resolve(&mut self, count: usize, mut window: Window) -> u64 {
         let files = self.sources.files;
         self.resolver.orphans.begin_batch();
-        for _ in 0..count {
-            let Some(taken) = self.sources.intake.take() else { break };
-            for event in Events(files.bytes(&taken)) {
+        let mut next = if count > 0 { self.sources.intake.take() } else { None };
+        for left in (0..count).rev() {
+            let Some(taken) = next.take() else { break };
+            next = if left > 0 { self.sources.intake.take() } else { None };
+            let after = Events(next.as_ref().map_or(&[], |next| files.bytes(next)));
+            let mut events = Events(files.bytes(&taken));
+            while let Some(event) = events.next() {
                 let (sources, output) = (&mut self.sources, &mut self.output);
-                self.resolver.event(&event, &mut Batch::new(window, sources, output));
+                let mut batch = Batch::new(window, sources, output);
+                batch.ahead = [events, after];
+                self.resolver.event(&event, &mut batch);
                 window.index += 1;
             }
             self.sources.intake.give_back(taken);

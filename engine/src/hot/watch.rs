@@ -6,10 +6,11 @@
 use super::above::Reached;
 use super::arrivals::Arrivals;
 use super::event::Key;
+use super::trail::Trail;
 use super::tree::{Full, Inserted, Tree, flag};
 use crate::config::SkipDir;
 use crate::sys::fanotify::Group;
-use crate::sys::handle::{Handles, is_dir, open_dir, open_path, read_dir};
+use crate::sys::handle::{Handle, Handles, is_dir, open_absolute, open_dir, open_path, read_dir};
 use fsmon_format::record::NAME_MAX;
 use std::ffi::{CStr, CString};
 use std::io;
@@ -19,8 +20,6 @@ use std::os::fd::{AsFd, OwnedFd};
 const ENTRIES_LEN: usize = 64 << 10;
 /// Bytes for paths; the deepest real trees stay far below, deeper ones make it grow.
 const PATH_LEN: usize = 64 << 10;
-/// Path bytes handed to one openat(2): below PATH_MAX.
-const PIECE_MAX: usize = 4000;
 
 /// A watched root: the directory that is at a path.
 pub(crate) struct Root {
@@ -48,7 +47,7 @@ impl Root {
     /// Opens the directory anew for reading.
     fn open(&mut self, tree: &Tree) -> io::Result<OwnedFd> {
         if self.fd.is_none() {
-            let fd = open_path(&self.path)?;
+            let fd = open_absolute(&self.path)?;
             let (handle, mount_id) = self.handles.of_fd(fd.as_fd())?;
             if handle.key() != tree.key_of(self.node) {
                 return Err(io::ErrorKind::NotFound.into());
@@ -69,6 +68,7 @@ pub(crate) struct Watch {
     pub(crate) recursive: bool,
     pub(crate) arrivals: Arrivals,
     skip_dir: Option<SkipDir>,
+    trail: Trail,
     path: Vec<u8>,
     entries: Vec<u8>,
 }
@@ -97,13 +97,15 @@ impl Watch {
             recursive,
             arrivals: Arrivals::new(),
             skip_dir,
+            trail: Trail::default(),
             path: Vec::with_capacity(PATH_LEN),
             entries: vec![0; ENTRIES_LEN],
         }
     }
 
-    /// Whether a directory is left out, by its path below the root.
-    pub(crate) fn skips(&mut self, tree: &Tree, parent: u32, name: &[u8]) -> bool {
+    /// Whether a directory is left out, by its path below the root. The one that it is in
+    /// remembers ([`flag::PARTIAL`]).
+    pub(crate) fn skips(&mut self, tree: &mut Tree, parent: u32, name: &[u8]) -> bool {
         let Some(skip) = &mut self.skip_dir else { return false };
         self.path.clear();
         tree.append_path(parent, &mut self.path);
@@ -111,7 +113,36 @@ impl Watch {
             self.path.push(b'/');
         }
         self.path.extend_from_slice(name);
-        skip(&self.path)
+        let skips = (skip.skips)(&self.path);
+        if skips && tree.node(parent).flags & flag::UNREAD == 0 {
+            tree.set(parent, flag::PARTIAL);
+        }
+        skips
+    }
+
+    /// Everything below `top` has another path now: what is left out by it is forgotten, and where
+    /// something was left out before is to be read again. Says whether there is such a place.
+    pub(crate) fn reconsider(&mut self, tree: &mut Tree, top: u32) -> bool {
+        let mut any = false;
+        let Some(skip) = self.skip_dir.as_mut().filter(|skip| skip.by_path) else { return any };
+        let mut at = top;
+        while at != 0 {
+            self.path.clear();
+            tree.append_path(at, &mut self.path);
+            if at != top && (skip.skips)(&self.path) {
+                tree.set(tree.node(at).parent, flag::PARTIAL);
+                let next = tree.past(at, top);
+                tree.forget(at);
+                at = next;
+                continue;
+            }
+            if tree.node(at).flags & flag::PARTIAL != 0 {
+                tree.set(at, flag::UNREAD);
+                any = true;
+            }
+            at = tree.following(at, top);
+        }
+        any
     }
 
     /// Reads the directory `top` and everything below it into the tree, telling `visit` of all
@@ -139,41 +170,38 @@ impl Watch {
         let mut at = top;
         while at != 0 {
             if tree.node(at).flags & flag::UNREAD != 0 {
+                tree.clear(at, flag::UNREAD);
                 match self.read(tree, at, visit) {
-                    Ok(()) => tree.clear(at, flag::UNREAD),
-                    Err(error) if is_gone(&error) => {}
-                    Err(_) => {
-                        tree.clear(at, flag::UNREAD);
-                        visit(tree, Met::Unreadable);
-                    }
+                    Ok(()) => {}
+                    Err(error) if is_gone(&error) => tree.set(at, flag::UNREAD),
+                    Err(_) => visit(tree, Met::Unreadable),
                 }
             }
             at = tree.following(at, top);
         }
+        self.trail.clear();
     }
 
     fn root_of(&self, root: u32) -> Option<usize> {
         self.roots.iter().position(|known| known.node == root)
     }
 
-    /// Opens a directory by its path in the tree, and makes sure that it is the one meant.
+    /// Opens a directory where the tree has it, and makes sure that it is the one meant.
     fn open(&mut self, tree: &Tree, id: u32) -> io::Result<(OwnedFd, usize)> {
+        let at = self.root_of(tree.root_of(id)).ok_or(io::ErrorKind::NotFound)?;
+        let root = &mut self.roots[at];
+        let root_fd;
+        let (above, above_fd) = match self.trail.nearest(tree, id) {
+            Some(nearest) => nearest,
+            None => {
+                root_fd = root.open(tree)?;
+                (root.node, root_fd.as_fd())
+            }
+        };
         self.path.clear();
-        let root = tree.append_path(id, &mut self.path);
-        let at = self.root_of(root).ok_or(io::ErrorKind::NotFound)?;
-        let mut fd = self.roots[at].open(tree)?;
-        let mut rest = &mut self.path[..];
-        let mut piece_buffer = [0; PIECE_MAX + 1];
-        while !rest.is_empty() {
-            let end = piece_end(rest);
-            let piece = piece_buffer.get_mut(..=end).ok_or(io::ErrorKind::InvalidInput)?;
-            piece[..end].copy_from_slice(&rest[..end]);
-            piece[end] = 0;
-            let piece = CStr::from_bytes_with_nul(piece).map_err(io::Error::other)?;
-            fd = open_dir(fd.as_fd(), piece)?;
-            rest = if end < rest.len() { &mut rest[end + 1..] } else { &mut [] };
-        }
-        let (handle, _) = self.roots[at].handles.of_fd(fd.as_fd())?;
+        tree.append_path_from(above, id, &mut self.path);
+        let fd = open_path(above_fd, &self.path)?;
+        let (handle, _) = root.handles.of_fd(fd.as_fd())?;
         if handle.key() != tree.key_of(id) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -202,27 +230,32 @@ impl Watch {
             self.group.mark_dir(self.mask, fd.as_fd(), c".")?;
         }
         visit(tree, Met::Read(id));
+        // Then only what was left out before is told of.
+        let again = tree.node(id).flags & flag::PARTIAL != 0;
+        tree.clear(id, flag::PARTIAL);
         let mut entries = std::mem::take(&mut self.entries);
         let result = loop {
             match read_dir(fd.as_fd(), &mut entries) {
                 Ok(0) => break Ok(()),
                 Ok(len) => {
                     for entry in Entries(&entries[..len]) {
-                        self.meet(tree, id, root, &fd, entry, visit);
+                        self.meet(tree, (id, root, again), &fd, entry, visit);
                     }
                 }
                 Err(error) => break Err(error),
             }
         };
         self.entries = entries;
+        if tree.node(id).child != 0 {
+            self.trail.push(id, fd);
+        }
         result
     }
 
     fn meet(
         &mut self,
         tree: &mut Tree,
-        id: u32,
-        root: usize,
+        (id, root, again): (u32, usize, bool),
         fd: &OwnedFd,
         entry: Entry<'_>,
         visit: &mut impl FnMut(&mut Tree, Met<'_>),
@@ -236,16 +269,15 @@ impl Watch {
             kind => kind == libc::DT_DIR,
         };
         let told = Met::Entry { dir: id, name, is_dir };
-        if !is_dir || self.skips(tree, id, name) {
-            return visit(tree, told);
-        }
-        let Ok((handle, mount_id)) = self.roots[root].handles.of_entry(fd.as_fd(), entry.name)
-        else {
-            return visit(tree, told);
+        let left_out = !is_dir || self.skips(tree, id, name);
+        let handle = (!left_out).then(|| self.roots[root].handles.of_entry(fd.as_fd(), entry.name));
+        let is_here = |&(_, mount_id): &(Handle, i32)| mount_id == self.roots[root].mount_id;
+        let Some((handle, _)) = handle.and_then(Result::ok).filter(is_here) else {
+            if !again {
+                visit(tree, told);
+            }
+            return;
         };
-        if mount_id != self.roots[root].mount_id {
-            return visit(tree, told);
-        }
         let key = Key { fsid: tree.fsid(id), handle: handle.key() };
         if is_elsewhere(tree, id, name, key) {
             if self.roots[root].inode_marks {
@@ -253,7 +285,9 @@ impl Watch {
             }
             return;
         }
-        visit(tree, told);
+        if !again || tree.find_live(key).is_none() {
+            visit(tree, told);
+        }
         match tree.insert(id, name, key) {
             Ok(inserted) => {
                 let child = inserted.id();
@@ -300,14 +334,6 @@ fn is_elsewhere(tree: &Tree, parent: u32, name: &[u8], key: Key<'_>) -> bool {
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ESTALE))
         || error.kind() == io::ErrorKind::NotFound
-}
-
-/// Where the first piece of a path ends: at its end, or at a slash.
-fn piece_end(path: &[u8]) -> usize {
-    if path.len() <= PIECE_MAX {
-        return path.len();
-    }
-    memchr::memrchr(b'/', &path[..PIECE_MAX]).unwrap_or(path.len())
 }
 
 /// An entry of a directory: `struct linux_dirent64`.

@@ -3,7 +3,7 @@
 use super::fd::check;
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// The longest handle the kernel makes, in bytes (`MAX_HANDLE_SZ`).
 pub(crate) const HANDLE_MAX: usize = 128;
@@ -11,6 +11,8 @@ pub(crate) const HANDLE_MAX: usize = 128;
 const TYPE_LEN: usize = 4;
 /// Bytes of the longest key.
 pub(crate) const KEY_MAX: usize = TYPE_LEN + HANDLE_MAX;
+/// Path bytes handed to one openat(2): below PATH_MAX.
+const PIECE_MAX: usize = 4000;
 /// Linux 6.5: a handle that identifies but cannot be opened; what overlayfs and others give.
 const AT_HANDLE_FID: libc::c_int = 0x200;
 
@@ -137,6 +139,27 @@ pub(crate) fn open_dir(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> 
     super::fd::owned(unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags) })
 }
 
+/// The same for a path of any length, the directory `dir` itself where it is empty. What is longer
+/// than PATH_MAX is opened piece by piece.
+pub(crate) fn open_path(dir: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
+    let (mut rest, mut above) = (if path.is_empty() { b"." } else { path }, None);
+    loop {
+        let end = match rest.len() {
+            len if len <= PIECE_MAX => len,
+            _ => memchr::memrchr(b'/', &rest[..PIECE_MAX]).ok_or(io::ErrorKind::InvalidInput)?,
+        };
+        let mut piece = [0; PIECE_MAX + 1];
+        piece[..end].copy_from_slice(&rest[..end]);
+        let piece = CStr::from_bytes_with_nul(&piece[..=end]).map_err(io::Error::other)?;
+        let fd = open_dir(above.as_ref().map_or(dir, OwnedFd::as_fd), piece)?;
+        if end == rest.len() {
+            return Ok(fd);
+        }
+        above = Some(fd);
+        rest = &rest[end + 1..];
+    }
+}
+
 /// Opens a directory below `dir` to ask about it and to go on from it, not to read it; never through
 /// a symbolic link at the end.
 pub(crate) fn open_step(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
@@ -146,7 +169,7 @@ pub(crate) fn open_step(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd>
 }
 
 /// Opens the directory at an absolute path like [`open_step`].
-pub(crate) fn open_path(path: &CStr) -> io::Result<OwnedFd> {
+pub(crate) fn open_absolute(path: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     // SAFETY: the path ends in NUL.
     super::fd::owned(unsafe { libc::open(path.as_ptr(), flags) })

@@ -302,7 +302,7 @@ impl Definitions {
         let mut head = record::Dir::new_zeroed();
         head.id = self.dirs.stream_id(id).into();
         head.parent = parent.into();
-        head.fs = dir.fs.into();
+        head.fs = dir.fs().into();
         head.generation = dir.generation.into();
         head.object = dir.object.into();
         if whole_path.is_some() {

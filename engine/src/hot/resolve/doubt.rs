@@ -141,6 +141,32 @@ impl Resolver {
         batch.sources.who.release(gone.who.image);
     }
 
+    /// An entry comes or goes whose name is in doubt: where the lines said that it was there
+    /// already, or was not, they were wrong until now.
+    pub(super) fn settle_doubt(
+        &mut self,
+        event: &Event<'_>,
+        types: u32,
+        at: Known<'_>,
+        hash: u64,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let told = self.doubts.told(at.dir, at.name, hash);
+        match (types & (kind::CREATE | kind::DELETE), told) {
+            (kind::DELETE, Some(false)) => self.tell_found(at, event.is_dir(), who.late(), batch),
+            (kind::CREATE, Some(true)) if self.types & kind::DELETE != 0 && !batch.silent => {
+                let (wanted, flags, who) = (kind::DELETE, event_flag::FOUND, who.late());
+                let at = Some(at);
+                let told = Told { at, old: None, wanted, flags, object: hash, who };
+                self.tell(told, event.is_dir(), batch);
+            }
+            _ => {}
+        }
+        let is_there = types & kind::DELETE == 0;
+        self.doubts.tell(at.dir, at.name, if is_there { hash } else { 0 });
+    }
+
     /// The name of an object is in doubt; `told` says whether the lines say that it is there.
     pub(super) fn doubt(
         &mut self,

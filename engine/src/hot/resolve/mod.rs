@@ -8,7 +8,7 @@ mod walk;
 use super::above::Above;
 use super::deferred::Deferred;
 use super::doubts::Doubts;
-use super::event::{Event, Key, Place};
+use super::event::{Event, Events, Key, Place};
 use super::exchange::Exchange;
 use super::found::Found;
 use super::orphans::Orphans;
@@ -82,6 +82,8 @@ pub(crate) struct Batch<'a, 's> {
     pub(crate) window: Window,
     pub(crate) sources: &'a mut Sources<'s>,
     pub(crate) output: &'a mut Output,
+    /// What follows the event at hand in its buffer and the next.
+    pub(crate) ahead: [Events<'a>; 2],
     /// The event at hand is our own, or too old: the tree follows it, and nobody is told.
     silent: bool,
     /// Who did the event at hand, where that was asked already: once for each event.
@@ -94,7 +96,8 @@ impl<'a, 's> Batch<'a, 's> {
         sources: &'a mut Sources<'s>,
         output: &'a mut Output,
     ) -> Self {
-        Batch { window, sources, output, silent: false, settled: None }
+        let ahead = [Events(&[]), Events(&[])];
+        Batch { window, sources, output, ahead, silent: false, settled: None }
     }
 }
 
@@ -278,8 +281,7 @@ impl Resolver {
             types = self.merged_delete(event, types, at, hash, who, batch);
         }
         if self.doubts.any() {
-            let is_there = types & kind::DELETE == 0;
-            self.doubts.tell(at.dir, at.name, if is_there { hash } else { 0 });
+            self.settle_doubt(event, types, at, hash, who, batch);
         }
         types
     }
@@ -316,7 +318,7 @@ impl Resolver {
 
     /// Puts a directory into the tree, unless it is left out or there is no room.
     fn take_up(&mut self, at: Known<'_>, key: Key<'_>, batch: &mut Batch<'_, '_>) -> Option<u32> {
-        if self.watch.skips(&self.tree, at.dir, at.name) {
+        if self.watch.skips(&mut self.tree, at.dir, at.name) {
             if let Some(id) = self.tree.find(key) {
                 self.tree.forget(id);
             }

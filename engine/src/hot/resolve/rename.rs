@@ -7,6 +7,10 @@ use crate::hot::exchange::Half;
 use fsmon_format::kind;
 use fsmon_format::record::{NAME_MAX, event_flag};
 
+/// Events ahead among which the second half of an exchange is looked for: other processors may
+/// have queued some in between.
+const REACH: usize = 8;
+
 impl Resolver {
     pub(super) fn rename(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         let mut room = [0; NAME_MAX];
@@ -28,6 +32,9 @@ impl Resolver {
             (_, None) => wanted & !kind::MOVED_TO,
             _ => wanted,
         };
+        if !is_exchange && let (Some(_), Some(new)) = (old, new) {
+            self.tell_leaving(event, new, who, batch);
+        }
         if wanted != 0 {
             let flags = if is_exchange { event_flag::EXCHANGE } else { 0 };
             let told = Told { at: new, old: told_old, wanted, flags, object: hash, who };
@@ -47,6 +54,31 @@ impl Resolver {
         }
         if hash != 0 && self.orphans.any() {
             self.second_look(hash, false, batch);
+        }
+    }
+
+    /// Where this is the first half of an exchange that moves a directory back: that it leaves its
+    /// name, as for whoever follows the lines it and all that is in it would be replaced.
+    fn tell_leaving(
+        &mut self,
+        event: &Event<'_>,
+        new: Known<'_>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let mirrors = |second: &Event<'_>| {
+            second.types() & kind::RENAME != 0
+                && (second.pid, second.place, second.old) == (event.pid, event.old, event.place)
+                && second.object != event.object
+        };
+        let [mut here, mut next] = batch.ahead;
+        let second = here.by_ref().take(REACH).chain(next.by_ref().take(REACH)).find(mirrors);
+        let Some(second) = second.filter(Event::is_dir) else { return };
+        let wanted = self.types & (kind::RENAME | kind::MOVED_FROM);
+        if wanted != 0 && !batch.silent {
+            let object = second.object.map_or(0, |key| self.tree.hash(key));
+            let flags = event_flag::EXCHANGE;
+            self.tell(Told { at: None, old: Some(new), wanted, flags, object, who }, true, batch);
         }
     }
 
@@ -79,11 +111,15 @@ impl Resolver {
             0 => Before::Nothing,
             _ => self.doubts.renamed(object),
         };
-        if let (Some(old), Before::Deleted(place)) = (old, before)
-            && place == self.tree.place(old.dir, old.name)
-        {
-            // Its DELETE was told before its time.
-            self.tell_found(old, event.is_dir(), who.late(), batch);
+        if let Some(old) = told_old {
+            let is_told_gone = match before {
+                // Its DELETE was told before its time.
+                Before::Deleted(place) => place == self.tree.place(old.dir, old.name),
+                _ => self.doubts.told(old.dir, old.name, object) == Some(false),
+            };
+            if is_told_gone {
+                self.tell_found(old, event.is_dir(), who.late(), batch);
+            }
         }
         if self.found.any() {
             self.rename_found(event, told_old, new, who, batch);
@@ -141,8 +177,7 @@ impl Resolver {
         let is_new = came_in || self.tree.find(key).is_none();
         // An empty directory of that name was replaced, and no DELETE told; one with something
         // in it is the other half of an exchange.
-        if let Some(replaced) = self.tree.child_named(at.dir, at.name)
-            && Some(replaced) != known
+        if let Some(replaced) = self.tree.child_named(at.dir, at.name, known)
             && self.tree.node(replaced).child == 0
         {
             self.tree.remove(replaced);
@@ -150,8 +185,9 @@ impl Resolver {
         let Some(id) = self.take_up(at, key, batch) else { return };
         if is_new && self.watch.recursive {
             self.walk(id, Some(who), batch);
-        } else if self.tree.any_unread() {
-            // It, or something in it, was no longer where the tree had it when it was to be read.
+        } else if self.watch.reconsider(&mut self.tree, id) || self.tree.any_unread() {
+            // It, or something in it, was no longer where the tree had it when it was to be read;
+            // or was left out there and is not left out here.
             self.walk_rest(id, Some(who.late()), batch);
         }
     }

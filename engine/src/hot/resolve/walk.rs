@@ -149,10 +149,9 @@ impl Resolver {
                 id = self.tree.following(id, root);
                 continue;
             }
-            // Its parent is left to go on from; it is met again, with one child fewer.
-            let parent = self.tree.node(id).parent;
+            let next = self.tree.past(id, root);
             self.tree.forget(id);
-            id = parent;
+            id = next;
         }
     }
 }

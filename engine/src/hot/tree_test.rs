@@ -1,0 +1,156 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::HashMap;
+
+const FSID: u64 = 77;
+
+fn key(bytes: &[u8]) -> Key<'_> {
+    Key { fsid: FSID, handle: bytes }
+}
+
+fn path(tree: &Tree, id: u32) -> String {
+    let mut out = Vec::new();
+    tree.append_path(id, &mut out);
+    let root = tree.root_of(id);
+    format!("{}:{}", String::from_utf8_lossy(tree.name(root)), String::from_utf8_lossy(&out))
+}
+
+#[test]
+fn a_moved_directory_takes_its_subtree_along() {
+    let mut tree = Tree::new(100, vec![FSID]);
+    let root = tree.insert(0, b"/r", key(b"root")).expect("room").id();
+    let a = tree.insert(root, b"a", key(b"aaaa")).expect("room").id();
+    let b = tree.insert(a, b"b", key(b"bbbb")).expect("room").id();
+    let c =
+        tree.insert(root, b"c", key(b"a key that is longer than a node holds")).expect("room").id();
+    tree.rename(a, c, b"moved").expect("room");
+    assert_eq!(path(&tree, b), "/r:c/moved/b");
+    assert_eq!(path(&tree, root), "/r:");
+    assert_eq!(tree.find(key(b"a key that is longer than a node holds")), Some(c));
+    // Into its own subtree it cannot go, whatever an event says.
+    tree.rename(c, b, b"c").expect("ignored");
+    assert_eq!(path(&tree, c), "/r:c");
+}
+
+#[test]
+fn the_dead_keep_their_path_and_are_revived_by_an_insert() {
+    let mut tree = Tree::new(100, vec![FSID]);
+    let root = tree.insert(0, b"/r", key(b"root")).expect("room").id();
+    let a = tree.insert(root, b"a", key(b"aaaa")).expect("room").id();
+    let b = tree.insert(a, b"b", key(b"bbbb")).expect("room").id();
+    tree.remove(a);
+    assert_eq!((tree.len(), tree.find_live(key(b"bbbb"))), (1, None));
+    assert_eq!(path(&tree, tree.find(key(b"bbbb")).expect("dead, but known")), "/r:a/b");
+    assert_eq!(tree.insert(root, b"again", key(b"bbbb")), Ok(Inserted::Moved(b)));
+    assert_eq!((path(&tree, b), tree.len()), ("/r:again".into(), 2));
+}
+
+#[test]
+fn room_runs_out_and_comes_back() {
+    let mut tree = Tree::new(10, vec![FSID]);
+    let root = tree.insert(0, b"/", key(b"root")).expect("room").id();
+    let ids: Vec<_> = (0..9u32)
+        .map(|i| tree.insert(root, b"d", key(&i.to_le_bytes())).expect("room").id())
+        .collect();
+    assert_eq!(tree.insert(root, b"d", key(b"one more")), Err(Full));
+    tree.remove(ids[3]);
+    assert!(tree.insert(root, b"d", key(b"one more")).is_ok());
+}
+
+#[test]
+fn the_dead_stay_until_the_queue_was_empty() {
+    let mut tree = Tree::new(5000, vec![FSID]);
+    let root = tree.insert(0, b"/r", key(b"root")).expect("room").id();
+    // Its DELETE was merged into its CREATE: what happened in it is still to come.
+    let a = tree.insert(root, b"a", key(b"aaaa")).expect("room").id();
+    tree.remove(a);
+    let x = tree.insert(a, b"x", key(b"xxxx")).expect("room").id();
+    for i in 0..3000u32 {
+        let id = tree.insert(root, b"d", key(&i.to_le_bytes())).expect("room").id();
+        tree.remove(id);
+    }
+    assert_eq!(path(&tree, tree.find(key(b"xxxx")).expect("known")), "/r:a/x");
+    tree.rename(x, root, b"y").expect("room");
+    tree.settle();
+    assert_eq!((tree.find(key(b"aaaa")), tree.dead), (None, DIRS_DEAD_MAX));
+    assert_eq!((path(&tree, x), tree.len()), ("/r:y".into(), 2));
+}
+
+#[test]
+fn what_was_removed_before_its_parent_was_forgotten_keeps_its_path() {
+    let mut tree = Tree::new(100, vec![FSID]);
+    let root = tree.insert(0, b"/r", key(b"root")).expect("room").id();
+    let a = tree.insert(root, b"a", key(b"aaaa")).expect("room").id();
+    let b = tree.insert(a, b"b", key(b"bbbb")).expect("room").id();
+    tree.remove(b);
+    tree.forget(a);
+    assert_eq!((tree.find(key(b"aaaa")), tree.find(key(b"bbbb"))), (None, Some(b)));
+    tree.insert(root, b"new", key(b"cccc")).expect("room");
+    assert_eq!(path(&tree, b), "/r:a/b");
+}
+
+#[derive(Clone, Default)]
+struct Model {
+    /// Handle to (parent handle, name).
+    dirs: HashMap<u32, (u32, String)>,
+}
+
+impl Model {
+    fn is_below(&self, id: u32, above: u32) -> bool {
+        id == above || self.dirs.get(&id).is_some_and(|(up, _)| self.is_below(*up, above))
+    }
+
+    fn path(&self, id: u32) -> String {
+        match self.dirs.get(&id) {
+            Some((0, name)) => name.clone(),
+            Some((up, name)) => format!("{}/{name}", self.path(*up)),
+            None => String::new(),
+        }
+    }
+
+    fn remove(&mut self, id: u32) {
+        let gone: Vec<_> =
+            self.dirs.keys().copied().filter(|&other| self.is_below(other, id)).collect();
+        gone.iter().for_each(|id| drop(self.dirs.remove(id)));
+    }
+}
+
+proptest! {
+    /// Handle 0 is the root; it is never in the model's map.
+    #[test]
+    fn agrees_with_a_map(ops in proptest::collection::vec((0u8..4, 1u32..30, 0u32..30, 0u8..6), 1..400)) {
+        let mut tree = Tree::new(64, vec![FSID]);
+        let handle = |id: u32| {
+            let mut bytes = vec![id as u8; if id.is_multiple_of(3) { 40 } else { 12 }];
+            bytes[0] = 1;
+            bytes
+        };
+        tree.insert(0, b"/", key(&handle(0))).expect("room");
+        let mut model = Model::default();
+        for (op, id, parent, name) in ops {
+            let name = format!("n{name}");
+            let parent_known = parent == 0 || model.dirs.contains_key(&parent);
+            let known = model.dirs.contains_key(&id);
+            if op < 3 {
+                if !parent_known || model.is_below(parent, id) {
+                    continue;
+                }
+                let up = tree.find_live(key(&handle(parent))).expect("known");
+                tree.insert(up, name.as_bytes(), key(&handle(id))).expect("room");
+                model.dirs.insert(id, (parent, name));
+            } else if known {
+                let node = tree.find_live(key(&handle(id))).expect("known");
+                if name == "n0" { tree.forget(node) } else { tree.remove(node) }
+                model.remove(id);
+            }
+            prop_assert_eq!(tree.len(), model.dirs.len() + 1);
+            for other in 1..30 {
+                let found = tree.find_live(key(&handle(other)));
+                prop_assert_eq!(found.is_some(), model.dirs.contains_key(&other));
+                if let Some(id) = found {
+                    prop_assert_eq!(path(&tree, id), format!("/:{}", model.path(other)));
+                }
+            }
+        }
+    }
+}

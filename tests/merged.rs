@@ -1,0 +1,281 @@
+//! What the kernel merges while it waits in the queue, and other things that one process does
+//! quicker than they are read: the listing at the end follows from the lines all the same.
+
+mod harness;
+
+use harness::{Area, Event, briefs, is_root, listing, record, record_and_replay, replay, sh};
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::Duration;
+
+/// All in one batch, and nearly so.
+const WINDOWS: [&str; 2] = ["50ms", "1ms"];
+
+/// Something that a process does in a directory.
+struct Dir<'a>(&'a Path);
+
+impl Dir<'_> {
+    fn make(&self, name: &str) {
+        File::create(self.0.join(name)).expect("made");
+    }
+
+    fn mkdir(&self, name: &str) {
+        fs::create_dir(self.0.join(name)).expect("made");
+    }
+
+    fn rename(&self, old: &str, new: &str) {
+        fs::rename(self.0.join(old), self.0.join(new)).expect("renamed");
+    }
+
+    fn exchange(&self, a: &str, b: &str) {
+        let (a, b) = (self.0.join(a), self.0.join(b));
+        renameat2(AT_FDCWD, &a, AT_FDCWD, &b, RenameFlags::RENAME_EXCHANGE).expect("exchanged");
+    }
+
+    fn link(&self, old: &str, new: &str) {
+        fs::hard_link(self.0.join(old), self.0.join(new)).expect("linked");
+    }
+
+    fn remove(&self, name: &str) {
+        fs::remove_file(self.0.join(name)).expect("removed");
+    }
+
+    fn rmdir(&self, name: &str) {
+        fs::remove_dir(self.0.join(name)).expect("removed");
+    }
+}
+
+/// The listing follows from the lines, each of which makes sense when it comes.
+fn follows(action: impl Fn(&Dir<'_>)) {
+    if !is_root() {
+        return;
+    }
+    for window in WINDOWS {
+        let area = Area::new();
+        let watched = area.watched();
+        let start =
+            "mkdir -p d1/s d2/s ../out/in/sub; touch f1 f2 d1/a d1/s/b d2/c d2/s/d; ln f2 f3;
+                     touch ../out/in/f ../out/in/g ../out/in/sub/q";
+        sh(&watched, start);
+        let args = ["-t", "create,delete,rename,attrib,close_write", "--batch-window", window];
+        record_and_replay(&watched, &args, || action(&Dir(&watched)));
+    }
+}
+
+#[test]
+fn a_file_renamed_to_and_fro() {
+    follows(|dir| {
+        dir.make("a");
+        dir.rename("a", "b");
+        dir.rename("b", "a");
+        dir.rename("a", "b");
+    });
+}
+
+#[test]
+fn one_renamed_round_three_names() {
+    follows(|dir| {
+        for (old, new) in [("f1", "x"), ("x", "y"), ("y", "f1"), ("f1", "x"), ("x", "y")] {
+            dir.rename(old, new);
+        }
+    });
+}
+
+#[test]
+fn a_directory_renamed_round_three_names() {
+    follows(|dir| {
+        for (old, new) in [("d1", "x"), ("x", "y"), ("y", "d1"), ("d1", "x")] {
+            dir.rename(old, new);
+        }
+        dir.make("x/late");
+    });
+}
+
+/// CREATE and DELETE of one name and object are one event, which does not say what came first: the
+/// lines may be in the wrong order, but the end is right.
+#[test]
+fn a_hard_link_made_and_removed_in_turn() {
+    if !is_root() {
+        return;
+    }
+    for window in WINDOWS {
+        let area = Area::new();
+        let watched = area.watched();
+        sh(&watched, "touch f1; ln f1 l4");
+        let start = listing(&watched);
+        let args = ["-t", "create,delete,rename", "--batch-window", window];
+        let events = record(&watched, &args, || {
+            let dir = Dir(&watched);
+            for name in ["l1", "l2", "l3"] {
+                dir.link("f1", name);
+                dir.remove(name);
+                dir.link("f1", name);
+            }
+            dir.remove("l2");
+            dir.remove("l4");
+            dir.link("f1", "l4");
+        });
+        assert_eq!(replay(start, &events).0, listing(&watched), "{events:#?}");
+    }
+}
+
+#[test]
+fn a_file_renamed_away_and_back_and_removed() {
+    follows(|dir| {
+        dir.make("n");
+        dir.rename("n", "m");
+        dir.rename("m", "n");
+        dir.remove("n");
+    });
+}
+
+#[test]
+fn two_names_exchanged() {
+    follows(|dir| dir.exchange("f1", "f2"));
+    follows(|dir| {
+        dir.exchange("d1", "d2");
+        dir.make("d1/new");
+        dir.make("d2/s/new");
+    });
+    follows(|dir| {
+        dir.exchange("d1", "f1");
+        dir.make("f1/new");
+    });
+    follows(|dir| dir.exchange("d1/s", "d2/c"));
+}
+
+#[test]
+fn two_names_exchanged_again_and_again() {
+    for times in 2..5 {
+        follows(|dir| (0..times).for_each(|_| dir.exchange("d1", "d2")));
+        follows(|dir| (0..times).for_each(|_| dir.exchange("f1", "d2")));
+    }
+}
+
+#[test]
+fn an_exchange_says_that_it_is_one() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    sh(&watched, "mkdir d; touch d/in f");
+    let args = ["-t", "create,delete,rename"];
+    let events = record(&watched, &args, || Dir(&watched).exchange("d", "f"));
+    assert_eq!(briefs(&events, &watched), ["RENAME d/ -> f/", "RENAME ? -> d"]);
+    let marks = |events: &[Event]| -> Vec<_> {
+        events.iter().map(|event| event.flag("exchange")).collect()
+    };
+    assert_eq!(marks(&events), [false, true]);
+    // A directory leaves its name first, and comes with what is in it.
+    let events = record(&watched, &args, || Dir(&watched).exchange("d", "f"));
+    let lines = briefs(&events, &watched);
+    let expected = ["RENAME f/ -> ?/", "RENAME d -> f", "RENAME ?/ -> d/", "CREATE d/in (found)"];
+    assert_eq!(lines, expected);
+    assert_eq!(marks(&events), [true, false, true, false]);
+}
+
+#[test]
+fn what_only_looks_like_an_exchange() {
+    follows(|dir| {
+        dir.rename("f1", "x");
+        dir.remove("x");
+        dir.make("x");
+        dir.rename("x", "f1");
+    });
+    follows(|dir| {
+        dir.rename("f1", "x");
+        dir.rename("f2", "x");
+        dir.rename("x", "f1");
+    });
+}
+
+#[test]
+fn a_directory_made_and_removed_with_all_that_was_in_it() {
+    follows(|dir| {
+        for _ in 0..3 {
+            dir.mkdir("t");
+            dir.make("t/x");
+            dir.mkdir("t/y");
+            dir.make("t/y/z");
+            dir.remove("t/y/z");
+            dir.rmdir("t/y");
+            dir.remove("t/x");
+            dir.rmdir("t");
+        }
+        dir.mkdir("t");
+        dir.make("t/x");
+    });
+}
+
+#[test]
+fn one_made_renamed_and_removed() {
+    follows(|dir| {
+        dir.mkdir("t");
+        dir.rename("t", "u");
+        dir.make("u/x");
+        dir.rename("u", "t");
+        dir.remove("t/x");
+        dir.rmdir("t");
+        dir.rename("d1", "t");
+    });
+}
+
+#[test]
+fn what_comes_in_is_told_once_however_soon_it_changes() {
+    follows(|dir| {
+        dir.rename("../out/in", "in");
+        dir.remove("in/g");
+        dir.make("in/h");
+        dir.rename("in/f", "in/f2");
+        dir.mkdir("in/k");
+        dir.make("in/k/1");
+    });
+    follows(|dir| {
+        dir.rename("../out/in", "in");
+        dir.rename("in", "in2");
+        dir.remove("in2/g");
+        dir.rename("in2/sub", "sub");
+        dir.remove("sub/q");
+    });
+}
+
+#[test]
+fn in_and_out_again_and_again() {
+    follows(|dir| {
+        for _ in 0..3 {
+            dir.rename("d1", "../out/d1");
+            dir.rename("../out/d1", "d1");
+        }
+        dir.make("d1/back");
+    });
+}
+
+#[test]
+fn what_happened_before_it_was_ready_is_not_told() {
+    if !is_root() {
+        return;
+    }
+    // Until now nothing was in the queue; the next one begins amid a storm.
+    let area = Area::new();
+    let watched = area.watched();
+    let storm = "while [ ! -e ../stop ]; do mkdir -p a/b; : > a/b/f; mv a c; rm -r c; done";
+    let mut shell = std::process::Command::new("/bin/sh");
+    let mut shell = shell.args(["-euc", storm]).current_dir(&watched).spawn().expect("started");
+    let events = record(&watched, &["-t", "create,delete,rename"], || {
+        std::thread::sleep(Duration::from_millis(300));
+        fs::write(area.path("stop"), "").expect("written");
+        assert!(shell.wait().expect("a child").success());
+    });
+    let lines: Vec<String> = briefs(&events, &watched);
+    let round = ["CREATE a/", "CREATE a/b/", "CREATE a/b/f", "RENAME a/ -> c/"];
+    let round: Vec<_> =
+        round.into_iter().chain(["DELETE c/b/f", "DELETE c/b/", "DELETE c/"]).collect();
+    let first = round.iter().position(|line| *line == lines[0]).expect("one of them");
+    for (at, line) in lines.iter().enumerate() {
+        assert_eq!(line, round[(first + at) % round.len()], "line {at}");
+    }
+    let whole: Vec<&Event> = events.iter().filter(|event| event.flag("found")).collect();
+    assert!(whole.is_empty(), "{whole:?}");
+}
