@@ -37,7 +37,7 @@ fn record_where(root: &Path, args: &[&str], found: bool, action: impl FnOnce()) 
     let ended = running.stop();
     ended.assert_complete();
     let events = ended.events();
-    let (replayed, mut doubts) = replay(start, &events);
+    let (replayed, mut doubts) = replay(root.parent().expect("it is in one"), start, &events);
     // Where each directory has its own mark, what was gone before it took hold is known to nobody,
     // and only its end is told.
     doubts.retain(|line| !(found && line.contains("DELETE")));

@@ -292,15 +292,17 @@ fn a_directory_keeps_its_path_until_its_own_rename_is_read() {
 }
 
 #[test]
-fn a_root_inside_another_stays_a_root_wherever_it_goes() {
+fn a_root_inside_another_is_what_is_at_its_path() {
     for (backend, to) in BACKENDS.into_iter().zip(["moved", "../moved"]) {
-        let script = format!("mv nested {to}; : > {to}/f");
+        let script = format!("mv nested {to}; : > {to}/f; mkdir nested; : > nested/g");
         let lines = told(backend, &script, |config| {
             config.recursive = false;
             config.roots.push(config.roots[0].join("nested"));
         });
         let Some(lines) = lines else { return };
-        assert!(lines.iter().any(|line| line.contains("CREATE Some(\"nested/f\")")), "{lines:#?}");
+        let told = |name: &str| lines.iter().filter(|line| line.contains(name)).count();
+        assert_eq!((told("nested/f"), told("moved/f")), (0, 0), "{lines:#?}");
+        assert_eq!(told("CREATE Some(\"nested/g\")"), 1, "{lines:#?}");
     }
 }
 

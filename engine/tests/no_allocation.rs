@@ -37,7 +37,9 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 const SCRIPT: &str = "read go; i=0; while [ $i -lt 1000 ]; do
-    mkdir -p d$i/sub; : > d$i/sub/file; mv d$i/sub d$i/other; rm -r d$i; i=$((i + 1)); done";
+    mkdir -p d$i/sub; : > d$i/sub/file; mv d$i/sub d$i/other; rm -r d$i;
+    mkdir -p $0/up/root/d; : > $0/up/root/d/f; mv $0/up $0/away; mv $0/away $0/up; rm -r $0/up;
+    i=$((i + 1)); done";
 
 /// The runner allocates when it says, after a minute, that a test takes long.
 fn main() {
@@ -49,7 +51,10 @@ fn main() {
 /// While files and processes come and go.
 fn nothing_is_allocated(cmdline: bool) {
     let dir = tempfile::tempdir().expect("a directory");
-    let config = Config { cmdline, ..Config::new(vec![dir.path().to_owned()]) };
+    // A root that comes and goes.
+    let other = tempfile::tempdir().expect("a directory");
+    let roots = vec![dir.path().to_owned(), other.path().join("up/root")];
+    let config = Config { cmdline, ..Config::new(roots) };
     let (monitor, mut records) = match start(config) {
         Ok(started) => started,
         Err(error) if std::env::var_os("CI").is_none() => return println!("SKIP: {error}"),
@@ -57,6 +62,7 @@ fn nothing_is_allocated(cmdline: bool) {
     };
     let mut child = Command::new("sh")
         .args(["-c", SCRIPT])
+        .arg(other.path())
         .current_dir(dir.path())
         .stdin(Stdio::piped())
         .spawn()
