@@ -262,6 +262,17 @@ impl Resolver {
         let who: Actor = Answer::new(doubt.image, attribution).into();
         let old = gone.as_ref().map(|gone| Known { dir: gone.dir, name: gone.name() });
         let new = there.as_ref().map(|there| Known { dir: there.dir, name: there.name() });
+        if let (Some(_), Some(new)) = (old, new)
+            && let Some((object, is_dir)) = self.doubts.told_there(new.dir, new.name)
+            && (is_dir || doubt.is_dir)
+        {
+            // They were exchanged: see `tell_leaving`.
+            let (wanted, flags) = (FROM_RENAME & !kind::MOVED_TO & self.types, event_flag::FOUND);
+            if wanted != 0 {
+                let told = Told { at: None, old: Some(new), wanted, flags, object, who };
+                self.tell(told, is_dir, batch);
+            }
+        }
         let wanted = match (old, new, doubt.is_dir) {
             (Some(_), None, false) => kind::DELETE,
             (None, _, false) => kind::CREATE,
