@@ -4,10 +4,9 @@ mod harness;
 
 use harness::{
     Area, Event, Fsmon, backends, briefs, fsmon, is_at_least, is_root, listing, read_stats, record,
-    record_and_replay, repeats, sh, skip,
+    record_and_replay, repeats, sh,
 };
 use std::fs;
-use std::process::Command;
 
 /// Makes that many files, and as many directories.
 fn work(count: usize) -> String {
