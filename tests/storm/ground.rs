@@ -115,7 +115,7 @@ impl Ground {
     }
 
     /// Done with a run.
-    pub(crate) fn clear(&mut self, field: Field) {
+    pub(crate) fn clear(&mut self, field: &Field) {
         self.area.unmount(&field.roots[0]);
         self.area.unmount(field.roots[0].parent().expect("it is below something"));
         fs::remove_dir_all(&field.base).expect("removed");

@@ -73,7 +73,7 @@ fn storm(sort: Sort, usual: u64) {
         let plan = Plan::of(seed, backends());
         let Some(field) = ground.field(seed, &plan) else { return };
         let outcome = catch_unwind(AssertUnwindSafe(|| run::run(seed, &plan, &field, &keep)));
-        ground.clear(field);
+        ground.clear(&field);
         let problems = match outcome {
             Ok(outcome) => {
                 events += outcome.events;

@@ -42,8 +42,8 @@ impl Worker {
             Op::Chmod => self.chmod(),
             Op::Rename => self.rename_one(false, PLAIN),
             Op::RenameDir => self.rename_one(true, PLAIN),
-            Op::ToFro => self.to_and_fro(false),
-            Op::ToFroDir => self.to_and_fro(true),
+            Op::ToFro => self.rename_to_and_fro(false),
+            Op::ToFroDir => self.rename_to_and_fro(true),
             Op::Remake => self.remake(),
             Op::Symlink => self.make_symlink(),
             Op::Link => self.make_link(),
@@ -152,7 +152,7 @@ impl Worker {
         self.rename((&from, &old), (&to, &new), flags)
     }
 
-    fn to_and_fro(&mut self, is_dir: bool) -> nix::Result<()> {
+    fn rename_to_and_fro(&mut self, is_dir: bool) -> nix::Result<()> {
         let from = self.place()?;
         let old = self.entry(&from, is_dir)?;
         let to = self.target(&from)?;

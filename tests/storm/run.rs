@@ -180,22 +180,23 @@ fn check_names(
             None => {}
         }
     }
-    shorten("wrong paths", wrong, problems);
+    shorten("wrong paths", &wrong, problems);
     checked
 }
 
 fn check_replay(root: &Path, start: Listing, events: &[Event], problems: &mut Vec<String>) {
     let (replayed, senseless) = replay(root, start, events);
-    let senseless = senseless.into_iter().map(|line| in_brief(&line, root, events)).collect();
-    shorten("senseless lines", senseless, problems);
+    let senseless: Vec<_> =
+        senseless.into_iter().map(|line| in_brief(&line, root, events)).collect();
+    shorten("senseless lines", &senseless, problems);
     let real = listing(root);
     let only = |a: &Listing, b: &Listing, what: &str| -> Vec<_> {
         let differ = a.iter().filter(|(path, kind)| b.get(*path) != Some(kind));
         let show = |path: &Path| path.strip_prefix(root).unwrap_or(path).as_os_str().to_owned();
         differ.map(|(path, _)| format!("{what} {}", show(path).as_bytes().escape_ascii())).collect()
     };
-    shorten("extra", only(&replayed, &real, "EXTRA"), problems);
-    shorten("missing", only(&real, &replayed, "MISSING"), problems);
+    shorten("extra", &only(&replayed, &real, "EXTRA"), problems);
+    shorten("missing", &only(&real, &replayed, "MISSING"), problems);
 }
 
 /// "line 7, why: {…}" with the brief form of the line.
@@ -206,7 +207,7 @@ fn in_brief(senseless: &str, root: &Path, events: &[Event]) -> String {
     format!("SENSELESS {what}: {}", event.map_or_else(String::new, |event| event.brief(root)))
 }
 
-fn shorten(what: &str, all: Vec<String>, problems: &mut Vec<String>) {
+fn shorten(what: &str, all: &[String], problems: &mut Vec<String>) {
     let count = all.len();
     problems.extend(all.iter().take(SHOWN).map(|one| squeezed(one)));
     if count > SHOWN {
