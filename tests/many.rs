@@ -154,8 +154,8 @@ fn what_is_known_stays_right_when_there_is_no_room() {
     sh(&dir, "rmdir 14 15 16; mkdir 30 30/sub; touch 30/sub/f; rm -r 30; mkdir 31; touch 31/f");
     let ended = running.stop();
     assert!(ended.status.success(), "{:?}", ended.stderr);
-    let counted = harness::read_stats(&stats)["dirs_refused"].as_u64();
-    assert!(counted.is_some_and(|count| count >= 10), "{counted:?}");
+    let counted = "directories beyond --max-dirs";
+    assert!(ended.last_words().contains(counted), "{:?}", ended.stderr);
     let losses = losses(&ended);
     assert_eq!(losses.len(), 1, "said once: {losses:?}");
     assert_eq!(losses[0].text("reason"), Some("max_dirs"));
@@ -255,7 +255,7 @@ fn a_rename_above_brings_directories_out_of_the_exclusion_and_into_it() {
     }
     let rest: Vec<_> = told.iter().filter(|line| !line.contains("(found)")).collect();
     let deleted = rest.iter().filter(|line| line.starts_with("DELETE src/out")).count();
-    assert_eq!(deleted, 10, "{told:#?}");
+    assert_eq!(deleted, 11, "{told:#?}");
     let rest: Vec<_> = rest.into_iter().filter(|line| !line.starts_with("DELETE")).collect();
     let expected = [
         "CREATE build/kept/1",
@@ -307,7 +307,7 @@ fn a_wide_directory_is_followed() {
     }
     let area = Area::new();
     let dir = area.watched();
-    let count = repeats(20_000);
+    let count = repeats(5000);
     (0..count).for_each(|i| fs::create_dir(dir.join(i.to_string())).expect("made"));
     let events = record_and_replay(&dir, &TREE, || {
         for i in (0..count).step_by(7) {

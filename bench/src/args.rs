@@ -4,6 +4,7 @@ use crate::forks::ForksArgs;
 use crate::latency;
 use crate::monitor::{self, Monitor, Programs};
 use crate::series::args::WhoArgs;
+use crate::tree::TreeArgs;
 use crate::workload::{self, Workload};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Who(WhoArgs),
     /// Measure what knowing who costs: CPU per fork, exec and exit, without and with fsmon
     Forks(ForksArgs),
+    /// Measure a large tree: the start beside `find -type d`, and the memory that it takes
+    Tree(TreeArgs),
 }
 
 /// Which fsmon.

@@ -4,6 +4,7 @@
 //! cargo run --release -p fsmon-bench -- [--quick] [--workload NAME]… [--monitor NAME]…
 //! cargo run --release -p fsmon-bench -- who [--runs N]     whether every record is right
 //! cargo run --release -p fsmon-bench -- forks [--runs N]   what knowing who costs
+//! cargo run --release -p fsmon-bench -- tree [--dirs N]    a large tree: time to ready, memory
 //! ```
 //!
 //! Every workload runs beside every monitor in turn, several times; what is printed are medians
@@ -22,6 +23,7 @@ mod report;
 mod run;
 mod series;
 mod sys;
+mod tree;
 mod workload;
 
 use std::ffi::OsString;

@@ -152,7 +152,8 @@ pub(crate) struct Running {
     child: Child,
     plan: Plan,
     errors: Receiver<String>,
-    cpu_ready_ns: u64,
+    /// CPU time that it had used by then, ns.
+    pub(crate) cpu_ready_ns: u64,
 }
 
 /// Starts a monitor and waits until it is ready; `None` for none.

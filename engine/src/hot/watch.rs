@@ -285,9 +285,11 @@ impl Watch {
             }
             return;
         }
-        if !again || tree.find_live(key).is_none() {
-            visit(tree, told);
+        let is_seen = |known| tree.node(known).flags & flag::UNSEEN == 0;
+        if again && tree.find_live(key).is_some_and(is_seen) {
+            return;
         }
+        visit(tree, told);
         match tree.insert(id, name, key) {
             Ok(inserted) => {
                 let child = inserted.id();
