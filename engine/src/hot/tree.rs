@@ -189,14 +189,17 @@ impl Tree {
         self.node_mut(id).fresh = fresh.into();
     }
 
-    /// See [`Tree::set_fresh`].
+    /// See [`Tree::set_fresh`]; also one that is still to be read. Its entries may have been there
+    /// without having been told of.
     pub(crate) fn is_fresh(&self, id: u32) -> bool {
-        self.node(id).fresh != 0
+        let node = self.node(id);
+        node.fresh != 0 || node.flags & flag::UNREAD != 0
     }
 
-    /// A hash that stands for an entry of a directory.
+    /// A hash that stands for an entry of a directory, until that is forgotten.
     pub(crate) fn place(&self, dir: u32, name: &[u8]) -> u64 {
-        fold(self.node(dir).hash ^ self.seed, Key { fsid: 0, handle: name })
+        let its_own = self.node(dir).hash.wrapping_add(u64::from(dir));
+        fold(self.seed, Key { fsid: its_own, handle: name })
     }
 
     /// Whether a live directory is still to be read ([`flag::UNREAD`]).

@@ -295,7 +295,8 @@ impl Resolver {
     }
 }
 
-fn copy<'a>(name: &[u8], room: &'a mut [u8; NAME_MAX]) -> &'a [u8] {
+/// A copy of a name, in `room`.
+pub(super) fn copy<'a>(name: &[u8], room: &'a mut [u8; NAME_MAX]) -> &'a [u8] {
     let len = name.len().min(NAME_MAX);
     room[..len].copy_from_slice(&name[..len]);
     &room[..len]

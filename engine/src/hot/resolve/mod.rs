@@ -244,7 +244,7 @@ impl Resolver {
             self.dir_event(event, types, at, key, actor, batch);
         }
         if (changes_tree || self.types & SELF != 0) && hash != 0 && self.orphans.any() {
-            self.second_look(hash, true, batch);
+            self.second_look(hash, types & kind::CREATE != 0, batch);
         }
     }
 
@@ -254,6 +254,7 @@ impl Resolver {
         let is_merged = types & kind::DELETE != 0 && types & !(kind::DELETE | kind::ONDIR) != 0;
         is_merged
             || self.found.any()
+            || self.tree.any_unread()
             || self.doubts.any()
             || self.deferred.any()
             || self.exchange.concerns(at.dir, batch.window.index)
@@ -271,7 +272,7 @@ impl Resolver {
     ) -> u32 {
         self.exchange.touch((at.dir, self.tree.place(at.dir, at.name)));
         let mut types = event.types();
-        if self.found.any() {
+        if self.found.any() || self.tree.any_unread() {
             types = self.entry_found(event, at, who, batch);
         }
         if self.deferred.any() {

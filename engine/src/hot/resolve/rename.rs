@@ -1,5 +1,6 @@
 //! Renames: of files, and of directories with all that is below them.
 
+use super::doubt::copy;
 use super::{Actor, Batch, FROM_RENAME, Known, Resolver, SELF, Told, who};
 use crate::hot::doubts::Before;
 use crate::hot::event::{Event, Key};
@@ -22,6 +23,9 @@ impl Resolver {
         let hash = event.object.map_or(0, |key| self.tree.hash(key));
         let who = who(event.pid, batch);
         let is_exchange = self.is_exchange(event, hash, old, new, batch.window.index);
+        if old.is_none() && new.is_some() && !batch.silent {
+            self.tell_lost_departure(event, hash, who, batch);
+        }
         // What an exchange moves back was replaced at its old name, for whoever follows the lines:
         // so it comes from nowhere, with all that is in it.
         let told_old = old.filter(|_| !is_exchange);
@@ -61,6 +65,39 @@ impl Resolver {
         }
         if hash != 0 && self.orphans.any() {
             self.second_look(hash, false, batch);
+        }
+    }
+
+    /// Something comes in that the lines have here still: that it left was merged into an earlier
+    /// departure.
+    #[cold]
+    fn tell_lost_departure(
+        &mut self,
+        event: &Event<'_>,
+        object: u64,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let mut room = [0; NAME_MAX];
+        let was = match event.object.filter(|_| event.is_dir()) {
+            Some(key) => self.tree.find_live(key).map(|id| (self.tree.node(id).parent, Some(id))),
+            None => self.doubts.renamed_to(object).map(|was| (was.dir, None)),
+        };
+        let Some((dir, id)) = was.filter(|(dir, _)| *dir != 0) else { return };
+        let name = match id {
+            Some(id) => self.tree.name(id),
+            None => self.doubts.renamed_to(object).map_or(&[][..], |was| was.name()),
+        };
+        let old = Known { dir, name: copy(name, &mut room) };
+        let wanted = self.types & (kind::RENAME | kind::MOVED_FROM);
+        if wanted != 0 {
+            let (flags, who) = (event_flag::FOUND, who.late());
+            let told = Told { at: None, old: Some(old), wanted, flags, object, who };
+            self.tell(told, event.is_dir(), batch);
+        }
+        self.doubts.tell(old.dir, old.name, 0);
+        if let Some(id) = id {
+            self.tree.forget(id);
         }
     }
 
@@ -131,7 +168,7 @@ impl Resolver {
                 _ => self.tell_lost_arrival(old, object, event.is_dir(), who, batch),
             }
         }
-        if self.found.any() {
+        if self.found.any() || self.tree.any_unread() {
             self.rename_found(event, told_old, new, who, batch);
         }
         if self.deferred.any()
