@@ -14,7 +14,8 @@ use fsmon_format::record::NAME_MAX;
 const COUNT: usize = 256;
 /// Objects remembered for a while, a power of two; overwritten as it goes.
 const OBJECTS: usize = 1 << 13;
-/// Looks that must agree: a change shows on disk an instant before its event is queued.
+/// Looks that must agree, whatever they show: a change is on disk an instant before its event is
+/// queued.
 const LOOKS: u8 = 2;
 
 /// What befell an object before, since the queue was empty.
@@ -49,7 +50,9 @@ pub(crate) struct Doubt {
     pub(crate) is_dir: bool,
     /// Who was last seen at it; held.
     pub(crate) image: u32,
-    missed: u8,
+    /// What the last looks showed, and how many that were.
+    seen: bool,
+    looks: u8,
     name_len: u8,
     key_len: u8,
     name: [u8; NAME_MAX],
@@ -72,7 +75,8 @@ impl Doubt {
             renamed: false,
             is_dir: false,
             image: 0,
-            missed: 0,
+            seen: false,
+            looks: 0,
             name_len: u8::try_from(name.len()).ok()?,
             key_len: u8::try_from(key.len()).ok()?,
             name: [0; NAME_MAX],
@@ -180,7 +184,7 @@ impl Doubts {
     pub(crate) fn tell(&mut self, dir: u32, name: &[u8], object: u64) {
         for doubt in self.names.iter_mut().filter(|doubt| doubt.is_at(dir, name)) {
             doubt.told = object == doubt.object;
-            doubt.missed = 0;
+            doubt.looks = 0;
         }
     }
 
@@ -191,10 +195,9 @@ impl Doubts {
         Some(doubt.told)
     }
 
-    /// An object in doubt that the lines say is there, and whether it is a directory.
-    pub(crate) fn told_there(&self, dir: u32, name: &[u8]) -> Option<(u64, bool)> {
-        let there = self.names.iter().find(|doubt| doubt.told && doubt.is_at(dir, name))?;
-        Some((there.object, there.is_dir))
+    /// An object in doubt that the lines say is there.
+    pub(crate) fn told_there(&self, dir: u32, name: &[u8]) -> Option<&Doubt> {
+        self.names.iter().find(|doubt| doubt.told && doubt.is_at(dir, name))
     }
 
     /// Where the lines say that an object was renamed to.
@@ -207,11 +210,17 @@ impl Doubts {
         self.names.get(at)
     }
 
-    /// It is not as the lines say. Whether that was seen often enough to be true.
-    pub(crate) fn missed(&mut self, at: usize) -> bool {
+    /// Notes what a look showed. Whether that was seen often enough to be true.
+    pub(crate) fn note_look(&mut self, at: usize, is_there: bool) -> bool {
         let doubt = &mut self.names[at];
-        doubt.missed = doubt.missed.saturating_add(1);
-        doubt.missed >= LOOKS
+        doubt.looks = if doubt.seen == is_there { doubt.looks.saturating_add(1) } else { 1 };
+        doubt.seen = is_there;
+        doubt.looks >= LOOKS
+    }
+
+    /// One of those that the lines say are in that directory.
+    pub(crate) fn told_in(&self, dir: u32) -> Option<&Doubt> {
+        self.names.iter().find(|doubt| doubt.told && doubt.dir == dir)
     }
 
     /// Done with one; the last takes its place. The image it held.
@@ -249,12 +258,13 @@ mod tests {
             doubts.put(Doubt { image: 4, told: true, ..doubt(5, b"a") }),
             Swap { release: 3, is_kept: true }
         );
-        assert!(doubts.missed(0).eq(&false) && doubts.missed(0));
+        assert!(!doubts.note_look(0, false) && !doubts.note_look(0, true));
+        assert!(doubts.note_look(0, true));
         doubts.tell(9, b"b", 5);
         assert!(doubts.get(0).is_some_and(|doubt| doubt.told));
         doubts.tell(9, b"a", 6);
         assert!(doubts.get(0).is_some_and(|doubt| !doubt.told && doubt.name() == b"a"));
-        assert!(!doubts.missed(0), "looked at anew");
+        assert!(!doubts.note_look(0, true), "looked at anew");
         assert_eq!((doubts.remove(0), doubts.any()), (4, false));
     }
 

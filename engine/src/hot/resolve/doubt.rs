@@ -7,8 +7,10 @@ use crate::hot::doubts::Doubt;
 use crate::hot::event::{Event, Key};
 use crate::hot::tree::flag;
 use crate::hot::who::Answer;
+use crate::sys::fd::pending_bytes;
 use fsmon_format::kind;
 use fsmon_format::record::{Attribution, NAME_MAX, event_flag};
+use std::os::fd::AsFd;
 
 impl Resolver {
     /// A DELETE that came with other types in one event: what is to be told of now.
@@ -126,6 +128,7 @@ impl Resolver {
         } else if is_live {
             let mut room = [0; NAME_MAX];
             let at = Known { dir: node.parent, name: copy(self.tree.name(gone.dir), &mut room) };
+            self.tell_emptied(gone.dir, batch);
             if self.doubts.any() {
                 self.doubts.tell(at.dir, at.name, 0);
             }
@@ -153,13 +156,11 @@ impl Resolver {
     ) {
         if types & kind::CREATE == 0 {
             self.tell_lost_arrival(at, hash, event.is_dir(), who, batch);
-        } else if let Some((other, is_dir)) = self.doubts.told_there(at.dir, at.name) {
+        } else if let Some(other) = self.doubts.told_there(at.dir, at.name).copied() {
             // That is gone, whatever it was.
-            let (wanted, flags, who) = (kind::DELETE & self.types, event_flag::FOUND, who.late());
-            if wanted != 0 && !batch.silent {
-                let at = Some(at);
-                self.tell(Told { at, old: None, wanted, flags, object: other, who }, is_dir, batch);
-            }
+            let silent = batch.silent;
+            self.correct(&other, batch);
+            batch.silent = silent;
         }
         let is_there = types & kind::DELETE == 0;
         self.doubts.tell(at.dir, at.name, if is_there { hash } else { 0 });
@@ -223,16 +224,46 @@ impl Resolver {
     pub(crate) fn look_at_doubts(&mut self, batch: &mut Batch<'_, '_>) {
         let mut at = 0;
         while let Some(doubt) = self.doubts.get(at).copied() {
-            let is_there = self.is_there(&doubt);
-            if is_there.is_none_or(|is_there| is_there == doubt.told) {
+            let Some(is_there) = self.is_there(&doubt) else {
                 batch.sources.who.release(self.doubts.remove(at));
                 continue;
+            };
+            let queue = self.watch.group.as_fd();
+            if pending_bytes(queue) > 0 {
+                // What was seen may be of something that is still to be told.
+                return;
             }
-            if self.doubts.missed(at) {
-                self.correct(&doubt, batch);
+            match self.doubts.note_look(at, is_there) {
+                true if is_there == doubt.told => {
+                    batch.sources.who.release(self.doubts.remove(at));
+                    continue;
+                }
+                true => self.correct(&doubt, batch),
+                false => {}
             }
             at += 1;
         }
+    }
+
+    /// A directory is removed: what the lines still have in it went before.
+    pub(super) fn tell_emptied(&mut self, dir: u32, batch: &mut Batch<'_, '_>) {
+        let silent = batch.silent;
+        while let Some(doubt) = self.doubts.told_in(dir).copied() {
+            self.correct(&doubt, batch);
+        }
+        while let id @ 1.. = self.tree.node(dir).child {
+            let mut room = [0; NAME_MAX];
+            let old = Known { dir, name: copy(self.tree.name(id), &mut room) };
+            let wanted = FROM_RENAME & !kind::MOVED_TO & self.types;
+            if wanted != 0 && !silent {
+                let (flags, who) = (event_flag::FOUND, Answer::default().into());
+                let object = self.tree.node(id).hash();
+                let told = Told { at: None, old: Some(old), wanted, flags, object, who };
+                self.tell(told, true, batch);
+            }
+            self.tree.forget(id);
+        }
+        batch.silent = silent;
     }
 
     /// Whether the object is there; `None` where the directory is known no more.
@@ -263,10 +294,11 @@ impl Resolver {
         let old = gone.as_ref().map(|gone| Known { dir: gone.dir, name: gone.name() });
         let new = there.as_ref().map(|there| Known { dir: there.dir, name: there.name() });
         if let (Some(_), Some(new)) = (old, new)
-            && let Some((object, is_dir)) = self.doubts.told_there(new.dir, new.name)
-            && (is_dir || doubt.is_dir)
+            && let Some(other) = self.doubts.told_there(new.dir, new.name)
+            && (other.is_dir || doubt.is_dir)
         {
             // They were exchanged: see `tell_leaving`.
+            let (object, is_dir) = (other.object, other.is_dir);
             let (wanted, flags) = (FROM_RENAME & !kind::MOVED_TO & self.types, event_flag::FOUND);
             if wanted != 0 {
                 let told = Told { at: None, old: Some(new), wanted, flags, object, who };

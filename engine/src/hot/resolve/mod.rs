@@ -251,8 +251,9 @@ impl Resolver {
     /// Whether more than the event itself counts when an entry comes or goes.
     #[inline]
     fn is_unsettled(&self, types: u32, at: Known<'_>, batch: &Batch<'_, '_>) -> bool {
-        let is_merged = types & kind::DELETE != 0 && types & !(kind::DELETE | kind::ONDIR) != 0;
-        is_merged
+        // Merged with something else, or that of a directory.
+        let is_delete = types & kind::DELETE != 0 && types != kind::DELETE;
+        is_delete
             || self.found.any()
             || self.tree.any_unread()
             || self.doubts.any()
@@ -280,6 +281,13 @@ impl Resolver {
         }
         if types & kind::DELETE != 0 && types & !(kind::DELETE | kind::ONDIR) != 0 {
             types = self.merged_delete(event, types, at, hash, who, batch);
+        }
+        if event.is_dir()
+            && types & kind::DELETE != 0
+            && let Some(id) = event.object.and_then(|key| self.tree.find_live(key))
+            && self.tree.node(id).flags & flag::ROOT == 0
+        {
+            self.tell_emptied(id, batch);
         }
         if self.doubts.any() {
             self.settle_doubt(event, types, at, hash, who, batch);
