@@ -122,40 +122,40 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
 
 #[test]
 fn tmpfs() {
-    storm(Sort::Tmpfs, 100);
+    storm(Sort::Tmpfs, 40);
 }
 
 #[test]
 fn ext4() {
-    storm(Sort::Ext4, 10);
+    storm(Sort::Ext4, 5);
 }
 
 #[test]
 fn xfs() {
-    storm(Sort::Xfs, 10);
+    storm(Sort::Xfs, 5);
 }
 
 #[test]
 fn btrfs() {
-    storm(Sort::Btrfs, 10);
+    storm(Sort::Btrfs, 5);
 }
 
 #[test]
 fn btrfs_subvolume() {
-    storm(Sort::Subvolume, 10);
+    storm(Sort::Subvolume, 5);
 }
 
 #[test]
 fn bind_mount() {
-    storm(Sort::Bind, 10);
+    storm(Sort::Bind, 5);
 }
 
 #[test]
 fn overlay() {
-    storm(Sort::Overlay { redirect: false }, 10);
+    storm(Sort::Overlay { redirect: false }, 5);
 }
 
 #[test]
 fn overlay_redirect() {
-    storm(Sort::Overlay { redirect: true }, 10);
+    storm(Sort::Overlay { redirect: true }, 5);
 }

@@ -287,6 +287,9 @@ impl Resolver {
             && let Some(id) = event.object.and_then(|key| self.tree.find_live(key))
             && self.tree.node(id).flags & flag::ROOT == 0
         {
+            if let Some(key) = event.object.filter(|_| types & kind::CREATE == 0) {
+                self.tell_lost_move(key, at, who, batch);
+            }
             self.tell_emptied(id, batch);
         }
         if self.doubts.any() {

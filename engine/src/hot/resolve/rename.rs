@@ -5,6 +5,7 @@ use super::{Actor, Batch, FROM_RENAME, Known, Resolver, SELF, Told, who};
 use crate::hot::doubts::Before;
 use crate::hot::event::{Event, Key};
 use crate::hot::exchange::Half;
+use crate::hot::tree::flag;
 use fsmon_format::kind;
 use fsmon_format::record::{NAME_MAX, event_flag};
 
@@ -66,6 +67,34 @@ impl Resolver {
         if hash != 0 && self.orphans.any() {
             self.second_look(hash, false, batch);
         }
+    }
+
+    /// A directory leaves a place where the tree does not have it: that it went there was merged into
+    /// an earlier rename.
+    pub(super) fn tell_lost_move(
+        &mut self,
+        key: Key<'_>,
+        at: Known<'_>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let Some(id) = self.tree.find_live(key) else { return };
+        let node = self.tree.node(id);
+        let is_there = node.parent == at.dir && self.tree.name(id) == at.name;
+        if is_there || node.flags & flag::ROOT != 0 || self.tree.is_below(at.dir, id) {
+            return;
+        }
+        let mut room = [0; NAME_MAX];
+        let old = Known { dir: node.parent, name: copy(self.tree.name(id), &mut room) };
+        let (wanted, object) = (FROM_RENAME & self.types, self.tree.hash(key));
+        if wanted != 0 && !batch.silent {
+            let (flags, who) = (event_flag::FOUND, who.late());
+            let told = Told { at: Some(at), old: Some(old), wanted, flags, object, who };
+            self.tell(told, true, batch);
+        }
+        self.doubts.tell(old.dir, old.name, 0);
+        self.doubts.tell(at.dir, at.name, object);
+        self.rename_dir(Some(at), false, key, who, batch);
     }
 
     /// Something comes in that the lines have here still: that it left was merged into an earlier
@@ -160,6 +189,9 @@ impl Resolver {
             _ => self.doubts.renamed(object),
         };
         if let Some(old) = told_old {
+            if let Some(key) = event.object.filter(|_| event.is_dir()) {
+                self.tell_lost_move(key, old, who, batch);
+            }
             match before {
                 // Its DELETE was told before its time.
                 Before::Deleted(place) if place == self.tree.place(old.dir, old.name) => {
