@@ -82,7 +82,6 @@ fn a_bind_mount_in_a_container_watched_from_outside() {
 }
 
 #[test]
-#[ignore = "what a walk finds and the queue tells too is told twice as yet"]
 fn the_root_of_a_container_watched_from_outside() {
     // What handles on an overlay need.
     if is_at_least(6, 5) {
@@ -129,7 +128,6 @@ fn a_bind_mount_watched_inside_a_container() {
 }
 
 #[test]
-#[ignore = "what a walk finds and the queue tells too is told twice as yet"]
 fn its_root_watched_inside_a_container() {
     if is_at_least(6, 5) {
         watch_from_inside(|container| container.root.join("inside"), "/inside");
