@@ -302,8 +302,8 @@ fn each_filesystem(area: &mut Area) -> Vec<(PathBuf, bool)> {
         .status();
     assert!(made.expect("started").success());
     dirs.push((area.mount("ext4-mount", &["-o", "loop", image.to_str().expect("UTF-8")]), true));
+    // Before, overlayfs gives no handles, and is refused: see tests/backends.rs.
     if !is_at_least(6, 5) {
-        skip("overlayfs gives handles from Linux 6.5 on");
         return dirs;
     }
     let scratch = area.tmpfs("scratch", "size=64m");

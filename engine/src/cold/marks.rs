@@ -135,6 +135,11 @@ fn refusal(root: &OpenRoot, error: &io::Error) -> String {
             "the kernel does not watch its filesystem beside others; start another fsmon for it \
              alone, or watch what it is mounted from"
         }
+        // Seen on 5.10, to which the rest of what is needed was carried back.
+        Some(libc::ENODEV) if matches!(root.fs_type.as_str(), "tmpfs" | "rootfs") => {
+            "such a filesystem has an id from Linux 5.13 on; run a newer kernel, or watch a \
+             directory on another filesystem"
+        }
         Some(libc::ENODEV) => {
             "its filesystem has no id, and fanotify takes such from Linux 6.8 on; watch the files \
              where they are kept, such as on the server"
