@@ -2,9 +2,9 @@
 //!
 //! A node is 64 bytes: who it is (handle), where it hangs (parent), what it is called. Moving a
 //! directory is re-hanging one node, whatever hangs below. Nodes are found by handle through one
-//! [`Index`], by parent and name through another; names and long handles live in an [`Arena`]. All
+//! `Index`, by parent and name through another; names and long handles live in an [`Arena`]. All
 //! room is reserved at the start and paged in as it is used. What is gone is kept for a while: see
-//! [`dead`].
+//! `dead`.
 
 mod dead;
 

@@ -13,6 +13,14 @@ use fsmon_format::record::{NAME_MAX, event_flag};
 /// have queued some in between.
 const REACH: usize = 8;
 
+/// What an exchange moves back.
+#[derive(Clone, Copy)]
+struct Other {
+    /// The hash of its handle.
+    object: u64,
+    is_dir: bool,
+}
+
 impl Resolver {
     pub(super) fn rename(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         let mut room = [0; NAME_MAX];
@@ -37,17 +45,17 @@ impl Resolver {
             (_, None) => wanted & !kind::MOVED_TO,
             _ => wanted,
         };
-        let first_of = match (told_old, new) {
-            (Some(_), Some(_)) => Self::other_half(event, batch),
+        let other = match (told_old, new) {
+            (Some(old), Some(new)) => self.other_half(event, old, new, batch),
             _ => None,
         };
-        if let (Some(second), Some(new)) = (&first_of, new)
-            && (second.is_dir() || event.is_dir())
+        if let (Some(other), Some(new)) = (other, new)
+            && (other.is_dir || event.is_dir())
         {
-            self.tell_leaving(second, new, who, batch);
+            self.tell_leaving(other, new, who, batch);
         }
         if wanted != 0 {
-            let is_half = is_exchange || first_of.is_some();
+            let is_half = is_exchange || other.is_some();
             let flags = if is_half { event_flag::EXCHANGE } else { 0 };
             let told = Told { at: new, old: told_old, wanted, flags, object: hash, who };
             self.emit(told, event, batch);
@@ -130,32 +138,47 @@ impl Resolver {
         }
     }
 
-    /// The other half, where this is the first of an exchange.
-    fn other_half<'a>(event: &Event<'_>, batch: &Batch<'a, '_>) -> Option<Event<'a>> {
+    /// What an exchange moves back, where this is its first half. The other half follows in the
+    /// queue, or is queued in a moment: then the filesystem shows it, where it is a directory.
+    fn other_half(
+        &mut self,
+        event: &Event<'_>,
+        old: Known<'_>,
+        new: Known<'_>,
+        batch: &Batch<'_, '_>,
+    ) -> Option<Other> {
         let mirrors = |second: &Event<'_>| {
             second.types() & kind::RENAME != 0
                 && (second.pid, second.place, second.old) == (event.pid, event.old, event.place)
                 && second.object != event.object
         };
         let [here, next] = batch.ahead;
-        here.take(REACH).chain(next.take(REACH)).find(mirrors)
+        if let Some(second) = here.take(REACH).chain(next.take(REACH)).find(mirrors) {
+            let object = second.object.map_or(0, |key| self.tree.hash(key));
+            return Some(Other { object, is_dir: second.is_dir() });
+        }
+        let this = event.object.and_then(|key| self.tree.find_live(key));
+        let there = self.tree.child_named(new.dir, new.name, this)?;
+        let key = self.tree.key_of(there);
+        let is_moved = self.tree.node(there).flags & flag::DEAD == 0
+            && self.watch.holds(&self.tree, old.dir, old.name, key);
+        is_moved.then(|| Other { object: self.tree.node(there).hash(), is_dir: true })
     }
 
-    /// An exchange moves the entry at `new` back, of which `second` will tell: it leaves its name
-    /// first, as for whoever follows the lines it, and all that is in it, would be replaced.
+    /// An exchange moves the entry at `new` back, of which its second half will tell: it leaves its
+    /// name first, as for whoever follows the lines it, and all that is in it, would be replaced.
     fn tell_leaving(
         &mut self,
-        second: &Event<'_>,
+        other: Other,
         new: Known<'_>,
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
         let wanted = self.types & (kind::RENAME | kind::MOVED_FROM);
         if wanted != 0 && !batch.silent {
-            let object = second.object.map_or(0, |key| self.tree.hash(key));
-            let flags = event_flag::EXCHANGE;
+            let (object, flags) = (other.object, event_flag::EXCHANGE);
             let told = Told { at: None, old: Some(new), wanted, flags, object, who };
-            self.tell(told, second.is_dir(), batch);
+            self.tell(told, other.is_dir, batch);
         }
     }
 
