@@ -4,11 +4,15 @@
 //! Format: Documentation/bpf/btf.rst. Only what is looked for is read; whatever does not fit the
 //! format ends the search.
 
-use std::io;
+use memmap2::MmapMut;
+use std::fs::File;
+use std::io::{self, Read};
 
 /// Where the running kernel describes itself (`CONFIG_DEBUG_INFO_BTF`).
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
+/// Bytes of a type, its name included, or less.
+const TYPE_LEN: usize = 24;
 
 /// `BTF_KIND_*`
 mod kind {
@@ -75,25 +79,40 @@ impl Type {
 }
 
 /// The kernel's types.
-pub(super) struct Btf {
-    bytes: Vec<u8>,
+pub(super) struct Btf<'a> {
+    bytes: &'a [u8],
     strings: usize,
     /// Where each type begins; its id is its place, from 1.
     types: Vec<u32>,
 }
 
-impl Btf {
-    /// Those of the running kernel.
+/// Reads the description of the running kernel, some 6 MiB, to memory of its own: given back to the
+/// allocator it would be handed out again for tables that are to be zero, which would then be written
+/// to from one end to the other.
+///
+/// # Errors
+/// NotFound where the kernel does not describe itself.
+pub(super) fn read() -> io::Result<MmapMut> {
+    let mut file = File::open(VMLINUX)?;
+    let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut bytes = MmapMut::map_anon(len)?;
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl<'a> Btf<'a> {
+    /// Those that are described.
     ///
     /// # Errors
-    /// NotFound where the kernel does not describe itself; InvalidData.
-    pub(super) fn of_kernel() -> io::Result<Self> {
+    /// InvalidData.
+    pub(super) fn of(description: &'a [u8]) -> io::Result<Self> {
         let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not a BTF description");
-        Btf::new(std::fs::read(VMLINUX)?).ok_or_else(invalid)
+        Btf::new(description).ok_or_else(invalid)
     }
 
-    fn new(bytes: Vec<u8>) -> Option<Self> {
-        let mut btf = Btf { bytes, strings: 0, types: Vec::new() };
+    fn new(bytes: &'a [u8]) -> Option<Self> {
+        let types = Vec::with_capacity(bytes.len() / TYPE_LEN);
+        let mut btf = Btf { bytes, strings: 0, types };
         let magic = btf.bytes.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes));
         if magic != Some(MAGIC) {
             return None;
@@ -219,7 +238,8 @@ mod tests {
 
     #[test]
     fn members_are_found_also_without_a_named_structure_around_them() {
-        let btf = Btf::new(sample()).expect("sound");
+        let whole = sample();
+        let btf = Btf::new(&whole).expect("sound");
         assert_eq!(btf.member("outer", "first").expect("is there").bit, 0);
         assert_eq!(btf.member("outer", "inner").expect("is there").bit, 64);
         assert!(btf.member("outer", "none").is_err() && btf.member("first", "a").is_err());
@@ -231,7 +251,7 @@ mod tests {
     fn cut_or_changed_it_is_refused_or_searched_to_its_end() {
         let whole = sample();
         for len in 0..whole.len() {
-            if let Some(btf) = Btf::new(whole[..len].to_vec()) {
+            if let Some(btf) = Btf::new(&whole[..len]) {
                 let _ = (btf.member("outer", "inner"), btf.tracepoint("call"));
             }
         }
@@ -239,7 +259,7 @@ mod tests {
             for bit in 0..8 {
                 let mut bytes = whole.clone();
                 bytes[at] ^= 1 << bit;
-                if let Some(btf) = Btf::new(bytes) {
+                if let Some(btf) = Btf::new(&bytes) {
                     let _ = (btf.member("outer", "inner"), btf.tracepoint("call"));
                 }
             }

@@ -74,7 +74,7 @@ impl Layout {
     /// # Errors
     /// NotFound: the kernel lacks one that all programs need. Other: its queue is laid out otherwise
     /// than is known.
-    pub(super) fn of(btf: &Btf) -> io::Result<Self> {
+    pub(super) fn of(btf: &Btf<'_>) -> io::Result<Self> {
         let at = |structure, name| btf.member(structure, name).map(Member::offset);
         let cgroup = || -> io::Result<[i16; 4]> {
             Ok([

@@ -41,7 +41,8 @@ pub(crate) fn attach(
         // Elsewhere stores may overtake each other, and nobody has tried.
         return Err(io::Error::new(io::ErrorKind::Unsupported, "made for x86-64 alone"));
     }
-    let btf = Btf::of_kernel()?;
+    let description = btf::read()?;
+    let btf = Btf::of(&description)?;
     let globals = Arc::new(Globals::new(global::COUNT)?);
     let map = bpf::ring_map(cpus.iter().max().map_or(0, |&last| last as u32 + 1))?;
     for (cpu, ring) in cpus.iter().zip(rings) {

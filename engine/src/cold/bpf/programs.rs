@@ -45,7 +45,7 @@ pub(super) struct Program {
 
 /// Puts programs together for the running kernel.
 pub(super) struct Programs<'a> {
-    btf: &'a Btf,
+    btf: &'a Btf<'a>,
     pub(super) layout: Layout,
     pub(super) maps: Maps<'a>,
     cmdline: bool,
@@ -56,7 +56,7 @@ impl<'a> Programs<'a> {
     ///
     /// # Errors
     /// NotFound: the kernel lacks something that all of them need.
-    pub(super) fn new(btf: &'a Btf, maps: Maps<'a>, cmdline: bool) -> io::Result<Self> {
+    pub(super) fn new(btf: &'a Btf<'a>, maps: Maps<'a>, cmdline: bool) -> io::Result<Self> {
         Ok(Programs { btf, layout: Layout::of(btf)?, maps, cmdline })
     }
 
