@@ -106,7 +106,31 @@ impl<'a> Iterator for Events<'a> {
     }
 }
 
-impl Events<'_> {
+impl<'a> Events<'a> {
+    /// The first rename by `pid` that `is_meant`, among the first `reach` events; and how many of
+    /// those there are. By their heads, so that what is no rename costs next to nothing.
+    pub(crate) fn rename_by(
+        self,
+        pid: u32,
+        reach: usize,
+        is_meant: impl Fn(&Event<'_>) -> bool,
+    ) -> (Option<Event<'a>>, usize) {
+        let (mut bytes, mut len) = (self.0, 0);
+        while len < reach
+            && let Some((raw, rest, _)) = split(bytes)
+        {
+            let is_rename = u64_at(raw, 8).is_some_and(|mask| mask as u32 & kind::RENAME != 0);
+            let event = is_rename && u32_at(raw, 20) == Some(pid);
+            let event = event.then(|| Events(raw).next()).flatten().filter(&is_meant);
+            if event.is_some() {
+                return (event, len);
+            }
+            bytes = rest;
+            len += 1;
+        }
+        (None, len)
+    }
+
     /// How many events the walk will come by, from their heads alone.
     pub(crate) fn len(self) -> u32 {
         let (mut bytes, mut len) = (self.0, 0);

@@ -1,7 +1,7 @@
 //! What the kernel merged in the queue: directories whose DELETE comes before what happened in
 //! them, and names that have to be held against the filesystem.
 
-use super::{Actor, Batch, FROM_RENAME, Known, Resolver, Told};
+use super::{Actor, Batch, Known, Resolver, Told};
 use crate::hot::deferred::Gone;
 use crate::hot::doubts::Doubt;
 use crate::hot::event::{Event, Key};
@@ -181,14 +181,8 @@ impl Resolver {
         let Some(was) = self.doubts.renamed_to(object).copied() else {
             return self.tell_found(at, is_dir, who.late(), batch);
         };
-        let (old, wanted) = (Known { dir: was.dir, name: was.name() }, FROM_RENAME & self.types);
-        if wanted != 0 && !batch.silent {
-            let (flags, who) = (event_flag::FOUND, who.late());
-            let told = Told { at: Some(at), old: Some(old), wanted, flags, object, who };
-            self.tell(told, is_dir, batch);
-        }
-        self.doubts.tell(old.dir, old.name, 0);
-        self.doubts.tell(at.dir, at.name, object);
+        let old = Known { dir: was.dir, name: was.name() };
+        self.tell_lost_rename((object, is_dir), Some(old), Some(at), who.late(), batch);
         if is_dir {
             let key = Key { fsid: self.tree.fsid(at.dir), handle: was.key() };
             self.rename_dir(Some(at), false, key, who, batch);
@@ -254,13 +248,9 @@ impl Resolver {
         while let id @ 1.. = self.tree.node(dir).child {
             let mut room = [0; NAME_MAX];
             let old = Known { dir, name: copy(self.tree.name(id), &mut room) };
-            let wanted = FROM_RENAME & !kind::MOVED_TO & self.types;
-            if wanted != 0 && !silent {
-                let (flags, who) = (event_flag::FOUND, Answer::default().into());
-                let object = self.tree.node(id).hash();
-                let told = Told { at: None, old: Some(old), wanted, flags, object, who };
-                self.tell(told, true, batch);
-            }
+            let object = (self.tree.node(id).hash(), true);
+            batch.silent = silent;
+            self.tell_lost_rename(object, Some(old), None, Answer::default().into(), batch);
             self.tree.forget(id);
         }
         batch.silent = silent;
@@ -271,6 +261,16 @@ impl Resolver {
         let dir = self.tree.node(doubt.dir);
         let is_known = dir.hash() == doubt.dir_hash && dir.flags & flag::DEAD == 0;
         is_known.then(|| self.watch.holds(&self.tree, doubt.dir, doubt.name(), doubt.key()))
+    }
+
+    /// A file is gone, and no event told of that.
+    fn tell_lost_end(&mut self, object: u64, at: Known<'_>, who: Actor, batch: &mut Batch<'_, '_>) {
+        let (wanted, flags) = (kind::DELETE & self.types, event_flag::FOUND);
+        if wanted != 0 && !batch.silent {
+            let told = Told { at: Some(at), old: None, wanted, flags, object, who };
+            self.tell(told, false, batch);
+        }
+        self.doubts.tell(at.dir, at.name, 0);
     }
 
     /// An object is not where the lines say.
@@ -298,27 +298,17 @@ impl Resolver {
             && (other.is_dir || doubt.is_dir)
         {
             // They were exchanged: see `tell_leaving`.
-            let (object, is_dir) = (other.object, other.is_dir);
-            let (wanted, flags) = (FROM_RENAME & !kind::MOVED_TO & self.types, event_flag::FOUND);
-            if wanted != 0 {
-                let told = Told { at: None, old: Some(new), wanted, flags, object, who };
-                self.tell(told, is_dir, batch);
+            self.tell_lost_rename((other.object, other.is_dir), Some(new), None, who, batch);
+        }
+        let object = (doubt.object, doubt.is_dir);
+        match (old, new) {
+            (Some(old), None) if !doubt.is_dir => self.tell_lost_end(doubt.object, old, who, batch),
+            (None, Some(new)) if !doubt.is_dir => {
+                self.tell_found(new, false, who, batch);
+                self.doubts.tell(new.dir, new.name, doubt.object);
             }
+            _ => self.tell_lost_rename(object, old, new, who, batch),
         }
-        let wanted = match (old, new, doubt.is_dir) {
-            (Some(_), None, false) => kind::DELETE,
-            (None, _, false) => kind::CREATE,
-            _ => FROM_RENAME,
-        };
-        let (at, old_told) = if wanted == kind::DELETE { (old, None) } else { (new, old) };
-        let wanted = wanted & self.types;
-        if wanted != 0 {
-            let flags = event_flag::FOUND;
-            let told = Told { at, old: old_told, wanted, flags, object: doubt.object, who };
-            self.tell(told, doubt.is_dir, batch);
-        }
-        old.into_iter().for_each(|old| self.doubts.tell(old.dir, old.name, 0));
-        new.into_iter().for_each(|new| self.doubts.tell(new.dir, new.name, doubt.object));
         if doubt.is_dir {
             let fsid = self.tree.fsid(doubt.dir);
             let key = Key { fsid, handle: doubt.key() };

@@ -32,19 +32,14 @@ impl Resolver {
         let hash = event.object.map_or(0, |key| self.tree.hash(key));
         let who = who(event.pid, batch);
         let is_exchange = self.is_exchange(event, hash, old, new, batch.window.index);
-        if old.is_none() && new.is_some() && !batch.silent {
+        if old.is_none() && new.is_some() {
             self.tell_lost_departure(event, hash, who, batch);
         }
         // What an exchange moves back was replaced at its old name, for whoever follows the lines:
         // so it comes from nowhere, with all that is in it.
         let told_old = old.filter(|_| !is_exchange);
         self.before_rename(event, hash, (old, told_old), new, who, batch);
-        let wanted = self.types & FROM_RENAME;
-        let wanted = match (told_old, new) {
-            (None, _) => wanted & !kind::MOVED_FROM,
-            (_, None) => wanted & !kind::MOVED_TO,
-            _ => wanted,
-        };
+        let wanted = self.rename_types(told_old, new);
         let other = match (told_old, new) {
             (Some(old), Some(new)) => self.other_half(event, old, new, batch),
             _ => None,
@@ -94,15 +89,37 @@ impl Resolver {
         }
         let mut room = [0; NAME_MAX];
         let old = Known { dir: node.parent, name: copy(self.tree.name(id), &mut room) };
-        let (wanted, object) = (FROM_RENAME & self.types, self.tree.hash(key));
-        if wanted != 0 && !batch.silent {
-            let (flags, who) = (event_flag::FOUND, who.late());
-            let told = Told { at: Some(at), old: Some(old), wanted, flags, object, who };
-            self.tell(told, true, batch);
-        }
-        self.doubts.tell(old.dir, old.name, 0);
-        self.doubts.tell(at.dir, at.name, object);
+        let object = (self.tree.hash(key), true);
+        self.tell_lost_rename(object, Some(old), Some(at), who.late(), batch);
         self.rename_dir(Some(at), false, key, who, batch);
+    }
+
+    /// A rename of an object (its hash, and whether it is a directory) that no event told of.
+    pub(super) fn tell_lost_rename(
+        &mut self,
+        (object, is_dir): (u64, bool),
+        old: Option<Known<'_>>,
+        at: Option<Known<'_>>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let (wanted, flags) = (self.rename_types(old, at), event_flag::FOUND);
+        if wanted != 0 && !batch.silent {
+            self.tell(Told { at, old, wanted, flags, object, who }, is_dir, batch);
+        }
+        old.into_iter().for_each(|old| self.doubts.tell(old.dir, old.name, 0));
+        at.into_iter().for_each(|at| self.doubts.tell(at.dir, at.name, object));
+    }
+
+    /// What a rename is called that leads from one place to another, or from or to where nothing is
+    /// watched.
+    fn rename_types(&self, old: Option<Known<'_>>, at: Option<Known<'_>>) -> u32 {
+        let all = self.types & FROM_RENAME;
+        match (old, at) {
+            (None, _) => all & !kind::MOVED_FROM,
+            (_, None) => all & !kind::MOVED_TO,
+            _ => all,
+        }
     }
 
     /// Something comes in that the lines have here still: that it left was merged into an earlier
@@ -116,24 +133,21 @@ impl Resolver {
         batch: &mut Batch<'_, '_>,
     ) {
         let mut room = [0; NAME_MAX];
-        let was = match event.object.filter(|_| event.is_dir()) {
-            Some(key) => self.tree.find_live(key).map(|id| (self.tree.node(id).parent, Some(id))),
-            None => self.doubts.renamed_to(object).map(|was| (was.dir, None)),
+        let known = event.object.filter(|_| event.is_dir()).map(|key| self.tree.find_live(key));
+        let old = match known {
+            // A root is nobody's entry.
+            Some(id) => id.filter(|&id| self.tree.node(id).parent != 0).map(|id| Known {
+                dir: self.tree.node(id).parent,
+                name: copy(self.tree.name(id), &mut room),
+            }),
+            None => self
+                .doubts
+                .renamed_to(object)
+                .map(|was| Known { dir: was.dir, name: copy(was.name(), &mut room) }),
         };
-        let Some((dir, id)) = was.filter(|(dir, _)| *dir != 0) else { return };
-        let name = match id {
-            Some(id) => self.tree.name(id),
-            None => self.doubts.renamed_to(object).map_or(&[][..], |was| was.name()),
-        };
-        let old = Known { dir, name: copy(name, &mut room) };
-        let wanted = self.types & (kind::RENAME | kind::MOVED_FROM);
-        if wanted != 0 {
-            let (flags, who) = (event_flag::FOUND, who.late());
-            let told = Told { at: None, old: Some(old), wanted, flags, object, who };
-            self.tell(told, event.is_dir(), batch);
-        }
-        self.doubts.tell(old.dir, old.name, 0);
-        if let Some(id) = id {
+        let Some(old) = old else { return };
+        self.tell_lost_rename((object, event.is_dir()), Some(old), None, who.late(), batch);
+        if let Some(id) = known.flatten() {
             self.tree.forget(id);
         }
     }
@@ -148,14 +162,19 @@ impl Resolver {
         batch: &Batch<'_, '_>,
     ) -> Option<Other> {
         let mirrors = |second: &Event<'_>| {
-            second.types() & kind::RENAME != 0
-                && (second.pid, second.place, second.old) == (event.pid, event.old, event.place)
-                && second.object != event.object
+            (second.place, second.old) == (event.old, event.place) && second.object != event.object
         };
         let [here, next] = batch.ahead;
-        if let Some(second) = here.take(REACH).chain(next.take(REACH)).find(mirrors) {
+        let (mut second, mut ahead) = here.rename_by(event.pid, REACH, mirrors);
+        if second.is_none() && ahead < REACH {
+            (second, ahead) = next.rename_by(event.pid, REACH, mirrors);
+        }
+        if let Some(second) = second {
             let object = second.object.map_or(0, |key| self.tree.hash(key));
             return Some(Other { object, is_dir: second.is_dir() });
+        }
+        if ahead == REACH {
+            return None;
         }
         let this = event.object.and_then(|key| self.tree.find_live(key));
         let there = self.tree.child_named(new.dir, new.name, this)?;
