@@ -69,19 +69,22 @@ fn two_that_change_places() {
 }
 
 #[test]
-fn what_came_in_and_was_gone_before_the_walk_ends_unseen() {
+fn what_came_in_is_told_before_it_goes() {
     let lines = [
         r#""event_type":"RENAME","path":"/n","is_dir":true"#,
         r#""event_type":"RENAME","path":"/m","old_path":"/n","is_dir":true"#,
+        r#""event_type":"CREATE","path":"/m/f","found":true"#,
         r#""event_type":"DELETE","path":"/m/f""#,
-        r#""event_type":"DELETE","path":"/n/f""#,
     ];
-    let (end, senseless) = run(tree(&[]), &lines);
-    assert_eq!((end, senseless.len()), (tree(&[("/m", true)]), 1), "only /n/f: {senseless:?}");
+    assert_leads(tree(&[]), &lines, &[("/m", true)]);
+    let (end, senseless) = run(tree(&[]), &[lines[0], lines[1], lines[3]]);
+    assert_eq!((end, senseless.len()), (tree(&[("/m", true)]), 1), "{senseless:?}");
+    let (_, senseless) = run(tree(&[]), &[lines[0], lines[1], lines[2], lines[2]]);
+    assert_eq!(senseless.len(), 1, "told twice: {senseless:?}");
 }
 
 #[test]
-fn what_was_made_and_removed_at_once_may_be_told_too_early() {
+fn a_directory_goes_after_what_was_in_it() {
     let lines = [
         r#""event_type":"CREATE","path":"/d/t","is_dir":true"#,
         r#""event_type":"DELETE","path":"/d/t","is_dir":true"#,
@@ -89,10 +92,13 @@ fn what_was_made_and_removed_at_once_may_be_told_too_early() {
         r#""event_type":"RENAME","path":"/d/g","old_path":"/d/t/f""#,
     ];
     let start = || tree(&[("/d", true)]);
-    assert_leads(start(), &lines, &[("/d", true), ("/d/g", false)]);
-    let other = r#""event_type":"CLOSE_WRITE","path":"/d/f""#;
-    let (_, senseless) = run(start(), &[lines[0], other, lines[1], lines[2]]);
-    assert_eq!(senseless.len(), 1, "{senseless:?}");
+    let (_, senseless) = run(start(), &lines);
+    assert_eq!(senseless.len(), 2, "{senseless:?}");
+    assert_leads(
+        start(),
+        &[lines[0], lines[2], lines[3], lines[1]],
+        &[("/d", true), ("/d/g", false)],
+    );
 }
 
 /// One for each way in which a line can make no sense.

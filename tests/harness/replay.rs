@@ -2,7 +2,7 @@
 //! nothing else is needed to know it.
 
 use super::Event;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::{Display, Formatter};
 use std::fs;
@@ -34,10 +34,10 @@ pub(crate) fn listing(dir: &Path) -> Listing {
 /// Applies the lines of what happened in `dir` in their order; gives the listing, and every line
 /// that made no sense when it came, with why.
 pub(crate) fn replay(dir: &Path, start: Listing, events: &[Event]) -> (Listing, Vec<String>) {
-    let mut replay = Replay { dir, top: Entries::new(), made: None, brief: BTreeSet::new() };
+    let mut replay = Replay { dir, top: Entries::new() };
     // Parents sort before what is in them.
     for (path, is_dir) in start {
-        replay.put(&path, Node::new(is_dir, false), false).expect("a listing has no gaps");
+        replay.put(&path, Node::new(is_dir), false).expect("a listing has no gaps");
     }
     let mut senseless = Vec::new();
     for (at, event) in events.iter().enumerate() {
@@ -58,31 +58,27 @@ type Senseless = &'static str;
 
 enum Node {
     File,
-    Dir {
-        entries: Entries,
-        /// It came from where nothing is known: see [`Replay::may_be_unknown`].
-        came_in: bool,
-    },
+    Dir(Entries),
 }
 
 impl Node {
-    fn new(is_dir: bool, came_in: bool) -> Self {
-        if is_dir { Node::Dir { entries: Entries::new(), came_in } } else { Node::File }
+    fn new(is_dir: bool) -> Self {
+        if is_dir { Node::Dir(Entries::new()) } else { Node::File }
     }
 
     fn is_dir(&self) -> bool {
-        matches!(self, Node::Dir { .. })
+        matches!(self, Node::Dir(_))
     }
 
     fn is_empty(&self) -> bool {
-        !matches!(self, Node::Dir { entries, .. } if !entries.is_empty())
+        !matches!(self, Node::Dir(entries) if !entries.is_empty())
     }
 }
 
 fn list(entries: &Entries, dir: &Path, all: &mut Listing) {
     for (name, node) in entries {
         let path = dir.join(name);
-        if let Node::Dir { entries, .. } = node {
+        if let Node::Dir(entries) = node {
             list(entries, &path, all);
         }
         all.insert(path, node.is_dir());
@@ -93,27 +89,15 @@ fn list(entries: &Entries, dir: &Path, all: &mut Listing) {
 struct Replay<'a> {
     dir: &'a Path,
     top: Entries,
-    /// What the line before made.
-    made: Option<PathBuf>,
-    /// Directories removed by the line after the one that made them.
-    brief: BTreeSet<PathBuf>,
 }
 
 impl Replay<'_> {
     fn apply(&mut self, event: &Event) -> Result<(), Senseless> {
         let is_dir = event.flag("is_dir");
-        let made = self.made.take();
         match (event.kind(), event.path(), event.old_path()) {
-            ("CREATE", Some(path), None) => {
-                self.create(&path, is_dir, event.flag("found"))?;
-                self.made = Some(path);
-                Ok(())
-            }
+            ("CREATE", Some(path), None) => self.create(&path, is_dir),
             ("DELETE", Some(path), None) => {
                 let node = self.take(&path, is_dir)?;
-                if is_dir && made.as_ref() == Some(&path) {
-                    self.brief.insert(path);
-                }
                 if node.is_empty() { Ok(()) } else { Err("not empty") }
             }
             ("RENAME", path, old) => {
@@ -125,15 +109,12 @@ impl Replay<'_> {
         }
     }
 
-    fn create(&mut self, path: &Path, is_dir: bool, found: bool) -> Result<(), Senseless> {
-        let known = self.parent(path).map(|(parent, name)| parent.get(name).map(Node::is_dir));
-        match known {
-            Ok(None) => self.put(path, Node::new(is_dir, false), false),
-            Ok(Some(was_dir)) if was_dir == is_dir && may_be_told_twice(found) => Ok(()),
-            Ok(Some(_)) => Err("it is there already"),
-            Err(_) if self.may_be_unknown(path) => Ok(()),
-            Err(why) => Err(why),
+    fn create(&mut self, path: &Path, is_dir: bool) -> Result<(), Senseless> {
+        let (parent, name) = self.parent(path)?;
+        if parent.contains_key(name) {
+            return Err("it is there already");
         }
+        self.put(path, Node::new(is_dir), false)
     }
 
     /// Moves an entry with all that is below it, in or out where a path is missing.
@@ -148,20 +129,18 @@ impl Replay<'_> {
             Some(old) if Some(old) == path => return Err("the same path twice"),
             Some(old) => self.take(old, is_dir)?,
             None if path.is_none() => return Err("no path"),
-            None => Node::new(is_dir, true),
+            None => Node::new(is_dir),
         };
         path.map_or(Ok(()), |path| self.put(path, node, exchange))
     }
 
     /// Takes an entry out.
     fn take(&mut self, path: &Path, is_dir: bool) -> Result<Node, Senseless> {
-        let taken = self.parent(path).map(|(parent, name)| parent.remove(name));
-        match taken {
-            Ok(Some(node)) if node.is_dir() == is_dir => Ok(node),
-            Ok(Some(_)) => Err("it is of another kind"),
-            _ if self.may_be_unknown(path) => Ok(Node::new(is_dir, true)),
-            Ok(None) => Err("it is not there"),
-            Err(why) => Err(why),
+        let (parent, name) = self.parent(path)?;
+        match parent.remove(name) {
+            Some(node) if node.is_dir() == is_dir => Ok(node),
+            Some(_) => Err("it is of another kind"),
+            None => Err("it is not there"),
         }
     }
 
@@ -185,45 +164,13 @@ impl Replay<'_> {
         let mut entries = &mut self.top;
         for part in below.parent().into_iter().flatten() {
             match entries.get_mut(part) {
-                Some(Node::Dir { entries: next, .. }) => entries = next,
+                Some(Node::Dir(next)) => entries = next,
                 Some(Node::File) => return Err("it is in what is no directory"),
                 None => return Err("its directory is not there"),
             }
         }
         Ok((entries, name))
     }
-
-    /// What is let pass as yet. What is in a directory that came in is found by a walk; what was
-    /// gone again by then is known to nobody, and only its end is told. And a directory that one
-    /// process made and removed at once is told of so before all that happened in it: the kernel
-    /// merges the two.
-    fn may_be_unknown(&self, path: &Path) -> bool {
-        if is_strict() {
-            return false;
-        }
-        if path.ancestors().any(|dir| self.brief.contains(dir)) {
-            return true;
-        }
-        let mut entries = &self.top;
-        for part in path.strip_prefix(self.dir).into_iter().flatten() {
-            match entries.get(part) {
-                Some(Node::Dir { came_in: true, .. }) => return true,
-                Some(Node::Dir { entries: next, .. }) => entries = next,
-                _ => return false,
-            }
-        }
-        false
-    }
-}
-
-/// Whether an entry may be told of that is there: a walk can find what the queue tells too.
-fn may_be_told_twice(found: bool) -> bool {
-    found && !is_strict()
-}
-
-/// Whether nothing is let pass.
-fn is_strict() -> bool {
-    std::env::var_os("FSMON_TEST_STRICT").is_some()
 }
 
 /// What the oracle says of a recording.
