@@ -2,8 +2,9 @@
 //!
 //! RENAME_EXCHANGE queues two events: `a` to `b`, then `b` to `a` of another object
 //! (`vfs_rename()` in fs/namei.c). Taken for two renames, the first would replace what the second
-//! moves. So the last renames are remembered: one that mirrors an earlier one of its process, of
-//! another object, is its second half, unless something else befell one of the names meanwhile.
+//! moves. So a rename whose mirror follows in the queue is remembered, and one that is the last of
+//! what was read, as its mirror may be about to come: a rename that mirrors it, of its process and of
+//! another object, is the second half, unless something else befell one of the names meanwhile.
 
 /// Renames remembered, and events between the halves: others can come between, a few for each
 /// processor.
@@ -25,22 +26,27 @@ pub(crate) struct Half {
     pub(crate) index: u64,
 }
 
-/// The last renames.
+/// Renames that are, or may be, first halves.
 #[derive(Default)]
 pub(crate) struct Exchange {
     halves: [Half; COUNT],
     next: usize,
+    /// No event from here on can have to do with any of them.
+    end: u64,
 }
 
 impl Exchange {
-    /// Whether an entry of that directory can be one of those renamed.
+    /// Whether the event of that number can have to do with any of them.
     #[inline]
-    pub(crate) fn concerns(&self, dir: u32, index: u64) -> bool {
-        self.halves.iter().any(|half| {
-            (half.old.0 == dir || half.new.0 == dir)
-                && index.wrapping_sub(half.index) <= REACH
-                && half.object != 0
-        })
+    pub(crate) fn any(&self, index: u64) -> bool {
+        index < self.end
+    }
+
+    /// A rename that may be the first half.
+    pub(crate) fn put(&mut self, first: Half) {
+        self.end = first.index + REACH;
+        self.halves[self.next] = first;
+        self.next = (self.next + 1) % COUNT;
     }
 
     /// Something else befell an entry.
@@ -51,13 +57,13 @@ impl Exchange {
     }
 
     /// A rename came up; whether it is the second half of an exchange.
-    pub(crate) fn second(&mut self, this: Half) -> bool {
+    pub(crate) fn is_second(&mut self, this: Half) -> bool {
         let first = self.halves.iter_mut().find(|first| {
             first.pid == this.pid
                 && (first.old, first.new) == (this.new, this.old)
                 && first.object != 0
                 && first.object != this.object
-                && this.index.wrapping_sub(first.index) <= REACH
+                && this.index.wrapping_sub(first.index) < REACH
         });
         if let Some(first) = first {
             first.object = 0;
@@ -65,8 +71,6 @@ impl Exchange {
         }
         self.touch(this.old);
         self.touch(this.new);
-        self.halves[self.next] = this;
-        self.next = (self.next + 1) % COUNT;
         false
     }
 }
@@ -86,24 +90,27 @@ mod tests {
     #[test]
     fn the_mirror_of_another_object_is_the_second_half() {
         let mut exchange = Exchange::default();
-        assert!(!exchange.second(half(1, 10, 20, 5)));
-        assert!(exchange.concerns(2, 3) && !exchange.concerns(3, 3) && !exchange.concerns(2, 99));
-        assert!(exchange.second(mirror(1, 20, 10, 6)));
-        assert!(!exchange.second(mirror(1, 20, 10, 6)), "told once");
-        exchange.second(half(1, 10, 20, 5));
-        assert!(!exchange.second(mirror(1, 20, 10, 5)), "the same back again");
-        exchange.second(half(1, 10, 20, 5));
-        assert!(!exchange.second(Half { index: 99, ..mirror(1, 20, 10, 6) }), "too late");
+        assert!(!exchange.any(0));
+        exchange.put(half(1, 10, 20, 5));
+        assert!(exchange.any(9) && !exchange.any(99));
+        assert!(!exchange.is_second(mirror(2, 20, 10, 6)), "another process");
+        exchange.put(half(1, 10, 20, 5));
+        assert!(exchange.is_second(mirror(1, 20, 10, 6)));
+        assert!(!exchange.is_second(mirror(1, 20, 10, 6)), "told once");
+        exchange.put(half(1, 10, 20, 5));
+        assert!(!exchange.is_second(mirror(1, 20, 10, 5)), "the same back again");
+        exchange.put(half(1, 10, 20, 5));
+        assert!(!exchange.is_second(Half { index: 99, ..mirror(1, 20, 10, 6) }), "too late");
     }
 
     #[test]
     fn what_comes_between_speaks_against_it() {
         let mut exchange = Exchange::default();
-        exchange.second(half(1, 10, 20, 5));
+        exchange.put(half(1, 10, 20, 5));
         exchange.touch((1, 30));
-        assert!(exchange.second(mirror(1, 20, 10, 6)));
-        exchange.second(half(1, 10, 20, 5));
+        assert!(exchange.is_second(mirror(1, 20, 10, 6)));
+        exchange.put(half(1, 10, 20, 5));
         exchange.touch((2, 20));
-        assert!(!exchange.second(mirror(1, 20, 10, 6)));
+        assert!(!exchange.is_second(mirror(1, 20, 10, 6)));
     }
 }

@@ -226,7 +226,7 @@ impl Resolver {
         };
         let comes_or_goes = types & (kind::CREATE | kind::DELETE) != 0 && hash != 0;
         let mut actor = None;
-        if comes_or_goes && self.is_unsettled(types, at, batch) {
+        if comes_or_goes && self.is_unsettled(types, batch) {
             let who = *actor.insert(who(event.pid, batch));
             types = self.unsettled_entry(event, at, hash, who, batch);
         }
@@ -250,7 +250,7 @@ impl Resolver {
 
     /// Whether more than the event itself counts when an entry comes or goes.
     #[inline]
-    fn is_unsettled(&self, types: u32, at: Known<'_>, batch: &Batch<'_, '_>) -> bool {
+    fn is_unsettled(&self, types: u32, batch: &Batch<'_, '_>) -> bool {
         // Merged with something else, or that of a directory.
         let is_delete = types & kind::DELETE != 0 && types != kind::DELETE;
         is_delete
@@ -258,7 +258,7 @@ impl Resolver {
             || self.tree.any_unread()
             || self.doubts.any()
             || self.deferred.any()
-            || self.exchange.concerns(at.dir, batch.window.index)
+            || self.exchange.any(batch.window.index)
     }
 
     /// An entry comes or goes, and more than the event itself counts: the types to go on with.
@@ -271,7 +271,9 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) -> u32 {
-        self.exchange.touch((at.dir, self.tree.place(at.dir, at.name)));
+        if self.exchange.any(batch.window.index) {
+            self.exchange.touch((at.dir, self.tree.place(at.dir, at.name)));
+        }
         let mut types = event.types();
         if self.found.any() || self.tree.any_unread() {
             types = self.entry_found(event, at, who, batch);

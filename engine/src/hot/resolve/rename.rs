@@ -31,7 +31,10 @@ impl Resolver {
         }
         let hash = event.object.map_or(0, |key| self.tree.hash(key));
         let who = who(event.pid, batch);
-        let is_exchange = self.is_exchange(event, hash, old, new, batch.window.index);
+        let is_exchange = self.exchange.any(batch.window.index)
+            && self
+                .half(event, hash, old, new, batch)
+                .is_some_and(|half| self.exchange.is_second(half));
         if old.is_none() && new.is_some() {
             self.tell_lost_departure(event, hash, who, batch);
         }
@@ -41,7 +44,7 @@ impl Resolver {
         self.before_rename(event, hash, (old, told_old), new, who, batch);
         let wanted = self.rename_types(told_old, new);
         let other = match (told_old, new) {
-            (Some(old), Some(new)) => self.other_half(event, old, new, batch),
+            (Some(old), Some(new)) => self.other_half(event, hash, old, new, batch),
             _ => None,
         };
         if let (Some(other), Some(new)) = (other, new)
@@ -157,6 +160,7 @@ impl Resolver {
     fn other_half(
         &mut self,
         event: &Event<'_>,
+        object: u64,
         old: Known<'_>,
         new: Known<'_>,
         batch: &Batch<'_, '_>,
@@ -169,12 +173,15 @@ impl Resolver {
         if second.is_none() && ahead < REACH {
             (second, ahead) = next.rename_by(event.pid, REACH, mirrors);
         }
+        if second.is_none() && ahead == REACH {
+            return None;
+        }
+        if let Some(half) = self.half(event, object, Some(old), Some(new), batch) {
+            self.exchange.put(half);
+        }
         if let Some(second) = second {
             let object = second.object.map_or(0, |key| self.tree.hash(key));
             return Some(Other { object, is_dir: second.is_dir() });
-        }
-        if ahead == REACH {
-            return None;
         }
         let this = event.object.and_then(|key| self.tree.find_live(key));
         let there = self.tree.child_named(new.dir, new.name, this)?;
@@ -201,19 +208,18 @@ impl Resolver {
         }
     }
 
-    /// Whether this is the second half of an exchange of two watched names.
-    fn is_exchange(
-        &mut self,
+    /// A rename between two watched places, as half of an exchange.
+    fn half(
+        &self,
         event: &Event<'_>,
         object: u64,
         old: Option<Known<'_>>,
         new: Option<Known<'_>>,
-        index: u64,
-    ) -> bool {
-        let (Some(old), Some(new)) = (old, new) else { return false };
+        batch: &Batch<'_, '_>,
+    ) -> Option<Half> {
         let spot = |at: Known<'_>| (at.dir, self.tree.place(at.dir, at.name));
-        let (old, new) = (spot(old), spot(new));
-        self.exchange.second(Half { pid: event.pid, old, new, object, index })
+        let (old, new, index) = (spot(old?), spot(new?), batch.window.index);
+        Some(Half { pid: event.pid, old, new, object, index })
     }
 
     /// What must be told before, and what the lines say of the two names from now on.
