@@ -46,6 +46,8 @@ struct Dir {
     parent: u32,
     name: Vec<u8>,
     state: State,
+    /// Watched as a root, until it is removed.
+    root: bool,
     unread: bool,
     /// When it was hung where it is: the last child comes first.
     hung: usize,
@@ -75,7 +77,7 @@ impl Twin {
     }
 
     fn is_root(&self, id: u32) -> bool {
-        self.get(id).handle < ROOTS
+        self.get(id).root
     }
 
     fn live(&self) -> usize {
@@ -132,7 +134,8 @@ impl Twin {
             self.remove(child, forget);
         }
         if self.get(id).state == State::Live {
-            self.get_mut(id).state = State::Dead;
+            let dir = self.get_mut(id);
+            (dir.state, dir.root) = (State::Dead, false);
             self.bury_last(id);
         }
         if forget {
@@ -142,7 +145,7 @@ impl Twin {
 
     /// To the end of the line, and after it the dead that it is in.
     fn bury_last(&mut self, id: u32) {
-        if id == 0 || self.get(id).state == State::Live || self.is_root(id) {
+        if id == 0 || self.get(id).state == State::Live {
             return;
         }
         self.dead.retain(|&other| other != id);
@@ -180,10 +183,6 @@ impl Twin {
             let moved = self.rename(id, parent, name);
             return Ok(if moved { Inserted::Moved(id) } else { Inserted::Same(id) });
         }
-        if self.is_root(id) {
-            self.get_mut(id).state = State::Live;
-            return Ok(Inserted::Same(id));
-        }
         if self.is_below(parent, id) {
             return Err(Full);
         }
@@ -208,7 +207,7 @@ impl Twin {
 
     fn made(&mut self, id: u32, parent: u32, name: &[u8], handle: u8) {
         assert!(id != 0 && self.dirs.iter().all(|dir| dir.id != id), "an id of its own");
-        let (state, name) = (State::Live, name.to_vec());
+        let (state, root, name) = (State::Live, parent == 0, name.to_vec());
         self.dirs.push(Dir {
             id,
             handle,
@@ -216,6 +215,7 @@ impl Twin {
             parent,
             name,
             state,
+            root,
             unread: false,
             hung: 0,
         });
