@@ -127,7 +127,8 @@ pub(crate) fn logs(keep: &Path, plan: &Plan) -> String {
 /// is what the replay shows.
 fn merged_dir_renames(root: &Path, events: &[Event], logs: &str) -> Vec<(usize, OsString)> {
     let mut done = BTreeMap::new();
-    for line in logs.lines().filter(|line| line.starts_with("rename ")) {
+    let is_meant = |line: &&str| line.starts_with("rename ") || line.starts_with("exchange ");
+    for line in logs.lines().filter(is_meant) {
         *done.entry(line).or_insert(0) += 1;
     }
     let show = |path: &Path| {
@@ -135,13 +136,13 @@ fn merged_dir_renames(root: &Path, events: &[Event], logs: &str) -> Vec<(usize, 
         below.as_os_str().as_bytes().escape_ascii().to_string()
     };
     let mut told = BTreeMap::new();
-    let dir_renames = events
-        .iter()
-        .enumerate()
-        .filter(|(_, event)| event.kind() == "RENAME" && event.flag("is_dir"));
-    for (at, event) in dir_renames {
+    // Of an exchange it is the first half that has both names.
+    let is_meant =
+        |event: &Event| event.kind() == "RENAME" && (event.flag("is_dir") || event.flag("exchange"));
+    for (at, event) in events.iter().enumerate().filter(|(_, event)| is_meant(event)) {
         let (Some(old), Some(new)) = (event.old_path(), event.path()) else { continue };
-        let line = format!("rename {} -> {}", show(&old), show(&new));
+        let how = if event.flag("exchange") { "exchange" } else { "rename" };
+        let line = format!("{how} {} -> {}", show(&old), show(&new));
         let is_late = event.flag("found") || event.text("attribution") == Some("late");
         told.entry(line).or_insert((0, (at, first_part(&old, root)))).0 += usize::from(!is_late);
     }

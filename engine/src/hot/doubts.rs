@@ -17,6 +17,8 @@ const OBJECTS: usize = 1 << 13;
 /// Looks that must agree, whatever they show: a change is on disk an instant before its event is
 /// queued.
 const LOOKS: u8 = 2;
+/// Looks in vain after which a name is given up.
+const MISSES: u8 = 100;
 
 /// What befell an object before, since the queue was empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub(crate) struct Doubt {
     /// What the last looks showed, and how many that were.
     seen: bool,
     looks: u8,
+    /// Looks that showed nothing.
+    misses: u8,
     name_len: u8,
     key_len: u8,
     name: [u8; NAME_MAX],
@@ -77,6 +81,7 @@ impl Doubt {
             image: 0,
             seen: false,
             looks: 0,
+            misses: 0,
             name_len: u8::try_from(name.len()).ok()?,
             key_len: u8::try_from(key.len()).ok()?,
             name: [0; NAME_MAX],
@@ -188,11 +193,16 @@ impl Doubts {
         }
     }
 
+    /// A line says that the entry is that object's no longer.
+    pub(crate) fn tell_gone(&mut self, dir: u32, name: &[u8], object: u64) {
+        if let Some(at) = self.find(dir, name, object) {
+            (self.names[at].told, self.names[at].looks) = (false, 0);
+        }
+    }
+
     /// What the lines say of an object's name, where that is in doubt.
     pub(crate) fn told(&self, dir: u32, name: &[u8], object: u64) -> Option<bool> {
-        let mut names = self.names.iter();
-        let doubt = names.find(|doubt| doubt.object == object && doubt.is_at(dir, name))?;
-        Some(doubt.told)
+        self.find(dir, name, object).map(|at| self.names[at].told)
     }
 
     /// An object in doubt that the lines say is there.
@@ -218,9 +228,21 @@ impl Doubts {
         doubt.looks >= LOOKS
     }
 
+    /// A look showed nothing. Whether there were so many that none will.
+    pub(crate) fn note_miss(&mut self, at: usize) -> bool {
+        let doubt = &mut self.names[at];
+        doubt.misses = doubt.misses.saturating_add(1);
+        doubt.misses >= MISSES
+    }
+
     /// One of those that the lines say are in that directory.
     pub(crate) fn told_in(&self, dir: u32) -> Option<&Doubt> {
         self.names.iter().find(|doubt| doubt.told && doubt.dir == dir)
+    }
+
+    /// Where an object's name is in doubt.
+    pub(crate) fn find(&self, dir: u32, name: &[u8], object: u64) -> Option<usize> {
+        self.names.iter().position(|doubt| doubt.object == object && doubt.is_at(dir, name))
     }
 
     /// Done with one; the last takes its place. The image it held.

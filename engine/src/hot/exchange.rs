@@ -5,11 +5,61 @@
 //! moves. So a rename whose mirror follows in the queue is remembered, and one that is the last of
 //! what was read, as its mirror may be about to come: a rename that mirrors it, of its process and of
 //! another object, is the second half, unless something else befell one of the names meanwhile.
+//!
+//! Where a directory takes part, whoever follows the lines must not lose what is in it: what the
+//! first half would replace is set aside under a name of its own, and comes from there.
+
+use crate::sys::handle::KEY_MAX;
 
 /// Renames remembered, and events between the halves: others can come between, a few for each
 /// processor.
 const COUNT: usize = 4;
 const REACH: u64 = 64;
+
+/// The name beside its old one that an object has between the halves, made of its hash.
+#[derive(Default)]
+pub(crate) struct AsideName([u8; ASIDE.len() + 16]);
+
+const ASIDE: &[u8] = b".exchange-";
+
+impl AsideName {
+    /// That of the object with that hash.
+    pub(crate) fn of(object: u64) -> Self {
+        let mut name = AsideName::default();
+        let (prefix, digits) = name.0.split_at_mut(ASIDE.len());
+        prefix.copy_from_slice(ASIDE);
+        for (at, digit) in digits.iter_mut().enumerate() {
+            *digit = b"0123456789abcdef"[(object >> (60 - 4 * at)) as usize & 15];
+        }
+        name
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What an exchange moves back.
+pub(crate) struct Other {
+    /// The hash of its handle, and that itself.
+    pub(crate) object: u64,
+    key: [u8; KEY_MAX],
+    key_len: usize,
+    pub(crate) is_dir: bool,
+}
+
+impl Other {
+    /// `None` where the handle is longer than any can be.
+    pub(crate) fn new(object: u64, handle: &[u8], is_dir: bool) -> Option<Self> {
+        let (mut key, key_len) = ([0; KEY_MAX], handle.len());
+        key.get_mut(..key_len)?.copy_from_slice(handle);
+        Some(Other { object, key, key_len, is_dir })
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key[..self.key_len]
+    }
+}
 
 /// A place: its directory, and the hash of directory and name.
 pub(crate) type Spot = (u32, u64);
@@ -101,6 +151,12 @@ mod tests {
         assert!(!exchange.is_second(mirror(1, 20, 10, 5)), "the same back again");
         exchange.put(half(1, 10, 20, 5));
         assert!(!exchange.is_second(Half { index: 99, ..mirror(1, 20, 10, 6) }), "too late");
+    }
+
+    #[test]
+    fn a_name_aside_is_of_the_whole_hash() {
+        let name = AsideName::of(0x0123_4567_89ab_cdef);
+        assert_eq!(name.bytes(), b".exchange-0123456789abcdef");
     }
 
     #[test]

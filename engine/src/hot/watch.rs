@@ -208,15 +208,22 @@ impl Watch {
         Ok((fd, at))
     }
 
-    /// Whether the object of that handle is to be found as `name` in a directory.
-    pub(crate) fn holds(&mut self, tree: &Tree, dir: u32, name: &[u8], key: &[u8]) -> bool {
+    /// Whether the object of that handle is to be found as `name` in a directory; `None` where the
+    /// directory is not to be found itself.
+    pub(crate) fn holds(
+        &mut self,
+        tree: &Tree,
+        dir: u32,
+        name: &[u8],
+        key: &[u8],
+    ) -> Option<bool> {
         let mut room = [0; NAME_MAX + 1];
-        let Some(entry) = room.get_mut(..=name.len()) else { return false };
+        let entry = room.get_mut(..=name.len())?;
         entry[..name.len()].copy_from_slice(name);
-        let Ok(entry) = CStr::from_bytes_with_nul(entry) else { return false };
-        let Ok((fd, root)) = self.open(tree, dir) else { return false };
+        let entry = CStr::from_bytes_with_nul(entry).ok()?;
+        let (fd, root) = self.open(tree, dir).ok()?;
         let handle = self.roots[root].handles.of_entry(fd.as_fd(), entry);
-        handle.is_ok_and(|(handle, _)| handle.key() == key)
+        Some(handle.is_ok_and(|(handle, _)| handle.key() == key))
     }
 
     fn read(

@@ -190,7 +190,7 @@ impl Resolver {
     }
 
     /// The name of an object is in doubt, as it was renamed or for another reason; `told` says whether
-    /// the lines say that it is there.
+    /// the lines say that it is there. False where there is no room.
     pub(super) fn doubt(
         &mut self,
         (key, is_dir): (Key<'_>, bool),
@@ -198,11 +198,11 @@ impl Resolver {
         (told, renamed): (bool, bool),
         who: Actor,
         batch: &mut Batch<'_, '_>,
-    ) {
+    ) -> bool {
         let dir = (at.dir, self.tree.node(at.dir).hash());
         let image = who.image;
         let object = self.tree.hash(key);
-        let Some(mut doubt) = Doubt::new(object, key.handle, dir, at.name) else { return };
+        let Some(mut doubt) = Doubt::new(object, key.handle, dir, at.name) else { return false };
         (doubt.told, doubt.renamed) = (told, renamed);
         (doubt.is_dir, doubt.image) = (is_dir, image);
         let swap = self.doubts.put(doubt);
@@ -210,6 +210,7 @@ impl Resolver {
             batch.sources.who.hold(image);
         }
         batch.sources.who.release(swap.release);
+        swap.is_kept
     }
 
     /// Holds names in doubt against the filesystem, now that nothing is left to read. What the
@@ -218,24 +219,32 @@ impl Resolver {
     pub(crate) fn look_at_doubts(&mut self, batch: &mut Batch<'_, '_>) {
         let mut at = 0;
         while let Some(doubt) = self.doubts.get(at).copied() {
-            let Some(is_there) = self.is_there(&doubt) else {
+            if !self.is_dir_known(&doubt) {
                 batch.sources.who.release(self.doubts.remove(at));
                 continue;
-            };
+            }
+            let seen = self.is_there(&doubt);
             let queue = self.watch.group.as_fd();
             if pending_bytes(queue) > 0 {
                 // What was seen may be of something that is still to be told.
                 return;
             }
-            match self.doubts.note_look(at, is_there) {
-                true if is_there == doubt.told => {
-                    batch.sources.who.release(self.doubts.remove(at));
-                    continue;
+            let is_over = match seen {
+                Some(is_there) if self.doubts.note_look(at, is_there) => {
+                    if is_there != doubt.told {
+                        self.correct(&doubt, batch);
+                    }
+                    is_there == doubt.told
                 }
-                true => self.correct(&doubt, batch),
-                false => {}
+                Some(_) => false,
+                // Its directory is in doubt itself, as a rule.
+                None => self.doubts.note_miss(at),
+            };
+            if is_over {
+                batch.sources.who.release(self.doubts.remove(at));
+            } else {
+                at += 1;
             }
-            at += 1;
         }
     }
 
@@ -256,11 +265,16 @@ impl Resolver {
         batch.silent = silent;
     }
 
-    /// Whether the object is there; `None` where the directory is known no more.
-    fn is_there(&mut self, doubt: &Doubt) -> Option<bool> {
+    fn is_dir_known(&self, doubt: &Doubt) -> bool {
         let dir = self.tree.node(doubt.dir);
-        let is_known = dir.hash() == doubt.dir_hash && dir.flags & flag::DEAD == 0;
-        is_known.then(|| self.watch.holds(&self.tree, doubt.dir, doubt.name(), doubt.key()))
+        dir.hash() == doubt.dir_hash && dir.flags & flag::DEAD == 0
+    }
+
+    /// Whether the object is there; `None` where its directory is not to be found.
+    fn is_there(&mut self, doubt: &Doubt) -> Option<bool> {
+        self.is_dir_known(doubt)
+            .then(|| self.watch.holds(&self.tree, doubt.dir, doubt.name(), doubt.key()))
+            .flatten()
     }
 
     /// A file is gone, and no event told of that.
@@ -291,29 +305,66 @@ impl Resolver {
         batch.silent = false;
         let attribution = if doubt.image == 0 { Attribution::Unknown } else { Attribution::Late };
         let who: Actor = Answer::new(doubt.image, attribution).into();
-        let old = gone.as_ref().map(|gone| Known { dir: gone.dir, name: gone.name() });
-        let new = there.as_ref().map(|there| Known { dir: there.dir, name: there.name() });
-        if let (Some(_), Some(new)) = (old, new)
-            && let Some(other) = self.doubts.told_there(new.dir, new.name)
-            && (other.is_dir || doubt.is_dir)
-        {
-            // They were exchanged: see `tell_leaving`.
-            self.tell_lost_rename((other.object, other.is_dir), Some(new), None, who, batch);
+        if doubt.told {
+            self.doubts.tell(doubt.dir, doubt.name(), 0);
         }
-        let object = (doubt.object, doubt.is_dir);
+        let new = there.as_ref().map(|there| Known { dir: there.dir, name: there.name() });
+        match doubt.is_dir {
+            true => self.correct_dir(doubt, new, who, batch),
+            false => {
+                let old = gone.as_ref().map(|gone| Known { dir: gone.dir, name: gone.name() });
+                self.correct_file(doubt, old, new, who, batch);
+            }
+        }
+    }
+
+    fn correct_file(
+        &mut self,
+        doubt: &Doubt,
+        old: Option<Known<'_>>,
+        new: Option<Known<'_>>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        if let Some(new) = new {
+            self.clear_place(new, (doubt.object, doubt.is_dir), who, batch);
+        }
         match (old, new) {
-            (Some(old), None) if !doubt.is_dir => self.tell_lost_end(doubt.object, old, who, batch),
-            (None, Some(new)) if !doubt.is_dir => {
+            (Some(old), None) => self.tell_lost_end(doubt.object, old, who, batch),
+            (None, Some(new)) => {
                 self.tell_found(new, false, who, batch);
                 self.doubts.tell(new.dir, new.name, doubt.object);
             }
-            _ => self.tell_lost_rename(object, old, new, who, batch),
+            _ => self.tell_lost_rename((doubt.object, false), old, new, who, batch),
         }
-        if doubt.is_dir {
-            let fsid = self.tree.fsid(doubt.dir);
-            let key = Key { fsid, handle: doubt.key() };
-            self.rename_dir(new, old.is_none(), key, who, batch);
+    }
+
+    /// Where a directory is for whoever follows the lines, the tree says.
+    fn correct_dir(
+        &mut self,
+        doubt: &Doubt,
+        new: Option<Known<'_>>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let key = Key { fsid: self.tree.fsid(doubt.dir), handle: doubt.key() };
+        let mut room = [0; NAME_MAX];
+        let old = self.place_of(key, &mut room);
+        let at = |place: Known<'_>| place.dir == doubt.dir && place.name == doubt.name();
+        match (old, new) {
+            (Some(old), Some(new)) if old.dir == new.dir && old.name == new.name => {
+                return self.doubts.tell(new.dir, new.name, doubt.object);
+            }
+            // It went on from there, and that was told.
+            (Some(old), None) if !at(old) => return,
+            (None, None) => return,
+            _ => {}
         }
+        if let Some(new) = new {
+            self.clear_place(new, (doubt.object, doubt.is_dir), who, batch);
+        }
+        self.tell_lost_rename((doubt.object, true), old, new, who, batch);
+        self.rename_dir(new, old.is_none(), key, who, batch);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Events to records: where by the tree, who by the process table, in queue order.
 
 mod doubt;
+mod exchange;
 mod rename;
 mod steps;
 mod walk;

@@ -4,22 +4,10 @@ use super::doubt::copy;
 use super::{Actor, Batch, FROM_RENAME, Known, Resolver, SELF, Told, who};
 use crate::hot::doubts::Before;
 use crate::hot::event::{Event, Key};
-use crate::hot::exchange::Half;
+use crate::hot::exchange::AsideName;
 use crate::hot::tree::flag;
 use fsmon_format::kind;
 use fsmon_format::record::{NAME_MAX, event_flag};
-
-/// Events ahead among which the second half of an exchange is looked for: other processors may
-/// have queued some in between.
-const REACH: usize = 8;
-
-/// What an exchange moves back.
-#[derive(Clone, Copy)]
-struct Other {
-    /// The hash of its handle.
-    object: u64,
-    is_dir: bool,
-}
 
 impl Resolver {
     pub(super) fn rename(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
@@ -31,29 +19,32 @@ impl Resolver {
         }
         let hash = event.object.map_or(0, |key| self.tree.hash(key));
         let who = who(event.pid, batch);
-        let is_exchange = self.exchange.any(batch.window.index)
-            && self
-                .half(event, hash, old, new, batch)
-                .is_some_and(|half| self.exchange.is_second(half));
+        let is_second = self.is_second_half(event, hash, old, new, batch);
         if old.is_none() && new.is_some() {
             self.tell_lost_departure(event, hash, who, batch);
         }
-        // What an exchange moves back was replaced at its old name, for whoever follows the lines:
-        // so it comes from nowhere, with all that is in it.
-        let told_old = old.filter(|_| !is_exchange);
-        self.before_rename(event, hash, (old, told_old), new, who, batch);
-        let wanted = self.rename_types(told_old, new);
-        let other = match (told_old, new) {
-            (Some(old), Some(new)) => self.other_half(event, hash, old, new, batch),
-            _ => None,
+        let mut aside_room = AsideName::default();
+        let told_old = match old {
+            Some(old) => self.told_old(event, old, is_second, &mut aside_room),
+            None => None,
         };
-        if let (Some(other), Some(new)) = (other, new)
-            && (other.is_dir || event.is_dir())
-        {
-            self.tell_leaving(other, new, who, batch);
+        let half = told_old.zip(new).filter(|_| !is_second);
+        let other = half.and_then(|(old, new)| self.other_half(event, hash, old, new, batch));
+        let before = match hash {
+            0 => Before::Nothing,
+            _ => self.doubts.renamed(hash),
+        };
+        self.before_rename(event, (hash, before), told_old, (new, other.is_some()), who, batch);
+        if let Some((_, new)) = half {
+            self.make_way(event, hash, other.as_ref(), new, who, batch);
         }
+        self.note_rename(event, (hash, before), (old, told_old), new, who, batch);
+        if let Some(aside) = told_old.filter(|told| old.is_some_and(|old| old.name != told.name)) {
+            self.come_from_aside(aside, hash, batch);
+        }
+        let wanted = self.rename_types(told_old, new);
+        let is_half = is_second || other.is_some();
         if wanted != 0 {
-            let is_half = is_exchange || other.is_some();
             let flags = if is_half { event_flag::EXCHANGE } else { 0 };
             let told = Told { at: new, old: told_old, wanted, flags, object: hash, who };
             self.emit(told, event, batch);
@@ -67,7 +58,7 @@ impl Resolver {
         if event.is_dir()
             && let Some(key) = event.object
         {
-            let came_in = old.is_none() || is_exchange;
+            let came_in = told_old.is_none();
             self.rename_dir(new, came_in, key, who, batch);
         }
         if hash != 0 && self.orphans.any() {
@@ -116,7 +107,7 @@ impl Resolver {
 
     /// What a rename is called that leads from one place to another, or from or to where nothing is
     /// watched.
-    fn rename_types(&self, old: Option<Known<'_>>, at: Option<Known<'_>>) -> u32 {
+    pub(super) fn rename_types(&self, old: Option<Known<'_>>, at: Option<Known<'_>>) -> u32 {
         let all = self.types & FROM_RENAME;
         match (old, at) {
             (None, _) => all & !kind::MOVED_FROM,
@@ -155,87 +146,16 @@ impl Resolver {
         }
     }
 
-    /// What an exchange moves back, where this is its first half. The other half follows in the
-    /// queue, or is queued in a moment: then the filesystem shows it, where it is a directory.
-    fn other_half(
-        &mut self,
-        event: &Event<'_>,
-        object: u64,
-        old: Known<'_>,
-        new: Known<'_>,
-        batch: &Batch<'_, '_>,
-    ) -> Option<Other> {
-        let mirrors = |second: &Event<'_>| {
-            (second.place, second.old) == (event.old, event.place) && second.object != event.object
-        };
-        let [here, next] = batch.ahead;
-        let (mut second, mut ahead) = here.rename_by(event.pid, REACH, mirrors);
-        if second.is_none() && ahead < REACH {
-            (second, ahead) = next.rename_by(event.pid, REACH, mirrors);
-        }
-        if second.is_none() && ahead == REACH {
-            return None;
-        }
-        if let Some(half) = self.half(event, object, Some(old), Some(new), batch) {
-            self.exchange.put(half);
-        }
-        if let Some(second) = second {
-            let object = second.object.map_or(0, |key| self.tree.hash(key));
-            return Some(Other { object, is_dir: second.is_dir() });
-        }
-        let this = event.object.and_then(|key| self.tree.find_live(key));
-        let there = self.tree.child_named(new.dir, new.name, this)?;
-        let key = self.tree.key_of(there);
-        let is_moved = self.tree.node(there).flags & flag::DEAD == 0
-            && self.watch.holds(&self.tree, old.dir, old.name, key);
-        is_moved.then(|| Other { object: self.tree.node(there).hash(), is_dir: true })
-    }
-
-    /// An exchange moves the entry at `new` back, of which its second half will tell: it leaves its
-    /// name first, as for whoever follows the lines it, and all that is in it, would be replaced.
-    fn tell_leaving(
-        &mut self,
-        other: Other,
-        new: Known<'_>,
-        who: Actor,
-        batch: &mut Batch<'_, '_>,
-    ) {
-        let wanted = self.types & (kind::RENAME | kind::MOVED_FROM);
-        if wanted != 0 && !batch.silent {
-            let (object, flags) = (other.object, event_flag::EXCHANGE);
-            let told = Told { at: None, old: Some(new), wanted, flags, object, who };
-            self.tell(told, other.is_dir, batch);
-        }
-    }
-
-    /// A rename between two watched places, as half of an exchange.
-    fn half(
-        &self,
-        event: &Event<'_>,
-        object: u64,
-        old: Option<Known<'_>>,
-        new: Option<Known<'_>>,
-        batch: &Batch<'_, '_>,
-    ) -> Option<Half> {
-        let spot = |at: Known<'_>| (at.dir, self.tree.place(at.dir, at.name));
-        let (old, new, index) = (spot(old?), spot(new?), batch.window.index);
-        Some(Half { pid: event.pid, old, new, object, index })
-    }
-
-    /// What must be told before, and what the lines say of the two names from now on.
+    /// What must be told before.
     fn before_rename(
         &mut self,
         event: &Event<'_>,
-        object: u64,
-        (old, told_old): (Option<Known<'_>>, Option<Known<'_>>),
-        new: Option<Known<'_>>,
+        (object, before): (u64, Before),
+        told_old: Option<Known<'_>>,
+        (new, is_half): (Option<Known<'_>>, bool),
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        let before = match object {
-            0 => Before::Nothing,
-            _ => self.doubts.renamed(object),
-        };
         if let Some(old) = told_old {
             if let Some(key) = event.object.filter(|_| event.is_dir()) {
                 self.tell_lost_move(key, old, who, batch);
@@ -251,11 +171,24 @@ impl Resolver {
         if self.found.any() || self.tree.any_unread() {
             self.rename_found(event, told_old, new, who, batch);
         }
+        // What an exchange moves back is not gone.
         if self.deferred.any()
-            && let Some(new) = new
+            && let Some(new) = new.filter(|_| !is_half)
         {
             self.tell_gone_at(new, batch);
         }
+    }
+
+    /// What the lines say of the two names from now on.
+    fn note_rename(
+        &mut self,
+        event: &Event<'_>,
+        (object, before): (u64, Before),
+        (old, told_old): (Option<Known<'_>>, Option<Known<'_>>),
+        new: Option<Known<'_>>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
         if self.doubts.any() {
             told_old.into_iter().for_each(|at| self.doubts.tell(at.dir, at.name, 0));
             new.into_iter().for_each(|at| self.doubts.tell(at.dir, at.name, object));
@@ -299,11 +232,11 @@ impl Resolver {
             }
             return;
         };
-        // A dead one that moves was taken for replaced, and is the other half of an exchange.
+        // A dead one that moves was taken for replaced.
         // One that came in may be known from a walk that met it where it went later.
         let is_new = came_in || self.tree.find(key).is_none();
-        // An empty directory of that name was replaced, and no DELETE told; one with something
-        // in it is the other half of an exchange.
+        // An empty directory of that name was replaced, and no DELETE told; one with something in it
+        // was set aside before.
         if let Some(replaced) = self.tree.child_named(at.dir, at.name, known)
             && self.tree.node(replaced).child == 0
         {

@@ -1,0 +1,207 @@
+//! Exchanges of two names, told so that whoever follows the lines ends with the same tree.
+//!
+//! Two files: `a` to `b`, then something comes to `a` from nowhere. Where a directory takes part: `b`
+//! is set aside, `a` goes to `b`, and what was set aside to `a`.
+
+use super::doubt::copy;
+use super::{Actor, Batch, Known, Resolver, Told};
+use crate::hot::event::{Event, Key};
+use crate::hot::exchange::{AsideName, Half, Other};
+use crate::hot::tree::flag;
+use fsmon_format::record::{NAME_MAX, event_flag};
+
+/// Events ahead among which the second half of an exchange is looked for: other processors may
+/// have queued some in between.
+const REACH: usize = 8;
+
+impl Resolver {
+    /// Whether a rename is the second half of an exchange whose first half went by.
+    pub(super) fn is_second_half(
+        &mut self,
+        event: &Event<'_>,
+        object: u64,
+        old: Option<Known<'_>>,
+        new: Option<Known<'_>>,
+        batch: &Batch<'_, '_>,
+    ) -> bool {
+        let index = batch.window.index;
+        self.exchange.any(index)
+            && old.zip(new).is_some_and(|(old, new)| {
+                self.exchange.is_second(self.half(event.pid, object, old, new, index))
+            })
+    }
+
+    /// Where the lines have what is renamed from `old`: aside, if it was set aside; nowhere, if a first
+    /// half replaced it.
+    pub(super) fn told_old<'a>(
+        &self,
+        event: &Event<'_>,
+        old: Known<'a>,
+        is_second: bool,
+        room: &'a mut AsideName,
+    ) -> Option<Known<'a>> {
+        let object = event.object.map_or(0, |key| self.tree.hash(key));
+        if object != 0 && (is_second || event.is_dir()) {
+            *room = AsideName::of(object);
+            let aside = room.bytes();
+            let known = event.object.filter(|_| event.is_dir());
+            let is_aside = match known.and_then(|key| self.tree.find_live(key)) {
+                Some(id) => self.tree.node(id).parent == old.dir && self.tree.name(id) == aside,
+                None => self.doubts.told(old.dir, aside, object) == Some(true),
+            };
+            if is_aside {
+                return Some(Known { dir: old.dir, name: aside });
+            }
+        }
+        (!is_second).then_some(old)
+    }
+
+    /// Before an object is told to come to `new`: what the lines have there, and what it does not
+    /// replace, is set aside.
+    pub(super) fn make_way(
+        &mut self,
+        event: &Event<'_>,
+        object: u64,
+        other: Option<&Other>,
+        new: Known<'_>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        // An empty directory is replaced by another.
+        let is_replaced = event.is_dir() && other.is_none();
+        let but = [object, other.map_or(0, |other| other.object)];
+        if let Some(stale) = self.dir_at(but, new, is_replaced) {
+            self.set_aside(&stale, new, event_flag::EXCHANGE | event_flag::FOUND, who, batch);
+        }
+        let Some(other) = other else { return };
+        let key = Key { fsid: self.tree.fsid(new.dir), handle: other.key() };
+        match other.is_dir {
+            true => self.tell_lost_move(key, new, who, batch),
+            false => self.tell_lost_arrival(new, other.object, false, who, batch),
+        }
+        if other.is_dir || event.is_dir() {
+            self.set_aside(other, new, event_flag::EXCHANGE, who, batch);
+        }
+    }
+
+    /// A directory, `but` none of those, that the tree has at a place; `full`: with something in it.
+    fn dir_at(&self, but: [u64; 2], at: Known<'_>, full: bool) -> Option<Other> {
+        let mut there = self.tree.child_named(at.dir, at.name, None)?;
+        if but.contains(&self.tree.node(there).hash()) {
+            there = self.tree.child_named(at.dir, at.name, Some(there))?;
+        }
+        let node = self.tree.node(there);
+        let is_meant = !but.contains(&node.hash()) && (node.child != 0 || !full);
+        is_meant.then(|| Other::new(node.hash(), self.tree.key_of(there), true)).flatten()
+    }
+
+    /// Where an object is, the lines may have another that is elsewhere.
+    pub(super) fn clear_place(
+        &mut self,
+        at: Known<'_>,
+        (this, is_dir): (u64, bool),
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let known = self.doubts.told_there(at.dir, at.name).filter(|other| other.object != this);
+        let other = match known {
+            Some(other) => Other::new(other.object, other.key(), other.is_dir),
+            None => self.dir_at([this, 0], at, is_dir),
+        };
+        if let Some(other) = other.filter(|other| other.is_dir || is_dir) {
+            self.set_aside(&other, at, event_flag::EXCHANGE | event_flag::FOUND, who, batch);
+        }
+    }
+
+    /// What an exchange moves back, where this is its first half. The other half follows in the
+    /// queue, or is queued in a moment: then the filesystem shows it, where it is a directory.
+    pub(super) fn other_half(
+        &mut self,
+        event: &Event<'_>,
+        object: u64,
+        old: Known<'_>,
+        new: Known<'_>,
+        batch: &Batch<'_, '_>,
+    ) -> Option<Other> {
+        let mirrors = |second: &Event<'_>| {
+            (second.place, second.old) == (event.old, event.place) && second.object != event.object
+        };
+        let [here, next] = batch.ahead;
+        let (mut second, mut ahead) = here.rename_by(event.pid, REACH, mirrors);
+        if second.is_none() && ahead < REACH {
+            (second, ahead) = next.rename_by(event.pid, REACH, mirrors);
+        }
+        if second.is_none() && ahead == REACH {
+            return None;
+        }
+        let half = self.half(event.pid, object, old, new, batch.window.index);
+        self.exchange.put(half);
+        if let Some(second) = second {
+            let key = second.object?;
+            return Other::new(self.tree.hash(key), key.handle, second.is_dir());
+        }
+        let this = event.object.and_then(|key| self.tree.find_live(key));
+        let there = self.tree.child_named(new.dir, new.name, this)?;
+        let key = self.tree.key_of(there);
+        let node = self.tree.node(there);
+        let is_moved = node.flags & flag::DEAD == 0
+            && self.watch.holds(&self.tree, old.dir, old.name, key) == Some(true);
+        is_moved.then(|| Other::new(node.hash(), key, true)).flatten()
+    }
+
+    /// What the lines have at a place, and that is not what comes there, gets a name of its own
+    /// until it is told where it went.
+    pub(super) fn set_aside(
+        &mut self,
+        other: &Other,
+        at: Known<'_>,
+        flags: u16,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let name = AsideName::of(other.object);
+        let aside = Known { dir: at.dir, name: name.bytes() };
+        let key = Key { fsid: self.tree.fsid(at.dir), handle: other.key() };
+        // Should no second half come, it is found out. Where there is no room for that, a file goes
+        // away, and comes from nowhere.
+        self.doubts.tell_gone(at.dir, at.name, other.object);
+        let is_kept = self.doubt((key, other.is_dir), aside, (true, true), who, batch);
+        let aside = (is_kept || other.is_dir).then_some(aside);
+        let wanted = self.rename_types(Some(at), aside);
+        if wanted != 0 && !batch.silent {
+            let (at, old) = (aside, Some(at));
+            let told = Told { at, old, wanted, flags, object: other.object, who };
+            self.tell(told, other.is_dir, batch);
+        }
+        if let Some(id) = self.tree.find_live(key).filter(|_| other.is_dir)
+            && self.tree.rename(id, at.dir, name.bytes()) == Ok(true)
+        {
+            batch.output.redefine_dir(&mut self.tree, batch.sources, id);
+        }
+    }
+
+    /// What was set aside comes from there.
+    pub(super) fn come_from_aside(&mut self, at: Known<'_>, object: u64, batch: &mut Batch<'_, '_>) {
+        if let Some(at) = self.doubts.find(at.dir, at.name, object) {
+            batch.sources.who.release(self.doubts.remove(at));
+        }
+    }
+
+    /// Where the tree has a directory.
+    pub(super) fn place_of<'a>(
+        &self,
+        key: Key<'_>,
+        room: &'a mut [u8; NAME_MAX],
+    ) -> Option<Known<'a>> {
+        let id = self.tree.find_live(key)?;
+        let dir = self.tree.node(id).parent;
+        // A root is nobody's entry.
+        (dir != 0).then(|| Known { dir, name: copy(self.tree.name(id), room) })
+    }
+
+    /// A rename between two watched places, as half of an exchange.
+    fn half(&self, pid: u32, object: u64, old: Known<'_>, new: Known<'_>, index: u64) -> Half {
+        let spot = |at: Known<'_>| (at.dir, self.tree.place(at.dir, at.name));
+        Half { pid, old: spot(old), new: spot(new), object, index }
+    }
+}
