@@ -137,8 +137,9 @@ fn merged_dir_renames(root: &Path, events: &[Event], logs: &str) -> Vec<(usize, 
     };
     let mut told = BTreeMap::new();
     // Of an exchange it is the first half that has both names.
-    let is_meant =
-        |event: &Event| event.kind() == "RENAME" && (event.flag("is_dir") || event.flag("exchange"));
+    let is_meant = |event: &Event| {
+        event.kind() == "RENAME" && (event.flag("is_dir") || event.flag("exchange"))
+    };
     for (at, event) in events.iter().enumerate().filter(|(_, event)| is_meant(event)) {
         let (Some(old), Some(new)) = (event.old_path(), event.path()) else { continue };
         let how = if event.flag("exchange") { "exchange" } else { "rename" };

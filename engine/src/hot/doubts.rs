@@ -11,7 +11,7 @@ use crate::sys::handle::KEY_MAX;
 use fsmon_format::record::NAME_MAX;
 
 /// Names remembered; of more nothing is found out.
-const COUNT: usize = 256;
+const COUNT: usize = 2048;
 /// Objects remembered for a while, a power of two; overwritten as it goes.
 const OBJECTS: usize = 1 << 13;
 /// Looks that must agree, whatever they show: a change is on disk an instant before its event is
@@ -121,12 +121,29 @@ pub(crate) struct Doubts {
     objects: Vec<Object>,
     round: u32,
     names: Vec<Doubt>,
+    /// What to look for them by, in the same order: close together, as each event looks through all.
+    heads: Vec<Head>,
+}
+
+#[derive(Clone, Copy)]
+struct Head {
+    place: u64,
+    object: u64,
+    dir: u32,
+}
+
+/// A hash of a name and its directory.
+fn place(dir: u32, name: &[u8]) -> u64 {
+    name.iter().fold(u64::from(dir), |hash, &byte| {
+        (hash.rotate_left(5) ^ u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
 }
 
 impl Doubts {
     pub(crate) fn new() -> Self {
         let none = Object { hash: 0, place: 0, round: 0 };
-        Doubts { objects: vec![none; OBJECTS], round: 1, names: Vec::with_capacity(COUNT) }
+        let (names, heads) = (Vec::with_capacity(COUNT), Vec::with_capacity(COUNT));
+        Doubts { objects: vec![none; OBJECTS], round: 1, names, heads }
     }
 
     /// An object is renamed; what befell it before.
@@ -137,6 +154,12 @@ impl Doubts {
     /// A DELETE of it came merged with something else, at that place.
     pub(crate) fn deleted(&mut self, object: u64, place: u64) -> Before {
         self.note(object, place)
+    }
+
+    /// Whether the object's last event said that it was deleted at that place.
+    pub(crate) fn was_deleted(&self, object: u64, place: u64) -> bool {
+        let known = &self.objects[object as usize % OBJECTS];
+        (known.hash, known.place, known.round) == (object, place, self.round)
     }
 
     fn note(&mut self, hash: u64, place: u64) -> Before {
@@ -170,16 +193,14 @@ impl Doubts {
 
     /// The name of an object is in doubt.
     pub(crate) fn put(&mut self, doubt: Doubt) -> Swap {
-        let same = |known: &&mut Doubt| {
-            known.object == doubt.object && known.is_at(doubt.dir, doubt.name())
-        };
-        if let Some(known) = self.names.iter_mut().find(same) {
-            let release = known.image;
-            *known = doubt;
-            return Swap { release, is_kept: true };
+        if let Some(at) = self.find(doubt.dir, doubt.name(), doubt.object) {
+            let known = std::mem::replace(&mut self.names[at], doubt);
+            return Swap { release: known.image, is_kept: true };
         }
         let is_kept = self.names.len() < COUNT;
         if is_kept {
+            let place = place(doubt.dir, doubt.name());
+            self.heads.push(Head { place, object: doubt.object, dir: doubt.dir });
             self.names.push(doubt);
         }
         Swap { release: 0, is_kept }
@@ -187,9 +208,12 @@ impl Doubts {
 
     /// A line says that the entry is of that object now; 0: of none.
     pub(crate) fn tell(&mut self, dir: u32, name: &[u8], object: u64) {
-        for doubt in self.names.iter_mut().filter(|doubt| doubt.is_at(dir, name)) {
-            doubt.told = object == doubt.object;
-            doubt.looks = 0;
+        let place = place(dir, name);
+        for at in (0..self.heads.len()).filter(|&at| self.heads[at].place == place) {
+            let doubt = &mut self.names[at];
+            if doubt.is_at(dir, name) {
+                (doubt.told, doubt.looks) = (object == doubt.object, 0);
+            }
         }
     }
 
@@ -207,12 +231,19 @@ impl Doubts {
 
     /// An object in doubt that the lines say is there.
     pub(crate) fn told_there(&self, dir: u32, name: &[u8]) -> Option<&Doubt> {
-        self.names.iter().find(|doubt| doubt.told && doubt.is_at(dir, name))
+        let place = place(dir, name);
+        let is_it = |&doubt: &&Doubt| doubt.told && doubt.is_at(dir, name);
+        self.by(|head| head.place == place).find(is_it)
     }
 
     /// Where the lines say that an object was renamed to.
     pub(crate) fn renamed_to(&self, object: u64) -> Option<&Doubt> {
-        self.names.iter().find(|doubt| doubt.object == object && doubt.told && doubt.renamed)
+        self.by(|head| head.object == object).find(|doubt| doubt.told && doubt.renamed)
+    }
+
+    fn by(&self, is_meant: impl Fn(&Head) -> bool) -> impl Iterator<Item = &Doubt> {
+        let meant = self.heads.iter().zip(&self.names).filter(move |(head, _)| is_meant(head));
+        meant.map(|(_, doubt)| doubt)
     }
 
     /// One of them; `None` beyond the last.
@@ -237,16 +268,21 @@ impl Doubts {
 
     /// One of those that the lines say are in that directory.
     pub(crate) fn told_in(&self, dir: u32) -> Option<&Doubt> {
-        self.names.iter().find(|doubt| doubt.told && doubt.dir == dir)
+        self.by(|head| head.dir == dir).find(|doubt| doubt.told)
     }
 
     /// Where an object's name is in doubt.
     pub(crate) fn find(&self, dir: u32, name: &[u8], object: u64) -> Option<usize> {
-        self.names.iter().position(|doubt| doubt.object == object && doubt.is_at(dir, name))
+        let place = place(dir, name);
+        let is_it = |(at, head): (usize, &Head)| {
+            head.place == place && head.object == object && self.names[at].is_at(dir, name)
+        };
+        self.heads.iter().enumerate().position(is_it)
     }
 
     /// Done with one; the last takes its place. The image it held.
     pub(crate) fn remove(&mut self, at: usize) -> u32 {
+        self.heads.swap_remove(at);
         self.names.swap_remove(at).image
     }
 }

@@ -210,13 +210,7 @@ impl Watch {
 
     /// Whether the object of that handle is to be found as `name` in a directory; `None` where the
     /// directory is not to be found itself.
-    pub(crate) fn holds(
-        &mut self,
-        tree: &Tree,
-        dir: u32,
-        name: &[u8],
-        key: &[u8],
-    ) -> Option<bool> {
+    pub(crate) fn holds(&mut self, tree: &Tree, dir: u32, name: &[u8], key: &[u8]) -> Option<bool> {
         let mut room = [0; NAME_MAX + 1];
         let entry = room.get_mut(..=name.len())?;
         entry[..name.len()].copy_from_slice(name);

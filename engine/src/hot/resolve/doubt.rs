@@ -326,12 +326,11 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        if let Some(new) = new {
-            self.clear_place(new, (doubt.object, doubt.is_dir), who, batch);
-        }
         match (old, new) {
             (Some(old), None) => self.tell_lost_end(doubt.object, old, who, batch),
-            (None, Some(new)) => {
+            // A rename can have replaced what the lines have there.
+            (None, Some(new)) if !doubt.renamed => {
+                self.clear_place(new, (doubt.object, false), who, batch);
                 self.tell_found(new, false, who, batch);
                 self.doubts.tell(new.dir, new.name, doubt.object);
             }
@@ -359,9 +358,6 @@ impl Resolver {
             (Some(old), None) if !at(old) => return,
             (None, None) => return,
             _ => {}
-        }
-        if let Some(new) = new {
-            self.clear_place(new, (doubt.object, doubt.is_dir), who, batch);
         }
         self.tell_lost_rename((doubt.object, true), old, new, who, batch);
         self.rename_dir(new, old.is_none(), key, who, batch);

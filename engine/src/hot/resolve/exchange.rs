@@ -77,6 +77,10 @@ impl Resolver {
         let key = Key { fsid: self.tree.fsid(new.dir), handle: other.key() };
         match other.is_dir {
             true => self.tell_lost_move(key, new, who, batch),
+            // Its DELETE was told before its time.
+            false if self.doubts.was_deleted(other.object, self.tree.place(new.dir, new.name)) => {
+                self.tell_found(new, false, who.late(), batch);
+            }
             false => self.tell_lost_arrival(new, other.object, false, who, batch),
         }
         if other.is_dir || event.is_dir() {
@@ -181,7 +185,12 @@ impl Resolver {
     }
 
     /// What was set aside comes from there.
-    pub(super) fn come_from_aside(&mut self, at: Known<'_>, object: u64, batch: &mut Batch<'_, '_>) {
+    pub(super) fn come_from_aside(
+        &mut self,
+        at: Known<'_>,
+        object: u64,
+        batch: &mut Batch<'_, '_>,
+    ) {
         if let Some(at) = self.doubts.find(at.dir, at.name, object) {
             batch.sources.who.release(self.doubts.remove(at));
         }

@@ -97,6 +97,9 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
+        if let Some(at) = at {
+            self.clear_place(at, (object, is_dir), who, batch);
+        }
         let (wanted, flags) = (self.rename_types(old, at), event_flag::FOUND);
         if wanted != 0 && !batch.silent {
             self.tell(Told { at, old, wanted, flags, object, who }, is_dir, batch);
