@@ -162,6 +162,12 @@ impl Doubts {
         (known.hash, known.place, known.round) == (object, place, self.round)
     }
 
+    /// Whether the object was renamed since the queue was empty.
+    pub(crate) fn is_renamed(&self, object: u64) -> bool {
+        let known = &self.objects[object as usize % OBJECTS];
+        (known.hash, known.place, known.round) == (object, 0, self.round)
+    }
+
     fn note(&mut self, hash: u64, place: u64) -> Before {
         let round = self.round;
         let object = &mut self.objects[hash as usize % OBJECTS];

@@ -359,6 +359,9 @@ impl Resolver {
             (None, None) => return,
             _ => {}
         }
+        if let Some(new) = new {
+            self.leave_subtree(key, new.dir, who, batch);
+        }
         self.tell_lost_rename((doubt.object, true), old, new, who, batch);
         self.rename_dir(new, old.is_none(), key, who, batch);
     }

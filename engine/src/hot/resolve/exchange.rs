@@ -13,6 +13,8 @@ use fsmon_format::record::{NAME_MAX, event_flag};
 /// Events ahead among which the second half of an exchange is looked for: other processors may
 /// have queued some in between.
 const REACH: usize = 8;
+/// Of what is set aside because no event told where it went.
+const LOST: u16 = event_flag::EXCHANGE | event_flag::FOUND;
 
 impl Resolver {
     /// Whether a rename is the second half of an exchange whose first half went by.
@@ -67,11 +69,20 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
+        if let Some(key) = event.object.filter(|_| event.is_dir()) {
+            self.leave_subtree(key, new.dir, who, batch);
+        }
         // An empty directory is replaced by another.
         let is_replaced = event.is_dir() && other.is_none();
         let but = [object, other.map_or(0, |other| other.object)];
         if let Some(stale) = self.dir_at(but, new, is_replaced) {
-            self.set_aside(&stale, new, event_flag::EXCHANGE | event_flag::FOUND, who, batch);
+            self.set_aside(&stale, (new, new.dir), LOST, who, batch);
+        }
+        if is_replaced && self.doubts.any() {
+            let this = event.object.and_then(|key| self.tree.find_live(key));
+            if let Some(there) = self.tree.child_named(new.dir, new.name, this) {
+                self.tell_emptied(there, batch);
+            }
         }
         let Some(other) = other else { return };
         let key = Key { fsid: self.tree.fsid(new.dir), handle: other.key() };
@@ -84,7 +95,39 @@ impl Resolver {
             false => self.tell_lost_arrival(new, other.object, false, who, batch),
         }
         if other.is_dir || event.is_dir() {
-            self.set_aside(other, new, event_flag::EXCHANGE, who, batch);
+            self.set_aside(other, (new, new.dir), event_flag::EXCHANGE, who, batch);
+        }
+    }
+
+    /// Before a directory is told to go into `dir`: where the lines have that below itself, no event
+    /// told that something between the two had left, and it is set aside.
+    pub(super) fn leave_subtree(
+        &mut self,
+        key: Key<'_>,
+        dir: u32,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let Some(id) = self.tree.find_live(key) else { return };
+        let out = self.tree.node(id).parent;
+        if out == 0 || dir == id || !self.tree.is_below(dir, id) {
+            return;
+        }
+        let (mut left, mut at) = (dir, dir);
+        while at != id {
+            // One that was renamed before, or else the uppermost.
+            let is_likely = self.doubts.is_renamed(self.tree.node(at).hash());
+            left = at;
+            if is_likely {
+                break;
+            }
+            at = self.tree.node(at).parent;
+        }
+        let mut room = [0; NAME_MAX];
+        let node = self.tree.node(left);
+        let at = Known { dir: node.parent, name: copy(self.tree.name(left), &mut room) };
+        if let Some(left) = Other::new(node.hash(), self.tree.key_of(left), true) {
+            self.set_aside(&left, (at, out), LOST, who.late(), batch);
         }
     }
 
@@ -99,7 +142,7 @@ impl Resolver {
         is_meant.then(|| Other::new(node.hash(), self.tree.key_of(there), true)).flatten()
     }
 
-    /// Where an object is, the lines may have another that is elsewhere.
+    /// Before an object is told to be at a place: the lines may have another there that is elsewhere.
     pub(super) fn clear_place(
         &mut self,
         at: Known<'_>,
@@ -113,7 +156,7 @@ impl Resolver {
             None => self.dir_at([this, 0], at, is_dir),
         };
         if let Some(other) = other.filter(|other| other.is_dir || is_dir) {
-            self.set_aside(&other, at, event_flag::EXCHANGE | event_flag::FOUND, who, batch);
+            self.set_aside(&other, (at, at.dir), LOST, who, batch);
         }
     }
 
@@ -153,23 +196,27 @@ impl Resolver {
         is_moved.then(|| Other::new(node.hash(), key, true)).flatten()
     }
 
-    /// What the lines have at a place, and that is not what comes there, gets a name of its own
-    /// until it is told where it went.
-    pub(super) fn set_aside(
+    /// What the lines have at a place, and that is not what comes there, gets a name of its own in
+    /// `dir` until it is told where it went.
+    fn set_aside(
         &mut self,
         other: &Other,
-        at: Known<'_>,
+        (at, dir): (Known<'_>, u32),
         flags: u16,
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
         let name = AsideName::of(other.object);
-        let aside = Known { dir: at.dir, name: name.bytes() };
+        let aside = Known { dir, name: name.bytes() };
         let key = Key { fsid: self.tree.fsid(at.dir), handle: other.key() };
         // Should no second half come, it is found out. Where there is no room for that, a file goes
         // away, and comes from nowhere.
         self.doubts.tell_gone(at.dir, at.name, other.object);
-        let is_kept = self.doubt((key, other.is_dir), aside, (true, true), who, batch);
+        let object = (key, other.is_dir);
+        let is_kept = self.doubt(object, aside, (true, true), who, batch);
+        if flags & event_flag::FOUND != 0 {
+            self.doubt(object, at, (false, true), who, batch);
+        }
         let aside = (is_kept || other.is_dir).then_some(aside);
         let wanted = self.rename_types(Some(at), aside);
         if wanted != 0 && !batch.silent {
@@ -178,7 +225,7 @@ impl Resolver {
             self.tell(told, other.is_dir, batch);
         }
         if let Some(id) = self.tree.find_live(key).filter(|_| other.is_dir)
-            && self.tree.rename(id, at.dir, name.bytes()) == Ok(true)
+            && self.tree.rename(id, dir, name.bytes()) == Ok(true)
         {
             batch.output.redefine_dir(&mut self.tree, batch.sources, id);
         }

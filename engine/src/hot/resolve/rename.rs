@@ -78,12 +78,13 @@ impl Resolver {
         let Some(id) = self.tree.find_live(key) else { return };
         let node = self.tree.node(id);
         let is_there = node.parent == at.dir && self.tree.name(id) == at.name;
-        if is_there || node.flags & flag::ROOT != 0 || self.tree.is_below(at.dir, id) {
+        if is_there || node.flags & flag::ROOT != 0 {
             return;
         }
         let mut room = [0; NAME_MAX];
         let old = Known { dir: node.parent, name: copy(self.tree.name(id), &mut room) };
         let object = (self.tree.hash(key), true);
+        self.leave_subtree(key, at.dir, who, batch);
         self.tell_lost_rename(object, Some(old), Some(at), who.late(), batch);
         self.rename_dir(Some(at), false, key, who, batch);
     }
