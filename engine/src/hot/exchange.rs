@@ -37,6 +37,11 @@ impl AsideName {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Whether a name is such a one, or looks like it.
+    pub(crate) fn is(name: &[u8]) -> bool {
+        name.len() == ASIDE.len() + 16 && name.starts_with(ASIDE)
+    }
 }
 
 /// What an exchange moves back.

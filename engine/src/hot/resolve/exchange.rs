@@ -238,7 +238,9 @@ impl Resolver {
         object: u64,
         batch: &mut Batch<'_, '_>,
     ) {
-        if let Some(at) = self.doubts.find(at.dir, at.name, object) {
+        if AsideName::is(at.name)
+            && let Some(at) = self.doubts.find(at.dir, at.name, object)
+        {
             batch.sources.who.release(self.doubts.remove(at));
         }
     }

@@ -20,14 +20,17 @@ impl Resolver {
         let hash = event.object.map_or(0, |key| self.tree.hash(key));
         let who = who(event.pid, batch);
         let is_second = self.is_second_half(event, hash, old, new, batch);
-        if old.is_none() && new.is_some() {
-            self.tell_lost_departure(event, hash, who, batch);
-        }
-        let mut aside_room = AsideName::default();
-        let told_old = match old {
+        let (mut aside_room, mut seen_room) = (AsideName::default(), [0; NAME_MAX]);
+        let mut told_old = match old {
             Some(old) => self.told_old(event, old, is_second, &mut aside_room),
             None => None,
         };
+        if let (None, Some(new)) = (old, new) {
+            told_old = self.seen_elsewhere(event, new, &mut seen_room);
+            if told_old.is_none() {
+                self.tell_lost_departure(event, hash, who, batch);
+            }
+        }
         let half = told_old.zip(new).filter(|_| !is_second);
         let other = half.and_then(|(old, new)| self.other_half(event, hash, old, new, batch));
         let before = match hash {
@@ -35,12 +38,12 @@ impl Resolver {
             _ => self.doubts.renamed(hash),
         };
         self.before_rename(event, (hash, before), told_old, (new, other.is_some()), who, batch);
-        if let Some((_, new)) = half {
+        if let Some(new) = new {
             self.make_way(event, hash, other.as_ref(), new, who, batch);
         }
         self.note_rename(event, (hash, before), (old, told_old), new, who, batch);
-        if let Some(aside) = told_old.filter(|told| old.is_some_and(|old| old.name != told.name)) {
-            self.come_from_aside(aside, hash, batch);
+        if let (Some(_), Some(told)) = (old, told_old) {
+            self.come_from_aside(told, hash, batch);
         }
         let wanted = self.rename_types(told_old, new);
         let is_half = is_second || other.is_some();
@@ -84,6 +87,7 @@ impl Resolver {
         let mut room = [0; NAME_MAX];
         let old = Known { dir: node.parent, name: copy(self.tree.name(id), &mut room) };
         let object = (self.tree.hash(key), true);
+        self.note_arrival(key, old);
         self.leave_subtree(key, at.dir, who, batch);
         self.tell_lost_rename(object, Some(old), Some(at), who.late(), batch);
         self.rename_dir(Some(at), false, key, who, batch);
@@ -105,8 +109,16 @@ impl Resolver {
         if wanted != 0 && !batch.silent {
             self.tell(Told { at, old, wanted, flags, object, who }, is_dir, batch);
         }
-        old.into_iter().for_each(|old| self.doubts.tell(old.dir, old.name, 0));
-        at.into_iter().for_each(|at| self.doubts.tell(at.dir, at.name, object));
+        if let Some(old) = old {
+            self.found.take(self.tree.place(old.dir, old.name));
+            self.doubts.tell(old.dir, old.name, 0);
+        }
+        if let Some(at) = at {
+            if self.tree.is_fresh(at.dir) {
+                self.found.put(self.tree.place(at.dir, at.name));
+            }
+            self.doubts.tell(at.dir, at.name, object);
+        }
     }
 
     /// What a rename is called that leads from one place to another, or from or to where nothing is
@@ -117,6 +129,31 @@ impl Resolver {
             (None, _) => all & !kind::MOVED_FROM,
             (_, None) => all & !kind::MOVED_TO,
             _ => all,
+        }
+    }
+
+    /// Where a walk met a directory that comes from one without a mark: it goes there later, and that
+    /// event may have its old place alone.
+    fn seen_elsewhere<'a>(
+        &mut self,
+        event: &Event<'_>,
+        new: Known<'_>,
+        room: &'a mut [u8; NAME_MAX],
+    ) -> Option<Known<'a>> {
+        let key = event.object.filter(|_| event.is_dir())?;
+        if !self.watch.marks_each(&self.tree, new.dir) {
+            return None;
+        }
+        let seen = self.place_of(key, room)?;
+        self.note_arrival(key, seen);
+        Some(seen)
+    }
+
+    /// A directory was met at a place before the event came up that takes it there.
+    fn note_arrival(&mut self, key: Key<'_>, at: Known<'_>) {
+        if self.tree.is_fresh(at.dir) && self.watch.marks_each(&self.tree, at.dir) {
+            let (object, dir) = (self.tree.hash(key), self.tree.node(at.dir).hash());
+            self.watch.arrivals.put(object, at.dir, dir, at.name);
         }
     }
 

@@ -30,8 +30,10 @@ impl Resolver {
                 }
             }
             Met::Entry { dir, name, is_dir } => {
-                if let Some(who) = tell {
-                    found.put(tree.place(dir, name));
+                // An event, or a walk before this one, may have told of it.
+                let place = tree.place(dir, name);
+                if let Some(who) = tell.filter(|_| !found.has(place)) {
+                    found.put(place);
                     let head = found_head(dir, is_dir, who, batch);
                     batch.output.event(tree, batch.sources, head, name, &[]);
                 }
