@@ -151,13 +151,11 @@ fn bind_mount() {
 }
 
 #[test]
-#[ignore = "with a mark on each directory something is missing yet where several processes storm"]
 fn overlay() {
     storm(Sort::Overlay { redirect: false }, 3);
 }
 
 #[test]
-#[ignore = "as above"]
 fn overlay_redirect() {
     storm(Sort::Overlay { redirect: true }, 3);
 }

@@ -167,7 +167,7 @@ impl Plan {
 }
 
 /// What is left out unless FSMON_OPS says otherwise: not every line of it is exact as yet.
-const LEFT_OUT: &str = "-deep,-exchange,-link,-out,-relink,-to_fro,-to_fro_dir";
+const LEFT_OUT: &str = "-link,-out,-relink";
 
 fn asked() -> String {
     std::env::var("FSMON_OPS").unwrap_or_else(|_| LEFT_OUT.into())

@@ -158,9 +158,12 @@ impl Resolver {
     /// The queue was seen empty then, and all of before is resolved.
     #[inline]
     pub(crate) fn settle(&mut self, empty_ns: u64) {
-        self.tree.settle();
         self.doubts.settle();
         self.settle_found(empty_ns);
+        // What was found is remembered by the ids of directories.
+        if !self.found.any() {
+            self.tree.settle();
+        }
     }
 
     /// One event of the queue.
@@ -278,6 +281,9 @@ impl Resolver {
         let mut types = event.types();
         if self.found.any() || self.tree.any_unread() {
             types = self.entry_found(event, at, who, batch);
+            if event.is_dir() && types & kind::CREATE != 0 {
+                types = self.made_before(event, types, at, who, batch);
+            }
         }
         if self.deferred.any() {
             self.before_entry(event, at, batch);

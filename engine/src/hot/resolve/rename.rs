@@ -12,7 +12,8 @@ use fsmon_format::record::{NAME_MAX, event_flag};
 impl Resolver {
     pub(super) fn rename(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         let mut room = [0; NAME_MAX];
-        let new = self.known(event.place).or_else(|| self.arrival(event, &mut room));
+        let seen = self.known(event.place);
+        let new = seen.or_else(|| self.arrival(event, &mut room));
         let old = self.known(event.old);
         if new.is_none() && old.is_none() {
             return;
@@ -46,9 +47,11 @@ impl Resolver {
             self.come_from_aside(told, hash, batch);
         }
         let wanted = self.rename_types(told_old, new);
-        let is_half = is_second || other.is_some();
         if wanted != 0 {
-            let flags = if is_half { event_flag::EXCHANGE } else { 0 };
+            let is_half = is_second || other.is_some();
+            let is_found = seen.is_some() != new.is_some() || told_old.is_some() && old.is_none();
+            let flags = if is_half { event_flag::EXCHANGE } else { 0 }
+                | if is_found { event_flag::FOUND } else { 0 };
             let told = Told { at: new, old: told_old, wanted, flags, object: hash, who };
             self.emit(told, event, batch);
         }
@@ -147,6 +150,30 @@ impl Resolver {
         let seen = self.place_of(key, room)?;
         self.note_arrival(key, seen);
         Some(seen)
+    }
+
+    /// A directory is told to be made that a walk met where it went later, and told of: the types that
+    /// are still to be told.
+    #[cold]
+    pub(super) fn made_before(
+        &mut self,
+        event: &Event<'_>,
+        types: u32,
+        at: Known<'_>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) -> u32 {
+        let mut room = [0; NAME_MAX];
+        let Some(key) = event.object else { return types };
+        let Some(seen) = self.place_of(key, &mut room) else { return types };
+        if seen.dir == at.dir && seen.name == at.name {
+            return types;
+        }
+        self.note_arrival(key, seen);
+        let object = (self.tree.hash(key), true);
+        self.tell_lost_rename(object, Some(seen), Some(at), who.late(), batch);
+        self.rename_dir(Some(at), false, key, who, batch);
+        types & !kind::CREATE
     }
 
     /// A directory was met at a place before the event came up that takes it there.
