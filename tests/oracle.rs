@@ -60,12 +60,14 @@ fn in_and_out_of_the_watched_paths() {
 #[test]
 fn two_that_change_places() {
     let lines = [
+        r#""event_type":"RENAME","path":"/x","old_path":"/d","exchange":true,"is_dir":true"#,
         r#""event_type":"RENAME","path":"/d","old_path":"/a","exchange":true"#,
-        r#""event_type":"RENAME","path":"/a","exchange":true,"is_dir":true"#,
-        r#""event_type":"CREATE","path":"/a/f","found":true"#,
+        r#""event_type":"RENAME","path":"/a","old_path":"/x","exchange":true,"is_dir":true"#,
     ];
     let start = tree(&[("/a", false), ("/d", true), ("/d/f", false)]);
-    assert_leads(start, &lines, &[("/a", true), ("/a/f", false), ("/d", false)]);
+    assert_leads(start.clone(), &lines, &[("/a", true), ("/a/f", false), ("/d", false)]);
+    let (_, senseless) = run(start, &lines[1..]);
+    assert_eq!(senseless.len(), 2, "a file in the place of a directory: {senseless:?}");
 }
 
 #[test]

@@ -76,8 +76,8 @@ pub mod event_flag {
     pub const ATTRIBUTION: u16 = 0b11;
     /// Found by walking a directory, not seen being made.
     pub const FOUND: u16 = 1 << 2;
-    /// RENAME: of an exchange of two names. With the new place alone: what comes there left its own
-    /// name to the rename before. With the old place alone, before that rename: it is a directory.
+    /// RENAME: of an exchange of two names. With the new place alone: what comes there was replaced by
+    /// the rename before. To and from a name that nobody gave: a directory takes part.
     pub const EXCHANGE: u16 = 1 << 3;
 }
 

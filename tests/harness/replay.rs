@@ -37,7 +37,7 @@ pub(crate) fn replay(dir: &Path, start: Listing, events: &[Event]) -> (Listing, 
     let mut replay = Replay { dir, top: Entries::new() };
     // Parents sort before what is in them.
     for (path, is_dir) in start {
-        replay.put(&path, Node::new(is_dir), false).expect("a listing has no gaps");
+        replay.put(&path, Node::new(is_dir)).expect("a listing has no gaps");
     }
     let mut senseless = Vec::new();
     for (at, event) in events.iter().enumerate() {
@@ -100,9 +100,7 @@ impl Replay<'_> {
                 let node = self.take(&path, is_dir)?;
                 if node.is_empty() { Ok(()) } else { Err("not empty") }
             }
-            ("RENAME", path, old) => {
-                self.rename(path.as_deref(), old.as_deref(), is_dir, event.flag("exchange"))
-            }
+            ("RENAME", path, old) => self.rename(path.as_deref(), old.as_deref(), is_dir),
             ("CREATE" | "DELETE", ..) => Err("not one path"),
             ("LOSS", ..) => Err("something is missing"),
             _ => Ok(()),
@@ -114,7 +112,7 @@ impl Replay<'_> {
         if parent.contains_key(name) {
             return Err("it is there already");
         }
-        self.put(path, Node::new(is_dir), false)
+        self.put(path, Node::new(is_dir))
     }
 
     /// Moves an entry with all that is below it, in or out where a path is missing.
@@ -123,7 +121,6 @@ impl Replay<'_> {
         path: Option<&Path>,
         old: Option<&Path>,
         is_dir: bool,
-        exchange: bool,
     ) -> Result<(), Senseless> {
         let node = match old {
             Some(old) if Some(old) == path => return Err("the same path twice"),
@@ -131,7 +128,7 @@ impl Replay<'_> {
             None if path.is_none() => return Err("no path"),
             None => Node::new(is_dir),
         };
-        path.map_or(Ok(()), |path| self.put(path, node, exchange))
+        path.map_or(Ok(()), |path| self.put(path, node))
     }
 
     /// Takes an entry out.
@@ -145,12 +142,11 @@ impl Replay<'_> {
     }
 
     /// Puts an entry in the place of what may be there: of its own kind and empty, as rename(2)
-    /// has it, or whatever it is that changes places with it.
-    fn put(&mut self, path: &Path, node: Node, exchange: bool) -> Result<(), Senseless> {
+    /// has it.
+    fn put(&mut self, path: &Path, node: Node) -> Result<(), Senseless> {
         let (parent, name) = self.parent(path)?;
         let is_dir = node.is_dir();
         match parent.insert(name.to_owned(), node) {
-            _ if exchange => Ok(()),
             Some(old) if old.is_dir() != is_dir => Err("what it replaces is of another kind"),
             Some(old) if !old.is_empty() => Err("what it replaces is not empty"),
             _ => Ok(()),

@@ -1,10 +1,12 @@
 //! What the kernel merged in the queue: directories whose DELETE comes before what happened in
 //! them, and names that have to be held against the filesystem.
 
+use super::exchange::LOST;
 use super::{Actor, Batch, Known, Resolver, Told};
 use crate::hot::deferred::Gone;
 use crate::hot::doubts::Doubt;
 use crate::hot::event::{Event, Key};
+use crate::hot::exchange::Other;
 use crate::hot::tree::flag;
 use crate::hot::who::Answer;
 use crate::sys::fd::pending_bytes;
@@ -254,13 +256,17 @@ impl Resolver {
         while let Some(doubt) = self.doubts.told_in(dir).copied() {
             self.correct(&doubt, batch);
         }
+        let out = self.tree.node(dir).parent;
         while let id @ 1.. = self.tree.node(dir).child {
             let mut room = [0; NAME_MAX];
-            let old = Known { dir, name: copy(self.tree.name(id), &mut room) };
-            let object = (self.tree.node(id).hash(), true);
+            let at = Known { dir, name: copy(self.tree.name(id), &mut room) };
+            let child = Other::new(self.tree.node(id).hash(), self.tree.key_of(id), true);
+            let Some(child) = child.filter(|_| out != 0) else { break };
             batch.silent = silent;
-            self.tell_lost_rename(object, Some(old), None, Answer::default().into(), batch);
-            self.tree.forget(id);
+            self.set_aside(&child, (at, out), LOST, Answer::default().into(), batch);
+            if self.tree.node(dir).child == id {
+                break;
+            }
         }
         batch.silent = silent;
     }

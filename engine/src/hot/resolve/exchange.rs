@@ -14,7 +14,7 @@ use fsmon_format::record::{NAME_MAX, event_flag};
 /// have queued some in between.
 const REACH: usize = 8;
 /// Of what is set aside because no event told where it went.
-const LOST: u16 = event_flag::EXCHANGE | event_flag::FOUND;
+pub(super) const LOST: u16 = event_flag::EXCHANGE | event_flag::FOUND;
 
 impl Resolver {
     /// Whether a rename is the second half of an exchange whose first half went by.
@@ -198,7 +198,7 @@ impl Resolver {
 
     /// What the lines have at a place, and that is not what comes there, gets a name of its own in
     /// `dir` until it is told where it went.
-    fn set_aside(
+    pub(super) fn set_aside(
         &mut self,
         other: &Other,
         (at, dir): (Known<'_>, u32),
@@ -210,24 +210,28 @@ impl Resolver {
         let aside = Known { dir, name: name.bytes() };
         let key = Key { fsid: self.tree.fsid(at.dir), handle: other.key() };
         // Should no second half come, it is found out. Where there is no room for that, a file goes
-        // away, and comes from nowhere.
+        // away, and comes from nowhere; so does what no second half is awaited of.
         self.doubts.tell_gone(at.dir, at.name, other.object);
         let object = (key, other.is_dir);
         let is_kept = self.doubt(object, aside, (true, true), who, batch);
         if flags & event_flag::FOUND != 0 {
             self.doubt(object, at, (false, true), who, batch);
         }
-        let aside = (is_kept || other.is_dir).then_some(aside);
+        let is_awaited = other.is_dir && flags & event_flag::FOUND == 0;
+        let aside = (is_kept || is_awaited).then_some(aside);
         let wanted = self.rename_types(Some(at), aside);
         if wanted != 0 && !batch.silent {
             let (at, old) = (aside, Some(at));
             let told = Told { at, old, wanted, flags, object: other.object, who };
             self.tell(told, other.is_dir, batch);
         }
-        if let Some(id) = self.tree.find_live(key).filter(|_| other.is_dir)
-            && self.tree.rename(id, dir, name.bytes()) == Ok(true)
-        {
-            batch.output.redefine_dir(&mut self.tree, batch.sources, id);
+        let Some(id) = self.tree.find_live(key).filter(|_| other.is_dir) else { return };
+        match aside {
+            Some(aside) if self.tree.rename(id, aside.dir, aside.name) == Ok(true) => {
+                batch.output.redefine_dir(&mut self.tree, batch.sources, id);
+            }
+            Some(_) => {}
+            None => self.tree.forget(id),
         }
     }
 
