@@ -171,8 +171,8 @@ impl Reader<'_> {
     /// Whether nothing waits until the queue is empty.
     #[inline]
     fn is_settled(&self) -> bool {
-        let Resolver { deferred, doubts, above, .. } = &self.resolver;
-        !deferred.any() && !doubts.any() && !above.in_doubt()
+        let Resolver { deferred, doubts, above, tree, .. } = &self.resolver;
+        !deferred.any() && !doubts.any() && !above.in_doubt() && !tree.any_unread()
     }
 
     /// Does what had to wait until the queue was empty.
@@ -189,6 +189,9 @@ impl Reader<'_> {
         }
         if is_empty {
             self.resolver.look_at_doubts(&mut batch);
+            if self.resolver.tree.any_unread() && !self.resolver.doubts.any() {
+                self.resolver.read_unread(&mut batch);
+            }
             self.resolver.look_for_roots(&mut batch);
         }
         self.output.publish();

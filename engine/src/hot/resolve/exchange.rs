@@ -138,7 +138,9 @@ impl Resolver {
             there = self.tree.child_named(at.dir, at.name, Some(there))?;
         }
         let node = self.tree.node(there);
-        let is_meant = !but.contains(&node.hash()) && (node.child != 0 || !full);
+        // One that was renamed before can be elsewhere, with files in it.
+        let is_full = node.child != 0 || self.doubts.is_renamed(node.hash());
+        let is_meant = !but.contains(&node.hash()) && (is_full || !full);
         is_meant.then(|| Other::new(node.hash(), self.tree.key_of(there), true)).flatten()
     }
 

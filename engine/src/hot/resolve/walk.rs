@@ -5,6 +5,7 @@ use super::{Actor, Batch, Known, Resolver, dirs_full, head};
 use crate::hot::event::Event;
 use crate::hot::tree::flag;
 use crate::hot::watch::Met;
+use crate::hot::who::Answer;
 use crate::sys::clock;
 use fsmon_format::kind;
 use fsmon_format::record::{self, Reason, event_flag};
@@ -114,9 +115,28 @@ impl Resolver {
     #[inline]
     pub(crate) fn settle_found(&mut self, empty_ns: u64) {
         if self.found.any()
+            && !self.tree.any_unread()
             && let Some(dirs) = self.found.settle(empty_ns)
         {
             dirs.for_each(|dir| self.tree.set_fresh(dir, false));
+        }
+    }
+
+    /// Nothing is left to read: what is still unread is where the tree has it, or gone.
+    #[cold]
+    pub(crate) fn read_unread(&mut self, batch: &mut Batch<'_, '_>) {
+        batch.silent = batch.window.index <= self.quiet;
+        for at in 0..self.watch.roots.len() {
+            let root = self.watch.roots[at].node;
+            if root == 0 {
+                continue;
+            }
+            self.walk_rest(root, Some(Answer::default().into()), batch);
+            let mut id = root;
+            while id != 0 && self.tree.any_unread() {
+                self.tree.clear(id, flag::UNREAD);
+                id = self.tree.following(id, root);
+            }
         }
     }
 
