@@ -272,9 +272,9 @@ impl Doubts {
         doubt.misses >= MISSES
     }
 
-    /// One of those that the lines say are in that directory.
-    pub(crate) fn told_in(&self, dir: u32) -> Option<&Doubt> {
-        self.by(|head| head.dir == dir).find(|doubt| doubt.told)
+    /// A file that the lines say is in that directory.
+    pub(crate) fn file_in(&self, dir: u32) -> Option<&Doubt> {
+        self.by(|head| head.dir == dir).find(|doubt| doubt.told && !doubt.is_dir)
     }
 
     /// Where an object's name is in doubt.

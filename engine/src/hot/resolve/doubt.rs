@@ -253,7 +253,7 @@ impl Resolver {
     /// A directory is removed: what the lines still have in it went before.
     pub(super) fn tell_emptied(&mut self, dir: u32, batch: &mut Batch<'_, '_>) {
         let silent = batch.silent;
-        while let Some(doubt) = self.doubts.told_in(dir).copied() {
+        while let Some(doubt) = self.doubts.file_in(dir).copied() {
             self.correct(&doubt, batch);
         }
         let out = self.tree.node(dir).parent;

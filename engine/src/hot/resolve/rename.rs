@@ -28,6 +28,9 @@ impl Resolver {
         };
         if let (None, Some(new)) = (old, new) {
             told_old = self.seen_elsewhere(event, new, &mut seen_room);
+            if told_old.is_some_and(|seen| (seen.dir, seen.name) == (new.dir, new.name)) {
+                return;
+            }
             if told_old.is_none() {
                 self.tell_lost_departure(event, hash, who, batch);
             }
