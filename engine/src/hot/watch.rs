@@ -81,6 +81,8 @@ pub(crate) enum Met<'a> {
     Entry { dir: u32, name: &'a [u8], is_dir: bool },
     /// A directory that was known elsewhere.
     Moved(u32),
+    /// A directory, by its handle, that the tree has elsewhere: an event may be about to take it here.
+    Elsewhere { dir: u32, name: &'a [u8], key: &'a [u8] },
     /// There is no room for a directory.
     Full,
     /// A directory could not be read, for a reason other than that it is gone.
@@ -284,6 +286,7 @@ impl Watch {
             if self.roots[root].inode_marks {
                 self.arrivals.put(tree.hash(key), id, tree.node(id).hash(), name);
             }
+            visit(tree, Met::Elsewhere { dir: id, name, key: key.handle });
             return;
         }
         let is_seen = |known| tree.node(known).flags & flag::UNSEEN == 0;

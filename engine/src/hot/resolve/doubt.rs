@@ -180,7 +180,8 @@ impl Resolver {
         if self.doubts.told(at.dir, at.name, object) != Some(false) {
             return;
         }
-        let Some(was) = self.doubts.renamed_to(object).copied() else {
+        let was = self.doubts.renamed_to(object).filter(|was| self.is_dir_known(was));
+        let Some(was) = was.copied() else {
             return self.tell_found(at, is_dir, who.late(), batch);
         };
         let old = Known { dir: was.dir, name: was.name() };
@@ -271,7 +272,7 @@ impl Resolver {
         batch.silent = silent;
     }
 
-    fn is_dir_known(&self, doubt: &Doubt) -> bool {
+    pub(super) fn is_dir_known(&self, doubt: &Doubt) -> bool {
         let dir = self.tree.node(doubt.dir);
         dir.hash() == doubt.dir_hash && dir.flags & flag::DEAD == 0
     }
@@ -338,6 +339,7 @@ impl Resolver {
             (None, Some(new)) if !doubt.renamed => {
                 self.clear_place(new, (doubt.object, false), who, batch);
                 self.tell_found(new, false, who, batch);
+                self.note_found(None, Some(new));
                 self.doubts.tell(new.dir, new.name, doubt.object);
             }
             _ => self.tell_lost_rename((doubt.object, false), old, new, who, batch),

@@ -221,6 +221,7 @@ impl Resolver {
         }
         let is_awaited = other.is_dir && flags & event_flag::FOUND == 0;
         let aside = (is_kept || is_awaited).then_some(aside);
+        self.note_found(Some(at), aside);
         let wanted = self.rename_types(Some(at), aside);
         if wanted != 0 && !batch.silent {
             let (at, old) = (aside, Some(at));

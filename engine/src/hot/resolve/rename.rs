@@ -115,16 +115,9 @@ impl Resolver {
         if wanted != 0 && !batch.silent {
             self.tell(Told { at, old, wanted, flags, object, who }, is_dir, batch);
         }
-        if let Some(old) = old {
-            self.found.take(self.tree.place(old.dir, old.name));
-            self.doubts.tell(old.dir, old.name, 0);
-        }
-        if let Some(at) = at {
-            if self.tree.is_fresh(at.dir) {
-                self.found.put(self.tree.place(at.dir, at.name));
-            }
-            self.doubts.tell(at.dir, at.name, object);
-        }
+        self.note_found(old, at);
+        old.into_iter().for_each(|old| self.doubts.tell(old.dir, old.name, 0));
+        at.into_iter().for_each(|at| self.doubts.tell(at.dir, at.name, object));
     }
 
     /// What a rename is called that leads from one place to another, or from or to where nothing is
@@ -208,6 +201,7 @@ impl Resolver {
             None => self
                 .doubts
                 .renamed_to(object)
+                .filter(|was| self.is_dir_known(was))
                 .map(|was| Known { dir: was.dir, name: copy(was.name(), &mut room) }),
         };
         let Some(old) = old else { return };

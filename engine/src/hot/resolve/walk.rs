@@ -2,7 +2,8 @@
 //! them after a loss.
 
 use super::{Actor, Batch, Known, Resolver, dirs_full, head};
-use crate::hot::event::Event;
+use crate::hot::doubts::Doubt;
+use crate::hot::event::{Event, Key};
 use crate::hot::tree::flag;
 use crate::hot::watch::Met;
 use crate::hot::who::Answer;
@@ -23,7 +24,7 @@ impl Resolver {
     #[cold]
     pub(super) fn walk_rest(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) {
         let tell = actor.filter(|_| self.types & kind::CREATE != 0 && !batch.silent);
-        let found = &mut self.found;
+        let (found, doubts) = (&mut self.found, &mut self.doubts);
         self.watch.walk_rest(&mut self.tree, id, &mut |tree, met| match met {
             Met::Read(dir) => {
                 if tell.is_some() && found.read(dir, clock::monotonic_ns()) {
@@ -37,6 +38,14 @@ impl Resolver {
                     found.put(place);
                     let head = found_head(dir, is_dir, who, batch);
                     batch.output.event(tree, batch.sources, head, name, &[]);
+                }
+            }
+            Met::Elsewhere { dir, name, key } => {
+                let object = tree.hash(Key { fsid: tree.fsid(dir), handle: key });
+                let place = (dir, tree.node(dir).hash());
+                if let Some(mut doubt) = Doubt::new(object, key, place, name) {
+                    (doubt.is_dir, doubt.renamed) = (true, true);
+                    batch.sources.who.release(doubts.put(doubt).release);
                 }
             }
             Met::Moved(id) => batch.output.redefine_dir(tree, batch.sources, id),
@@ -107,6 +116,16 @@ impl Resolver {
         if let Some(new) = new
             && self.tree.is_fresh(new.dir)
         {
+            self.found.put(self.tree.place(new.dir, new.name));
+        }
+    }
+
+    /// A line says that an entry is no longer at one place, and is at another: no walk tells of that.
+    pub(super) fn note_found(&mut self, old: Option<Known<'_>>, new: Option<Known<'_>>) {
+        if let Some(old) = old {
+            self.found.take(self.tree.place(old.dir, old.name));
+        }
+        if let Some(new) = new.filter(|new| self.tree.is_fresh(new.dir)) {
             self.found.put(self.tree.place(new.dir, new.name));
         }
     }
