@@ -2,7 +2,7 @@
 
 use crate::control::Voice;
 use crate::filter::Filter;
-use crate::limits::{BUFFER_BYTES, IDLE, SINK_CHECK, WRITE_BYTES};
+use crate::limits::{BUFFER_BYTES, GATHER, IDLE, SINK_CHECK, STORM_GAP, WRITE_BYTES};
 use crate::names::Names;
 use crate::pipeline::{Output, Pipeline};
 use crate::sink::{Reader, Sink};
@@ -55,6 +55,11 @@ struct Formatter<O> {
     buffer: Vec<u8>,
     /// Since when something waits to be written.
     waiting: Option<Instant>,
+    /// When the last batch came.
+    came: Instant,
+    /// Batches come close together; and since the last one was taken more were let gather.
+    storm: bool,
+    rested: bool,
     /// When the sink was looked at.
     checked: Instant,
 }
@@ -69,6 +74,9 @@ impl<O: Output> Formatter<O> {
             voice: job.voice,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             waiting: None,
+            came: Instant::now(),
+            storm: false,
+            rested: false,
             checked: Instant::now(),
         }
     }
@@ -93,8 +101,12 @@ impl<O: Output> Formatter<O> {
         self.pipeline.begin(&mut self.buffer);
         loop {
             self.note_waiting();
-            match self.receiver.next(self.patience()) {
+            let patience = if self.storm { Duration::ZERO } else { self.patience() };
+            match self.receiver.next(patience) {
                 Next::Batch(slots) => {
+                    let before = std::mem::replace(&mut self.came, Instant::now());
+                    self.storm |= self.came.duration_since(before) < STORM_GAP;
+                    self.rested = false;
                     for record in Records(slots) {
                         self.pipeline.take(&record, &mut self.buffer);
                         if self.buffer.len() >= WRITE_BYTES
@@ -107,7 +119,7 @@ impl<O: Output> Formatter<O> {
                         }
                     }
                 }
-                Next::Idle => {}
+                Next::Idle => self.rest(),
                 Next::Ended => return Ok(End::Engine),
             }
             self.note_waiting();
@@ -118,6 +130,15 @@ impl<O: Output> Formatter<O> {
                 self.checked = Instant::now();
                 self.sink.check()?;
             }
+        }
+    }
+
+    /// Nothing has come: in a storm some gathers, and if none does it is over.
+    fn rest(&mut self) {
+        self.storm &= !self.rested;
+        if self.storm {
+            thread::sleep(GATHER);
+            self.rested = true;
         }
     }
 

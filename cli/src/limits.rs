@@ -6,8 +6,11 @@ use std::time::Duration;
 pub(crate) const WRITE_BYTES: usize = 64 << 10;
 /// Room for what is gathered: one batch of the engine's may come on top before it is written.
 pub(crate) const BUFFER_BYTES: usize = 256 << 10;
-/// For how long a line may wait for company before it is written.
-pub(crate) const FLUSH_AFTER: Duration = Duration::from_millis(2);
+/// Batches that come closer together than this are a storm: then it pays to let some gather.
+pub(crate) const STORM_GAP: Duration = Duration::from_millis(3);
+/// For how long they gather in a storm: what a line waits at the most, besides the batch window. To
+/// be woken for each batch costs both threads more than to format it.
+pub(crate) const GATHER: Duration = Duration::from_millis(4);
 /// For how long an event may wait in the open block of a binary stream. Longer than for lines: a
 /// block repeats the definitions that it needs, so small ones are dear.
 pub(crate) const BLOCK_AFTER: Duration = Duration::from_millis(50);

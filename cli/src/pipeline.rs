@@ -1,7 +1,6 @@
 //! From records to output: definitions, filters, counting. The same for live and recorded.
 
 use crate::filter::Filter;
-use crate::limits::FLUSH_AFTER;
 use crate::world::{Change, World};
 use fsmon_format::kind;
 use fsmon_format::record::{Body, EventRef, Loss, Record};
@@ -10,7 +9,7 @@ use std::time::Duration;
 /// What comes out at the end of a pipeline. All append to `out`.
 pub(crate) trait Output {
     /// For how long what was taken may wait for company before it is written.
-    const PATIENCE: Duration = FLUSH_AFTER;
+    const PATIENCE: Duration = Duration::ZERO;
 
     /// What comes before everything else.
     fn begin(&mut self, out: &mut Vec<u8>);

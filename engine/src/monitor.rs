@@ -100,7 +100,8 @@ impl Drop for Monitor {
 }
 
 impl Receiver {
-    /// Gives the batch before back and waits for the next, `timeout` at the most.
+    /// Gives the batch before back and waits for the next, `timeout` at the most; with none it is
+    /// not waited for.
     pub fn next(&mut self, timeout: Duration) -> Next<'_> {
         self.consumer.release(self.handed_out);
         self.handed_out = 0;
@@ -108,7 +109,9 @@ impl Receiver {
             return Next::Ended;
         }
         if !self.consumer.has_more() {
-            self.consumer.sleep(timeout);
+            if !timeout.is_zero() {
+                self.consumer.sleep(timeout);
+            }
             if self.is_over() {
                 return Next::Ended;
             }

@@ -72,17 +72,9 @@ impl Resolver {
         if let Some(key) = event.object.filter(|_| event.is_dir()) {
             self.leave_subtree(key, new.dir, who, batch);
         }
-        // An empty directory is replaced by another.
-        let is_replaced = event.is_dir() && other.is_none();
-        let but = [object, other.map_or(0, |other| other.object)];
-        if let Some(stale) = self.dir_at(but, new, is_replaced) {
-            self.set_aside(&stale, (new, new.dir), LOST, who, batch);
-        }
-        if is_replaced && self.doubts.any() {
-            let this = event.object.and_then(|key| self.tree.find_live(key));
-            if let Some(there) = self.tree.child_named(new.dir, new.name, this) {
-                self.tell_emptied(there, batch);
-            }
+        // Of a file that comes to a directory's place some rename was lost: then there are doubts.
+        if event.is_dir() || other.is_some() || self.doubts.any() {
+            self.clear_stale(event, object, other, new, who, batch);
         }
         let Some(other) = other else { return };
         let key = Key { fsid: self.tree.fsid(new.dir), handle: other.key() };
@@ -96,6 +88,31 @@ impl Resolver {
         }
         if other.is_dir || event.is_dir() {
             self.set_aside(other, (new, new.dir), event_flag::EXCHANGE, who, batch);
+        }
+    }
+
+    /// What the tree has at `new` and is neither replaced nor moved back is elsewhere.
+    #[cold]
+    fn clear_stale(
+        &mut self,
+        event: &Event<'_>,
+        object: u64,
+        other: Option<&Other>,
+        new: Known<'_>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        // An empty directory is replaced by another.
+        let is_replaced = event.is_dir() && other.is_none();
+        let but = [object, other.map_or(0, |other| other.object)];
+        if let Some(stale) = self.dir_at(but, new, is_replaced) {
+            self.set_aside(&stale, (new, new.dir), LOST, who, batch);
+        }
+        if is_replaced && self.doubts.any() {
+            let this = event.object.and_then(|key| self.tree.find_live(key));
+            if let Some(there) = self.tree.child_named(new.dir, new.name, this) {
+                self.tell_emptied(there, batch);
+            }
         }
     }
 
