@@ -10,6 +10,7 @@ use crate::hot::exchange::Other;
 use crate::hot::tree::flag;
 use crate::hot::who::Answer;
 use crate::sys::fd::pending_bytes;
+use crate::sys::handle::is_btrfs_subvolume;
 use fsmon_format::kind;
 use fsmon_format::record::{Attribution, NAME_MAX, event_flag};
 use std::os::fd::AsFd;
@@ -257,14 +258,23 @@ impl Resolver {
         while let Some(doubt) = self.doubts.file_in(dir).copied() {
             self.correct(&doubt, batch);
         }
-        let out = self.tree.node(dir).parent;
+        // What was in a subvolume went with it; what was in any other directory is elsewhere.
+        let (out, is_whole) =
+            (self.tree.node(dir).parent, is_btrfs_subvolume(self.tree.key_of(dir)));
+        let who: Actor = Answer::default().into();
         while let id @ 1.. = self.tree.node(dir).child {
             let mut room = [0; NAME_MAX];
             let at = Known { dir, name: copy(self.tree.name(id), &mut room) };
             let child = Other::new(self.tree.node(id).hash(), self.tree.key_of(id), true);
-            let Some(child) = child.filter(|_| out != 0) else { break };
             batch.silent = silent;
-            self.set_aside(&child, (at, out), LOST, Answer::default().into(), batch);
+            match child.filter(|_| out != 0 && !is_whole) {
+                Some(child) => self.set_aside(&child, (at, out), LOST, who, batch),
+                None => {
+                    let object = (self.tree.node(id).hash(), true);
+                    self.tell_lost_rename(object, Some(at), None, who, batch);
+                    self.tree.forget(id);
+                }
+            }
             if self.tree.node(dir).child == id {
                 break;
             }
