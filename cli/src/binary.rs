@@ -1,6 +1,6 @@
 //! The binary stream as the end of a pipeline, and what its header says about this host.
 
-use crate::limits::BLOCK_AFTER;
+use crate::limits::{BLOCK_AFTER, GATHER_BLOCK};
 use crate::pipeline::Output;
 use crate::wall::Wall;
 use crate::world::{Change, World};
@@ -71,6 +71,7 @@ impl Binary {
 
 impl Output for Binary {
     const PATIENCE: Duration = BLOCK_AFTER;
+    const GATHER: Duration = GATHER_BLOCK;
 
     fn begin(&mut self, out: &mut Vec<u8>) {
         deliver(self.writer.as_mut(), out);

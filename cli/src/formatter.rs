@@ -2,7 +2,7 @@
 
 use crate::control::Voice;
 use crate::filter::Filter;
-use crate::limits::{BUFFER_BYTES, GATHER, IDLE, SINK_CHECK, STORM_GAP, WRITE_BYTES};
+use crate::limits::{BUFFER_BYTES, IDLE, SINK_CHECK, STORM_GAP, WRITE_BYTES};
 use crate::names::Names;
 use crate::pipeline::{Output, Pipeline};
 use crate::sink::{Reader, Sink};
@@ -137,7 +137,7 @@ impl<O: Output> Formatter<O> {
     fn rest(&mut self) {
         self.storm &= !self.rested;
         if self.storm {
-            thread::sleep(GATHER);
+            thread::sleep(O::GATHER);
             self.rested = true;
         }
     }

@@ -14,6 +14,8 @@ pub(crate) const GATHER: Duration = Duration::from_millis(4);
 /// For how long an event may wait in the open block of a binary stream. Longer than for lines: a
 /// block repeats the definitions that it needs, so small ones are dear.
 pub(crate) const BLOCK_AFTER: Duration = Duration::from_millis(50);
+/// The same for a binary stream, whose blocks wait longer.
+pub(crate) const GATHER_BLOCK: Duration = Duration::from_millis(16);
 /// For how long the formatter sleeps when nothing happens; nothing depends on it.
 pub(crate) const IDLE: Duration = Duration::from_secs(1);
 /// How often it is looked whether the output file is still there.

@@ -1,6 +1,7 @@
 //! From records to output: definitions, filters, counting. The same for live and recorded.
 
 use crate::filter::Filter;
+use crate::limits::GATHER;
 use crate::world::{Change, World};
 use fsmon_format::kind;
 use fsmon_format::record::{Body, EventRef, Loss, Record};
@@ -10,6 +11,8 @@ use std::time::Duration;
 pub(crate) trait Output {
     /// For how long what was taken may wait for company before it is written.
     const PATIENCE: Duration = Duration::ZERO;
+    /// For how long batches gather in a storm before they are looked at.
+    const GATHER: Duration = GATHER;
 
     /// What comes before everything else.
     fn begin(&mut self, out: &mut Vec<u8>);

@@ -29,13 +29,11 @@ pub(crate) enum Before {
     Deleted(u64),
 }
 
-#[derive(Clone, Copy)]
-struct Object {
-    hash: u64,
-    /// Where it was deleted; 0: it was renamed.
-    place: u64,
-    round: u32,
-}
+/// Of an object's entry in the table the lower bits say when something befell it: the round, and
+/// whether it was deleted.
+const ROUND: u64 = (1 << 15) - 1;
+const DELETED: u64 = 1 << 15;
+const WHEN: u64 = ROUND | DELETED;
 
 /// A name, and whether the lines say that it is the object's.
 #[derive(Clone, Copy)]
@@ -118,8 +116,11 @@ pub(crate) struct Swap {
 
 /// Objects that something befell, and names in doubt.
 pub(crate) struct Doubts {
-    objects: Vec<Object>,
-    round: u32,
+    /// By the lower bits of the hash; the upper ones, and when. Eight bytes each: each rename asks.
+    objects: Vec<u64>,
+    /// Where those were deleted that were.
+    places: Vec<u64>,
+    round: u64,
     names: Vec<Doubt>,
     /// What to look for them by, in the same order: close together, as each event looks through all.
     heads: Vec<Head>,
@@ -132,6 +133,10 @@ struct Head {
     dir: u32,
 }
 
+fn slot(object: u64) -> usize {
+    object as usize % OBJECTS
+}
+
 /// A hash of a name and its directory.
 fn place(dir: u32, name: &[u8]) -> u64 {
     name.iter().fold(u64::from(dir), |hash, &byte| {
@@ -141,9 +146,8 @@ fn place(dir: u32, name: &[u8]) -> u64 {
 
 impl Doubts {
     pub(crate) fn new() -> Self {
-        let none = Object { hash: 0, place: 0, round: 0 };
         let (names, heads) = (Vec::with_capacity(COUNT), Vec::with_capacity(COUNT));
-        Doubts { objects: vec![none; OBJECTS], round: 1, names, heads }
+        Doubts { objects: vec![0; OBJECTS], places: vec![0; OBJECTS], round: 1, names, heads }
     }
 
     /// An object is renamed; what befell it before.
@@ -153,37 +157,41 @@ impl Doubts {
 
     /// A DELETE of it came merged with something else, at that place.
     pub(crate) fn deleted(&mut self, object: u64, place: u64) -> Before {
-        self.note(object, place)
+        let before = self.note(object, DELETED);
+        self.places[slot(object)] = place;
+        before
     }
 
     /// Whether the object's last event said that it was deleted at that place.
     pub(crate) fn was_deleted(&self, object: u64, place: u64) -> bool {
-        let known = &self.objects[object as usize % OBJECTS];
-        (known.hash, known.place, known.round) == (object, place, self.round)
+        self.before(object) == Before::Deleted(place)
     }
 
     /// Whether the object was renamed since the queue was empty.
     pub(crate) fn is_renamed(&self, object: u64) -> bool {
-        let known = &self.objects[object as usize % OBJECTS];
-        (known.hash, known.place, known.round) == (object, 0, self.round)
+        self.before(object) == Before::Renamed
     }
 
-    fn note(&mut self, hash: u64, place: u64) -> Before {
-        let round = self.round;
-        let object = &mut self.objects[hash as usize % OBJECTS];
-        let before = match object.hash == hash && object.round == round {
+    fn before(&self, object: u64) -> Before {
+        let known = self.objects[slot(object)];
+        match (known ^ object) & !WHEN == 0 && known & ROUND == self.round {
             false => Before::Nothing,
-            true if object.place == 0 => Before::Renamed,
-            true => Before::Deleted(object.place),
-        };
-        *object = Object { hash, place, round };
+            true if known & DELETED == 0 => Before::Renamed,
+            true => Before::Deleted(self.places[slot(object)]),
+        }
+    }
+
+    fn note(&mut self, object: u64, what: u64) -> Before {
+        let before = self.before(object);
+        self.objects[slot(object)] = object & !WHEN | what | self.round;
         before
     }
 
     /// The queue was seen empty: what comes now is not merged with what was there before.
     #[inline]
     pub(crate) fn settle(&mut self) {
-        self.round = self.round.wrapping_add(1);
+        // Never 0: that is a free entry. What is of a round with the same number is doubted for nothing.
+        self.round = self.round % ROUND + 1;
     }
 
     /// Whether any name is in doubt.

@@ -12,6 +12,7 @@ use super::event::Key;
 use super::index::Index;
 use crate::limits::DIRS_DEAD_MAX;
 use fsmon_format::arena::{Arena, Text};
+use std::cell::Cell;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
@@ -81,6 +82,8 @@ pub struct Tree {
     index: Index,
     /// By parent and name: what hangs somewhere.
     names: Index,
+    /// What was found last: events of one directory come together. 0 none.
+    last: Cell<u32>,
     text: Arena,
     /// First free node, chained by `next`; 0 none.
     free: u32,
@@ -138,6 +141,7 @@ impl Tree {
             nodes: Node::new_vec_zeroed(room + 1).expect("address space for the tree"),
             index: Index::new(room),
             names: Index::new(room),
+            last: Cell::new(0),
             text: Arena::with_capacity((room * TEXT_PER_NODE).max(1 << 20)),
             free: 0,
             fresh: 1,
@@ -221,11 +225,19 @@ impl Tree {
     /// The node of that handle, dead ones included.
     #[inline]
     pub fn find(&self, key: Key<'_>) -> Option<u32> {
-        let fs = self.fs_index(key.fsid)?;
-        self.index.find(self.hash(key), |id| {
-            let node = self.node(id);
-            node.fs == fs && self.key(node) == key.handle
-        })
+        let last = self.last.get();
+        if last != 0 && self.is_it(last, key) {
+            return Some(last);
+        }
+        let found = self.index.find(self.hash(key), |id| self.is_it(id, key))?;
+        self.last.set(found);
+        Some(found)
+    }
+
+    #[inline]
+    fn is_it(&self, id: u32, key: Key<'_>) -> bool {
+        let node = self.node(id);
+        self.fsids[usize::from(node.fs)] == key.fsid && self.key(node) == key.handle
     }
 
     /// The live node of that handle.

@@ -37,7 +37,7 @@ impl Tree {
     fn forget_all(&mut self, id: u32) {
         self.bottom_up(id, |tree, id| {
             tree.kill(id);
-            tree.index.remove(tree.node(id).hash, id);
+            tree.unfind(id);
         });
     }
 
@@ -131,9 +131,15 @@ impl Tree {
         }
     }
 
+    /// It is not found by its handle any more.
+    fn unfind(&mut self, id: u32) {
+        self.index.remove(self.node(id).hash, id);
+        self.last.set(0);
+    }
+
     fn free(&mut self, id: u32) {
         let node = *self.node(id);
-        self.index.remove(node.hash, id);
+        self.unfind(id);
         self.text.remove(node.name);
         if usize::from(node.key_len) > KEY_INLINE {
             self.text.remove(text_of(&node));
