@@ -2,7 +2,7 @@
 
 use crate::control::Voice;
 use crate::filter::Filter;
-use crate::limits::{BUFFER_BYTES, IDLE, SINK_CHECK, STORM_GAP, WRITE_BYTES};
+use crate::limits::{BUFFER_BYTES, IDLE, SINK_CHECK, STORM_GAP, STORM_SLOTS, WRITE_BYTES};
 use crate::names::Names;
 use crate::pipeline::{Output, Pipeline};
 use crate::sink::{Reader, Sink};
@@ -57,7 +57,7 @@ struct Formatter<O> {
     waiting: Option<Instant>,
     /// When the last batch came.
     came: Instant,
-    /// Batches come close together; and since the last one was taken more were let gather.
+    /// Large batches come close together; and since the last one was taken more were let gather.
     storm: bool,
     rested: bool,
     /// When the sink was looked at.
@@ -105,7 +105,8 @@ impl<O: Output> Formatter<O> {
             match self.receiver.next(patience) {
                 Next::Batch(slots) => {
                     let before = std::mem::replace(&mut self.came, Instant::now());
-                    self.storm |= self.came.duration_since(before) < STORM_GAP;
+                    let is_close = self.came.duration_since(before) < STORM_GAP;
+                    self.storm = slots.len() >= STORM_SLOTS && (is_close || self.storm);
                     self.rested = false;
                     for record in Records(slots) {
                         self.pipeline.take(&record, &mut self.buffer);

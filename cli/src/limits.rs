@@ -6,7 +6,9 @@ use std::time::Duration;
 pub(crate) const WRITE_BYTES: usize = 64 << 10;
 /// Room for what is gathered: one batch of the engine's may come on top before it is written.
 pub(crate) const BUFFER_BYTES: usize = 256 << 10;
-/// Batches that come closer together than this are a storm: then it pays to let some gather.
+/// Slots of the ring of batches that, when they come closer together than the gap, are a storm: then
+/// it pays to let some gather. An event takes one or two.
+pub(crate) const STORM_SLOTS: usize = 32;
 pub(crate) const STORM_GAP: Duration = Duration::from_millis(3);
 /// For how long they gather in a storm: what a line waits at the most, besides the batch window. To
 /// be woken for each batch costs both threads more than to format it.
