@@ -2,7 +2,7 @@
 
 use super::harness::{Area, is_at_least, sh};
 use super::names;
-use super::plan::{Mode, Plan};
+use super::plan::{self, Mode, Plan};
 use super::rng::Rng;
 use super::worker::{Place, entries, home, open_dir};
 use nix::fcntl::{OFlag, openat};
@@ -43,6 +43,14 @@ impl Sort {
             Sort::Bind => "bind_mount",
             Sort::Overlay { redirect: false } => "overlay",
             Sort::Overlay { redirect: true } => "overlay_redirect",
+        }
+    }
+
+    /// The operations that are left out as a rule.
+    pub(crate) fn left_out(self) -> &'static str {
+        match self {
+            Sort::Overlay { .. } => plan::LEFT_OUT_MARKED,
+            _ => plan::LEFT_OUT,
         }
     }
 }

@@ -98,15 +98,18 @@ pub(crate) struct Plan {
     pub(crate) entries: usize,
     /// Whether the processes live in namespaces of their own.
     pub(crate) unshared: bool,
+    /// What FSMON_OPS says, or would say.
+    pub(crate) asked: String,
     /// Up to which sum of weights an operation is taken.
     ops: Vec<(usize, Op)>,
 }
 
 impl Plan {
     /// The plan of a seed, with what the environment says instead: FSMON_OPS (names to take, or
-    /// with a minus each to leave out), FSMON_MODE, FSMON_WORKERS, FSMON_STEPS, FSMON_BACKEND,
+    /// with a minus each to leave out; else `left_out`), FSMON_MODE, FSMON_WORKERS, FSMON_STEPS, FSMON_BACKEND,
     /// FSMON_WINDOW.
-    pub(crate) fn of(seed: u64, backends: &[&'static str]) -> Self {
+    pub(crate) fn of(seed: u64, backends: &[&'static str], left_out: &str) -> Self {
+        let asked = std::env::var("FSMON_OPS").unwrap_or_else(|_| left_out.into());
         let mut rng = Rng::new(seed, u64::MAX);
         let modes = [Mode::Own, Mode::Own, Mode::Locked, Mode::Locked, Mode::Free];
         let windows = ["1us", "1ms", "1ms", "20ms", "200ms"];
@@ -120,6 +123,7 @@ impl Plan {
             pauses: rng.chance(1, 4),
             entries: 1 << rng.below(9),
             unshared: rng.chance(1, 8),
+            asked: String::new(),
             ops: Vec::new(),
         };
         let (mut weights, mut sum) = ([0; OPS.len()], 0);
@@ -127,8 +131,8 @@ impl Plan {
             // Few kinds in one run find other things than all kinds in every run.
             let drawn = if rng.chance(1, 3) { 0 } else { (most * (1 + rng.below(4))).div_ceil(4) };
             let least = if matches!(op, Op::Mkdir | Op::Create) { most / 2 } else { 0 };
-            *weight = if is_wanted(name) { drawn.max(least) } else { 0 };
-            if is_asked_for(name) {
+            *weight = if is_wanted(&asked, name) { drawn.max(least) } else { 0 };
+            if is_asked_for(&asked, name) {
                 *weight = (*weight).max(most.max(1));
             }
         }
@@ -136,6 +140,7 @@ impl Plan {
             sum += weight;
             plan.ops.push((sum, op));
         }
+        plan.asked = asked;
         assert!(sum > 0, "FSMON_OPS leaves nothing to do");
         plan.override_by_environment();
         plan
@@ -167,15 +172,12 @@ impl Plan {
 }
 
 /// What is left out unless FSMON_OPS says otherwise: not every line of it is exact as yet.
-const LEFT_OUT: &str = "-link,-out,-relink";
-
-fn asked() -> String {
-    std::env::var("FSMON_OPS").unwrap_or_else(|_| LEFT_OUT.into())
-}
+pub(crate) const LEFT_OUT: &str = "-link,-out,-relink,-to_fro,-to_fro_dir";
+/// The same where each directory has a mark of its own.
+pub(crate) const LEFT_OUT_MARKED: &str = "-deep,-exchange,-link,-out,-relink,-to_fro,-to_fro_dir";
 
 /// Whether an operation is to be taken at all.
-fn is_wanted(name: &str) -> bool {
-    let asked = asked();
+fn is_wanted(asked: &str, name: &str) -> bool {
     let (mut without, with): (Vec<_>, Vec<_>) =
         asked.split(',').filter(|one| !one.is_empty()).partition(|one| one.starts_with('-'));
     for one in &mut without {
@@ -188,6 +190,6 @@ fn is_wanted(name: &str) -> bool {
 }
 
 /// Whether it is to be taken whatever the seed says.
-fn is_asked_for(name: &str) -> bool {
-    asked().split(',').any(|one| one == name)
+fn is_asked_for(asked: &str, name: &str) -> bool {
+    asked.split(',').any(|one| one == name)
 }

@@ -77,6 +77,7 @@ fn start_worker(seed: u64, index: usize, plan: &Plan, field: &Field, keep: &Path
         "log": keep.join(format!("ops-{index}.log")),
     });
     command.args(["--exact", "worker", "--ignored", "--nocapture"]).env(WORKER, told.to_string());
+    command.env("FSMON_OPS", &plan.asked);
     command.stdin(Stdio::piped()).stdout(said.try_clone().expect("a log")).stderr(said);
     command.spawn().expect("started")
 }
