@@ -288,7 +288,8 @@ impl Resolver {
         if self.deferred.any() {
             self.before_entry(event, at, batch);
         }
-        if types & kind::DELETE != 0 && types & !(kind::DELETE | kind::ONDIR) != 0 {
+        // Also where a walk told of its CREATE.
+        if types & kind::DELETE != 0 && event.types() & !(kind::DELETE | kind::ONDIR) != 0 {
             types = self.merged_delete(event, types, at, hash, who, batch);
         }
         if event.is_dir()
