@@ -152,7 +152,7 @@ fn of_a_long_one_the_beginning_is_told_and_that_it_goes_on() {
 /// The last word of each process is the file that it makes. The shell that runs this makes files
 /// too, as do its children and theirs, with and without an exec.
 const CHAIN: &str = r#"
-for i in $(seq 300); do
+for i in $(seq 150); do
     touch "touch,$1,$i"
     sh -c ': > "$0"' "once,$1,$i"
     sh -c ': > "$0"; exec sh -c ": > \"\$0\"" "$0,twice"' "first,$1,$i"
@@ -161,6 +161,7 @@ for i in $(seq 300); do
 done
 : > "$0"
 "#;
+const ROUNDS: usize = 150;
 const FILES_A_ROUND: usize = 6;
 
 /// Its words or none; and that they are read disturbs nothing else.
@@ -193,7 +194,7 @@ fn chains(count: usize, args: &[&str], check: fn(&Event) -> bool) -> Vec<Event> 
         }
     });
     let made = || events.iter().filter(|event| event.kind() == "CREATE");
-    assert_eq!(made().count(), count * (300 * FILES_A_ROUND + 1));
+    assert_eq!(made().count(), count * (ROUNDS * FILES_A_ROUND + 1));
     let wrong: Vec<_> = events.iter().filter(|event| !check(event)).collect();
     assert!(wrong.is_empty(), "{} of {} wrong, first {:#?}", wrong.len(), events.len(), wrong[0]);
     // Processes lacked it until now if at all; what outlives its first change has it.

@@ -16,7 +16,7 @@ fn who(args: &[&str]) {
     }
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut command = Command::new(bench());
-    command.args(["who", "--runs", "1", "--processes", "640", "--fsmon"]).arg(program());
+    command.args(["who", "--runs", "1", "--processes", "400", "--fsmon"]).arg(program());
     let output = command.args(args).output().expect("started");
     let (said, errors) = (output.stdout, output.stderr);
     let said = [said, errors].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();

@@ -197,7 +197,7 @@ fn a_ring_that_is_full_all_the_time_loses_nothing() {
     for backend in BACKENDS {
         replay(
             backend,
-            "i=0; while [ $i -lt 3000 ]; do : > f$i; mv f$i g$i; i=$((i + 1)); done; rm g1*",
+            "i=0; while [ $i -lt 1500 ]; do : > f$i; mv f$i g$i; i=$((i + 1)); done; rm g1*",
             |config| config.ring_slots = 1,
         );
     }
