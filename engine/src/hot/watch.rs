@@ -290,11 +290,14 @@ impl Watch {
             return;
         }
         let is_seen = |known| tree.node(known).flags & flag::UNSEEN == 0;
-        if again && tree.find_live(key).is_some_and(is_seen) {
+        let is_known = tree.find_live(key).is_some_and(is_seen);
+        if again && is_known {
             return;
         }
         visit(tree, told);
         match tree.insert(id, name, key) {
+            // Events brought it, and tell of all that is in it; or it was read.
+            Ok(Inserted::Same(_)) if is_known => {}
             Ok(inserted) => {
                 let child = inserted.id();
                 tree.clear(child, flag::UNSEEN);
