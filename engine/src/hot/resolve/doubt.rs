@@ -295,7 +295,13 @@ impl Resolver {
     }
 
     /// A file is gone, and no event told of that.
-    fn tell_lost_end(&mut self, object: u64, at: Known<'_>, who: Actor, batch: &mut Batch<'_, '_>) {
+    pub(super) fn tell_lost_end(
+        &mut self,
+        object: u64,
+        at: Known<'_>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
         let (wanted, flags) = (kind::DELETE & self.types, event_flag::FOUND);
         if wanted != 0 && !batch.silent {
             let told = Told { at: Some(at), old: None, wanted, flags, object, who };
@@ -349,7 +355,7 @@ impl Resolver {
             (None, Some(new)) if !doubt.renamed => {
                 self.clear_place(new, (doubt.object, false), who, batch);
                 self.tell_found(new, false, who, batch);
-                self.note_found(None, Some(new));
+                self.note_found(false, None, Some(new));
                 self.doubts.tell(new.dir, new.name, doubt.object);
             }
             _ => self.tell_lost_rename((doubt.object, false), old, new, who, batch),

@@ -149,7 +149,7 @@ impl Resolver {
     }
 
     /// A directory, `but` none of those, that the tree has at a place; `full`: with something in it.
-    fn dir_at(&self, but: [u64; 2], at: Known<'_>, full: bool) -> Option<Other> {
+    pub(super) fn dir_at(&self, but: [u64; 2], at: Known<'_>, full: bool) -> Option<Other> {
         let mut there = self.tree.child_named(at.dir, at.name, None)?;
         if but.contains(&self.tree.node(there).hash()) {
             there = self.tree.child_named(at.dir, at.name, Some(there))?;
@@ -238,7 +238,7 @@ impl Resolver {
         }
         let is_awaited = other.is_dir && flags & event_flag::FOUND == 0;
         let aside = (is_kept || is_awaited).then_some(aside);
-        self.note_found(Some(at), aside);
+        self.note_found(other.is_dir, Some(at), aside);
         let wanted = self.rename_types(Some(at), aside);
         if wanted != 0 && !batch.silent {
             let (at, old) = (aside, Some(at));

@@ -115,7 +115,7 @@ impl Resolver {
         if wanted != 0 && !batch.silent {
             self.tell(Told { at, old, wanted, flags, object, who }, is_dir, batch);
         }
-        self.note_found(old, at);
+        self.note_found(is_dir, old, at);
         old.into_iter().for_each(|old| self.doubts.tell(old.dir, old.name, 0));
         at.into_iter().for_each(|at| self.doubts.tell(at.dir, at.name, object));
     }
@@ -234,7 +234,7 @@ impl Resolver {
             }
         }
         if self.found.any() || self.tree.any_unread() {
-            self.rename_found(event, told_old, new, who, batch);
+            self.rename_found(event, told_old, (new, is_half), who, batch);
         }
         // What an exchange moves back is not gone.
         if self.deferred.any()

@@ -1,10 +1,11 @@
 //! What the filesystem shows where the queue does not tell: directories that come in, and all of
 //! them after a loss.
 
+use super::exchange::LOST;
 use super::{Actor, Batch, Known, Resolver, dirs_full, head};
 use crate::hot::doubts::Doubt;
 use crate::hot::event::{Event, Key};
-use crate::hot::tree::flag;
+use crate::hot::tree::{Tree, flag};
 use crate::hot::watch::Met;
 use crate::hot::who::Answer;
 use crate::sys::clock;
@@ -33,7 +34,7 @@ impl Resolver {
             }
             Met::Entry { dir, name, is_dir } => {
                 // An event, or a walk before this one, may have told of it.
-                let place = tree.place(dir, name);
+                let place = found_place(tree, Known { dir, name }, is_dir);
                 if let Some(who) = tell.filter(|_| !found.has(place)) {
                     found.put(place);
                     let head = found_head(dir, is_dir, who, batch);
@@ -83,9 +84,10 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) -> u32 {
-        let place = self.tree.place(at.dir, at.name);
+        let place = found_place(&self.tree, at, event.is_dir());
         let types = event.types();
         let (made, removed) = (types & kind::CREATE != 0, types & kind::DELETE != 0);
+        self.displace(event, at, false, who, batch);
         let was_told = if removed { self.found.take(place) } else { self.found.has(place) };
         if !was_told && self.tree.is_fresh(at.dir) {
             match made {
@@ -103,30 +105,60 @@ impl Resolver {
         &mut self,
         event: &Event<'_>,
         old: Option<Known<'_>>,
-        new: Option<Known<'_>>,
+        (new, is_half): (Option<Known<'_>>, bool),
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        if let Some(old) = old
-            && !self.found.take(self.tree.place(old.dir, old.name))
-            && self.tree.is_fresh(old.dir)
-        {
-            self.tell_found(old, event.is_dir(), who.late(), batch);
+        let is_dir = event.is_dir();
+        if let Some(old) = old {
+            self.displace(event, old, false, who, batch);
+            let was_told = self.found.take(found_place(&self.tree, old, is_dir));
+            if !was_told && self.tree.is_fresh(old.dir) {
+                self.tell_found(old, is_dir, who.late(), batch);
+            }
         }
         if let Some(new) = new
             && self.tree.is_fresh(new.dir)
         {
-            self.found.put(self.tree.place(new.dir, new.name));
+            if !is_half {
+                // A directory replaces an empty one.
+                self.displace(event, new, is_dir, who, batch);
+            }
+            self.found.put(found_place(&self.tree, new, is_dir));
+        }
+    }
+
+    /// A walk met what came to a place later: that is not there yet when something else goes, or
+    /// comes. What is of the same kind goes by the same line.
+    fn displace(
+        &mut self,
+        event: &Event<'_>,
+        at: Known<'_>,
+        files_only: bool,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let hash = event.object.map_or(0, |key| self.tree.hash(key));
+        let later = (!files_only).then(|| self.dir_at([hash; 2], at, false)).flatten();
+        if let Some(later) = later {
+            self.set_aside(&later, (at, at.dir), LOST, who.late(), batch);
+        } else if event.is_dir() && self.found.take(found_place(&self.tree, at, false)) {
+            self.tell_lost_end(0, at, who.late(), batch);
         }
     }
 
     /// A line says that an entry is no longer at one place, and is at another: no walk tells of that.
-    pub(super) fn note_found(&mut self, old: Option<Known<'_>>, new: Option<Known<'_>>) {
+    pub(super) fn note_found(
+        &mut self,
+        is_dir: bool,
+        old: Option<Known<'_>>,
+        new: Option<Known<'_>>,
+    ) {
         if let Some(old) = old {
-            self.found.take(self.tree.place(old.dir, old.name));
+            self.found.take(found_place(&self.tree, old, is_dir));
         }
         if let Some(new) = new.filter(|new| self.tree.is_fresh(new.dir)) {
-            self.found.put(self.tree.place(new.dir, new.name));
+            self.found.put(found_place(&self.tree, new, is_dir));
         }
     }
 
@@ -195,6 +227,12 @@ impl Resolver {
             id = next;
         }
     }
+}
+
+/// What an entry goes by among those that were found: one of another kind is another.
+fn found_place(tree: &Tree, at: Known<'_>, is_dir: bool) -> u64 {
+    let place = tree.place(at.dir, at.name);
+    if is_dir { !place } else { place }
 }
 
 /// The beginning of a line that tells of an entry that was found.
