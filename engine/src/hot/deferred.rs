@@ -5,8 +5,10 @@
 //! the queue was seen empty, or before something that can only have happened after it.
 
 use super::resolve::Actor;
+use std::collections::VecDeque;
 
-/// Directories at one time; of more the DELETE is told where it stands.
+/// Directories at one time; the first of more is told of: what happened in it is likely to have
+/// come up by then.
 const COUNT: usize = 4096;
 
 /// A directory that is gone, or will have been.
@@ -23,14 +25,14 @@ pub(crate) struct Gone {
 
 /// Those directories, in the order of their events.
 pub(crate) struct Deferred {
-    gone: Vec<Gone>,
+    gone: VecDeque<Gone>,
     /// When the last one came.
     since_ns: u64,
 }
 
 impl Deferred {
     pub(crate) fn new() -> Self {
-        Deferred { gone: Vec::with_capacity(COUNT), since_ns: 0 }
+        Deferred { gone: VecDeque::with_capacity(COUNT), since_ns: 0 }
     }
 
     /// Whether there is any.
@@ -46,7 +48,7 @@ impl Deferred {
 
     /// Keeps one, whose event was resolved at that time.
     pub(crate) fn put(&mut self, gone: Gone, now_ns: u64) {
-        self.gone.push(gone);
+        self.gone.push_back(gone);
         self.since_ns = now_ns;
     }
 
@@ -58,6 +60,11 @@ impl Deferred {
     /// Takes the last of those that `is_one` picks.
     pub(crate) fn take(&mut self, is_one: impl Fn(&Gone) -> bool) -> Option<Gone> {
         let at = self.gone.iter().rposition(is_one)?;
-        Some(self.gone.remove(at))
+        self.gone.remove(at)
+    }
+
+    /// Takes the first where there is no room for another.
+    pub(crate) fn make_room(&mut self) -> Option<Gone> {
+        if self.has_room() { None } else { self.gone.pop_front() }
     }
 }

@@ -7,11 +7,12 @@
 //! the renames. All these befall one object twice between two looks at an empty queue: then each
 //! of its names is held against the filesystem when nothing is left to read.
 
+use super::chains::Chains;
 use crate::sys::handle::KEY_MAX;
 use fsmon_format::record::NAME_MAX;
 
 /// Names remembered; of more nothing is found out.
-const COUNT: usize = 2048;
+const COUNT: usize = 1 << 13;
 /// Objects remembered for a while, a power of two; overwritten as it goes.
 const OBJECTS: usize = 1 << 13;
 /// Looks that must agree, whatever they show: a change is on disk an instant before its event is
@@ -40,11 +41,15 @@ const WHEN: u64 = ROUND | DELETED;
 pub(crate) struct Doubt {
     /// The hash of the object's handle.
     pub(crate) object: u64,
+    /// What the name goes by: `Tree::place`.
+    pub(crate) place: u64,
     /// The directory, and the hash of its handle.
     pub(crate) dir: u32,
     pub(crate) dir_hash: u64,
     /// What the lines say.
     pub(crate) told: bool,
+    /// Nobody is to be told of it.
+    pub(crate) silent: bool,
     /// A rename put it in doubt.
     pub(crate) renamed: bool,
     pub(crate) is_dir: bool,
@@ -64,16 +69,18 @@ pub(crate) struct Doubt {
 impl Doubt {
     /// `None` where name or handle are longer than any can be.
     pub(crate) fn new(
-        object: u64,
+        (object, place): (u64, u64),
         key: &[u8],
         (dir, dir_hash): (u32, u64),
         name: &[u8],
     ) -> Option<Self> {
         let mut doubt = Doubt {
             object,
+            place,
             dir,
             dir_hash,
             told: false,
+            silent: false,
             renamed: false,
             is_dir: false,
             image: 0,
@@ -99,10 +106,6 @@ impl Doubt {
     pub(crate) fn key(&self) -> &[u8] {
         &self.key[..usize::from(self.key_len)]
     }
-
-    fn is_at(&self, dir: u32, name: &[u8]) -> bool {
-        self.dir == dir && self.name() == name
-    }
 }
 
 /// What changes with a new doubt.
@@ -122,32 +125,25 @@ pub(crate) struct Doubts {
     places: Vec<u64>,
     round: u64,
     names: Vec<Doubt>,
-    /// What to look for them by, in the same order: close together, as each event looks through all.
-    heads: Vec<Head>,
-}
-
-#[derive(Clone, Copy)]
-struct Head {
-    place: u64,
-    object: u64,
-    dir: u32,
+    /// What to look for them by.
+    by_place: Chains,
+    by_object: Chains,
 }
 
 fn slot(object: u64) -> usize {
     object as usize % OBJECTS
 }
 
-/// A hash of a name and its directory.
-fn place(dir: u32, name: &[u8]) -> u64 {
-    name.iter().fold(u64::from(dir), |hash, &byte| {
-        (hash.rotate_left(5) ^ u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    })
-}
-
 impl Doubts {
     pub(crate) fn new() -> Self {
-        let (names, heads) = (Vec::with_capacity(COUNT), Vec::with_capacity(COUNT));
-        Doubts { objects: vec![0; OBJECTS], places: vec![0; OBJECTS], round: 1, names, heads }
+        Doubts {
+            objects: vec![0; OBJECTS],
+            places: vec![0; OBJECTS],
+            round: 1,
+            names: Vec::with_capacity(COUNT),
+            by_place: Chains::new(COUNT),
+            by_object: Chains::new(COUNT),
+        }
     }
 
     /// An object is renamed; what befell it before.
@@ -200,64 +196,63 @@ impl Doubts {
         !self.names.is_empty()
     }
 
-    /// Whether half of the room is left, for doubts that rarely prove true.
+    /// Whether much of the room is left, for doubts that rarely prove true.
     pub(crate) fn has_much_room(&self) -> bool {
-        self.names.len() < COUNT / 4
+        self.names.len() < COUNT / 4 * 3
     }
 
     /// The name of an object is in doubt.
     pub(crate) fn put(&mut self, doubt: Doubt) -> Swap {
-        if let Some(at) = self.find(doubt.dir, doubt.name(), doubt.object) {
+        if let Some(at) = self.find(doubt.place, doubt.object) {
             let known = std::mem::replace(&mut self.names[at], doubt);
             return Swap { release: known.image, is_kept: true };
         }
         let is_kept = self.names.len() < COUNT;
         if is_kept {
-            let place = place(doubt.dir, doubt.name());
-            self.heads.push(Head { place, object: doubt.object, dir: doubt.dir });
+            self.by_place.push(doubt.place);
+            self.by_object.push(doubt.object);
             self.names.push(doubt);
         }
         Swap { release: 0, is_kept }
     }
 
     /// A line says that the entry is of that object now; 0: of none.
-    pub(crate) fn tell(&mut self, dir: u32, name: &[u8], object: u64) {
-        let place = place(dir, name);
-        for at in (0..self.heads.len()).filter(|&at| self.heads[at].place == place) {
+    pub(crate) fn tell(&mut self, place: u64, object: u64) {
+        for at in self.by_place.of(place) {
             let doubt = &mut self.names[at];
-            if doubt.is_at(dir, name) {
+            if doubt.place == place {
                 (doubt.told, doubt.looks) = (object == doubt.object, 0);
             }
         }
     }
 
     /// A line says that the entry is that object's no longer.
-    pub(crate) fn tell_gone(&mut self, dir: u32, name: &[u8], object: u64) {
-        if let Some(at) = self.find(dir, name, object) {
+    pub(crate) fn tell_gone(&mut self, place: u64, object: u64) {
+        if let Some(at) = self.find(place, object) {
             (self.names[at].told, self.names[at].looks) = (false, 0);
         }
     }
 
     /// What the lines say of an object's name, where that is in doubt.
-    pub(crate) fn told(&self, dir: u32, name: &[u8], object: u64) -> Option<bool> {
-        self.find(dir, name, object).map(|at| self.names[at].told)
+    pub(crate) fn told(&self, place: u64, object: u64) -> Option<bool> {
+        self.find(place, object).map(|at| self.names[at].told)
     }
 
     /// An object in doubt that the lines say is there.
-    pub(crate) fn told_there(&self, dir: u32, name: &[u8]) -> Option<&Doubt> {
-        let place = place(dir, name);
-        let is_it = |&doubt: &&Doubt| doubt.told && doubt.is_at(dir, name);
-        self.by(|head| head.place == place).find(is_it)
+    pub(crate) fn told_there(&self, place: u64) -> Option<&Doubt> {
+        let mut there = self.by_place.of(place).map(|at| &self.names[at]);
+        there.find(|doubt| doubt.told && doubt.place == place)
     }
 
     /// Where the lines say that an object was renamed to.
     pub(crate) fn renamed_to(&self, object: u64) -> Option<&Doubt> {
-        self.by(|head| head.object == object).find(|doubt| doubt.told && doubt.renamed)
+        self.of(object).find(|doubt| doubt.told && doubt.renamed)
     }
 
-    fn by(&self, is_meant: impl Fn(&Head) -> bool) -> impl Iterator<Item = &Doubt> {
-        let meant = self.heads.iter().zip(&self.names).filter(move |(head, _)| is_meant(head));
-        meant.map(|(_, doubt)| doubt)
+    /// All names of an object that are in doubt.
+    pub(crate) fn of(&self, object: u64) -> impl Iterator<Item = &Doubt> {
+        let all = self.by_object.of(object).map(|at| &self.names[at]);
+        all.filter(move |doubt| doubt.object == object)
     }
 
     /// One of them; `None` beyond the last.
@@ -280,23 +275,26 @@ impl Doubts {
         doubt.misses >= MISSES
     }
 
-    /// A file that the lines say is in that directory.
-    pub(crate) fn file_in(&self, dir: u32) -> Option<&Doubt> {
-        self.by(|head| head.dir == dir).find(|doubt| doubt.told && !doubt.is_dir)
+    /// A file that the lines say is in that directory; the hash of its handle.
+    pub(crate) fn file_in(&self, dir: u32, hash: u64) -> Option<&Doubt> {
+        let is_in = |doubt: &&Doubt| doubt.told && (doubt.dir, doubt.dir_hash) == (dir, hash);
+        self.names.iter().find(|doubt| is_in(doubt) && !doubt.is_dir)
     }
 
     /// Where an object's name is in doubt.
-    pub(crate) fn find(&self, dir: u32, name: &[u8], object: u64) -> Option<usize> {
-        let place = place(dir, name);
-        let is_it = |(at, head): (usize, &Head)| {
-            head.place == place && head.object == object && self.names[at].is_at(dir, name)
+    pub(crate) fn find(&self, place: u64, object: u64) -> Option<usize> {
+        let is_it = |at: &usize| {
+            let doubt = &self.names[*at];
+            (doubt.place, doubt.object) == (place, object)
         };
-        self.heads.iter().enumerate().position(is_it)
+        self.by_place.of(place).find(is_it)
     }
 
     /// Done with one; the last takes its place. The image it held.
     pub(crate) fn remove(&mut self, at: usize) -> u32 {
-        self.heads.swap_remove(at);
+        let (last, this) = (self.names[self.names.len() - 1], self.names[at]);
+        self.by_place.swap_remove(at, this.place, last.place);
+        self.by_object.swap_remove(at, this.object, last.object);
         self.names.swap_remove(at).image
     }
 }
@@ -305,8 +303,11 @@ impl Doubts {
 mod tests {
     use super::*;
 
-    fn doubt(object: u64, name: &[u8]) -> Doubt {
-        Doubt::new(object, b"key", (9, 90), name).expect("short")
+    const A: u64 = 1;
+    const B: u64 = 2;
+
+    fn doubt(object: u64, place: u64) -> Doubt {
+        Doubt::new((object, place), b"key", (9, 90), b"name").expect("short")
     }
 
     #[test]
@@ -323,19 +324,19 @@ mod tests {
     fn each_name_has_one_doubt_and_lines_change_what_was_told() {
         let mut doubts = Doubts::new();
         assert_eq!(
-            doubts.put(Doubt { image: 3, ..doubt(5, b"a") }),
+            doubts.put(Doubt { image: 3, ..doubt(5, A) }),
             Swap { release: 0, is_kept: true }
         );
         assert_eq!(
-            doubts.put(Doubt { image: 4, told: true, ..doubt(5, b"a") }),
+            doubts.put(Doubt { image: 4, told: true, ..doubt(5, A) }),
             Swap { release: 3, is_kept: true }
         );
         assert!(!doubts.note_look(0, false) && !doubts.note_look(0, true));
         assert!(doubts.note_look(0, true));
-        doubts.tell(9, b"b", 5);
+        doubts.tell(B, 5);
         assert!(doubts.get(0).is_some_and(|doubt| doubt.told));
-        doubts.tell(9, b"a", 6);
-        assert!(doubts.get(0).is_some_and(|doubt| !doubt.told && doubt.name() == b"a"));
+        doubts.tell(A, 6);
+        assert!(doubts.get(0).is_some_and(|doubt| !doubt.told && doubt.name() == b"name"));
         assert!(!doubts.note_look(0, true), "looked at anew");
         assert_eq!((doubts.remove(0), doubts.any()), (4, false));
     }
@@ -344,9 +345,9 @@ mod tests {
     fn there_is_an_end_to_doubt() {
         let mut doubts = Doubts::new();
         for object in 0..COUNT as u64 {
-            assert_eq!(doubts.put(doubt(object, b"a")), Swap { release: 0, is_kept: true });
+            assert_eq!(doubts.put(doubt(object, A + object)), Swap { release: 0, is_kept: true });
         }
-        assert_eq!(doubts.put(doubt(COUNT as u64, b"a")), Swap { release: 0, is_kept: false });
-        assert!(Doubt::new(1, &[0; 300], (1, 1), b"a").is_none());
+        assert_eq!(doubts.put(doubt(COUNT as u64, A)), Swap { release: 0, is_kept: false });
+        assert!(Doubt::new((1, 1), &[0; 300], (1, 1), b"a").is_none());
     }
 }

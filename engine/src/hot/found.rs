@@ -7,7 +7,7 @@
 
 /// Names remembered, a power of two; beyond three quarters of it none is added, and a CREATE may be
 /// told twice.
-const COUNT: usize = 1 << 17;
+const COUNT: usize = 1 << 19;
 /// Directories remembered.
 const DIRS: usize = 1 << 16;
 /// Bits of a slot that say in which round it was filled.

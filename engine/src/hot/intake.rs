@@ -66,6 +66,8 @@ impl Intake {
         timeout: Duration,
         who: &mut Who,
     ) -> io::Result<()> {
+        // What waits already needs no more company.
+        let window = if self.backlog { Duration::ZERO } else { window };
         let mut start_ns = clock::monotonic_ns();
         let reads = self.reads;
         match &mut self.backend {

@@ -15,6 +15,9 @@ use fsmon_format::kind;
 use fsmon_format::record::{Attribution, NAME_MAX, event_flag};
 use std::os::fd::AsFd;
 
+/// Names of one object among which one is looked for.
+const NAMES: usize = 8;
+
 impl Resolver {
     /// A DELETE that came with other types in one event: what is to be told of now.
     pub(super) fn merged_delete(
@@ -53,9 +56,10 @@ impl Resolver {
         if types & kind::CREATE != 0 {
             self.take_up(at, key, batch);
         }
-        let Some(dir) = self.tree.find_live(key).filter(|_| self.deferred.has_room()) else {
-            return types;
-        };
+        if let Some(first) = self.deferred.make_room() {
+            self.tell_one(first, batch);
+        }
+        let Some(dir) = self.tree.find_live(key) else { return types };
         let who = self.who_deleted(event, who, batch);
         batch.sources.who.hold(who.image);
         let tell = !batch.silent && self.types & kind::DELETE != 0;
@@ -133,7 +137,7 @@ impl Resolver {
             let at = Known { dir: node.parent, name: copy(self.tree.name(gone.dir), &mut room) };
             self.tell_emptied(gone.dir, batch);
             if self.doubts.any() {
-                self.doubts.tell(at.dir, at.name, 0);
+                self.tell_doubts(at, 0);
             }
             if gone.tell {
                 let Gone { hash, who, .. } = gone;
@@ -159,14 +163,37 @@ impl Resolver {
     ) {
         if types & kind::CREATE == 0 {
             self.tell_lost_arrival(at, hash, event.is_dir(), who, batch);
-        } else if let Some(other) = self.doubts.told_there(at.dir, at.name).copied() {
+        } else if let Some(other) =
+            self.doubts.told_there(self.tree.place(at.dir, at.name)).copied()
+        {
             // That is gone, whatever it was.
             let silent = batch.silent;
-            self.correct(&other, batch);
+            self.correct(&other, None, batch);
             batch.silent = silent;
         }
         let is_there = types & kind::DELETE == 0;
-        self.doubts.tell(at.dir, at.name, if is_there { hash } else { 0 });
+        self.tell_doubts(at, if is_there { hash } else { 0 });
+    }
+
+    /// A file got a name, or lost one, that was renamed before: the next rename may be merged into
+    /// that one, and be seen by nobody.
+    pub(super) fn doubt_link(
+        &mut self,
+        event: &Event<'_>,
+        types: u32,
+        at: Known<'_>,
+        hash: u64,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let Some(key) = event.object.filter(|_| self.doubts.has_much_room()) else { return };
+        let is_there = types & kind::DELETE == 0;
+        let place = self.tree.place(at.dir, at.name);
+        let is_link = is_there && self.doubts.is_renamed(hash)
+            || !is_there && self.doubts.of(hash).any(|other| other.place != place);
+        if is_link && self.doubts.find(place, hash).is_none() {
+            self.doubt((key, false), at, (is_there, true), who, batch);
+        }
     }
 
     /// An entry goes, by removal or rename, whose arrival no line told of: that is told first.
@@ -178,7 +205,7 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        if self.doubts.told(at.dir, at.name, object) != Some(false) {
+        if self.doubts.told(self.tree.place(at.dir, at.name), object) != Some(false) {
             return;
         }
         let was = self.doubts.renamed_to(object).filter(|was| self.is_dir_known(was));
@@ -206,8 +233,9 @@ impl Resolver {
         let dir = (at.dir, self.tree.node(at.dir).hash());
         let image = who.image;
         let object = self.tree.hash(key);
-        let Some(mut doubt) = Doubt::new(object, key.handle, dir, at.name) else { return false };
-        (doubt.told, doubt.renamed) = (told, renamed);
+        let ids = (object, self.tree.place(at.dir, at.name));
+        let Some(mut doubt) = Doubt::new(ids, key.handle, dir, at.name) else { return false };
+        (doubt.told, doubt.renamed, doubt.silent) = (told, renamed, batch.silent);
         (doubt.is_dir, doubt.image) = (is_dir, image);
         let swap = self.doubts.put(doubt);
         if swap.is_kept {
@@ -236,7 +264,7 @@ impl Resolver {
             let is_over = match seen {
                 Some(is_there) if self.doubts.note_look(at, is_there) => {
                     if is_there != doubt.told {
-                        self.correct(&doubt, batch);
+                        self.correct(&doubt, None, batch);
                     }
                     is_there == doubt.told
                 }
@@ -255,8 +283,9 @@ impl Resolver {
     /// A directory is removed: what the lines still have in it went before.
     pub(super) fn tell_emptied(&mut self, dir: u32, batch: &mut Batch<'_, '_>) {
         let silent = batch.silent;
-        while let Some(doubt) = self.doubts.file_in(dir).copied() {
-            self.correct(&doubt, batch);
+        let hash = self.tree.node(dir).hash();
+        while let Some(doubt) = self.doubts.file_in(dir, hash).copied() {
+            self.correct(&doubt, Some(dir), batch);
         }
         // What was in a subvolume went with it; what was in any other directory is elsewhere.
         let (out, is_whole) =
@@ -307,29 +336,31 @@ impl Resolver {
             let told = Told { at: Some(at), old: None, wanted, flags, object, who };
             self.tell(told, false, batch);
         }
-        self.doubts.tell(at.dir, at.name, 0);
+        self.tell_doubts(at, 0);
     }
 
-    /// An object is not where the lines say.
-    fn correct(&mut self, doubt: &Doubt, batch: &mut Batch<'_, '_>) {
-        let mut other = None;
-        let mut at = 0;
-        while let Some(one) = self.doubts.get(at).copied() {
-            let is_other = one.object == doubt.object && one.told != doubt.told;
-            if is_other && self.is_there(&one) == Some(!one.told) {
-                other = Some(one);
-            }
-            at += 1;
-        }
+    /// What the lines say of a name from now on.
+    pub(super) fn tell_doubts(&mut self, at: Known<'_>, object: u64) {
+        self.doubts.tell(self.tree.place(at.dir, at.name), object);
+    }
+
+    /// An object is not where the lines say; and not in `gone`, whatever is on disk.
+    fn correct(&mut self, doubt: &Doubt, gone: Option<u32>, batch: &mut Batch<'_, '_>) {
+        let mut others = [None; NAMES];
+        let all = self.doubts.of(doubt.object).filter(|one| one.told != doubt.told);
+        let all = all.filter(|one| gone != Some(one.dir));
+        others.iter_mut().zip(all).for_each(|(other, one)| *other = Some(*one));
+        let is_so = |one: &Doubt| self.is_there(one) == Some(!one.told);
+        let other = others.into_iter().flatten().find(is_so);
         let (gone, there) = match doubt.told {
             true => (Some(*doubt), other),
             false => (other, Some(*doubt)),
         };
-        batch.silent = false;
+        batch.silent = doubt.silent;
         let attribution = if doubt.image == 0 { Attribution::Unknown } else { Attribution::Late };
         let who: Actor = Answer::new(doubt.image, attribution).into();
         if doubt.told {
-            self.doubts.tell(doubt.dir, doubt.name(), 0);
+            self.doubts.tell(doubt.place, 0);
         }
         let new = there.as_ref().map(|there| Known { dir: there.dir, name: there.name() });
         match doubt.is_dir {
@@ -356,7 +387,7 @@ impl Resolver {
                 self.clear_place(new, (doubt.object, false), who, batch);
                 self.tell_found(new, false, who, batch);
                 self.note_found(false, None, Some(new));
-                self.doubts.tell(new.dir, new.name, doubt.object);
+                self.tell_doubts(new, doubt.object);
             }
             _ => self.tell_lost_rename((doubt.object, false), old, new, who, batch),
         }
@@ -376,7 +407,7 @@ impl Resolver {
         let at = |place: Known<'_>| place.dir == doubt.dir && place.name == doubt.name();
         match (old, new) {
             (Some(old), Some(new)) if old.dir == new.dir && old.name == new.name => {
-                return self.doubts.tell(new.dir, new.name, doubt.object);
+                return self.tell_doubts(new, doubt.object);
             }
             // It went on from there, and that was told.
             (Some(old), None) if !at(old) => return,

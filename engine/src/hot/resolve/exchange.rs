@@ -5,7 +5,7 @@
 
 use super::doubt::copy;
 use super::{Actor, Batch, Known, Resolver, Told};
-use crate::hot::event::{Event, Key};
+use crate::hot::event::{Event, Events, Key};
 use crate::hot::exchange::{AsideName, Half, Other};
 use crate::hot::tree::flag;
 use fsmon_format::record::{NAME_MAX, event_flag};
@@ -49,7 +49,7 @@ impl Resolver {
             let known = event.object.filter(|_| event.is_dir());
             let is_aside = match known.and_then(|key| self.tree.find_live(key)) {
                 Some(id) => self.tree.node(id).parent == old.dir && self.tree.name(id) == aside,
-                None => self.doubts.told(old.dir, aside, object) == Some(true),
+                None => self.doubts.told(self.tree.place(old.dir, aside), object) == Some(true),
             };
             if is_aside {
                 return Some(Known { dir: old.dir, name: aside });
@@ -155,8 +155,9 @@ impl Resolver {
             there = self.tree.child_named(at.dir, at.name, Some(there))?;
         }
         let node = self.tree.node(there);
-        // One that was renamed before can be elsewhere, with files in it.
-        let is_full = node.child != 0 || self.doubts.is_renamed(node.hash());
+        // One that was renamed more than once can be elsewhere, with files in it.
+        let told = self.doubts.told(self.tree.place(at.dir, at.name), node.hash());
+        let is_full = node.child != 0 || told == Some(true);
         let is_meant = !but.contains(&node.hash()) && (is_full || !full);
         is_meant.then(|| Other::new(node.hash(), self.tree.key_of(there), true)).flatten()
     }
@@ -169,7 +170,8 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        let known = self.doubts.told_there(at.dir, at.name).filter(|other| other.object != this);
+        let place = self.tree.place(at.dir, at.name);
+        let known = self.doubts.told_there(place).filter(|other| other.object != this);
         let other = match known {
             Some(other) => Other::new(other.object, other.key(), other.is_dir),
             None => self.dir_at([this, 0], at, is_dir),
@@ -195,9 +197,12 @@ impl Resolver {
         let [here, next] = batch.ahead;
         let (mut second, mut ahead) = here.rename_by(event.pid, REACH, mirrors);
         if second.is_none() && ahead < REACH {
-            (second, ahead) = next.rename_by(event.pid, REACH, mirrors);
+            let (found, more) = next.rename_by(event.pid, REACH - ahead, mirrors);
+            (second, ahead) = (found, ahead + more);
         }
-        if second.is_none() && ahead == REACH {
+        // Far ahead it is looked for by the disk alone.
+        let is_parted = second.is_some() && is_parted(event, batch.ahead, ahead);
+        if is_parted || second.is_none() && ahead == REACH && !event.is_dir() {
             return None;
         }
         let half = self.half(event.pid, object, old, new, batch.window.index);
@@ -230,7 +235,7 @@ impl Resolver {
         let key = Key { fsid: self.tree.fsid(at.dir), handle: other.key() };
         // Should no second half come, it is found out. Where there is no room for that, a file goes
         // away, and comes from nowhere; so does what no second half is awaited of.
-        self.doubts.tell_gone(at.dir, at.name, other.object);
+        self.doubts.tell_gone(self.tree.place(at.dir, at.name), other.object);
         let object = (key, other.is_dir);
         let is_kept = self.doubt(object, aside, (true, true), who, batch);
         if flags & event_flag::FOUND != 0 {
@@ -263,7 +268,7 @@ impl Resolver {
         batch: &mut Batch<'_, '_>,
     ) {
         if AsideName::is(at.name)
-            && let Some(at) = self.doubts.find(at.dir, at.name, object)
+            && let Some(at) = self.doubts.find(self.tree.place(at.dir, at.name), object)
         {
             batch.sources.who.release(self.doubts.remove(at));
         }
@@ -286,4 +291,14 @@ impl Resolver {
         let spot = |at: Known<'_>| (at.dir, self.tree.place(at.dir, at.name));
         Half { pid, old: spot(old), new: spot(new), object, index }
     }
+}
+
+/// Whether something befalls one of two names before what comes that far ahead: then these are two
+/// renames.
+fn is_parted(event: &Event<'_>, [here, next]: [Events<'_>; 2], ahead: usize) -> bool {
+    let places = [event.place, event.old];
+    let touches = |one: &Event<'_>| {
+        [one.place, one.old].into_iter().flatten().any(|place| places.contains(&Some(place)))
+    };
+    here.chain(next).take(ahead).any(|one| touches(&one))
 }

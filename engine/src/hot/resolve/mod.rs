@@ -230,7 +230,7 @@ impl Resolver {
         };
         let comes_or_goes = types & (kind::CREATE | kind::DELETE) != 0 && hash != 0;
         let mut actor = None;
-        if comes_or_goes && self.is_unsettled(types, batch) {
+        if comes_or_goes && (self.is_unsettled(types, batch) || self.is_new_link(types, hash)) {
             let who = *actor.insert(who(event.pid, batch));
             types = self.unsettled_entry(event, at, hash, who, batch);
         }
@@ -250,6 +250,12 @@ impl Resolver {
         if (changes_tree || self.types & SELF != 0) && hash != 0 && self.orphans.any() {
             self.second_look(hash, types & kind::CREATE != 0, batch);
         }
+    }
+
+    /// Whether a file was renamed just before it gets a name: that one was a hard link, then.
+    #[inline]
+    fn is_new_link(&self, types: u32, hash: u64) -> bool {
+        types & kind::CREATE != 0 && self.doubts.is_renamed(hash)
     }
 
     /// Whether more than the event itself counts when an entry comes or goes.
@@ -304,6 +310,9 @@ impl Resolver {
         }
         if self.doubts.any() {
             self.settle_doubt(event, types, at, hash, who, batch);
+        }
+        if !event.is_dir() {
+            self.doubt_link(event, types, at, hash, who, batch);
         }
         types
     }

@@ -3,7 +3,7 @@
 use super::doubt::copy;
 use super::{Actor, Batch, FROM_RENAME, Known, Resolver, SELF, Told, who};
 use crate::hot::doubts::Before;
-use crate::hot::event::{Event, Key};
+use crate::hot::event::{Event, Key, Place};
 use crate::hot::exchange::AsideName;
 use crate::hot::tree::flag;
 use fsmon_format::kind;
@@ -12,9 +12,9 @@ use fsmon_format::record::{NAME_MAX, event_flag};
 impl Resolver {
     pub(super) fn rename(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         let mut room = [0; NAME_MAX];
-        let seen = self.known(event.place);
+        let seen = self.looked_into(event.place, event);
         let new = seen.or_else(|| self.arrival(event, &mut room));
-        let old = self.known(event.old);
+        let old = self.looked_into(event.old, event);
         if new.is_none() && old.is_none() {
             return;
         }
@@ -75,6 +75,17 @@ impl Resolver {
         }
     }
 
+    /// A place of a rename. Of a directory, one whose name is left out is outside.
+    fn looked_into<'a>(
+        &mut self,
+        place: Option<Place<'a>>,
+        event: &Event<'_>,
+    ) -> Option<Known<'a>> {
+        let at = self.known(place)?;
+        let is_left_out = event.is_dir() && self.watch.skips(&mut self.tree, at.dir, at.name);
+        (!is_left_out).then_some(at)
+    }
+
     /// A directory leaves a place where the tree does not have it: that it went there was merged into
     /// an earlier rename.
     pub(super) fn tell_lost_move(
@@ -116,8 +127,8 @@ impl Resolver {
             self.tell(Told { at, old, wanted, flags, object, who }, is_dir, batch);
         }
         self.note_found(is_dir, old, at);
-        old.into_iter().for_each(|old| self.doubts.tell(old.dir, old.name, 0));
-        at.into_iter().for_each(|at| self.doubts.tell(at.dir, at.name, object));
+        old.into_iter().for_each(|old| self.tell_doubts(old, 0));
+        at.into_iter().for_each(|at| self.tell_doubts(at, object));
     }
 
     /// What a rename is called that leads from one place to another, or from or to where nothing is
@@ -255,8 +266,8 @@ impl Resolver {
         batch: &mut Batch<'_, '_>,
     ) {
         if self.doubts.any() {
-            told_old.into_iter().for_each(|at| self.doubts.tell(at.dir, at.name, 0));
-            new.into_iter().for_each(|at| self.doubts.tell(at.dir, at.name, object));
+            told_old.into_iter().for_each(|at| self.tell_doubts(at, 0));
+            new.into_iter().for_each(|at| self.tell_doubts(at, object));
         }
         if before != Before::Nothing
             && let Some(key) = event.object

@@ -44,7 +44,9 @@ impl Resolver {
             Met::Elsewhere { dir, name, key } => {
                 let object = tree.hash(Key { fsid: tree.fsid(dir), handle: key });
                 let place = (dir, tree.node(dir).hash());
-                if let Some(mut doubt) = Doubt::new(object, key, place, name) {
+                if let Some(mut doubt) =
+                    Doubt::new((object, tree.place(dir, name)), key, place, name)
+                {
                     (doubt.is_dir, doubt.renamed) = (true, true);
                     batch.sources.who.release(doubts.put(doubt).release);
                 }
