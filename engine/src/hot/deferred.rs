@@ -5,6 +5,7 @@
 //! the queue was seen empty, or before something that can only have happened after it.
 
 use super::resolve::Actor;
+use super::tree::Tree;
 use std::collections::VecDeque;
 
 /// Directories at one time; the first of more is told of: what happened in it is likely to have
@@ -60,6 +61,21 @@ impl Deferred {
     /// Takes the last of those that `is_one` picks.
     pub(crate) fn take(&mut self, is_one: impl Fn(&Gone) -> bool) -> Option<Gone> {
         let at = self.gone.iter().rposition(is_one)?;
+        self.gone.remove(at)
+    }
+
+    /// Takes the last that is below a directory, and all between the two as well: what is in one that
+    /// stays was moved away with it.
+    pub(crate) fn last_below(&mut self, tree: &Tree, dir: u32) -> Option<Gone> {
+        let is_gone = |id: u32| self.gone.iter().any(|gone| gone.dir == id);
+        let is_below = |gone: &Gone| {
+            let mut at = tree.node(gone.dir).parent;
+            while at != dir && at != 0 && is_gone(at) {
+                at = tree.node(at).parent;
+            }
+            at == dir && gone.dir != dir
+        };
+        let at = self.gone.iter().rposition(is_below)?;
         self.gone.remove(at)
     }
 

@@ -88,6 +88,8 @@ pub(crate) struct Exchange {
     next: usize,
     /// No event from here on can have to do with any of them.
     end: u64,
+    /// The number of an event that was told of before its turn; 0 none.
+    done: u64,
 }
 
 impl Exchange {
@@ -102,6 +104,17 @@ impl Exchange {
         self.end = first.index + REACH;
         self.halves[self.next] = first;
         self.next = (self.next + 1) % COUNT;
+    }
+
+    /// The event of that number was told of.
+    pub(crate) fn set_done(&mut self, index: u64) {
+        self.done = index;
+    }
+
+    /// Whether the event of that number was told of before its turn.
+    #[inline]
+    pub(crate) fn is_done(&self, index: u64) -> bool {
+        index == self.done && index != 0
     }
 
     /// Something else befell an entry.

@@ -110,9 +110,7 @@ impl Resolver {
 
     pub(super) fn tell_gone_below(&mut self, dir: u32, batch: &mut Batch<'_, '_>) {
         while self.tree.node(dir).child != 0 {
-            let tree = &self.tree;
-            let is_below = |gone: &Gone| gone.dir != dir && tree.is_below(gone.dir, dir);
-            let Some(gone) = self.deferred.take(is_below) else { return };
+            let Some(gone) = self.deferred.last_below(&self.tree, dir) else { return };
             self.tell_one(gone, batch);
         }
     }
@@ -210,7 +208,7 @@ impl Resolver {
         }
         let was = self.doubts.renamed_to(object).filter(|was| self.is_dir_known(was));
         let Some(was) = was.copied() else {
-            return self.tell_found(at, is_dir, who.late(), batch);
+            return self.tell_found(at, (object, is_dir), who.late(), batch);
         };
         let old = Known { dir: was.dir, name: was.name() };
         self.tell_lost_rename((object, is_dir), Some(old), Some(at), who.late(), batch);
@@ -336,6 +334,7 @@ impl Resolver {
             let told = Told { at: Some(at), old: None, wanted, flags, object, who };
             self.tell(told, false, batch);
         }
+        self.note_found(false, Some(at), None);
         self.tell_doubts(at, 0);
     }
 
@@ -385,9 +384,7 @@ impl Resolver {
             // A rename can have replaced what the lines have there.
             (None, Some(new)) if !doubt.renamed => {
                 self.clear_place(new, (doubt.object, false), who, batch);
-                self.tell_found(new, false, who, batch);
-                self.note_found(false, None, Some(new));
-                self.tell_doubts(new, doubt.object);
+                self.tell_found(new, (doubt.object, false), who, batch);
             }
             _ => self.tell_lost_rename((doubt.object, false), old, new, who, batch),
         }

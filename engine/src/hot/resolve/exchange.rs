@@ -82,7 +82,7 @@ impl Resolver {
             true => self.tell_lost_move(key, new, who, batch),
             // Its DELETE was told before its time.
             false if self.doubts.was_deleted(other.object, self.tree.place(new.dir, new.name)) => {
-                self.tell_found(new, false, who.late(), batch);
+                self.tell_found(new, (other.object, false), who.late(), batch);
             }
             false => self.tell_lost_arrival(new, other.object, false, who, batch),
         }
@@ -191,15 +191,7 @@ impl Resolver {
         new: Known<'_>,
         batch: &Batch<'_, '_>,
     ) -> Option<Other> {
-        let mirrors = |second: &Event<'_>| {
-            (second.place, second.old) == (event.old, event.place) && second.object != event.object
-        };
-        let [here, next] = batch.ahead;
-        let (mut second, mut ahead) = here.rename_by(event.pid, REACH, mirrors);
-        if second.is_none() && ahead < REACH {
-            let (found, more) = next.rename_by(event.pid, REACH - ahead, mirrors);
-            (second, ahead) = (found, ahead + more);
-        }
+        let (second, ahead) = mirrored(event, batch.ahead);
         // Far ahead it is looked for by the disk alone.
         let is_parted = second.is_some() && is_parted(event, batch.ahead, ahead);
         if is_parted || second.is_none() && ahead == REACH && !event.is_dir() {
@@ -218,6 +210,17 @@ impl Resolver {
         let is_moved = node.flags & flag::DEAD == 0
             && self.watch.holds(&self.tree, old.dir, old.name, key) == Some(true);
         is_moved.then(|| Other::new(node.hash(), key, true)).flatten()
+    }
+
+    /// Something comes in. Where that is an exchange, what was there goes out, and is told first: its
+    /// event is the next.
+    pub(super) fn change_with_outside(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        let (second, ahead) = mirrored(event, batch.ahead);
+        let second = second.filter(|_| !is_parted(event, batch.ahead, ahead));
+        if let Some(second) = second {
+            self.rename(&second, batch);
+            self.exchange.set_done(batch.window.index + 1 + ahead as u64);
+        }
     }
 
     /// What the lines have at a place, and that is not what comes there, gets a name of its own in
@@ -291,6 +294,20 @@ impl Resolver {
         let spot = |at: Known<'_>| (at.dir, self.tree.place(at.dir, at.name));
         Half { pid, old: spot(old), new: spot(new), object, index }
     }
+}
+
+/// The other half of what may be the first half of an exchange, if it is close ahead; and how many
+/// events come before it.
+fn mirrored<'a>(event: &Event<'_>, [here, next]: [Events<'a>; 2]) -> (Option<Event<'a>>, usize) {
+    let mirrors = |second: &Event<'_>| {
+        (second.place, second.old) == (event.old, event.place) && second.object != event.object
+    };
+    let (second, ahead) = here.rename_by(event.pid, REACH, mirrors);
+    if second.is_some() || ahead >= REACH {
+        return (second, ahead);
+    }
+    let (second, more) = next.rename_by(event.pid, REACH - ahead, mirrors);
+    (second, ahead + more)
 }
 
 /// Whether something befalls one of two names before what comes that far ahead: then these are two

@@ -11,12 +11,18 @@ use fsmon_format::record::{NAME_MAX, event_flag};
 
 impl Resolver {
     pub(super) fn rename(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        if self.exchange.is_done(batch.window.index) {
+            return;
+        }
         let mut room = [0; NAME_MAX];
         let seen = self.looked_into(event.place, event);
         let new = seen.or_else(|| self.arrival(event, &mut room));
         let old = self.looked_into(event.old, event);
         if new.is_none() && old.is_none() {
             return;
+        }
+        if old.is_none() {
+            self.change_with_outside(event, batch);
         }
         let hash = event.object.map_or(0, |key| self.tree.hash(key));
         let who = who(event.pid, batch);
@@ -44,6 +50,10 @@ impl Resolver {
         self.before_rename(event, (hash, before), told_old, (new, other.is_some()), who, batch);
         if let Some(new) = new {
             self.make_way(event, hash, other.as_ref(), new, who, batch);
+            // What made way had the name until now.
+            if self.found.any() {
+                self.note_found(event.is_dir(), None, Some(new));
+            }
         }
         self.note_rename(event, (hash, before), (old, told_old), new, who, batch);
         if let (Some(_), Some(told)) = (old, told_old) {
@@ -239,7 +249,7 @@ impl Resolver {
             match before {
                 // Its DELETE was told before its time.
                 Before::Deleted(place) if place == self.tree.place(old.dir, old.name) => {
-                    self.tell_found(old, event.is_dir(), who.late(), batch);
+                    self.tell_found(old, (object, event.is_dir()), who.late(), batch);
                 }
                 _ => self.tell_lost_arrival(old, object, event.is_dir(), who, batch),
             }

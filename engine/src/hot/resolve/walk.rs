@@ -66,14 +66,19 @@ impl Resolver {
     pub(super) fn tell_found(
         &mut self,
         at: Known<'_>,
-        is_dir: bool,
+        (object, is_dir): (u64, bool),
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
+        if self.doubts.told(self.tree.place(at.dir, at.name), object) == Some(true) {
+            return;
+        }
         if self.types & kind::CREATE != 0 && !batch.silent {
             let head = found_head(at.dir, is_dir, who, batch);
             batch.output.event(&mut self.tree, batch.sources, head, at.name, &[]);
         }
+        self.note_found(is_dir, None, Some(at));
+        self.tell_doubts(at, object);
     }
 
     /// An entry was made or removed, in a directory that a walk may have read before that came up:
@@ -94,7 +99,11 @@ impl Resolver {
         if !was_told && self.tree.is_fresh(at.dir) {
             match made {
                 true if !removed => self.found.put(place),
-                false if removed => self.tell_found(at, event.is_dir(), who.late(), batch),
+                false if removed => {
+                    let hash = event.object.map_or(0, |key| self.tree.hash(key));
+                    self.tell_found(at, (hash, event.is_dir()), who.late(), batch);
+                    self.found.take(place);
+                }
                 _ => {}
             }
         }
@@ -116,7 +125,9 @@ impl Resolver {
             self.displace(event, old, false, who, batch);
             let was_told = self.found.take(found_place(&self.tree, old, is_dir));
             if !was_told && self.tree.is_fresh(old.dir) {
-                self.tell_found(old, is_dir, who.late(), batch);
+                let hash = event.object.map_or(0, |key| self.tree.hash(key));
+                self.tell_found(old, (hash, is_dir), who.late(), batch);
+                self.note_found(is_dir, Some(old), None);
             }
         }
         if let Some(new) = new
