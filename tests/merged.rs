@@ -289,3 +289,117 @@ fn what_happened_before_it_was_ready_is_not_told() {
     let whole: Vec<&Event> = events.iter().filter(|event| event.flag("found")).collect();
     assert!(whole.is_empty(), "{whole:?}");
 }
+
+#[test]
+fn an_exchange_with_what_is_outside() {
+    for (inside, outside) in [("f1", "f"), ("d1", "sub"), ("f1", "sub"), ("d1", "f")] {
+        let outside = format!("../out/in/{outside}");
+        follows(|dir| dir.exchange(inside, &outside));
+        follows(|dir| dir.exchange(&outside, inside));
+    }
+}
+
+#[test]
+fn two_renames_with_something_between_are_no_exchange() {
+    follows(|dir| {
+        dir.rename("f1", "n");
+        dir.remove("n");
+        dir.make("n");
+        dir.rename("n", "f1");
+    });
+    follows(|dir| {
+        dir.mkdir("e");
+        dir.rename("e", "n");
+        dir.rmdir("n");
+        dir.mkdir("n");
+        dir.rename("n", "e");
+    });
+    // Another comes to a name, and that goes back to the first.
+    follows(|dir| {
+        dir.rename("f1", "n");
+        std::thread::sleep(Duration::from_millis(5));
+        dir.rename("f2", "n");
+        dir.rename("n", "f1");
+        dir.make("n");
+    });
+}
+
+#[test]
+fn a_directory_that_replaces_an_empty_one_is_told_in_one_line() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    sh(&watched, "mkdir a b");
+    let events =
+        record(&watched, &["--batch-window", "50ms", "-t", "create,delete,rename"], || {
+            let dir = Dir(&watched);
+            dir.rename("a", "z");
+            dir.rename("b", "z");
+        });
+    assert_eq!(briefs(&events, &watched), ["RENAME a/ -> z/", "RENAME b/ -> z/"]);
+}
+
+#[test]
+fn a_file_that_leaves_by_a_link_between_two_renames() {
+    follows(|dir| {
+        dir.rename("f1", "n");
+        dir.link("n", "f1");
+        dir.remove("n");
+        dir.rename("f1", "n");
+    });
+}
+
+#[test]
+fn a_link_made_and_removed_and_made_again() {
+    for pause in [0, 5] {
+        follows(|dir| {
+            dir.link("f1", "n");
+            std::thread::sleep(Duration::from_millis(pause));
+            dir.remove("n");
+            dir.link("f1", "n");
+        });
+    }
+}
+
+/// More of them than are remembered.
+#[test]
+fn a_directory_made_and_removed_thousands_of_times() {
+    follows(|dir| {
+        for i in 0..5000 {
+            dir.mkdir("n");
+            dir.make("n/f");
+            dir.rename("n/f", &format!("g{i}"));
+            dir.rmdir("n");
+        }
+    });
+}
+
+/// A file has two names in a directory whose last rename was lost, and which is replaced then.
+#[test]
+fn links_in_a_directory_that_is_elsewhere() {
+    follows(|dir| {
+        for i in 0..10 {
+            let name = |name: &str| format!("{name}{i}");
+            let (d, e, x) = (name("d_"), name("e_"), name("x_"));
+            let (a, b, c) = (d.clone() + "/a", d.clone() + "/b", d.clone() + "/c");
+            dir.mkdir(&d);
+            dir.mkdir(&x);
+            dir.make(&a);
+            std::thread::sleep(Duration::from_millis(20));
+            dir.rename(&a, &c);
+            dir.rename(&c, &a);
+            dir.link(&a, &b);
+            dir.remove(&b);
+            dir.link(&a, &b);
+            dir.rename(&d, &e);
+            dir.rename(&e, &d);
+            dir.rename(&d, &e);
+            std::thread::sleep(Duration::from_millis(i));
+            dir.rename(&x, &d);
+            dir.rename(&d, &x);
+            dir.rename(&e, &d);
+        }
+    });
+}

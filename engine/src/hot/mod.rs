@@ -11,6 +11,7 @@ pub(crate) mod exchange;
 pub(crate) mod found;
 pub(crate) mod index;
 pub(crate) mod intake;
+pub(crate) mod links;
 pub(crate) mod orphans;
 pub(crate) mod output;
 pub(crate) mod reader;

@@ -37,10 +37,21 @@ impl Resolver {
         // A hard link that was made and removed in turn may be there in the end. What was written
         // to was made as a file, as a rule.
         let is_link = types & kind::CREATE != 0 && types & kind::CLOSE_WRITE == 0;
-        if is_link && self.doubts.has_much_room() {
+        if !is_link {
+            return types;
+        }
+        if self.doubts.has_much_room() {
             self.doubt((key, false), at, (false, false), who, batch);
         }
-        types
+        if !self.links.has(hash, at.dir, at.name) {
+            return types;
+        }
+        let wanted = kind::DELETE & self.types;
+        if wanted != 0 {
+            let told = Told { at: Some(at), old: None, wanted, flags: 0, object: hash, who };
+            self.emit(told, event, batch);
+        }
+        types & !kind::DELETE
     }
 
     /// A directory's DELETE is told when all that happened in it has come up.
@@ -134,9 +145,8 @@ impl Resolver {
             let mut room = [0; NAME_MAX];
             let at = Known { dir: node.parent, name: copy(self.tree.name(gone.dir), &mut room) };
             self.tell_emptied(gone.dir, batch);
-            if self.doubts.any() {
-                self.tell_doubts(at, 0);
-            }
+            self.note_found(true, Some(at), None);
+            self.tell_doubts(at, 0);
             if gone.tell {
                 let Gone { hash, who, .. } = gone;
                 let at = Some(at);
@@ -203,12 +213,18 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        if self.doubts.told(self.tree.place(at.dir, at.name), object) != Some(false) {
+        let place = self.tree.place(at.dir, at.name);
+        let doubt = self.doubts.find(place, object).and_then(|at| self.doubts.get(at));
+        let Some(is_renamed) = doubt.filter(|doubt| !doubt.told).map(|doubt| doubt.renamed) else {
             return;
-        }
+        };
         let was = self.doubts.renamed_to(object).filter(|was| self.is_dir_known(was));
         let Some(was) = was.copied() else {
-            return self.tell_found(at, (object, is_dir), who.late(), batch);
+            // A rename may have replaced what the lines have there.
+            return match is_renamed && !is_dir {
+                true => self.tell_lost_rename((object, is_dir), None, Some(at), who.late(), batch),
+                false => self.tell_found(at, (object, is_dir), who.late(), batch),
+            };
         };
         let old = Known { dir: was.dir, name: was.name() };
         self.tell_lost_rename((object, is_dir), Some(old), Some(at), who.late(), batch);

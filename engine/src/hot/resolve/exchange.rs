@@ -27,10 +27,17 @@ impl Resolver {
         batch: &Batch<'_, '_>,
     ) -> bool {
         let index = batch.window.index;
-        self.exchange.any(index)
-            && old.zip(new).is_some_and(|(old, new)| {
-                self.exchange.is_second(self.half(event.pid, object, old, new, index))
-            })
+        if !self.exchange.any(index) {
+            return false;
+        }
+        let is_second = old.zip(new).is_some_and(|(old, new)| {
+            self.exchange.is_second(self.half(event.pid, object, old, new, index))
+        });
+        if !is_second {
+            let spots = [old, new].into_iter().flatten();
+            spots.for_each(|at| self.exchange.touch((at.dir, self.tree.place(at.dir, at.name))));
+        }
+        is_second
     }
 
     /// Where the lines have what is renamed from `old`: aside, if it was set aside; nowhere, if a first

@@ -12,6 +12,7 @@ use super::doubts::Doubts;
 use super::event::{Event, Events, Key, Place};
 use super::exchange::Exchange;
 use super::found::Found;
+use super::links::Links;
 use super::orphans::Orphans;
 use super::output::{Output, Sources};
 use super::recent::Recent;
@@ -46,6 +47,7 @@ pub(crate) struct Resolver {
     pub(crate) found: Found,
     pub(crate) exchange: Exchange,
     pub(crate) doubts: Doubts,
+    pub(crate) links: Links,
     pub(crate) deferred: Deferred,
 }
 
@@ -72,6 +74,7 @@ impl Resolver {
             found: Found::new(),
             exchange: Exchange::default(),
             doubts: Doubts::new(),
+            links: Links::new(),
             deferred: Deferred::new(),
         }
     }
@@ -233,6 +236,12 @@ impl Resolver {
         if comes_or_goes && (self.is_unsettled(types, batch) || self.is_new_link(types, hash)) {
             let who = *actor.insert(who(event.pid, batch));
             types = self.unsettled_entry(event, at, hash, who, batch);
+        }
+        if comes_or_goes && !event.is_dir() {
+            match types & kind::DELETE {
+                0 => self.links.made(hash, at.dir, at.name),
+                _ => self.links.gone(hash),
+            }
         }
         let wanted = types & self.types;
         if wanted & !kind::ONDIR != 0 {

@@ -47,6 +47,7 @@ impl Resolver {
             0 => Before::Nothing,
             _ => self.doubts.renamed(hash),
         };
+        self.links.gone(hash);
         self.before_rename(event, (hash, before), told_old, (new, other.is_some()), who, batch);
         if let Some(new) = new {
             self.make_way(event, hash, other.as_ref(), new, who, batch);

@@ -98,7 +98,8 @@ impl Resolver {
         let was_told = if removed { self.found.take(place) } else { self.found.has(place) };
         if !was_told && self.tree.is_fresh(at.dir) {
             match made {
-                true if !removed => self.found.put(place),
+                // A directory's removal is told later.
+                true if !removed || event.is_dir() => self.found.put(place),
                 false if removed => {
                     let hash = event.object.map_or(0, |key| self.tree.hash(key));
                     self.tell_found(at, (hash, event.is_dir()), who.late(), batch);
