@@ -61,10 +61,14 @@ pub struct Node {
     pub fs: u8,
     /// [`flag`]
     pub flags: u8,
-    /// Not 0: it was read by a walk, and what happened in it before may still come.
+    /// Lowest bit: it was read by a walk, and what happened in it before may still come. The others
+    /// count how often the node was freed.
     fresh: u8,
     key: [u8; KEY_INLINE],
 }
+
+/// The lowest bit of [`Node::fresh`].
+const FRESH: u8 = 1;
 
 const _: () = assert!(size_of::<Node>() == 64);
 
@@ -190,19 +194,22 @@ impl Tree {
 
     /// Notes whether a walk read a directory lately.
     pub(crate) fn set_fresh(&mut self, id: u32, fresh: bool) {
-        self.node_mut(id).fresh = fresh.into();
+        let node = self.node_mut(id);
+        node.fresh = node.fresh & !FRESH | u8::from(fresh);
     }
 
     /// See [`Tree::set_fresh`]; also one that is still to be read. Its entries may have been there
     /// without having been told of.
     pub(crate) fn is_fresh(&self, id: u32) -> bool {
         let node = self.node(id);
-        node.fresh != 0 || node.flags & flag::UNREAD != 0
+        node.fresh & FRESH != 0 || node.flags & flag::UNREAD != 0
     }
 
     /// A hash that stands for an entry of a directory, until that is forgotten.
     pub(crate) fn place(&self, dir: u32, name: &[u8]) -> u64 {
-        let its_own = self.node(dir).hash.wrapping_add(u64::from(dir));
+        let node = self.node(dir);
+        let times = u64::from(node.fresh & !FRESH) << 40;
+        let its_own = node.hash.wrapping_add(u64::from(dir) | times);
         fold(self.seed, Key { fsid: its_own, handle: name })
     }
 
@@ -300,6 +307,7 @@ impl Tree {
             key: inline,
             key_len: key.handle.len() as u8,
             flags: flag::LIVE | root,
+            fresh: self.node(id).fresh,
             ..Node::new_zeroed()
         };
         self.index.insert(hash, id);
