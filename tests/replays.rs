@@ -291,7 +291,6 @@ fn renamed_to_and_fro_by_one_process() {
 }
 
 #[test]
-#[ignore = "of a name linked and unlinked in turn the kernel merges all into one: lines may be out of order"]
 fn linked_and_unlinked_by_one_process() {
     if !harness::is_root() {
         return;

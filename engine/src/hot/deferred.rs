@@ -69,11 +69,14 @@ impl Deferred {
     pub(crate) fn last_below(&mut self, tree: &Tree, dir: u32) -> Option<Gone> {
         let is_gone = |id: u32| self.gone.iter().any(|gone| gone.dir == id);
         let is_below = |gone: &Gone| {
+            if gone.dir == dir || !tree.is_below(gone.dir, dir) {
+                return false;
+            }
             let mut at = tree.node(gone.dir).parent;
-            while at != dir && at != 0 && is_gone(at) {
+            while at != dir && is_gone(at) {
                 at = tree.node(at).parent;
             }
-            at == dir && gone.dir != dir
+            at == dir
         };
         let at = self.gone.iter().rposition(is_below)?;
         self.gone.remove(at)

@@ -128,6 +128,7 @@ pub(crate) struct Doubts {
     /// What to look for them by.
     by_place: Chains,
     by_object: Chains,
+    by_dir: Chains,
 }
 
 fn slot(object: u64) -> usize {
@@ -143,6 +144,7 @@ impl Doubts {
             names: Vec::with_capacity(COUNT),
             by_place: Chains::new(COUNT),
             by_object: Chains::new(COUNT),
+            by_dir: Chains::new(COUNT),
         }
     }
 
@@ -211,6 +213,7 @@ impl Doubts {
         if is_kept {
             self.by_place.push(doubt.place);
             self.by_object.push(doubt.object);
+            self.by_dir.push(doubt.dir.into());
             self.names.push(doubt);
         }
         Swap { release: 0, is_kept }
@@ -277,8 +280,9 @@ impl Doubts {
 
     /// A file that the lines say is in that directory; the hash of its handle.
     pub(crate) fn file_in(&self, dir: u32, hash: u64) -> Option<&Doubt> {
-        let is_in = |doubt: &&Doubt| doubt.told && (doubt.dir, doubt.dir_hash) == (dir, hash);
-        self.names.iter().find(|doubt| is_in(doubt) && !doubt.is_dir)
+        let mut all = self.by_dir.of(dir.into()).map(|at| &self.names[at]);
+        let is_in = |doubt: &Doubt| (doubt.dir, doubt.dir_hash) == (dir, hash);
+        all.find(|doubt| doubt.told && !doubt.is_dir && is_in(doubt))
     }
 
     /// Where an object's name is in doubt.
@@ -295,6 +299,7 @@ impl Doubts {
         let (last, this) = (self.names[self.names.len() - 1], self.names[at]);
         self.by_place.swap_remove(at, this.place, last.place);
         self.by_object.swap_remove(at, this.object, last.object);
+        self.by_dir.swap_remove(at, this.dir.into(), last.dir.into());
         self.names.swap_remove(at).image
     }
 }

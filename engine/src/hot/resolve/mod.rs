@@ -295,7 +295,7 @@ impl Resolver {
         }
         let mut types = event.types();
         if self.found.any() || self.tree.any_unread() {
-            types = self.entry_found(event, at, who, batch);
+            types = self.entry_found(event, at, hash, who, batch);
             if event.is_dir() && types & kind::CREATE != 0 {
                 types = self.made_before(event, types, at, who, batch);
             }

@@ -256,7 +256,7 @@ impl Resolver {
             }
         }
         if self.found.any() || self.tree.any_unread() {
-            self.rename_found(event, told_old, (new, is_half), who, batch);
+            self.rename_found((object, event.is_dir()), told_old, (new, is_half), who, batch);
         }
         // What an exchange moves back is not gone.
         if self.deferred.any()

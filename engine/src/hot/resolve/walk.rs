@@ -88,21 +88,22 @@ impl Resolver {
         &mut self,
         event: &Event<'_>,
         at: Known<'_>,
+        hash: u64,
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) -> u32 {
+        let object = (hash, event.is_dir());
         let place = found_place(&self.tree, at, event.is_dir());
         let types = event.types();
         let (made, removed) = (types & kind::CREATE != 0, types & kind::DELETE != 0);
-        self.displace(event, at, false, who, batch);
+        self.displace(object, at, false, who, batch);
         let was_told = if removed { self.found.take(place) } else { self.found.has(place) };
         if !was_told && self.tree.is_fresh(at.dir) {
             match made {
                 // A directory's removal is told later.
                 true if !removed || event.is_dir() => self.found.put(place),
                 false if removed => {
-                    let hash = event.object.map_or(0, |key| self.tree.hash(key));
-                    self.tell_found(at, (hash, event.is_dir()), who.late(), batch);
+                    self.tell_found(at, object, who.late(), batch);
                     self.found.take(place);
                 }
                 _ => {}
@@ -115,19 +116,18 @@ impl Resolver {
     #[cold]
     pub(super) fn rename_found(
         &mut self,
-        event: &Event<'_>,
+        object: (u64, bool),
         old: Option<Known<'_>>,
         (new, is_half): (Option<Known<'_>>, bool),
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        let is_dir = event.is_dir();
+        let (_, is_dir) = object;
         if let Some(old) = old {
-            self.displace(event, old, false, who, batch);
+            self.displace(object, old, false, who, batch);
             let was_told = self.found.take(found_place(&self.tree, old, is_dir));
             if !was_told && self.tree.is_fresh(old.dir) {
-                let hash = event.object.map_or(0, |key| self.tree.hash(key));
-                self.tell_found(old, (hash, is_dir), who.late(), batch);
+                self.tell_found(old, object, who.late(), batch);
                 self.note_found(is_dir, Some(old), None);
             }
         }
@@ -136,7 +136,7 @@ impl Resolver {
         {
             if !is_half {
                 // A directory replaces an empty one.
-                self.displace(event, new, is_dir, who, batch);
+                self.displace(object, new, is_dir, who, batch);
             }
             self.found.put(found_place(&self.tree, new, is_dir));
         }
@@ -146,17 +146,16 @@ impl Resolver {
     /// comes. What is of the same kind goes by the same line.
     fn displace(
         &mut self,
-        event: &Event<'_>,
+        (object, is_dir): (u64, bool),
         at: Known<'_>,
         files_only: bool,
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        let hash = event.object.map_or(0, |key| self.tree.hash(key));
-        let later = (!files_only).then(|| self.dir_at([hash; 2], at, false)).flatten();
+        let later = (!files_only).then(|| self.dir_at([object; 2], at, false)).flatten();
         if let Some(later) = later {
             self.set_aside(&later, (at, at.dir), LOST, who.late(), batch);
-        } else if event.is_dir() && self.found.take(found_place(&self.tree, at, false)) {
+        } else if is_dir && self.found.take(found_place(&self.tree, at, false)) {
             self.tell_lost_end(0, at, who.late(), batch);
         }
     }
