@@ -33,17 +33,20 @@ impl Resolver {
         if event.is_dir() {
             return self.defer(event, types, (key, hash), at, who, batch);
         }
-        self.doubts.deleted(hash, self.tree.place(at.dir, at.name));
+        let place = self.tree.place(at.dir, at.name);
+        self.doubts.deleted(hash, place);
         // A hard link that was made and removed in turn may be there in the end. What was written
         // to was made as a file, as a rule.
-        let is_link = types & kind::CREATE != 0 && types & kind::CLOSE_WRITE == 0;
+        let is_link = event.types() & (kind::CREATE | kind::CLOSE_WRITE) == kind::CREATE;
         if !is_link {
             return types;
         }
         if self.doubts.has_much_room() {
-            self.doubt((key, false), at, (false, false), who, batch);
+            // Where a walk told of it, it is there until now.
+            let told = types & kind::CREATE == 0;
+            self.doubt((key, false), at, (told, false), who, batch);
         }
-        if !self.links.has(hash, at.dir, at.name) {
+        if types & kind::CREATE == 0 || !self.links.has(hash, place) {
             return types;
         }
         let wanted = kind::DELETE & self.types;
@@ -351,7 +354,19 @@ impl Resolver {
             self.tell(told, false, batch);
         }
         self.note_found(false, Some(at), None);
+        self.note_links(object, Some(at), None);
         self.tell_doubts(at, 0);
+    }
+
+    /// A line says that a file has lost a name, and got another.
+    pub(super) fn note_links(
+        &mut self,
+        file: u64,
+        old: Option<Known<'_>>,
+        new: Option<Known<'_>>,
+    ) {
+        old.into_iter().for_each(|at| self.links.gone(file, self.tree.place(at.dir, at.name)));
+        new.into_iter().for_each(|at| self.links.made(file, self.tree.place(at.dir, at.name)));
     }
 
     /// What the lines say of a name from now on.

@@ -238,9 +238,10 @@ impl Resolver {
             types = self.unsettled_entry(event, at, hash, who, batch);
         }
         if comes_or_goes && !event.is_dir() {
+            let place = self.tree.place(at.dir, at.name);
             match types & kind::DELETE {
-                0 => self.links.made(hash, at.dir, at.name),
-                _ => self.links.gone(hash),
+                0 => self.links.made(hash, place),
+                _ => self.links.gone(hash, place),
             }
         }
         let wanted = types & self.types;

@@ -45,9 +45,14 @@ impl Resolver {
         let other = half.and_then(|(old, new)| self.other_half(event, hash, old, new, batch));
         let before = match hash {
             0 => Before::Nothing,
-            _ => self.doubts.renamed(hash),
+            _ => {
+                let place = told_old.map_or(0, |old| self.tree.place(old.dir, old.name));
+                self.doubts.renamed(hash, place)
+            }
         };
-        self.links.gone(hash);
+        if hash != 0 && !event.is_dir() {
+            self.note_links(hash, told_old, new);
+        }
         self.before_rename(event, (hash, before), told_old, (new, other.is_some()), who, batch);
         if let Some(new) = new {
             self.make_way(event, hash, other.as_ref(), new, who, batch);
@@ -251,6 +256,14 @@ impl Resolver {
                 // Its DELETE was told before its time.
                 Before::Deleted(place) if place == self.tree.place(old.dir, old.name) => {
                     self.tell_found(old, (object, event.is_dir()), who.late(), batch);
+                }
+                // No rename led back there, so this is a hard link made anew.
+                Before::Renamed(place)
+                    if place == self.tree.place(old.dir, old.name)
+                        && !event.is_dir()
+                        && self.doubts.find(place, object).is_none() =>
+                {
+                    self.tell_found(old, (object, false), who.late(), batch);
                 }
                 _ => self.tell_lost_arrival(old, object, event.is_dir(), who, batch),
             }

@@ -78,6 +78,7 @@ impl Resolver {
             batch.output.event(&mut self.tree, batch.sources, head, at.name, &[]);
         }
         self.note_found(is_dir, None, Some(at));
+        self.note_links(object, None, Some(at));
         self.tell_doubts(at, object);
     }
 
