@@ -25,9 +25,8 @@ const MISSES: u8 = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Before {
     Nothing,
-    /// From that place, at the last (`Tree::place`).
-    Renamed(u64),
-    /// Its DELETE was merged into an event of that place.
+    Renamed,
+    /// Its DELETE was merged into an event of that place, by hash.
     Deleted(u64),
 }
 
@@ -122,7 +121,7 @@ pub(crate) struct Swap {
 pub(crate) struct Doubts {
     /// By the lower bits of the hash; the upper ones, and when. Eight bytes each: each rename asks.
     objects: Vec<u64>,
-    /// What it was deleted at, or renamed from.
+    /// Where those were deleted that were.
     places: Vec<u64>,
     round: u64,
     names: Vec<Doubt>,
@@ -149,14 +148,16 @@ impl Doubts {
         }
     }
 
-    /// An object is renamed from that place; what befell it before.
-    pub(crate) fn renamed(&mut self, object: u64, place: u64) -> Before {
-        self.note(object, 0, place)
+    /// An object is renamed; what befell it before.
+    pub(crate) fn renamed(&mut self, object: u64) -> Before {
+        self.note(object, 0)
     }
 
     /// A DELETE of it came merged with something else, at that place.
     pub(crate) fn deleted(&mut self, object: u64, place: u64) -> Before {
-        self.note(object, DELETED, place)
+        let before = self.note(object, DELETED);
+        self.places[slot(object)] = place;
+        before
     }
 
     /// Whether the object's last event said that it was deleted at that place.
@@ -166,22 +167,21 @@ impl Doubts {
 
     /// Whether the object was renamed since the queue was empty.
     pub(crate) fn is_renamed(&self, object: u64) -> bool {
-        matches!(self.before(object), Before::Renamed(_))
+        self.before(object) == Before::Renamed
     }
 
     fn before(&self, object: u64) -> Before {
-        let (known, place) = (self.objects[slot(object)], self.places[slot(object)]);
+        let known = self.objects[slot(object)];
         match (known ^ object) & !WHEN == 0 && known & ROUND == self.round {
             false => Before::Nothing,
-            true if known & DELETED == 0 => Before::Renamed(place),
-            true => Before::Deleted(place),
+            true if known & DELETED == 0 => Before::Renamed,
+            true => Before::Deleted(self.places[slot(object)]),
         }
     }
 
-    fn note(&mut self, object: u64, what: u64, place: u64) -> Before {
+    fn note(&mut self, object: u64, what: u64) -> Before {
         let before = self.before(object);
         self.objects[slot(object)] = object & !WHEN | what | self.round;
-        self.places[slot(object)] = place;
         before
     }
 
@@ -318,13 +318,11 @@ mod tests {
     #[test]
     fn what_befalls_an_object_twice_is_seen_until_the_queue_was_empty() {
         let mut doubts = Doubts::new();
-        assert_eq!(doubts.renamed(5, 70), Before::Nothing);
-        assert_eq!(doubts.renamed(5, 71), Before::Renamed(70));
-        assert_eq!(doubts.renamed(6, 71), Before::Nothing);
+        assert_eq!(doubts.renamed(5), Before::Nothing);
+        assert_eq!((doubts.renamed(5), doubts.renamed(6)), (Before::Renamed, Before::Nothing));
         doubts.settle();
         assert_eq!(doubts.deleted(5, 77), Before::Nothing);
-        assert_eq!(doubts.renamed(5, 70), Before::Deleted(77));
-        assert_eq!(doubts.renamed(5, 71), Before::Renamed(70));
+        assert_eq!((doubts.renamed(5), doubts.renamed(5)), (Before::Deleted(77), Before::Renamed));
     }
 
     #[test]

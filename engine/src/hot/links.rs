@@ -1,52 +1,56 @@
-//! Names that files got a short while ago.
+//! Which file has which name, as far as the queue told a short while ago.
 //!
-//! The kernel merges the removal of a name and its making into one event that says both, and not in
-//! which order (see `doubts.rs`). Where the lines have the name already, its removal came first.
+//! The kernel merges events that wait in the queue (see `doubts.rs`), so a hard link can come or go
+//! unseen, and one event can say that a name was removed and made, and not in which order. What
+//! was told of the name before shows it.
 
 /// Names remembered, a power of two; each is forgotten for the next in its slot.
 const COUNT: usize = 1 << 12;
 
-/// By the hash of the file and the place of the name (`Tree::place`).
+/// By place (`Tree::place`).
 pub(crate) struct Links {
-    slots: Vec<u64>,
+    slots: Vec<Link>,
 }
 
-/// What a name goes by that is one of several that a file may have.
-#[inline]
-fn link(file: u64, place: u64) -> u64 {
-    file.rotate_left(32) ^ place
+/// A place, and the hash of the file that is there; 0 for none.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Link {
+    place: u64,
+    file: u64,
 }
 
-fn slot(link: u64) -> usize {
-    link as usize % COUNT
+fn slot(place: u64) -> usize {
+    place as usize % COUNT
 }
 
 impl Links {
     pub(crate) fn new() -> Self {
-        Links { slots: vec![0; COUNT] }
+        Links { slots: vec![Link::default(); COUNT] }
     }
 
-    /// A file got a name.
+    /// A file is at that place from now on; 0: none is.
     #[inline]
-    pub(crate) fn made(&mut self, file: u64, place: u64) {
-        let link = link(file, place);
-        self.slots[slot(link)] = link;
+    pub(crate) fn put(&mut self, place: u64, file: u64) {
+        self.slots[slot(place)] = Link { place, file };
     }
 
-    /// A file lost a name, or changed it.
-    #[inline]
-    pub(crate) fn gone(&mut self, file: u64, place: u64) {
-        let link = link(file, place);
-        let known = &mut self.slots[slot(link)];
-        if *known == link {
-            *known = 0;
+    /// It is no longer known what is there.
+    pub(crate) fn forget(&mut self, place: u64) {
+        if self.slots[slot(place)].place == place {
+            self.slots[slot(place)] = Link::default();
         }
     }
 
-    /// Whether a file is known to have that name.
-    pub(crate) fn has(&self, file: u64, place: u64) -> bool {
-        let link = link(file, place);
-        self.slots[slot(link)] == link
+    /// Nothing is known any more.
+    pub(crate) fn clear(&mut self) {
+        self.slots.fill(Link::default());
+    }
+
+    /// The file that is known to be there; `Some(0)` where it is known that none is.
+    #[inline]
+    pub(crate) fn at(&self, place: u64) -> Option<u64> {
+        let known = self.slots[slot(place)];
+        (known.place == place).then_some(known.file)
     }
 }
 
@@ -55,16 +59,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_name_of_a_file_until_it_is_gone() {
+    fn what_was_told_of_a_place_last() {
         let mut links = Links::new();
-        links.made(5, 70);
-        links.made(5, 71);
-        assert!(links.has(5, 70) && links.has(5, 71) && !links.has(6, 70) && !links.has(5, 72));
-        links.gone(5, 70 + COUNT as u64);
-        assert!(links.has(5, 70));
-        links.gone(5, 70);
-        assert!(!links.has(5, 70) && links.has(5, 71));
-        links.made(5, 71 + COUNT as u64);
-        assert!(!links.has(5, 71), "forgotten for the next");
+        links.put(70, 5);
+        links.put(71, 5);
+        links.put(70, 0);
+        assert_eq!((links.at(70), links.at(71), links.at(72)), (Some(0), Some(5), None));
+        links.forget(70 + COUNT as u64);
+        assert_eq!(links.at(70), Some(0));
+        links.forget(70);
+        assert_eq!(links.at(70), None);
+        links.put(71 + COUNT as u64, 6);
+        assert_eq!(links.at(71), None, "forgotten for the next");
+        links.clear();
+        assert_eq!(links.at(71 + COUNT as u64), None);
     }
 }

@@ -46,7 +46,7 @@ impl Resolver {
             let told = types & kind::CREATE == 0;
             self.doubt((key, false), at, (told, false), who, batch);
         }
-        if types & kind::CREATE == 0 || !self.links.has(hash, place) {
+        if types & kind::CREATE == 0 || self.links.at(place) != Some(hash) {
             return types;
         }
         let wanted = kind::DELETE & self.types;
@@ -54,6 +54,7 @@ impl Resolver {
             let told = Told { at: Some(at), old: None, wanted, flags: 0, object: hash, who };
             self.emit(told, event, batch);
         }
+        self.links.put(place, 0);
         types & !kind::DELETE
     }
 
@@ -182,8 +183,6 @@ impl Resolver {
             self.correct(&other, None, batch);
             batch.silent = silent;
         }
-        let is_there = types & kind::DELETE == 0;
-        self.tell_doubts(at, if is_there { hash } else { 0 });
     }
 
     /// A file got a name, or lost one, that was renamed before: the next rename may be merged into
@@ -354,19 +353,50 @@ impl Resolver {
             self.tell(told, false, batch);
         }
         self.note_found(false, Some(at), None);
-        self.note_links(object, Some(at), None);
+        self.note_links((object, false), Some(at), None);
         self.tell_doubts(at, 0);
     }
 
-    /// A line says that a file has lost a name, and got another.
+    /// A line says that an object has lost a name, and got another.
     pub(super) fn note_links(
         &mut self,
-        file: u64,
+        (object, is_dir): (u64, bool),
         old: Option<Known<'_>>,
         new: Option<Known<'_>>,
     ) {
-        old.into_iter().for_each(|at| self.links.gone(file, self.tree.place(at.dir, at.name)));
-        new.into_iter().for_each(|at| self.links.made(file, self.tree.place(at.dir, at.name)));
+        for (at, file) in [(old, 0), (new, object)] {
+            let Some(at) = at else { continue };
+            let place = self.tree.place(at.dir, at.name);
+            match is_dir || object == 0 {
+                true => self.links.forget(place),
+                false => self.links.put(place, file),
+            }
+        }
+    }
+
+    /// A file comes or goes, and was there already or not, as far as is known: what nothing told of
+    /// is told first.
+    pub(super) fn tell_unseen(
+        &mut self,
+        types: u32,
+        at: Known<'_>,
+        file: u64,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let Some(known) = self.links.at(self.tree.place(at.dir, at.name)) else { return };
+        let comes = types & kind::CREATE != 0;
+        match known {
+            0 if !comes && types & kind::DELETE != 0 => {
+                self.tell_found(at, (file, false), who.late(), batch);
+            }
+            0 => {}
+            // It went, and came back by this.
+            _ if comes => self.tell_lost_end(known, at, who.late(), batch),
+            _ if known == file || types & kind::DELETE == 0 => {}
+            // It replaced what was there.
+            _ => self.tell_lost_rename((file, false), None, Some(at), who.late(), batch),
+        }
     }
 
     /// What the lines say of a name from now on.

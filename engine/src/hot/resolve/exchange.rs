@@ -254,6 +254,7 @@ impl Resolver {
         let is_awaited = other.is_dir && flags & event_flag::FOUND == 0;
         let aside = (is_kept || is_awaited).then_some(aside);
         self.note_found(other.is_dir, Some(at), aside);
+        self.note_links((other.object, other.is_dir), Some(at), aside);
         let wanted = self.rename_types(Some(at), aside);
         if wanted != 0 && !batch.silent {
             let (at, old) = (aside, Some(at));

@@ -233,16 +233,17 @@ impl Resolver {
         };
         let comes_or_goes = types & (kind::CREATE | kind::DELETE) != 0 && hash != 0;
         let mut actor = None;
-        if comes_or_goes && (self.is_unsettled(types, batch) || self.is_new_link(types, hash)) {
+        if comes_or_goes
+            && (self.is_unsettled(types, batch)
+                || self.is_new_link(types, hash)
+                || self.is_unlikely(event, at, hash))
+        {
             let who = *actor.insert(who(event.pid, batch));
             types = self.unsettled_entry(event, at, hash, who, batch);
         }
         if comes_or_goes && !event.is_dir() {
-            let place = self.tree.place(at.dir, at.name);
-            match types & kind::DELETE {
-                0 => self.links.made(hash, place),
-                _ => self.links.gone(hash, place),
-            }
+            let is_there = types & kind::DELETE == 0;
+            self.links.put(self.tree.place(at.dir, at.name), if is_there { hash } else { 0 });
         }
         let wanted = types & self.types;
         if wanted & !kind::ONDIR != 0 {
@@ -266,6 +267,14 @@ impl Resolver {
     #[inline]
     fn is_new_link(&self, types: u32, hash: u64) -> bool {
         types & kind::CREATE != 0 && self.doubts.is_renamed(hash)
+    }
+
+    /// Whether a file comes where one is, or goes where it is not, as far as is known.
+    #[inline]
+    fn is_unlikely(&self, event: &Event<'_>, at: Known<'_>, hash: u64) -> bool {
+        let known = self.links.at(self.tree.place(at.dir, at.name));
+        let expected = if event.types() & kind::DELETE == 0 { 0 } else { hash };
+        !event.is_dir() && known.is_some_and(|known| known != expected)
     }
 
     /// Whether more than the event itself counts when an entry comes or goes.
@@ -321,9 +330,15 @@ impl Resolver {
         if self.doubts.any() {
             self.settle_doubt(event, types, at, hash, who, batch);
         }
-        if !event.is_dir() {
-            self.doubt_link(event, types, at, hash, who, batch);
+        match event.is_dir() {
+            true => self.links.forget(self.tree.place(at.dir, at.name)),
+            false => {
+                self.doubt_link(event, types, at, hash, who, batch);
+                self.tell_unseen(types, at, hash, who, batch);
+            }
         }
+        let is_there = types & kind::DELETE == 0;
+        self.tell_doubts(at, if is_there { hash } else { 0 });
         types
     }
 

@@ -45,14 +45,8 @@ impl Resolver {
         let other = half.and_then(|(old, new)| self.other_half(event, hash, old, new, batch));
         let before = match hash {
             0 => Before::Nothing,
-            _ => {
-                let place = told_old.map_or(0, |old| self.tree.place(old.dir, old.name));
-                self.doubts.renamed(hash, place)
-            }
+            _ => self.doubts.renamed(hash),
         };
-        if hash != 0 && !event.is_dir() {
-            self.note_links(hash, told_old, new);
-        }
         self.before_rename(event, (hash, before), told_old, (new, other.is_some()), who, batch);
         if let Some(new) = new {
             self.make_way(event, hash, other.as_ref(), new, who, batch);
@@ -62,6 +56,7 @@ impl Resolver {
             }
         }
         self.note_rename(event, (hash, before), (old, told_old), new, who, batch);
+        self.note_links((hash, event.is_dir()), told_old, new);
         if let (Some(_), Some(told)) = (old, told_old) {
             self.come_from_aside(told, hash, batch);
         }
@@ -143,6 +138,7 @@ impl Resolver {
             self.tell(Told { at, old, wanted, flags, object, who }, is_dir, batch);
         }
         self.note_found(is_dir, old, at);
+        self.note_links((object, is_dir), old, at);
         old.into_iter().for_each(|old| self.tell_doubts(old, 0));
         at.into_iter().for_each(|at| self.tell_doubts(at, object));
     }
@@ -257,15 +253,10 @@ impl Resolver {
                 Before::Deleted(place) if place == self.tree.place(old.dir, old.name) => {
                     self.tell_found(old, (object, event.is_dir()), who.late(), batch);
                 }
-                // No rename led back there, so this is a hard link made anew.
-                Before::Renamed(place)
-                    if place == self.tree.place(old.dir, old.name)
-                        && !event.is_dir()
-                        && self.doubts.find(place, object).is_none() =>
-                {
-                    self.tell_found(old, (object, false), who.late(), batch);
-                }
                 _ => self.tell_lost_arrival(old, object, event.is_dir(), who, batch),
+            }
+            if !event.is_dir() {
+                self.tell_unseen(kind::DELETE, old, object, who, batch);
             }
         }
         if self.found.any() || self.tree.any_unread() {

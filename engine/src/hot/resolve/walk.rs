@@ -25,7 +25,7 @@ impl Resolver {
     #[cold]
     pub(super) fn walk_rest(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) {
         let tell = actor.filter(|_| self.types & kind::CREATE != 0 && !batch.silent);
-        let (found, doubts) = (&mut self.found, &mut self.doubts);
+        let (found, doubts, links) = (&mut self.found, &mut self.doubts, &mut self.links);
         self.watch.walk_rest(&mut self.tree, id, &mut |tree, met| match met {
             Met::Read(dir) => {
                 if tell.is_some() && found.read(dir, clock::monotonic_ns()) {
@@ -35,6 +35,7 @@ impl Resolver {
             Met::Entry { dir, name, is_dir } => {
                 // An event, or a walk before this one, may have told of it.
                 let place = found_place(tree, Known { dir, name }, is_dir);
+                links.forget(tree.place(dir, name));
                 if let Some(who) = tell.filter(|_| !found.has(place)) {
                     found.put(place);
                     let head = found_head(dir, is_dir, who, batch);
@@ -78,7 +79,7 @@ impl Resolver {
             batch.output.event(&mut self.tree, batch.sources, head, at.name, &[]);
         }
         self.note_found(is_dir, None, Some(at));
-        self.note_links(object, None, Some(at));
+        self.note_links((object, is_dir), None, Some(at));
         self.tell_doubts(at, object);
     }
 
@@ -209,6 +210,7 @@ impl Resolver {
     #[cold]
     pub(super) fn overflow(&mut self, batch: &mut Batch<'_, '_>) {
         self.tell_gone(batch);
+        self.links.clear();
         batch.output.counters.lost_queue_overflows += 1;
         let total = batch.output.counters.lost_queue_overflows;
         batch.output.loss(batch.sources, Reason::QueueOverflow, batch.window.span(), None, total);
