@@ -42,6 +42,11 @@ impl Deferred {
         !self.gone.is_empty()
     }
 
+    /// Whether a directory is one of them.
+    pub(crate) fn has(&self, dir: u32) -> bool {
+        self.gone.iter().any(|gone| gone.dir == dir)
+    }
+
     /// Whether there is room for another.
     pub(crate) fn has_room(&self) -> bool {
         self.gone.len() < COUNT

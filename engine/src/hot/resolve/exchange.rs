@@ -211,11 +211,19 @@ impl Resolver {
             return Other::new(self.tree.hash(key), key.handle, second.is_dir());
         }
         let this = event.object.and_then(|key| self.tree.find_live(key));
-        let there = self.tree.child_named(new.dir, new.name, this)?;
+        let Some(there) = self.tree.child_named(new.dir, new.name, this) else {
+            // No directory replaces a file.
+            let file = self.links.at(self.tree.place(new.dir, new.name));
+            let file = file.filter(|&file| event.is_dir() && file != 0);
+            return file.and_then(|file| Other::new(file, &[], false));
+        };
         let key = self.tree.key_of(there);
         let node = self.tree.node(there);
-        let is_moved = node.flags & flag::DEAD == 0
-            && self.watch.holds(&self.tree, old.dir, old.name, key) == Some(true);
+        // No file replaces a directory.
+        let is_there = node.flags & flag::DEAD == 0 && !self.deferred.has(there);
+        let is_moved = is_there
+            && (!event.is_dir()
+                || self.watch.holds(&self.tree, old.dir, old.name, key) == Some(true));
         is_moved.then(|| Other::new(node.hash(), key, true)).flatten()
     }
 

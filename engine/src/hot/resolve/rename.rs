@@ -41,7 +41,7 @@ impl Resolver {
                 self.tell_lost_departure(event, hash, who, batch);
             }
         }
-        let half = told_old.zip(new).filter(|_| !is_second);
+        let half = old.zip(new).filter(|_| !is_second && told_old.is_some());
         let other = half.and_then(|(old, new)| self.other_half(event, hash, old, new, batch));
         let before = match hash {
             0 => Before::Nothing,
