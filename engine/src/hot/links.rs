@@ -4,12 +4,13 @@
 //! unseen, and one event can say that a name was removed and made, and not in which order. What
 //! was told of the name before shows it.
 
-/// Names remembered, a power of two; each is forgotten for the next in its slot.
-const COUNT: usize = 1 << 12;
+/// Sets of names remembered, a power of two, and names in each: a cache line.
+const SETS: usize = 1 << 11;
+const WAYS: usize = 4;
 
-/// By place (`Tree::place`).
+/// By place (`Tree::place`); in each set the last comes first.
 pub(crate) struct Links {
-    slots: Vec<Link>,
+    sets: Vec<[Link; WAYS]>,
 }
 
 /// A place, and the hash of the file that is there; 0 for none.
@@ -19,38 +20,38 @@ struct Link {
     file: u64,
 }
 
-fn slot(place: u64) -> usize {
-    place as usize % COUNT
-}
-
 impl Links {
     pub(crate) fn new() -> Self {
-        Links { slots: vec![Link::default(); COUNT] }
+        Links { sets: vec![[Link::default(); WAYS]; SETS] }
     }
 
     /// A file is at that place from now on; 0: none is.
     #[inline]
     pub(crate) fn put(&mut self, place: u64, file: u64) {
-        self.slots[slot(place)] = Link { place, file };
+        let set = &mut self.sets[place as usize % SETS];
+        let known = set.iter().position(|link| link.place == place);
+        set.copy_within(..known.unwrap_or(WAYS - 1), 1);
+        set[0] = Link { place, file };
     }
 
     /// It is no longer known what is there.
     pub(crate) fn forget(&mut self, place: u64) {
-        if self.slots[slot(place)].place == place {
-            self.slots[slot(place)] = Link::default();
+        let set = &mut self.sets[place as usize % SETS];
+        if let Some(link) = set.iter_mut().find(|link| link.place == place) {
+            *link = Link::default();
         }
     }
 
     /// Nothing is known any more.
     pub(crate) fn clear(&mut self) {
-        self.slots.fill(Link::default());
+        self.sets.fill([Link::default(); WAYS]);
     }
 
     /// The file that is known to be there; `Some(0)` where it is known that none is.
     #[inline]
     pub(crate) fn at(&self, place: u64) -> Option<u64> {
-        let known = self.slots[slot(place)];
-        (known.place == place).then_some(known.file)
+        let set = &self.sets[place as usize % SETS];
+        set.iter().find(|link| link.place == place).map(|link| link.file)
     }
 }
 
@@ -65,13 +66,16 @@ mod tests {
         links.put(71, 5);
         links.put(70, 0);
         assert_eq!((links.at(70), links.at(71), links.at(72)), (Some(0), Some(5), None));
-        links.forget(70 + COUNT as u64);
+        links.forget(70 + SETS as u64);
         assert_eq!(links.at(70), Some(0));
         links.forget(70);
         assert_eq!(links.at(70), None);
-        links.put(71 + COUNT as u64, 6);
-        assert_eq!(links.at(71), None, "forgotten for the next");
+        for time in 1..=WAYS as u64 {
+            links.put(71, 5);
+            links.put(71 + time * SETS as u64, 6);
+        }
+        assert_eq!((links.at(71), links.at(71 + SETS as u64)), (Some(5), None), "the oldest goes");
         links.clear();
-        assert_eq!(links.at(71 + COUNT as u64), None);
+        assert_eq!(links.at(71), None);
     }
 }

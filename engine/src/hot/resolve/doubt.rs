@@ -329,7 +329,9 @@ impl Resolver {
 
     pub(super) fn is_dir_known(&self, doubt: &Doubt) -> bool {
         let dir = self.tree.node(doubt.dir);
-        dir.hash() == doubt.dir_hash && dir.flags & flag::DEAD == 0
+        let is_same = dir.hash() == doubt.dir_hash && dir.flags & flag::DEAD == 0;
+        // One that left and came back was read then.
+        is_same && self.tree.place(doubt.dir, doubt.name()) == doubt.place
     }
 
     /// Whether the object is there; `None` where its directory is not to be found.
