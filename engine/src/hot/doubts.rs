@@ -294,6 +294,11 @@ impl Doubts {
         self.by_place.of(place).find(is_it)
     }
 
+    /// One whose name is at that place.
+    pub(crate) fn at(&self, place: u64) -> Option<usize> {
+        self.by_place.of(place).find(|&at| self.names[at].place == place)
+    }
+
     /// Done with one; the last takes its place. The image it held.
     pub(crate) fn remove(&mut self, at: usize) -> u32 {
         let (last, this) = (self.names[self.names.len() - 1], self.names[at]);

@@ -36,6 +36,9 @@ impl Resolver {
                 // An event, or a walk before this one, may have told of it.
                 let place = found_place(tree, Known { dir, name }, is_dir);
                 links.forget(tree.place(dir, name));
+                while let Some(at) = doubts.at(tree.place(dir, name)) {
+                    batch.sources.who.release(doubts.remove(at));
+                }
                 if let Some(who) = tell.filter(|_| !found.has(place)) {
                     found.put(place);
                     let head = found_head(dir, is_dir, who, batch);
