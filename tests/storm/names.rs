@@ -1,7 +1,7 @@
 //! Names that say in which directory they were given.
 //!
-//! A name is a kind (`d` for what is made as a directory, `f` for all else), a slot, and a hash of
-//! the path of its directory below the root: `f3.9a0b1c2d`. A directory has but ten slots of each
+//! A name is a kind (`d` for what is made as a directory, `l` for a link, `f` for all else), a slot,
+//! and a hash of the path of its directory below the root: `f3.9a0b1c2d`. A directory has but ten slots of each
 //! kind, so that names are soon used again. What a slot adds makes names long, or not UTF-8, or
 //! hard to print. Slot 9 is a name of one byte, which says nothing.
 
@@ -49,6 +49,12 @@ pub(crate) fn of_dir(rng: &mut Rng, dir: &[u8]) -> Vec<u8> {
     name('d', usual_slot(rng), dir)
 }
 
+/// A name for a link, which no other ever had: of one that is made anew at a name that its file had
+/// a moment ago, the kernel does not tell.
+pub(crate) fn of_link(number: usize, dir: &[u8]) -> Vec<u8> {
+    format!("l{number}.{:08x}", hash(dir)).into_bytes()
+}
+
 /// A name for a directory that everyone can work out.
 pub(crate) fn of_dir_at(slot: usize, dir: &[u8]) -> Vec<u8> {
     name('d', slot, dir)
@@ -72,13 +78,11 @@ pub(crate) fn is_for_dir(name: &[u8]) -> bool {
 
 /// Whether the name was given in a directory of that path; `None` if it does not say.
 pub(crate) fn says(name: &[u8], dir: &[u8]) -> Option<bool> {
-    let is_ours = name.len() >= 11
-        && matches!(name[0], b'd' | b'f')
-        && name[1].is_ascii_digit()
-        && name[2] == b'.';
-    let said = std::str::from_utf8(name.get(3..11)?).ok()?;
-    let said = u32::from_str_radix(said, 16).ok()?;
-    is_ours.then_some(said == hash(dir))
+    let is_ours = matches!(name.first()?, b'd' | b'f' | b'l');
+    let digits = name[1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let said = name[1 + digits..].strip_prefix(b".").filter(|_| is_ours && digits > 0)?.get(..8)?;
+    let said = u32::from_str_radix(std::str::from_utf8(said).ok()?, 16).ok()?;
+    Some(said == hash(dir))
 }
 
 /// The same for a path and the root that it is below.
@@ -97,5 +101,7 @@ fn a_name_says_where_it_was_given() {
         assert_eq!(path_says(&path, Path::new("/root")), Some(true));
         assert_eq!(path_says(&path, Path::new("/root/a")), Some(false));
     }
-    assert_eq!(says(b"plain name", b""), None);
+    let link = of_link(120, b"a/b");
+    assert_eq!((says(&link, b"a/b"), says(&link, b"a/c")), (Some(true), Some(false)));
+    assert_eq!((says(b"plain name", b""), says(b"", b""), says(b"f", b"")), (None, None, None));
 }

@@ -141,6 +141,11 @@ impl Worker {
         }
     }
 
+    fn link_name(&mut self, place: &Place) -> Vec<u8> {
+        self.links += 1;
+        names::of_link(self.links, &place.path)
+    }
+
     fn rename_one(&mut self, is_dir: bool, flags: RenameFlags) -> nix::Result<()> {
         let from = self.place()?;
         let old = self.entry(&from, is_dir)?;
@@ -199,7 +204,7 @@ impl Worker {
         let from = self.place()?;
         let old = self.entry(&from, false)?;
         let to = self.target(&from)?;
-        let new = self.new_name(&to, false);
+        let new = self.link_name(&to);
         self.link((&from, &old), (&to, &new))
     }
 
@@ -207,7 +212,7 @@ impl Worker {
         let from = self.place()?;
         let old = self.entry(&from, false)?;
         let to = self.target(&from)?;
-        let new = self.new_name(&to, false);
+        let new = self.link_name(&to);
         for turn in 0..1 + self.rng.below(6) {
             match turn % 2 {
                 0 => self.link((&from, &old), (&to, &new))?,

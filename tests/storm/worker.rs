@@ -65,6 +65,8 @@ pub(crate) struct Worker {
     /// Names in `outside` that it put there, and how many it ever did.
     pub(crate) away: Vec<(Vec<u8>, bool)>,
     pub(crate) away_count: usize,
+    /// The number of its last link: no other process has that.
+    pub(crate) links: usize,
     /// Where it may work: the root, or its own directory.
     pub(crate) home: Vec<u8>,
     roots: Vec<Rc<OwnedFd>>,
@@ -90,6 +92,7 @@ impl Worker {
             outside: Place { path: b"OUTSIDE".to_vec(), fd: open(&job.outside) },
             away: Vec::new(),
             away_count: 0,
+            links: job.index * 1_000_000,
             home,
             roots: job.roots.iter().map(|root| open(root)).collect(),
             here: None,
