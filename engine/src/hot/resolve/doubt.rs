@@ -220,6 +220,9 @@ impl Resolver {
         let Some(is_renamed) = doubt.filter(|doubt| !doubt.told).map(|doubt| doubt.renamed) else {
             return;
         };
+        if self.deferred.any() {
+            self.tell_gone_at(at, batch);
+        }
         let was = self.doubts.renamed_to(object).filter(|was| self.is_dir_known(was));
         let Some(was) = was.copied() else {
             // A rename may have replaced what the lines have there.
