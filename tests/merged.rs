@@ -363,6 +363,91 @@ fn a_link_made_and_removed_and_made_again() {
     }
 }
 
+/// Each name of a file is known for itself.
+#[test]
+fn one_of_several_links_removed_and_made_again() {
+    follows(|dir| {
+        dir.make("n");
+        std::thread::sleep(Duration::from_millis(100));
+        (0..3).for_each(|i| dir.link("n", &format!("n{i}")));
+        dir.remove("n");
+        dir.link("n0", "n");
+    });
+}
+
+/// The CREATE of the link is merged into that of the file.
+#[test]
+fn a_link_at_the_name_that_a_file_was_renamed_from() {
+    follows(|dir| {
+        dir.make("n");
+        dir.rename("n", "m");
+        dir.link("m", "n");
+        dir.rename("n", "k");
+    });
+}
+
+/// Whose last rename was merged away: nobody can know which of the two names `x` was made in.
+#[test]
+fn a_path_through_a_directory_renamed_to_and_fro_is_unsure() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    let dir = Dir(&watched);
+    sh(&watched, "mkdir -p d1/s other");
+    let args = ["-t", "create,rename", "--batch-window", "50ms"];
+    let events = record(&watched, &args, || {
+        dir.make("d1/s/before");
+        dir.rename("d1", "d2");
+        dir.make("d2/s/once");
+        dir.rename("d2", "d1");
+        dir.rename("d1", "d2");
+        dir.make("d2/s/x");
+        dir.make("other/y");
+        std::thread::sleep(Duration::from_millis(500));
+        dir.make("d2/s/after");
+    });
+    let made = events.iter().filter(|event| event.kind() == "CREATE");
+    let made: Vec<_> = made.map(|event| (event.brief(&watched), event.flag("unsure"))).collect();
+    let made: Vec<_> = made.iter().map(|(brief, unsure)| (&**brief, *unsure)).collect();
+    assert_eq!(
+        made,
+        [
+            ("CREATE d1/s/before", false),
+            ("CREATE d2/s/once", false),
+            ("CREATE d1/s/x", true),
+            ("CREATE other/y", false),
+            ("CREATE d2/s/after", false),
+        ]
+    );
+}
+
+#[test]
+fn a_path_in_what_came_in_an_instant_before_is_unsure() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    let dir = Dir(&watched);
+    sh(&watched, "mkdir -p ../out/in/s");
+    let args = ["-t", "create,rename", "--batch-window", "50ms"];
+    let events = record(&watched, &args, || {
+        dir.rename("../out/in", "in");
+        dir.make("in/s/x");
+        dir.rename("in/s", "in/t");
+        std::thread::sleep(Duration::from_millis(500));
+        dir.make("in/t/after");
+    });
+    let made = events.iter().filter(|event| event.kind() == "CREATE" && !event.flag("found"));
+    let made: Vec<_> = made.map(|event| (event.brief(&watched), event.flag("unsure"))).collect();
+    // `x` was met by the walk, and told as found.
+    assert_eq!(made, [("CREATE in/t/after".to_owned(), false)]);
+    let moved = events.iter().find(|event| event.old_path().is_some());
+    assert!(moved.is_none_or(|event| event.flag("unsure")), "{events:?}");
+}
+
 /// More of them than are remembered.
 #[test]
 fn a_directory_made_and_removed_thousands_of_times() {

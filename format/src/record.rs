@@ -79,6 +79,9 @@ pub mod event_flag {
     /// RENAME: of an exchange of two names. With the new place alone: what comes there was replaced by
     /// the rename before. To and from a name that nobody gave: a directory takes part.
     pub const EXCHANGE: u16 = 1 << 3;
+    /// A directory on the way came in a moment ago, or was renamed to and fro: the path may be that of
+    /// a moment before or after.
+    pub const UNSURE: u16 = 1 << 4;
 }
 
 /// A change: `mask` says what, `dir` and the name where, `proc` who.
@@ -485,6 +488,12 @@ impl EventRef<'_> {
     #[must_use]
     pub fn exchange(&self) -> bool {
         self.head.flags.get() & event_flag::EXCHANGE != 0
+    }
+
+    /// Whether a directory on the way may have been elsewhere.
+    #[must_use]
+    pub fn unsure(&self) -> bool {
+        self.head.flags.get() & event_flag::UNSURE != 0
     }
 
     /// Whether the object is a directory.

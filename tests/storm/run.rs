@@ -6,8 +6,7 @@ use super::names;
 use super::plan::{Mode, Plan};
 use super::worker::{Job, entries, open_dir};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -48,10 +47,7 @@ pub(crate) fn run(seed: u64, plan: &Plan, field: &Field, keep: &Path) -> Outcome
     let events = ended.events();
     let checked = match plan.mode {
         Mode::Free => 0,
-        Mode::Own | Mode::Locked => {
-            let merged = merged_dir_renames(root, &events, &logs(keep, plan));
-            check_names(root, &events, &merged, plan.mode == Mode::Own, &mut problems)
-        }
+        Mode::Own | Mode::Locked => check_names(root, &events, &mut problems),
     };
     check_replay(root, start, &events, &mut problems);
     Outcome { problems, events: events.len(), checked }
@@ -119,57 +115,9 @@ pub(crate) fn logs(keep: &Path, plan: &Plan) -> String {
     (0..plan.workers).map(|index| log(index).unwrap_or_default()).collect()
 }
 
-/// For each directory with a rename that was done more often than it is told of: the line that
-/// told of it first, and where it was, by the first part of its path.
-///
-/// The kernel merges an event into an identical one that still waits, and an event in a directory
-/// has nothing but that directory's handle: after `a` to `b`, `b` to `a`, and `a` to `b` again that
-/// is not told of, nobody can know that what comes next happened in `b`. That it is found out later
-/// is what the replay shows.
-fn merged_dir_renames(root: &Path, events: &[Event], logs: &str) -> Vec<(usize, OsString)> {
-    let mut done = BTreeMap::new();
-    let is_meant = |line: &&str| line.starts_with("rename ") || line.starts_with("exchange ");
-    for line in logs.lines().filter(is_meant) {
-        *done.entry(line).or_insert(0) += 1;
-    }
-    let show = |path: &Path| {
-        let below = path.strip_prefix(root).unwrap_or(path);
-        below.as_os_str().as_bytes().escape_ascii().to_string()
-    };
-    let mut told = BTreeMap::new();
-    // Of an exchange it is the first half that has both names.
-    let is_meant = |event: &Event| {
-        event.kind() == "RENAME" && (event.flag("is_dir") || event.flag("exchange"))
-    };
-    for (at, event) in events.iter().enumerate().filter(|(_, event)| is_meant(event)) {
-        let (Some(old), Some(new)) = (event.old_path(), event.path()) else { continue };
-        let how = if event.flag("exchange") { "exchange" } else { "rename" };
-        let line = format!("{how} {} -> {}", show(&old), show(&new));
-        let is_late = event.flag("found") || event.text("attribution") == Some("late");
-        told.entry(line).or_insert((0, (at, first_part(&old, root)))).0 += usize::from(!is_late);
-    }
-    told.retain(|line, (told, _)| done.get(line.as_str()).is_some_and(|done| done > told));
-    told.into_values().map(|(_, merged)| merged).collect()
-}
-
-fn first_part(path: &Path, root: &Path) -> OsString {
-    let below = path.strip_prefix(root).unwrap_or(path);
-    below.iter().next().unwrap_or_default().to_owned()
-}
-
-/// Each name that was given tells the directory that it was given in, save where `merged` says.
-fn check_names(
-    root: &Path,
-    events: &[Event],
-    merged: &[(usize, OsString)],
-    has_homes: bool,
-    problems: &mut Vec<String>,
-) -> usize {
-    // Where each process has its own directory, the others know nothing of that one.
-    let is_excused = |path: &Path, at: usize| {
-        let part = first_part(path, root);
-        merged.iter().any(|(from, dir)| *from < at && (!has_homes || part == *dir))
-    };
+/// Each name that was given tells the directory that it was given in, save where the line says that
+/// it is not sure of that.
+fn check_names(root: &Path, events: &[Event], problems: &mut Vec<String>) -> usize {
     let (mut checked, mut wrong) = (0, Vec::new());
     for (at, event) in events.iter().enumerate() {
         if !matches!(event.kind(), "CREATE" | "RENAME") || event.flag("found") {
@@ -178,7 +126,7 @@ fn check_names(
         let Some(path) = event.path() else { continue };
         match names::path_says(&path, root) {
             Some(true) => checked += 1,
-            Some(false) if is_excused(&path, at) => {}
+            Some(false) if event.flag("unsure") => {}
             Some(false) => wrong.push(format!("WRONG PATH line {}: {}", at + 1, event.brief(root))),
             None => {}
         }

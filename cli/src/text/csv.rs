@@ -17,14 +17,14 @@ use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{COUNT_UNKNOWN, Loss, Proc, Reason, proc_flag};
 
 const HEADER: &[u8] = b"time,event_type,path,old_path,is_dir,pid,ppid,cmd,exe,uid,gid,user,\
-cgroup,chain,attribution,found,exchange,path_b64,old_path_b64,error,error_count,reason,lost";
+cgroup,chain,attribution,found,exchange,unsure,path_b64,old_path_b64,error,error_count,reason,lost";
 
 /// The columns of the command line.
 const CMDLINE_HEADER: &[u8] = b",cmdline,cmdline_from,cmdline_cut,cmdline_b64";
 const CMDLINE_COLUMNS: usize = 4;
 
 /// Columns between `event_type` and `reason`.
-const LOSS_SKIPPED: usize = 19;
+const LOSS_SKIPPED: usize = 20;
 
 /// Columns of a process, from `pid` to `chain`.
 const PROCESS_COLUMNS: usize = 9;
@@ -159,6 +159,7 @@ impl<S: Style> Format for Csv<S> {
         out.extend_from_slice(doubt(event.attribution()).unwrap_or_default().as_bytes());
         out.extend_from_slice(if event.found() { b",true" } else { b"," });
         out.extend_from_slice(if event.exchange() { b",true" } else { b"," });
+        out.extend_from_slice(if event.unsure() { b",true" } else { b"," });
         append_base64(mirror, line.place, exact, out);
         append_base64(mirror, line.old, old_exact, out);
         let error = line.fs_error();
@@ -281,23 +282,23 @@ mod tests {
         assert_eq!(lines[0].as_bytes(), HEADER);
         assert_eq!(
             lines[1],
-            format!("2023-11-14T22:13:20.000000042Z,CREATE,\"/srv/b/sub/a.o\",,,{cc},,,,,,,,,")
+            format!("2023-11-14T22:13:20.000000042Z,CREATE,\"/srv/b/sub/a.o\",,,{cc},,,,,,,,,,")
         );
         assert_eq!(
             lines[3],
-            format!("{t},RENAME,\"/srv/b/new\",\"/srv/b/sub/old\",true,{cc},,,,,,,,,")
+            format!("{t},RENAME,\"/srv/b/new\",\"/srv/b/sub/old\",true,{cc},,,,true,,,,,,")
         );
         assert_eq!(
             lines[6],
             format!(
-                "{t},CREATE,\"/srv/b/\u{fffd}x\n\",,,,,,,,,,,,unknown,true,,L3Nydi9iL/94Cg==,,,,,"
+                "{t},CREATE,\"/srv/b/\u{fffd}x\n\",,,,,,,,,,,,unknown,true,,,L3Nydi9iL/94Cg==,,,,,"
             )
         );
-        assert_eq!(lines[7], format!("{t},FS_ERROR{},117,5,,", &",".repeat(17)));
-        assert_eq!(lines[9], format!("{t},LOSS{},queue_overflow,", &",".repeat(19)));
-        assert_eq!(lines[10], format!("{t},LOSS{},process_messages,12", &",".repeat(19)));
+        assert_eq!(lines[7], format!("{t},FS_ERROR{},117,5,,", &",".repeat(18)));
+        assert_eq!(lines[9], format!("{t},LOSS{},queue_overflow,", &",".repeat(20)));
+        assert_eq!(lines[10], format!("{t},LOSS{},process_messages,12", &",".repeat(20)));
         for record in read(text.as_bytes()) {
-            assert_eq!(record.len(), 23);
+            assert_eq!(record.len(), 24);
         }
     }
 
@@ -324,9 +325,9 @@ mod tests {
             prop_assert_eq!(text(&fields[2]), String::from_utf8_lossy(&path));
             prop_assert_eq!(text(&fields[7]), String::from_utf8_lossy(&cmd));
             if std::str::from_utf8(&path).is_err() {
-                prop_assert_eq!(BASE64_STANDARD.decode(&fields[17]).expect("base64"), path);
+                prop_assert_eq!(BASE64_STANDARD.decode(&fields[18]).expect("base64"), path);
             } else {
-                prop_assert!(fields[17].is_empty());
+                prop_assert!(fields[18].is_empty());
             }
         }
 
@@ -340,7 +341,7 @@ mod tests {
             prop_assert!(text.trim_end_matches("\r\n").chars().all(|c| !c.is_control()));
             let path = [b"/r/", &name[..]].concat();
             if fields[2] != path {
-                prop_assert_eq!(BASE64_STANDARD.decode(&fields[17]).expect("base64"), path);
+                prop_assert_eq!(BASE64_STANDARD.decode(&fields[18]).expect("base64"), path);
             }
         }
     }

@@ -160,6 +160,7 @@ impl<O: Output> Bench<O> {
         self.event(at(event(merged, 2, 3), 1_000_000_042), b"a.o", b"");
         let mut rename = event(kind::RENAME | kind::ONDIR, 1, 3);
         rename.dir2 = 2.into();
+        rename.flags = event_flag::UNSURE.into();
         self.event(rename, b"new", b"old");
         rename.dir2 = 0.into();
         rename.flags = 2.into();

@@ -133,6 +133,9 @@ impl Format for Human {
         if event.exchange() {
             out.extend_from_slice(b"  (exchange)");
         }
+        if event.unsure() {
+            out.extend_from_slice(b"  (unsure)");
+        }
         // An unknown process shows as a question mark already.
         let doubt = doubt(event.attribution());
         if let Some(doubt) = doubt.filter(|_| event.attribution() != Attribution::Unknown) {
@@ -246,7 +249,7 @@ mod tests {
             [
                 "  CREATE         cc[12]                 builder  /srv/b/sub/a.o",
                 "  CLOSE_WRITE    cc[12]                 builder  /srv/b/sub/a.o",
-                "  RENAME         cc[12]                 builder  /srv/b/sub/old/ -> /srv/b/new/",
+                "  RENAME         cc[12]                 builder  /srv/b/sub/old/ -> /srv/b/new/  (unsure)",
                 "  RENAME         cc[12]                 builder  (outside) -> /srv/b/in/  (late)",
                 "  RENAME         make[11]               0        /srv/b/sub/out -> (outside)  (ambiguous)",
                 "  CREATE         ?                               /srv/b/\\xffx\\n  (found)",

@@ -93,6 +93,9 @@ impl Format for Json {
         if event.exchange() {
             out.extend_from_slice(b",\"exchange\":true");
         }
+        if event.unsure() {
+            out.extend_from_slice(b",\"unsure\":true");
+        }
         if exact == Some(false) {
             append_base64(mirror, line.place, b",\"path_b64\":\"", out);
         }
@@ -243,7 +246,7 @@ mod tests {
                 r#"{{"time":"2023-11-14T22:13:20.000000042Z","event_type":"CLOSE_WRITE","path":"/srv/b/sub/a.o",{cc}}}"#
             ),
             format!(
-                r#"{t}:"RENAME","path":"/srv/b/new","old_path":"/srv/b/sub/old","is_dir":true,{cc}}}"#
+                r#"{t}:"RENAME","path":"/srv/b/new","old_path":"/srv/b/sub/old","is_dir":true,{cc},"unsure":true}}"#
             ),
             format!(r#"{t}:"RENAME","path":"/srv/b/in","is_dir":true,{cc},"attribution":"late"}}"#),
             format!(

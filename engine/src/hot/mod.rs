@@ -19,5 +19,6 @@ pub(crate) mod recent;
 pub(crate) mod resolve;
 pub(crate) mod trail;
 pub mod tree;
+pub(crate) mod unsure;
 pub(crate) mod watch;
 pub mod who;

@@ -17,12 +17,13 @@ use super::orphans::Orphans;
 use super::output::{Output, Sources};
 use super::recent::Recent;
 use super::tree::{Full, Inserted, Tree, flag};
+use super::unsure::Unsure;
 use super::watch::Watch;
 use super::who::{Answer, Window};
 use crate::sys::fanotify::flag::Q_OVERFLOW;
 use crate::sys::handle::is_btrfs_subvolume;
 use fsmon_format::kind;
-use fsmon_format::record::{self, Attribution, Reason};
+use fsmon_format::record::{self, Attribution, Reason, event_flag};
 use zerocopy::FromZeros;
 
 /// Types that concern the object and come without a name for files.
@@ -48,6 +49,7 @@ pub(crate) struct Resolver {
     pub(crate) exchange: Exchange,
     pub(crate) doubts: Doubts,
     pub(crate) links: Links,
+    pub(crate) unsure: Unsure,
     pub(crate) deferred: Deferred,
 }
 
@@ -75,6 +77,7 @@ impl Resolver {
             exchange: Exchange::default(),
             doubts: Doubts::new(),
             links: Links::new(),
+            unsure: Unsure::default(),
             deferred: Deferred::new(),
         }
     }
@@ -162,6 +165,7 @@ impl Resolver {
     #[inline]
     pub(crate) fn settle(&mut self, empty_ns: u64) {
         self.doubts.settle();
+        self.unsure.settle(empty_ns);
         self.settle_found(empty_ns);
         // What was found is remembered by the ids of directories.
         if !self.found.any() {
@@ -516,6 +520,9 @@ impl Resolver {
     fn tell(&mut self, told: Told<'_>, is_dir: bool, batch: &mut Batch<'_, '_>) {
         let mut head = head(told.who, batch);
         head.flags |= told.flags;
+        if self.unsure.any() || self.doubts.any() {
+            head.flags |= self.unsure_flag(&told);
+        }
         head.mask = (told.wanted | if is_dir { kind::ONDIR } else { 0 }).into();
         head.object = told.object.into();
         head.dir = told.at.map_or(0, |at| at.dir).into();
@@ -523,6 +530,26 @@ impl Resolver {
         let name = told.at.map_or(&b""[..], |at| at.name);
         let name2 = told.old.map_or(&b""[..], |old| old.name);
         batch.output.event(&mut self.tree, batch.sources, head, name, name2);
+    }
+
+    /// Whether a directory on the way to what is told of may be elsewhere: it came in a moment ago, or
+    /// was renamed so often that a rename may have been merged away.
+    #[cold]
+    fn unsure_flag(&self, told: &Told<'_>) -> u16 {
+        let is_unsure = |dir: u32| {
+            let mut at = dir;
+            while at != 0 {
+                let node = self.tree.node(at);
+                let mut doubts = self.doubts.of(node.hash());
+                if self.unsure.has(at) || doubts.any(|doubt| doubt.is_dir && doubt.renamed) {
+                    return true;
+                }
+                at = node.parent;
+            }
+            false
+        };
+        let is_one = [told.at, told.old].into_iter().flatten().any(|at| is_unsure(at.dir));
+        if is_one { event_flag::UNSURE } else { 0 }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::hot::doubts::Before;
 use crate::hot::event::{Event, Key, Place};
 use crate::hot::exchange::AsideName;
 use crate::hot::tree::flag;
+use crate::sys::clock;
 use fsmon_format::kind;
 use fsmon_format::record::{NAME_MAX, event_flag};
 
@@ -336,6 +337,7 @@ impl Resolver {
         let Some(id) = self.take_up(at, key, batch) else { return };
         if is_new && self.watch.recursive {
             self.walk(id, Some(who), batch);
+            self.unsure.put(id, clock::monotonic_ns());
         } else if self.watch.reconsider(&mut self.tree, id) || self.tree.any_unread() {
             // It, or something in it, was no longer where the tree had it when it was to be read;
             // or was left out there and is not left out here.
