@@ -22,3 +22,6 @@ pub mod tree;
 pub(crate) mod unsure;
 pub(crate) mod watch;
 pub mod who;
+
+#[cfg(test)]
+mod merge_test;
