@@ -209,7 +209,9 @@ impl Tree {
     pub(crate) fn place(&self, dir: u32, name: &[u8]) -> u64 {
         let node = self.node(dir);
         let times = u64::from(node.fresh & !FRESH) << 40;
-        let its_own = node.hash.wrapping_add(u64::from(dir) | times);
+        // Mixed before the name comes to it: nodes of one handle, as of a directory that left and came
+        // back, differ by a bit or two, and so do names.
+        let its_own = mix(node.hash ^ (u64::from(dir) | times));
         fold(self.seed, Key { fsid: its_own, handle: name })
     }
 

@@ -89,6 +89,28 @@ fn what_was_removed_before_its_parent_was_forgotten_keeps_its_path() {
     assert_eq!(path(&tree, b), "/r:a/b");
 }
 
+/// A directory that comes and goes has one handle and many nodes, or one node many times.
+#[test]
+fn no_two_stays_of_a_directory_share_a_place() {
+    let mut places = std::collections::HashSet::new();
+    for dead_max in [0, 100] {
+        let mut tree = Tree::with_dead(100, dead_max, vec![FSID]);
+        tree.seed = 1;
+        for _ in 0..50 {
+            let root = tree.insert_root(b"/r", key(b"root")).expect("room");
+            for at in 0..16u8 {
+                for name in [vec![b'a' + at], [b"name", &[b'a' + at][..]].concat()] {
+                    places.insert(tree.place(root, &name));
+                }
+            }
+            tree.forget_root(root);
+            tree.settle();
+        }
+    }
+    // The first of both is the same.
+    assert_eq!(places.len(), (2 * 50 - 1) * 32);
+}
+
 #[derive(Clone, Default)]
 struct Model {
     /// Handle to (parent handle, name).

@@ -236,18 +236,19 @@ impl Resolver {
             None => 0,
         };
         let comes_or_goes = types & (kind::CREATE | kind::DELETE) != 0 && hash != 0;
+        let file = (comes_or_goes && !event.is_dir()).then(|| self.tree.place(at.dir, at.name));
         let mut actor = None;
         if comes_or_goes
             && (self.is_unsettled(types, batch)
                 || self.is_new_link(types, hash)
-                || self.is_unlikely(event, at, hash))
+                || file.is_some_and(|place| self.is_unlikely(types, place, hash)))
         {
             let who = *actor.insert(who(event.pid, batch));
             types = self.unsettled_entry(event, at, hash, who, batch);
         }
-        if comes_or_goes && !event.is_dir() {
+        if let Some(place) = file {
             let is_there = types & kind::DELETE == 0;
-            self.links.put(self.tree.place(at.dir, at.name), if is_there { hash } else { 0 });
+            self.links.put(place, if is_there { hash } else { 0 });
         }
         let wanted = types & self.types;
         if wanted & !kind::ONDIR != 0 {
@@ -275,10 +276,9 @@ impl Resolver {
 
     /// Whether a file comes where one is, or goes where it is not, as far as is known.
     #[inline]
-    fn is_unlikely(&self, event: &Event<'_>, at: Known<'_>, hash: u64) -> bool {
-        let known = self.links.at(self.tree.place(at.dir, at.name));
-        let expected = if event.types() & kind::DELETE == 0 { 0 } else { hash };
-        !event.is_dir() && known.is_some_and(|known| known != expected)
+    fn is_unlikely(&self, types: u32, place: u64, hash: u64) -> bool {
+        let expected = if types & kind::DELETE == 0 { 0 } else { hash };
+        self.links.at(place).is_some_and(|known| known != expected)
     }
 
     /// Whether more than the event itself counts when an entry comes or goes.

@@ -132,8 +132,6 @@ impl Resolver {
     /// The directory is watched no longer, with all below it.
     fn drop_root(&mut self, node: u32) {
         self.tree.forget_root(node);
-        // It may come back, with other files.
-        self.links.clear();
         self.watch.no_root(node);
     }
 
