@@ -1,8 +1,8 @@
 //! Directories that came in a moment ago.
 //!
 //! Such a one is read when its event comes up, and shows what is in it by then: what moved in it
-//! in between is met where it went later. Until the queue was empty a path through it may be that of a moment
-//! later, and a line that has one says so.
+//! in between is met where it went later. Until the queue was empty a path through it may be that of
+//! a moment later, and a line that has one says so.
 
 use arrayvec::ArrayVec;
 

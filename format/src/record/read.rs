@@ -1,0 +1,216 @@
+//! Records as their tags say, borrowed from slots; no length in them is trusted.
+
+use super::{
+    Attribution, Clock, DIR_HEAD, Dir, EVENT_HEAD, End, Event, Loss, Proc, STR_HEAD, Slot, Stats,
+    Str, event_flag, tag,
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// One record, borrowed from a ring or a block. Its slot count was checked against the buffer.
+#[derive(Clone, Copy)]
+pub struct Record<'a> {
+    slots: &'a [Slot],
+}
+
+/// A record taken for what its tag says.
+#[derive(Clone, Copy)]
+pub enum Body<'a> {
+    /// A change.
+    Event(EventRef<'a>),
+    /// A directory's definition and its name.
+    Dir(&'a Dir, &'a [u8]),
+    /// A process image's definition.
+    Proc(&'a Proc),
+    /// A string's definition and its bytes.
+    Str(&'a Str, &'a [u8]),
+    /// A loss.
+    Loss(&'a Loss),
+    /// Counters.
+    Stats(&'a Stats),
+    /// The end.
+    End(&'a End),
+    /// Clocks.
+    Clock(&'a Clock),
+    /// Filler, or a kind that this version does not know: to be skipped.
+    Skip,
+    /// Lengths that do not fit the record: a broken writer.
+    Malformed,
+}
+
+/// A change and its names.
+#[derive(Clone, Copy)]
+pub struct EventRef<'a> {
+    /// The fixed part.
+    pub head: &'a Event,
+    /// The entry's name in `head.dir`; empty for the directory itself.
+    pub name: &'a [u8],
+    /// RENAME: the old name in `head.dir2`.
+    pub name2: &'a [u8],
+}
+
+impl EventRef<'_> {
+    /// How sure the process is.
+    #[must_use]
+    pub fn attribution(&self) -> Attribution {
+        match self.head.flags.get() & event_flag::ATTRIBUTION {
+            0 => Attribution::Exact,
+            1 => Attribution::Ambiguous,
+            2 => Attribution::Late,
+            _ => Attribution::Unknown,
+        }
+    }
+
+    /// Whether the entry was found by walking, not seen being made.
+    #[must_use]
+    pub fn found(&self) -> bool {
+        self.head.flags.get() & event_flag::FOUND != 0
+    }
+
+    /// Whether it is of an exchange of two names.
+    #[must_use]
+    pub fn exchange(&self) -> bool {
+        self.head.flags.get() & event_flag::EXCHANGE != 0
+    }
+
+    /// Whether a directory on the way may have been elsewhere.
+    #[must_use]
+    pub fn unsure(&self) -> bool {
+        self.head.flags.get() & event_flag::UNSURE != 0
+    }
+
+    /// Whether the object is a directory.
+    #[must_use]
+    pub fn is_dir(&self) -> bool {
+        self.head.mask.get() & crate::kind::ONDIR != 0
+    }
+}
+
+impl<'a> Record<'a> {
+    /// The first record of `slots` and what follows it; `None` when nothing or too little is left.
+    #[inline]
+    #[must_use]
+    pub fn split_first(slots: &'a [Slot]) -> Option<(Self, &'a [Slot])> {
+        let count = usize::from(slots.first()?.0[1]).max(1);
+        let (this, rest) = slots.split_at_checked(count)?;
+        Some((Record { slots: this }, rest))
+    }
+
+    /// [`tag`]
+    #[inline]
+    #[must_use]
+    pub fn tag(&self) -> u8 {
+        self.slots[0].0[0]
+    }
+
+    /// All slots of the record.
+    #[must_use]
+    pub fn slots(&self) -> &'a [Slot] {
+        self.slots
+    }
+
+    fn bytes(&self) -> &'a [u8] {
+        self.slots.as_bytes()
+    }
+
+    fn head<T: FromBytes + KnownLayout + Immutable + Unaligned>(&self) -> Option<&'a T> {
+        T::ref_from_prefix(self.bytes()).ok().map(|(head, _)| head)
+    }
+
+    fn text(&self, head: usize, len: u16) -> Option<&'a [u8]> {
+        self.bytes().get(head..head + usize::from(len))
+    }
+
+    /// The record as what its tag says it is.
+    #[inline]
+    #[must_use]
+    pub fn body(&self) -> Body<'a> {
+        self.checked_body().unwrap_or(Body::Malformed)
+    }
+
+    #[inline]
+    fn checked_body(&self) -> Option<Body<'a>> {
+        Some(match self.tag() {
+            tag::EVENT => {
+                let head: &Event = self.head()?;
+                let (len, len2) = (head.name_len.get(), head.name2_len.get());
+                let names = self.bytes().get(EVENT_HEAD..)?;
+                let (name, rest) = names.split_at_checked(usize::from(len))?;
+                Body::Event(EventRef { head, name, name2: rest.get(..usize::from(len2))? })
+            }
+            tag::DIR => {
+                let head: &Dir = self.head()?;
+                Body::Dir(head, self.text(DIR_HEAD, head.name_len.get())?)
+            }
+            tag::STR => {
+                let head: &Str = self.head()?;
+                Body::Str(head, self.text(STR_HEAD, head.len.get())?)
+            }
+            tag::PROC => Body::Proc(self.head()?),
+            tag::LOSS => Body::Loss(self.head()?),
+            tag::STATS => Body::Stats(self.head()?),
+            tag::END => Body::End(self.head()?),
+            tag::CLOCK => Body::Clock(self.head()?),
+            _ => Body::Skip,
+        })
+    }
+}
+
+/// Walks the records of a run of slots. Ends early where the last record is cut short.
+#[derive(Clone, Copy)]
+pub struct Records<'a>(pub &'a [Slot]);
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Record<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Record<'a>> {
+        let (record, rest) = Record::split_first(self.0)?;
+        self.0 = rest;
+        Some(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Build, NAME_MAX};
+    use super::*;
+    use zerocopy::FromZeros;
+
+    #[test]
+    fn names_of_every_length_come_back() {
+        let mut build = Build::default();
+        for len in 0..=NAME_MAX {
+            let (name, name2) = (vec![b'a'; len], vec![b'b'; NAME_MAX - len]);
+            let slots = build.event(Event::new_zeroed(), &name, &name2);
+            let (record, rest) = Record::split_first(slots).expect("one record");
+            assert!(rest.is_empty());
+            let Body::Event(event) = record.body() else { panic!("an event") };
+            assert_eq!((event.name, event.name2), (&name[..], &name2[..]));
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_record_is_malformed() {
+        let mut build = Build::default();
+        let mut slots = build.str(1, b"gcc").to_vec();
+        slots[0].0[8] = 53;
+        let (record, _) = Record::split_first(&slots).expect("one record");
+        assert!(matches!(record.body(), Body::Malformed));
+    }
+
+    #[test]
+    fn a_record_cut_short_ends_the_walk() {
+        let mut build = Build::default();
+        let slots = build.str(1, &[b'x'; 200]).to_vec();
+        assert_eq!(Records(&slots).count(), 1);
+        assert_eq!(Records(&slots[..2]).count(), 0);
+    }
+
+    #[test]
+    fn a_shorter_record_keeps_nothing_of_the_longer_before_it() {
+        let mut build = Build::default();
+        build.str(1, &[b'x'; 52]);
+        let slots = build.str(2, b"y");
+        assert_eq!(slots[0].0[13..], [0; 51]);
+    }
+}
