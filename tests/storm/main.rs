@@ -152,13 +152,11 @@ fn bind_mount() {
 }
 
 #[test]
-#[ignore = "with a mark on each directory one run in fifty, on busy processors, misses something yet"]
 fn overlay() {
     storm(Sort::Overlay { redirect: false }, 3);
 }
 
 #[test]
-#[ignore = "as above"]
 fn overlay_redirect() {
     storm(Sort::Overlay { redirect: true }, 3);
 }

@@ -187,7 +187,7 @@ impl Plan {
 /// What is left out unless FSMON_OPS says otherwise: not every line of it is exact as yet.
 pub(crate) const LEFT_OUT: &str = "-exchange";
 /// The same where each directory has a mark of its own.
-pub(crate) const LEFT_OUT_MARKED: &str = "-deep,-exchange,-link,-out,-relink,-to_fro,-to_fro_dir";
+pub(crate) const LEFT_OUT_MARKED: &str = "-exchange,-out";
 
 /// Whether an operation is to be taken at all.
 fn is_wanted(asked: &str, name: &str) -> bool {

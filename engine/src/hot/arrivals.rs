@@ -41,6 +41,16 @@ impl Arrivals {
         self.next = (self.next + 1) % COUNT;
     }
 
+    /// Whether the directory was met anywhere.
+    pub(crate) fn has(&self, hash: u64) -> bool {
+        hash != 0 && self.seen.iter().any(|seen| seen.hash == hash)
+    }
+
+    /// The queue was seen empty: whatever was met was told of.
+    pub(crate) fn clear(&mut self) {
+        self.seen.iter_mut().for_each(|seen| seen.hash = 0);
+    }
+
     /// Where the directory was met last, and that directory's hash; it is forgotten. The name is
     /// copied to `room`.
     pub(crate) fn take<'a>(
@@ -73,7 +83,11 @@ mod tests {
         arrivals.put(7, 4, 44, b"new");
         let mut room = [0; NAME_MAX];
         assert_eq!(arrivals.take(7, &mut room), Some((4, 44, &b"new"[..])));
-        assert_eq!(arrivals.take(7, &mut room), None);
+        assert_eq!((arrivals.take(7, &mut room), arrivals.has(7)), (None, false));
         assert_eq!(arrivals.take(8, &mut room), Some((3, 33, &b"other"[..])));
+        arrivals.put(8, 3, 33, b"other");
+        assert!(arrivals.has(8));
+        arrivals.clear();
+        assert!(!arrivals.has(8));
     }
 }

@@ -9,11 +9,11 @@ use crate::hot::event::{Event, Key};
 use crate::hot::exchange::Other;
 use crate::hot::tree::flag;
 use crate::hot::who::Answer;
-use crate::sys::fd::pending_bytes;
+use crate::sys::fd::is_readable;
 use crate::sys::handle::is_btrfs_subvolume;
 use fsmon_format::kind;
 use fsmon_format::record::{Attribution, NAME_MAX, event_flag};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// Names of one object among which one is looked for.
 const NAMES: usize = 8;
@@ -185,8 +185,8 @@ impl Resolver {
         }
     }
 
-    /// A file got a name, or lost one, that was renamed before: the next rename may be merged into
-    /// that one, and be seen by nobody.
+    /// A file got a name, or lost one, that was renamed before; or came where another is in doubt. The
+    /// next rename may be merged into that one, and be seen by nobody.
     pub(super) fn doubt_link(
         &mut self,
         event: &Event<'_>,
@@ -201,8 +201,10 @@ impl Resolver {
         let place = self.tree.place(at.dir, at.name);
         let is_link = is_there && self.doubts.is_renamed(hash)
             || !is_there && self.doubts.of(hash).any(|other| other.place != place);
-        if is_link && self.doubts.find(place, hash).is_none() {
-            self.doubt((key, false), at, (is_there, true), who, batch);
+        // What is in doubt there may come back, and replace it.
+        let is_contested = is_there && self.is_contested(at);
+        if (is_link || is_contested) && self.doubts.find(place, hash).is_none() {
+            self.doubt((key, false), at, (is_there, is_link), who, batch);
         }
     }
 
@@ -232,9 +234,12 @@ impl Resolver {
             };
         };
         let old = Known { dir: was.dir, name: was.name() };
+        let key = Key { fsid: self.tree.fsid(at.dir), handle: was.key() };
+        if is_dir {
+            self.leave_subtree(key, at.dir, who, batch);
+        }
         self.tell_lost_rename((object, is_dir), Some(old), Some(at), who.late(), batch);
         if is_dir {
-            let key = Key { fsid: self.tree.fsid(at.dir), handle: was.key() };
             self.rename_dir(Some(at), false, key, who, batch);
         }
     }
@@ -276,7 +281,7 @@ impl Resolver {
             }
             let seen = self.is_there(&doubt);
             let queue = self.watch.group.as_fd();
-            if pending_bytes(queue) > 0 {
+            if is_readable(queue.as_raw_fd()) {
                 // What was seen may be of something that is still to be told.
                 return;
             }

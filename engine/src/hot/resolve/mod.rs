@@ -342,6 +342,10 @@ impl Resolver {
             }
         }
         let is_there = types & kind::DELETE == 0;
+        if !is_there {
+            // Whatever was told on the way.
+            self.note_found(event.is_dir(), Some(at), None);
+        }
         self.tell_doubts(at, if is_there { hash } else { 0 });
         types
     }

@@ -34,7 +34,7 @@ impl Resolver {
             None => None,
         };
         if let (None, Some(new)) = (old, new) {
-            told_old = self.seen_elsewhere(event, new, &mut seen_room);
+            told_old = self.seen_elsewhere(event, new, &mut seen_room, who, batch);
             if told_old.is_some_and(|seen| (seen.dir, seen.name) == (new.dir, new.name)) {
                 return;
             }
@@ -42,7 +42,8 @@ impl Resolver {
                 self.tell_lost_departure(event, hash, who, batch);
             }
         }
-        let half = old.zip(new).filter(|_| !is_second && told_old.is_some());
+        // Where a walk met it, nothing was told of what it may have been exchanged for.
+        let half = old.zip(seen).filter(|_| !is_second && told_old.is_some());
         let other = half.and_then(|(old, new)| self.other_half(event, hash, old, new, batch));
         let before = match hash {
             0 => Before::Nothing,
@@ -116,7 +117,7 @@ impl Resolver {
         let mut room = [0; NAME_MAX];
         let old = Known { dir: node.parent, name: copy(self.tree.name(id), &mut room) };
         let object = (self.tree.hash(key), true);
-        self.note_arrival(key, old);
+        self.note_arrival(key, old, who, batch);
         self.leave_subtree(key, at.dir, who, batch);
         self.tell_lost_rename(object, Some(old), Some(at), who.late(), batch);
         self.rename_dir(Some(at), false, key, who, batch);
@@ -162,13 +163,15 @@ impl Resolver {
         event: &Event<'_>,
         new: Known<'_>,
         room: &'a mut [u8; NAME_MAX],
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
     ) -> Option<Known<'a>> {
         let key = event.object.filter(|_| event.is_dir())?;
         if !self.watch.marks_each(&self.tree, new.dir) {
             return None;
         }
         let seen = self.place_of(key, room)?;
-        self.note_arrival(key, seen);
+        self.note_arrival(key, seen, who, batch);
         Some(seen)
     }
 
@@ -189,18 +192,21 @@ impl Resolver {
         if seen.dir == at.dir && seen.name == at.name {
             return types;
         }
-        self.note_arrival(key, seen);
+        self.note_arrival(key, seen, who, batch);
+        self.leave_subtree(key, at.dir, who, batch);
         let object = (self.tree.hash(key), true);
         self.tell_lost_rename(object, Some(seen), Some(at), who.late(), batch);
         self.rename_dir(Some(at), false, key, who, batch);
         types & !kind::CREATE
     }
 
-    /// A directory was met at a place before the event came up that takes it there.
-    fn note_arrival(&mut self, key: Key<'_>, at: Known<'_>) {
+    /// A directory was met at a place before the event came up that takes it there; or none will.
+    fn note_arrival(&mut self, key: Key<'_>, at: Known<'_>, who: Actor, batch: &mut Batch<'_, '_>) {
         if self.tree.is_fresh(at.dir) && self.watch.marks_each(&self.tree, at.dir) {
             let (object, dir) = (self.tree.hash(key), self.tree.node(at.dir).hash());
             self.watch.arrivals.put(object, at.dir, dir, at.name);
+            // What leaves it there is told next.
+            self.doubt((key, true), at, (true, true), who, batch);
         }
     }
 
@@ -285,15 +291,20 @@ impl Resolver {
             told_old.into_iter().for_each(|at| self.tell_doubts(at, 0));
             new.into_iter().for_each(|at| self.tell_doubts(at, object));
         }
-        if before != Before::Nothing
-            && let Some(key) = event.object
-        {
-            for (at, told) in [(old, false), (new, true)] {
-                if let Some(at) = at {
-                    self.doubt((key, event.is_dir()), at, (told, true), who, batch);
-                }
+        let Some(key) = event.object else { return };
+        let is_again = before != Before::Nothing;
+        for (at, told) in [(old, false), (new, true)] {
+            let Some(at) = at else { continue };
+            // What is in doubt where this goes may come back, and replace it.
+            if is_again || told && self.is_contested(at) {
+                self.doubt((key, event.is_dir()), at, (told, true), who, batch);
             }
         }
+    }
+
+    /// Whether a name is in doubt, of whatever object.
+    pub(super) fn is_contested(&self, at: Known<'_>) -> bool {
+        self.doubts.any() && self.doubts.at(self.tree.place(at.dir, at.name)).is_some()
     }
 
     /// Where a directory went that was moved into one without a mark as yet.
@@ -303,8 +314,21 @@ impl Resolver {
         room: &'a mut [u8; NAME_MAX],
     ) -> Option<Known<'a>> {
         let key = event.object.filter(|_| event.place.is_none() && event.is_dir())?;
-        let (dir, dir_hash, name) = self.watch.arrivals.take(self.tree.hash(key), room)?;
-        (self.tree.node(dir).hash() == dir_hash).then_some(Known { dir, name })
+        let old = self.known(event.old)?;
+        let object = self.tree.hash(key);
+        let is_noted = self.watch.arrivals.has(object);
+        let met = if is_noted {
+            let (dir, dir_hash, name) = self.watch.arrivals.take(object, room)?;
+            let node = self.tree.node(dir);
+            let is_there = node.hash() == dir_hash && node.flags & flag::DEAD == 0;
+            is_there.then_some(Known { dir, name })
+        } else {
+            // Or where a walk has it by now.
+            let met = self.place_of(key, room)?;
+            let was_met = self.tree.is_fresh(met.dir) && self.watch.marks_each(&self.tree, met.dir);
+            was_met.then_some(met)
+        };
+        met.filter(|met| (met.dir, met.name) != (old.dir, old.name))
     }
 
     /// A directory moved within the tree, into it, or out of it.

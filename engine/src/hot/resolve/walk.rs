@@ -107,7 +107,8 @@ impl Resolver {
             match made {
                 // A directory's removal is told later.
                 true if !removed || event.is_dir() => self.found.put(place),
-                false if removed => {
+                // A directory that the lines have elsewhere was not made here.
+                false if removed && !self.is_live_dir(event) => {
                     self.tell_found(at, object, who.late(), batch);
                     self.found.take(place);
                 }
@@ -115,6 +116,11 @@ impl Resolver {
             }
         }
         if was_told { types & !kind::CREATE } else { types }
+    }
+
+    fn is_live_dir(&self, event: &Event<'_>) -> bool {
+        let dir = event.object.filter(|_| event.is_dir());
+        dir.is_some_and(|key| self.tree.find_live(key).is_some())
     }
 
     /// The same where an entry is renamed.
@@ -188,6 +194,7 @@ impl Resolver {
             && let Some(dirs) = self.found.settle(empty_ns)
         {
             dirs.for_each(|dir| self.tree.set_fresh(dir, false));
+            self.watch.arrivals.clear();
         }
     }
 
