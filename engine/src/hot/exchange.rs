@@ -66,15 +66,12 @@ impl Other {
     }
 }
 
-/// A place: its directory, and the hash of directory and name.
-pub(crate) type Spot = (u32, u64);
-
-/// A rename.
+/// A rename, its places by what they go by (`Tree::place`).
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Half {
     pub(crate) pid: u32,
-    pub(crate) old: Spot,
-    pub(crate) new: Spot,
+    pub(crate) old: u64,
+    pub(crate) new: u64,
     /// The hash of its object; 0: it is of no use any more.
     pub(crate) object: u64,
     /// The event's number in the queue.
@@ -118,8 +115,8 @@ impl Exchange {
     }
 
     /// Something else befell an entry.
-    pub(crate) fn touch(&mut self, spot: Spot) {
-        for half in self.halves.iter_mut().filter(|half| half.old == spot || half.new == spot) {
+    pub(crate) fn touch(&mut self, place: u64) {
+        for half in self.halves.iter_mut().filter(|half| half.old == place || half.new == place) {
             half.object = 0;
         }
     }
@@ -148,11 +145,11 @@ mod tests {
     use super::*;
 
     fn half(pid: u32, old: u64, new: u64, object: u64) -> Half {
-        Half { pid, old: (1, old), new: (2, new), object, index: 0 }
+        Half { pid, old, new, object, index: 0 }
     }
 
     fn mirror(pid: u32, old: u64, new: u64, object: u64) -> Half {
-        Half { pid, old: (2, old), new: (1, new), object, index: 9 }
+        Half { pid, old, new, object, index: 9 }
     }
 
     #[test]
@@ -181,10 +178,10 @@ mod tests {
     fn what_comes_between_speaks_against_it() {
         let mut exchange = Exchange::default();
         exchange.put(half(1, 10, 20, 5));
-        exchange.touch((1, 30));
+        exchange.touch(30);
         assert!(exchange.is_second(mirror(1, 20, 10, 6)));
         exchange.put(half(1, 10, 20, 5));
-        exchange.touch((2, 20));
+        exchange.touch(20);
         assert!(!exchange.is_second(mirror(1, 20, 10, 6)));
     }
 }

@@ -4,18 +4,19 @@ use super::event::Events;
 use super::who::Who;
 use crate::sys::buffers::{Buffers, EVENT_LEN_MAX, Taken};
 use crate::sys::clock;
-use crate::sys::fd::pending_bytes;
+use crate::sys::fd::is_readable;
 use crate::sys::gauge::Gauge;
 use crate::sys::poll::{Done, Poll};
 use crate::sys::uring::Uring;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-/// Buffers for file events, and the bytes of each: a read brings some 200 events.
+/// Buffers for file events, and the bytes of each: a read brings some 400 events, so that what gathers in
+/// a window comes in one.
 pub(crate) const FILES_COUNT: u16 = 16;
-pub(crate) const FILES_SIZE: u32 = 16 << 10;
+pub(crate) const FILES_SIZE: u32 = 64 << 10;
 /// Buffers for process messages; a message of the proc connector is 76 bytes.
 pub(crate) const CONNECTOR_COUNT: u16 = 512;
 pub(crate) const CONNECTOR_SIZE: u32 = 512;
@@ -149,11 +150,12 @@ impl Intake {
     /// Two ways to know: nothing is left in the queue now; or the last read of the wait had room
     /// for another event, so it ended because there was none (fanotify_read() in
     /// fs/notify/fanotify/fanotify_user.c), and it was made after the wait began. Amid a backlog
-    /// the queue is not asked: FIONREAD walks all of it, under the lock that writers need.
+    /// the queue is not asked. Nor is it by FIONREAD: that walks all of it, under the lock that
+    /// writers need.
     pub(crate) fn seen_empty_ns(&self, queue: BorrowedFd<'_>) -> Option<u64> {
         if self.waiting.is_empty() && !self.backlog {
             let now_ns = clock::monotonic_ns();
-            if pending_bytes(queue) == 0 {
+            if !is_readable(queue.as_raw_fd()) {
                 return Some(now_ns);
             }
         }

@@ -29,9 +29,14 @@ impl Links {
     #[inline]
     pub(crate) fn put(&mut self, place: u64, file: u64) {
         let set = &mut self.sets[place as usize % SETS];
-        let known = set.iter().position(|link| link.place == place);
-        set.copy_within(..known.unwrap_or(WAYS - 1), 1);
-        set[0] = Link { place, file };
+        // Each link goes one place on, until one makes room.
+        let mut moving = Link { place, file };
+        for link in set {
+            std::mem::swap(link, &mut moving);
+            if moving.place == place {
+                break;
+            }
+        }
     }
 
     /// It is no longer known what is there.

@@ -14,9 +14,9 @@ use crate::error::Error;
 use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
-use crate::sys::fd::pending_bytes;
+use crate::sys::fd::is_readable;
 use fsmon_format::record::Reason;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,7 +181,7 @@ impl Reader<'_> {
         let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
         let queue = self.resolver.watch.group.as_fd();
         // Only while nothing at all is left is what is on disk what the queue told.
-        let is_empty = self.sources.intake.waiting() == 0 && pending_bytes(queue) == 0;
+        let is_empty = self.sources.intake.waiting() == 0 && !is_readable(queue.as_raw_fd());
         let (sources, output) = (&mut self.sources, &mut self.output);
         let mut batch = Batch::new(window, sources, output);
         if self.resolver.deferred.is_due(self.after_ns) {

@@ -513,13 +513,23 @@ fn text_of(node: &Node) -> Text {
 fn fold(seed: u64, key: Key<'_>) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut hash = seed ^ key.fsid ^ (key.handle.len() as u64).wrapping_mul(K);
-    let (words, rest) = key.handle.as_chunks::<8>();
+    let (words, _) = key.handle.as_chunks::<8>();
     for word in words {
         hash = mix(hash ^ u64::from_le_bytes(*word));
     }
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    mix(mix(hash ^ u64::from_le_bytes(last)))
+    mix(mix(hash ^ tail(key.handle)))
+}
+
+/// The last up to eight bytes, of which some may be in the word before: the length tells those apart.
+#[inline]
+fn tail(bytes: &[u8]) -> u64 {
+    if let Some(last) = bytes.last_chunk::<8>() {
+        return u64::from_le_bytes(*last);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
+    }
+    bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte))
 }
 
 #[inline]

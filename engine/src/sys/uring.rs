@@ -4,10 +4,14 @@
 //! One thread makes, uses and drops the ring (`SINGLE_ISSUER`, `DEFER_TASKRUN`): the kernel works
 //! on it only while that thread is inside `io_uring_enter`, so nothing moves between two calls.
 //!
-//! The queue is polled while waiting and read in calls of their own, which are told to the gauge:
-//! nothing is taken from it at any other time. A read is made only of a queue that has something,
-//! so it is done when the call that submits it returns (io_file_supports_nowait() in io_uring/rw.c
-//! asks poll). Of an empty one it would stay under way until something came, and the gauge with it.
+//! The queue is read in calls of their own, which are told to the gauge: nothing is taken from it at
+//! any other time. A read is made only of a queue that has something, so it is done when the call that
+//! submits it returns (io_file_supports_nowait() in io_uring/rw.c asks poll). Of an empty one it would
+//! stay under way until something came, and the gauge with it.
+//!
+//! Only an idle queue is polled, and for its next event alone: as long as a poll is in force, whoever
+//! queues an event pays for it. While events come, a wait is for the window to pass, and then the queue
+//! is looked at.
 
 use super::buffers::{Buffers, EVENT_LEN_MAX, Taken, map, unmap};
 use super::fd::is_readable;
@@ -28,6 +32,9 @@ const SUBMISSIONS: u32 = 64;
 const COMPLETIONS: u32 = 4096;
 /// Completions that end a wait before its window is over.
 const WANT: usize = 64;
+
+/// The place of the poll of the queue among the standing requests.
+const FILES_POLL: usize = 0;
 
 /// io_uring_enter(2): run what is pending and post completions (`IORING_ENTER_GETEVENTS`).
 const ENTER_GETEVENTS: u32 = 1;
@@ -83,7 +90,7 @@ pub(crate) struct Uring {
     connector: BufferRing,
     standing: Vec<Standing>,
     min_wait: bool,
-    /// Whether the last wait brought something: only then is the next worth delaying.
+    /// Whether the last wait brought something: then the next only lets more gather.
     busy: bool,
     gauge: Gauge,
 }
@@ -123,7 +130,8 @@ impl Uring {
             gauge,
         };
         uring.register(token::CONNECTOR as u16)?;
-        uring.stand_poll(sources.files.as_raw_fd(), token::FILES);
+        let idle = opcode::PollAdd::new(raw(sources.files), libc::POLLIN as u32);
+        uring.stand(idle.build(), token::FILES);
         match sources.connector {
             Some(fd) => uring.stand(
                 opcode::RecvMulti::new(raw(fd), token::CONNECTOR as u16).build(),
@@ -168,10 +176,16 @@ impl Uring {
         unsafe { self.ring.submitter().register_buf_ring_with_flags(at, buffers.count, group, 0) }
     }
 
-    /// Puts every request that has ended back in force; to be called before each call of the
-    /// kernel.
+    /// Puts every request that has ended back in force, but for the poll of the queue; to be called
+    /// before each call of the kernel.
     fn arm(&mut self) -> io::Result<()> {
-        for i in 0..self.standing.len() {
+        self.arm_from(FILES_POLL + 1)?;
+        self.connector.fillable = self.connector.lent;
+        Ok(())
+    }
+
+    fn arm_from(&mut self, first: usize) -> io::Result<()> {
+        for i in first..self.standing.len() {
             if self.standing[i].armed {
                 continue;
             }
@@ -179,7 +193,6 @@ impl Uring {
             self.push(&entry)?;
             self.standing[i].armed = true;
         }
-        self.connector.fillable = self.connector.lent;
         Ok(())
     }
 
@@ -197,19 +210,22 @@ impl Uring {
     pub(crate) fn wait(&mut self, window: Duration, timeout: Duration) -> io::Result<()> {
         self.arm()?;
         self.files.wanted = true;
-        // What is left from a time without buffers is not told again.
-        let timeout = if self.may_read() { window } else { timeout };
-        let time = Timespec::new().sec(timeout.as_secs()).nsec(timeout.subsec_nanos());
+        // What is left from a time without buffers is there already.
+        let gathers = self.busy && !window.is_zero() || self.may_read();
+        if !gathers && !self.files.ready {
+            self.arm_from(FILES_POLL)?;
+        }
+        let time = if gathers { window } else { timeout };
+        let time = Timespec::new().sec(time.as_secs()).nsec(time.subsec_nanos());
         let mut args = SubmitArgs::new().timespec(&time);
-        let mut want = 1;
-        if self.min_wait {
+        let mut want = if gathers { WANT } else { 1 };
+        if self.min_wait && !gathers {
             want = WANT;
             args = args.min_wait_usec(window.as_micros().try_into().unwrap_or(u32::MAX).max(1));
-        } else if self.busy {
-            super::thread::sleep(window);
         }
         let result = self.ring.submitter().submit_with_args(want, &args);
-        self.busy = !self.ring.completion().is_empty();
+        self.files.ready |= gathers && is_readable(self.files.fd.0);
+        self.busy = self.files.ready || !self.ring.completion().is_empty();
         ended(result)
     }
 
@@ -255,7 +271,8 @@ impl Uring {
             }
             let done = match token {
                 token::FILES => {
-                    self.files.ready = true;
+                    // It may have been read meanwhile.
+                    self.files.ready = is_readable(self.files.fd.0);
                     Ok(None)
                 }
                 token::READ => self.was_read(entry.result(), files),

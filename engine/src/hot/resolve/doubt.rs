@@ -33,7 +33,7 @@ impl Resolver {
         if event.is_dir() {
             return self.defer(event, types, (key, hash), at, who, batch);
         }
-        let place = self.tree.place(at.dir, at.name);
+        let place = at.place;
         self.doubts.deleted(hash, place);
         // A hard link that was made and removed in turn may be there in the end. What was written
         // to was made as a file, as a rule.
@@ -147,7 +147,7 @@ impl Resolver {
             self.remove_root(gone.dir, gone.tell.then_some(gone.who), batch);
         } else if is_live {
             let mut room = [0; NAME_MAX];
-            let at = Known { dir: node.parent, name: copy(self.tree.name(gone.dir), &mut room) };
+            let at = Known::new(&self.tree, node.parent, copy(self.tree.name(gone.dir), &mut room));
             self.tell_emptied(gone.dir, batch);
             self.note_found(true, Some(at), None);
             self.tell_doubts(at, 0);
@@ -175,9 +175,7 @@ impl Resolver {
     ) {
         if types & kind::CREATE == 0 {
             self.tell_lost_arrival(at, hash, event.is_dir(), who, batch);
-        } else if let Some(other) =
-            self.doubts.told_there(self.tree.place(at.dir, at.name)).copied()
-        {
+        } else if let Some(other) = self.doubts.told_there(at.place).copied() {
             // That is gone, whatever it was.
             let silent = batch.silent;
             self.correct(&other, None, batch);
@@ -198,7 +196,7 @@ impl Resolver {
     ) {
         let Some(key) = event.object.filter(|_| self.doubts.has_much_room()) else { return };
         let is_there = types & kind::DELETE == 0;
-        let place = self.tree.place(at.dir, at.name);
+        let place = at.place;
         let is_link = is_there && self.doubts.is_renamed(hash)
             || !is_there && self.doubts.of(hash).any(|other| other.place != place);
         // What is in doubt there may come back, and replace it.
@@ -217,7 +215,7 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        let place = self.tree.place(at.dir, at.name);
+        let place = at.place;
         let doubt = self.doubts.find(place, object).and_then(|at| self.doubts.get(at));
         let Some(is_renamed) = doubt.filter(|doubt| !doubt.told).map(|doubt| doubt.renamed) else {
             return;
@@ -233,7 +231,7 @@ impl Resolver {
                 false => self.tell_found(at, (object, is_dir), who.late(), batch),
             };
         };
-        let old = Known { dir: was.dir, name: was.name() };
+        let old = known(&was);
         let key = Key { fsid: self.tree.fsid(at.dir), handle: was.key() };
         if is_dir {
             self.leave_subtree(key, at.dir, who, batch);
@@ -257,7 +255,7 @@ impl Resolver {
         let dir = (at.dir, self.tree.node(at.dir).hash());
         let image = who.image;
         let object = self.tree.hash(key);
-        let ids = (object, self.tree.place(at.dir, at.name));
+        let ids = (object, at.place);
         let Some(mut doubt) = Doubt::new(ids, key.handle, dir, at.name) else { return false };
         (doubt.told, doubt.renamed, doubt.silent) = (told, renamed, batch.silent);
         (doubt.is_dir, doubt.image) = (is_dir, image);
@@ -317,7 +315,7 @@ impl Resolver {
         let who: Actor = Answer::default().into();
         while let id @ 1.. = self.tree.node(dir).child {
             let mut room = [0; NAME_MAX];
-            let at = Known { dir, name: copy(self.tree.name(id), &mut room) };
+            let at = Known::new(&self.tree, dir, copy(self.tree.name(id), &mut room));
             let child = Other::new(self.tree.node(id).hash(), self.tree.key_of(id), true);
             batch.silent = silent;
             match child.filter(|_| out != 0 && !is_whole) {
@@ -376,7 +374,7 @@ impl Resolver {
     ) {
         for (at, file) in [(old, 0), (new, object)] {
             let Some(at) = at else { continue };
-            let place = self.tree.place(at.dir, at.name);
+            let place = at.place;
             match is_dir || object == 0 {
                 true => self.links.forget(place),
                 false => self.links.put(place, file),
@@ -394,7 +392,7 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        let Some(known) = self.links.at(self.tree.place(at.dir, at.name)) else { return };
+        let Some(known) = self.links.at(at.place) else { return };
         let comes = types & kind::CREATE != 0;
         match known {
             0 if !comes && types & kind::DELETE != 0 => {
@@ -411,7 +409,7 @@ impl Resolver {
 
     /// What the lines say of a name from now on.
     pub(super) fn tell_doubts(&mut self, at: Known<'_>, object: u64) {
-        self.doubts.tell(self.tree.place(at.dir, at.name), object);
+        self.doubts.tell(at.place, object);
     }
 
     /// An object is not where the lines say; and not in `gone`, whatever is on disk.
@@ -432,11 +430,11 @@ impl Resolver {
         if doubt.told {
             self.doubts.tell(doubt.place, 0);
         }
-        let new = there.as_ref().map(|there| Known { dir: there.dir, name: there.name() });
+        let new = there.as_ref().map(known);
         match doubt.is_dir {
             true => self.correct_dir(doubt, new, who, batch),
             false => {
-                let old = gone.as_ref().map(|gone| Known { dir: gone.dir, name: gone.name() });
+                let old = gone.as_ref().map(known);
                 self.correct_file(doubt, old, new, who, batch);
             }
         }
@@ -488,6 +486,11 @@ impl Resolver {
         self.tell_lost_rename((doubt.object, true), old, new, who, batch);
         self.rename_dir(new, old.is_none(), key, who, batch);
     }
+}
+
+/// The name in doubt.
+fn known(doubt: &Doubt) -> Known<'_> {
+    Known { dir: doubt.dir, name: doubt.name(), place: doubt.place }
 }
 
 /// A copy of a name, in `room`.

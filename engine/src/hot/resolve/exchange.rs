@@ -31,11 +31,11 @@ impl Resolver {
             return false;
         }
         let is_second = old.zip(new).is_some_and(|(old, new)| {
-            self.exchange.is_second(self.half(event.pid, object, old, new, index))
+            self.exchange.is_second(half(event.pid, object, old, new, index))
         });
         if !is_second {
             let spots = [old, new].into_iter().flatten();
-            spots.for_each(|at| self.exchange.touch((at.dir, self.tree.place(at.dir, at.name))));
+            spots.for_each(|at| self.exchange.touch(at.place));
         }
         is_second
     }
@@ -59,7 +59,7 @@ impl Resolver {
                 None => self.doubts.told(self.tree.place(old.dir, aside), object) == Some(true),
             };
             if is_aside {
-                return Some(Known { dir: old.dir, name: aside });
+                return Some(Known::new(&self.tree, old.dir, aside));
             }
         }
         (!is_second).then_some(old)
@@ -88,7 +88,7 @@ impl Resolver {
         match other.is_dir {
             true => self.tell_lost_move(key, new, who, batch),
             // Its DELETE was told before its time.
-            false if self.doubts.was_deleted(other.object, self.tree.place(new.dir, new.name)) => {
+            false if self.doubts.was_deleted(other.object, new.place) => {
                 self.tell_found(new, (other.object, false), who.late(), batch);
             }
             false => self.tell_lost_arrival(new, other.object, false, who, batch),
@@ -149,7 +149,7 @@ impl Resolver {
         }
         let mut room = [0; NAME_MAX];
         let node = self.tree.node(left);
-        let at = Known { dir: node.parent, name: copy(self.tree.name(left), &mut room) };
+        let at = Known::new(&self.tree, node.parent, copy(self.tree.name(left), &mut room));
         if let Some(left) = Other::new(node.hash(), self.tree.key_of(left), true) {
             self.set_aside(&left, (at, out), LOST, who.late(), batch);
         }
@@ -163,7 +163,7 @@ impl Resolver {
         }
         let node = self.tree.node(there);
         // One that was renamed more than once can be elsewhere, with files in it.
-        let told = self.doubts.told(self.tree.place(at.dir, at.name), node.hash());
+        let told = self.doubts.told(at.place, node.hash());
         let is_full = node.child != 0 || told == Some(true);
         let is_meant = !but.contains(&node.hash()) && (is_full || !full);
         is_meant.then(|| Other::new(node.hash(), self.tree.key_of(there), true)).flatten()
@@ -177,7 +177,7 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        let place = self.tree.place(at.dir, at.name);
+        let place = at.place;
         let known = self.doubts.told_there(place).filter(|other| other.object != this);
         let other = match known {
             Some(other) => Other::new(other.object, other.key(), other.is_dir),
@@ -204,7 +204,7 @@ impl Resolver {
         if is_parted || second.is_none() && ahead == REACH && !event.is_dir() {
             return None;
         }
-        let half = self.half(event.pid, object, old, new, batch.window.index);
+        let half = half(event.pid, object, old, new, batch.window.index);
         self.exchange.put(half);
         if let Some(second) = second {
             let key = second.object?;
@@ -213,7 +213,7 @@ impl Resolver {
         let this = event.object.and_then(|key| self.tree.find_live(key));
         let Some(there) = self.tree.child_named(new.dir, new.name, this) else {
             // No directory replaces a file.
-            let file = self.links.at(self.tree.place(new.dir, new.name));
+            let file = self.links.at(new.place);
             let file = file.filter(|&file| event.is_dir() && file != 0);
             return file.and_then(|file| Other::new(file, &[], false));
         };
@@ -249,11 +249,11 @@ impl Resolver {
         batch: &mut Batch<'_, '_>,
     ) {
         let name = AsideName::of(other.object);
-        let aside = Known { dir, name: name.bytes() };
+        let aside = Known::new(&self.tree, dir, name.bytes());
         let key = Key { fsid: self.tree.fsid(at.dir), handle: other.key() };
         // Should no second half come, it is found out. Where there is no room for that, a file goes
         // away, and comes from nowhere; so does what no second half is awaited of.
-        self.doubts.tell_gone(self.tree.place(at.dir, at.name), other.object);
+        self.doubts.tell_gone(at.place, other.object);
         let object = (key, other.is_dir);
         let is_kept = self.doubt(object, aside, (true, true), who, batch);
         if flags & event_flag::FOUND != 0 {
@@ -287,7 +287,7 @@ impl Resolver {
         batch: &mut Batch<'_, '_>,
     ) {
         if AsideName::is(at.name)
-            && let Some(at) = self.doubts.find(self.tree.place(at.dir, at.name), object)
+            && let Some(at) = self.doubts.find(at.place, object)
         {
             batch.sources.who.release(self.doubts.remove(at));
         }
@@ -302,14 +302,13 @@ impl Resolver {
         let id = self.tree.find_live(key)?;
         let dir = self.tree.node(id).parent;
         // A root is nobody's entry.
-        (dir != 0).then(|| Known { dir, name: copy(self.tree.name(id), room) })
+        (dir != 0).then(|| Known::new(&self.tree, dir, copy(self.tree.name(id), room)))
     }
+}
 
-    /// A rename between two watched places, as half of an exchange.
-    fn half(&self, pid: u32, object: u64, old: Known<'_>, new: Known<'_>, index: u64) -> Half {
-        let spot = |at: Known<'_>| (at.dir, self.tree.place(at.dir, at.name));
-        Half { pid, old: spot(old), new: spot(new), object, index }
-    }
+/// A rename between two watched places, as half of an exchange.
+fn half(pid: u32, object: u64, old: Known<'_>, new: Known<'_>, index: u64) -> Half {
+    Half { pid, old: old.place, new: new.place, object, index }
 }
 
 /// The other half of what may be the first half of an exchange, if it is close ahead; and how many

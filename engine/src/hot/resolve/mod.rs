@@ -158,6 +158,15 @@ struct Told<'a> {
 struct Known<'a> {
     dir: u32,
     name: &'a [u8],
+    /// What the two go by: [`Tree::place`].
+    place: u64,
+}
+
+impl<'a> Known<'a> {
+    #[inline]
+    fn new(tree: &Tree, dir: u32, name: &'a [u8]) -> Self {
+        Known { dir, name, place: tree.place(dir, name) }
+    }
 }
 
 impl Resolver {
@@ -215,7 +224,7 @@ impl Resolver {
         match event.place {
             Some(place) => match self.tree.find(place.dir) {
                 Some(dir) => {
-                    let known = Known { dir, name: place.name };
+                    let known = Known::new(&self.tree, dir, place.name);
                     self.entry(event, known, batch);
                 }
                 None => self.stranger(event, place, batch),
@@ -236,10 +245,13 @@ impl Resolver {
             None => 0,
         };
         let comes_or_goes = types & (kind::CREATE | kind::DELETE) != 0 && hash != 0;
-        let file = (comes_or_goes && !event.is_dir()).then(|| self.tree.place(at.dir, at.name));
+        let file = (comes_or_goes && !event.is_dir()).then_some(at.place);
         let mut actor = None;
+        if comes_or_goes && self.exchange.any(batch.window.index) {
+            self.exchange.touch(at.place);
+        }
         if comes_or_goes
-            && (self.is_unsettled(types, batch)
+            && (self.is_unsettled(types)
                 || self.is_new_link(types, hash)
                 || file.is_some_and(|place| self.is_unlikely(types, place, hash)))
         {
@@ -283,7 +295,7 @@ impl Resolver {
 
     /// Whether more than the event itself counts when an entry comes or goes.
     #[inline]
-    fn is_unsettled(&self, types: u32, batch: &Batch<'_, '_>) -> bool {
+    fn is_unsettled(&self, types: u32) -> bool {
         // Merged with something else, or that of a directory.
         let is_delete = types & kind::DELETE != 0 && types != kind::DELETE;
         is_delete
@@ -291,7 +303,6 @@ impl Resolver {
             || self.tree.any_unread()
             || self.doubts.any()
             || self.deferred.any()
-            || self.exchange.any(batch.window.index)
     }
 
     /// An entry comes or goes, and more than the event itself counts: the types to go on with.
@@ -304,9 +315,6 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) -> u32 {
-        if self.exchange.any(batch.window.index) {
-            self.exchange.touch((at.dir, self.tree.place(at.dir, at.name)));
-        }
         let mut types = event.types();
         if self.found.any() || self.tree.any_unread() {
             types = self.entry_found(event, at, hash, who, batch);
@@ -335,14 +343,14 @@ impl Resolver {
             self.settle_doubt(event, types, at, hash, who, batch);
         }
         match event.is_dir() {
-            true => self.links.forget(self.tree.place(at.dir, at.name)),
+            true => self.links.forget(at.place),
             false => {
                 self.doubt_link(event, types, at, hash, who, batch);
                 self.tell_unseen(types, at, hash, who, batch);
             }
         }
         let is_there = types & kind::DELETE == 0;
-        if !is_there {
+        if !is_there && self.found.any() {
             // Whatever was told on the way.
             self.note_found(event.is_dir(), Some(at), None);
         }
@@ -411,7 +419,7 @@ impl Resolver {
         let place = place?;
         let dir = self.tree.find(place.dir)?;
         let leaf = self.tree.node(dir).flags & flag::LEAF != 0;
-        (!leaf).then_some(Known { dir, name: place.name })
+        (!leaf).then(|| Known::new(&self.tree, dir, place.name))
     }
 
     /// An event of an unknown directory: outside the watched paths, or too early.
@@ -447,7 +455,7 @@ impl Resolver {
             self.recent.forget(hash);
         }
         let who = who(event.pid, batch);
-        let at = Some(Known { dir, name });
+        let at = Some(Known::new(&self.tree, dir, name));
         self.emit(Told { at, old: None, wanted, flags: 0, object: hash, who }, event, batch);
     }
 
@@ -484,7 +492,7 @@ impl Resolver {
             let (errno, count) = event.error.unwrap_or((0, 0));
             let code = u64::from(errno) | u64::from(count) << 32;
             let who = who(event.pid, batch);
-            let at = Some(Known { dir: root, name: &[] });
+            let at = Some(Known::new(&self.tree, root, &[]));
             let wanted = kind::FS_ERROR;
             self.emit(Told { at, old: None, wanted, flags: 0, object: code, who }, event, batch);
         }

@@ -115,7 +115,7 @@ impl Resolver {
             return;
         }
         let mut room = [0; NAME_MAX];
-        let old = Known { dir: node.parent, name: copy(self.tree.name(id), &mut room) };
+        let old = Known::new(&self.tree, node.parent, copy(self.tree.name(id), &mut room));
         let object = (self.tree.hash(key), true);
         self.note_arrival(key, old, who, batch);
         self.leave_subtree(key, at.dir, who, batch);
@@ -224,15 +224,15 @@ impl Resolver {
         let known = event.object.filter(|_| event.is_dir()).map(|key| self.tree.find_live(key));
         let old = match known {
             // A root is nobody's entry.
-            Some(id) => id.filter(|&id| self.tree.node(id).parent != 0).map(|id| Known {
-                dir: self.tree.node(id).parent,
-                name: copy(self.tree.name(id), &mut room),
+            Some(id) => id.filter(|&id| self.tree.node(id).parent != 0).map(|id| {
+                let name = copy(self.tree.name(id), &mut room);
+                Known::new(&self.tree, self.tree.node(id).parent, name)
             }),
-            None => self
-                .doubts
-                .renamed_to(object)
-                .filter(|was| self.is_dir_known(was))
-                .map(|was| Known { dir: was.dir, name: copy(was.name(), &mut room) }),
+            None => {
+                self.doubts.renamed_to(object).filter(|was| self.is_dir_known(was)).map(|was| {
+                    Known { dir: was.dir, name: copy(was.name(), &mut room), place: was.place }
+                })
+            }
         };
         let Some(old) = old else { return };
         self.tell_lost_rename((object, event.is_dir()), Some(old), None, who.late(), batch);
@@ -257,7 +257,7 @@ impl Resolver {
             }
             match before {
                 // Its DELETE was told before its time.
-                Before::Deleted(place) if place == self.tree.place(old.dir, old.name) => {
+                Before::Deleted(place) if place == old.place => {
                     self.tell_found(old, (object, event.is_dir()), who.late(), batch);
                 }
                 _ => self.tell_lost_arrival(old, object, event.is_dir(), who, batch),
@@ -304,7 +304,7 @@ impl Resolver {
 
     /// Whether a name is in doubt, of whatever object.
     pub(super) fn is_contested(&self, at: Known<'_>) -> bool {
-        self.doubts.any() && self.doubts.at(self.tree.place(at.dir, at.name)).is_some()
+        self.doubts.any() && self.doubts.at(at.place).is_some()
     }
 
     /// Where a directory went that was moved into one without a mark as yet.
@@ -321,7 +321,7 @@ impl Resolver {
             let (dir, dir_hash, name) = self.watch.arrivals.take(object, room)?;
             let node = self.tree.node(dir);
             let is_there = node.hash() == dir_hash && node.flags & flag::DEAD == 0;
-            is_there.then_some(Known { dir, name })
+            is_there.then(|| Known::new(&self.tree, dir, name))
         } else {
             // Or where a walk has it by now.
             let met = self.place_of(key, room)?;

@@ -124,7 +124,7 @@ impl Resolver {
         if wanted != 0 {
             let hash = self.tree.node(node).hash();
             let who = who(event.pid, batch);
-            let old = Some(Known { dir: node, name: &[] });
+            let old = Some(Known::new(&self.tree, node, &[]));
             self.emit(Told { at: None, old, wanted, flags: 0, object: hash, who }, event, batch);
         }
     }
@@ -159,7 +159,7 @@ impl Resolver {
     pub(super) fn remove_root(&mut self, node: u32, by: Option<Actor>, batch: &mut Batch<'_, '_>) {
         let wanted = self.types & kind::DELETE;
         if let Some(who) = by.filter(|_| wanted != 0) {
-            let at = Some(Known { dir: node, name: &[] });
+            let at = Some(Known::new(&self.tree, node, &[]));
             let object = self.tree.node(node).hash();
             self.tell(Told { at, old: None, wanted, flags: 0, object, who }, true, batch);
         }
@@ -281,7 +281,7 @@ impl Resolver {
         };
         let wanted = self.types & wanted;
         if wanted != 0 && !batch.silent {
-            let at = Some(Known { dir: node, name: &[] });
+            let at = Some(Known::new(&self.tree, node, &[]));
             let who = if came == Came::MadeAbove { who.late() } else { who };
             let object = self.tree.node(node).hash();
             self.tell(Told { at, old: None, wanted, flags, object, who }, true, batch);

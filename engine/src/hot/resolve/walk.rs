@@ -5,7 +5,7 @@ use super::exchange::LOST;
 use super::{Actor, Batch, Known, Resolver, dirs_full, head};
 use crate::hot::doubts::Doubt;
 use crate::hot::event::{Event, Key};
-use crate::hot::tree::{Tree, flag};
+use crate::hot::tree::flag;
 use crate::hot::watch::Met;
 use crate::hot::who::Answer;
 use crate::sys::clock;
@@ -34,9 +34,10 @@ impl Resolver {
             }
             Met::Entry { dir, name, is_dir } => {
                 // An event, or a walk before this one, may have told of it.
-                let place = found_place(tree, Known { dir, name }, is_dir);
-                links.forget(tree.place(dir, name));
-                while let Some(at) = doubts.at(tree.place(dir, name)) {
+                let at = Known::new(tree, dir, name);
+                let place = found_place(at, is_dir);
+                links.forget(at.place);
+                while let Some(at) = doubts.at(at.place) {
                     batch.sources.who.release(doubts.remove(at));
                 }
                 if let Some(who) = tell.filter(|_| !found.has(place)) {
@@ -74,7 +75,7 @@ impl Resolver {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        if self.doubts.told(self.tree.place(at.dir, at.name), object) == Some(true) {
+        if self.doubts.told(at.place, object) == Some(true) {
             return;
         }
         if self.types & kind::CREATE != 0 && !batch.silent {
@@ -98,7 +99,7 @@ impl Resolver {
         batch: &mut Batch<'_, '_>,
     ) -> u32 {
         let object = (hash, event.is_dir());
-        let place = found_place(&self.tree, at, event.is_dir());
+        let place = found_place(at, event.is_dir());
         let types = event.types();
         let (made, removed) = (types & kind::CREATE != 0, types & kind::DELETE != 0);
         self.displace(object, at, false, who, batch);
@@ -136,7 +137,7 @@ impl Resolver {
         let (_, is_dir) = object;
         if let Some(old) = old {
             self.displace(object, old, false, who, batch);
-            let was_told = self.found.take(found_place(&self.tree, old, is_dir));
+            let was_told = self.found.take(found_place(old, is_dir));
             if !was_told && self.tree.is_fresh(old.dir) {
                 self.tell_found(old, object, who.late(), batch);
                 self.note_found(is_dir, Some(old), None);
@@ -149,7 +150,7 @@ impl Resolver {
                 // A directory replaces an empty one.
                 self.displace(object, new, is_dir, who, batch);
             }
-            self.found.put(found_place(&self.tree, new, is_dir));
+            self.found.put(found_place(new, is_dir));
         }
     }
 
@@ -166,7 +167,7 @@ impl Resolver {
         let later = (!files_only).then(|| self.dir_at([object; 2], at, false)).flatten();
         if let Some(later) = later {
             self.set_aside(&later, (at, at.dir), LOST, who.late(), batch);
-        } else if is_dir && self.found.take(found_place(&self.tree, at, false)) {
+        } else if is_dir && self.found.take(found_place(at, false)) {
             self.tell_lost_end(0, at, who.late(), batch);
         }
     }
@@ -179,10 +180,10 @@ impl Resolver {
         new: Option<Known<'_>>,
     ) {
         if let Some(old) = old {
-            self.found.take(found_place(&self.tree, old, is_dir));
+            self.found.take(found_place(old, is_dir));
         }
         if let Some(new) = new.filter(|new| self.tree.is_fresh(new.dir)) {
-            self.found.put(found_place(&self.tree, new, is_dir));
+            self.found.put(found_place(new, is_dir));
         }
     }
 
@@ -256,9 +257,8 @@ impl Resolver {
 }
 
 /// What an entry goes by among those that were found: one of another kind is another.
-fn found_place(tree: &Tree, at: Known<'_>, is_dir: bool) -> u64 {
-    let place = tree.place(at.dir, at.name);
-    if is_dir { !place } else { place }
+fn found_place(at: Known<'_>, is_dir: bool) -> u64 {
+    if is_dir { !at.place } else { at.place }
 }
 
 /// The beginning of a line that tells of an entry that was found.
