@@ -49,6 +49,11 @@ pub(crate) fn flaws(counters: &Counters, formatted: &Formatted) -> Vec<String> {
         (counters.dirs_refused, "directory beyond --max-dirs", "directories beyond --max-dirs"),
         (counters.dirs_unreadable, "unreadable directory", "unreadable directories"),
         (
+            counters.dirs_unheard,
+            "busy directory brought in from outside",
+            "busy directories brought in from outside",
+        ),
+        (
             counters.processes_evicted,
             "process beyond --max-processes",
             "processes beyond --max-processes",

@@ -55,6 +55,8 @@ counters! {
     dirs_refused,
     /// Directories that could not be read.
     dirs_unreadable,
+    /// Directories that were brought in while the kernel was told to be silent of them.
+    dirs_unheard,
     /// Process images forgotten for want of room.
     processes_evicted,
 }

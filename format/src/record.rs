@@ -246,7 +246,8 @@ pub enum Reason {
     DirsMax,
     /// More processes than `--max-processes`: the oldest exited were forgotten.
     ProcessesMax,
-    /// A directory could not be walked: what lies below it is not known.
+    /// A directory could not be walked: what lies below it is not known. Or it was brought in from
+    /// where nobody watches, and the kernel had been told to be silent of it until it was read.
     Walk,
     /// A reason this version does not know.
     Other(u32),

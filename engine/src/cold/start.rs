@@ -197,7 +197,7 @@ fn fill(
         watch.walk(tree, root, &mut |tree, found| match found {
             Met::Full => refused += 1,
             Met::Unreadable => unreadable += 1,
-            Met::Moved(_) | Met::Read(_) | Met::Elsewhere { .. } => {}
+            Met::Moved(_) | Met::Read(_) | Met::Elsewhere { .. } | Met::Unheard => {}
             Met::Entry { .. } => {
                 if tree.len() >= next {
                     next = tree.len() + PROGRESS_EVERY;

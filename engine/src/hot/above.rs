@@ -202,6 +202,8 @@ impl Above {
                 reached = Some(Reached { fd, handle, handles, mount_id, fsid });
                 break;
             }
+            // It may come from where it was busy, and of no interest.
+            group.unmute(STEP_MASK, fd.as_fd());
             if covered.contains(&fsid) || group.mark_step(STEP_MASK, fd.as_fd()).is_ok() {
                 way.hashes[step] = hash;
             }

@@ -3,6 +3,7 @@
 
 pub(crate) mod above;
 pub(crate) mod arrivals;
+pub(crate) mod busy;
 pub(crate) mod chains;
 pub(crate) mod deferred;
 pub(crate) mod doubts;

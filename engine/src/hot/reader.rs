@@ -254,6 +254,7 @@ impl Reader<'_> {
     fn tick(&mut self, now_ns: u64) {
         self.tick_ns = now_ns + TICK.as_nanos() as u64;
         self.sources.who.look_for_misses();
+        self.resolver.busy.begin_round();
         self.count();
         self.tell_evicted(now_ns);
         if self.output.counters.kernel_events != self.told {

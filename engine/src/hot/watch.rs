@@ -10,7 +10,10 @@ use super::trail::Trail;
 use super::tree::{Full, Inserted, Tree, flag};
 use crate::config::SkipDir;
 use crate::sys::fanotify::Group;
-use crate::sys::handle::{Handle, Handles, is_dir, open_absolute, open_dir, open_path, read_dir};
+use crate::sys::handle::{
+    Handle, Handles, is_dir, open_absolute, open_dir, open_handle, open_path, read_dir,
+};
+use fsmon_format::kind;
 use fsmon_format::record::NAME_MAX;
 use std::ffi::{CStr, CString};
 use std::io;
@@ -67,6 +70,8 @@ pub(crate) struct Watch {
     pub(crate) roots: Vec<Root>,
     pub(crate) recursive: bool,
     pub(crate) arrivals: Arrivals,
+    /// Whether any directory was ever muted.
+    mutes: bool,
     skip_dir: Option<SkipDir>,
     trail: Trail,
     path: Vec<u8>,
@@ -85,6 +90,9 @@ pub(crate) enum Met<'a> {
     Elsewhere { dir: u32, name: &'a [u8], key: &'a [u8] },
     /// There is no room for a directory.
     Full,
+    /// A directory was opened that the kernel was told to be silent of: until now some of what happened
+    /// in it was not told.
+    Unheard,
     /// A directory could not be read, for a reason other than that it is gone.
     Unreadable,
 }
@@ -98,6 +106,7 @@ impl Watch {
             roots: Vec::new(),
             recursive,
             arrivals: Arrivals::new(),
+            mutes: false,
             skip_dir,
             trail: Trail::default(),
             path: Vec::with_capacity(PATH_LEN),
@@ -184,6 +193,33 @@ impl Watch {
         self.trail.clear();
     }
 
+    /// What is not told of a directory that is muted: all but renames, which may bring it in, and what
+    /// is not of a directory or its entries by name, or is wanted for the sake of processes.
+    fn muted_mask(&self) -> u64 {
+        self.mask & !u64::from(kind::RENAME | kind::DELETE_SELF | kind::MOVE_SELF | kind::OPEN_EXEC)
+    }
+
+    /// Tells the kernel to be silent of a directory outside the tree; or not any more.
+    ///
+    /// # Errors
+    /// ESTALE where it is gone, NotFound where no root is on its filesystem; else those of
+    /// [`Group::mute`] and [`open_handle`].
+    #[cold]
+    pub(crate) fn mute(&mut self, tree: &Tree, dir: Key<'_>, mute: bool) -> io::Result<()> {
+        let is_beside = |root: &&mut Root| {
+            root.node != 0 && !root.inode_marks && tree.fsid(root.node) == dir.fsid
+        };
+        let beside = self.roots.iter_mut().find(is_beside).ok_or(io::ErrorKind::NotFound)?;
+        let fd = open_handle(beside.open(tree)?.as_fd(), dir.handle)?;
+        if mute {
+            self.group.mute(self.muted_mask(), fd.as_fd())?;
+            self.mutes = true;
+        } else {
+            self.group.unmute(self.muted_mask(), fd.as_fd());
+        }
+        Ok(())
+    }
+
     fn root_of(&self, root: u32) -> Option<usize> {
         self.roots.iter().position(|known| known.node == root)
     }
@@ -231,6 +267,8 @@ impl Watch {
         let (fd, root) = self.open(tree, id)?;
         if self.roots[root].inode_marks {
             self.group.mark_dir(self.mask, fd.as_fd(), c".")?;
+        } else if self.mutes && self.group.unmute(self.muted_mask(), fd.as_fd()) {
+            visit(tree, Met::Unheard);
         }
         visit(tree, Met::Read(id));
         // Then only what was left out before is told of.

@@ -15,15 +15,24 @@ pub(crate) mod flag {
     pub(crate) const UNLIMITED_MARKS: u32 = 0x20;
 
     pub(crate) const MARK_ADD: u32 = 0x1;
+    pub(crate) const MARK_REMOVE: u32 = 0x2;
     pub(crate) const MARK_ONLYDIR: u32 = 0x8;
+    pub(crate) const MARK_IGNORED_SURV_MODIFY: u32 = 0x40;
     pub(crate) const MARK_FLUSH: u32 = 0x80;
     pub(crate) const MARK_FILESYSTEM: u32 = 0x100;
+    /// The mark goes when the kernel wants the inode's memory back (5.19).
+    pub(crate) const MARK_EVICTABLE: u32 = 0x200;
+    /// Events of the mask are not told, whatever other marks ask for (6.0).
+    pub(crate) const MARK_IGNORE: u32 = 0x400;
 
     /// Mask bit: events on the entries of a directory, not only on itself.
     pub(crate) const EVENT_ON_CHILD: u64 = 0x0800_0000;
     /// Mask bit in an event: the queue overflowed and what followed was lost.
     pub(crate) const Q_OVERFLOW: u64 = 0x4000;
 }
+
+/// What marks a mark that ignores; one on a directory has to stay when something in it changes.
+const MUTE: u32 = flag::MARK_IGNORE | flag::MARK_IGNORED_SURV_MODIFY | flag::MARK_ONLYDIR;
 
 /// A fanotify group.
 pub(crate) struct Group {
@@ -64,6 +73,21 @@ impl Group {
     /// Marks one directory for what comes and goes in it, and nothing else.
     pub(crate) fn mark_step(&self, mask: u64, dir: BorrowedFd<'_>) -> io::Result<()> {
         self.mark(flag::MARK_ADD | flag::MARK_ONLYDIR, mask, dir, c".")
+    }
+
+    /// Events of one directory and its entries are not told from now on, of those in `mask`.
+    ///
+    /// # Errors
+    /// EINVAL before Linux 6.0.
+    pub(crate) fn mute(&self, mask: u64, dir: BorrowedFd<'_>) -> io::Result<()> {
+        let flags = flag::MARK_ADD | flag::MARK_EVICTABLE | MUTE;
+        self.mark(flags, mask | flag::EVENT_ON_CHILD, dir, c".")
+    }
+
+    /// The directory is heard again. Whether it was not until now, where no other mark is on it.
+    pub(crate) fn unmute(&self, mask: u64, dir: BorrowedFd<'_>) -> bool {
+        let mask = mask | flag::EVENT_ON_CHILD;
+        self.mark(flag::MARK_REMOVE | MUTE, mask, dir, c".").is_ok()
     }
 
     /// Removes every mark: no event is queued any more, what is in the queue stays.

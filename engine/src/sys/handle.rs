@@ -175,6 +175,24 @@ pub(crate) fn open_absolute(path: &CStr) -> io::Result<OwnedFd> {
     super::fd::owned(unsafe { libc::open(path.as_ptr(), flags) })
 }
 
+/// Opens the directory of that handle to ask about it, on the filesystem of `beside`, an open one that
+/// can be read (open_by_handle_at(2)).
+///
+/// # Errors
+/// ESTALE where it is gone, EPERM without CAP_DAC_READ_SEARCH.
+pub(crate) fn open_handle(beside: BorrowedFd<'_>, key: &[u8]) -> io::Result<OwnedFd> {
+    let (kind, handle) = key.split_first_chunk::<TYPE_LEN>().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut raw = Raw { bytes: 0, kind: i32::from_ne_bytes(*kind), data: [0; HANDLE_MAX] };
+    raw.bytes = handle.len() as u32;
+    let room = raw.data.get_mut(..handle.len()).ok_or(io::ErrorKind::InvalidInput)?;
+    room.copy_from_slice(handle);
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: `raw` begins like struct file_handle and has as many bytes as its first field says.
+    super::fd::owned(unsafe {
+        libc::open_by_handle_at(beside.as_raw_fd(), (&raw mut raw).cast(), flags)
+    })
+}
+
 /// Whether an open directory still has a name: a removed one has no link left (fs/namei.c,
 /// `vfs_rmdir()`, and each filesystem's own `rmdir`).
 pub(crate) fn has_name(dir: BorrowedFd<'_>) -> bool {

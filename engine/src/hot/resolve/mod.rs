@@ -7,6 +7,7 @@ mod steps;
 mod walk;
 
 use super::above::Above;
+use super::busy::Busy;
 use super::deferred::Deferred;
 use super::doubts::Doubts;
 use super::event::{Event, Events, Key, Place};
@@ -24,6 +25,7 @@ use crate::sys::fanotify::flag::Q_OVERFLOW;
 use crate::sys::handle::is_btrfs_subvolume;
 use fsmon_format::kind;
 use fsmon_format::record::{self, Attribution, Reason, event_flag};
+use std::io;
 use zerocopy::FromZeros;
 
 /// Types that concern the object and come without a name for files.
@@ -50,6 +52,7 @@ pub(crate) struct Resolver {
     pub(crate) doubts: Doubts,
     pub(crate) links: Links,
     pub(crate) unsure: Unsure,
+    pub(crate) busy: Busy,
     pub(crate) deferred: Deferred,
 }
 
@@ -78,6 +81,7 @@ impl Resolver {
             doubts: Doubts::new(),
             links: Links::new(),
             unsure: Unsure::default(),
+            busy: Busy::new(),
             deferred: Deferred::new(),
         }
     }
@@ -427,6 +431,27 @@ impl Resolver {
         let hash = self.tree.hash(place.dir);
         if !self.above.is_step(hash) {
             self.orphans.keep(hash, batch.window.index, event);
+            if self.busy.note(hash) {
+                self.mute(place.dir);
+            }
+        }
+    }
+
+    /// A directory that nobody watches is busy: the kernel is to be silent of it.
+    #[cold]
+    fn mute(&mut self, dir: Key<'_>) {
+        match self.watch.mute(&self.tree, dir, true) {
+            Ok(()) => {
+                if let Some(oldest) = self.busy.put(dir) {
+                    // Where that fails it is gone.
+                    let _ = self.watch.mute(&self.tree, oldest.key(), false);
+                }
+            }
+            // It is gone, or has to do with no root.
+            Err(error)
+                if error.raw_os_error() == Some(libc::ESTALE)
+                    || error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => self.busy.give_up(),
         }
     }
 

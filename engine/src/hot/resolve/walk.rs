@@ -58,6 +58,11 @@ impl Resolver {
             }
             Met::Moved(id) => batch.output.redefine_dir(tree, batch.sources, id),
             Met::Full => dirs_full(batch),
+            Met::Unheard => {
+                let total = batch.output.counters.dirs_unheard + 1;
+                batch.output.counters.dirs_unheard = total;
+                batch.output.loss(batch.sources, Reason::Walk, batch.window.span(), None, total);
+            }
             Met::Unreadable => {
                 let total = batch.output.counters.dirs_unreadable + 1;
                 batch.output.counters.dirs_unreadable = total;

@@ -1,0 +1,144 @@
+//! Busy directories that nobody watches, of which the kernel is to be silent.
+//!
+//! With a mark on the filesystem, what happens outside the watched paths or in what is left out costs
+//! its maker and the reader nearly as much as what is told. A directory whose events come by the
+//! hundred a second gets a mark of its own that ignores them (`Group::mute`): evictable, so the kernel
+//! may forget it, and then the directory shows itself again. Renames still come, so one that is brought
+//! in is noticed; the walk that reads it takes the mark away, and says that something may have been
+//! lost between the two.
+
+use super::event::Key;
+use crate::sys::handle::KEY_MAX;
+
+/// Events within a round, of a second or more, that make a directory busy.
+const BUSY: u32 = 200;
+/// Directories that are counted at one time, a power of two; others take their places.
+const SEEN: usize = 1 << 10;
+/// Directories muted at one time; the oldest is heard again.
+const MUTED: usize = 1 << 12;
+/// Directories muted in a round: opening and marking one takes some microseconds.
+const EACH_ROUND: u32 = 256;
+
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    hash: u64,
+    round: u32,
+    count: u32,
+}
+
+/// A muted directory, by its handle.
+#[derive(Clone, Copy)]
+pub(crate) struct Muted {
+    fsid: u64,
+    len: u8,
+    handle: [u8; KEY_MAX],
+}
+
+impl Muted {
+    pub(crate) fn key(&self) -> Key<'_> {
+        Key { fsid: self.fsid, handle: &self.handle[..usize::from(self.len)] }
+    }
+}
+
+/// Who is counted, and who is muted.
+pub(crate) struct Busy {
+    seen: Vec<Seen>,
+    round: u32,
+    /// Directories that may still be muted in this round.
+    left: u32,
+    muted: Vec<Muted>,
+    next: usize,
+    /// The kernel cannot do it.
+    off: bool,
+}
+
+impl Busy {
+    pub(crate) fn new() -> Self {
+        Busy {
+            seen: vec![Seen::default(); SEEN],
+            round: 1,
+            left: EACH_ROUND,
+            muted: Vec::with_capacity(MUTED),
+            next: 0,
+            off: false,
+        }
+    }
+
+    /// Some time has passed: directories are counted anew.
+    pub(crate) fn begin_round(&mut self) {
+        self.round = self.round.wrapping_add(1);
+        self.left = EACH_ROUND;
+    }
+
+    /// One more event of a directory with that hash; whether that makes it busy.
+    #[inline]
+    pub(crate) fn note(&mut self, hash: u64) -> bool {
+        let seen = &mut self.seen[hash as usize % SEEN];
+        if (seen.hash, seen.round) != (hash, self.round) {
+            *seen = Seen { hash, round: self.round, count: 0 };
+        }
+        seen.count = seen.count.saturating_add(1);
+        // Once more for each such number: the kernel may have forgotten the mark.
+        seen.count.is_multiple_of(BUSY) && !self.off && self.left > 0
+    }
+
+    /// A directory is muted. The oldest of too many, which is to be heard again.
+    pub(crate) fn put(&mut self, key: Key<'_>) -> Option<Muted> {
+        self.left -= 1;
+        let mut muted = Muted { fsid: key.fsid, len: 0, handle: [0; KEY_MAX] };
+        muted.handle.get_mut(..key.handle.len())?.copy_from_slice(key.handle);
+        muted.len = u8::try_from(key.handle.len()).ok()?;
+        if self.muted.len() < MUTED {
+            self.muted.push(muted);
+            return None;
+        }
+        let oldest = std::mem::replace(&mut self.muted[self.next], muted);
+        self.next = (self.next + 1) % MUTED;
+        Some(oldest)
+    }
+
+    /// The kernel cannot mute: it is asked no more.
+    pub(crate) fn give_up(&mut self) {
+        self.off = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(busy: &mut Busy, hash: u64, count: u32) -> usize {
+        (0..count).filter(|_| busy.note(hash)).count()
+    }
+
+    #[test]
+    fn busy_is_who_comes_often_within_a_round() {
+        let mut busy = Busy::new();
+        assert_eq!(times(&mut busy, 5, BUSY - 1), 0);
+        busy.begin_round();
+        assert_eq!(times(&mut busy, 5, BUSY - 1), 0);
+        assert!(busy.note(5) && !busy.note(5));
+        assert_eq!(times(&mut busy, 5 + SEEN as u64, BUSY), 1, "another in the same place");
+        busy.give_up();
+        assert_eq!(times(&mut busy, 6, 2 * BUSY), 0);
+    }
+
+    #[test]
+    fn the_number_is_bounded_in_a_round_and_in_all() {
+        let mut busy = Busy::new();
+        let handle = |number: usize| (number as u64).to_ne_bytes();
+        for number in 0..MUTED {
+            if number % EACH_ROUND as usize == 0 {
+                busy.begin_round();
+            }
+            assert_eq!(times(&mut busy, number as u64, BUSY), 1);
+            assert!(busy.put(Key { fsid: 1, handle: &handle(number) }).is_none());
+        }
+        assert_eq!(times(&mut busy, 1 << 40, BUSY), 0, "enough for this round");
+        busy.begin_round();
+        for number in 0..2 {
+            let oldest = busy.put(Key { fsid: 1, handle: b"new" }).expect("one too many");
+            assert_eq!(oldest.key(), Key { fsid: 1, handle: &handle(number) });
+        }
+    }
+}

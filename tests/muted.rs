@@ -1,0 +1,104 @@
+//! Busy directories that nobody watches: the kernel is told to be silent of them, and what is watched
+//! is as exact as ever.
+
+mod harness;
+
+use harness::{Area, Fsmon, briefs, is_root_with, read_stats, record_and_replay, sh, succeed};
+use std::path::Path;
+use std::process::Command;
+
+/// Files that are made, renamed and removed in each directory: four events each.
+const FILES: u64 = 5000;
+const CHURN: &str = "
+import os, sys
+for i in range(int(sys.argv[1])):
+    open(f'f{i}', 'w').close(); os.rename(f'f{i}', f'g{i}'); os.remove(f'g{i}')";
+
+fn churn(dir: &Path) {
+    let args = ["-c", CHURN, &FILES.to_string()];
+    succeed(Command::new("python3").args(args).current_dir(dir));
+}
+
+/// What the kernel still tells of a muted one: renames, and changes of link counts.
+const STILL_TOLD: u64 = 2 * FILES;
+
+#[test]
+fn what_is_watched_beside_them_is_exact() {
+    if !is_root_with(&["python3"]) {
+        return;
+    }
+    let mut area = Area::new();
+    let top = area.tmpfs("top", "size=64m");
+    let dir = top.join("watched");
+    sh(&top, "mkdir -p watched/target/debug watched/kept outside");
+    let stats = area.path("stats");
+    let stats_arg = stats.to_str().expect("UTF-8");
+    let args = ["--exclude", "target", "--stats", stats_arg];
+    let events = record_and_replay(&dir, &args, || {
+        for name in ["target", "target/debug", "../outside", "kept"] {
+            churn(&dir.join(name));
+        }
+        sh(
+            &dir,
+            "touch ../outside/a target/b; mv ../outside/a target/b kept; mv kept/a ../outside",
+        );
+    });
+    let lines = briefs(&events, &dir);
+    let files = usize::try_from(FILES).expect("a few");
+    for kind in ["CREATE", "RENAME", "DELETE"] {
+        let of_kept = format!("{kind} kept/");
+        let count = lines.iter().filter(|line| line.starts_with(&of_kept)).count();
+        assert!((files..files + 3).contains(&count), "{count} {kind}");
+    }
+    // Of three muted directories some of the beginning as well.
+    let from_kernel = read_stats(&stats)["kernel_events"].as_u64().expect("a number");
+    assert!(from_kernel < 4 * FILES + 3 * STILL_TOLD * 3 / 2, "{from_kernel}");
+}
+
+#[test]
+fn one_that_is_brought_in_is_heard_and_what_may_be_missing_is_said() {
+    if !is_root_with(&["python3"]) {
+        return;
+    }
+    let mut area = Area::new();
+    let top = area.tmpfs("top", "size=64m");
+    let dir = top.join("watched");
+    sh(&top, "mkdir -p watched/target outside/deep");
+    let running = Fsmon::watch(&dir, &["--exclude", "target"]);
+    for name in ["target", "../outside", "../outside/deep"] {
+        churn(&dir.join(name));
+    }
+    sh(
+        &dir,
+        "mv target debug; mv ../outside inside; sleep 0.3; touch debug/a inside/b inside/deep/c",
+    );
+    let ended = running.stop();
+    let events = ended.events();
+    let lines = briefs(&events, &dir);
+    for line in ["CREATE debug/a", "CREATE inside/b", "CREATE inside/deep/c"] {
+        assert!(lines.iter().any(|known| known == line), "{line} is not in {lines:#?}");
+    }
+    let losses: Vec<_> = events.iter().filter(|event| event.kind() == "LOSS").collect();
+    assert_eq!(losses.len(), 3, "{losses:#?}");
+    assert!(losses.iter().all(|loss| loss.text("reason") == Some("walk")), "{losses:#?}");
+    assert!(ended.last_words().contains("NOT complete: 3 busy directories brought in"));
+}
+
+#[test]
+fn one_that_becomes_the_way_to_a_root_is_heard() {
+    if !is_root_with(&["python3"]) {
+        return;
+    }
+    let mut area = Area::new();
+    let top = area.tmpfs("top", "size=64m");
+    sh(&top, "mkdir -p watched outside");
+    let (dir, root) = (top.join("watched"), top.join("way/root"));
+    let mut command = harness::fsmon(["-f", "json"]);
+    let running = Fsmon::start(command.arg(&dir).arg(&root));
+    churn(&top.join("outside"));
+    sh(&top, "mv outside way; sleep 0.2; mkdir way/root; sleep 0.2; touch way/root/a");
+    let ended = running.stop();
+    ended.assert_complete();
+    let lines = briefs(&ended.events(), &top);
+    assert!(lines.contains(&"CREATE way/root/a".into()), "{lines:#?}");
+}
