@@ -13,8 +13,11 @@ use fsmon_format::record::NAME_MAX;
 
 /// Names remembered; of more nothing is found out.
 const COUNT: usize = 1 << 13;
-/// Objects remembered for a while, a power of two; overwritten as it goes.
-const OBJECTS: usize = 1 << 13;
+/// Objects remembered until the queue was empty, in sets of a cache line; a full set loses one. While few
+/// came so few sets are used that they stay in a near cache.
+const SETS: usize = 1 << 10;
+const SETS_LEAST: usize = 1 << 5;
+const WAYS: usize = 8;
 /// Looks that must agree, whatever they show: a change is on disk an instant before its event is
 /// queued.
 const LOOKS: u8 = 2;
@@ -119,10 +122,13 @@ pub(crate) struct Swap {
 
 /// Objects that something befell, and names in doubt.
 pub(crate) struct Doubts {
-    /// By the lower bits of the hash; the upper ones, and when. Eight bytes each: each rename asks.
-    objects: Vec<u64>,
+    /// By some of the upper bits of the hash; those, and when. Eight bytes each: each rename asks.
+    objects: Vec<[u64; WAYS]>,
     /// Where those were deleted that were.
-    places: Vec<u64>,
+    places: Vec<[u64; WAYS]>,
+    /// The sets that are used now, less one; and what befell objects in this round.
+    mask: usize,
+    came: usize,
     round: u64,
     names: Vec<Doubt>,
     /// What to look for them by.
@@ -131,15 +137,13 @@ pub(crate) struct Doubts {
     by_dir: Chains,
 }
 
-fn slot(object: u64) -> usize {
-    object as usize % OBJECTS
-}
-
 impl Doubts {
     pub(crate) fn new() -> Self {
         Doubts {
-            objects: vec![0; OBJECTS],
-            places: vec![0; OBJECTS],
+            objects: vec![[0; WAYS]; SETS],
+            places: vec![[0; WAYS]; SETS],
+            mask: SETS_LEAST - 1,
+            came: 0,
             round: 1,
             names: Vec::with_capacity(COUNT),
             by_place: Chains::new(COUNT),
@@ -156,7 +160,9 @@ impl Doubts {
     /// A DELETE of it came merged with something else, at that place.
     pub(crate) fn deleted(&mut self, object: u64, place: u64) -> Before {
         let before = self.note(object, DELETED);
-        self.places[slot(object)] = place;
+        if let Some((set, way)) = self.entry(object) {
+            self.places[set][way] = place;
+        }
         before
     }
 
@@ -170,19 +176,56 @@ impl Doubts {
         self.before(object) == Before::Renamed
     }
 
+    /// The set of an object: of bits that its entry keeps.
+    fn set(&self, object: u64) -> usize {
+        (object >> 32) as usize & self.mask
+    }
+
+    fn entry(&self, object: u64) -> Option<(usize, usize)> {
+        let (set, wanted) = (self.set(object), object & !WHEN | self.round);
+        let way = self.objects[set].iter().position(|known| known & !DELETED == wanted)?;
+        Some((set, way))
+    }
+
     fn before(&self, object: u64) -> Before {
-        let known = self.objects[slot(object)];
-        match (known ^ object) & !WHEN == 0 && known & ROUND == self.round {
-            false => Before::Nothing,
-            true if known & DELETED == 0 => Before::Renamed,
-            true => Before::Deleted(self.places[slot(object)]),
+        match self.entry(object) {
+            None => Before::Nothing,
+            Some((set, way)) if self.objects[set][way] & DELETED == 0 => Before::Renamed,
+            Some((set, way)) => Before::Deleted(self.places[set][way]),
         }
     }
 
     fn note(&mut self, object: u64, what: u64) -> Before {
         let before = self.before(object);
-        self.objects[slot(object)] = object & !WHEN | what | self.round;
+        self.came += 1;
+        if self.came > (self.mask + 1) * WAYS / 4 && self.mask + 1 < SETS {
+            self.grow();
+        }
+        let (set, way) = self.entry(object).unwrap_or_else(|| self.free(object));
+        self.objects[set][way] = object & !WHEN | what | self.round;
         before
+    }
+
+    /// Where an object can be put: for one of a round that is over, if there is any.
+    fn free(&self, object: u64) -> (usize, usize) {
+        let set = self.set(object);
+        let way = self.objects[set].iter().position(|known| known & ROUND != self.round);
+        (set, way.unwrap_or(object as usize % WAYS))
+    }
+
+    /// Uses more sets: what is of this round goes where it is looked for from now on.
+    #[cold]
+    fn grow(&mut self) {
+        let old = self.mask;
+        self.mask = old * 2 + 1;
+        for (from, way) in (0..=old).flat_map(|set| (0..WAYS).map(move |way| (set, way))) {
+            let (known, place) = (self.objects[from][way], self.places[from][way]);
+            if known & ROUND == self.round && self.set(known) != from {
+                let (set, free) = self.free(known);
+                (self.objects[set][free], self.places[set][free]) = (known, place);
+                self.objects[from][way] = 0;
+            }
+        }
     }
 
     /// The queue was seen empty: what comes now is not merged with what was there before.
@@ -190,6 +233,7 @@ impl Doubts {
     pub(crate) fn settle(&mut self) {
         // Never 0: that is a free entry. What is of a round with the same number is doubted for nothing.
         self.round = self.round % ROUND + 1;
+        (self.mask, self.came) = (SETS_LEAST - 1, 0);
     }
 
     /// Whether any name is in doubt.
@@ -287,6 +331,9 @@ impl Doubts {
 
     /// Where an object's name is in doubt.
     pub(crate) fn find(&self, place: u64, object: u64) -> Option<usize> {
+        if !self.any() {
+            return None;
+        }
         let is_it = |at: &usize| {
             let doubt = &self.names[*at];
             (doubt.place, doubt.object) == (place, object)
@@ -323,11 +370,30 @@ mod tests {
     #[test]
     fn what_befalls_an_object_twice_is_seen_until_the_queue_was_empty() {
         let mut doubts = Doubts::new();
-        assert_eq!(doubts.renamed(5), Before::Nothing);
-        assert_eq!((doubts.renamed(5), doubts.renamed(6)), (Before::Renamed, Before::Nothing));
+        let [five, six] = [5 << 40, 6 << 40];
+        assert_eq!(doubts.renamed(five), Before::Nothing);
+        assert_eq!((doubts.renamed(five), doubts.renamed(six)), (Before::Renamed, Before::Nothing));
         doubts.settle();
-        assert_eq!(doubts.deleted(5, 77), Before::Nothing);
-        assert_eq!((doubts.renamed(5), doubts.renamed(5)), (Before::Deleted(77), Before::Renamed));
+        assert_eq!(doubts.deleted(five, 77), Before::Nothing);
+        assert_eq!(
+            (doubts.renamed(five), doubts.renamed(five)),
+            (Before::Deleted(77), Before::Renamed)
+        );
+    }
+
+    #[test]
+    fn as_many_as_there_is_room_for_are_remembered_until_the_queue_was_empty() {
+        let mut doubts = Doubts::new();
+        let object = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for count in [10, 100, 1000, 2000, 4000] {
+            for number in 0..count {
+                assert_eq!(doubts.deleted(object(number), number), Before::Nothing);
+            }
+            let known = (0..count).filter(|&number| doubts.was_deleted(object(number), number));
+            assert!(known.count() as u64 > count * 97 / 100, "of {count}");
+            doubts.settle();
+            assert!((0..count).all(|number| !doubts.was_deleted(object(number), number)));
+        }
     }
 
     #[test]

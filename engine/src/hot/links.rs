@@ -4,8 +4,9 @@
 //! unseen, and one event can say that a name was removed and made, and not in which order. What
 //! was told of the name before shows it.
 
-/// Sets of names remembered, a power of two, and names in each: a cache line.
-const SETS: usize = 1 << 11;
+/// Sets of names remembered, a power of two, and names in each: a cache line. All that comes and goes
+/// looks here, so there are no more than stay in a near cache.
+const SETS: usize = 1 << 9;
 const WAYS: usize = 4;
 
 /// By place (`Tree::place`); in each set the last comes first.
