@@ -86,6 +86,11 @@ impl Resolver {
         let Some(other) = other else { return };
         let key = Key { fsid: self.tree.fsid(new.dir), handle: other.key() };
         match other.is_dir {
+            // That it came, or came back, was merged into something of before.
+            true if self.tree.find_live(key).is_none() => {
+                self.tell_found(new, (other.object, true), who.late(), batch);
+                self.take_up(new, key, batch);
+            }
             true => self.tell_lost_move(key, new, who, batch),
             // Its DELETE was told before its time.
             false if self.doubts.was_deleted(other.object, new.place) => {
