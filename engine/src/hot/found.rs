@@ -13,6 +13,8 @@ const DIRS: usize = 1 << 16;
 /// An entry is there an instant before its event is queued; where processors are busy, the process may
 /// be put to sleep between the two.
 const LATE_NS: u64 = 20_000_000;
+/// Names beyond which nothing waits for that: there has to be room for the next walk.
+const MANY: usize = COUNT / 16;
 /// Bits of a slot that say in which round it was filled.
 const ROUND: u64 = 0xffff;
 
@@ -94,7 +96,8 @@ impl Found {
     /// The queue was seen empty then, and all of before is resolved. The directories that were
     /// remembered until now, where that was long enough after the last walk: all is forgotten then.
     pub(crate) fn settle(&mut self, empty_ns: u64) -> Option<impl Iterator<Item = u32>> {
-        if self.dirs.is_empty() || empty_ns <= self.walked_ns + LATE_NS {
+        let late_ns = if self.used < MANY { LATE_NS } else { 0 };
+        if self.dirs.is_empty() || empty_ns <= self.walked_ns + late_ns {
             return None;
         }
         self.used = 0;
@@ -143,6 +146,14 @@ mod tests {
         let mut found = Found::new();
         (0..COUNT as u64).for_each(|number| found.put(place(number)));
         assert!(found.has(place(COUNT as u64 / 2)) && !found.has(place(COUNT as u64 - 1)));
+    }
+
+    #[test]
+    fn many_names_do_not_wait_for_what_is_late() {
+        let mut found = Found::new();
+        found.read(1, 100);
+        (0..MANY as u64).for_each(|number| found.put(place(number)));
+        assert!(found.settle(100).is_none() && found.settle(101).is_some());
     }
 
     #[test]
