@@ -59,14 +59,12 @@ impl Resolver {
             Met::Moved(id) => batch.output.redefine_dir(tree, batch.sources, id),
             Met::Full => dirs_full(batch),
             Met::Unheard => {
-                let total = batch.output.counters.dirs_unheard + 1;
-                batch.output.counters.dirs_unheard = total;
-                batch.output.loss(batch.sources, Reason::Walk, batch.window.span(), None, total);
+                batch.output.counters.dirs_unheard += 1;
+                walk_loss(None, batch);
             }
             Met::Unreadable => {
-                let total = batch.output.counters.dirs_unreadable + 1;
-                batch.output.counters.dirs_unreadable = total;
-                batch.output.loss(batch.sources, Reason::Walk, batch.window.span(), Some(1), total);
+                batch.output.counters.dirs_unreadable += 1;
+                walk_loss(Some(1), batch);
             }
         });
     }
@@ -259,6 +257,13 @@ impl Resolver {
             id = next;
         }
     }
+}
+
+/// A directory could not be read, or not everything in it was told.
+fn walk_loss(count: Option<u64>, batch: &mut Batch<'_, '_>) {
+    let counters = batch.output.counters;
+    let total = counters.dirs_unreadable + counters.dirs_unheard;
+    batch.output.loss(batch.sources, Reason::Walk, batch.window.span(), count, total);
 }
 
 /// What an entry goes by among those that were found: one of another kind is another.
