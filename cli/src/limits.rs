@@ -18,8 +18,8 @@ pub(crate) const GATHER: Duration = Duration::from_millis(4);
 pub(crate) const BLOCK_AFTER: Duration = Duration::from_millis(50);
 /// The same for a binary stream, whose blocks wait longer.
 pub(crate) const GATHER_BLOCK: Duration = Duration::from_millis(16);
-/// For how long the formatter sleeps when nothing happens; nothing depends on it.
-pub(crate) const IDLE: Duration = Duration::from_secs(1);
+/// For how long the formatter sleeps when nothing happens; it looks after the output file then.
+pub(crate) const IDLE: Duration = Duration::from_secs(4);
 /// How often it is looked whether the output file is still there.
 pub(crate) const SINK_CHECK: Duration = Duration::from_secs(1);
 

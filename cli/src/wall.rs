@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nix::time::{ClockId, clock_gettime};
+use std::fmt::Display;
+use std::io::Write;
 use std::time::Duration;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -56,7 +58,9 @@ pub(crate) type Local = Stamp<9>;
 impl Utc {
     /// RFC 3339 in UTC.
     pub(crate) fn utc() -> Self {
-        Stamp::new(TimeZone::UTC, |_, at| laid_out(&format!("{at:.0}").replace('Z', ".")))
+        Stamp::new(TimeZone::UTC, |zone, at| {
+            laid_out(zone.to_datetime(at).strftime("%Y-%m-%dT%H:%M:%S."))
+        })
     }
 
     /// Appends the time with its nanoseconds.
@@ -75,9 +79,7 @@ impl Local {
     }
 
     fn in_zone(zone: TimeZone) -> Self {
-        Stamp::new(zone, |zone, at| {
-            laid_out(&zone.to_datetime(at).strftime("%H:%M:%S.").to_string())
-        })
+        Stamp::new(zone, |zone, at| laid_out(zone.to_datetime(at).strftime("%H:%M:%S.")))
     }
 
     /// Appends the time of day with its milliseconds.
@@ -109,8 +111,14 @@ impl<const LEN: usize> Stamp<LEN> {
     }
 }
 
-fn laid_out<const LEN: usize>(text: &str) -> [u8; LEN] {
-    text.as_bytes().try_into().unwrap_or([b'?'; LEN])
+/// Where it does not fit, question marks. Allocates nothing.
+fn laid_out<const LEN: usize>(text: impl Display) -> [u8; LEN] {
+    let mut room = [0; LEN];
+    let mut left = &mut room[..];
+    match write!(left, "{text}") {
+        Ok(()) if left.is_empty() => room,
+        _ => [b'?'; LEN],
+    }
 }
 
 #[cfg(test)]

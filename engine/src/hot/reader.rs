@@ -20,8 +20,10 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often counters become visible and a STATS record is written, and the longest sleep.
+/// How often counters become visible and a STATS record is written.
 const TICK: Duration = Duration::from_secs(1);
+/// The longest sleep. With the consumer's own, one wake-up a second at most while nothing happens.
+const REST: Duration = Duration::from_secs(2);
 
 /// The longest sleep while something waits until nothing is left to read.
 const UNSETTLED: Duration = Duration::from_millis(5);
@@ -84,7 +86,7 @@ pub(crate) fn run(
         }
         let timeout = match stop_ns {
             Some(_) => Duration::from_millis(1),
-            None if reader.is_settled() => TICK,
+            None if reader.is_settled() => REST,
             None => UNSETTLED,
         };
         if let Err(error) = reader.turn(parts.window, timeout) {

@@ -1,0 +1,159 @@
+//! Once it runs, no thread of fsmon allocates: a million events in each format, new directories and
+//! processes included. The whole program under a counting allocator, in a process of its own, and
+//! without the test runner.
+
+#[allow(dead_code, reason = "a part of what the end-to-end tests share")]
+mod harness;
+
+use harness::{Area, is_root, read_stats};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+#[allow(unsafe_code, reason = "an allocator")]
+// SAFETY: everything is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Set for the process that is fsmon.
+const COUNTED: &str = "FSMON_COUNTED";
+/// Files that are made, written, renamed and removed: four lines or more each.
+const FILES: usize = 250_000;
+
+fn main() -> ExitCode {
+    if std::env::var_os(COUNTED).is_some() {
+        std::thread::spawn(tell_when_asked);
+        return fsmon_cli::main();
+    }
+    if is_root() {
+        for args in ["human", "json", "csv", "binary", "json --chain --cmdline"] {
+            nothing_is_allocated(args);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// For each byte on standard input one line on standard error. Allocates nothing itself.
+fn tell_when_asked() {
+    while let Ok(1) = nix::unistd::read(std::io::stdin(), &mut [0]) {
+        let _ = writeln!(std::io::stderr(), "allocations {}", ALLOCATIONS.load(Ordering::Relaxed));
+    }
+}
+
+struct Counted {
+    child: Child,
+    said: Lines<BufReader<ChildStderr>>,
+}
+
+impl Counted {
+    fn start(args: &str, out: &Path, stats: &Path, dir: &Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .env(COUNTED, "1")
+            .arg("-f")
+            .args(args.split(' '))
+            .arg("-o")
+            .args([out, Path::new("--stats"), stats, dir])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("started");
+        let said = BufReader::new(child.stderr.take().expect("asked for")).lines();
+        let mut counted = Counted { child, said };
+        counted.line("fsmon: ready");
+        counted
+    }
+
+    /// What follows on the next line that begins so.
+    fn line(&mut self, words: &str) -> String {
+        let mut lines = self.said.by_ref().map_while(Result::ok);
+        let line = lines.find_map(|line| line.strip_prefix(words).map(str::to_owned));
+        line.unwrap_or_else(|| panic!("never said {words}"))
+    }
+
+    fn allocations(&mut self) -> u64 {
+        self.child.stdin.as_ref().expect("asked for").write_all(b"?").expect("it runs");
+        self.line("allocations ").parse().expect("a number")
+    }
+}
+
+fn nothing_is_allocated(args: &str) {
+    let mut area = Area::new();
+    let (out, stats) = (area.path("out"), area.path("stats"));
+    let dir = area.tmpfs("fs", "size=64m");
+    let mut counted = Counted::start(args, &out, &stats, &dir);
+    // The name of a user is asked of the C library once, and that allocates.
+    File::create(dir.join("first")).expect("made");
+    // The main thread goes to sleep after it said that it is ready.
+    std::thread::sleep(Duration::from_millis(300));
+    let before = counted.allocations();
+    work(&dir);
+    std::thread::sleep(Duration::from_secs(1));
+    let allocations = counted.allocations() - before;
+    kill(Pid::from_raw(counted.child.id().cast_signed()), Signal::SIGINT).expect("it runs");
+    counted.line("fsmon: ");
+    assert!(counted.child.wait().expect("a child").success());
+    let events = read_stats(&stats)["events"].as_u64().expect("a number");
+    assert!(events >= 1_000_000, "{args}: only {events} events");
+    assert_eq!(allocations, 0, "{args}: in {events} events");
+    println!("nothing was allocated in {events} events, {args}");
+}
+
+/// Two at a time, in directories that come and go, and a process now and then.
+fn work(dir: &Path) {
+    std::thread::scope(|scope| {
+        for name in ["a", "b"] {
+            scope.spawn(move || (0..FILES / 2).for_each(|i| file(&dir.join(name), i)));
+        }
+    });
+}
+
+fn file(top: &Path, i: usize) {
+    let dir = top.join((i / 100).to_string());
+    if i.is_multiple_of(100) {
+        fs::create_dir_all(&dir).expect("made");
+    }
+    let (made, moved) = (dir.join(format!("{i}.tmp")), dir.join(i.to_string()));
+    File::create(&made).expect("made").write_all(b"x").expect("written");
+    fs::rename(&made, &moved).expect("renamed");
+    fs::remove_file(&moved).expect("removed");
+    if i % 100 == 99 {
+        let touched = Command::new("/bin/sh").args(["-c", ": > x"]).current_dir(&dir).status();
+        assert!(touched.is_ok_and(|status| status.success()));
+        fs::remove_dir_all(&dir).expect("removed");
+    }
+}
