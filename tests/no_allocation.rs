@@ -2,7 +2,6 @@
 //! processes included. The whole program under a counting allocator, in a process of its own, and
 //! without the test runner.
 
-#[allow(dead_code, reason = "a part of what the end-to-end tests share")]
 mod harness;
 
 use harness::{Area, is_root, read_stats};
