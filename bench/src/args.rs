@@ -2,7 +2,7 @@
 
 use crate::forks::ForksArgs;
 use crate::latency;
-use crate::monitor::{self, Monitor, Programs};
+use crate::monitor::{self, Format, Monitor, Programs};
 use crate::series::args::WhoArgs;
 use crate::tree::TreeArgs;
 use crate::workload::{self, Workload};
@@ -37,6 +37,9 @@ pub(crate) struct Args {
     pub(crate) tree: Option<PathBuf>,
     #[command(flatten)]
     program: Program,
+    /// fsmon with other arguments, too, as a monitor of its own: `--with 'json --batch-window 4ms'`
+    #[arg(long, value_name = "FORMAT ARGS")]
+    with: Vec<String>,
     /// A fsmon 0.2.6 to compare with (`cargo install fsmon --version 0.2.6 --root DIR`)
     #[arg(long, value_name = "PATH")]
     fsmon_old: Option<PathBuf>,
@@ -99,7 +102,11 @@ impl Args {
         if !names.is_empty() {
             names.extend(["none".into(), "floor".into()]);
         }
-        chosen(&monitor::ALL, Monitor::name, &names, "monitor")
+        let mut monitors = chosen(&monitor::ALL, Monitor::name, &names, "monitor")?;
+        for words in &self.with {
+            monitors.push(with(words)?);
+        }
+        Ok(monitors)
     }
 
     /// Finds the programs, fsmon by building it.
@@ -108,9 +115,21 @@ impl Args {
             fsmon: Some(self.program.find()?),
             fatrace: on_path("fatrace"),
             inotifywait: on_path("inotifywait"),
+            fsnotifywait: on_path("fsnotifywait"),
+            auditd: on_path("auditctl").and(on_path("auditd")),
+            bpftrace: on_path("bpftrace"),
             fsmon_old: self.fsmon_old.as_deref().map(existing).transpose()?,
         })
     }
+}
+
+/// The words stay in memory for as long as this runs.
+fn with(words: &str) -> Result<Monitor, String> {
+    let (format, words) = words.split_once(' ').unwrap_or((words, ""));
+    let format = Format::named(format).ok_or_else(|| {
+        format!("--with begins with json, csv, binary or human, not with {format}")
+    })?;
+    Ok(Monitor::With(format, words.to_owned().leak()))
 }
 
 fn chosen<T: Copy>(

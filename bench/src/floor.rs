@@ -34,10 +34,10 @@ impl Counts {
     }
 }
 
-/// `@floor DIR`: runs until SIGINT.
+/// `@floor DIR [modify]`: runs until SIGINT.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
     let Some(dir) = args.first() else { return ExitCode::from(2) };
-    match run(Path::new(dir)) {
+    match run(Path::new(dir), args.len() > 1) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("floor: {}: {error}", dir.display());
@@ -46,8 +46,8 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
     }
 }
 
-fn run(dir: &Path) -> io::Result<()> {
-    let mut queue = crate::sys::fanotify(dir)?;
+fn run(dir: &Path, modify: bool) -> io::Result<()> {
+    let mut queue = crate::sys::fanotify(dir, modify)?;
     let stop = crate::sys::StopSignal::block()?;
     let mut buffer = vec![0u8; BUFFER];
     let mut counts = Counts::default();

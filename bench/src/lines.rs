@@ -63,6 +63,10 @@ pub(crate) enum Dialect {
     Fatrace,
     /// `EVENT,EVENT|path`
     Inotifywait,
+    /// `EVENT|comm|pid|path`
+    Bpftrace,
+    /// The audit log.
+    Audit,
 }
 
 /// Reads a whole output: a file, or all files of a directory.
@@ -91,6 +95,8 @@ fn read_file(dialect: Dialect, path: &Path, seen: &mut Seen) -> io::Result<()> {
             Dialect::Human => human(&line, seen),
             Dialect::Fatrace => fatrace(&line, seen),
             Dialect::Inotifywait => inotifywait(&line, seen),
+            Dialect::Bpftrace => seen.count(line.split('|').next().unwrap_or_default()),
+            Dialect::Audit => audit(&line, seen),
             Dialect::Csv => unreachable!("read as a whole"),
         }
     }
@@ -226,6 +232,19 @@ fn fatrace(line: &str, seen: &mut Seen) {
     }
 }
 
+/// A rename is told as a name that goes and one that comes.
+fn audit(line: &str, seen: &mut Seen) {
+    let renames = [" syscall=82 ", " syscall=264 ", " syscall=316 "];
+    let counts = &mut seen.counts;
+    if line.starts_with("type=SYSCALL ") && renames.iter().any(|call| line.contains(call)) {
+        counts.renames += 1;
+    } else if line.contains(" nametype=CREATE ") {
+        counts.creates += 1;
+    } else if line.contains(" nametype=DELETE ") {
+        counts.deletes += 1;
+    }
+}
+
 fn inotifywait(line: &str, seen: &mut Seen) {
     let Some((kinds, path)) = line.split_once('|') else { return };
     for kind in kinds.split(',') {
@@ -266,5 +285,9 @@ mod tests {
         inotifywait("MOVED_TO,ISDIR|/w/a", &mut seen);
         human("12:00:00 DELETE /w/CREATE rm(1)", &mut seen);
         assert_eq!(seen.counts, counts(1, 1, 1));
+        seen.count("CREATE|touch|12|d/a".split('|').next().expect("there is one"));
+        audit("type=SYSCALL msg=audit(1.2:3): arch=c000003e syscall=82 success=yes", &mut seen);
+        audit("type=PATH msg=audit(1.2:3): item=2 nametype=DELETE cap_fp=0", &mut seen);
+        assert_eq!(seen.counts, counts(2, 2, 2));
     }
 }

@@ -13,6 +13,8 @@ use std::path::Path;
 pub(crate) struct Sample {
     /// Of the workload, ns.
     pub(crate) elapsed_ns: u64,
+    /// CPU time of the workload, where it is known, ns.
+    pub(crate) cpu_ns: Option<u64>,
     /// What figures per operation refer to.
     pub(crate) operations: u64,
     /// Changes that the monitor did not tell of; `None` where it tells nothing.
@@ -57,7 +59,8 @@ impl Row {
         Spread::of(self.samples.iter().filter_map(figure).collect())
     }
 
-    fn cells(&self, alone: Option<f64>) -> Vec<String> {
+    /// `alone`: time and CPU time of the workload beside nothing.
+    fn cells(&self, (alone, alone_cpu): (Option<f64>, Option<f64>)) -> Vec<String> {
         let elapsed = |sample: &Sample| sample.elapsed_ns as f64;
         let per_event = |ns: u64, sample: &Sample| {
             let events = sample.watched.kernel_events.filter(|events| *events > 0)?;
@@ -69,6 +72,7 @@ impl Row {
         let watches = self.monitor != "none";
         vec![
             show(self.figures(|s| Some(elapsed(s) / alone?)), 2, "x"),
+            show(self.figures(|s| Some(s.cpu_ns? as f64 / alone_cpu?)), 2, "x"),
             show(self.figures(|s| watches.then(|| cpu_us_per_operation(s))), 2, " µs"),
             show(self.figures(|s| per_event(s.watched.cpu_ns, s)), 0, " ns"),
             show_median(self.figures(|s| thread(s, |both| both.0)), 0, " ns"),
@@ -140,13 +144,10 @@ fn show_sum(figures: impl Iterator<Item = Option<u64>>) -> String {
 }
 
 impl Table {
-    /// The median time of the workload alone, ns.
-    fn alone(&self) -> Option<f64> {
-        self.rows
-            .iter()
-            .find(|row| row.monitor == "none")?
-            .figures(|s| Some(s.elapsed_ns as f64))
-            .map(|spread| spread.median)
+    /// The median of a figure of the workload alone, ns.
+    fn alone(&self, figure: impl Fn(&Sample) -> Option<u64>) -> Option<f64> {
+        let row = self.rows.iter().find(|row| row.monitor == "none")?;
+        row.figures(|s| Some(figure(s)? as f64)).map(|spread| spread.median)
     }
 
     /// Whether every monitor could be run.
@@ -159,6 +160,7 @@ impl Table {
         let head = [
             "monitor",
             "workload takes",
+            "its CPU",
             "CPU per operation",
             "CPU per kernel event",
             "reader",
@@ -167,19 +169,20 @@ impl Table {
             "records wrong",
             "peak memory",
         ];
+        let alone = (self.alone(|s| Some(s.elapsed_ns)), self.alone(|s| s.cpu_ns));
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         for row in &self.rows {
             let mut cells = vec![row.monitor.clone()];
             match &row.error {
                 Some(error) => cells.push(format!("not run: {}", error.replace('|', "/"))),
-                None => cells.extend(row.cells(self.alone())),
+                None => cells.extend(row.cells(alone)),
             }
             cells.resize(head.len(), String::new());
             rows.push(cells);
         }
         let mut text = format!("### {}\n\n", self.workload);
         let sample = self.rows.iter().find_map(|row| row.samples.first());
-        if let (Some(alone), Some(sample)) = (self.alone(), sample) {
+        if let (Some(alone), Some(sample)) = (alone.0, sample) {
             let (n, seconds) = (sample.operations, alone / 1e9);
             text += &format!("{n} operations ({}) in {seconds:.2} s alone.\n\n", self.operation);
         }
@@ -219,6 +222,7 @@ impl Sample {
         let watched = &self.watched;
         let mut value = json!({
             "elapsed_ns": self.elapsed_ns,
+            "workload_cpu_ns": self.cpu_ns,
             "operations": self.operations,
             "cpu_ns": watched.cpu_ns,
             "rss_kib": watched.rss_kib,

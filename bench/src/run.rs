@@ -41,7 +41,7 @@ fn run(args: &Args) -> Result<bool, String> {
     let area = Area::new().map_err(|e| format!("mounting a tmpfs: {e}; it must be run as root"))?;
     let packed = pack(args, &area, size).map_err(|e| format!("packing a tree: {e}"))?;
     let (there, absent): (Vec<_>, Vec<_>) =
-        monitors.into_iter().partition(|monitor| monitor.is_there(&programs));
+        monitors.into_iter().partition(|monitor| programs.of(*monitor).is_some());
     for monitor in absent {
         eprintln!("SKIP {}: no such program here", monitor.name());
     }
@@ -115,8 +115,8 @@ impl Bench<'_> {
         let failed = |error: std::io::Error| Failure::Workload(error.to_string());
         self.area.renew().map_err(failed)?;
         workload.prepare(self.area).map_err(failed)?;
-        let running =
-            monitor::start(monitor, self.programs, self.area).map_err(Failure::Monitor)?;
+        let running = monitor::start(monitor, self.programs, self.area, workload.asks())
+            .map_err(Failure::Monitor)?;
         let done = workload.run(self.area, self.size, self.packed).map_err(failed)?;
         let watched = match running {
             Some(running) => running.stop().map_err(Failure::Monitor)?,
@@ -133,5 +133,6 @@ enum Failure {
 
 fn sample(done: &workload::Done, watched: Watched) -> Sample {
     let lost = watched.seen.as_ref().map(|seen| done.expected.missing_from(seen.counts));
-    Sample { elapsed_ns: done.elapsed_ns, operations: done.operations, lost, watched }
+    let workload::Done { elapsed_ns, cpu_ns, operations, .. } = *done;
+    Sample { elapsed_ns, cpu_ns, operations, lost, watched }
 }

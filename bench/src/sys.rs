@@ -42,7 +42,8 @@ fn pid_t(pid: u32) -> libc::pid_t {
 }
 
 /// A fanotify descriptor that reports the whole filesystem of `path`, as fsmon would ask for it.
-pub(crate) fn fanotify(path: &Path) -> io::Result<File> {
+pub(crate) fn fanotify(path: &Path, modify: bool) -> io::Result<File> {
+    let mask = FANOTIFY_MASK | if modify { libc::FAN_MODIFY } else { 0 };
     let flags = libc::O_RDONLY | libc::O_LARGEFILE | libc::O_CLOEXEC;
     // SAFETY: takes no pointer. A descriptor that is returned is new and owned by no one else.
     let file = unsafe {
@@ -53,7 +54,7 @@ pub(crate) fn fanotify(path: &Path) -> io::Result<File> {
     let mark = libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM;
     let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
     // SAFETY: the descriptor is open, the path NUL-terminated and alive during the call.
-    check(unsafe { libc::fanotify_mark(fd, mark, FANOTIFY_MASK, libc::AT_FDCWD, path.as_ptr()) })?;
+    check(unsafe { libc::fanotify_mark(fd, mark, mask, libc::AT_FDCWD, path.as_ptr()) })?;
     Ok(file)
 }
 

@@ -3,7 +3,7 @@
 
 use crate::area::Area;
 use crate::args::Program;
-use crate::monitor::{self, Plan};
+use crate::monitor::{self, Plan, Ready};
 use crate::report::{Spread, lay_out, show};
 use crate::sys;
 use clap::Args;
@@ -129,6 +129,5 @@ fn start(fsmon: &Path, top: &Path) -> Result<Sample, String> {
 fn plan(fsmon: &Path, format: &str, top: &Path) -> Plan {
     let mut command = Command::new(fsmon);
     command.args(["--format", format]).arg(top);
-    let (ready, stop) = (Some("fsmon: ready"), libc::SIGINT);
-    Plan { command, ready, output: None, stats: None, decoder: None, stop }
+    Plan::new(command, Ready::Line("fsmon: ready"), None)
 }

@@ -1,55 +1,76 @@
 //! How each monitor is started: with the same event types, to a file on another filesystem or to
 //! standard output.
 
-use super::{Format, Monitor, Plan, Programs, ending};
+use super::{Format, Monitor, Plan, Programs, Ready, peers};
 use crate::area::Area;
 use crate::lines::Dialect;
-use std::fs;
+use crate::workload::Asks;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
 
 /// The plan for a monitor whose program is there; `None` for none.
-pub(crate) fn plan(monitor: Monitor, programs: &Programs, area: &Area) -> io::Result<Option<Plan>> {
-    Ok(match monitor {
-        Monitor::None => None,
-        Monitor::Floor => Some(floor(area)?),
-        Monitor::Fsmon(format, backend) => match &programs.fsmon {
-            Some(program) => Some(fsmon(program, format, backend, area)?),
-            None => None,
-        },
-        Monitor::Fatrace => programs.fatrace.as_deref().map(|p| fatrace(p, area)).transpose()?,
-        Monitor::Inotifywait => {
-            programs.inotifywait.as_deref().map(|p| inotifywait(p, area)).transpose()?
+pub(crate) fn plan(
+    monitor: Monitor,
+    programs: &Programs,
+    area: &Area,
+    asks: Asks,
+) -> io::Result<Option<Plan>> {
+    let Some(program) = programs.of(monitor) else { return Ok(None) };
+    match monitor {
+        Monitor::None => return Ok(None),
+        Monitor::Floor => floor(area, asks),
+        Monitor::Fsmon(format, backend) => {
+            fsmon(program, format, &["--backend", backend], area, asks)
         }
-        Monitor::FsmonOld => {
-            programs.fsmon_old.as_deref().map(|p| fsmon_old(p, area)).transpose()?
+        Monitor::With(format, words) => {
+            let words: Vec<&str> = words.split_whitespace().collect();
+            fsmon(program, format, &words, area, asks)
         }
-    })
+        Monitor::Fatrace => peers::fatrace(program, area),
+        Monitor::Inotifywait => peers::inotifywait(program, &[], "inotifywait", area, asks),
+        Monitor::Fsnotifywait => {
+            peers::inotifywait(program, &["--fanotify"], "fsnotifywait", area, asks)
+        }
+        Monitor::Auditd => peers::auditd(program, area),
+        Monitor::Bpftrace => peers::bpftrace(program, area),
+        Monitor::FsmonOld => peers::fsmon_old(program, area),
+    }
+    .map(Some)
 }
 
-fn new(command: Command, ready: Option<&'static str>, output: Option<(Dialect, PathBuf)>) -> Plan {
-    Plan { command, ready, output, stats: None, decoder: None, stop: libc::SIGINT }
-}
-
-fn floor(area: &Area) -> io::Result<Plan> {
+fn floor(area: &Area, asks: Asks) -> io::Result<Plan> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("@floor").arg(&area.mount);
-    Ok(new(command, Some("floor: ready"), None))
+    if asks.modify {
+        command.arg("modify");
+    }
+    Ok(Plan::new(command, Ready::Line("floor: ready"), None))
 }
 
-fn fsmon(program: &Path, format: Format, backend: &str, area: &Area) -> io::Result<Plan> {
+fn fsmon(
+    program: &Path,
+    format: Format,
+    words: &[&str],
+    area: &Area,
+    asks: Asks,
+) -> io::Result<Plan> {
     let (output, stats) = (area.fresh("fsmon.out")?, area.fresh("fsmon.stats")?);
     let mut command = Command::new(program);
-    command.args(["--format", format.name(), "--backend", backend]);
+    command.args(["--format", format.name()]).args(words);
+    if asks.modify {
+        command.args(["--types", "create,delete,rename,close_write,attrib,modify"]);
+    }
+    if let Some(name) = asks.exclude {
+        command.args(["--exclude", name]);
+    }
     command.arg("--output").arg(&output).arg("--stats").arg(&stats).arg(&area.watched);
     let dialect = match format {
         Format::Json | Format::Binary => Dialect::Json,
         Format::Csv => Dialect::Csv,
         Format::Human => Dialect::Human,
     };
-    let mut plan = new(command, Some("fsmon: ready"), Some((dialect, output)));
+    let mut plan = Plan::new(command, Ready::Line("fsmon: ready"), Some((dialect, output)));
     plan.stats = Some(stats);
     plan.decoder = (format == Format::Binary).then(|| program.to_owned());
     Ok(plan)
@@ -67,94 +88,34 @@ pub(crate) fn fsmon_lines(
     command.args(["--format", "json", "--types", "CREATE,CLOSE_WRITE"]);
     command.args(["--who", who, "--backend", backend]);
     command.arg("--stats").arg(&stats).arg(&area.watched);
-    let mut plan = new(command, Some("fsmon: ready"), None);
+    let mut plan = Plan::new(command, Ready::Line("fsmon: ready"), None);
     plan.stats = Some(stats);
     Ok(plan)
-}
-
-fn fatrace(program: &Path, area: &Area) -> io::Result<Plan> {
-    let output = area.fresh("fatrace.out")?;
-    let mut command = Command::new(program);
-    command.args(FATRACE).arg("--output").arg(&output).current_dir(&area.mount);
-    Ok(new(command, None, Some((Dialect::Fatrace, output))))
-}
-
-fn inotifywait(program: &Path, area: &Area) -> io::Result<Plan> {
-    let output = area.fresh("inotifywait.out")?;
-    let mut command = Command::new(program);
-    command.args(INOTIFYWAIT).arg("--outfile").arg(&output).arg(&area.watched);
-    Ok(new(command, Some("Watches established."), Some((Dialect::Inotifywait, output))))
 }
 
 /// The plan for a monitor whose lines are to be read from standard output as they come; `None`
 /// for one that cannot do that.
 pub(crate) fn live(monitor: Monitor, programs: &Programs, area: &Area) -> Option<Plan> {
-    let (program, ready) = match monitor {
-        Monitor::Fsmon(Format::Json | Format::Human, _) => (&programs.fsmon, Some("fsmon: ready")),
-        Monitor::Fatrace => (&programs.fatrace, None),
-        Monitor::Inotifywait => (&programs.inotifywait, Some("Watches established.")),
-        _ => return None,
-    };
-    let mut command = Command::new(program.as_ref()?);
-    match monitor {
-        Monitor::Fsmon(format, backend) => {
+    let mut command = Command::new(programs.of(monitor)?);
+    let ready = match monitor {
+        Monitor::Fsmon(format @ (Format::Json | Format::Human), backend) => {
             command.args(["--format", format.name(), "--backend", backend]).arg(&area.watched);
+            Ready::Line("fsmon: ready")
+        }
+        Monitor::With(format @ (Format::Json | Format::Human), words) => {
+            command.args(["--format", format.name()]).args(words.split_whitespace());
+            command.arg(&area.watched);
+            Ready::Line("fsmon: ready")
         }
         Monitor::Fatrace => {
-            command.args(FATRACE).current_dir(&area.mount);
+            command.args(peers::FATRACE).current_dir(&area.mount);
+            Ready::Marks
         }
-        _ => {
-            command.args(INOTIFYWAIT).arg(&area.watched);
+        Monitor::Inotifywait => {
+            command.args(peers::INOTIFYWAIT).arg(&area.watched);
+            Ready::Line(peers::ESTABLISHED)
         }
-    }
-    Some(new(command, ready, None))
-}
-
-/// "This mount" is that of the current directory; W: close after writing, and modify.
-const FATRACE: [&str; 2] = ["--current-mount", "--filter=W+D<>"];
-const INOTIFYWAIT: [&str; 6] = [
-    "--monitor",
-    "--recursive",
-    "--format",
-    "%e|%w%f",
-    "--event",
-    "create,delete,move,close_write,attrib",
-];
-
-/// How long the old fsmon may take to note down what it is to watch.
-const ADD: Duration = Duration::from_secs(10);
-
-/// A daemon; what it watches is kept in a home of its own, as are its logs.
-fn fsmon_old(program: &Path, area: &Area) -> io::Result<Plan> {
-    let home = area.out.join("old-home");
-    if home.exists() {
-        fs::remove_dir_all(&home)?;
-    }
-    let (config, logs) = (home.join(".config/fsmon"), home.join("logs"));
-    fs::create_dir_all(&config)?;
-    fs::create_dir_all(&logs)?;
-    let (managed, socket) = (home.join("managed.jsonl"), home.join("socket"));
-    let text = format!(
-        "[managed]\npath = {managed:?}\n[logging]\npath = {logs:?}\n[socket]\npath = {socket:?}\n"
-    );
-    fs::write(config.join("fsmon.toml"), text)?;
-    let new_command = || {
-        let mut command = Command::new(program);
-        command.env("HOME", &home).env_remove("SUDO_UID").env_remove("XDG_CONFIG_HOME");
-        command
+        _ => return None,
     };
-    let mut add = new_command();
-    add.arg("add").arg(&area.watched).arg("-r").stdout(Stdio::null()).stderr(Stdio::null());
-    let mut added = crate::sys::for_this_run(&mut add).spawn()?;
-    let ended = ending::wait(&mut added, ADD)?;
-    if !ended.is_some_and(|status| status.success()) {
-        ending::abandon(&mut added);
-        return Err(io::Error::other(format!("`fsmon add` failed or took too long: {ended:?}")));
-    }
-    let mut command = new_command();
-    command.arg("daemon");
-    let mut plan = new(command, None, Some((Dialect::OldJson, logs)));
-    // It misses SIGINT at times, and never ends.
-    plan.stop = libc::SIGTERM;
-    Ok(plan)
+    Some(Plan::new(command, ready, None))
 }

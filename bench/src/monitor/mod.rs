@@ -2,11 +2,13 @@
 
 pub(crate) mod command;
 pub(crate) mod ending;
+mod peers;
 
 use crate::area::Area;
 use crate::floor;
 use crate::lines::{self, Dialect, Seen};
 use crate::sys;
+use crate::workload::Asks;
 use serde_json::Value;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -43,16 +45,24 @@ pub(crate) enum Monitor {
     Floor,
     /// fsmon; the backend's name.
     Fsmon(Format, &'static str),
+    /// fsmon with words of the user's.
+    With(Format, &'static str),
     /// fatrace(8).
     Fatrace,
     /// inotifywait(1).
     Inotifywait,
+    /// fsnotifywait(1).
+    Fsnotifywait,
+    /// auditd(8), with a rule for the tree.
+    Auditd,
+    /// bpftrace(8) on the same system calls.
+    Bpftrace,
     /// fsmon 0.2.6.
     FsmonOld,
 }
 
 /// All of them, in the order of the tables.
-pub(crate) const ALL: [Monitor; 12] = [
+pub(crate) const ALL: [Monitor; 15] = [
     Monitor::None,
     Monitor::Floor,
     Monitor::Fsmon(Format::Binary, "uring"),
@@ -64,6 +74,9 @@ pub(crate) const ALL: [Monitor; 12] = [
     Monitor::Fsmon(Format::Human, "uring"),
     Monitor::Fatrace,
     Monitor::Inotifywait,
+    Monitor::Fsnotifywait,
+    Monitor::Auditd,
+    Monitor::Bpftrace,
     Monitor::FsmonOld,
 ];
 
@@ -75,7 +88,26 @@ pub(crate) struct Programs {
     pub(crate) fsmon: Option<PathBuf>,
     pub(crate) fatrace: Option<PathBuf>,
     pub(crate) inotifywait: Option<PathBuf>,
+    pub(crate) fsnotifywait: Option<PathBuf>,
+    pub(crate) auditd: Option<PathBuf>,
+    pub(crate) bpftrace: Option<PathBuf>,
     pub(crate) fsmon_old: Option<PathBuf>,
+}
+
+impl Programs {
+    /// That of a monitor; none and the floor have none of their own, and are always there.
+    pub(crate) fn of(&self, monitor: Monitor) -> Option<&Path> {
+        match monitor {
+            Monitor::None | Monitor::Floor => Some(Path::new("")),
+            Monitor::Fsmon(..) | Monitor::With(..) => self.fsmon.as_deref(),
+            Monitor::Fatrace => self.fatrace.as_deref(),
+            Monitor::Inotifywait => self.inotifywait.as_deref(),
+            Monitor::Fsnotifywait => self.fsnotifywait.as_deref(),
+            Monitor::Auditd => self.auditd.as_deref(),
+            Monitor::Bpftrace => self.bpftrace.as_deref(),
+            Monitor::FsmonOld => self.fsmon_old.as_deref(),
+        }
+    }
 }
 
 /// What a monitor cost and saw, from the moment it was ready until it had nothing left to do.
@@ -102,25 +134,24 @@ impl Monitor {
             Monitor::None => "none".into(),
             Monitor::Floor => "floor".into(),
             Monitor::Fsmon(format, backend) => format!("fsmon-{}-{backend}", format.name()),
+            Monitor::With(format, words) => format!("fsmon-{} {words}", format.name()),
             Monitor::Fatrace => "fatrace".into(),
             Monitor::Inotifywait => "inotifywait".into(),
+            Monitor::Fsnotifywait => "fsnotifywait".into(),
+            Monitor::Auditd => "auditd".into(),
+            Monitor::Bpftrace => "bpftrace".into(),
             Monitor::FsmonOld => "fsmon-0.2.6".into(),
-        }
-    }
-
-    /// Whether its program is there.
-    pub(crate) fn is_there(self, programs: &Programs) -> bool {
-        match self {
-            Monitor::None | Monitor::Floor => true,
-            Monitor::Fsmon(..) => programs.fsmon.is_some(),
-            Monitor::Fatrace => programs.fatrace.is_some(),
-            Monitor::Inotifywait => programs.inotifywait.is_some(),
-            Monitor::FsmonOld => programs.fsmon_old.is_some(),
         }
     }
 }
 
 impl Format {
+    /// The one of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = [Format::Json, Format::Csv, Format::Binary, Format::Human];
+        all.into_iter().find(|format| format.name() == name)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Format::Json => "json",
@@ -134,9 +165,7 @@ impl Format {
 /// How a monitor is started, and what it does then.
 pub(crate) struct Plan {
     pub(crate) command: Command,
-    /// A line of standard error that begins so says that it is ready; without one, the marks of
-    /// its descriptors do.
-    pub(crate) ready: Option<&'static str>,
+    pub(crate) ready: Ready,
     /// What it writes and where; a directory stands for the files in it.
     pub(crate) output: Option<(Dialect, PathBuf)>,
     /// fsmon's counters at the end.
@@ -145,6 +174,28 @@ pub(crate) struct Plan {
     pub(crate) decoder: Option<PathBuf>,
     /// The signal that tells it to end.
     pub(crate) stop: libc::c_int,
+    /// What is to be done when it has ended.
+    pub(crate) after: Option<Command>,
+}
+
+impl Plan {
+    pub(crate) fn new(command: Command, ready: Ready, output: Option<(Dialect, PathBuf)>) -> Self {
+        let stop = libc::SIGINT;
+        Plan { command, ready, output, stats: None, decoder: None, stop, after: None }
+    }
+}
+
+/// What shows that a monitor is ready.
+#[derive(Clone)]
+pub(crate) enum Ready {
+    /// A line of standard error that begins so.
+    Line(&'static str),
+    /// The marks of its descriptors.
+    Marks,
+    /// These words in a file of its own.
+    InFile(PathBuf, &'static str),
+    /// That many BPF programs among its descriptors.
+    Programs(usize),
 }
 
 /// A monitor that is ready.
@@ -161,8 +212,9 @@ pub(crate) fn start(
     monitor: Monitor,
     programs: &Programs,
     area: &Area,
+    asks: Asks,
 ) -> Result<Option<Running>, String> {
-    let plan = command::plan(monitor, programs, area).map_err(|error| error.to_string())?;
+    let plan = command::plan(monitor, programs, area, asks).map_err(|error| error.to_string())?;
     plan.map(|plan| launch(plan, Stdio::null())).transpose()
 }
 
@@ -210,9 +262,15 @@ fn follow(child: &mut Child) -> Receiver<String> {
 
 impl Running {
     fn wait_ready(&mut self) -> Result<(), String> {
-        match self.plan.ready {
-            Some(words) => self.wait_line(words),
-            None => self.wait_marks(),
+        match self.plan.ready.clone() {
+            Ready::Line(words) => self.wait_line(words),
+            Ready::Marks => self.wait_until("marked anything", has_marks),
+            Ready::Programs(count) => {
+                self.wait_until("loaded its programs", |pid| programs(pid) >= count)
+            }
+            Ready::InFile(path, words) => self.wait_until("was ready", |_| {
+                fs::read_to_string(&path).is_ok_and(|text| text.contains(words))
+            }),
         }
     }
 
@@ -232,17 +290,16 @@ impl Running {
         }
     }
 
-    /// Waits until one of its descriptors shows an fanotify mark (proc(5), fdinfo).
-    fn wait_marks(&mut self) -> Result<(), String> {
+    fn wait_until(&mut self, what: &str, is_so: impl Fn(u32) -> bool) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline && !self.has_ended() {
-            if has_marks(self.child.id()) {
+            if is_so(self.child.id()) {
                 std::thread::sleep(Duration::from_millis(100));
                 return Ok(());
             }
             std::thread::sleep(DRAIN_STEP);
         }
-        Err(format!("never marked anything: {}", self.said().join("; ")))
+        Err(format!("never {what}: {}", self.said().join("; ")))
     }
 
     fn has_ended(&mut self) -> bool {
@@ -319,6 +376,9 @@ impl Drop for Running {
     /// Ends what [`Running::stop`] did not.
     fn drop(&mut self) {
         ending::abandon(&mut self.child);
+        if let Some(after) = &mut self.plan.after {
+            let _ = after.status();
+        }
     }
 }
 
@@ -334,6 +394,7 @@ fn decode(program: &Path, stream: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
+/// Whether one of its descriptors shows an fanotify mark (proc(5), fdinfo).
 fn has_marks(pid: u32) -> bool {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return false };
     let texts = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
@@ -344,6 +405,14 @@ fn has_marks(pid: u32) -> bool {
         })
     })
 }
+
+/// BPF programs among the descriptors of a process.
+fn programs(pid: u32) -> usize {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return 0 };
+    let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    links.filter(|link| link.as_os_str() == "anon_inode:bpf-prog").count()
+}
+
 /// The most memory that a process had resident so far. What wait4(2) tells counts in the parent's at
 /// the fork (`setmax_mm_hiwater_rss()` in fs/exec.c).
 fn peak_kib(pid: u32) -> u64 {

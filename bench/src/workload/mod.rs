@@ -2,15 +2,18 @@
 //!
 //! Workers are this binary itself, run again with a first argument that begins with `@`.
 
+pub(crate) mod build;
 pub(crate) mod churn;
 pub(crate) mod spawn;
 pub(crate) mod untar;
 
 use crate::area::Area;
 use crate::monitor::ending;
+use build::Build;
+use churn::{Churn, Cycle, Shape};
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -20,31 +23,61 @@ use std::time::{Duration, Instant};
 pub(crate) enum Workload {
     /// Files made, renamed and removed by that many processes at a time.
     Churn(u64),
+    /// Churn in a deep or in a wide tree.
+    Shaped(Shape),
+    /// Files written to, and nothing else.
+    Modify,
     /// Short-lived processes in that many chains.
     Spawn(u64),
     /// A source tree unpacked and removed.
     Untar,
     /// Churn beside the watched directory, on its filesystem.
-    Outside,
+    Outside(Cycle),
+    /// Churn in a subtree that is left out.
+    Excluded(Cycle),
+    /// A real build.
+    Build(Build),
 }
 
 /// All of them, in the order of the tables.
-pub(crate) const ALL: [Workload; 8] = [
+pub(crate) const ALL: [Workload; 16] = [
     Workload::Churn(1),
     Workload::Churn(2),
     Workload::Churn(4),
+    Workload::Shaped(Shape::Deep),
+    Workload::Shaped(Shape::Wide),
+    Workload::Modify,
     Workload::Spawn(1),
     Workload::Spawn(4),
     Workload::Spawn(16),
     Workload::Untar,
-    Workload::Outside,
+    Workload::Outside(Cycle::Renamed),
+    Workload::Outside(Cycle::Plain),
+    Workload::Excluded(Cycle::Renamed),
+    Workload::Excluded(Cycle::Plain),
+    Workload::Build(Build::Make),
+    Workload::Build(Build::Cargo),
 ];
+
+/// The subtree that is left out.
+const SCRATCH: &str = "scratch";
+
+/// What a workload asks of the monitors beyond the usual.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Asks {
+    /// To tell of writes, too.
+    pub(crate) modify: bool,
+    /// To leave out a subtree of this name, if it can.
+    pub(crate) exclude: Option<&'static str>,
+}
 
 /// How much is done.
 #[derive(Clone, Copy)]
 pub(crate) struct Size {
     /// Iterations of churn, by all workers together.
     pub(crate) churn: u64,
+    /// Writes.
+    pub(crate) modify: u64,
     /// Processes, by all chains together.
     pub(crate) spawn: u64,
     /// Files and directories in the tree.
@@ -53,9 +86,10 @@ pub(crate) struct Size {
 
 impl Size {
     /// For figures that are to be kept.
-    pub(crate) const FULL: Size = Size { churn: 40_000, spawn: 8_000, entries: 10_000 };
+    pub(crate) const FULL: Size =
+        Size { churn: 40_000, modify: 400_000, spawn: 8_000, entries: 10_000 };
     /// To see that everything works.
-    pub(crate) const QUICK: Size = Size { churn: 4_000, spawn: 480, entries: 1_000 };
+    pub(crate) const QUICK: Size = Size { churn: 4_000, modify: 4_000, spawn: 480, entries: 1_000 };
 }
 
 /// Changes of each kind.
@@ -82,6 +116,8 @@ impl Counts {
 pub(crate) struct Done {
     /// Time from the start to the end of the slowest worker, ns.
     pub(crate) elapsed_ns: u64,
+    /// CPU time of the workload, where it is known, ns.
+    pub(crate) cpu_ns: Option<u64>,
     /// What the figures per operation refer to.
     pub(crate) operations: u64,
     /// What happened below the watched directory.
@@ -91,52 +127,83 @@ pub(crate) struct Done {
 impl Workload {
     /// `churn-1` and the like.
     pub(crate) fn name(self) -> String {
+        let plain = |cycle| if cycle == Cycle::Plain { "-plain" } else { "" };
         match self {
             Workload::Churn(processes) => format!("churn-{processes}"),
+            Workload::Shaped(shape) => format!("{shape:?}").to_lowercase(),
+            Workload::Modify => "modify".into(),
             Workload::Spawn(chains) => format!("spawn-{chains}"),
             Workload::Untar => "untar".into(),
-            Workload::Outside => "outside".into(),
+            Workload::Outside(cycle) => format!("outside{}", plain(cycle)),
+            Workload::Excluded(cycle) => format!("excluded{}", plain(cycle)),
+            Workload::Build(build) => format!("build-{build:?}").to_lowercase(),
         }
     }
 
     /// What one operation is, for the tables.
     pub(crate) fn operation(self) -> &'static str {
         match self {
-            Workload::Churn(_) | Workload::Outside => "create, write, close, rename, unlink",
+            Workload::Outside(Cycle::Plain) | Workload::Excluded(Cycle::Plain) => {
+                "create, write, close, unlink"
+            }
+            Workload::Churn(_)
+            | Workload::Shaped(_)
+            | Workload::Outside(_)
+            | Workload::Excluded(_) => "create, write, close, rename, unlink",
+            Workload::Modify => "a write to one of 64 files",
             Workload::Spawn(_) => "one short-lived process or two, and a file by each",
             Workload::Untar => "one file or directory made or removed",
+            Workload::Build(_) => "the whole build",
         }
+    }
+
+    /// What it asks of the monitors.
+    pub(crate) fn asks(self) -> Asks {
+        Asks {
+            modify: self == Workload::Modify,
+            exclude: matches!(self, Workload::Excluded(_)).then_some(SCRATCH),
+        }
+    }
+
+    /// The churn that it is, where, and whether it is watched.
+    fn churn(self, area: &Area) -> Option<(Churn, PathBuf, bool)> {
+        let watched = area.watched.clone();
+        let of = |cycle| Churn { cycle, ..Churn::USUAL };
+        Some(match self {
+            Workload::Churn(_) => (Churn::USUAL, watched, true),
+            Workload::Shaped(shape) => (Churn { shape, ..Churn::USUAL }, watched, true),
+            Workload::Modify => (of(Cycle::Written), watched, true),
+            Workload::Outside(cycle) => (of(cycle), area.outside.clone(), false),
+            Workload::Excluded(cycle) => (of(cycle), watched.join(SCRATCH), false),
+            Workload::Spawn(_) | Workload::Untar | Workload::Build(_) => return None,
+        })
     }
 
     /// Makes what must be there before the monitor starts.
     pub(crate) fn prepare(self, area: &Area) -> io::Result<()> {
+        if let Some((churn, root, _)) = self.churn(area) {
+            return churn.prepare(&root);
+        }
         match self {
-            Workload::Churn(_) => churn::prepare(&area.watched),
-            Workload::Outside => churn::prepare(&area.outside),
             Workload::Spawn(_) => spawn::prepare(&area.watched, &area.programs),
-            Workload::Untar => Ok(()),
+            Workload::Build(build) => build.prepare(&area.watched, &area.out),
+            _ => Ok(()),
         }
     }
 
     /// Does it.
     pub(crate) fn run(self, area: &Area, size: Size, packed: &untar::Packed) -> io::Result<Done> {
+        if let Some((churn, root, is_watched)) = self.churn(area) {
+            let processes = if let Workload::Churn(processes) = self { processes } else { 1 };
+            let iterations = if self == Workload::Modify { size.modify } else { size.churn };
+            let (spent, operations) = run_churn(churn, &root, processes, iterations)?;
+            let expected = if is_watched { churn.counts(operations) } else { Counts::default() };
+            return Ok(spent.done(operations, expected));
+        }
         match self {
-            Workload::Churn(processes) => {
-                let (elapsed_ns, operations) = run_churn(&area.watched, processes, size.churn)?;
-                let n = operations;
-                let expected = Counts { creates: n, renames: n, deletes: n };
-                Ok(Done { elapsed_ns, operations, expected })
-            }
-            Workload::Outside => {
-                let (elapsed_ns, operations) = run_churn(&area.outside, 1, size.churn)?;
-                Ok(Done { elapsed_ns, operations, expected: Counts::default() })
-            }
             Workload::Spawn(chains) => run_spawn(area, chains, size.spawn, Pids::Fresh),
-            Workload::Untar => {
-                let (elapsed_ns, expected) = untar::run(packed, &area.watched)?;
-                let operations = expected.creates + expected.deletes;
-                Ok(Done { elapsed_ns, operations, expected })
-            }
+            Workload::Build(build) => build.run(&area.watched),
+            _ => untar::run(packed, &area.watched),
         }
     }
 }
@@ -162,25 +229,30 @@ pub(crate) fn run_spawn(area: &Area, chains: u64, total: u64, pids: Pids) -> io:
         }
         command
     });
-    let elapsed_ns = run_workers(workers)?.elapsed_ns;
     let expected = Counts { creates: spawn::files(each) * chains, ..Counts::default() };
-    Ok(Done { elapsed_ns, operations: each * chains, expected })
+    Ok(run_workers(workers)?.done(each * chains, expected))
 }
 
 /// Makes and removes so many files, in directories of their own.
 pub(crate) fn fill(root: &Path, files: u64) -> io::Result<()> {
-    churn::prepare(root)?;
-    run_churn(root, 1, files).map(drop)
+    Churn::USUAL.prepare(root)?;
+    run_churn(Churn::USUAL, root, 1, files).map(drop)
 }
 
-fn run_churn(root: &Path, processes: u64, total: u64) -> io::Result<(u64, u64)> {
+/// Churn by so many processes, that many iterations together: what it took, and how many they were.
+pub(crate) fn run_churn(
+    churn: Churn,
+    root: &Path,
+    processes: u64,
+    total: u64,
+) -> io::Result<(Spent, u64)> {
     let (each, own) = (total / processes, std::env::current_exe()?);
     let workers = (0..processes).map(|i| {
         let mut command = Command::new(&own);
-        command.arg("@churn").arg(root).args([i.to_string(), each.to_string()]);
+        command.arg("@churn").arg(root).args([churn.name(), i.to_string(), each.to_string()]);
         command
     });
-    Ok((run_workers(workers)?.elapsed_ns, each * processes))
+    Ok((run_workers(workers)?, each * processes))
 }
 
 /// How long the workers may take, together: far longer than on a slow and busy machine.
@@ -232,6 +304,13 @@ pub(crate) struct Spent {
     pub(crate) elapsed_ns: u64,
     /// CPU time of all of them and of the processes that they waited for, ns.
     pub(crate) cpu_ns: u64,
+}
+
+impl Spent {
+    fn done(self, operations: u64, expected: Counts) -> Done {
+        let cpu_ns = Some(self.cpu_ns);
+        Done { elapsed_ns: self.elapsed_ns, cpu_ns, operations, expected }
+    }
 }
 
 /// Starts all workers, lets them go together, and says what they took.

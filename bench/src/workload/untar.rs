@@ -1,6 +1,6 @@
 //! A real source tree, unpacked by tar and removed by rm.
 
-use super::Counts;
+use super::{Counts, Done};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
@@ -68,16 +68,18 @@ fn succeeded(what: &str, status: std::process::ExitStatus) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("{what}: {status}"))) }
 }
 
-/// Unpacks into a new directory of `root` and removes it again; gives the time taken.
-pub(crate) fn run(packed: &Packed, root: &Path) -> io::Result<(u64, Counts)> {
+/// Unpacks into a new directory of `root` and removes it again.
+pub(crate) fn run(packed: &Packed, root: &Path) -> io::Result<Done> {
     let tree = root.join("tree");
-    let start = Instant::now();
+    let (start, cpu_ns) = (Instant::now(), crate::sys::family_cpu_ns());
     fs::create_dir(&tree)?;
     let args = [OsStr::new("--extract"), OsStr::new("--file"), packed.tar.as_os_str()];
     let tar = Command::new("tar").args(args).arg("--directory").arg(&tree).status()?;
     succeeded("tar", tar)?;
     succeeded("rm", Command::new("rm").arg("-rf").arg(&tree).status()?)?;
+    let elapsed_ns = start.elapsed().as_nanos() as u64;
+    let cpu_ns = Some(crate::sys::family_cpu_ns() - cpu_ns);
     let entries = packed.entries + 1;
-    let counts = Counts { creates: entries, renames: 0, deletes: entries };
-    Ok((start.elapsed().as_nanos() as u64, counts))
+    let expected = Counts { creates: entries, renames: 0, deletes: entries };
+    Ok(Done { elapsed_ns, cpu_ns, operations: 2 * entries, expected })
 }
