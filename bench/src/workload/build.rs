@@ -27,7 +27,7 @@ const FETCH: &str = include_str!("fetch.sh");
 pub(crate) fn fetch(out: &Path) -> io::Result<PathBuf> {
     let dir = out.join("source");
     let tree = dir.join("configured");
-    if !tree.exists() {
+    if !tree.join("ready").exists() {
         fs::create_dir_all(&dir)?;
         succeed(Command::new("sh").args(["-euc", FETCH, "fetch", PACKAGE]).arg(&dir))?;
     }

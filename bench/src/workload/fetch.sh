@@ -10,6 +10,7 @@ quiet="-qq -o Dir::Etc::sourcelist=$PWD/sources.list -o Dir::Etc::sourceparts=- 
 apt-get $quiet update >&2
 # shellcheck disable=SC2086
 apt-get $quiet source --download-only "$package" >&2
-dpkg-source --extract "$package"_*.dsc unpacked >&2
-(cd unpacked && ./configure >&2)
-mv unpacked configured
+dpkg-source --extract "$package"_*.dsc configured >&2
+cd configured
+./configure >&2
+touch ready
