@@ -4,6 +4,7 @@ use crate::forks::ForksArgs;
 use crate::latency;
 use crate::monitor::{self, Format, Monitor, Programs};
 use crate::series::args::WhoArgs;
+use crate::soak::SoakArgs;
 use crate::tree::TreeArgs;
 use crate::workload::{self, Workload};
 use clap::{Parser, Subcommand};
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     Forks(ForksArgs),
     /// Measure a large tree: the start beside `find -type d`, and the memory that it takes
     Tree(TreeArgs),
+    /// Minutes of the heaviest churn: whether something is lost or grows
+    Soak(SoakArgs),
 }
 
 /// Which fsmon.

@@ -5,6 +5,7 @@
 //! cargo run --release -p fsmon-bench -- who [--runs N]     whether every record is right
 //! cargo run --release -p fsmon-bench -- forks [--runs N]   what knowing who costs
 //! cargo run --release -p fsmon-bench -- tree [--dirs N]    a large tree: time to ready, memory
+//! cargo run --release -p fsmon-bench -- soak [--minutes N] long churn: is anything lost, does it grow
 //! ```
 //!
 //! Every workload runs beside every monitor in turn, several times; what is printed are medians
@@ -22,6 +23,7 @@ mod pids;
 mod report;
 mod run;
 mod series;
+mod soak;
 mod sys;
 mod tree;
 mod workload;

@@ -48,6 +48,7 @@ pub mod limits;
 mod monitor;
 pub mod plan;
 mod ring;
+mod sync;
 mod sys;
 
 pub use cold::cgroup::cgroup_path;

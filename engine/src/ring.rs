@@ -18,13 +18,13 @@
 
 #![allow(unsafe_code)]
 
-use crate::sys::futex;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, fence, futex};
 use crossbeam_utils::CachePadded;
 use fsmon_format::record::{SLOT, SLOTS_MAX, Slot, tag};
-use std::cell::UnsafeCell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use slots::Slots;
 use std::time::Duration;
+
+mod slots;
 
 /// Slots that the producer fills before it publishes by itself, so that the consumer can begin.
 const PUBLISH_EVERY: u64 = 1024;
@@ -32,23 +32,16 @@ const PUBLISH_EVERY: u64 = 1024;
 const BATCH_MAX: u64 = 4096;
 
 struct Shared {
-    slots: Box<[UnsafeCell<Slot>]>,
+    slots: Slots,
     /// Written by the consumer: everything before is free. Never above `tail`.
     head: CachePadded<AtomicU64>,
     /// Written by the producer: everything before is published. At most `head` + slots.
     tail: CachePadded<AtomicU64>,
     /// 1 while the consumer sleeps or is about to.
-    asleep: CachePadded<AtomicU32>,
+    asleep: CachePadded<futex::Word>,
     /// Set when one end is dropped.
     closed: AtomicBool,
 }
-
-// SAFETY: a slot is written only by the one producer between head and head+len at positions not
-// yet published, and read only by the one consumer at published positions; the indices hand it
-// over with release/acquire.
-unsafe impl Sync for Shared {}
-// SAFETY: Slot is plain bytes.
-unsafe impl Send for Shared {}
 
 /// The reader's end.
 pub(crate) struct Producer {
@@ -68,26 +61,21 @@ pub(crate) struct Consumer {
 
 /// A ring of at least `slots` slots (a power of two, and room for some records).
 pub(crate) fn ring(slots: usize) -> (Producer, Consumer) {
-    let len = slots.max(4 * SLOTS_MAX).next_power_of_two();
+    exactly(slots.max(4 * SLOTS_MAX).next_power_of_two())
+}
+
+/// A ring of `len` slots, a power of two.
+fn exactly(len: usize) -> (Producer, Consumer) {
     let shared = Arc::new(Shared {
-        slots: zeroed(len),
+        slots: Slots::new(len),
         head: CachePadded::new(AtomicU64::new(0)),
         tail: CachePadded::new(AtomicU64::new(0)),
-        asleep: CachePadded::new(AtomicU32::new(0)),
+        asleep: CachePadded::new(futex::Word::new(0)),
         closed: AtomicBool::new(false),
     });
     let producer =
         Producer { shared: Arc::clone(&shared), tail: 0, published: 0, head_seen: 0, peak: 0 };
     (producer, Consumer { shared, head: 0, tail_seen: 0 })
-}
-
-/// Zeroed slots straight from the allocator: pages that are never used cost nothing.
-fn zeroed(len: usize) -> Box<[UnsafeCell<Slot>]> {
-    let slots = <[Slot] as zerocopy::FromZeros>::new_box_zeroed_with_elems(len);
-    let slots: Box<[Slot]> = slots.expect("address space for the ring");
-    // SAFETY: UnsafeCell<Slot> has the layout of Slot (repr(transparent)), so the allocation is
-    // the same; the box is given up here and taken up there.
-    unsafe { Box::from_raw(Box::into_raw(slots) as *mut [UnsafeCell<Slot>]) }
 }
 
 impl Producer {
@@ -113,10 +101,9 @@ impl Producer {
             self.pad(pad);
         }
         for (i, slot) in record.iter().enumerate() {
-            let cell = &self.shared.slots[self.place(self.tail) + i];
             // SAFETY: the slots from tail on are free (has_room) and not published: only this
             // producer touches them.
-            unsafe { *cell.get() = *slot };
+            unsafe { self.shared.slots.write(self.place(self.tail) + i, *slot) };
         }
         self.tail += count;
         if self.tail - self.published >= PUBLISH_EVERY {
@@ -134,7 +121,7 @@ impl Producer {
             bytes[0] = tag::PAD;
             bytes[1] = piece as u8;
             // SAFETY: as in `push`.
-            unsafe { *self.shared.slots[self.place(self.tail)].get() = Slot(bytes) };
+            unsafe { self.shared.slots.write(self.place(self.tail), Slot(bytes)) };
             self.tail += piece;
             left -= piece;
         }
@@ -211,17 +198,14 @@ impl Consumer {
         let count = (self.tail_seen - self.head).min(len - start);
         // SAFETY: published slots: the producer does not write them before they are released, and
         // releasing takes `&mut self`, which ends this borrow.
-        let run = unsafe {
-            std::slice::from_raw_parts(
-                self.shared.slots[start as usize].get().cast_const(),
-                count as usize,
-            )
-        };
+        let run = unsafe { self.shared.slots.run(start as usize, count as usize) };
         whole_records(run)
     }
 
     /// Gives the first `count` slots of the last [`Consumer::peek`] back to the producer.
     pub(crate) fn release(&mut self, count: usize) {
+        #[cfg(loom)]
+        self.shared.slots.note_read((self.head as usize) & (self.shared.slots.len() - 1), count);
         self.head += count as u64;
         assert!(self.head <= self.tail_seen, "released no more than was handed out");
         // Release: we are done reading before the producer sees the room.
@@ -235,13 +219,14 @@ impl Consumer {
 
     /// Sleeps until something is published or the producer is gone, `timeout` at the most.
     pub(crate) fn sleep(&mut self, timeout: Duration) {
-        self.shared.asleep.store(1, Ordering::Relaxed);
+        // Swapped, not stored: loom keeps no one order of a store and another's swap.
+        self.shared.asleep.swap(1, Ordering::Relaxed);
         // Pairs with the fence in `Producer::wake`.
         fence(Ordering::SeqCst);
         if self.shared.tail.load(Ordering::Relaxed) == self.head && !self.closed() {
             futex::wait(&self.shared.asleep, 1, timeout);
         }
-        self.shared.asleep.store(0, Ordering::Relaxed);
+        self.shared.asleep.swap(0, Ordering::Relaxed);
     }
 }
 
@@ -263,62 +248,7 @@ fn whole_records(run: &[Slot]) -> &[Slot] {
     &run[..end]
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use fsmon_format::record::{Body, Build, Records};
-
-    #[test]
-    fn a_full_ring_takes_nothing_until_room_is_given_back() {
-        let (mut producer, mut consumer) = ring(0);
-        let mut build = Build::default();
-        let mut pushed = 0;
-        while producer.push(build.str(pushed + 1, b"x")) {
-            pushed += 1;
-        }
-        producer.publish();
-        assert_eq!(u64::from(pushed), producer.len());
-        assert_eq!(consumer.peek().len(), pushed as usize);
-        consumer.release(1);
-        assert!(producer.push(build.str(9, b"y")) && !producer.push(build.str(9, b"y")));
-    }
-
-    #[test]
-    fn records_arrive_whole_and_in_order_across_threads() {
-        const COUNT: u32 = 200_000;
-        let (mut producer, mut consumer) = ring(2048);
-        let thread = std::thread::spawn(move || {
-            let mut build = Build::default();
-            let text = [b'x'; 700];
-            for id in 1..=COUNT {
-                let len = (id as usize * 37) % text.len();
-                while !producer.push(build.str(id, &text[..len])) {
-                    producer.publish();
-                    std::thread::yield_now();
-                }
-            }
-        });
-        let mut next = 1;
-        loop {
-            let closed = consumer.closed();
-            let slots = consumer.peek();
-            let count = slots.len();
-            for record in Records(slots) {
-                if let Body::Str(head, text) = record.body() {
-                    assert_eq!(head.id.get(), next);
-                    assert_eq!(text.len(), (next as usize * 37) % 700);
-                    next += 1;
-                }
-            }
-            consumer.release(count);
-            if count == 0 {
-                if closed {
-                    break;
-                }
-                consumer.sleep(Duration::from_secs(10));
-            }
-        }
-        assert_eq!(next, COUNT + 1);
-        thread.join().expect("the producer");
-    }
-}
+#[cfg(all(test, loom))]
+mod model_test;
+#[cfg(all(test, not(loom)))]
+mod ring_test;

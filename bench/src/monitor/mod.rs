@@ -310,6 +310,11 @@ impl Running {
         self.errors.try_iter().collect()
     }
 
+    /// Memory that it has resident now.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        memory_kib(self.child.id(), "VmRSS:")
+    }
+
     fn cpu_ns(&self) -> Result<u64, String> {
         sys::process_cpu_ns(self.child.id()).map_err(|error| format!("ended early: {error}"))
     }
@@ -317,7 +322,7 @@ impl Running {
     /// Lets it finish what it has to do, stops it and reads what it wrote.
     pub(crate) fn stop(mut self) -> Result<Watched, String> {
         let cpu_ns = self.drain()? - self.cpu_ready_ns;
-        let rss_kib = peak_kib(self.child.id());
+        let rss_kib = memory_kib(self.child.id(), "VmHWM:");
         let status = ending::end(&mut self.child, self.plan.stop)?;
         let said = ending::last_words(&self.errors);
         let (code, signal) = (status.code(), status.signal());
@@ -413,10 +418,10 @@ fn programs(pid: u32) -> usize {
     links.filter(|link| link.as_os_str() == "anon_inode:bpf-prog").count()
 }
 
-/// The most memory that a process had resident so far. What wait4(2) tells counts in the parent's at
-/// the fork (`setmax_mm_hiwater_rss()` in fs/exec.c).
-fn peak_kib(pid: u32) -> u64 {
+/// What /proc tells of the memory of a process: resident now, or at the most so far. What wait4(2)
+/// tells counts in the parent's at the fork (`setmax_mm_hiwater_rss()` in fs/exec.c).
+fn memory_kib(pid: u32, key: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

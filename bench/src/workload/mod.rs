@@ -110,6 +110,11 @@ impl Counts {
             + self.renames.saturating_sub(seen.renames)
             + self.deletes.saturating_sub(seen.deletes)
     }
+
+    /// How many are missing from `seen` or too many in it.
+    pub(crate) fn differ_from(self, seen: Counts) -> u64 {
+        self.missing_from(seen) + seen.missing_from(self)
+    }
 }
 
 /// What was done.

@@ -1,11 +1,11 @@
 //! futex(2): how the consumer sleeps until the reader has something.
 
 use super::thread::timespec;
-use std::sync::atomic::AtomicU32;
+pub(crate) use std::sync::atomic::AtomicU32 as Word;
 use std::time::Duration;
 
 /// Sleeps while `word` is `expected`, `timeout` at the most. May return early.
-pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) {
+pub(crate) fn wait(word: &Word, expected: u32, timeout: Duration) {
     let time = timespec(timeout);
     // SAFETY: `word` and `time` outlive the call; FUTEX_WAIT only reads them.
     unsafe {
@@ -20,7 +20,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) {
 }
 
 /// Wakes one sleeper.
-pub(crate) fn wake(word: &AtomicU32) {
+pub(crate) fn wake(word: &Word) {
     // SAFETY: FUTEX_WAKE uses the address as a key only.
     unsafe {
         libc::syscall(

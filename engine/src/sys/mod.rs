@@ -11,6 +11,7 @@ pub(crate) mod connector;
 pub(crate) mod detached;
 pub(crate) mod fanotify;
 pub(crate) mod fd;
+#[cfg(not(loom))]
 pub(crate) mod futex;
 pub(crate) mod gauge;
 pub(crate) mod handle;

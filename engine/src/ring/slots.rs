@@ -1,0 +1,65 @@
+//! The slots of the ring: written by one thread, read by another, never both at a time.
+
+use fsmon_format::record::Slot;
+use std::cell::UnsafeCell;
+
+pub(super) struct Slots {
+    slots: Box<[UnsafeCell<Slot>]>,
+    /// What a model is told of each access, as it cannot watch the slots themselves.
+    #[cfg(loom)]
+    accesses: Vec<loom::cell::UnsafeCell<()>>,
+}
+
+// SAFETY: a slot is written only by the one producer between head and head+len at positions not
+// yet published, and read only by the one consumer at published positions; the indices hand it
+// over with release/acquire. Slot is plain bytes.
+unsafe impl Sync for Slots {}
+// SAFETY: as above.
+unsafe impl Send for Slots {}
+
+impl Slots {
+    /// Zeroed slots straight from the allocator: pages that are never used cost nothing.
+    pub(super) fn new(len: usize) -> Self {
+        let slots = <[Slot] as zerocopy::FromZeros>::new_box_zeroed_with_elems(len);
+        let slots: Box<[Slot]> = slots.expect("address space for the ring");
+        Slots {
+            // SAFETY: UnsafeCell<Slot> has the layout of Slot (repr(transparent)), so the
+            // allocation is the same; the box is given up here and taken up there.
+            slots: unsafe { Box::from_raw(Box::into_raw(slots) as *mut [UnsafeCell<Slot>]) },
+            #[cfg(loom)]
+            accesses: (0..len).map(|_| loom::cell::UnsafeCell::new(())).collect(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// # Safety
+    /// Nobody else touches the slot at `place` meanwhile.
+    #[inline]
+    pub(super) unsafe fn write(&self, place: usize, slot: Slot) {
+        #[cfg(loom)]
+        self.accesses[place].with_mut(|_| ());
+        // SAFETY: the caller's promise.
+        unsafe { *self.slots[place].get() = slot };
+    }
+
+    /// `count` slots from `start` on.
+    ///
+    /// # Safety
+    /// There are that many, and nobody writes them for as long as they are borrowed.
+    #[inline]
+    pub(super) unsafe fn run(&self, start: usize, count: usize) -> &[Slot] {
+        #[cfg(loom)]
+        self.note_read(start, count);
+        // SAFETY: the caller's promise; the cells lie next to each other and are Slots in memory.
+        unsafe { std::slice::from_raw_parts(self.slots[start].get().cast_const(), count) }
+    }
+
+    /// For the model: these are read now. Slots that are handed out are, for as long as they are.
+    #[cfg(loom)]
+    pub(super) fn note_read(&self, start: usize, count: usize) {
+        self.accesses[start..start + count].iter().for_each(|access| access.with(|_| ()));
+    }
+}
