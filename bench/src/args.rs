@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::cores::CoresArgs;
 use crate::forks::ForksArgs;
 use crate::latency;
 use crate::monitor::{self, Format, Monitor, Programs};
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Forks(ForksArgs),
     /// Measure a large tree: the start beside `find -type d`, and the memory that it takes
     Tree(TreeArgs),
+    /// More cores than there are: what an event takes here, and what comes of that, simulated
+    Cores(CoresArgs),
     /// Minutes of the heaviest churn: whether something is lost or grows
     Soak(SoakArgs),
 }

@@ -5,6 +5,7 @@
 //! cargo run --release -p fsmon-bench -- who [--runs N]     whether every record is right
 //! cargo run --release -p fsmon-bench -- forks [--runs N]   what knowing who costs
 //! cargo run --release -p fsmon-bench -- tree [--dirs N]    a large tree: time to ready, memory
+//! cargo run --release -p fsmon-bench -- cores [--runs N]   more cores than there are, simulated
 //! cargo run --release -p fsmon-bench -- soak [--minutes N] long churn: is anything lost, does it grow
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod area;
 mod args;
+mod cores;
 mod floor;
 mod forks;
 mod latency;

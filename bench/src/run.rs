@@ -7,7 +7,7 @@ use crate::monitor::{self, Monitor, Programs, Watched};
 use crate::report::{self, Report, Row, Sample, Table};
 use crate::workload::untar::{self, Packed};
 use crate::workload::{Size, Workload};
-use crate::{forks, machine, series, soak, tree, workload};
+use crate::{cores, forks, machine, series, soak, tree, workload};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,6 +19,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Who(args)) => series::main(args),
         Some(Command::Forks(args)) => forks::main(args),
         Some(Command::Tree(args)) => tree::main(args),
+        Some(Command::Cores(args)) => cores::main(args),
         Some(Command::Soak(args)) => soak::main(args),
         None => run(&args),
     };

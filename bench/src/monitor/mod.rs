@@ -84,6 +84,7 @@ pub(crate) const ALL: [Monitor; 15] = [
 pub(crate) const RUNGS: [&str; 5] = ["bpf", "tracepoint", "comm", "connector", "proc"];
 
 /// Where the programs are; a monitor without one is left out.
+#[derive(Default)]
 pub(crate) struct Programs {
     pub(crate) fsmon: Option<PathBuf>,
     pub(crate) fatrace: Option<PathBuf>,
@@ -95,6 +96,11 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
+    /// fsmon, and nothing else.
+    pub(crate) fn only(fsmon: PathBuf) -> Self {
+        Programs { fsmon: Some(fsmon), ..Programs::default() }
+    }
+
     /// That of a monitor; none and the floor have none of their own, and are always there.
     pub(crate) fn of(&self, monitor: Monitor) -> Option<&Path> {
         match monitor {
