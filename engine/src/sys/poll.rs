@@ -37,6 +37,13 @@ pub(crate) enum Done {
 /// The most buffers of files that are read in one go.
 pub(super) const FILES_MAX: usize = 64;
 
+/// No time at all is some 50 µs of sleep to the kernel, where the thread is of common priority.
+fn gather(window: Duration) {
+    if !window.is_zero() {
+        sleep(window);
+    }
+}
+
 /// The descriptors waited for, and the buffers that are free.
 pub(crate) struct Poll {
     fds: Vec<libc::pollfd>,
@@ -74,7 +81,7 @@ impl Poll {
     /// Waits until something came, then until `window` has passed; `timeout` at the most.
     pub(crate) fn wait(&mut self, window: Duration, timeout: Duration) -> io::Result<()> {
         if self.busy {
-            sleep(window);
+            gather(window);
         } else {
             let time = timespec(timeout);
             let (fds, count) = (self.fds.as_mut_ptr(), self.fds.len() as libc::nfds_t);
@@ -83,7 +90,7 @@ impl Poll {
             match check(result) {
                 Ok(0) => return Ok(()),
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => sleep(window),
+                _ => gather(window),
             }
         }
         self.woken = true;
