@@ -47,6 +47,8 @@ pub mod hot;
 pub mod limits;
 mod monitor;
 pub mod plan;
+#[doc(hidden)]
+pub mod replay;
 mod ring;
 mod sync;
 mod sys;

@@ -25,11 +25,11 @@ pub struct Found {
 }
 
 /// Sources that were opened.
-struct Opened {
+pub(crate) struct Opened {
     rung: Rung,
-    rings: Vec<Ring>,
-    teller: Teller,
-    socket: Option<Socket>,
+    pub(crate) rings: Vec<Ring>,
+    pub(crate) teller: Teller,
+    pub(crate) socket: Option<Socket>,
     probes: Vec<Probe>,
 }
 
@@ -259,7 +259,11 @@ fn connector_remedy(error: &io::Error) -> String {
     }
 }
 
-fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> io::Result<Opened> {
+/// What the best rung needs. Command lines are told where they are asked for.
+///
+/// # Errors
+/// What keeps the programs from being set to work.
+pub(crate) fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> io::Result<Opened> {
     if !procfs::in_initial_pid_namespace() {
         // The programs know a process by its number there; file events have ours.
         let text = "only in the initial pid namespace";

@@ -63,17 +63,9 @@ pub(crate) fn run(
     ready: flume::Sender<()>,
 ) -> Result<Counters, Error> {
     let mut ready = Some(ready);
-    let mut reader = Reader {
-        resolver: parts.resolver,
-        output: Output::new(parts.producer, parts.counters),
-        sources: Sources { who: parts.who, intake, files, failed: None },
-        shared: &parts.shared,
-        after_ns: parts.start_ns,
-        index: 0,
-        tick_ns: 0,
-        told: 0,
-        evicted: 0,
-    };
+    let output = Output::new(parts.producer, parts.counters);
+    let sources = Sources { who: parts.who, intake, files, failed: None };
+    let mut reader = Reader::new(parts.resolver, output, sources, &parts.shared, parts.start_ns);
     reader.output.clock(&mut reader.sources);
     reader.tell_walk(parts.start_ns);
     let (mut stop_ns, mut looks) = (None, 0);
@@ -117,10 +109,11 @@ pub(crate) fn run(
     result.map(|()| reader.output.counters)
 }
 
-struct Reader<'a> {
+/// What a turn works on.
+pub(crate) struct Reader<'a> {
     resolver: Resolver,
-    output: Output,
-    sources: Sources<'a>,
+    pub(crate) output: Output,
+    pub(crate) sources: Sources<'a>,
     shared: &'a Shared,
     /// Every event that is still to come happened after this.
     after_ns: u64,
@@ -133,13 +126,45 @@ struct Reader<'a> {
     evicted: u64,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Nothing was resolved yet, and nothing that happened before `start_ns` is still to come.
+    pub(crate) fn new(
+        resolver: Resolver,
+        output: Output,
+        sources: Sources<'a>,
+        shared: &'a Shared,
+        start_ns: u64,
+    ) -> Self {
+        Reader {
+            resolver,
+            output,
+            sources,
+            shared,
+            after_ns: start_ns,
+            index: 0,
+            tick_ns: 0,
+            told: 0,
+            evicted: 0,
+        }
+    }
+
     /// One batch.
     fn turn(&mut self, window: Duration, timeout: Duration) -> Result<(), Error> {
         let sources = &mut self.sources;
         let failed = |error| Error::os("reading file events failed", error);
         sources.intake.wait(sources.files, window, timeout, &mut sources.who).map_err(failed)?;
         let until_ns = clock::monotonic_ns();
+        self.work(until_ns)?;
+        let queue = self.resolver.watch.group.as_fd();
+        let empty_ns = self.sources.intake.seen_empty_ns(queue);
+        self.rest(until_ns, empty_ns);
+        Ok(())
+    }
+
+    /// From what was taken in until then to records.
+    pub(crate) fn work(&mut self, until_ns: u64) -> Result<(), Error> {
+        let sources = &mut self.sources;
+        let failed = |error| Error::os("reading file events failed", error);
         let count = sources.intake.waiting();
         // What BPF tells lies in memory.
         if sources.who.rung() != Rung::Bpf {
@@ -155,8 +180,12 @@ impl Reader<'_> {
             return Err(failed(error));
         }
         self.output.publish();
-        let queue = self.resolver.watch.group.as_fd();
-        if let Some(empty_ns) = self.sources.intake.seen_empty_ns(queue) {
+        Ok(())
+    }
+
+    /// What follows a batch; the queue was seen empty then, if it was.
+    pub(crate) fn rest(&mut self, until_ns: u64, empty_ns: Option<u64>) {
+        if let Some(empty_ns) = empty_ns {
             self.after_ns = self.after_ns.max(empty_ns);
             self.sources.who.retire(self.after_ns);
             self.resolver.settle(self.after_ns);
@@ -167,12 +196,11 @@ impl Reader<'_> {
         if until_ns >= self.tick_ns {
             self.tick(until_ns);
         }
-        Ok(())
     }
 
     /// Whether nothing waits until the queue is empty.
     #[inline]
-    fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         let Resolver { deferred, doubts, above, tree, .. } = &self.resolver;
         !deferred.any() && !doubts.any() && !above.in_doubt() && !tree.any_unread()
     }

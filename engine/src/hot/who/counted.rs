@@ -45,7 +45,7 @@ impl Counted {
     }
 
     /// Messages lost since the last call.
-    pub(super) fn take_lost(&mut self) -> u64 {
+    pub(crate) fn take_lost(&mut self) -> u64 {
         let total = self.globals.get(global::LOST);
         let lost = total.wrapping_sub(self.told);
         self.told = total;

@@ -245,6 +245,15 @@ impl Who {
         self.sources.take_datagram(datagram, &mut self.inbox);
     }
 
+    /// A message of our programs that someone else took from a ring.
+    pub fn feed_bpf(&mut self, record: &[u8]) {
+        if self.inbox.is_full() {
+            self.apply_until(u64::MAX);
+        }
+        let Table { strings, args, .. } = &mut self.table;
+        sources::take_bpf(record, strings, args, &mut self.inbox);
+    }
+
     /// Someone else was told that the connector lost messages (ENOBUFS).
     pub fn feed_connector_loss(&mut self) {
         self.inbox.lost_unknown = true;
@@ -315,13 +324,13 @@ impl Who {
 
     /// A read of that number, in that turn of the gauge, took `count` events from the queue. To be
     /// told before [`Who::drain`].
-    pub(crate) fn note_read(&mut self, number: u32, turn: u32, count: u32) {
+    pub fn note_read(&mut self, number: u32, turn: u32, count: u32) {
         self.reads.note(number, turn, count);
     }
 
     /// So many file events were resolved since their group was made. To be told after each batch.
     #[inline]
-    pub(crate) fn note_resolved(&mut self, index: u64) {
+    pub fn note_resolved(&mut self, index: u64) {
         self.resolved = index;
     }
 

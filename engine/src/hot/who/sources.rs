@@ -76,17 +76,7 @@ impl Sources {
                     Teller::Perf(layout) => {
                         take(perf_record::parse(record, *layout), strings, inbox);
                     }
-                    Teller::Bpf(_) => {
-                        let witnesses = inbox.witnesses.keep(bpf_record::witnesses(record));
-                        let mut parsed = bpf_record::parse(record);
-                        if let Parsed::Message(message, _) = &mut parsed {
-                            message.witnesses = witnesses;
-                            if message.kind == Kind::Exec {
-                                message.args = args.keep(bpf_record::args(record));
-                            }
-                        }
-                        take(parsed, strings, inbox);
-                    }
+                    Teller::Bpf(_) => take_bpf(record, strings, args, inbox),
                 }
                 true
             });
@@ -173,6 +163,20 @@ fn bit(kind: Kind) -> u32 {
         Kind::Exit => proc_event::EXIT,
         Kind::Cgroup => 0,
     }
+}
+
+/// What our programs wrote.
+#[inline]
+pub(super) fn take_bpf(record: &[u8], strings: &mut Strings, args: &mut Args, inbox: &mut Inbox) {
+    let witnesses = inbox.witnesses.keep(bpf_record::witnesses(record));
+    let mut parsed = bpf_record::parse(record);
+    if let Parsed::Message(message, _) = &mut parsed {
+        message.witnesses = witnesses;
+        if message.kind == Kind::Exec {
+            message.args = args.keep(bpf_record::args(record));
+        }
+    }
+    take(parsed, strings, inbox);
 }
 
 fn take(parsed: Parsed<'_>, strings: &mut Strings, inbox: &mut Inbox) {

@@ -1,0 +1,33 @@
+//! What the kernel said, recorded once and played back without it: for benchmarks of each stage.
+//!
+//! ```text
+//! fanotify ──┐                                  ┌► parser · tree · process table, each by itself
+//! BPF rings ─┴► record ──► Recording ──► file ──┼► Replay: whole turns of the reader
+//!                                               └► Ring, and the formats (fsmon-cli)
+//! ```
+//!
+//! A recording has the reads of the queue and the messages of processes as they came, turn by turn,
+//! as the reader takes them: same group, same marks, same programs, same pace. It leaves out what was
+//! told of processes that the command did not start. It begins with an empty directory, so that all
+//! that is known of it comes from the recorded bytes.
+
+mod reader;
+mod record;
+mod recording;
+mod ring;
+mod rounds;
+
+use crate::hot::who::perf_record::Layout;
+use crate::hot::who::{OpenExec, Rung, Sources, Table, Teller, Who};
+pub use reader::{Replay, Room};
+pub use record::record;
+pub use recording::{Read, Recording, Root, Turn};
+pub use ring::Ring;
+
+/// A process table without sources, to be fed: it knows of nobody yet.
+#[must_use]
+pub fn processes(images_max: usize) -> Who {
+    let table = Table::new(images_max, Rung::Bpf, true, OpenExec::None);
+    let teller = Teller::Perf(Layout { filename: 0, cgroup: false });
+    Who::new(table, Sources::new(Vec::new(), teller, None, Rung::Bpf))
+}

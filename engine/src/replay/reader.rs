@@ -1,0 +1,156 @@
+//! Whole turns of the reader, on recorded bytes: all but the waiting.
+//!
+//! The reads come through a socket, one datagram each, and through the same backend as a host's
+//! without io_uring; the messages of processes are fed. The reader itself knows of no difference,
+//! but that no file of the recording can be looked at.
+
+use super::processes;
+use super::recording::{Recording, Turn};
+use crate::counters::{Counters, Shared};
+use crate::error::Error;
+use crate::hot::above::Above;
+use crate::hot::event::{Events, Key};
+use crate::hot::intake::{Backend, FILES_COUNT, FILES_SIZE, Intake};
+use crate::hot::output::{Output, Sources};
+use crate::hot::reader::Reader;
+use crate::hot::resolve::Resolver;
+use crate::hot::tree::Tree;
+use crate::hot::watch::Watch;
+use crate::ring::{Consumer, ring};
+use crate::sys::buffers::Buffers;
+use crate::sys::fanotify::Group;
+use crate::sys::fd::eventfd;
+use crate::sys::gauge::Gauge;
+use crate::sys::poll::{self, Poll};
+use fsmon_format::kind;
+use fsmon_format::record::Slot;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+/// Nobody: what a process of that number did would not be told.
+const OWN_PID: u32 = u32::MAX;
+
+/// What a [`Replay`] borrows.
+pub struct Room {
+    files: Buffers,
+    shared: Shared,
+    queue: UnixDatagram,
+    wake: OwnedFd,
+}
+
+/// The reader of a recording, and its consumer.
+pub struct Replay<'a> {
+    reader: Reader<'a>,
+    consumer: Consumer,
+    kernel: UnixDatagram,
+}
+
+/// Room for one replay, and the one who fills its queue.
+///
+/// # Errors
+/// The kernel gives no memory or no descriptors.
+fn room() -> io::Result<(Room, UnixDatagram)> {
+    let files = Buffers::new(FILES_COUNT, FILES_SIZE)?;
+    let (queue, kernel) = UnixDatagram::pair()?;
+    queue.set_nonblocking(true)?;
+    kernel.set_nonblocking(true)?;
+    Ok((Room { files, shared: Shared::default(), queue, wake: eventfd()? }, kernel))
+}
+
+impl Room {
+    /// Calls `f` with a reader that is about to begin with `recording`, for as many directories and
+    /// process images, and a ring of as many slots.
+    ///
+    /// # Errors
+    /// The kernel gives no memory or no descriptors.
+    pub fn with<T>(
+        recording: &Recording,
+        (dirs, images, slots): (usize, usize, usize),
+        f: impl FnOnce(&mut Replay<'_>) -> T,
+    ) -> io::Result<T> {
+        let (room, kernel) = room()?;
+        let sources = poll::Sources {
+            files: room.queue.as_fd(),
+            connector: None,
+            wake: room.wake.as_fd(),
+            messages: Vec::new(),
+        };
+        let poll = Poll::new(&sources, &room.files, Gauge::default());
+        let intake = Intake::new(Backend::Poll(poll), Buffers::new(1, 4096)?);
+        let sources = Sources { who: processes(images), intake, files: &room.files, failed: None };
+        let (producer, consumer) = ring(slots);
+        let output = Output::new(producer, Counters::default());
+        let resolver = resolver(recording, dirs)?;
+        let reader = Reader::new(resolver, output, sources, &room.shared, recording.start_ns);
+        Ok(f(&mut Replay { reader, consumer, kernel }))
+    }
+}
+
+/// One that knows of the root alone.
+fn resolver(recording: &Recording, dirs: usize) -> io::Result<Resolver> {
+    let root = &recording.root;
+    let mut tree = Tree::new(dirs, vec![root.fsid]);
+    let key = Key { fsid: root.fsid, handle: &root.handle };
+    tree.insert_root(&root.path, key).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    // An eventfd is never full, nor is there anything in it: an empty queue.
+    let group = Group::from(eventfd()?);
+    let watch = Watch::new(group, 0, true, None);
+    let above = Above::new(vec![root.fsid]);
+    Ok(Resolver::new(tree, watch, above, kind::DEFAULT, OWN_PID, 0))
+}
+
+impl Replay<'_> {
+    /// Puts the reads of a turn into the reader's buffers, as the kernel would.
+    ///
+    /// # Errors
+    /// The socket does not take them.
+    pub fn put(&mut self, turn: &Turn) -> io::Result<()> {
+        for read in &turn.reads {
+            self.kernel.send(&read.bytes)?;
+        }
+        let Sources { intake, who, files, .. } = &mut self.reader.sources;
+        intake.wait(files, Duration::ZERO, Duration::ZERO, who)
+    }
+
+    /// The turn itself: from the messages and what was put to records in the ring.
+    ///
+    /// # Errors
+    /// None that can happen without the kernel.
+    #[inline]
+    pub fn turn(&mut self, turn: &Turn) -> Result<(), Error> {
+        let who = &mut self.reader.sources.who;
+        for read in &turn.reads {
+            who.note_read(read.number, read.turn, Events(&read.bytes).len());
+        }
+        for message in &turn.messages {
+            who.feed_bpf(message);
+        }
+        self.reader.work(turn.until_ns)?;
+        self.reader.rest(turn.until_ns, turn.empty_ns);
+        Ok(())
+    }
+
+    /// Hands over what is in the ring, and gives it back.
+    pub fn records(&mut self, mut take: impl FnMut(&[Slot])) {
+        while self.consumer.has_more() {
+            let batch = self.consumer.peek();
+            take(batch);
+            let len = batch.len();
+            self.consumer.release(len);
+        }
+    }
+
+    /// Whether nothing waits for a look at the filesystem, which is not there.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.reader.is_settled()
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.reader.output.counters
+    }
+}

@@ -1,0 +1,156 @@
+//! Recording: what the reader would read, while a command runs.
+
+use super::recording::{Read, Recording, Root, Turn};
+use crate::cold::{marks, mounts, roots, who};
+use crate::error::Error;
+use crate::hot::intake::{FILES_COUNT, FILES_SIZE};
+use crate::hot::who::Teller;
+use crate::hot::who::bpf_record;
+use crate::hot::who::message::{Kind, Parsed};
+use crate::plan::MarkKind;
+use crate::sys::buffers::{Buffers, EVENT_LEN_MAX};
+use crate::sys::fd::eventfd;
+use crate::sys::perf::{Ring, Scratch};
+use crate::sys::poll::{Done, Poll, Sources};
+use crate::sys::{clock, thread};
+use fsmon_format::kind;
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// As the reader gathers, unless told otherwise.
+const WINDOW: Duration = Duration::from_millis(1);
+/// The longest sleep.
+const REST: Duration = Duration::from_millis(20);
+
+/// Records what `command` does in `dir`, which is to be empty, on a filesystem that nobody else
+/// changes.
+///
+/// # Errors
+/// fanotify or the BPF programs are not to be had, the command fails, or messages were lost.
+pub fn record(dir: &Path, command: &mut Command) -> Result<Recording, Error> {
+    let mut root = roots::open(dir, &mounts::all())?;
+    let group = marks::group(false)?;
+    let no_bpf =
+        |error| Error::os("process messages are recorded as BPF programs tell them", error);
+    let mut told = who::open_bpf(Some(group.as_fd()), false).map_err(no_bpf)?;
+    let mask = marks::mask_for(kind::DEFAULT);
+    let (mark, why) = marks::mark(&group, &mut root, mask).map_err(Error::new)?;
+    if mark != MarkKind::Filesystem {
+        return Err(Error::new(format!("record on a filesystem with a mark of its own: {why}")));
+    }
+    let Teller::Bpf(counted) = &mut told.teller else { unreachable!("what was opened") };
+    let no_kernel = |error| Error::os("cannot record", error);
+    let files = Buffers::new(FILES_COUNT, FILES_SIZE).map_err(no_kernel)?;
+    let wake = eventfd().map_err(no_kernel)?;
+    let sources = Sources {
+        files: group.as_fd(),
+        connector: told.socket.as_ref().map(AsFd::as_fd),
+        wake: wake.as_fd(),
+        messages: told.rings.iter().map(Ring::raw_fd).collect(),
+    };
+    let poll = Poll::new(&sources, &files, counted.gauge());
+    let start_ns = clock::monotonic_ns();
+    let recorder = Recorder { poll, rings: &mut told.rings, files, turns: Vec::new() };
+    let (turns, first) = recorder.run_beside(command).map_err(no_kernel)?;
+    if counted.take_lost() + counted.misses() > 0 {
+        return Err(Error::new("process messages were lost: record once more"));
+    }
+    let path = root.path.as_os_str().as_bytes().to_vec();
+    let root = Root { path, fsid: root.fsid, handle: root.handle.key().to_vec() };
+    let mut recording = Recording { root, start_ns, turns };
+    leave_out_others(&mut recording, first);
+    Ok(recording)
+}
+
+struct Recorder<'a> {
+    poll: Poll,
+    rings: &'a mut [Ring],
+    files: Buffers,
+    turns: Vec<Turn>,
+}
+
+impl Recorder<'_> {
+    /// Runs the command; the turns, and the command's process.
+    fn run_beside(mut self, command: &mut Command) -> io::Result<(Vec<Turn>, u32)> {
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let recorder = scope.spawn(|| {
+                // As the reader: interrupted amid a read it would not know where messages belong.
+                thread::hurry();
+                self.run(&is_over)
+            });
+            let ended = command.spawn().and_then(|mut child| Ok((child.id(), child.wait()?)));
+            is_over.store(true, Ordering::Release);
+            let turns = recorder.join().expect("the recorder does not panic")?;
+            match ended? {
+                (pid, status) if status.success() => Ok((turns, pid)),
+                (_, status) => Err(io::Error::other(format!("the command: {status}"))),
+            }
+        })
+    }
+
+    fn run(&mut self, is_over: &AtomicBool) -> io::Result<Vec<Turn>> {
+        let mut scratch = Scratch::default();
+        loop {
+            let is_last = is_over.load(Ordering::Acquire);
+            let turn = self.turn(&mut scratch)?;
+            let is_empty = turn.reads.is_empty() && turn.messages.is_empty();
+            if !is_empty {
+                self.turns.push(turn);
+            } else if is_last {
+                return Ok(std::mem::take(&mut self.turns));
+            }
+        }
+    }
+
+    /// As the reader does: wait, read, take the clock, take what processes told.
+    fn turn(&mut self, scratch: &mut Scratch) -> io::Result<Turn> {
+        self.poll.wait(WINDOW, REST)?;
+        let start_ns = clock::monotonic_ns();
+        let mut turn = Turn::default();
+        while let Some(done) = self.poll.next(&self.files)? {
+            let Done::Files(taken, number) = done else { continue };
+            turn.empty_ns = taken.had_room(&self.files, EVENT_LEN_MAX).then_some(start_ns);
+            let bytes = self.files.bytes(&taken).to_vec();
+            turn.reads.push(Read { number, turn: self.poll.gauge().last(), bytes });
+            self.poll.give_back_files(taken);
+        }
+        turn.until_ns = clock::monotonic_ns();
+        for ring in self.rings.iter_mut() {
+            ring.drain(scratch, |record| {
+                turn.messages.push(record.to_vec());
+                true
+            });
+        }
+        Ok(turn)
+    }
+}
+
+/// Leaves out messages of processes that are not `first` or its descendants, and turns in which
+/// nothing is left.
+fn leave_out_others(recording: &mut Recording, first: u32) {
+    let parse = |record: &[u8]| match bpf_record::parse(record) {
+        Parsed::Message(message, _) => Some(message),
+        _ => None,
+    };
+    let mut forks: Vec<_> = recording.messages().filter_map(parse).collect();
+    forks.retain(|message| message.kind == Kind::Fork);
+    forks.sort_by_key(|fork| fork.time_ns);
+    let mut ours = HashSet::from([first]);
+    for fork in forks {
+        if ours.contains(&fork.caller) || ours.contains(&fork.parent) {
+            ours.insert(fork.pid);
+        }
+    }
+    for turn in &mut recording.turns {
+        turn.messages
+            .retain(|record| parse(record).is_some_and(|message| ours.contains(&message.pid)));
+    }
+    recording.turns.retain(|turn| !turn.reads.is_empty() || !turn.messages.is_empty());
+}
