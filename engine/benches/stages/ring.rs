@@ -1,0 +1,52 @@
+//! The ring, both ends in one thread: each record is pushed, and taken again with those of its turn.
+
+use crate::Group;
+use crate::records::{count_events, recording, records};
+use criterion::Throughput;
+use fsmon_engine::replay::Ring;
+use fsmon_format::record::{Records, Slot};
+
+/// Records that are published at a time.
+const BATCH: usize = 256;
+
+/// Takes what was published; the bytes that tell records apart, summed up.
+fn take(ring: &mut Ring) -> u64 {
+    let mut sum = 0;
+    loop {
+        let slots = ring.peek();
+        let len = slots.len();
+        if len == 0 {
+            return sum;
+        }
+        sum += fingerprint(slots);
+        ring.release(len);
+    }
+}
+
+/// Neither the padding at the end of the ring nor anything else that is not told changes it.
+fn fingerprint(slots: &[Slot]) -> u64 {
+    let known = |slot: &&Slot| slot.0[0] != fsmon_format::record::tag::PAD;
+    slots.iter().filter(known).map(|slot| u64::from(slot.0[0]) * 257 + u64::from(slot.0[32])).sum()
+}
+
+pub(crate) fn bench(group: &mut Group<'_>) {
+    let slots = records(&recording()).concat();
+    let events = count_events(&slots);
+    let expected = fingerprint(&slots);
+    let all: Vec<&[Slot]> = Records(&slots).map(|record| record.slots()).collect();
+    let mut ring = Ring::new(1 << 12);
+    group.throughput(Throughput::Elements(events as u64));
+    group.bench_function("ring", |bencher| {
+        bencher.iter(|| {
+            let mut sum = 0;
+            for batch in all.chunks(BATCH) {
+                for record in batch {
+                    assert!(ring.push(record));
+                }
+                ring.publish();
+                sum += take(&mut ring);
+            }
+            assert_eq!(sum, expected);
+        });
+    });
+}
