@@ -15,6 +15,8 @@ mod decode;
 mod doctor;
 mod duration;
 mod filter;
+#[doc(hidden)]
+pub mod formats;
 mod formatter;
 mod generate;
 mod limits;

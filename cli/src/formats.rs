@@ -1,0 +1,104 @@
+//! The way of records through a pipeline by itself, without ring and sink: for benchmarks.
+
+use crate::args::FilterArgs;
+use crate::binary::Binary;
+use crate::filter::{Filter, Source};
+use crate::names::{Names, STRING_IDS};
+use crate::pipeline::{Output, Pipeline};
+use crate::text::{Lines, csv, human::Human, json::Json};
+use crate::wall::Wall;
+use crate::world::World;
+use fsmon_engine::Error;
+use fsmon_format::kind;
+use fsmon_format::mirror::Capacity;
+use fsmon_format::record::{Records, Slot};
+use fsmon_format::stream::Header;
+
+/// What comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for people.
+    Human,
+    /// One object a line.
+    Json,
+    /// RFC 4180.
+    Csv,
+    /// The binary stream.
+    Binary,
+}
+
+/// A pipeline as a live one, but for names: every user is `builder`, every control group `/job`.
+pub struct Formats(Box<dyn Take>);
+
+impl Formats {
+    /// For as much as `capacity` says, with the limits of the strings above it.
+    ///
+    /// # Errors
+    /// None that can happen without arguments.
+    pub fn new(format: Format, capacity: Capacity) -> Result<Self, Error> {
+        let capacity = Capacity { strings: STRING_IDS, ..capacity };
+        Ok(Formats(match format {
+            Format::Human => boxed(Lines(Human::new(false, false)), capacity)?,
+            Format::Json => boxed(Lines(Json::new(false)), capacity)?,
+            Format::Csv => boxed(Lines(csv::Plain::new(false)), capacity)?,
+            Format::Binary => boxed(Binary::new(&Header::default(), capacity)?, capacity)?,
+        }))
+    }
+
+    /// What comes before the first record.
+    pub fn begin(&mut self, out: &mut Vec<u8>) {
+        self.0.begin(out);
+    }
+
+    /// Takes a batch of whole records.
+    pub fn take(&mut self, slots: &[Slot], out: &mut Vec<u8>) {
+        self.0.take(slots, out);
+    }
+
+    /// What was held back comes out.
+    pub fn flush(&mut self, out: &mut Vec<u8>) {
+        self.0.flush(out);
+    }
+
+    /// Lines so far: each type of a merged event is one.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.0.lines()
+    }
+}
+
+/// A pipeline, whatever its output.
+trait Take {
+    fn begin(&mut self, out: &mut Vec<u8>);
+    fn take(&mut self, slots: &[Slot], out: &mut Vec<u8>);
+    fn flush(&mut self, out: &mut Vec<u8>);
+    fn lines(&self) -> u64;
+}
+
+impl<O: Output> Take for Pipeline<O> {
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        Pipeline::begin(self, out);
+    }
+
+    fn take(&mut self, slots: &[Slot], out: &mut Vec<u8>) {
+        for record in Records(slots) {
+            Pipeline::take(self, &record, out);
+        }
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        Pipeline::flush(self, out);
+    }
+
+    fn lines(&self) -> u64 {
+        self.passed().events
+    }
+}
+
+fn boxed<O: Output + 'static>(output: O, capacity: Capacity) -> Result<Box<dyn Take>, Error> {
+    let user = Box::new(|_| Some(b"builder".to_vec()));
+    let names = Names::from_lookups(user, Box::new(|_| Some(b"/job".to_vec())));
+    let filter = Filter::new(&FilterArgs::default(), kind::DEFAULT, Source::Recorded, capacity)?;
+    let world = World::live(capacity, Wall::default(), names);
+    Ok(Box::new(Pipeline::new(world, filter, output, None)))
+}
