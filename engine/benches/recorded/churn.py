@@ -1,5 +1,5 @@
 """Makes, writes, closes, renames and removes FILES files, in turn, in DIRS directories, which are renamed
-half-way."""
+half-way. Every eighth has a name too long for one slot of a record."""
 
 import os
 import sys
@@ -14,9 +14,10 @@ for number in range(FILES):
         for other in range(DIRS):
             os.rename(f"dir{other:02}", f"moved{other:02}")
     name = "dir" if number < FILES // 2 else "moved"
-    at = f"{name}{number % DIRS:02}/"
-    fd = os.open(f"{at}file-{number}.tmp", os.O_WRONLY | os.O_CREAT, 0o644)
+    word = "file" if number % 8 else "a-file-with-as-long-a-name-as-some-that-people-choose"
+    at = f"{name}{number % DIRS:02}/{word}-{number}"
+    fd = os.open(f"{at}.tmp", os.O_WRONLY | os.O_CREAT, 0o644)
     os.write(fd, b"x")
     os.close(fd)
-    os.rename(f"{at}file-{number}.tmp", f"{at}file-{number}")
-    os.unlink(f"{at}file-{number}")
+    os.rename(f"{at}.tmp", at)
+    os.unlink(at)

@@ -27,6 +27,8 @@ pub(crate) struct Told {
     pub(crate) old: Vec<u8>,
     pub(crate) pid: u32,
     pub(crate) comm: Vec<u8>,
+    /// The name given to exec; empty where the process ran before.
+    pub(crate) exe: Vec<u8>,
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -114,59 +116,80 @@ impl Dirs {
     }
 }
 
-/// What processes were called, and from how many events queued on.
-pub(crate) struct Comms(HashMap<u32, Vec<(u64, Vec<u8>)>>);
+/// What a process was from some number of events queued on.
+#[derive(Clone, Default)]
+pub(crate) struct Image {
+    place: u64,
+    pub(crate) comm: Vec<u8>,
+    pub(crate) exe: Vec<u8>,
+}
 
-impl Comms {
+/// What each process was, oldest first.
+pub(crate) struct Images(HashMap<u32, Vec<Image>>);
+
+impl Images {
     pub(crate) fn new(recording: &Recording) -> Self {
-        // How many events had been read before each read, and in all.
-        let mut before = vec![0];
-        for read in recording.reads() {
-            let only = |bytes: &[u8]| {
-                let (mut at, mut count) = (0, 0);
-                while at < bytes.len() {
-                    at += u32_at(bytes, at) as usize;
-                    count += 1u64;
-                }
-                count
-            };
-            before.push(before[before.len() - 1] + only(&read.bytes));
-        }
-        let first = recording.reads().next().unwrap().number;
+        let (before, first) = (before_each_read(recording), recording.reads().next().unwrap());
         let mut messages: Vec<&[u8]> = recording.messages().map(|record| &record[12..]).collect();
         messages.sort_by_key(|raw| u64_at(raw, message::TIME));
-        let mut comms: HashMap<u32, Vec<(u64, Vec<u8>)>> = HashMap::new();
+        let mut images = Images(HashMap::new());
         for raw in messages {
-            let reads = (u32_at(raw, message::READS) - first) as usize;
-            let place = before[reads] + u64::from(u32_at(raw, message::LENGTH));
+            let reads = u32_at(raw, message::READS) - first.number;
+            let place = before[reads as usize] + u64::from(u32_at(raw, message::LENGTH));
             let comm = until_nul(&raw[message::COMM..message::COMM + message::COMM_LEN]);
-            comms.entry(u32_at(raw, message::PID)).or_default().push((place, comm));
+            let exe = match u32_at(raw, message::KIND) {
+                message::kind::EXEC => until_nul(&raw[message::EXE..]),
+                message::kind::FORK => images.latest(u32_at(raw, message::CALLER)).exe,
+                _ => images.latest(u32_at(raw, message::PID)).exe,
+            };
+            let all = images.0.entry(u32_at(raw, message::PID)).or_default();
+            all.push(Image { place, comm, exe });
         }
-        Comms(comms)
+        images
     }
 
-    /// What the process was called when the event of that number was queued.
-    pub(crate) fn at(&self, pid: u32, index: u64) -> &[u8] {
-        let all = &self.0[&pid];
-        let last = all.iter().rev().find(|(place, _)| *place <= index);
-        &last.unwrap_or(&all[0]).1
+    fn latest(&self, pid: u32) -> Image {
+        self.0.get(&pid).and_then(|all| all.last().cloned()).unwrap_or_default()
     }
+
+    /// What the process was when the event of that number was queued.
+    pub(crate) fn at(&self, pid: u32, index: u64) -> &Image {
+        let all = &self.0[&pid];
+        let last = all.iter().rev().find(|image| image.place <= index);
+        last.unwrap_or(&all[0])
+    }
+}
+
+/// How many events had been read before each read, and in all.
+fn before_each_read(recording: &Recording) -> Vec<u64> {
+    let mut before = vec![0];
+    for read in recording.reads() {
+        let (mut at, mut count) = (0, 0);
+        while at < read.bytes.len() {
+            at += u32_at(&read.bytes, at) as usize;
+            count += 1;
+        }
+        before.push(before[before.len() - 1] + count);
+    }
+    before
 }
 
 /// What the reader is to tell, event by event.
 pub(crate) fn told(recording: &Recording) -> Vec<Told> {
-    let (mut dirs, comms) = (Dirs::new(recording), Comms::new(recording));
+    let (mut dirs, images) = (Dirs::new(recording), Images::new(recording));
     let mut told = Vec::new();
     for (index, event) in events(recording).iter().enumerate() {
         dirs.follow(event);
         let types = event.mask as u32 & kind::DEFAULT;
         let Some(place) = event.place.as_ref().filter(|_| types != 0) else { continue };
+        let image = images.at(event.pid, index as u64).clone();
         told.push(Told {
             mask: event.mask as u32 & (kind::DEFAULT | kind::ONDIR),
             path: dirs.path(place),
             old: event.old.as_ref().map_or(Vec::new(), |old| dirs.path(old)),
             pid: event.pid,
-            comm: comms.at(event.pid, index as u64).to_vec(),
+            comm: image.comm,
+            exe: image.exe,
         });
     }
     told

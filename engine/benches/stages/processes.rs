@@ -1,6 +1,6 @@
 //! The process table: messages applied, and whose each event is looked up.
 
-use crate::plain::{self, Comms};
+use crate::plain::{self, Images};
 use crate::records::{ROOM, recording};
 use crate::{Group, rounds};
 use fsmon_engine::hot::event::Events;
@@ -72,16 +72,17 @@ impl Table {
     }
 }
 
-/// Every event's process is called as it should be.
+/// Every event's process is what it should be.
 fn check(recording: &Recording) {
-    let (mut table, comms) = (Table::new(recording), Comms::new(recording));
+    let (mut table, images) = (Table::new(recording), Images::new(recording));
     let events = plain::events(recording);
     for turn in &recording.turns {
         table.turn(turn, |who, index, answer| {
             let (image, event) = (who.describe(answer.image), &events[index as usize]);
             let comm: Vec<u8> = image.comm.iter().copied().take_while(|byte| *byte != 0).collect();
-            let expected = comms.at(event.pid, index);
-            assert_eq!((image.pid.get(), &comm[..]), (event.pid, expected), "event {index}");
+            let expected = images.at(event.pid, index);
+            let is = (image.pid.get(), &comm[..], who.exe(image.exe.get()));
+            assert_eq!(is, (event.pid, &expected.comm[..], &expected.exe[..]), "event {index}");
         });
     }
     assert_eq!(table.index, events.len() as u64);

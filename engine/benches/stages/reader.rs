@@ -22,10 +22,12 @@ fn check(recording: &Recording) -> usize {
             while mask != expected.mask {
                 let part = records.next().unwrap_or_else(|| panic!("missing: {expected:?}"));
                 mask |= part.mask;
-                let whole = Told { mask: expected.mask, ..part.clone() };
+                // What came after the change is another's, or the process under another name.
                 let is_first = part.mask == mask;
-                let comm = if is_first { expected.comm.clone() } else { part.comm.clone() };
-                assert_eq!(whole, Told { comm, ..expected.clone() });
+                let by = if is_first { &expected } else { part };
+                let (comm, exe) = (by.comm.clone(), by.exe.clone());
+                let whole = Told { mask: expected.mask, ..part.clone() };
+                assert_eq!(whole, Told { comm, exe, ..expected.clone() });
             }
         }
         assert_eq!(records.next(), None);
