@@ -37,6 +37,10 @@ pub(crate) struct Args {
     /// The tree to unpack [default: the sources cargo has fetched, or Python's library]
     #[arg(long, value_name = "DIR")]
     pub(crate) tree: Option<PathBuf>,
+    /// Workload and monitors on a CPU each, or on the same one: what the scheduler does is no part of
+    /// the figures then
+    #[arg(long, value_enum)]
+    pub(crate) place: Option<Placing>,
     #[command(flatten)]
     program: Program,
     /// fsmon with other arguments, too, as a monitor of its own: `--with 'json --batch-window 4ms'`
@@ -45,6 +49,15 @@ pub(crate) struct Args {
     /// A fsmon 0.2.6 to compare with (`cargo install fsmon --version 0.2.6 --root DIR`)
     #[arg(long, value_name = "PATH")]
     fsmon_old: Option<PathBuf>,
+}
+
+/// On which CPUs things run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum Placing {
+    /// The workload on the first, monitors on the last
+    Apart,
+    /// All on the last
+    Together,
 }
 
 /// What else there is to do.

@@ -268,7 +268,7 @@ impl Report {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
         }
-        fs::write(path, format!("{all:#}\n"))
+        fs::write(path, format!("{all}\n"))
     }
 }
 

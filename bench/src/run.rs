@@ -1,7 +1,7 @@
 //! Workloads beside monitors, repeated and interleaved.
 
 use crate::area::Area;
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Placing};
 use crate::latency::{self, Latency};
 use crate::monitor::{self, Monitor, Programs, Watched};
 use crate::report::{self, Report, Row, Sample, Table};
@@ -41,6 +41,7 @@ fn run(args: &Args) -> Result<bool, String> {
     let (date, machine) = (report::now(), machine::describe());
     let mut report = Report { date, machine, tables: vec![], latencies: vec![] };
     let area = Area::new().map_err(|e| format!("mounting a tmpfs: {e}; it must be run as root"))?;
+    let cpus = Cpus::new(args.place).map_err(|e| format!("the CPUs: {e}"))?;
     let packed = pack(args, &area, size).map_err(|e| format!("packing a tree: {e}"))?;
     let (there, absent): (Vec<_>, Vec<_>) =
         monitors.into_iter().partition(|monitor| programs.of(*monitor).is_some());
@@ -48,7 +49,7 @@ fn run(args: &Args) -> Result<bool, String> {
         eprintln!("SKIP {}: no such program here", monitor.name());
     }
     for workload in workloads {
-        let bench = Bench { area: &area, programs: &programs, size, packed: &packed };
+        let bench = Bench { cpus: &cpus, area: &area, programs: &programs, size, packed: &packed };
         let table = bench.table(workload, &there, args.repeat())?;
         println!("{}", table.markdown());
         report.tables.push(table);
@@ -76,7 +77,23 @@ fn default_json(args: &Args, report: &Report) -> Option<PathBuf> {
     (!args.quick).then(|| dir.join(format!("{}.json", report.date.replace(':', ""))))
 }
 
+/// The CPUs for monitors, for the workload, and what this process was given.
+struct Cpus([Vec<usize>; 3]);
+
+impl Cpus {
+    fn new(place: Option<Placing>) -> std::io::Result<Self> {
+        let all = crate::sys::cpus()?;
+        let (first, last) = (all[..1].to_vec(), all[all.len() - 1..].to_vec());
+        Ok(Cpus(match place {
+            None => [all.clone(), all.clone(), all],
+            Some(Placing::Apart) => [last, first, all],
+            Some(Placing::Together) => [last.clone(), last, all],
+        }))
+    }
+}
+
 struct Bench<'a> {
+    cpus: &'a Cpus,
     area: &'a Area,
     programs: &'a Programs,
     size: Size,
@@ -117,9 +134,13 @@ impl Bench<'_> {
         let failed = |error: std::io::Error| Failure::Workload(error.to_string());
         self.area.renew().map_err(failed)?;
         workload.prepare(self.area).map_err(failed)?;
+        let Cpus([monitors, workers, all]) = self.cpus;
+        crate::sys::run_on(monitors).map_err(failed)?;
         let running = monitor::start(monitor, self.programs, self.area, workload.asks())
             .map_err(Failure::Monitor)?;
+        crate::sys::run_on(workers).map_err(failed)?;
         let done = workload.run(self.area, self.size, self.packed).map_err(failed)?;
+        crate::sys::run_on(all).map_err(failed)?;
         let watched = match running {
             Some(running) => running.stop().map_err(Failure::Monitor)?,
             None => Watched::default(),

@@ -295,6 +295,28 @@ pub(crate) fn unmount(at: &Path) -> io::Result<()> {
     check(unsafe { libc::umount2(at.as_ptr(), libc::MNT_DETACH) }).map(drop)
 }
 
+/// The CPUs that this process may use, in order.
+pub(crate) fn cpus() -> io::Result<Vec<usize>> {
+    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+    // SAFETY: the kernel writes no more than the size given; an all-zero set is valid, and `cpu` stays
+    // within it.
+    unsafe {
+        check(libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), set.as_mut_ptr()))?;
+        let set = set.assume_init();
+        Ok((0..libc::CPU_SETSIZE as usize).filter(|cpu| libc::CPU_ISSET(*cpu, &set)).collect())
+    }
+}
+
+/// From now on the calling thread, and what it starts, runs on these alone.
+pub(crate) fn run_on(cpus: &[usize]) -> io::Result<()> {
+    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+    // SAFETY: an all-zero set is valid; the CPUs come from `cpus`, so they lie within it.
+    unsafe {
+        cpus.iter().for_each(|cpu| libc::CPU_SET(*cpu, &mut *set.as_mut_ptr()));
+        check(libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set.as_ptr())).map(drop)
+    }
+}
+
 /// Signals that tell a monitor to stop; blocked, to be waited for.
 pub(crate) struct StopSignal(libc::sigset_t);
 
