@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         return fsmon_cli::main();
     }
     if is_root() {
-        for args in ["human", "json", "csv", "binary", "json --chain --cmdline"] {
+        for args in ["human", "json --chain --cmdline", "csv", "binary"] {
             nothing_is_allocated(args);
         }
     }
