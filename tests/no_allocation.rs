@@ -2,52 +2,18 @@
 //! processes included. The whole program under a counting allocator, in a process of its own, and
 //! without the test runner.
 
+#[path = "../engine/tests/counting/mod.rs"]
+mod counting;
 mod harness;
 
 use harness::{Area, is_root, read_stats};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-#[allow(unsafe_code, reason = "an allocator")]
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Set for the process that is fsmon.
 const COUNTED: &str = "FSMON_COUNTED";
@@ -70,7 +36,7 @@ fn main() -> ExitCode {
 /// For each byte on standard input one line on standard error. Allocates nothing itself.
 fn tell_when_asked() {
     while let Ok(1) = nix::unistd::read(std::io::stdin(), &mut [0]) {
-        let _ = writeln!(std::io::stderr(), "allocations {}", ALLOCATIONS.load(Ordering::Relaxed));
+        let _ = writeln!(std::io::stderr(), "allocations {}", counting::allocations());
     }
 }
 

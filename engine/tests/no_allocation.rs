@@ -2,39 +2,11 @@
 //! directories and processes included. A test binary of its own, because it counts for the whole
 //! process, and without the test runner, whose allocations would count too.
 
+mod counting;
+
 use fsmon_engine::{Config, Next, start};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-#[allow(unsafe_code, reason = "an allocator")]
-// SAFETY: everything is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const SCRIPT: &str = "read go; i=0; while [ $i -lt 1000 ]; do
     mkdir -p d$i/sub; : > d$i/sub/file; mv d$i/sub d$i/other; rm -r d$i;
@@ -69,7 +41,7 @@ fn nothing_is_allocated(cmdline: bool) {
         .expect("sh");
     while !matches!(records.next(Duration::from_millis(200)), Next::Idle) {}
 
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = counting::allocations();
     drop(child.stdin.take());
     let mut slots = 0;
     loop {
@@ -79,7 +51,7 @@ fn nothing_is_allocated(cmdline: bool) {
             _ => {}
         }
     }
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let allocations = counting::allocations() - before;
     assert_eq!(allocations, 0, "in {slots} slots of records");
     assert!(slots > 1000 * 10, "only {slots} slots: the workload did not run");
     monitor.stop();
