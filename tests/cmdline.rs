@@ -241,6 +241,45 @@ fn with_bpf_every_process_has_its_own_however_short_it_lives() {
     has_its_own(&chains(8, &["--batch-window", "200ms"], is_right));
 }
 
+/// Takes a processor away for milliseconds at a time, as the host of a virtual machine does: above
+/// every thread of fsmon's.
+const TAKES_AWAY: &str = r#"
+import random, time
+while True:
+    until = time.monotonic() + random.uniform(0.001, 0.008)
+    while time.monotonic() < until: pass
+    time.sleep(random.uniform(0, 0.06))
+"#;
+
+struct TakesAway(Child);
+
+impl TakesAway {
+    fn of(cpu: usize) -> Self {
+        let mut command = Command::new("chrt");
+        command.args(["-f", "50", "taskset", "-c", &cpu.to_string(), "python3", "-c", TAKES_AWAY]);
+        TakesAway(command.spawn().expect("chrt of util-linux"))
+    }
+}
+
+impl Drop for TakesAway {
+    fn drop(&mut self) {
+        let ended = self.0.try_wait().expect("a child");
+        self.0.kill().and_then(|()| self.0.wait()).expect("killed");
+        assert!(ended.is_none() || std::thread::panicking(), "chrt, taskset and python3: {ended:?}");
+    }
+}
+
+/// The reader is held up in the midst of reads: who changes meanwhile waits for it.
+#[test]
+fn with_bpf_every_process_has_its_own_though_processors_are_taken_away() {
+    if !is_root() || !is_told() {
+        return;
+    }
+    let _taken: Vec<_> = (0..2).map(TakesAway::of).collect();
+    has_its_own(&chains(4, &[], is_right));
+    has_its_own(&chains(2, &["--backend", "poll"], is_right));
+}
+
 /// The words lie on two pages or more, and there are as many as an exec takes.
 #[test]
 fn with_bpf_the_words_are_whole_wherever_they_lie() {
