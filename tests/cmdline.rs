@@ -265,7 +265,10 @@ impl Drop for TakesAway {
     fn drop(&mut self) {
         let ended = self.0.try_wait().expect("a child");
         self.0.kill().and_then(|()| self.0.wait()).expect("killed");
-        assert!(ended.is_none() || std::thread::panicking(), "chrt, taskset and python3: {ended:?}");
+        assert!(
+            ended.is_none() || std::thread::panicking(),
+            "chrt, taskset and python3: {ended:?}"
+        );
     }
 }
 

@@ -53,6 +53,7 @@
 //! begins with the one in force, the first with that of the file header.
 
 mod block;
+mod codec;
 mod definitions;
 mod error;
 mod frame;
@@ -63,6 +64,7 @@ mod reader;
 mod translate;
 mod writer;
 
+pub use codec::Codec;
 pub use error::{Damage, Error, Fault};
 pub use header::{Filesystem, Header};
 pub use reader::{Block, Gap, Item, Reader};

@@ -6,8 +6,8 @@ mod sim;
 
 use fsmon_format::record::SLOT;
 use fsmon_format::stream::layout::{BlockHeader, FileHeader, HEADER_LEN, block_kind};
-use fsmon_format::stream::{Error, Fault, Reader};
-use sim::{Decoded, Host, Random, decode, decode_salvaging, decode_strict, record_all};
+use fsmon_format::stream::{Codec, Error, Fault, Reader};
+use sim::{CODECS, Decoded, Host, Random, decode, decode_salvaging, decode_strict, record_as};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// A small stream of several blocks, and what a reader prints after each.
@@ -20,6 +20,10 @@ struct Sample {
 }
 
 fn sample() -> Sample {
+    sample_as(Codec::None)
+}
+
+fn sample_as(codec: Codec) -> Sample {
     let mut random = Random(3);
     let mut host = Host::new();
     for n in 0..24 {
@@ -36,7 +40,7 @@ fn sample() -> Sample {
         }
     }
     host.end();
-    let (_, bytes) = record_all(&host);
+    let (_, bytes) = record_as(&host, codec);
     let decoded = decode_strict(&bytes);
     assert!(decoded.error.is_none());
     let mut starts = vec![HEADER_LEN];
@@ -81,7 +85,10 @@ fn fault(decoded: &Decoded) -> Fault {
 
 #[test]
 fn cut_anywhere_a_prefix_is_left_and_said_to_be_one() {
-    let sample = sample();
+    CODECS.iter().for_each(|&codec| cut_anywhere(&sample_as(codec)));
+}
+
+fn cut_anywhere(sample: &Sample) {
     for len in 0..sample.bytes.len() {
         let whole = sample.starts.iter().filter(|&&start| start <= len).count();
         let blocks = whole.saturating_sub(1);
@@ -104,7 +111,10 @@ fn cut_anywhere_a_prefix_is_left_and_said_to_be_one() {
 
 #[test]
 fn no_flipped_bit_alters_a_record() {
-    let sample = sample();
+    CODECS.iter().for_each(|&codec| flip_every_bit(&sample_as(codec)));
+}
+
+fn flip_every_bit(sample: &Sample) {
     let all: Vec<usize> = (0..sample.blocks()).collect();
     let mut bytes = sample.bytes.clone();
     for bit in 0..bytes.len() * 8 {

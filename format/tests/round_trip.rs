@@ -7,18 +7,23 @@ mod sim;
 use fsmon_format::stream::Reader;
 use fsmon_format::stream::layout::{BLOCK_MAX, BlockHeader, GRID, HEADER_LEN};
 use proptest::prelude::*;
-use sim::{Host, Op, Random, decode, decode_strict, record_all};
+use sim::{
+    CODECS, Host, Op, Random, decode, decode_strict, record_all, record_as, record_segments,
+};
 use zerocopy::FromBytes;
 
 #[track_caller]
 fn check(host: &Host) -> Vec<u8> {
-    let (live, stream) = record_all(host);
-    same(&live, &host.lines);
-    let decoded = decode_strict(&stream);
-    assert!(decoded.error.is_none(), "{:?}", decoded.error);
-    let end = ["end".to_string()];
-    same(decoded.lines.strip_suffix(&end[..]).unwrap_or(&decoded.lines), &host.lines);
-    stream
+    let check = |codec| {
+        let (live, stream) = record_as(host, codec);
+        same(&live, &host.lines);
+        let decoded = decode_strict(&stream);
+        assert!(decoded.error.is_none(), "{codec:?}: {:?}", decoded.error);
+        let end = ["end".to_string()];
+        same(decoded.lines.strip_suffix(&end[..]).unwrap_or(&decoded.lines), &host.lines);
+        stream
+    };
+    CODECS.iter().map(|&codec| check(codec)).reduce(|plain, _| plain).unwrap()
 }
 
 /// Says where lines part, without printing all of them.
@@ -82,21 +87,29 @@ fn a_long_history_keeps_to_blocks_and_grid() {
             let op = if random.below(500) == 0 { Op::Flush } else { random.op() };
             host.step(&op);
         }
-        let stream = check(&host);
-        assert!(stream.len() as u64 > GRID, "{}", stream.len());
-        let (mut at, mut number, mut pads) = (HEADER_LEN, 0, 0);
-        while at < stream.len() {
-            let (header, _) = BlockHeader::ref_from_prefix(&stream[at..]).unwrap();
-            let total = header.total_len();
-            assert!(total <= BLOCK_MAX);
-            assert_eq!(at as u64 / GRID, (at + total - 1) as u64 / GRID, "crosses the grid");
-            assert_eq!(header.number.get(), number);
-            pads += usize::from(header.kind == 0);
-            at += total;
-            number += 1;
+        assert!(check(&host).len() as u64 > GRID);
+        for &codec in CODECS {
+            keeps_to_the_grid(&record_as(&host, codec).1);
         }
-        assert!(pads <= stream.len() / GRID as usize);
     }
+}
+
+/// Whether blocks keep to the grid and numbers follow each other; the events in it.
+fn keeps_to_the_grid(stream: &[u8]) -> u64 {
+    let (mut at, mut number, mut pads, mut events) = (HEADER_LEN, None, 0, 0);
+    while at < stream.len() {
+        let (header, _) = BlockHeader::ref_from_prefix(&stream[at..]).unwrap();
+        let total = header.total_len();
+        assert!(total <= BLOCK_MAX);
+        assert_eq!(at as u64 / GRID, (at + total - 1) as u64 / GRID, "crosses the grid");
+        assert!(number.is_none_or(|number: u64| header.number.get() == number + 1));
+        number = Some(header.number.get());
+        pads += usize::from(header.kind == 0);
+        events += u64::from(header.events.get());
+        at += total;
+    }
+    assert!(pads <= stream.len() / GRID as usize + 1);
+    events
 }
 
 #[test]
@@ -218,4 +231,32 @@ fn segments_and_streams_can_follow_each_other() {
     let decoded = decode(Reader::new(&[&stream[..], &other[..]].concat()[..]));
     assert!(decoded.error.is_none(), "{:?}", decoded.error);
     assert_eq!((decoded.headers, decoded.lines.len()), (2, 3));
+}
+
+#[test]
+fn a_stream_in_segments_is_the_stream() {
+    let (mut random, mut host) = (Random(7), Host::new());
+    for _ in 0..20_000 {
+        let op = if random.below(100) == 0 { Op::Flush } else { random.op() };
+        host.step(&op);
+    }
+    for &codec in CODECS {
+        let (live, segments) = record_segments(&host, codec, 30_000);
+        let (count, joined) = (segments.len(), segments.concat());
+        assert!(count > 4, "{codec:?}: {count}");
+        let events: Vec<_> = segments.iter().map(|segment| keeps_to_the_grid(segment)).collect();
+        let decoded = decode_strict(&joined);
+        assert!(decoded.error.is_none(), "{:?}", decoded.error);
+        assert_eq!(decoded.headers, count);
+        same(&decoded.lines[..live.len()], &live);
+        // Each by itself ends in order; one that is missing is counted.
+        let alone: Vec<_> = segments.iter().map(|segment| decode_strict(segment)).collect();
+        assert!(alone.iter().all(|decoded| decoded.error.is_none()));
+        let lines: Vec<_> = alone.iter().flat_map(|decoded| decoded.lines.clone()).collect();
+        same(&lines, &decoded.lines);
+        let without = [&segments[0][..], &segments[2..].concat()].concat();
+        assert!(decode_strict(&without).error.is_some());
+        let gaps = decode(Reader::new(&without[..]).salvage(true)).gaps;
+        assert_eq!((gaps.len(), gaps[0].events), (1, Some(events[1])));
+    }
 }

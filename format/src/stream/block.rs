@@ -63,13 +63,13 @@ impl Block {
         to_grid(offset) < PAD_BELOW
     }
 
-    /// Begins a block at `offset` of the stream, with the clock.
-    pub(super) fn open(&mut self, offset: u64, flags: u16, clock: (u64, u64)) {
+    /// Begins a block of at most so many bytes, with the clock.
+    pub(super) fn open(&mut self, bytes: usize, flags: u16, clock: (u64, u64)) {
         self.header = BlockHeader::new_zeroed();
         self.header.kind = block_kind::RECORDS;
         self.header.flags = flags.into();
         self.timed = false;
-        self.limit = BLOCK_SLOTS.min(to_grid(offset) / SLOT);
+        self.limit = BLOCK_SLOTS.min(bytes / SLOT);
         self.used = 1;
         self.clock(clock);
     }
@@ -127,47 +127,75 @@ impl Block {
         self.header.first_ns = self.header.first_ns.get().min(time_ns).into();
     }
 
+    /// What is in it, its header apart.
+    pub(super) fn payload(&self) -> &[u8] {
+        self.slots[1..self.used].as_bytes()
+    }
+
     /// The whole block with its header, ready to be written; it is open no longer.
-    /// `first_event` counts the events of the stream before it.
-    pub(super) fn close(&mut self, number: u64, first_event: u64, tag: [u8; 4]) -> &[u8] {
-        self.header.number = number.into();
-        self.header.first_event = first_event.into();
-        let used = std::mem::take(&mut self.used);
-        self.limit = 0;
-        self.seal(used, tag)
+    pub(super) fn close(&mut self, place: Place) -> &[u8] {
+        let used = self.used;
+        self.abandon();
+        place.note(&mut self.header);
+        let (first, payload) = self.slots[..used].split_at_mut(1);
+        self.header.seal(payload.as_bytes());
+        first[0].0.copy_from_slice(self.header.as_bytes());
+        self.slots[..used].as_bytes()
+    }
+
+    /// The header of the block as it is with its payload compressed; it is open no longer.
+    pub(super) fn close_compressed(
+        &mut self,
+        place: Place,
+        codec: u8,
+        stored: &[u8],
+    ) -> &BlockHeader {
+        let raw_len = self.payload().len();
+        self.abandon();
+        place.note(&mut self.header);
+        self.header.seal_stored(codec, stored, raw_len);
+        &self.header
+    }
+
+    /// What is in it is not written; none is open any more.
+    pub(super) fn abandon(&mut self) {
+        (self.used, self.limit) = (0, 0);
     }
 
     /// Events in the open block.
     pub(super) fn events(&self) -> u64 {
         self.header.events.get().into()
     }
+}
 
-    /// A pad from `offset` to the grid. What was in the block is gone.
-    pub(super) fn pad(
-        &mut self,
-        offset: u64,
-        number: u64,
-        first_event: u64,
-        tag: [u8; 4],
-    ) -> &[u8] {
-        let slots = to_grid(offset) / SLOT;
-        debug_assert!(slots <= BLOCK_SLOTS);
-        self.slots[1..slots].fill(Slot::ZERO);
-        self.header = BlockHeader::new_zeroed();
-        self.used = slots;
-        self.close(number, first_event, tag)
+/// Where a block is in its stream.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) number: u64,
+    /// Events of the stream before it.
+    pub(super) first_event: u64,
+    pub(super) tag: [u8; 4],
+}
+
+impl Place {
+    fn note(self, header: &mut BlockHeader) {
+        header.sync = SYNC;
+        header.number = self.number.into();
+        header.first_event = self.first_event.into();
+        header.stream_tag = self.tag;
     }
 
-    fn seal(&mut self, used: usize, tag: [u8; 4]) -> &[u8] {
-        self.header.sync = SYNC;
-        self.header.stream_tag = tag;
-        let (first, payload) = self.slots[..used].split_at_mut(1);
-        self.header.seal(payload.as_bytes());
-        first[0].0.copy_from_slice(self.header.as_bytes());
-        self.slots[..used].as_bytes()
+    /// The header of a pad with such a payload of zeros.
+    pub(super) fn pad(self, zeros: &[u8]) -> BlockHeader {
+        let mut header = BlockHeader::new_zeroed();
+        header.kind = block_kind::PAD;
+        self.note(&mut header);
+        header.seal(zeros);
+        header
     }
 }
 
-fn to_grid(offset: u64) -> usize {
+/// Bytes from `offset` of a file to the next multiple of the grid.
+pub(super) fn to_grid(offset: u64) -> usize {
     (GRID - offset % GRID) as usize
 }

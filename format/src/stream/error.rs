@@ -46,6 +46,8 @@ pub enum Fault {
     Payload,
     /// A block is compressed in a way that this reader does not know.
     Codec(u8),
+    /// A block does not decompress to the length that its header says.
+    Compression,
     /// A block of another stream.
     OtherStream,
     /// Blocks are missing: this number came instead.
@@ -83,6 +85,7 @@ impl fmt::Display for Fault {
             Fault::Codec(n) => {
                 write!(f, "a block is compressed with method {n}, which is not known here")
             }
+            Fault::Compression => f.write_str("a block does not decompress to its length"),
             Fault::OtherStream => f.write_str("a block of another stream"),
             Fault::Missing(n) => write!(f, "blocks are missing: block {n} comes instead"),
             Fault::Stale(n) => write!(f, "block {n} comes again or out of its place"),

@@ -1,11 +1,12 @@
 //! Finds headers and blocks in the input and checks each by itself: lengths, checksums, stream.
 
+use super::codec::Decompressor;
 use super::error::{Error, Fault};
 use super::header::Header;
 use super::input::Input;
 use super::layout::{BLOCK_MAX, BlockHeader, FILE_HEADER_FIXED, MAGIC, SYNC, block_kind, codec};
 use super::translate::Translator;
-use crate::record::SLOT;
+use crate::record::{SLOT, Slot};
 use std::io::Read;
 use zerocopy::FromBytes;
 
@@ -28,11 +29,17 @@ pub(super) struct Frames<R> {
     /// Blocks of other streams are turned away; `None` before the first.
     pub(super) tag: Option<[u8; 4]>,
     translator: Translator,
+    decompressor: Decompressor,
 }
 
 impl<R: Read> Frames<R> {
     pub(super) fn new(source: R) -> Self {
-        Frames { input: Input::new(source), tag: None, translator: Translator::new() }
+        Frames {
+            input: Input::new(source),
+            tag: None,
+            translator: Translator::new(),
+            decompressor: Decompressor::new(),
+        }
     }
 
     /// Looks at the front of the input without going past it.
@@ -103,7 +110,10 @@ impl<R: Read> Frames<R> {
             return Ok(None);
         }
         let stored = SLOT + header.stored_len.get() as usize;
-        if header.payload_crc.get() != crc32c::crc32c(&self.input.bytes()[SLOT..stored]) {
+        let bytes = self.input.bytes();
+        let is_sound = header.payload_crc.get() == crc32c::crc32c(&bytes[SLOT..stored]);
+        // No checksum covers the filling, so that nothing else may stand there.
+        if !is_sound || bytes[stored..total].iter().any(|&byte| byte != 0) {
             return Ok(Some(Found::Broken(Fault::Payload, total)));
         }
         if self.tag.is_some_and(|tag| tag != header.stream_tag) {
@@ -122,14 +132,15 @@ impl<R: Read> Frames<R> {
         if !Self::holds_records(header) {
             return Ok(());
         }
-        if header.codec != codec::NONE {
-            return Err(Fault::Codec(header.codec));
-        }
-        let stored = header.stored_len.get();
-        if stored != header.raw_len.get() || !stored.is_multiple_of(SLOT as u32) {
+        let (stored, raw) = (header.stored_len.get() as usize, header.raw_len.get() as usize);
+        if !raw.is_multiple_of(SLOT) || (header.codec == codec::NONE && stored != raw) {
             return Err(Fault::Length);
         }
-        let slots = self.input.slots(SLOT, header.total_len());
+        if header.codec != codec::NONE {
+            let stored = &self.input.bytes()[SLOT..SLOT + stored];
+            self.decompressor.decompress(header.codec, stored, raw)?;
+        }
+        let slots = payload(&mut self.input, &mut self.decompressor, header);
         let events =
             self.translator.block(slots).map_err(|(slot, rule)| Fault::Record(slot, rule))?;
         if events == header.events.get() {
@@ -139,9 +150,25 @@ impl<R: Read> Frames<R> {
         }
     }
 
+    /// The records of the block at the front, once they were translated.
+    pub(super) fn payload(&mut self, header: &BlockHeader) -> &[Slot] {
+        payload(&mut self.input, &mut self.decompressor, header)
+    }
+
     /// Passes over `len` bytes and on to what may be a header.
     pub(super) fn skip(&mut self, len: usize) {
         self.input.consume(len);
         self.input.skip_to_candidate();
+    }
+}
+
+fn payload<'a, R: Read>(
+    input: &'a mut Input<R>,
+    decompressor: &'a mut Decompressor,
+    header: &BlockHeader,
+) -> &'a mut [Slot] {
+    match header.codec {
+        codec::NONE => input.slots(SLOT, header.total_len()),
+        _ => decompressor.payload(header.raw_len.get() as usize),
     }
 }

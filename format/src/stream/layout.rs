@@ -113,9 +113,9 @@ pub mod block_kind {
 pub mod codec {
     /// The records as they are.
     pub const NONE: u8 = 0;
-    /// LZ4 block format; not written by this version.
+    /// An LZ4 block, without a frame or a length before it.
     pub const LZ4: u8 = 1;
-    /// A zstd frame; not written by this version.
+    /// A zstd frame.
     pub const ZSTD: u8 = 2;
 }
 
@@ -190,10 +190,16 @@ const _: () = {
 impl BlockHeader {
     /// Sets both lengths and both checksums for a payload that is stored as it is.
     pub fn seal(&mut self, payload: &[u8]) {
-        let len = u32::try_from(payload.len()).expect("a payload is at most BLOCK_MAX bytes");
-        self.stored_len = len.into();
-        self.raw_len = len.into();
-        self.payload_crc = crc32c::crc32c(payload).into();
+        self.seal_stored(codec::NONE, payload, payload.len());
+    }
+
+    /// The same for one of `raw_len` bytes that is stored as `stored`.
+    pub fn seal_stored(&mut self, codec: u8, stored: &[u8], raw_len: usize) {
+        let len = |bytes| u32::try_from(bytes).expect("a payload is at most BLOCK_MAX bytes");
+        self.codec = codec;
+        self.stored_len = len(stored.len()).into();
+        self.raw_len = len(raw_len).into();
+        self.payload_crc = crc32c::crc32c(stored).into();
         self.header_crc = self.computed_crc().into();
     }
 

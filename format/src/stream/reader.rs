@@ -4,7 +4,7 @@ use super::error::{Damage, Error, Fault};
 use super::frame::{Found, Frames};
 use super::header::Header;
 use super::layout::{BlockHeader, block_flag};
-use crate::record::{Records, SLOT, Slot};
+use crate::record::{Records, Slot};
 use std::io::Read;
 
 /// What a stream holds, in order.
@@ -187,7 +187,7 @@ impl<R: Read> Reader<R> {
             Step::Header => self.header.as_ref().map(Item::Header),
             Step::Block(header) => {
                 let offset = self.frames.input.offset();
-                let slots = self.frames.input.slots(SLOT, header.total_len());
+                let slots = self.frames.payload(&header);
                 Some(Item::Block(Block { header, offset, slots }))
             }
             Step::Gap(gap) => Some(Item::Gap(gap)),

@@ -1,13 +1,14 @@
 //! The writer: records of the ring in, blocks out.
 
-use super::block::Block;
+use super::block::{Block, Place, to_grid};
+use super::codec::{Codec, Compressor};
 use super::definitions::Definitions;
 use super::header::Header;
-use super::layout::block_flag;
+use super::layout::{BLOCK_MAX, block_flag};
 use crate::mirror::{Capacity, Mirror};
-use crate::record::{Body, Build, Dir, EVENT_SLOTS_MAX, End, EventRef, Loss, Record, Slot};
+use crate::record::{Body, Build, Dir, EVENT_SLOTS_MAX, End, EventRef, Loss, Record, SLOT, Slot};
 use std::io::{self, Write};
-use zerocopy::FromZeros;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// Writes a stream to a file, a pipe or a socket: it never seeks.
 ///
@@ -19,9 +20,12 @@ use zerocopy::FromZeros;
 pub struct Writer<W> {
     out: W,
     block: Block,
+    compressor: Compressor,
+    /// What pads are made of.
+    zeros: Vec<u8>,
     definitions: Definitions,
     tag: [u8; 4],
-    /// Bytes written: where the next block begins.
+    /// Bytes written to this segment: where the next block begins.
     offset: u64,
     /// The number of the next block.
     number: u64,
@@ -44,6 +48,8 @@ impl<W: Write> Writer<W> {
         let mut writer = Writer {
             out,
             block: Block::new(),
+            compressor: Compressor::new(Codec::None),
+            zeros: vec![0; BLOCK_MAX],
             definitions: Definitions::new(capacity),
             tag: header.stream_tag(),
             offset: 0,
@@ -55,10 +61,46 @@ impl<W: Write> Writer<W> {
             ended: false,
             broken: false,
         };
-        let header = header.encode();
-        writer.out.write_all(&header)?;
-        writer.offset = header.len() as u64;
+        writer.header(header)?;
         Ok(writer)
+    }
+
+    /// Compresses the blocks from here on.
+    #[must_use]
+    pub fn compress(mut self, codec: Codec) -> Self {
+        self.compressor = Compressor::new(codec);
+        self
+    }
+
+    fn header(&mut self, header: &Header) -> io::Result<()> {
+        let header = header.encode();
+        write(&mut self.out, &header, &mut self.broken)?;
+        self.offset = header.len() as u64;
+        Ok(())
+    }
+
+    /// Ends this file and not the stream: another segment is to follow, by
+    /// [`Writer::begin_segment`] and before anything else. In between is the moment to take away
+    /// what was written, see [`Writer::get_mut`].
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn end_segment(&mut self) -> io::Result<()> {
+        self.open_block()?;
+        self.close_block(block_flag::FINAL)?;
+        self.out.flush()
+    }
+
+    /// Writes the header of the segment that goes on with the stream. `header` is that of the
+    /// segment before, with the time of now; its numbers are raised.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn begin_segment(&mut self, header: &mut Header) -> io::Result<()> {
+        header.segment = header.segment.wrapping_add(1);
+        (header.first_event, header.first_block) = (self.events, self.number);
+        // The clock in force stays: wall times are those of the stream in one file.
+        self.header(header)
     }
 
     /// Takes a record that `mirror` has taken already.
@@ -107,6 +149,8 @@ impl<W: Write> Writer<W> {
             }
             // A block of full length holds any event, see the asserts beside the limits.
             if self.block.is_empty() && self.block.is_short() {
+                self.definitions.next_block();
+                self.block.abandon();
                 self.pad()?;
             } else {
                 self.close_block(0)?;
@@ -187,26 +231,48 @@ impl<W: Write> Writer<W> {
         }
         let renumbered = self.definitions.renumber_if_due();
         let flags = if renumbered { block_flag::RENUMBERED } else { 0 };
-        self.block.open(self.offset, flags, self.clock);
+        // One that is compressed is not that long in the end, and where it does not fit is known then.
+        let room = if self.compressor.is_on() { BLOCK_MAX } else { to_grid(self.offset) };
+        self.block.open(room, flags, self.clock);
         Ok(())
     }
 
+    /// Fills up to the grid. A block that is open comes behind it.
     #[cold]
     fn pad(&mut self) -> io::Result<()> {
-        self.definitions.next_block();
-        let bytes = self.block.pad(self.offset, self.number, self.events, self.tag);
-        write(&mut self.out, bytes, &mut self.broken)?;
-        self.offset += bytes.len() as u64;
+        let bytes = to_grid(self.offset);
+        debug_assert!(bytes <= BLOCK_MAX);
+        let zeros = &self.zeros[SLOT..bytes];
+        let header = self.place().pad(zeros);
+        write(&mut self.out, header.as_bytes(), &mut self.broken)?;
+        write(&mut self.out, zeros, &mut self.broken)?;
+        self.offset += bytes as u64;
         self.number += 1;
         Ok(())
+    }
+
+    fn place(&self) -> Place {
+        Place { number: self.number, first_event: self.events, tag: self.tag }
     }
 
     #[cold]
     fn close_block(&mut self, flags: u16) -> io::Result<()> {
         self.definitions.next_block();
-        let events = self.block.events();
         self.block.note_flag(flags);
-        let bytes = self.block.close(self.number, self.events, self.tag);
+        let compressed = self.compressor.compress(self.block.payload());
+        let stored = compressed.map_or(self.block.payload().len(), |(_, len)| len);
+        if SLOT + stored > to_grid(self.offset) {
+            self.pad()?;
+        }
+        let (place, events) = (self.place(), self.block.events());
+        let bytes = match compressed {
+            None => self.block.close(place),
+            Some((codec, len)) => {
+                let stored = self.compressor.stored(len);
+                let header = self.block.close_compressed(place, codec, stored);
+                self.compressor.block(header, len)
+            }
+        };
         write(&mut self.out, bytes, &mut self.broken)?;
         self.offset += bytes.len() as u64;
         self.number += 1;

@@ -7,7 +7,7 @@ use fsmon_format::mirror::{Capacity, Mirror};
 use fsmon_format::record::{
     self, Body, Build, Dir, End, Event, EventRef, Loss, Proc, Record, Records, Slot, Stats,
 };
-use fsmon_format::stream::{BLOCK_CAPACITY, Error, Gap, Header, Item, Reader, Writer};
+use fsmon_format::stream::{BLOCK_CAPACITY, Codec, Error, Gap, Header, Item, Reader, Writer};
 use std::collections::HashMap;
 use zerocopy::FromZeros;
 
@@ -409,12 +409,32 @@ fn who(mirror: &Mirror, id: u32, depth: usize) -> String {
     )
 }
 
+/// Every way to store blocks that was built in.
+pub const CODECS: &[Codec] = &[
+    Codec::None,
+    #[cfg(feature = "lz4")]
+    Codec::Lz4,
+    #[cfg(feature = "zstd")]
+    Codec::Zstd,
+];
+
 /// Runs the ring through a mirror, a consumer and a writer. The lines printed live, and the stream.
 pub fn record_all(host: &Host) -> (Vec<String>, Vec<u8>) {
-    let header = header();
+    record_as(host, Codec::None)
+}
+
+pub fn record_as(host: &Host, codec: Codec) -> (Vec<String>, Vec<u8>) {
+    let (lines, mut segments) = record_segments(host, codec, u64::MAX);
+    (lines, segments.remove(0))
+}
+
+/// The same in segments of so many bytes or a block more.
+pub fn record_segments(host: &Host, codec: Codec, bytes: u64) -> (Vec<String>, Vec<Vec<u8>>) {
+    let mut header = header();
     let mut mirror = Mirror::new(CAPACITY);
     let mut live = Consumer { lines: Vec::new(), clock: (header.time_ns, header.realtime_ns) };
-    let mut writer = Writer::new(Vec::new(), &header, CAPACITY).expect("a Vec takes all");
+    let writer = Writer::new(Vec::new(), &header, CAPACITY).expect("a Vec takes all");
+    let (mut writer, mut segments) = (writer.compress(codec), Vec::new());
     for step in &host.ring {
         match step {
             Step::Record(slots) => {
@@ -425,8 +445,14 @@ pub fn record_all(host: &Host) -> (Vec<String>, Vec<u8>) {
             }
             Step::Flush => writer.flush().expect("a Vec takes all"),
         }
+        if writer.bytes() >= bytes {
+            writer.end_segment().expect("a Vec takes all");
+            segments.push(std::mem::take(writer.get_mut()));
+            writer.begin_segment(&mut header).expect("a Vec takes all");
+        }
     }
-    (live.lines, writer.finish().expect("a Vec takes all"))
+    segments.push(writer.finish().expect("a Vec takes all"));
+    (live.lines, segments)
 }
 
 /// What a reader made of a stream.
