@@ -11,7 +11,7 @@ use fsmon_format::record::{
     self, Body, Build, COUNT_UNKNOWN, Dir, End, Event, Loss, Proc, Record, Stats, event_flag,
     proc_flag,
 };
-use fsmon_format::stream::{Filesystem, Header, Item, Reader, Writer};
+use fsmon_format::stream::{Codec, Filesystem, Header, Item, Reader, Writer};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use zerocopy::FromZeros;
@@ -26,10 +26,10 @@ struct Ring {
 }
 
 impl Ring {
-    fn new(header: &Header) -> Self {
+    fn new(header: &Header, codec: Codec) -> Self {
         Ring {
             mirror: Mirror::new(CAPACITY),
-            writer: Writer::new(Vec::new(), header, CAPACITY).unwrap(),
+            writer: Writer::new(Vec::new(), header, CAPACITY).unwrap().compress(codec),
             build: Build::default(),
         }
     }
@@ -125,7 +125,7 @@ fn end(ring: &mut Ring) {
 
 /// One event, for the specification.
 fn small() -> Vec<u8> {
-    let mut ring = Ring::new(&header());
+    let mut ring = Ring::new(&header(), Codec::None);
     ring.dir(1, 0, 0, b"/srv/b");
     ring.str(1, b"/usr/bin/cc");
     ring.str(2, b"builder");
@@ -136,8 +136,15 @@ fn small() -> Vec<u8> {
 }
 
 /// Every kind of record, and what is unusual about each.
-fn all() -> Vec<u8> {
-    let mut ring = Ring::new(&header());
+fn all(codec: Codec) -> Vec<u8> {
+    let (before, last) = all_in_segments(codec, false);
+    [before, last].concat()
+}
+
+/// The same, with the second block in another segment.
+fn all_in_segments(codec: Codec, is_apart: bool) -> (Vec<u8>, Vec<u8>) {
+    let mut header = header();
+    let mut ring = Ring::new(&header, codec);
     ring.dir(1, 0, 0, b"/srv/b");
     ring.dir(2, 1, 0, b"src");
     ring.dir(3, 2, 0, b"not UTF-8: \xff\xfe");
@@ -175,6 +182,14 @@ fn all() -> Vec<u8> {
     stats.events = 11.into();
     stats.kernel_events = 12.into();
     ring.push(|build| build.stats(stats));
+    let mut before = Vec::new();
+    if is_apart {
+        ring.writer.end_segment().unwrap();
+        before = std::mem::take(ring.writer.get_mut());
+        header.time_ns += 1000;
+        header.realtime_ns += 1000;
+        ring.writer.begin_segment(&mut header).unwrap();
+    }
     ring.writer.flush().unwrap();
     // A new block defines anew; the ids of the stream stay, save for a directory that is new.
     ring.event(40, kind::CREATE, 0, 3, b"after.o", 2);
@@ -185,7 +200,7 @@ fn all() -> Vec<u8> {
     ring.push(|build| build.dir(head, b"another directory"));
     ring.event(41, kind::CREATE, 0, 3, b"in it", 2);
     end(&mut ring);
-    ring.writer.finish().unwrap()
+    (before, ring.writer.finish().unwrap())
 }
 
 /// Everything that is in a stream, a line each.
@@ -319,6 +334,13 @@ fn golden(name: &str) -> PathBuf {
 
 #[track_caller]
 fn check(name: &str, today: &[u8]) {
+    let kept = keep(name, today);
+    assert!(today == kept, "today's writer writes other bytes for the same records");
+}
+
+/// The golden stream of that name, which holds what it is said to hold.
+#[track_caller]
+fn keep(name: &str, today: &[u8]) -> Vec<u8> {
     let (stream, text) = (golden(&format!("{name}.fsmon")), golden(&format!("{name}.txt")));
     if !stream.exists() {
         std::fs::write(&stream, today).unwrap();
@@ -327,7 +349,7 @@ fn check(name: &str, today: &[u8]) {
     }
     let kept = std::fs::read(&stream).unwrap();
     assert_eq!(dump(&kept), std::fs::read_to_string(&text).unwrap());
-    assert!(today == kept, "today's writer writes other bytes for the same records");
+    kept
 }
 
 #[test]
@@ -337,7 +359,35 @@ fn the_small_stream_of_the_specification() {
 
 #[test]
 fn every_kind_of_record() {
-    check("v1-all", &all());
+    check("v1-all", &all(Codec::None));
+}
+
+#[test]
+fn the_same_in_segments() {
+    let (first, second) = all_in_segments(Codec::None, true);
+    check("v1-segment-0", &first);
+    check("v1-segment-1", &second);
+    let whole = dump(&all(Codec::None));
+    let (_, last) = whole.split_once("events 11+2").unwrap();
+    assert!(dump(&[first, second].concat()).ends_with(last));
+}
+
+/// Other bytes may come of a newer compressor; what was kept must be read.
+#[cfg(all(feature = "lz4", feature = "zstd"))]
+#[test]
+fn the_same_compressed() {
+    for (name, codec) in [("v1-lz4", Codec::Lz4), ("v1-zstd", Codec::Zstd)] {
+        let today = all(codec);
+        let kept = keep(name, &today);
+        assert!(kept.len() < all(Codec::None).len(), "compressed");
+        let records = |stream: &[u8]| {
+            let dump = dump(stream);
+            let lines = dump.lines().filter(|line| !line.starts_with("block "));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(records(&kept), records(&all(Codec::None)));
+        assert_eq!(records(&today), records(&kept));
+    }
 }
 
 /// The bytes that a line of a hex dump shows: from the offset to the first two spaces.
