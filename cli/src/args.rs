@@ -1,11 +1,13 @@
 //! The arguments, and nothing but them: what they mean is said where they are used.
 
 use crate::duration;
+use crate::segments::{self, Keep, Rotate};
 use crate::tell::tell;
 use clap::builder::{EnumValueParser, RangedU64ValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fsmon_engine::{config, limits};
+use fsmon_format::stream::Codec;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -79,9 +81,18 @@ pub(crate) struct WatchArgs {
     /// How changes are written
     #[arg(short, long, value_enum, default_value_t, hide_default_value = true)]
     pub(crate) format: Format,
-    /// Write to FILE, truncated; `-` is standard output
-    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    /// Write to FILE, truncated, or to new files in DIR/; `-` is standard output
+    #[arg(short, long, value_name = "FILE|DIR/", default_value = "-", hide_default_value = true)]
     pub(crate) output: PathBuf,
+    /// With -o DIR/: begin another file when one is this large (100M) or this old (1h)
+    #[arg(long, value_name = "SIZE|TIME", value_parser = segments::parse_rotate)]
+    pub(crate) rotate: Option<Rotate>,
+    /// With -o DIR/: delete the oldest files beyond this size (10G), age (7d) or number
+    #[arg(long, value_name = "SIZE|TIME|N", value_parser = segments::parse_keep)]
+    pub(crate) keep: Option<Keep>,
+    /// Compress the blocks of a binary stream [default: none]
+    #[arg(long, value_enum, default_value_t, hide_default_value = true)]
+    pub(crate) compress: Compress,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
     /// Watch direct children only
@@ -184,6 +195,27 @@ pub(crate) enum Format {
     Csv,
     /// The binary stream, for `fsmon decode` and the reader libraries
     Binary,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compress {
+    /// As they are: the quickest to write and to read
+    #[default]
+    None,
+    /// To a fifth, for little time
+    Lz4,
+    /// To an eighth, for more
+    Zstd,
+}
+
+impl From<Compress> for Codec {
+    fn from(compress: Compress) -> Self {
+        match compress {
+            Compress::None => Codec::None,
+            Compress::Lz4 => Codec::Lz4,
+            Compress::Zstd => Codec::Zstd,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

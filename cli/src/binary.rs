@@ -8,7 +8,7 @@ use fsmon_engine::Error;
 use fsmon_engine::plan::Plan;
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::{Body, Build, Dir, EventRef, Loss, Record, Slot};
-use fsmon_format::stream::{Header, Writer};
+use fsmon_format::stream::{Codec, Header, Writer};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +19,8 @@ use zerocopy::FromZeros;
 pub(crate) struct Binary {
     /// Taken away when the stream ends.
     writer: Option<Writer<Vec<u8>>>,
+    /// Of the file at hand.
+    header: Header,
     build: Box<Build>,
     /// Whether the open block holds anything that a reader waits for.
     held: bool,
@@ -29,24 +31,18 @@ impl Binary {
     ///
     /// # Errors
     /// None that can happen with a buffer in memory.
-    pub(crate) fn new(header: &Header, capacity: Capacity) -> Result<Self, Error> {
+    pub(crate) fn new(header: Header, codec: Codec, capacity: Capacity) -> Result<Self, Error> {
         let buffer = Vec::with_capacity(crate::limits::BUFFER_BYTES);
-        let writer = Writer::new(buffer, header, capacity)
-            .map_err(|error| Error::os("cannot begin the stream", error))?;
-        Ok(Binary { writer: Some(writer), build: Box::default(), held: false })
+        let writer = Writer::new(buffer, &header, capacity)
+            .map_err(|error| Error::os("cannot begin the stream", error))?
+            .compress(codec);
+        Ok(Binary { writer: Some(writer), header, build: Box::default(), held: false })
     }
 
     /// What a stream of this host says about itself.
-    ///
-    /// # Errors
-    /// The kernel gives no random number for the stream's id.
-    pub(crate) fn header(plan: &Plan, types: u32, wall: Wall) -> Result<Header, Error> {
-        let mut stream_id = [0; 16];
-        File::open("/dev/urandom")
-            .and_then(|mut random| random.read_exact(&mut stream_id))
-            .map_err(|error| Error::os("cannot read /dev/urandom", error))?;
+    pub(crate) fn header(plan: &Plan, types: u32, wall: Wall, stream_id: [u8; 16]) -> Header {
         let (time_ns, realtime_ns) = wall.moment();
-        Ok(Header {
+        Header {
             stream_id,
             boot_id: id_in("/proc/sys/kernel/random/boot_id"),
             machine_id: id_in("/etc/machine-id"),
@@ -61,7 +57,7 @@ impl Binary {
             types,
             roots: plan.roots.iter().map(|root| root.path.as_os_str().as_bytes().into()).collect(),
             ..Header::default()
-        })
+        }
     }
 
     fn push(&mut self, record: &Record<'_>, world: &World, out: &mut Vec<u8>) {
@@ -142,6 +138,22 @@ impl Output for Binary {
         deliver(self.writer.as_mut(), out);
     }
 
+    fn end_file(&mut self, out: &mut Vec<u8>) {
+        if let Some(writer) = &mut self.writer {
+            in_memory(writer.end_segment());
+        }
+        self.held = false;
+        deliver(self.writer.as_mut(), out);
+    }
+
+    fn begin_file(&mut self, out: &mut Vec<u8>) {
+        (self.header.time_ns, self.header.realtime_ns) = Wall::of_this_host().moment();
+        if let Some(writer) = &mut self.writer {
+            in_memory(writer.begin_segment(&mut self.header));
+        }
+        deliver(self.writer.as_mut(), out);
+    }
+
     fn end(&mut self, _: &World, out: &mut Vec<u8>) {
         if let Some(writer) = self.writer.take() {
             let rest = writer.finish();
@@ -188,6 +200,18 @@ fn in_memory(result: std::io::Result<()>) {
     result.expect("a well-formed record and a buffer in memory");
 }
 
+/// Names a stream.
+///
+/// # Errors
+/// The kernel gives no random number.
+pub(crate) fn stream_id() -> Result<[u8; 16], Error> {
+    let mut id = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut id))
+        .map_err(|error| Error::os("cannot read /dev/urandom", error))?;
+    Ok(id)
+}
+
 /// 32 hexadecimal digits, with dashes or without; zeros where there are none.
 fn id_in(path: &str) -> [u8; 16] {
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -204,7 +228,7 @@ mod tests {
     use fsmon_format::kind;
 
     fn binary(args: &FilterArgs, count: Option<u64>) -> Bench<Binary> {
-        let output = Binary::new(&Header::default(), capacity()).expect("a writer");
+        let output = Binary::new(Header::default(), Codec::None, capacity()).expect("a writer");
         Bench::new(output, args, count)
     }
 

@@ -1,6 +1,7 @@
 //! Times on the command line: `10s`, `1ms`, `2h 30m`; a bare number is seconds.
 
 use fsmon_engine::limits::BATCH_WINDOW_MAX_MS;
+use jiff::SpanRelativeTo;
 use jiff::fmt::friendly::SpanParser;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let duration = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
-        Err(_) => SpanParser::new().parse_unsigned_duration(text).map_err(|_| {
+        Err(_) => friendly(text).ok_or_else(|| {
             "not a time; write 10s, 500ms, 2h 30m or a number of seconds".to_owned()
         })?,
     };
@@ -16,6 +17,13 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         return Err("must be more than nothing".to_owned());
     }
     Ok(duration)
+}
+
+/// Days are of 24 hours.
+fn friendly(text: &str) -> Option<Duration> {
+    let span = SpanParser::new().parse_span(text).ok()?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(duration).ok()
 }
 
 /// Parses a batch window: at most a second, or changes would come up late.
@@ -41,6 +49,7 @@ mod tests {
         assert_eq!(parse("90"), Ok(Duration::from_secs(90)));
         assert_eq!(parse("0.5"), Ok(Duration::from_millis(500)));
         assert_eq!(parse("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse("7d"), Ok(Duration::from_secs(7 * 24 * 3600)));
     }
 
     #[test]

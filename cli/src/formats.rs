@@ -12,7 +12,7 @@ use fsmon_engine::Error;
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::{Records, Slot};
-use fsmon_format::stream::Header;
+use fsmon_format::stream::{Codec, Header};
 
 /// What comes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,9 @@ impl Formats {
             Format::Human => boxed(Lines(Human::new(false, false)), capacity)?,
             Format::Json => boxed(Lines(Json::new(false)), capacity)?,
             Format::Csv => boxed(Lines(csv::Plain::new(false)), capacity)?,
-            Format::Binary => boxed(Binary::new(&Header::default(), capacity)?, capacity)?,
+            Format::Binary => {
+                boxed(Binary::new(Header::default(), Codec::None, capacity)?, capacity)?
+            }
         }))
     }
 

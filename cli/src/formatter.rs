@@ -46,13 +46,20 @@ pub(crate) fn spawn<O: Output + Send + 'static>(
         .map_err(|error| Error::os("cannot start the formatter's thread", error))
 }
 
-struct Formatter<O> {
+/// From records to the file.
+struct Outlet<O> {
     pipeline: Pipeline<O>,
-    receiver: Receiver,
     sink: Sink,
-    voice: Voice,
     /// What was not written yet.
     buffer: Vec<u8>,
+    /// What had been told before the file at hand.
+    told: u64,
+}
+
+struct Formatter<O> {
+    receiver: Receiver,
+    outlet: Outlet<O>,
+    voice: Voice,
     /// Since when something waits to be written.
     waiting: Option<Instant>,
     /// When the last batch came.
@@ -64,15 +71,42 @@ struct Formatter<O> {
     checked: Instant,
 }
 
+impl<O: Output> Outlet<O> {
+    /// Writes what is at hand, and goes on in another file where it is time for it.
+    fn write(&mut self) -> Result<Reader, Error> {
+        let reader = self.sink.put(&mut self.buffer)?;
+        if self.sink.is_due() { self.turn_over() } else { Ok(reader) }
+    }
+
+    /// A file that nothing was told in does not end: the next would be as empty.
+    #[cold]
+    fn turn_over(&mut self) -> Result<Reader, Error> {
+        let told = self.pipeline.passed().told();
+        if told == self.told {
+            return Ok(Reader::There);
+        }
+        self.told = told;
+        self.pipeline.end_file(&mut self.buffer);
+        self.sink.put(&mut self.buffer)?;
+        self.sink.turn_over()?;
+        self.pipeline.begin_file(&mut self.buffer);
+        self.sink.put(&mut self.buffer)
+    }
+}
+
 impl<O: Output> Formatter<O> {
     fn new(job: Job, output: O) -> Self {
         let world = World::live(job.capacity, job.wall, Names::of_this_host());
-        Formatter {
+        let outlet = Outlet {
             pipeline: Pipeline::new(world, job.filter, output, job.count),
-            receiver: job.receiver,
             sink: job.sink,
-            voice: job.voice,
             buffer: Vec::with_capacity(BUFFER_BYTES),
+            told: 0,
+        };
+        Formatter {
+            receiver: job.receiver,
+            outlet,
+            voice: job.voice,
             waiting: None,
             came: Instant::now(),
             storm: false,
@@ -90,15 +124,15 @@ impl<O: Output> Formatter<O> {
         // The engine delivers what it has before it ends; nobody is there for it.
         while !matches!(self.receiver.next(IDLE), Next::Ended) {}
         let formatted = Formatted {
-            passed: self.pipeline.passed(),
-            bytes_out: self.sink.written(),
+            passed: self.outlet.pipeline.passed(),
+            bytes_out: self.outlet.sink.written(),
             cpu_ns: thread_cpu_ns(),
         };
         (formatted, result)
     }
 
     fn format(&mut self) -> Result<End, Error> {
-        self.pipeline.begin(&mut self.buffer);
+        self.outlet.pipeline.begin(&mut self.outlet.buffer);
         loop {
             self.note_waiting();
             let patience = if self.storm { Duration::ZERO } else { self.patience() };
@@ -109,13 +143,13 @@ impl<O: Output> Formatter<O> {
                     self.storm = slots.len() >= STORM_SLOTS && (is_close || self.storm);
                     self.rested = false;
                     for record in Records(slots) {
-                        self.pipeline.take(&record, &mut self.buffer);
-                        if self.buffer.len() >= WRITE_BYTES
-                            && write(&mut self.sink, &mut self.buffer)? == Reader::Gone
+                        self.outlet.pipeline.take(&record, &mut self.outlet.buffer);
+                        if self.outlet.buffer.len() >= WRITE_BYTES
+                            && self.outlet.write()? == Reader::Gone
                         {
                             return Ok(End::Reader);
                         }
-                        if self.pipeline.is_full() {
+                        if self.outlet.pipeline.is_full() {
                             return Ok(End::Count);
                         }
                     }
@@ -129,7 +163,11 @@ impl<O: Output> Formatter<O> {
             }
             if self.checked.elapsed() > SINK_CHECK {
                 self.checked = Instant::now();
-                self.sink.check()?;
+                self.outlet.sink.check()?;
+                // A file that is old enough ends although nothing comes.
+                if self.outlet.sink.is_due() {
+                    self.outlet.write()?;
+                }
             }
         }
     }
@@ -144,7 +182,7 @@ impl<O: Output> Formatter<O> {
     }
 
     fn note_waiting(&mut self) {
-        if self.buffer.is_empty() && !self.pipeline.holds_back() {
+        if self.outlet.buffer.is_empty() && !self.outlet.pipeline.holds_back() {
             self.waiting = None;
         } else if self.waiting.is_none() {
             self.waiting = Some(Instant::now());
@@ -157,17 +195,17 @@ impl<O: Output> Formatter<O> {
     }
 
     fn flush(&mut self) -> Result<Reader, Error> {
-        self.pipeline.flush(&mut self.buffer);
+        self.outlet.pipeline.flush(&mut self.outlet.buffer);
         self.waiting = None;
-        write(&mut self.sink, &mut self.buffer)
+        self.outlet.write()
     }
 
     fn finish(&mut self, end: End) -> Result<(), Error> {
         if end != End::Reader {
-            self.pipeline.end(&mut self.buffer);
-            write(&mut self.sink, &mut self.buffer)?;
+            self.outlet.pipeline.end(&mut self.outlet.buffer);
+            self.outlet.sink.put(&mut self.outlet.buffer)?;
         }
-        self.sink.check()
+        self.outlet.sink.check()
     }
 }
 
@@ -180,12 +218,6 @@ enum End {
     Count,
     /// The pipe is closed.
     Reader,
-}
-
-fn write(sink: &mut Sink, buffer: &mut Vec<u8>) -> Result<Reader, Error> {
-    let reader = sink.write(buffer)?;
-    buffer.clear();
-    Ok(reader)
 }
 
 fn thread_cpu_ns() -> u64 {

@@ -22,6 +22,7 @@ mod generate;
 mod limits;
 mod names;
 mod pipeline;
+mod segments;
 mod sink;
 mod stats;
 mod summary;

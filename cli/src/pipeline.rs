@@ -37,6 +37,12 @@ pub(crate) trait Output {
     }
     /// What was held back is to be seen now.
     fn flush(&mut self, _out: &mut Vec<u8>) {}
+    /// The file at hand ends, and what comes next goes into another.
+    fn end_file(&mut self, _out: &mut Vec<u8>) {}
+    /// What comes before everything else in that one.
+    fn begin_file(&mut self, out: &mut Vec<u8>) {
+        self.begin(out);
+    }
     /// Nothing comes any more.
     fn end(&mut self, _world: &World, _out: &mut Vec<u8>) {}
 }
@@ -62,6 +68,13 @@ pub(crate) struct Passed {
     pub(crate) losses: u64,
     /// Records that could not be read, or definitions without room.
     pub(crate) refused: u64,
+}
+
+impl Passed {
+    /// Lines, whatever of.
+    pub(crate) fn told(&self) -> u64 {
+        self.events + self.losses
+    }
 }
 
 impl<O: Output> Pipeline<O> {
@@ -143,6 +156,14 @@ impl<O: Output> Pipeline<O> {
 
     pub(crate) fn flush(&mut self, out: &mut Vec<u8>) {
         self.output.flush(out);
+    }
+
+    pub(crate) fn end_file(&mut self, out: &mut Vec<u8>) {
+        self.output.end_file(out);
+    }
+
+    pub(crate) fn begin_file(&mut self, out: &mut Vec<u8>) {
+        self.output.begin_file(out);
     }
 
     pub(crate) fn end(&mut self, out: &mut Vec<u8>) {

@@ -1,6 +1,8 @@
 //! Where the output goes: a file, a pipe, a terminal.
 
+use crate::segments::{self, Segments};
 use fsmon_engine::Error;
+use nix::unistd::{AccessFlags, access};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -13,9 +15,11 @@ const RETRY: Duration = Duration::from_millis(1);
 
 /// Where the output is to go, checked as far as it can be without changing anything.
 #[derive(Clone, Debug)]
-pub(crate) struct Target {
-    /// `None` for standard output.
-    path: Option<PathBuf>,
+pub(crate) enum Target {
+    Standard,
+    File(PathBuf),
+    /// Files in a directory, one after the other.
+    Segments(Segments),
 }
 
 impl Target {
@@ -25,37 +29,70 @@ impl Target {
     /// A file that could not be written to.
     pub(crate) fn new(path: &Path) -> Result<Self, Error> {
         if path == Path::new("-") {
-            return Ok(Target { path: None });
+            return Ok(Target::Standard);
         }
         check_writable(path)?;
-        Ok(Target { path: Some(path.to_owned()) })
+        Ok(Target::File(path.to_owned()))
+    }
+
+    /// Files in a directory, which may be missing if the one that it is in is there.
+    ///
+    /// # Errors
+    /// A directory in which no file could be made.
+    pub(crate) fn segments(segments: Segments) -> Result<Self, Error> {
+        let dir = &segments.dir;
+        let probed = if dir.exists() { dir } else { parent(dir) };
+        let may = AccessFlags::W_OK | AccessFlags::X_OK;
+        match access(probed, may) {
+            Ok(()) if probed.is_dir() => Ok(Target::Segments(segments)),
+            Ok(()) => Err(cannot_make(dir, ErrorKind::NotADirectory.into())),
+            Err(error) => Err(cannot_make(dir, error.into())),
+        }
     }
 
     /// Whether lines are read by a person.
     pub(crate) fn is_terminal(&self) -> bool {
-        match &self.path {
-            None => io::stdout().is_terminal(),
-            Some(path) => File::open(path).is_ok_and(|file| file.is_terminal()),
+        match self {
+            Target::Standard => io::stdout().is_terminal(),
+            Target::File(path) => File::open(path).is_ok_and(|file| file.is_terminal()),
+            Target::Segments(_) => false,
         }
     }
 
     /// Opens it; a file is made or truncated.
     ///
     /// # Errors
-    /// Those of opening it.
-    pub(crate) fn open(&self) -> Result<Sink, Error> {
-        let (file, name) = match &self.path {
-            None => (
-                io::stdout().as_fd().try_clone_to_owned().map(File::from),
-                "standard output".into(),
-            ),
-            Some(path) => (File::create(path), path.display().to_string()),
+    /// Those of opening it; a file that another fsmon writes to.
+    pub(crate) fn open(self) -> Result<Sink, Error> {
+        let (file, path, segments) = match self {
+            Target::Standard => {
+                let name = PathBuf::from("standard output");
+                let file = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+                (file.map_err(|error| cannot_open(&name.display().to_string(), error))?, name, None)
+            }
+            Target::File(path) => {
+                let file = open_whole(&path);
+                let name = path.display().to_string();
+                return Ok(Sink::of(file.map_err(|error| cannot_open(&name, error))?, &path, true));
+            }
+            Target::Segments(mut segments) => {
+                let made = segments.first().map_err(|error| cannot_make(&segments.dir, error))?;
+                (made.0, made.1, Some(segments))
+            }
         };
-        let file = file.map_err(|error| cannot_open(&name, error))?;
-        let is_regular = file.metadata().is_ok_and(|data| data.file_type().is_file());
-        let can_vanish = self.path.is_some() && is_regular;
-        Ok(Sink { file, name, can_vanish, written: 0 })
+        let can_vanish = segments.is_some();
+        Ok(Sink { segments, ..Sink::of(file, &path, can_vanish) })
     }
+}
+
+/// Opens a file and empties it, if nobody else writes to it.
+fn open_whole(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    if file.metadata()?.is_file() {
+        segments::lock(&file)?;
+        file.set_len(0)?;
+    }
+    Ok(file)
 }
 
 /// Tells early that a file cannot be written to: opens one that exists as it is, and looks for
@@ -68,14 +105,29 @@ pub(crate) fn check_writable(path: &Path) -> Result<(), Error> {
     match OpenOptions::new().write(true).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let parent = match path.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            if parent.is_dir() { Ok(()) } else { Err(cannot_open(&name, error)) }
+            if parent(path).is_dir() {
+                Ok(())
+            } else {
+                Err(cannot_open(&name, error))
+            }
         }
         Err(error) => Err(cannot_open(&name, error)),
     }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn cannot_make(dir: &Path, error: io::Error) -> Error {
+    let what = format!(
+        "cannot write to {}; name a directory that you may write to, or a new one in such a one",
+        dir.display()
+    );
+    Error::os(what, error)
 }
 
 fn cannot_open(name: &str, error: io::Error) -> Error {
@@ -97,9 +149,38 @@ pub(crate) struct Sink {
     name: String,
     can_vanish: bool,
     written: u64,
+    /// Bytes in the file at hand.
+    in_file: u64,
+    /// Where files follow each other.
+    segments: Option<Segments>,
 }
 
 impl Sink {
+    fn of(file: File, path: &Path, can_vanish: bool) -> Self {
+        let is_regular = file.metadata().is_ok_and(|data| data.file_type().is_file());
+        let (can_vanish, name) = (can_vanish && is_regular, path.display().to_string());
+        Sink { file, name, can_vanish, written: 0, in_file: 0, segments: None }
+    }
+
+    /// Whether the file at hand is to end.
+    pub(crate) fn is_due(&self) -> bool {
+        self.segments.as_ref().is_some_and(|segments| segments.is_due(self.in_file))
+    }
+
+    /// Goes on in the next file.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn turn_over(&mut self) -> Result<(), Error> {
+        let Some(segments) = &mut self.segments else { return Ok(()) };
+        // It is one of those that may be deleted.
+        let _ = self.file.unlock();
+        let made = segments.next().map_err(|error| cannot_make(&segments.dir, error))?;
+        (self.file, self.name) = (made.0, made.1.display().to_string());
+        self.in_file = 0;
+        Ok(())
+    }
+
     /// Writes all of it.
     ///
     /// # Errors
@@ -110,6 +191,7 @@ impl Sink {
                 Ok(0) => return Err(self.broken(ErrorKind::WriteZero.into())),
                 Ok(count) => {
                     self.written += count as u64;
+                    self.in_file += count as u64;
                     bytes = &bytes[count..];
                 }
                 Err(error) => match error.kind() {
@@ -121,6 +203,16 @@ impl Sink {
             }
         }
         Ok(Reader::There)
+    }
+
+    /// Writes all of it and empties it.
+    ///
+    /// # Errors
+    /// Those of [`Sink::write`].
+    pub(crate) fn put(&mut self, bytes: &mut Vec<u8>) -> Result<Reader, Error> {
+        let reader = self.write(bytes)?;
+        bytes.clear();
+        Ok(reader)
     }
 
     /// Looks whether what was written can still be found.

@@ -1,13 +1,14 @@
 //! `fsmon [PATH]...`: checks everything, starts the engine and the formatter thread, and waits
 //! for what ends them.
 
-use crate::args::{Format, WatchArgs};
-use crate::binary::Binary;
+use crate::args::{Compress, Format, WatchArgs};
+use crate::binary::{self, Binary};
 use crate::control::Control;
 use crate::filter::{self, Filter, Source};
 use crate::formatter::{Job, Outcome, spawn};
 use crate::limits::{DIR_NAME_BYTES, NAMES_BYTES};
 use crate::names::STRING_IDS;
+use crate::segments::{self, Keep, Rotate, Segments};
 use crate::sink::{Target, check_writable};
 use crate::tell::{end_progress, progress, tell};
 use crate::text::{Lines, csv, human, human::Human, json::Json};
@@ -20,6 +21,7 @@ use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use std::fs::File;
 use std::io::{self, IsTerminal};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
@@ -28,7 +30,8 @@ use std::thread::JoinHandle;
 /// # Errors
 /// Whatever keeps it from beginning, and what breaks the output or the engine.
 pub(crate) fn run(args: &WatchArgs) -> Result<(), Error> {
-    let target = Target::new(&args.output)?;
+    let stream_id = binary::stream_id()?;
+    let target = target(args, stream_id)?;
     let is_terminal = target.is_terminal();
     if args.format == Format::Binary && is_terminal {
         return Err(Error::new(
@@ -53,10 +56,44 @@ pub(crate) fn run(args: &WatchArgs) -> Result<(), Error> {
     let voice = control.voice();
     let (wall, count) = (Wall::of_this_host(), args.count);
     let job = Job { receiver, sink, filter, capacity, wall, count, voice };
-    let formatter = start_formatter(job, args, is_terminal, monitor.plan())?;
+    let formatter = start_formatter(job, args, is_terminal, monitor.plan(), stream_id)?;
     announce(monitor.plan(), monitor.counters().dirs);
     control.wait(args.duration, || monitor.stop());
     finish(monitor, formatter, args.stats.as_deref())
+}
+
+/// Where the output goes, and whether what was asked for goes together.
+fn target(args: &WatchArgs, stream_id: [u8; 16]) -> Result<Target, Error> {
+    if args.compress != Compress::None && args.format != Format::Binary {
+        return Err(Error::new(
+            "--compress is for -f binary; pipe other formats through a compressor",
+        ));
+    }
+    let is_dir = args.output.as_os_str().as_bytes().ends_with(b"/") || args.output.is_dir();
+    if !is_dir {
+        if args.rotate.is_some() || args.keep.is_some() {
+            return Err(Error::new(
+                "--rotate and --keep are for files in a directory; write -o DIR/",
+            ));
+        }
+        return Target::new(&args.output);
+    }
+    if let (Some(Rotate::Bytes(file)), Some(Keep::Bytes(all))) = (args.rotate, args.keep)
+        && all < file
+    {
+        return Err(Error::new(
+            "--keep is less than one file of --rotate; keep more, or rotate sooner",
+        ));
+    }
+    let extension = match args.format {
+        Format::Human => "txt",
+        Format::Json => "json",
+        Format::Csv => "csv",
+        Format::Binary => segments::STREAM,
+    };
+    let [a, b, c, d, ..] = stream_id;
+    let tag = [a, b, c, d];
+    Target::segments(Segments::new(&args.output, extension, args.rotate, args.keep, tag))
 }
 
 /// Much room is reserved and little of it used: a huge page for each touched piece would take
@@ -131,6 +168,7 @@ fn start_formatter(
     args: &WatchArgs,
     is_terminal: bool,
     plan: &Plan,
+    stream_id: [u8; 16],
 ) -> Result<JoinHandle<Outcome>, Error> {
     let (chain, cmdline) = (args.chain, args.cmdline);
     match args.format {
@@ -144,8 +182,8 @@ fn start_formatter(
         }
         Format::Csv => spawn(job, Lines(csv::Plain::new(chain).with_cmdline(cmdline))),
         Format::Binary => {
-            let header = Binary::header(plan, job.filter.types(), job.wall)?;
-            let output = Binary::new(&header, job.capacity)?;
+            let header = Binary::header(plan, job.filter.types(), job.wall, stream_id);
+            let output = Binary::new(header, args.compress.into(), job.capacity)?;
             spawn(job, output)
         }
     }
