@@ -61,6 +61,7 @@ mod header;
 mod input;
 pub mod layout;
 mod reader;
+mod seek;
 mod translate;
 mod writer;
 

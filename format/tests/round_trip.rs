@@ -4,12 +4,13 @@
 
 mod sim;
 
-use fsmon_format::stream::Reader;
 use fsmon_format::stream::layout::{BLOCK_MAX, BlockHeader, GRID, HEADER_LEN};
+use fsmon_format::stream::{Codec, Item, Reader};
 use proptest::prelude::*;
 use sim::{
     CODECS, Host, Op, Random, decode, decode_strict, record_all, record_as, record_segments,
 };
+use std::io::Cursor;
 use zerocopy::FromBytes;
 
 #[track_caller]
@@ -254,9 +255,83 @@ fn a_stream_in_segments_is_the_stream() {
         assert!(alone.iter().all(|decoded| decoded.error.is_none()));
         let lines: Vec<_> = alone.iter().flat_map(|decoded| decoded.lines.clone()).collect();
         same(&lines, &decoded.lines);
+        let mut reader = Reader::new(&segments[0][..]);
+        let mut lines = sim::take_all(&mut reader);
+        for segment in &segments[1..] {
+            reader.continue_with(segment);
+            lines.extend(sim::take_all(&mut reader));
+        }
+        same(&lines, &decoded.lines);
         let without = [&segments[0][..], &segments[2..].concat()].concat();
         assert!(decode_strict(&without).error.is_some());
         let gaps = decode(Reader::new(&without[..]).salvage(true)).gaps;
         assert_eq!((gaps.len(), gaps[0].events), (1, Some(events[1])));
+    }
+}
+
+/// Every event at a time of its own, over several multiples of the grid.
+fn long_stream(codec: Codec) -> Vec<u8> {
+    let mut host = Host::new();
+    let events = if codec == Codec::None { 40_000 } else { 150_000 };
+    for n in 0..events {
+        host.step(&Op::Event { dir: n, proc: n * 7, len: 60 + n % 190 });
+        if n % 1000 == 0 {
+            host.step(&Op::Clock);
+        }
+    }
+    record_as(&host, codec).1
+}
+
+/// Blocks from there on: their numbers and wall times.
+fn blocks<R: std::io::Read>(reader: &mut Reader<R>) -> Vec<(u64, u64, u64)> {
+    let mut blocks = Vec::new();
+    while let Some(item) = reader.next().unwrap() {
+        if let Item::Block(block) = item {
+            let (first, last) = block.wall_times().unwrap();
+            blocks.push((block.number(), first, last));
+        }
+    }
+    blocks
+}
+
+#[test]
+fn a_time_is_found_by_the_grid() {
+    for &codec in CODECS {
+        let stream = long_stream(codec);
+        assert!(stream.len() as u64 > GRID, "{}", stream.len());
+        let all = blocks(&mut Reader::new(&stream[..]));
+        let some = all.iter().step_by(all.len().div_ceil(50));
+        for wanted in some.map(|block| block.1).chain([0, u64::MAX]) {
+            let mut reader = Reader::new(Cursor::new(&stream[..]));
+            assert!(matches!(reader.next(), Ok(Some(Item::Header(_)))));
+            reader.seek_to_time(wanted).unwrap();
+            let found = blocks(&mut reader);
+            assert!(reader.closed() && all.ends_with(&found) && !found.is_empty());
+            let skipped = &all[..all.len() - found.len()];
+            assert!(skipped.iter().all(|&(_, _, last)| last <= wanted));
+            // No more than one multiple of the grid is read in vain.
+            let in_vain = found.iter().filter(|&&(_, _, last)| last < wanted).count() as u64;
+            assert!(in_vain <= all.len() as u64 * GRID / stream.len() as u64 + 20, "{in_vain}");
+        }
+    }
+}
+
+#[test]
+fn a_time_is_found_past_damage_and_at_any_place() {
+    let mut stream = long_stream(Codec::None);
+    let all = blocks(&mut Reader::new(&stream[..]));
+    stream[GRID as usize..GRID as usize + 100].fill(0xAA);
+    let wanted = all[all.len() - 2].1;
+    for items in 1..10 {
+        let mut reader = Reader::new(Cursor::new(&stream[..])).salvage(true);
+        for _ in 0..items {
+            reader.next().unwrap();
+        }
+        reader.seek_to_time(0).unwrap();
+        let next = reader.next().unwrap();
+        assert!(matches!(next, Some(Item::Block(block)) if block.number() == items - 1));
+        reader.seek_to_time(wanted).unwrap();
+        let found = blocks(&mut reader);
+        assert!(all.ends_with(&found) && found.len() > 1);
     }
 }

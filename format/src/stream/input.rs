@@ -26,6 +26,15 @@ impl<R: Read> Input<R> {
         Input { source, window: vec![Slot::ZERO; WINDOW / SLOT], start: 0, end: 0, offset: 0 }
     }
 
+    /// Forgets what is at hand: the source stands at that offset.
+    pub(super) fn reset(&mut self, offset: u64) {
+        (self.start, self.end, self.offset) = (0, 0, offset);
+    }
+
+    pub(super) fn source(&mut self) -> &mut R {
+        &mut self.source
+    }
+
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }

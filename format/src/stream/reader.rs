@@ -4,7 +4,7 @@ use super::error::{Damage, Error, Fault};
 use super::frame::{Found, Frames};
 use super::header::Header;
 use super::layout::{BlockHeader, block_flag};
-use crate::record::{Records, Slot};
+use crate::record::{Body, Records, Slot};
 use std::io::Read;
 
 /// What a stream holds, in order.
@@ -70,6 +70,19 @@ impl<'a> Block<'a> {
         (self.header.first_ns.get(), self.header.last_ns.get())
     }
 
+    /// The same as wall time, ns since 1970, by the clock at the block's beginning; `None` where it
+    /// has no times or no clock.
+    #[must_use]
+    pub fn wall_times(&self) -> Option<(u64, u64)> {
+        let (first, last) = self.times();
+        let Body::Clock(clock) = self.records().next().filter(|_| last != 0)?.body() else {
+            return None;
+        };
+        let (mono, real) = (clock.time_ns.get(), clock.realtime_ns.get());
+        let wall = |ns: u64| real.checked_add_signed(ns.wrapping_sub(mono).cast_signed());
+        wall(first).zip(wall(last))
+    }
+
     /// Whether it holds a loss.
     #[must_use]
     pub fn has_loss(&self) -> bool {
@@ -110,11 +123,13 @@ enum Step {
 ///
 /// As it is made it is strict: the first thing wrong is an error. See the module for an example.
 pub struct Reader<R> {
-    frames: Frames<R>,
+    pub(super) frames: Frames<R>,
     salvage: bool,
     follow: bool,
     header: Option<Header>,
     expected: Option<Expected>,
+    /// Where the stream of the source before left off.
+    before: Option<([u8; 16], Expected)>,
     /// The last block said that it is the last.
     closed: bool,
     /// Where damage began that no sound block has followed yet.
@@ -136,12 +151,38 @@ impl<R: Read> Reader<R> {
             follow: false,
             header: None,
             expected: None,
+            before: None,
             closed: false,
             gap: None,
             held: None,
             taken: 0,
             done: false,
         }
+    }
+
+    /// Goes on with another source, from its beginning: the next segment, or another stream. What is
+    /// missing between two segments of one stream is damage as it is within one. Gives back the source
+    /// before.
+    pub fn continue_with(&mut self, source: R) -> R {
+        if let Some((header, expected)) = self.header.take().zip(self.expected.take()) {
+            self.before = Some((header.stream_id, expected));
+        }
+        self.go_on_at(0);
+        self.frames.tag = None;
+        std::mem::replace(self.frames.input.source(), source)
+    }
+
+    /// Goes on where the source now stands. Nothing is known of what comes next.
+    pub(super) fn go_on_at(&mut self, offset: u64) {
+        self.frames.input.reset(offset);
+        (self.expected, self.gap, self.held) = (None, None, None);
+        (self.taken, self.closed, self.done) = (0, false, false);
+    }
+
+    /// Where the next item begins, in bytes from the beginning of the source.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.frames.input.offset() + self.taken as u64
     }
 
     /// Whether to go on past damage, reporting each gap.
@@ -156,6 +197,11 @@ impl<R: Read> Reader<R> {
     pub fn follow(mut self, on: bool) -> Self {
         self.follow = on;
         self
+    }
+
+    /// The input grows no more: its end is the end, or damage.
+    pub fn stop_following(&mut self) {
+        self.follow = false;
     }
 
     /// The file header, once it was read; none where it was damaged.
@@ -326,10 +372,10 @@ impl<R: Read> Reader<R> {
 
     /// The numbers go on from the segment before, or begin anew with another stream.
     fn take_header(&mut self, header: Header) {
-        let same = self.header.as_ref().is_some_and(|old| old.stream_id == header.stream_id);
-        if !same || self.expected.is_none() {
-            self.expected = Some(Expected { block: header.first_block, event: header.first_event });
-        }
+        let own = self.header.as_ref().map(|old| old.stream_id).zip(self.expected);
+        let before = own.or(self.before.take()).filter(|(id, _)| *id == header.stream_id);
+        let begun = Expected { block: header.first_block, event: header.first_event };
+        self.expected = Some(before.map_or(begun, |(_, expected)| expected));
         self.frames.tag = Some(header.stream_tag());
         self.header = Some(header);
         self.closed = false;

@@ -466,8 +466,19 @@ pub struct Decoded {
     pub error: Option<Error>,
 }
 
+/// The lines of what is left.
+pub fn take_all<R: std::io::Read>(reader: &mut Reader<R>) -> Vec<String> {
+    let decoded = decode_on(reader);
+    assert!(decoded.error.is_none() && decoded.gaps.is_empty(), "{:?}", decoded.error);
+    decoded.lines
+}
+
 /// Reads until the end, an error, or nothing more for now.
 pub fn decode<R: std::io::Read>(mut reader: Reader<R>) -> Decoded {
+    decode_on(&mut reader)
+}
+
+fn decode_on<R: std::io::Read>(reader: &mut Reader<R>) -> Decoded {
     let mut mirror = Mirror::new(BLOCK_CAPACITY);
     let (mut consumer, mut decoded) = (Consumer::default(), Decoded::default());
     loop {
