@@ -1,6 +1,7 @@
 //! The arguments, and nothing but them: what they mean is said where they are used.
 
 use crate::duration;
+use crate::moment;
 use crate::segments::{self, Keep, Rotate};
 use crate::tell::tell;
 use clap::builder::{EnumValueParser, RangedU64ValueParser};
@@ -23,6 +24,8 @@ watched directory, where `*` stays within a name and `**` goes through directori
 stands for the watched directory. A directory that matches stands for everything below it. --exclude wins.
 
 Times: 10s, 500ms, 2h 30m; a bare number is seconds.
+
+Moments: 2026-01-31T23:59:59Z; 2026-01-31 23:59 and 23:59 are of this zone; 10m is ten minutes ago.
 
 To watch a directory called decode, doctor or generate, write ./decode.";
 
@@ -148,10 +151,10 @@ pub(crate) struct EngineArgs {
     pub(crate) max_processes: usize,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(crate) struct DecodeArgs {
-    /// A binary stream; `-` is standard input
-    #[arg(value_name = "FILE|-")]
+    /// A binary stream, or a directory of its files; `-` is standard input
+    #[arg(value_name = "FILE|DIR|-")]
     pub(crate) file: PathBuf,
     /// How changes are written
     #[arg(short, long, default_value = "human", hide_default_value = true,
@@ -163,6 +166,18 @@ pub(crate) struct DecodeArgs {
     /// Add the command line of each process, where the stream has it: recorded with --cmdline
     #[arg(long)]
     pub(crate) cmdline: bool,
+    /// Go on past damage, and say what is missing
+    #[arg(long)]
+    pub(crate) salvage: bool,
+    /// Go on as the file grows, and in the files after it, to the end of the stream
+    #[arg(short = 'F', long)]
+    pub(crate) follow: bool,
+    /// Show only what is of this moment or later: 2026-01-31T23:59:59Z, 23:59, 10m (ago)
+    #[arg(long, value_name = "MOMENT", value_parser = moment::parse)]
+    pub(crate) since: Option<u64>,
+    /// Show only what is of this moment or earlier
+    #[arg(long, value_name = "MOMENT", value_parser = moment::parse)]
+    pub(crate) until: Option<u64>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
 }
@@ -218,8 +233,9 @@ impl From<Compress> for Codec {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TextFormat {
+    #[default]
     Human,
     Json,
     Csv,
@@ -392,7 +408,7 @@ mod tests {
             (&["--max-dirs", "0"], "from 1 to"),
             (&["--duration", "soon"], "10s"),
             (&["--cpu", "fast"], "auto, none"),
-            (&["decode"], "FILE|-"),
+            (&["decode"], "FILE|DIR|-"),
         ] {
             let line = refused(args);
             assert!(line.contains(remedy) && !line.contains('\n'), "{args:?}: {line}");

@@ -1,32 +1,40 @@
 //! `fsmon decode`: from a binary stream to lines, by the pipeline that serves live changes.
 
 use crate::args::{DecodeArgs, TextFormat};
-use crate::filter::{Filter, Source};
+use crate::filter::{Filter, Source as Origin};
 use crate::limits::BUFFER_BYTES;
+use crate::moment::Range;
 use crate::pipeline::{Output, Pipeline};
+use crate::recording::{Recording, Source};
 use crate::sink::{Reader as Pipe, Sink, Target};
 use crate::summary::counted;
 use crate::tell::tell;
-use crate::text::{Lines, csv, human, human::Human, json::Json};
+use crate::text::{Format, Lines, csv, human, human::Human, json::Json};
 use crate::world::World;
 use fsmon_engine::Error;
 use fsmon_format::kind;
-use fsmon_format::stream::{self, BLOCK_CAPACITY, Fault, Gap, Item, Reader};
-use std::fs::File;
-use std::io::{self, Read};
+use fsmon_format::record::Body;
+use fsmon_format::stream::{
+    self, BLOCK_CAPACITY, Block, Damage, Error as Fault, Gap, Item, Reader,
+};
 use std::path::Path;
 
-/// Prints the whole stream. What is damaged is passed over, told on standard error, and is an
-/// error in the end.
+/// By so much, in ns, the wall clock may have been set back within a recording for `--since` and
+/// `--until` to find all that they ask for.
+const SLACK_NS: u64 = 2_000_000_000;
+
+/// Prints a stream, up to the first damage or, with `--salvage`, past it.
 ///
 /// # Errors
 /// The stream cannot be read or is damaged, standard output cannot be written to.
 pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
-    let filter = Filter::new(&args.filter, kind::EVERY, Source::Recorded, BLOCK_CAPACITY)?;
+    let range = Range { since: args.since, until: args.until };
+    let filter =
+        Filter::new(&args.filter, kind::EVERY, Origin::Recorded, BLOCK_CAPACITY)?.within(range);
+    let recording = Recording::new(&args.file, args.follow, early(range.since))?;
     let target = Target::new(Path::new("-"))?;
     let is_terminal = target.is_terminal();
-    let job =
-        Job { source: open(&args.file)?, name: name(&args.file), sink: target.open()?, filter };
+    let job = Job { recording, range, salvage: args.salvage, sink: target.open()?, filter };
     let (chain, cmdline) = (args.chain, args.cmdline);
     match args.format {
         TextFormat::Human => {
@@ -39,90 +47,172 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
     }
 }
 
-fn name(path: &Path) -> String {
-    if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
-}
-
-fn open(path: &Path) -> Result<Box<dyn Read>, Error> {
-    if path == Path::new("-") {
-        return Ok(Box::new(io::stdin()));
-    }
-    match File::open(path) {
-        Ok(file) => Ok(Box::new(file)),
-        Err(error) => {
-            let what = format!("cannot read {}; name a file made by fsmon -f binary", name(path));
-            Err(Error::os(what, error))
-        }
-    }
-}
-
+/// What is given out.
 struct Job {
-    source: Box<dyn Read>,
-    name: String,
+    recording: Recording,
+    range: Range,
+    salvage: bool,
     sink: Sink,
     filter: Filter,
 }
 
 impl Job {
-    fn run<F: crate::text::Format>(self, format: F) -> Result<(), Error> {
+    fn run<F: Format>(mut self, format: F) -> Result<(), Error> {
         let world = World::recorded(BLOCK_CAPACITY);
-        let mut pipeline = Pipeline::new(world, self.filter, Lines(format), None);
-        let mut reader = Reader::new(self.source).salvage(true);
-        let mut sink = self.sink;
-        let gaps = copy(&mut reader, &mut pipeline, &self.name, |bytes| sink.write(bytes))?;
-        if reader.header().is_none() && pipeline.passed().events == 0 && gaps > 0 {
-            return Err(Error::new(format!(
-                "{} is not an fsmon stream; make one with fsmon -f binary -o FILE",
-                self.name
-            )));
-        }
-        if gaps > 0 {
-            return Err(Error::new(format!(
-                "{} is damaged in {}; everything else was printed",
-                self.name,
-                counted(gaps, "place", "places")
-            )));
-        }
-        Ok(())
+        let Some(source) = self.recording.open_next()? else { return Ok(()) };
+        let decoder = Decoder {
+            reader: Reader::new(source).salvage(self.salvage).follow(self.recording.is_followed()),
+            pipeline: Pipeline::new(world, self.filter, Lines(format), None),
+            recording: self.recording,
+            range: self.range,
+            sink: self.sink,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            gaps: 0,
+            has_ended: false,
+        };
+        decoder.run()
     }
 }
 
-/// Sends every block through the pipeline and what comes of it to `write`. Returns how many gaps
-/// there were.
-fn copy<R: Read, O: Output>(
-    reader: &mut Reader<R>,
-    pipeline: &mut Pipeline<O>,
-    name: &str,
-    mut write: impl FnMut(&[u8]) -> Result<Pipe, Error>,
-) -> Result<u64, Error> {
-    let failed = |error: stream::Error| Error::new(format!("{name}: {error}"));
-    let mut buffer = Vec::with_capacity(BUFFER_BYTES);
-    let mut gaps = 0;
-    pipeline.begin(&mut buffer);
-    while let Some(item) = reader.next().map_err(failed)? {
-        match item {
-            Item::Header(_) | Item::Pending => {}
-            Item::Gap(gap) => {
-                gaps += 1;
-                if matches!(gap.damage.fault, Fault::NotAStream) {
-                    continue;
-                }
-                tell(format_args!("{name}: {}", gap_line(&gap)));
+struct Decoder<O> {
+    reader: Reader<Source>,
+    pipeline: Pipeline<O>,
+    recording: Recording,
+    range: Range,
+    sink: Sink,
+    buffer: Vec<u8>,
+    gaps: u64,
+    /// The stream said that it ends here.
+    has_ended: bool,
+}
+
+/// What to do after an item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Next,
+    /// The header was read: now is the time to go elsewhere in the file.
+    Seek,
+    Wait,
+    NextFile,
+    Stop,
+}
+
+impl<O: Output> Decoder<O> {
+    fn run(mut self) -> Result<(), Error> {
+        self.pipeline.begin(&mut self.buffer);
+        loop {
+            let then = self.take_item();
+            // One block's lines, and not more, so that a live stream comes through as it comes in;
+            // and what was sound before an error.
+            if self.sink.put(&mut self.buffer)? == Pipe::Gone {
+                return Ok(());
             }
-            Item::Block(block) => {
-                pipeline.forget(&mut buffer);
-                block.records().for_each(|record| pipeline.take(&record, &mut buffer));
+            match then? {
+                Then::Next => {}
+                Then::Seek => self.seek()?,
+                Then::Wait if self.recording.wait() => {}
+                Then::Wait => self.reader.stop_following(),
+                Then::NextFile if self.open_next()? => {}
+                Then::NextFile | Then::Stop => return self.finish(),
             }
-        }
-        // One block's lines, and not more, so that a live stream comes through as it comes in.
-        let there = write(&buffer)?;
-        buffer.clear();
-        if there == Pipe::Gone {
-            return Ok(0);
         }
     }
-    write(&buffer)?;
-    Ok(gaps)
+
+    fn take_item(&mut self) -> Result<Then, Error> {
+        let name = self.recording.name();
+        match self.reader.next().map_err(|fault| explained(name, &fault))? {
+            None => Ok(Then::NextFile),
+            Some(Item::Pending) => Ok(Then::Wait),
+            Some(Item::Header(_)) => {
+                self.has_ended = false;
+                Ok(Then::Seek)
+            }
+            Some(Item::Gap(gap)) => {
+                self.gaps += 1;
+                if !matches!(gap.damage.fault, stream::Fault::NotAStream) {
+                    tell(format_args!("{name}: {}", gap_line(&gap)));
+                }
+                Ok(Then::Next)
+            }
+            Some(Item::Block(block)) => {
+                self.recording.came();
+                let is_late = is_late(self.range, &block);
+                if !is_late {
+                    self.pipeline.forget(&mut self.buffer);
+                    for record in block.records() {
+                        self.has_ended |= matches!(record.body(), Body::End(_));
+                        self.pipeline.take(&record, &mut self.buffer);
+                    }
+                }
+                Ok(if is_late { Then::Stop } else { Then::Next })
+            }
+        }
+    }
+
+    fn seek(&mut self) -> Result<(), Error> {
+        let Some(since) = early(self.range.since).filter(|_| self.recording.is_regular()) else {
+            return Ok(());
+        };
+        let sought = self.reader.seek_to_time(since);
+        sought.map_err(|fault| explained(self.recording.name(), &fault))
+    }
+
+    /// Goes on in the next file, if there is one.
+    fn open_next(&mut self) -> Result<bool, Error> {
+        if let Some(header) =
+            self.reader.header().filter(|_| !self.has_ended && self.reader.closed())
+        {
+            self.recording.find_successor(header)?;
+        }
+        let next = self.recording.open_next()?;
+        let there = next.is_some();
+        if let Some(source) = next {
+            self.reader.continue_with(source);
+        }
+        Ok(there)
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        if self.gaps == 0 {
+            return Ok(());
+        }
+        if self.reader.header().is_none() && self.pipeline.passed().told() == 0 {
+            return Err(no_stream(self.recording.name()));
+        }
+        Err(Error::new(format!(
+            "damaged in {}; everything else was printed",
+            counted(self.gaps, "place", "places")
+        )))
+    }
+}
+
+/// Where reading begins for what is asked for from that time on.
+fn early(since: Option<u64>) -> Option<u64> {
+    since.map(|since| since.saturating_sub(SLACK_NS))
+}
+
+/// Whether a block and all that follow are later than what is asked for.
+fn is_late(range: Range, block: &Block<'_>) -> bool {
+    let first = block.wall_times().map(|(first, _)| first);
+    first.zip(range.until).is_some_and(|(first, until)| first > until.saturating_add(SLACK_NS))
+}
+
+fn explained(name: &str, fault: &Fault) -> Error {
+    match fault {
+        Fault::Damaged(Damage { fault: stream::Fault::NotAStream, .. }) => no_stream(name),
+        Fault::Damaged(Damage {
+            fault: stream::Fault::Version(_) | stream::Fault::Flags(_),
+            ..
+        })
+        | Fault::Io(_) => Error::new(format!("{name}: {fault}")),
+        Fault::Damaged(_) => Error::new(format!(
+            "{name}: {fault}; what is before was printed, --salvage prints what is behind, too"
+        )),
+    }
+}
+
+fn no_stream(name: &str) -> Error {
+    Error::new(format!("{name} is not an fsmon stream; make one with fsmon -f binary -o FILE"))
 }
 
 fn gap_line(gap: &Gap) -> String {
@@ -141,20 +231,24 @@ pub(crate) mod tests {
     /// The text of a stream; what there is of it and the number of gaps where it is damaged.
     pub(crate) fn decode<O: Output>(stream: &[u8], output: O) -> Result<String, (String, u64)> {
         let args = FilterArgs::default();
-        let filter = Filter::new(&args, kind::EVERY, Source::Recorded, BLOCK_CAPACITY);
+        let filter = Filter::new(&args, kind::EVERY, Origin::Recorded, BLOCK_CAPACITY);
         let world = World::recorded(BLOCK_CAPACITY);
         let mut pipeline = Pipeline::new(world, filter.expect("valid"), output, None);
         let mut reader = Reader::new(stream).salvage(true);
-        let mut out = Vec::new();
-        let gaps = copy(&mut reader, &mut pipeline, "test", |bytes| {
-            out.extend_from_slice(bytes);
-            Ok(Pipe::There)
-        });
-        let text = String::from_utf8(out).expect("UTF-8");
-        match gaps.expect("readable") {
-            0 => Ok(text),
-            gaps => Err((text, gaps)),
+        let (mut out, mut gaps) = (Vec::new(), 0);
+        pipeline.begin(&mut out);
+        while let Some(item) = reader.next().expect("readable") {
+            match item {
+                Item::Block(block) => {
+                    pipeline.forget(&mut out);
+                    block.records().for_each(|record| pipeline.take(&record, &mut out));
+                }
+                Item::Gap(_) => gaps += 1,
+                Item::Header(_) | Item::Pending => {}
+            }
         }
+        let text = String::from_utf8(out).expect("UTF-8");
+        if gaps == 0 { Ok(text) } else { Err((text, gaps)) }
     }
 
     #[test]
@@ -163,11 +257,11 @@ pub(crate) mod tests {
         for content in [&b""[..], b"hello", &[0; 8192]] {
             let file = dir.path().join("file");
             std::fs::write(&file, content).expect("written");
-            let filter = FilterArgs::default();
-            let args =
-                DecodeArgs { file, format: TextFormat::Json, chain: false, cmdline: false, filter };
-            let line = run(&args).expect_err("no stream").to_string();
-            assert!(line.contains("not an fsmon stream"), "{line}");
+            for salvage in [false, true] {
+                let args = DecodeArgs { file: file.clone(), salvage, ..DecodeArgs::default() };
+                let line = run(&args).expect_err("no stream").to_string();
+                assert!(line.contains("not an fsmon stream"), "{line}");
+            }
         }
     }
 }

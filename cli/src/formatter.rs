@@ -133,6 +133,10 @@ impl<O: Output> Formatter<O> {
 
     fn format(&mut self) -> Result<End, Error> {
         self.outlet.pipeline.begin(&mut self.outlet.buffer);
+        // Whoever follows sees at once what this is.
+        if self.outlet.write()? == Reader::Gone {
+            return Ok(End::Reader);
+        }
         loop {
             self.note_waiting();
             let patience = if self.storm { Duration::ZERO } else { self.patience() };

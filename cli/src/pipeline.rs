@@ -93,6 +93,7 @@ impl<O: Output> Pipeline<O> {
     pub(crate) fn take(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         match record.body() {
             Body::Event(event) => self.take_event(&event, record, out),
+            Body::Loss(loss) if !self.filter.is_in_time(&self.world, loss.last_ns.get()) => {}
             Body::Loss(loss) => {
                 self.losses += 1;
                 self.output.loss(&self.world, loss, record, out);

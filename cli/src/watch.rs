@@ -69,7 +69,13 @@ fn target(args: &WatchArgs, stream_id: [u8; 16]) -> Result<Target, Error> {
             "--compress is for -f binary; pipe other formats through a compressor",
         ));
     }
-    let is_dir = args.output.as_os_str().as_bytes().ends_with(b"/") || args.output.is_dir();
+    let is_dir = args.output.as_os_str().as_bytes().ends_with(b"/");
+    if !is_dir && args.output.is_dir() {
+        let name = args.output.display();
+        return Err(Error::new(format!(
+            "{name} is a directory; write {name}/ for new files in it"
+        )));
+    }
     if !is_dir {
         if args.rotate.is_some() || args.keep.is_some() {
             return Err(Error::new(

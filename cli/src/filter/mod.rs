@@ -7,6 +7,7 @@ mod who;
 pub(crate) use globs::PathGlobs;
 
 use crate::args::FilterArgs;
+use crate::moment::Range;
 use crate::world::{Change, World};
 use fsmon_engine::Error;
 use fsmon_engine::config::SkipDir;
@@ -30,6 +31,7 @@ pub(crate) struct Filter {
     types: u32,
     places: Option<Places>,
     who: Option<Who>,
+    range: Range,
 }
 
 impl Filter {
@@ -52,7 +54,19 @@ impl Filter {
             types: parse_types(&args.types, types)?,
             places,
             who: Who::new(args, source, capacity)?,
+            range: Range::ALL,
         })
+    }
+
+    /// Shows only what is of that time.
+    pub(crate) fn within(self, range: Range) -> Self {
+        Filter { range, ..self }
+    }
+
+    /// Whether something of that time is to be shown, `CLOCK_MONOTONIC` ns.
+    #[inline]
+    pub(crate) fn is_in_time(&self, world: &World, mono_ns: u64) -> bool {
+        self.range == Range::ALL || self.range.has(world.wall.real_ns(mono_ns))
     }
 
     /// The bits of [`kind`] that are to be shown.
@@ -85,7 +99,7 @@ impl Filter {
         if event.head.dir.get() == 0 {
             wanted &= !kind::MOVED_TO;
         }
-        if wanted == 0 {
+        if wanted == 0 || !self.is_in_time(world, event.head.time_ns.get()) {
             return 0;
         }
         if let Some(who) = &mut self.who

@@ -17,10 +17,10 @@ use crate::sys::gauge::global;
 /// Looks at the queue before a message goes without certainty, and pauses after each look: at first
 /// one after the other, some 0.1 µs each. A read of a full buffer takes 100 µs; but one processor of
 /// a virtual machine can be held up for milliseconds, for which the last looks wait.
-pub(super) const LOOKS: [(u32, usize); 4] = [(50, 0), (50, 1), (100, 8), (100, 80)];
+pub(super) const LOOKS: [(u32, usize); 4] = [(50, 0), (50, 1), (100, 8), (60, 80)];
 /// The same, once a read that began amid a walk through the queue made the first in vain: reads come
 /// one after the other then, and one of a contended queue takes longer.
-pub(super) const LOOKS_AGAIN: [(u32, usize); 3] = [(40, 1), (30, 16), (100, 80)];
+pub(super) const LOOKS_AGAIN: [(u32, usize); 3] = [(40, 1), (30, 16), (30, 80)];
 /// Where little may be waited for.
 pub(super) const BRIEFLY: [(u32, usize); 1] = [(50, 0)];
 /// A pause is the copying of so many bytes, 2 µs or so: programs have no other way to wait, and the

@@ -1,0 +1,259 @@
+//! A recorded stream: standard input, a file, or the files of a directory one after the other,
+//! which may still grow.
+
+use crate::segments::{STREAM, is_written};
+use fsmon_engine::Error;
+use fsmon_format::stream::{Header, Item, Reader};
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a follower sleeps: at first, and once nothing has come for a while.
+const PAUSE_MIN: Duration = Duration::from_millis(2);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// For how long the next segment may be missing after one that says that it is not the last, which is
+/// made at once; and for how long nothing may come of a file that no fsmon writes to.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
+
+/// What is read at one time.
+pub(crate) enum Source {
+    Standard(io::Stdin),
+    File(File),
+}
+
+impl Read for Source {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Source::Standard(stdin) => stdin.read(bytes),
+            Source::File(file) => file.read(bytes),
+        }
+    }
+}
+
+impl Seek for Source {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Source::Standard(_) => Err(ErrorKind::NotSeekable.into()),
+            Source::File(file) => file.seek(to),
+        }
+    }
+}
+
+/// The files that belong together, in order.
+pub(crate) struct Recording {
+    files: VecDeque<PathBuf>,
+    /// Where other segments may come to be.
+    dir: Option<PathBuf>,
+    /// Of what is read now.
+    name: String,
+    is_regular: bool,
+    follow: Option<Follow>,
+}
+
+/// A file that grows.
+#[derive(Default)]
+struct Follow {
+    /// Asks whether anybody writes to it.
+    lock: Option<File>,
+    /// Somebody wrote to it; and nobody does so any more.
+    was_written: bool,
+    is_left: bool,
+    /// How long nothing has come.
+    quiet: Duration,
+    pause: Duration,
+}
+
+impl Recording {
+    /// `-` is standard output. With `since` (ns since 1970) without the files that end before that.
+    ///
+    /// # Errors
+    /// There is nothing to be read.
+    pub(crate) fn new(path: &Path, follow: bool, since: Option<u64>) -> Result<Self, Error> {
+        let mut recording = Recording {
+            files: VecDeque::from([path.to_owned()]),
+            dir: None,
+            name: name(path),
+            is_regular: false,
+            follow: follow.then(Follow::default),
+        };
+        if path.is_dir() {
+            recording.dir = Some(path.to_owned());
+            recording.files = recording.files_of(path, since)?;
+        } else if path != Path::new("-") {
+            let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            recording.dir = Some(parent.unwrap_or(Path::new(".")).to_owned());
+        }
+        Ok(recording)
+    }
+
+    /// Of what is read now, for messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether one can go to any place in it.
+    pub(crate) fn is_regular(&self) -> bool {
+        self.is_regular
+    }
+
+    /// Whether what is read now may still grow.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.follow.is_some() && self.is_regular
+    }
+
+    /// Waits for files where a directory that is followed has none.
+    fn files_of(&mut self, dir: &Path, since: Option<u64>) -> Result<VecDeque<PathBuf>, Error> {
+        loop {
+            let found = list(dir)?;
+            if !found.is_empty() {
+                return Ok(from(found, since));
+            }
+            let Some(follow) = &mut self.follow else {
+                return Err(Error::new(format!(
+                    "{} has no files of that kind in it; name one into which fsmon -f binary -o \
+                     DIR/ wrote, or a file",
+                    name(dir)
+                )));
+            };
+            follow.pause();
+        }
+    }
+
+    /// Opens the next file; `None` where there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(crate) fn open_next(&mut self) -> Result<Option<Source>, Error> {
+        let Some(path) = self.files.pop_front() else { return Ok(None) };
+        self.name = name(&path);
+        if path == Path::new("-") {
+            return Ok(Some(Source::Standard(io::stdin())));
+        }
+        let file = File::open(&path).map_err(|error| cannot_read(&self.name, error))?;
+        self.is_regular = file.metadata().is_ok_and(|data| data.is_file());
+        if let Some(follow) = &mut self.follow {
+            *follow = Follow { lock: File::open(&path).ok(), ..Follow::default() };
+        }
+        Ok(Some(Source::File(file)))
+    }
+
+    /// The file read now is at its end, and it says that the stream goes on: finds the file in which
+    /// it does, and waits for it where that is asked for.
+    ///
+    /// # Errors
+    /// It does not come to be.
+    pub(crate) fn find_successor(&mut self, header: &Header) -> Result<(), Error> {
+        let Some((follow, dir)) = self.follow.as_mut().zip(self.dir.as_ref()) else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        while self.files.is_empty() {
+            let mut found = list(dir)?;
+            found.retain(|found| {
+                let goes_on = |other: &Header| {
+                    other.stream_id == header.stream_id && other.segment > header.segment
+                };
+                found.header.as_deref().is_some_and(goes_on)
+            });
+            self.files.extend(found.into_iter().map(|found| found.path));
+            if self.files.is_empty() && began.elapsed() > GIVEN_UP_AFTER {
+                return Err(Error::new(format!(
+                    "{} is to go on in another file, and none has come: whoever wrote it was killed",
+                    self.name
+                )));
+            }
+            if self.files.is_empty() {
+                follow.pause();
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing more is in the file for now: waits a little. False where nothing more will come.
+    pub(crate) fn wait(&mut self) -> bool {
+        let Some(follow) = &mut self.follow else { return false };
+        let is_written = follow.lock.as_ref().is_some_and(is_written);
+        follow.was_written |= is_written;
+        // Whoever wrote is gone. Where no fsmon did, something else may, such as a copy under way.
+        if !is_written && (follow.was_written || follow.quiet > GIVEN_UP_AFTER) {
+            // What was written last is read before that is the end.
+            return !std::mem::replace(&mut follow.is_left, true);
+        }
+        follow.pause();
+        true
+    }
+
+    /// Something came.
+    pub(crate) fn came(&mut self) {
+        if let Some(follow) = &mut self.follow {
+            (follow.pause, follow.quiet) = (PAUSE_MIN, Duration::ZERO);
+        }
+    }
+}
+
+impl Follow {
+    fn pause(&mut self) {
+        std::thread::sleep(self.pause);
+        self.quiet += self.pause;
+        self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+    }
+}
+
+/// A file of a directory, with what it says about itself if it can be read.
+struct Found {
+    path: PathBuf,
+    header: Option<Box<Header>>,
+}
+
+/// The streams of a directory in order: by when they began, and by segment.
+fn list(dir: &Path) -> Result<Vec<Found>, Error> {
+    let failed = |error| cannot_read(&name(dir), error);
+    let mut found = Vec::new();
+    for entry in dir.read_dir().map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == STREAM) {
+            found.push(Found { header: header_of(&path), path });
+        }
+    }
+    let mut began: HashMap<[u8; 16], u64> = HashMap::new();
+    for header in found.iter().filter_map(|found| found.header.as_ref()) {
+        let began = began.entry(header.stream_id).or_insert(u64::MAX);
+        *began = header.realtime_ns.min(*began);
+    }
+    found.sort_by_cached_key(|found| {
+        // What cannot be read comes last, where it is told.
+        let key = found.header.as_ref().map(|header| {
+            (began.get(&header.stream_id).copied(), header.stream_id, header.segment)
+        });
+        (key.is_none(), key, found.path.clone())
+    });
+    Ok(found)
+}
+
+fn header_of(path: &Path) -> Option<Box<Header>> {
+    let mut reader = Reader::new(File::open(path).ok()?);
+    match reader.next() {
+        Ok(Some(Item::Header(header))) => Some(Box::new(header.clone())),
+        _ => None,
+    }
+}
+
+/// All but those that end before that time: the one after them began before.
+fn from(found: Vec<Found>, since: Option<u64>) -> VecDeque<PathBuf> {
+    let began = |found: &Found| found.header.as_ref().map(|header| header.realtime_ns);
+    let is_early = |at: usize| found.get(at).and_then(began).zip(since);
+    let first = (1..found.len())
+        .take_while(|&at| is_early(at).is_some_and(|(began, since)| began < since))
+        .count();
+    found.into_iter().skip(first).map(|found| found.path).collect()
+}
+
+fn name(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
+}
+
+fn cannot_read(name: &str, error: io::Error) -> Error {
+    Error::os(format!("cannot read {name}; name a file made by fsmon -f binary"), error)
+}
