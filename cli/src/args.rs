@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fsmon_engine::{config, limits};
 use fsmon_format::stream::Codec;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,7 +28,7 @@ Times: 10s, 500ms, 2h 30m; a bare number is seconds.
 
 Moments: 2026-01-31T23:59:59Z; 2026-01-31 23:59 and 23:59 are of this zone; 10m is ten minutes ago.
 
-To watch a directory called decode, doctor or generate, write ./decode.";
+To watch a directory called decode, convert, doctor or generate, write ./decode.";
 
 /// `fsmon [OPTIONS] [PATH]...` and its subcommands.
 #[derive(Debug, Parser)]
@@ -44,6 +45,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Print a binary stream as human, json or csv
     Decode(DecodeArgs),
+    /// Turn binary streams into Parquet, a Perfetto trace, CSV or JSON
+    #[command(disable_help_flag = true)]
+    Convert(ConvertArgs),
     /// Say what this host offers, what fsmon will use for these paths, and what it loses by it
     Doctor(DoctorArgs),
     /// Print the man page or the completions of a shell
@@ -180,6 +184,13 @@ pub(crate) struct DecodeArgs {
     pub(crate) until: Option<u64>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ConvertArgs {
+    /// See fsmon convert --help
+    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<OsString>,
 }
 
 #[derive(Args, Debug)]

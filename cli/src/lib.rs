@@ -11,6 +11,7 @@
 mod args;
 mod binary;
 mod control;
+mod convert;
 mod decode;
 mod doctor;
 mod duration;
@@ -61,6 +62,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     match &cli.command {
         None => watch::run(&cli.watch).map(|()| ExitCode::SUCCESS),
         Some(Command::Decode(args)) => decode::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Convert(args)) => convert::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Doctor(args)) => doctor::run(args),
         Some(Command::Generate(args)) => generate::run(args).map(|()| ExitCode::SUCCESS),
     }
