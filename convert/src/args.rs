@@ -36,6 +36,8 @@ pub(crate) struct Args {
 pub(crate) enum Format {
     /// Columns, for DuckDB, pandas, Spark, ClickHouse
     Parquet,
+    /// A trace, to be opened in ui.perfetto.dev
+    Perfetto,
     /// Lines, as `fsmon decode -f csv --cmdline` prints them
     Csv,
     /// Lines, as `fsmon decode -f json --cmdline` prints them

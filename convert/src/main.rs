@@ -1,12 +1,13 @@
-//! `fsmon convert`: binary streams as Parquet, CSV and JSON.
+//! `fsmon convert`: binary streams as Parquet, Perfetto traces, CSV and JSON.
 //!
 //! ```text
-//!  inputs ──► reader ──► blocks ──► world ──► parquet ─────────────► file beside ──► rename
+//!  inputs ──► reader ──► blocks ──► world ──► parquet · perfetto ──► file beside ──► rename
 //!                          └──────► lines of fsmon decode ──────┘
 //! ```
 //!
 //! A program of its own, so that what it depends on is no part of the monitor. Memory is bounded:
-//! blocks are read one by one, rows are written in groups.
+//! blocks are read one by one, rows are written in groups. Only a trace needs to know every process
+//! image before it can be written.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,7 @@ mod feed;
 mod inputs;
 mod output;
 mod parquet;
+mod perfetto;
 mod text;
 mod words;
 mod world;
@@ -65,6 +67,7 @@ fn run(args: &Args) -> Result<()> {
         Format::Json => text(args, &inputs, Lines::Json),
         Format::Csv => text(args, &inputs, Lines::Csv),
         Format::Parquet => parquet::convert(args, &inputs),
+        Format::Perfetto => perfetto::convert(args, inputs),
     }?;
     match fed.gaps {
         0 => Ok(()),
