@@ -63,6 +63,11 @@ fn run(args: &Args) -> Result<()> {
         return Err(Error::new("--partition is for --to parquet; leave it out"));
     }
     let inputs = inputs(&args.inputs)?;
+    let output = args.output.canonicalize().ok();
+    if output.is_some() && args.inputs.iter().any(|input| input.canonicalize().ok() == output) {
+        let output = args.output.display();
+        return Err(Error::new(format!("{output} is an input; name another file with -o")));
+    }
     let fed = match args.to {
         Format::Json => text(args, &inputs, Lines::Json),
         Format::Csv => text(args, &inputs, Lines::Csv),

@@ -91,9 +91,9 @@ impl World {
         self.clock.1.wrapping_sub(self.clock.0)
     }
 
-    /// The last clock: monotonic, and ns since 1970.
-    pub(crate) fn clock(&self) -> (u64, u64) {
-        self.clock
+    /// The monotonic time of the last clock.
+    pub(crate) fn clock_ns(&self) -> u64 {
+        self.clock.0
     }
 
     /// Events of the stream so far.

@@ -1,13 +1,14 @@
 //! Every process image of the streams: whose it was, what it was, and from when until when it was
 //! there as far as anything tells.
 
-use super::streams::Streams;
+use super::streams::{Moments, Streams};
 use crate::error::Result;
 use crate::feed::Output;
 use crate::words;
 use crate::world::{Told, World, cgroup, comm, ids};
+use fsmon_format::kind;
 use fsmon_format::mirror::Mirror;
-use fsmon_format::record::{Proc, proc_flag};
+use fsmon_format::record::{EventRef, Proc, proc_flag};
 use fsmon_format::stream::{Block, Gap, Header, StreamIds};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -31,8 +32,22 @@ pub(super) struct Facts {
 pub(super) struct Image {
     pub(super) process: usize,
     pub(super) facts: Facts,
-    /// The first and the last moment at which it is known to have been there.
-    pub(super) known: Option<(u64, u64)>,
+    /// The first and the last of what it did to files.
+    changes: Span,
+    /// The first and the last of its forks. Their times are those of the kernel, of changes it is
+    /// known when they were read: so these can come later by a moment.
+    forks: Span,
+}
+
+/// A first and a last moment.
+#[derive(Clone, Copy, Default)]
+struct Span(Option<(u64, u64)>);
+
+impl Span {
+    fn note(&mut self, ns: u64) {
+        let span = self.0.get_or_insert((ns, ns));
+        *span = (span.0.min(ns), span.1.max(ns));
+    }
 }
 
 /// A process.
@@ -59,6 +74,8 @@ pub(super) struct Census {
     /// By stream, pid and time of the fork.
     by_start: HashMap<(usize, u32, u64), usize>,
     texts: HashSet<Shared>,
+    /// By process, as the second reading will have them.
+    moments: Moments,
 }
 
 impl Census {
@@ -71,6 +88,7 @@ impl Census {
             by_id: HashMap::new(),
             by_start: HashMap::new(),
             texts: HashSet::new(),
+            moments: Moments::default(),
         }
     }
 
@@ -79,20 +97,27 @@ impl Census {
         self.by_id.get(&(scope, id)).map(|image| self.images[*image].process)
     }
 
-    /// The images of a process that were seen doing anything, in order, each with its time: from
-    /// the first moment known to the last, that included. None reaches into the next.
+    /// The images of a process that were seen doing anything, as they came up, each with its time:
+    /// from the first moment known to the last, that included. None reaches into the next.
     pub(super) fn history(&self, process: &Process) -> Vec<(u64, u64, &Facts)> {
-        let known = process.images.iter().filter_map(|index| {
-            let image = &self.images[*index];
-            image.known.map(|(first, last)| (first, last + 1, &image.facts))
-        });
-        let mut all: Vec<_> = known.collect();
-        all.sort_by_key(|(first, ..)| *first);
-        if let (Some(first), 1..) = (all.first_mut(), process.start) {
-            first.0 = first.0.min(self.streams.shifted(process.stream, process.start));
-        }
-        for index in 1..all.len() {
-            all[index - 1].1 = all[index - 1].1.min(all[index].0);
+        let mut all: Vec<(u64, u64, &Facts)> = Vec::new();
+        // Nothing that an image did may lie in the time of the next.
+        let mut changed = 0;
+        for image in process.images.iter().map(|index| &self.images[*index]) {
+            let (changes, forks) = (image.changes.0, image.forks.0);
+            let Some((first, _)) = changes.or(forks) else { continue };
+            let from = match (all.last_mut(), process.start) {
+                (Some(before), _) => {
+                    let from = first.max(changed);
+                    before.1 = before.1.min(from);
+                    from
+                }
+                (None, 0) => first,
+                (None, start) => first.min(self.streams.shifted(process.stream, start)),
+            };
+            changed = changed.max(changes.map_or(0, |(_, last)| last + 1));
+            let forked = forks.map_or(0, |(_, last)| last + 1);
+            all.push((from, changed.max(forked).max(from), &image.facts));
         }
         all
     }
@@ -109,7 +134,7 @@ impl Census {
         let last = self.processes[process].images.last();
         let same = last.copied().filter(|last| self.images[*last].facts == facts);
         let index = same.unwrap_or_else(|| {
-            self.images.push(Image { process, facts, known: None });
+            self.images.push(Image { process, facts, changes: Span(None), forks: Span(None) });
             self.processes[process].images.push(self.images.len() - 1);
             self.images.len() - 1
         });
@@ -146,7 +171,8 @@ impl Census {
             return;
         };
         if image.start_ns.get() != 0 {
-            self.seen(parent, self.streams.time(image.start_ns.get()));
+            let forked = self.streams.time(image.start_ns.get());
+            self.images[parent].forks.note(forked);
         }
         let above = self.images[parent].process;
         if self.processes[child].parent.is_none() && !self.is_below(above, child) {
@@ -164,9 +190,13 @@ impl Census {
         line.any(|at| at == top)
     }
 
-    fn seen(&mut self, image: usize, ns: u64) {
-        let known = self.images[image].known.get_or_insert((ns, ns));
-        *known = (known.0.min(ns), known.1.max(ns));
+    fn event(&mut self, event: &EventRef<'_>, ids: StreamIds) {
+        let Some(image) = self.by_id.get(&(self.streams.scope(), ids.id)).copied() else { return };
+        let ns = self.streams.time(event.head.time_ns.get());
+        for _ in kind::in_causal_order(event.head.mask.get()) {
+            let moment = self.moments.next(self.images[image].process, ns);
+            self.images[image].changes.note(moment);
+        }
     }
 
     fn facts(&mut self, image: &Proc) -> Facts {
@@ -213,11 +243,8 @@ impl Output for Census {
                     }
                 }
                 Told::Event(event, _) => {
-                    let ids = block.stream_ids(event.head.proc.get());
-                    let scope = self.streams.scope();
-                    let image = ids.and_then(|ids| self.by_id.get(&(scope, ids.id)).copied());
-                    if let Some(image) = image {
-                        self.seen(image, self.streams.time(event.head.time_ns.get()));
+                    if let Some(ids) = block.stream_ids(event.head.proc.get()) {
+                        self.event(&event, ids);
                     }
                 }
                 Told::Loss(_) | Told::Nothing => {}

@@ -22,7 +22,7 @@ use census::Census;
 use fsmon_format::record::{COUNT_UNKNOWN, Reason};
 use fsmon_format::stream::{Block, Gap, Header};
 use proto::INSTANT;
-use streams::Streams;
+use streams::{Moments, Streams};
 use trace::{Facts, Trace, Value};
 use tracks::Tracks;
 
@@ -42,6 +42,7 @@ pub(crate) fn convert(args: &Args, mut inputs: Vec<Input>) -> Result<Fed> {
         trace: Trace::new(out),
         tracks: Tracks::new(&census),
         census,
+        moments: Moments::default(),
         ahead: None,
         clock_ns: 0,
         last_ns: 0,
@@ -59,6 +60,7 @@ struct Drawing {
     trace: Trace,
     census: Census,
     tracks: Tracks,
+    moments: Moments,
     /// What wall time is ahead of the trace's, as last told; `None` before the beginning.
     ahead: Option<u64>,
     clock_ns: u64,
@@ -85,9 +87,9 @@ impl Output for Drawing {
                         ids.and_then(|ids| self.census.process(self.streams.scope(), ids.id));
                     let track = self.tracks.of(process, self.streams.current());
                     self.last_ns = self.streams.time(event.head.time_ns.get());
-                    let (trace, at) = (&mut self.trace, (track, self.last_ns));
+                    let (trace, moments, ns) = (&mut self.trace, &mut self.moments, self.last_ns);
                     self.world.each_change(&event, number, &mut self.paths, |change| {
-                        draw(trace, at, change)
+                        draw(trace, (track, moments.next(track as usize, ns)), change)
                     })?;
                 }
                 Told::Loss(loss) => {
@@ -110,16 +112,15 @@ impl Output for Drawing {
 impl Drawing {
     /// Tells the clocks where they are not as they were told last; at the very first, all tracks.
     fn clock(&mut self) -> Result<()> {
-        let (ns, _) = self.world.clock();
-        let sets_time = self.streams.all.get(self.streams.current()).is_some_and(|s| s.sets_time);
-        let ahead = Some(self.world.ahead());
-        // The reader takes no clock that goes back: of another segment, or another stream.
-        if !sets_time || ahead == self.ahead || ns < self.clock_ns {
+        let stream = self.streams.all.get(self.streams.current());
+        let ahead = self.world.ahead();
+        if self.ahead == Some(ahead) || stream.is_none_or(|stream| !stream.sets_time) {
             return Ok(());
         }
-        let first = self.ahead.is_none();
-        (self.ahead, self.clock_ns) = (ahead, ns);
-        self.trace.clock(self.world.clock())?;
+        // The reader takes no clock that goes back, as in another stream: it is told as of later.
+        let first = self.ahead.replace(ahead).is_none();
+        self.clock_ns = self.clock_ns.max(self.world.clock_ns());
+        self.trace.clock(self.clock_ns, self.clock_ns.wrapping_add(ahead))?;
         if first { self.tracks.write(&self.census, &mut self.trace) } else { Ok(()) }
     }
 
@@ -127,7 +128,8 @@ impl Drawing {
         let mut facts: Facts<'_> = vec![("reason", Value::Text(reason))];
         facts.extend(lost.map(|lost| ("lost", Value::Number(lost))));
         let track = self.tracks.losses(self.streams.current());
-        self.trace.event((INSTANT, Some(&format!("LOSS {reason}"))), (track, ns), facts)
+        let moment = self.moments.next(track as usize, ns);
+        self.trace.event((INSTANT, Some(&format!("LOSS {reason}"))), (track, moment), facts)
     }
 }
 

@@ -75,3 +75,39 @@ impl Streams {
         self.all.get(stream).map_or(ns, |stream| ns.wrapping_add(stream.shift))
     }
 }
+
+/// Moments on tracks, none used twice. Events read from the kernel together have one time, and the
+/// reader draws what is on one track at one time in as many rows: so each comes 1 ns after the one
+/// before.
+#[derive(Default)]
+pub(super) struct Moments {
+    /// By track: the time of the last event, and the moment that it got.
+    last: Vec<(u64, u64)>,
+}
+
+impl Moments {
+    /// The moment for the next event of that time.
+    pub(super) fn next(&mut self, track: usize, ns: u64) -> u64 {
+        if self.last.len() <= track {
+            self.last.resize(track + 1, (0, 0));
+        }
+        let (time, moment) = self.last[track];
+        // What is told late stays where it was.
+        let next = if ns >= time { ns.max(moment + 1) } else { ns };
+        self.last[track] = (ns, next);
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Moments;
+
+    #[test]
+    fn what_has_one_time_follows_each_other() {
+        let mut moments = Moments::default();
+        let next = [5, 5, 5, 6, 9, 2, 2].map(|ns| moments.next(1, ns));
+        assert_eq!(next, [5, 6, 7, 8, 9, 2, 3]);
+        assert_eq!(moments.next(0, 5), 5);
+    }
+}

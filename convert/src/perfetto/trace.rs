@@ -78,7 +78,7 @@ impl Trace {
     }
 
     /// The two clocks at one moment. Times of the trace are those of the monotonic one.
-    pub(super) fn clock(&mut self, (monotonic, realtime): (u64, u64)) -> Result<()> {
+    pub(super) fn clock(&mut self, monotonic: u64, realtime: u64) -> Result<()> {
         let clock = |id, ns| Clock { clock_id: Some(id), timestamp: Some(ns) };
         let snapshot = ClockSnapshot {
             clocks: vec![clock(MONOTONIC, monotonic), clock(REALTIME, realtime)],
