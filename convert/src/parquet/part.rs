@@ -32,7 +32,7 @@ pub(super) struct Part {
 impl Part {
     pub(super) fn new(out: Out, dir: PathBuf, serial: u64, with_host: bool) -> Result<Self> {
         let name = out.name();
-        let file = SerializedFileWriter::new(out, schema(with_host)?, properties());
+        let file = SerializedFileWriter::new(out, schema(with_host)?, properties()?);
         let file = file.map_err(|error| failed(&name, error))?;
         Ok(Part { serial, dir, rows: Rows::default(), file, name, streams: Vec::new(), with_host })
     }
