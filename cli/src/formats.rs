@@ -1,4 +1,5 @@
-//! The way of records through a pipeline by itself, without ring and sink: for benchmarks.
+//! The way of records through a pipeline by itself, without ring and sink: for benchmarks, and for
+//! `fsmon-convert`, which reads and writes in its own way.
 
 use crate::args::FilterArgs;
 use crate::binary::Binary;
@@ -12,7 +13,7 @@ use fsmon_engine::Error;
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::{Records, Slot};
-use fsmon_format::stream::{Codec, Header};
+use fsmon_format::stream::{BLOCK_CAPACITY, Codec, Header};
 
 /// What comes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +48,28 @@ impl Formats {
         }))
     }
 
+    /// Lines for the blocks of recorded streams, as `fsmon decode --cmdline` prints them; `None` for
+    /// what is no line.
+    ///
+    /// # Errors
+    /// None that can happen without arguments.
+    pub fn recorded(format: Format) -> Result<Option<Self>, Error> {
+        Ok(Some(Formats(match format {
+            Format::Json => of_blocks(Lines(Json::new(false).with_cmdline(true)))?,
+            Format::Csv => of_blocks(Lines(csv::Plain::new(false).with_cmdline(true)))?,
+            Format::Human => of_blocks(Lines(Human::new(false, false).with_cmdline(true)))?,
+            Format::Binary => return Ok(None),
+        })))
+    }
+
     /// What comes before the first record.
     pub fn begin(&mut self, out: &mut Vec<u8>) {
         self.0.begin(out);
+    }
+
+    /// Forgets all ids, as a reader does before each block.
+    pub fn forget(&mut self, out: &mut Vec<u8>) {
+        self.0.forget(out);
     }
 
     /// Takes a batch of whole records.
@@ -72,6 +92,7 @@ impl Formats {
 /// A pipeline, whatever its output.
 trait Take {
     fn begin(&mut self, out: &mut Vec<u8>);
+    fn forget(&mut self, out: &mut Vec<u8>);
     fn take(&mut self, slots: &[Slot], out: &mut Vec<u8>);
     fn flush(&mut self, out: &mut Vec<u8>);
     fn lines(&self) -> u64;
@@ -80,6 +101,10 @@ trait Take {
 impl<O: Output> Take for Pipeline<O> {
     fn begin(&mut self, out: &mut Vec<u8>) {
         Pipeline::begin(self, out);
+    }
+
+    fn forget(&mut self, out: &mut Vec<u8>) {
+        Pipeline::forget(self, out);
     }
 
     fn take(&mut self, slots: &[Slot], out: &mut Vec<u8>) {
@@ -95,6 +120,13 @@ impl<O: Output> Take for Pipeline<O> {
     fn lines(&self) -> u64 {
         self.passed().events
     }
+}
+
+fn of_blocks<O: Output + 'static>(output: O) -> Result<Box<dyn Take>, Error> {
+    let args = FilterArgs::default();
+    let filter = Filter::new(&args, kind::EVERY, Source::Recorded, BLOCK_CAPACITY)?;
+    let world = World::recorded(BLOCK_CAPACITY);
+    Ok(Box::new(Pipeline::new(world, filter, output, None)))
 }
 
 fn boxed<O: Output + 'static>(output: O, capacity: Capacity) -> Result<Box<dyn Take>, Error> {

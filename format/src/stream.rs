@@ -69,6 +69,7 @@ pub use codec::Codec;
 pub use error::{Damage, Error, Fault};
 pub use header::{Filesystem, Header};
 pub use reader::{Block, Gap, Item, Reader};
+pub use translate::StreamIds;
 pub use writer::Writer;
 
 use crate::mirror::Capacity;

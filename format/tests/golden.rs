@@ -11,7 +11,7 @@ use fsmon_format::record::{
     self, Body, Build, COUNT_UNKNOWN, Dir, End, Event, Loss, Proc, Record, Stats, event_flag,
     proc_flag,
 };
-use fsmon_format::stream::{Codec, Filesystem, Header, Item, Reader, Writer};
+use fsmon_format::stream::{Codec, Filesystem, Header, Item, Reader, StreamIds, Writer};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use zerocopy::FromZeros;
@@ -412,4 +412,24 @@ fn the_specification_shows_these_bytes() {
     for (at, byte) in stream.iter().enumerate() {
         assert!(explained[at] || *byte == 0, "{byte:#x} at {at:#x} is not explained");
     }
+}
+
+#[test]
+fn an_image_keeps_its_stream_id_from_block_to_block() {
+    let stream = std::fs::read(golden("v1-all.fsmon")).unwrap();
+    let (mut reader, mut seen) = (Reader::new(&stream[..]), Vec::new());
+    while let Some(item) = reader.next().unwrap() {
+        let Item::Block(block) = item else { continue };
+        assert!(!block.is_renumbered());
+        assert_eq!(block.stream_ids(0), None);
+        for record in block.records() {
+            if let Body::Proc(image) = record.body() {
+                seen.push((image.pid.get(), block.stream_ids(image.id.get()).unwrap()));
+            }
+        }
+    }
+    let make = StreamIds { id: seen[0].1.id, ..StreamIds::default() };
+    let cc = StreamIds { id: seen[1].1.id, parent: make.id, ..StreamIds::default() };
+    assert_ne!(make.id, cc.id);
+    assert_eq!(seen, [(4200, make), (4242, cc), (4200, make), (4242, cc)]);
 }

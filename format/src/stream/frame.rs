@@ -5,7 +5,7 @@ use super::error::{Error, Fault};
 use super::header::Header;
 use super::input::Input;
 use super::layout::{BLOCK_MAX, BlockHeader, FILE_HEADER_FIXED, MAGIC, SYNC, block_kind, codec};
-use super::translate::Translator;
+use super::translate::{StreamIds, Translator};
 use crate::record::{SLOT, Slot};
 use std::io::Read;
 use zerocopy::FromBytes;
@@ -150,9 +150,11 @@ impl<R: Read> Frames<R> {
         }
     }
 
-    /// The records of the block at the front, once they were translated.
-    pub(super) fn payload(&mut self, header: &BlockHeader) -> &[Slot] {
-        payload(&mut self.input, &mut self.decompressor, header)
+    /// The records of the block at the front, once they were translated, and the ids that its
+    /// process images had.
+    pub(super) fn payload(&mut self, header: &BlockHeader) -> (&[Slot], &[StreamIds]) {
+        let slots = payload(&mut self.input, &mut self.decompressor, header);
+        (slots, self.translator.images())
     }
 
     /// Passes over `len` bytes and on to what may be a header.

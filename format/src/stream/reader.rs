@@ -4,6 +4,7 @@ use super::error::{Damage, Error, Fault};
 use super::frame::{Found, Frames};
 use super::header::Header;
 use super::layout::{BlockHeader, block_flag};
+use super::translate::StreamIds;
 use crate::record::{Body, Records, Slot};
 use std::io::Read;
 
@@ -25,6 +26,7 @@ pub struct Block<'a> {
     header: BlockHeader,
     offset: u64,
     slots: &'a [Slot],
+    images: &'a [StreamIds],
 }
 
 impl<'a> Block<'a> {
@@ -81,6 +83,19 @@ impl<'a> Block<'a> {
         let (mono, real) = (clock.time_ns.get(), clock.realtime_ns.get());
         let wall = |ns: u64| real.checked_add_signed(ns.wrapping_sub(mono).cast_signed());
         wall(first).zip(wall(last))
+    }
+
+    /// The ids in the stream of the process image that is `proc` in this block: what tells that an
+    /// image of one block is that of another.
+    #[must_use]
+    pub fn stream_ids(&self, proc: u32) -> Option<StreamIds> {
+        self.images.get((proc as usize).checked_sub(1)?).copied()
+    }
+
+    /// Whether ids in the stream begin anew with this block.
+    #[must_use]
+    pub fn is_renumbered(&self) -> bool {
+        self.header.flags.get() & block_flag::RENUMBERED != 0
     }
 
     /// Whether it holds a loss.
@@ -233,8 +248,8 @@ impl<R: Read> Reader<R> {
             Step::Header => self.header.as_ref().map(Item::Header),
             Step::Block(header) => {
                 let offset = self.frames.input.offset();
-                let slots = self.frames.payload(&header);
-                Some(Item::Block(Block { header, offset, slots }))
+                let (slots, images) = self.frames.payload(&header);
+                Some(Item::Block(Block { header, offset, slots, images }))
             }
             Step::Gap(gap) => Some(Item::Gap(gap)),
             Step::Pending => Some(Item::Pending),

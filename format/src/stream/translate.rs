@@ -14,6 +14,18 @@ const _: () = assert!(TABLE.is_power_of_two());
 /// A rule that a record breaks: its slot in the payload, and the rule.
 pub(super) type Broken = (usize, &'static str);
 
+/// A process image's ids as they stand in the stream, where they keep their meaning across blocks
+/// but for a block that is [`super::Block::is_renumbered`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamIds {
+    /// The image's own.
+    pub id: u32,
+    /// The parent's at the fork; 0 unknown. The block need not define it.
+    pub parent: u32,
+    /// That of the image it took over from; 0 none. The block need not define it.
+    pub prev: u32,
+}
+
 /// Stream ids of one sort and their dense ids, numbered from 1 as they come.
 struct Table {
     /// 0 is a free place.
@@ -70,6 +82,8 @@ pub(super) struct Translator {
     dirs: Table,
     processes: Table,
     strings: Table,
+    /// By dense process id, less 1.
+    images: Vec<StreamIds>,
     /// By dense directory id: the parent's.
     parents: Vec<u16>,
 }
@@ -80,8 +94,14 @@ impl Translator {
             dirs: Table::new(),
             processes: Table::new(),
             strings: Table::new(),
+            images: Vec::with_capacity(BLOCK_SLOTS / 2),
             parents: vec![0; BLOCK_SLOTS + 1],
         }
+    }
+
+    /// What the dense ids of process images stood for in the last block.
+    pub(super) fn images(&self) -> &[StreamIds] {
+        &self.images
     }
 
     /// Replaces the ids in all records of a block's payload; returns how many events there are.
@@ -89,6 +109,7 @@ impl Translator {
         self.dirs.clear();
         self.processes.clear();
         self.strings.clear();
+        self.images.clear();
         let (mut at, mut events) = (0, 0);
         while at < slots.len() {
             let len = usize::from(slots[at].0[1]);
@@ -166,6 +187,7 @@ impl Translator {
     }
 
     fn proc(&mut self, proc: &mut Proc) -> Result<(), &'static str> {
+        let ids = StreamIds { id: proc.id.get(), parent: proc.parent.get(), prev: proc.prev.get() };
         // The parent and the image before may be in no block: an ancestry can be cut.
         proc.parent = self.processes.get(proc.parent.get()).unwrap_or(0).into();
         proc.prev = self.processes.get(proc.prev.get()).unwrap_or(0).into();
@@ -174,6 +196,7 @@ impl Translator {
             *string = dense.ok_or("a process with a string that the block does not define")?.into();
         }
         proc.id = define_once(&mut self.processes, proc.id)?;
+        self.images.push(ids);
         Ok(())
     }
 }

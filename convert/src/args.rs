@@ -1,0 +1,69 @@
+//! The arguments.
+
+use clap::error::ErrorKind;
+use clap::{Parser, ValueEnum};
+use std::path::PathBuf;
+
+const AFTER_HELP: &str = "\
+A directory stands for its *.fsmon files. Files are read in the order that their headers tell: \
+segments of a stream one after the other.
+
+What is damaged in the input is passed over and told; everything else is converted, and the exit \
+status is 1.";
+
+/// What the command line says.
+#[derive(Debug, Parser)]
+#[command(name = "fsmon-convert", bin_name = "fsmon convert", version, after_help = AFTER_HELP)]
+#[command(about = "Make of binary streams what other programs read", max_term_width = 100)]
+pub(crate) struct Args {
+    /// What to make
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) to: Format,
+    /// Write to FILE, which appears once it is whole; `-` is standard output. With --partition, the
+    /// directory to write into
+    #[arg(short, long, value_name = "FILE|DIR", default_value = "-", hide_default_value = true)]
+    pub(crate) output: PathBuf,
+    /// Parquet: a file for each day (UTC) and host, in directories day=2026-11-23/host=build7
+    #[arg(long, value_name = "day,host", value_enum, value_delimiter = ',')]
+    pub(crate) partition: Vec<Key>,
+    /// Binary streams: files, directories of segments, `-` for standard input
+    #[arg(value_name = "INPUT", required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+}
+
+/// What can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Columns, for DuckDB, pandas, Spark, ClickHouse
+    Parquet,
+    /// A trace, to be opened in ui.perfetto.dev
+    Perfetto,
+    /// Lines, as `fsmon decode -f csv --cmdline` prints them
+    Csv,
+    /// Lines, as `fsmon decode -f json --cmdline` prints them
+    Json,
+}
+
+/// What partitions are made by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Key {
+    /// The day in UTC
+    Day,
+    /// The host's name
+    Host,
+}
+
+/// What is wrong with the arguments, in one line; `None` where help or version was asked for, which
+/// is printed.
+pub(crate) fn explain(error: &clap::Error) -> Option<String> {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // Whoever closed the pipe has read enough of the help.
+        let _ = error.print();
+        return None;
+    }
+    let rendered = error.to_string();
+    let told = rendered.lines().take_while(|line| !line.starts_with("Usage"));
+    let words: Vec<_> = told.map(str::trim).filter(|line| !line.is_empty()).collect();
+    let line = words.join(" ");
+    Some(format!("{}; see fsmon convert --help", line.trim_start_matches("error: ")))
+}

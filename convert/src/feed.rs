@@ -1,0 +1,100 @@
+//! From inputs to an output, block by block, past damage.
+
+use crate::error::{Error, Result};
+use crate::inputs::Input;
+use crate::tell;
+use fsmon_format::stream::{Block, Fault, Gap, Header, Item, Reader};
+use std::io::Read;
+
+/// What comes out of a conversion.
+pub(crate) trait Output {
+    /// A file header: what comes after it belongs to this stream.
+    fn header(&mut self, header: &Header) -> Result<()>;
+    /// A block of that stream.
+    fn block(&mut self, block: &Block<'_>) -> Result<()>;
+    /// Something is missing here.
+    fn gap(&mut self, gap: &Gap) -> Result<()>;
+}
+
+/// What there was to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fed {
+    /// File headers and blocks.
+    pub(crate) sound: u64,
+    /// Places where something is missing.
+    pub(crate) gaps: u64,
+}
+
+/// Gives all that is in the inputs to `output`. With `loud`, damage is told on standard error.
+///
+/// # Errors
+/// Those of the output; an input that cannot be read, or by a newer version only; nothing that is
+/// a stream.
+pub(crate) fn feed(inputs: &[Input], output: &mut dyn Output, loud: bool) -> Result<Fed> {
+    let mut all = Fed::default();
+    let mut reader: Option<Reader<Box<dyn Read>>> = None;
+    for input in inputs {
+        let source = input.open()?;
+        match &mut reader {
+            Some(reader) => drop(reader.continue_with(source)),
+            None => reader = Some(Reader::new(source).salvage(true)),
+        }
+        let Some(reader) = &mut reader else { continue };
+        let fed = one(reader, &input.name(), output, loud)?;
+        if loud && fed.sound == 0 && inputs.len() > 1 {
+            tell(format_args!("{}: not an fsmon stream; passed over", input.name()));
+        }
+        all = Fed { sound: all.sound + fed.sound, gaps: all.gaps + fed.gaps };
+    }
+    match (all.sound, inputs) {
+        (0, [input, ..]) => Err(Error::new(format!(
+            "{} is not an fsmon stream; make one with fsmon -f binary -o FILE",
+            input.name()
+        ))),
+        _ => Ok(all),
+    }
+}
+
+fn one<R: Read>(
+    reader: &mut Reader<R>,
+    name: &str,
+    output: &mut dyn Output,
+    loud: bool,
+) -> Result<Fed> {
+    let failed = |error| Error::new(format!("{name}: {error}"));
+    let mut fed = Fed::default();
+    while let Some(item) = reader.next().map_err(failed)? {
+        match item {
+            Item::Header(header) => output.header(header)?,
+            Item::Block(block) => output.block(&block)?,
+            Item::Gap(gap) => {
+                fed.gaps += 1;
+                // Of what is no stream, nothing is missing.
+                if matches!(gap.damage.fault, Fault::NotAStream) {
+                    continue;
+                }
+                if loud {
+                    tell(format_args!("{name}: {}", gap_line(&gap)));
+                }
+                output.gap(&gap)?;
+                continue;
+            }
+            Item::Pending => continue,
+        }
+        fed.sound += 1;
+    }
+    Ok(fed)
+}
+
+fn gap_line(gap: &Gap) -> String {
+    let events = match gap.events {
+        Some(events) => counted(events, "event is", "events are"),
+        None => "an unknown number of events is".to_owned(),
+    };
+    format!("{}; {} passed over, {events} missing", gap.damage, counted(gap.bytes, "byte", "bytes"))
+}
+
+/// A number and what it counts.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}

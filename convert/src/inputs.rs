@@ -1,0 +1,127 @@
+//! Which files are read, and in which order.
+
+use crate::error::{Error, Result};
+use fsmon_format::stream::Header;
+use fsmon_format::stream::layout::HEADER_LEN_MAX;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek};
+use std::path::{Path, PathBuf};
+
+/// A stream file.
+pub(crate) struct Input {
+    pub(crate) path: PathBuf,
+    /// What its header says; `None` where it cannot be read: that is told when its turn comes.
+    header: Option<Header>,
+}
+
+impl Input {
+    /// For messages.
+    pub(crate) fn name(&self) -> String {
+        name(&self.path)
+    }
+
+    /// Opens it anew.
+    pub(crate) fn open(&self) -> Result<Box<dyn Read>> {
+        if is_standard(&self.path) {
+            return Ok(Box::new(io::stdin()));
+        }
+        Ok(Box::new(open(&self.path)?))
+    }
+
+    fn new(path: PathBuf) -> Result<Self> {
+        let header = if is_standard(&path) { None } else { header(&path)? };
+        Ok(Input { path, header })
+    }
+}
+
+/// The files that the arguments stand for, in the order of their headers: streams by their
+/// beginning, segments by their number. What has no header comes last, as it was named.
+///
+/// # Errors
+/// What cannot be opened; a directory without streams.
+pub(crate) fn inputs(args: &[PathBuf]) -> Result<Vec<Input>> {
+    let mut all = Vec::new();
+    for arg in args {
+        if !is_standard(arg) && arg.is_dir() {
+            all.extend(segments(arg)?);
+        } else {
+            all.push(Input::new(arg.clone())?);
+        }
+    }
+    sort(&mut all);
+    Ok(all)
+}
+
+/// Copies standard input, where it is among them, so that it can be read twice. The file is gone
+/// once its handle is.
+///
+/// # Errors
+/// It cannot be read, the copy not written.
+pub(crate) fn spool(inputs: &mut [Input]) -> Result<Option<tempfile::NamedTempFile>> {
+    let Some(input) = inputs.iter_mut().find(|input| is_standard(&input.path)) else {
+        return Ok(None);
+    };
+    let failed = |error: io::Error| Error::new(format!("cannot copy standard input: {error}"));
+    let mut file = tempfile::NamedTempFile::new().map_err(failed)?;
+    io::copy(&mut io::stdin(), file.as_file_mut()).map_err(failed)?;
+    file.as_file_mut().rewind().map_err(failed)?;
+    input.path = file.path().to_owned();
+    Ok(Some(file))
+}
+
+fn is_standard(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn name(path: &Path) -> String {
+    if is_standard(path) { "standard input".into() } else { path.display().to_string() }
+}
+
+fn segments(dir: &Path) -> Result<Vec<Input>> {
+    let failed = |error: io::Error| Error::new(format!("cannot list {}: {error}", dir.display()));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "fsmon") && path.is_file() {
+            found.push(path);
+        }
+    }
+    if found.is_empty() {
+        let line = "has no *.fsmon files; name the directory that fsmon -f binary -o DIR/ wrote to";
+        return Err(Error::new(format!("{} {line}", dir.display())));
+    }
+    found.sort();
+    found.into_iter().map(Input::new).collect()
+}
+
+fn open(path: &Path) -> Result<File> {
+    let failed = |error: io::Error| {
+        let name = name(path);
+        Error::new(format!("cannot read {name}: {error}; name a file made by fsmon -f binary"))
+    };
+    File::open(path).map_err(failed)
+}
+
+fn header(path: &Path) -> Result<Option<Header>> {
+    let mut bytes = Vec::new();
+    let file = open(path)?;
+    // A pipe can be read but once.
+    if !file.metadata().is_ok_and(|file| file.is_file()) {
+        return Ok(None);
+    }
+    let read = file.take(HEADER_LEN_MAX as u64).read_to_end(&mut bytes);
+    Ok(read.ok().and_then(|_| Header::parse(&bytes).ok()))
+}
+
+fn sort(inputs: &mut [Input]) {
+    let mut begun: HashMap<[u8; 16], u64> = HashMap::new();
+    for header in inputs.iter().filter_map(|input| input.header.as_ref()) {
+        let first = begun.entry(header.stream_id).or_insert(u64::MAX);
+        *first = header.realtime_ns.min(*first);
+    }
+    inputs.sort_by_key(|input| match &input.header {
+        Some(header) => (begun[&header.stream_id], header.stream_id, header.segment),
+        None => (u64::MAX, [u8::MAX; 16], u32::MAX),
+    });
+}

@@ -1,0 +1,93 @@
+//! `fsmon convert`: binary streams as Parquet, Perfetto traces, CSV and JSON.
+//!
+//! ```text
+//!  inputs ──► reader ──► blocks ──► world ──► parquet · perfetto ──► file beside ──► rename
+//!                          └──────► lines of fsmon decode ──────┘
+//! ```
+//!
+//! A program of its own, so that what it depends on is no part of the monitor. Memory is bounded:
+//! blocks are read one by one, rows are written in groups. Only a trace needs to know every process
+//! image before it can be written.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod error;
+mod feed;
+mod inputs;
+mod output;
+mod parquet;
+mod perfetto;
+mod text;
+mod words;
+mod world;
+
+use args::{Args, Format};
+use clap::Parser;
+use error::{Error, Result};
+use feed::{Fed, counted, feed};
+use fsmon_cli::formats::Format as Lines;
+use inputs::{Input, inputs};
+use output::Out;
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => match args::explain(&error) {
+            None => return ExitCode::SUCCESS,
+            Some(line) => {
+                tell(line);
+                return ExitCode::from(2);
+            }
+        },
+    };
+    match run(&args) {
+        Ok(()) | Err(Error::Gone) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints one line for the user. That standard error is closed is no reason to fail.
+fn tell(line: impl Display) {
+    let _ = std::io::stderr().write_all(format!("fsmon: {line}\n").as_bytes());
+}
+
+fn run(args: &Args) -> Result<()> {
+    if !args.partition.is_empty() && args.to != Format::Parquet {
+        return Err(Error::new("--partition is for --to parquet; leave it out"));
+    }
+    let inputs = inputs(&args.inputs)?;
+    let output = args.output.canonicalize().ok();
+    if output.is_some() && args.inputs.iter().any(|input| input.canonicalize().ok() == output) {
+        let output = args.output.display();
+        return Err(Error::new(format!("{output} is an input; name another file with -o")));
+    }
+    let fed = match args.to {
+        Format::Json => text(args, &inputs, Lines::Json),
+        Format::Csv => text(args, &inputs, Lines::Csv),
+        Format::Parquet => parquet::convert(args, &inputs),
+        Format::Perfetto => perfetto::convert(args, inputs),
+    }?;
+    match fed.gaps {
+        0 => Ok(()),
+        gaps => {
+            let places = counted(gaps, "place", "places");
+            Err(Error::new(format!(
+                "the input is damaged in {places}; everything else was converted"
+            )))
+        }
+    }
+}
+
+fn text(args: &Args, inputs: &[Input], format: Lines) -> Result<Fed> {
+    let mut text = text::Text::new(format, Out::new(&args.output, false)?)?;
+    let fed = feed(inputs, &mut text, true)?;
+    text.finish()?;
+    Ok(fed)
+}
