@@ -6,6 +6,7 @@ use crate::latency;
 use crate::monitor::{self, Format, Monitor, Programs};
 use crate::series::args::WhoArgs;
 use crate::soak::SoakArgs;
+use crate::streams::StreamsArgs;
 use crate::tree::TreeArgs;
 use crate::workload::{self, Workload};
 use clap::{Parser, Subcommand};
@@ -73,6 +74,8 @@ pub(crate) enum Command {
     Cores(CoresArgs),
     /// Minutes of the heaviest churn: whether something is lost or grows
     Soak(SoakArgs),
+    /// Binary streams: bytes an event in real builds, and how quickly they are read
+    Streams(StreamsArgs),
 }
 
 /// Which fsmon.

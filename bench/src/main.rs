@@ -7,6 +7,7 @@
 //! cargo run --release -p fsmon-bench -- tree [--dirs N]    a large tree: time to ready, memory
 //! cargo run --release -p fsmon-bench -- cores [--runs N]   more cores than there are, simulated
 //! cargo run --release -p fsmon-bench -- soak [--minutes N] long churn: is anything lost, does it grow
+//! cargo run --release -p fsmon-bench -- streams [--runs N] binary streams: their size, and reading them
 //! ```
 //!
 //! Every workload runs beside every monitor in turn, several times; what is printed are medians
@@ -26,6 +27,7 @@ mod report;
 mod run;
 mod series;
 mod soak;
+mod streams;
 mod sys;
 mod tree;
 mod workload;

@@ -7,7 +7,7 @@ use crate::monitor::{self, Monitor, Programs, Watched};
 use crate::report::{self, Report, Row, Sample, Table};
 use crate::workload::untar::{self, Packed};
 use crate::workload::{Size, Workload};
-use crate::{cores, forks, machine, series, soak, tree, workload};
+use crate::{cores, forks, machine, series, soak, streams, tree, workload};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,6 +21,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Tree(args)) => tree::main(args),
         Some(Command::Cores(args)) => cores::main(args),
         Some(Command::Soak(args)) => soak::main(args),
+        Some(Command::Streams(args)) => streams::main(args),
         None => run(&args),
     };
     match done {

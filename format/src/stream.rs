@@ -42,6 +42,36 @@
 //! # assert!(decode(&b"no stream"[..]).is_err());
 //! ```
 //!
+//! **Files** can be mapped: the crate maps nothing itself, as that is unsafe, and reads memory as
+//! anything else. What can seek finds a moment without reading what is before, and a stream goes on in
+//! the next file:
+//!
+//! ```
+//! use fsmon_format::stream::{Error, Item, Reader};
+//! use std::io::Cursor;
+//!
+//! /// Events from that moment on (ns since 1970), of two files of one stream that are mapped.
+//! fn events_since(files: [&[u8]; 2], realtime_ns: u64) -> Result<u64, Error> {
+//!     let (mut reader, mut events) = (Reader::new(Cursor::new(files[0])), 0);
+//!     reader.next()?; // the file header
+//!     reader.seek_to_time(realtime_ns)?;
+//!     for file in [None, Some(files[1])] {
+//!         if let Some(file) = file {
+//!             reader.continue_with(Cursor::new(file));
+//!         }
+//!         while let Some(item) = reader.next()? {
+//!             if let Item::Block(block) = item {
+//!                 events += u64::from(block.events());
+//!             }
+//!         }
+//!     }
+//!     Ok(events)
+//! }
+//! # let file = |name: &str| std::fs::read(format!("tests/golden/{name}.fsmon")).unwrap();
+//! # let [first, second] = ["v1-segment-0", "v1-segment-1"].map(file);
+//! # assert_eq!(events_since([&first, &second], 0).unwrap(), 13);
+//! ```
+//!
 //! **Names that the ring leaves open.** The engine does not know what a uid or a cgroup is called:
 //! `user` and `cgroup` of its PROC records are 0. The consumer fills them in before anyone else
 //! sees the record: it makes a STR record for the name, with an id above those of the engine, and
