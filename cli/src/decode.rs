@@ -111,7 +111,7 @@ impl<O: Output> Decoder<O> {
                 Then::Next => {}
                 Then::Seek => self.seek()?,
                 Then::Wait if self.recording.wait() => {}
-                Then::Wait => self.reader.stop_following(),
+                Then::Wait => self.reader.set_follow(false),
                 Then::NextFile if self.open_next()? => {}
                 Then::NextFile | Then::Stop => return self.finish(),
             }
@@ -168,6 +168,7 @@ impl<O: Output> Decoder<O> {
         let there = next.is_some();
         if let Some(source) = next {
             self.reader.continue_with(source);
+            self.reader.set_follow(self.recording.is_followed());
         }
         Ok(there)
     }

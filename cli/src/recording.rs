@@ -98,9 +98,9 @@ impl Recording {
         self.is_regular
     }
 
-    /// Whether what is read now may still grow.
+    /// Whether what is read now may still grow: nothing comes after it.
     pub(crate) fn is_followed(&self) -> bool {
-        self.follow.is_some() && self.is_regular
+        self.follow.is_some() && self.is_regular && self.files.is_empty()
     }
 
     /// Waits for files where a directory that is followed has none.

@@ -214,9 +214,9 @@ impl<R: Read> Reader<R> {
         self
     }
 
-    /// The input grows no more: its end is the end, or damage.
-    pub fn stop_following(&mut self) {
-        self.follow = false;
+    /// The same for a reader at work: an input that grows no more, or the next one.
+    pub fn set_follow(&mut self, on: bool) {
+        self.follow = on;
     }
 
     /// The file header, once it was read; none where it was damaged.
