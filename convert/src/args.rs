@@ -34,7 +34,7 @@ pub(crate) struct Args {
 /// What can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Columns, for DuckDB, pandas, Spark, ClickHouse
+    /// Columns, for DuckDB, pandas and whatever else reads Parquet
     Parquet,
     /// A trace, to be opened in ui.perfetto.dev
     Perfetto,
