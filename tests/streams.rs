@@ -315,7 +315,7 @@ fn assert_unbroken(events: &[Event]) {
     assert!(begun <= 5 && unlike.is_none(), "{begun}, {unlike:?}: {:?}", unlike.map(around));
 }
 
-/// Killed amid a storm, so many times (FSMON_KILLS; 25): what the follower told is what was true up to some
+/// Killed amid a storm, so many times (FSMON_KILLS; 12): what the follower told is what was true up to some
 /// moment, and it says where the stream ends.
 #[test]
 fn a_killed_writer_leaves_a_prefix_and_its_follower_says_so() {
@@ -325,7 +325,7 @@ fn a_killed_writer_leaves_a_prefix_and_its_follower_says_so() {
     let area = Area::new();
     let (dir, mut told) = (area.watched(), 0);
     let _storm = Storm::over(&dir);
-    let kills = std::env::var("FSMON_KILLS").map_or(25, |text| text.parse().expect("a number"));
+    let kills = std::env::var("FSMON_KILLS").map_or(12, |text| text.parse().expect("a number"));
     for round in 0..kills {
         let stream = area.path("stream");
         let args: [&[&str]; 2] = [&[], &["--compress", "lz4"]];
