@@ -280,7 +280,6 @@ fn with_bpf_every_process_has_its_own_though_processors_are_taken_away() {
     }
     let _taken: Vec<_> = (0..2).map(TakesAway::of).collect();
     has_its_own(&chains(4, &[], is_right));
-    has_its_own(&chains(2, &["--backend", "poll"], is_right));
 }
 
 /// The words lie on two pages or more, and there are as many as an exec takes.

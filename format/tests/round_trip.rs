@@ -297,7 +297,7 @@ fn blocks<R: std::io::Read>(reader: &mut Reader<R>) -> Vec<(u64, u64, u64)> {
 #[test]
 fn a_time_is_found_by_the_grid() {
     // Of what takes an eighth of the bytes it would have to be very long.
-    for &codec in &CODECS[..2] {
+    for &codec in CODECS.iter().take(2) {
         let stream = long_stream(codec);
         assert!(stream.len() as u64 > GRID, "{}", stream.len());
         let all = blocks(&mut Reader::new(&stream[..]));
