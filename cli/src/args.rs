@@ -228,9 +228,9 @@ pub(crate) enum Compress {
     /// As they are: the quickest to write and to read
     #[default]
     None,
-    /// To a fifth, for little time
+    /// To some 40 %, for little time
     Lz4,
-    /// To an eighth, for more
+    /// To 15 to 30 %, for more
     Zstd,
 }
 
