@@ -45,7 +45,9 @@ pub(crate) fn main(args: &StreamsArgs) -> Result<bool, String> {
     let mut sizes = vec![header(&["bytes an event"], &BUILDS.map(|(name, _)| name))];
     let mut columns = Vec::new();
     for (_, build) in BUILDS {
-        area.renew().and_then(|()| build.prepare(&area.watched, &area.out)).map_err(failed)?;
+        area.renew()
+            .and_then(|()| build.prepare(&area.watched, &area.out))
+            .map_err(|error| error.to_string())?;
         columns.push(recorded(&fsmon, &area, || build.run(&area.watched).map(drop))?);
     }
     for (at, (name, _)) in WAYS.iter().enumerate() {
@@ -56,16 +58,14 @@ pub(crate) fn main(args: &StreamsArgs) -> Result<bool, String> {
     let events = columns.iter().map(|column| column.events.to_string());
     sizes.push(["events".to_owned()].into_iter().chain(events).collect());
     println!("### streams: sizes\n\n{}", lay_out(&sizes));
-    area.renew().and_then(|()| Churn::USUAL.prepare(&area.watched)).map_err(failed)?;
+    area.renew()
+        .and_then(|()| Churn::USUAL.prepare(&area.watched))
+        .map_err(|error| error.to_string())?;
     let churned = recorded(&fsmon, &area, || {
         workload::run_churn(Churn::USUAL, &area.watched, 1, ITERATIONS).map(drop)
     })?;
     println!("### streams: reading\n\n{}", lay_out(&speeds(args, &fsmon, &area, churned.events)?));
     Ok(true)
-}
-
-fn failed(error: io::Error) -> String {
-    error.to_string()
 }
 
 fn header(first: &[&str], rest: &[&str]) -> Vec<String> {
@@ -87,7 +87,7 @@ fn recorded(
 ) -> Result<Recorded, String> {
     let mut running = Vec::new();
     for (name, args) in WAYS {
-        let stats = area.fresh("stats").map_err(failed)?.with_extension(name);
+        let stats = area.fresh("stats").map_err(|error| error.to_string())?.with_extension(name);
         let mut command = Command::new(fsmon);
         command.args(args).arg("-o").arg(file(area, name)).arg("--stats").arg(&stats);
         let mut plan = Plan::new(command, Ready::Line("fsmon: ready"), None);
@@ -95,11 +95,11 @@ fn recorded(
         plan.stats = Some(stats);
         running.push(monitor::launch(plan, Stdio::null())?);
     }
-    workload().map_err(failed)?;
+    workload().map_err(|error| error.to_string())?;
     let mut recorded = Recorded { events: 0, bytes: Vec::new() };
     for (running, (name, _)) in running.into_iter().zip(WAYS) {
         let events = running.stop()?.stats["events"].as_u64().unwrap_or_default();
-        let bytes = fs::metadata(file(area, name)).map_err(failed)?.len();
+        let bytes = fs::metadata(file(area, name)).map_err(|error| error.to_string())?.len();
         recorded.events = events;
         recorded.bytes.push(bytes as f64 / events as f64);
     }
@@ -121,7 +121,7 @@ fn speeds(
         vec![header(&["stream", "MB"], &["reader alone, GB/s", "reader", "to JSON", "to CSV"])];
     for (name, _) in &WAYS[..3] {
         let path = file(area, name);
-        let bytes = fs::metadata(&path).map_err(failed)?.len() as f64;
+        let bytes = fs::metadata(&path).map_err(|error| error.to_string())?.len() as f64;
         let (mut alone, mut json, mut csv) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..args.runs {
             alone.push(timed(|| read(&path, events))?);
@@ -153,7 +153,7 @@ fn timed(work: impl FnOnce() -> Result<(), String>) -> Result<f64, String> {
 
 /// All of it, every check made; as many events as there are.
 fn read(path: &Path, expected: u64) -> Result<(), String> {
-    let mut reader = Reader::new(File::open(path).map_err(failed)?);
+    let mut reader = Reader::new(File::open(path).map_err(|error| error.to_string())?);
     let mut types = 0;
     while let Some(item) = reader.next().map_err(|error| error.to_string())? {
         if let Item::Block(block) = item {
@@ -171,6 +171,6 @@ fn read(path: &Path, expected: u64) -> Result<(), String> {
 fn decode(fsmon: &Path, path: &Path, format: &str) -> Result<(), String> {
     let mut command = Command::new(fsmon);
     command.args(["decode", "-f", format]).arg(path).stdin(Stdio::null()).stdout(Stdio::null());
-    let status = command.status().map_err(failed)?;
+    let status = command.status().map_err(|error| error.to_string())?;
     if status.success() { Ok(()) } else { Err(format!("fsmon decode: {status}")) }
 }
