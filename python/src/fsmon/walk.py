@@ -155,7 +155,10 @@ class Walk:
             length = header.length_of(start) if len(start) == 24 else len(start) + 1
             data = source.peek(length)
             if len(data) < length:
-                yield from self._cut(source)
+                if not source.stopped:
+                    yield from self._trouble(source, _CUT, TruncatedError)
+                # Its length may be what is damaged.
+                self._resync(source)
                 return
             told = header.parse(data)
         except Invalid as error:
@@ -164,12 +167,15 @@ class Walk:
             return
         except UnsupportedError as error:
             raise UnsupportedError(f"{source.name}: byte {source.offset}: {error}") from None
+        yield from self._begin_file(source, told)
+
+    def _begin_file(self, source: Source, told: FileHeader) -> Iterator[Gap]:
         if self._begun and not self._final:
             yield from self._unfinished(source)
         if self._passed is not None:
             self._passed.freeze()
         yield from self._continue(source, told)
-        source.skip(length)
+        source.skip(told.length)
         self.header = told
         self._begun = True
         self._final = False
@@ -232,10 +238,14 @@ class Walk:
         if head.kind != layout.KIND_RECORDS:
             return None
         try:
-            return self._decode(source, head, stored)
+            part, events = self._decode(source, head, stored)
         except Invalid:
             self._pass_sound(head)
             raise
+        if events != head.events:
+            # What this header says of itself does not hold.
+            raise Invalid("not as many events as the block header says")
+        return part
 
     def _check_place(self, head: BlockHeader) -> None:
         if self._next is None:
@@ -246,7 +256,8 @@ class Walk:
         if head.first_event < events or (head.number == number and head.first_event != events):
             raise Invalid(f"a block begins with event {head.first_event}, not {events}")
 
-    def _decode(self, source: Source, head: BlockHeader, stored: bytes) -> Part:
+    def _decode(self, source: Source, head: BlockHeader, stored: bytes) -> Tuple[Part, int]:
+        """What a block tells, and how many events that is."""
         if not codec.is_known(head.codec):
             what = f"a block is compressed with method {head.codec}, which is not known here"
             if self._salvage:
@@ -255,9 +266,7 @@ class Walk:
         payload = codec.decode(head.codec, stored, head.raw_len)
         decoder = Decoder(payload)
         items = decoder.decode()
-        if decoder.events != head.events:
-            raise Invalid("not as many events as the block header says")
-        return Part(Block(source.name, source.offset, head, payload), items)
+        return Part(Block(source.name, source.offset, head, payload), items), decoder.events
 
     def _deliver(self, source: Source, head: BlockHeader,
                  part: Optional[Part]) -> Iterator[Union[Gap, Part]]:
