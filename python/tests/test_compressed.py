@@ -43,8 +43,8 @@ class Lz4(unittest.TestCase):
     def test_hostile(self):
         rng = random.Random(5)
         good = lz4(GOLDEN[4096:])
-        hostile = [b"\xf0" + b"\xff" * 60000, b"\x1fa\x01\x00" + b"\xff" * 60000, b"\x1fa\x00\x00\x00", b"\x10a\x05\x00",
-                   b"\x10a\x01", b"\x10a\x01\x00"]
+        hostile = [b"\xf0" + b"\xff" * 60000, b"\x1fa\x01\x00" + b"\xff" * 60000, b"\x1fa\x00\x00\x00",
+                   b"\x10a\x05\x00", b"\x10a\x01", b"\x10a\x01\x00"]
         for _ in range(500):
             changed = bytearray(good)
             for _ in range(3):

@@ -106,7 +106,7 @@ def told(process):
 
 def other(item):
     if isinstance(item, fsmon.Loss):
-        return ("Loss", item.reason, item.first_time_ns, item.time_ns, item.count, item.total)
+        return ("Loss", item.reason, item.first_time_ns, item.time_ns, item.lost, item.total)
     if isinstance(item, fsmon.Stats):
         return ("Stats", item.time_ns, item.realtime_ns, item.kernel_events, item.events, item.losses)
     return ("End", item.time_ns, item.reason, item.events, item.losses)

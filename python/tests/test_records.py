@@ -50,7 +50,8 @@ class Fields(unittest.TestCase):
         found = read(*[event(0, flags=bits) for bits in range(32)], event(0, flags=0xFFE0))
         for bits, one in enumerate(found[:32]):
             self.assertEqual(one.attribution, ("exact", "ambiguous", "late", "unknown")[bits & 3])
-            self.assertEqual((one.found, one.exchange, one.unsure), (bool(bits & 4), bool(bits & 8), bool(bits & 16)))
+            told = (one.found, one.exchange, one.unsure)
+            self.assertEqual(told, (bool(bits & 4), bool(bits & 8), bool(bits & 16)))
         self.assertEqual(found[32].attribution, "exact")
 
     def test_types_in_their_order(self):
@@ -67,7 +68,7 @@ class Fields(unittest.TestCase):
 
     def test_process(self):
         one = read(string(1, b"/bin/cc"), string(2, b"a\0b c"), string(3, b""),
-                   process(1, 5, ppid=4, exe=1, cmdline=2, user=3, cgroup_id=9, start=7, prev=77, flags=4 | 8 | 16),
+                   process(1, 5, ppid=4, exe=1, cmdline=2, user=3, cgroup_id=9, start=7, prev=77, flags=28),
                    process(2, 6, ppid=5, parent=1, uid=7, gid=8, comm=b"x" * 16), event(0, proc=2))[0].process
         self.assertEqual((one.pid, one.ppid, one.uid, one.gid, one.comm), (6, 5, 7, 8, b"x" * 16))
         self.assertEqual((one.exe, one.cmdline, one.args, one.user), (None, None, None, None))
@@ -98,11 +99,11 @@ class Fields(unittest.TestCase):
         self.assertEqual([one.realtime_ns for one in found], [WALL + 5, 995, 1, 1])
 
     def test_losses_and_counters(self):
-        data = Stream().close(loss(reason=2, count=5, first=3, last=START + 4), loss(reason=99), stats(events=3)).data
-        one, unknown, counters, last = items(data)[0]
-        self.assertEqual((one.reason, one.count, one.first_time_ns, one.realtime_ns),
+        records = [loss(reason=2, count=5, first=3, last=START + 4), loss(reason=99), stats(events=3)]
+        one, unknown, counters, last = items(Stream().close(*records).data)[0]
+        self.assertEqual((one.reason, one.lost, one.first_time_ns, one.realtime_ns),
                          ("process_messages", 5, 3, WALL + 4))
-        self.assertEqual((unknown.reason, unknown.reason_code, unknown.count), ("other", 99, None))
+        self.assertEqual((unknown.reason, unknown.reason_code, unknown.lost), ("other", 99, None))
         self.assertEqual((counters.ring_peak, counters.events, counters.processes), (7, 3, 2))
         self.assertEqual((last.reason, last.events), ("stopped", 0))
 

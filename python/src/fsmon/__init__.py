@@ -19,8 +19,8 @@ from .lines import JsonLines, Line, json_line, lines
 from .model import End, Event, Gap, Item, Loss, Process, Stats
 from .reader import Reader
 from .reader import open_reader as open
+from .structures import dtypes, slots
 from .tables import to_arrow, to_numpy, to_pandas
-from .dtypes import dtypes, slots
 from .text import is_utf8, text
 
 

@@ -1,7 +1,7 @@
 """How payloads are stored: as they are, LZ4, zstd."""
 
 import io
-from typing import Callable, Optional
+from typing import Callable, Dict, Optional
 
 from . import lz4block
 from .errors import Invalid, MissingPackageError
@@ -70,7 +70,7 @@ def _zstd() -> Callable[[bytes, int], bytes]:
 
 
 _MAKERS = {1: _lz4, 2: _zstd}
-_CODECS = {}
+_CODECS: Dict[int, Callable[[bytes, int], bytes]] = {}
 
 
 def is_known(codec: int) -> bool:

@@ -8,9 +8,9 @@ from .errors import Invalid, UnsupportedError
 
 
 class Filesystem(NamedTuple):
-    """A filesystem that is watched, as `fs` of directories names it by its index."""
+    """A filesystem that is watched, by the number that `fs` of DIR records has."""
 
-    index: int
+    number: int
     fsid: int
     kind: bytes
     mount_point: bytes

@@ -81,7 +81,7 @@ class JsonLines:
 
     def loss(self, loss: Loss) -> str:
         """The line of a loss."""
-        count = "" if loss.count is None else f',"lost":{loss.count}'
+        count = "" if loss.lost is None else f',"lost":{loss.lost}'
         head = self._head(loss.realtime_ns, "LOSS")
         return f'{head},"reason":"{loss.reason}"{count}}}'
 

@@ -151,7 +151,7 @@ class Loss(NamedTuple):
     reason: str
     """queue_overflow, process_messages, max_dirs, max_processes, walk; `other` if not known here."""
     reason_code: int
-    count: Optional[int]
+    lost: Optional[int]
     """How many; None unknown."""
     total: int
     """Losses of this reason since the start."""

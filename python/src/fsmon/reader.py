@@ -6,11 +6,10 @@ import warnings
 from collections import deque
 from typing import Any, Deque, Iterator, List, Optional
 
-from . import layout
 from .blocks import Block
 from .errors import LossWarning
+from .header import FileHeader
 from .model import End, Event, Gap, Item, Loss, Stats
-from .records import Decoder
 from .segments import Folder
 from .source import Source
 from .walk import Walk
@@ -44,8 +43,8 @@ class Reader:
         """The END record, once it was read."""
 
     @property
-    def header(self) -> Any:
-        """The `FileHeader` of the file that is read now; None before the first item, or if damaged."""
+    def header(self) -> Optional[FileHeader]:
+        """That of the file that is read now; None before the first item, or if damaged."""
         return self._walk.header
 
     @property

@@ -87,6 +87,8 @@ class Folder:
 
     def _wait_next(self, last: Segment) -> List[Segment]:
         """The segments of the same stream behind `last`."""
+        # Its header may not have been there yet when it was found.
+        last = _look(last.path)
         while self._follow and not self.ended and not self._stop.is_set():
             later = [segment for segment in list_segments(self._folder)
                      if segment.tag == last.tag and segment.number > last.number]

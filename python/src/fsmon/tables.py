@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from .dtypes import numpy
+from .structures import numpy
 from .errors import MissingPackageError
 from .lines import Line, lines
 from .model import Event, Process
@@ -34,7 +34,8 @@ def to_numpy(events: Iterable[Event]) -> "np.ndarray[Any, Any]":
         ("time", "u8"), ("realtime", "M8[ns]"), ("mask", "u4"), ("object", "u8"), ("is_dir", "?"),
         ("found", "?"), ("unsure", "?"), ("exchange", "?"), ("attribution", "u1"), ("pid", "i8"),
         ("ppid", "i8"), ("uid", "i8"), ("gid", "i8"), ("path", "O"), ("old_path", "O"), ("comm", "O")])
-    return np.array([_row(event) for event in events], dtype)
+    rows: "np.ndarray[Any, Any]" = np.array([_row(event) for event in events], dtype)
+    return rows
 
 
 _ATTRIBUTION = {"exact": 0, "ambiguous": 1, "late": 2, "unknown": 3}

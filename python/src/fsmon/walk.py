@@ -185,9 +185,9 @@ class Walk:
         begin = (told.first_block, told.first_event)
         same = told.tag == self._tag and self._stream_id in (None, told.stream_id)
         if same and self._next is not None:
-            if begin > self._next:
+            if begin > self._next and self._passed is None:
                 yield from self._trouble(source, "segments are missing before this one")
-            elif begin != self._next:
+            elif begin < self._next:
                 yield from self._trouble(source, "a segment comes again or out of its place")
             if self._passed is not None:
                 self._passed.freeze()

@@ -56,9 +56,10 @@ def dtypes() -> "Dict[str, np.dtype[Any]]":
 def _dtype(name: str) -> "np.dtype[Any]":
     fields = _HEAD + FIELDS[name][1]
     slots = layout.PROC_SLOTS if name == "PROC" else 1
-    return numpy().dtype({
+    made: "np.dtype[Any]" = numpy().dtype({
         "names": [field[0] for field in fields], "formats": [field[1] for field in fields],
         "offsets": [field[2] for field in fields], "itemsize": slots * layout.SLOT})
+    return made
 
 
 def slots(block: Union[Block, bytes], name: str) -> "np.ndarray[Any, Any]":
@@ -73,7 +74,8 @@ def slots(block: Union[Block, bytes], name: str) -> "np.ndarray[Any, Any]":
     found = [at // layout.SLOT for at in _starts(payload, tag, width)]
     table = np.frombuffer(payload, np.uint8).reshape(-1, layout.SLOT)
     index = np.array(found, np.intp).reshape(-1, 1) + np.arange(width)
-    return table[index].reshape(len(found), dtype.itemsize).view(dtype).reshape(len(found))
+    made: "np.ndarray[Any, Any]" = table[index].reshape(len(found), dtype.itemsize).view(dtype)
+    return made.reshape(len(found))
 
 
 def _starts(payload: bytes, tag: int, width: int) -> List[int]:
