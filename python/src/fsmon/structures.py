@@ -67,13 +67,13 @@ def slots(block: Union[Block, bytes], name: str) -> "np.ndarray[Any, Any]":
 
     Names that go on in further slots are there with what the first slot has of them.
     """
-    np = numpy()
+    module = numpy()
     payload = block.payload if isinstance(block, Block) else block
     dtype, tag = _dtype(name), FIELDS[name][0]
     width = dtype.itemsize // layout.SLOT
     found = [at // layout.SLOT for at in _starts(payload, tag, width)]
-    table = np.frombuffer(payload, np.uint8).reshape(-1, layout.SLOT)
-    index = np.array(found, np.intp).reshape(-1, 1) + np.arange(width)
+    table = module.frombuffer(payload, module.uint8).reshape(-1, layout.SLOT)
+    index = module.array(found, module.intp).reshape(-1, 1) + module.arange(width)
     made: "np.ndarray[Any, Any]" = table[index].reshape(len(found), dtype.itemsize).view(dtype)
     return made.reshape(len(found))
 

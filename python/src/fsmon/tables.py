@@ -29,12 +29,12 @@ def to_numpy(events: Iterable[Event]) -> "np.ndarray[Any, Any]":
     unsure, exchange, attribution (0 exact, 1 ambiguous, 2 late, 3 unknown), pid, ppid, uid, gid (int64, -1
     unknown), and path, old_path, comm as Python objects: bytes, or None.
     """
-    np = numpy()
-    dtype = np.dtype([
+    module = numpy()
+    dtype = module.dtype([
         ("time", "u8"), ("realtime", "M8[ns]"), ("mask", "u4"), ("object", "u8"), ("is_dir", "?"),
         ("found", "?"), ("unsure", "?"), ("exchange", "?"), ("attribution", "u1"), ("pid", "i8"),
         ("ppid", "i8"), ("uid", "i8"), ("gid", "i8"), ("path", "O"), ("old_path", "O"), ("comm", "O")])
-    rows: "np.ndarray[Any, Any]" = np.array([_row(event) for event in events], dtype)
+    rows: "np.ndarray[Any, Any]" = module.array([_row(event) for event in events], dtype)
     return rows
 
 
@@ -123,13 +123,13 @@ def to_pandas(events: Iterable[Event]) -> "pandas.DataFrame":
         import pandas
     except ImportError:
         raise MissingPackageError("this needs pandas: pip install pandas") from None
-    np = numpy()
+    module = numpy()
     make: Dict[str, Callable[[List[Any]], Any]] = {
-        "time": lambda values: pandas.DatetimeIndex(np.array(values, "M8[ns]"), tz="UTC"),
+        "time": lambda values: pandas.DatetimeIndex(module.array(values, "M8[ns]"), tz="UTC"),
         "text": lambda values: pandas.array(values, dtype="string"),
         "category": lambda values: pandas.Categorical(values),
         "bytes": lambda values: pandas.Series(values, dtype="object"),
-        "bool": lambda values: np.array(values, "?"),
+        "bool": lambda values: module.array(values, "?"),
         "u4": lambda values: pandas.array(values, dtype="UInt32"),
     }
     columns = _columns(events)
