@@ -128,6 +128,11 @@ class Blocks(unittest.TestCase):
         data = self.of(0) + bytes(honest) + b"".join(self.blocks[2:])
         self.check(data, ["a", "a2", "c", "d"], (len(honest), 1, 1))
 
+    def test_the_end_of_the_file_is_believed_of_sound_blocks_alone(self):
+        wrong = block(clock() + event(9, b"x"), 1, 2, 1, flags=4)
+        self.check(self.of(0) + wrong + b"".join(self.blocks[2:]), ["a", "a2", "c", "d"], (len(wrong), 1, 1))
+        self.check(self.of(0) + wrong, ["a", "a2"], (len(wrong), 1, 1))
+
     def test_a_damaged_length_of_the_file_header(self):
         data = bytearray(self.of(0, 1, 2, 3))
         data[12:16] = struct.pack("<I", 65536)
@@ -220,6 +225,7 @@ class Garbage(unittest.TestCase):
         self.check(head + SMALL[4096:4100] * 20000)
         self.check(head + block(b"", 0, 0, 0, tag=b"else") * 5000)
         self.check(SMALL[:8] * 5000)
+        self.check(head + file_header(header_len=65536)[:24] * 5000)
 
 
 if __name__ == "__main__":

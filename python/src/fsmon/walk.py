@@ -23,6 +23,10 @@ _CUT = "the stream is cut off here"
 _MAGIC = re.compile(re.escape(layout.MAGIC))
 _MARKS = re.compile(re.escape(layout.MAGIC) + b"|" + re.escape(layout.SYNC))
 
+_CHECKED_AT_LEAST, _CHECKED_PER_BYTE = 1 << 20, 32
+"""How many bytes of what may be file headers are looked at, in all, while looking for a sound one: each
+can be 64 KiB long, and eight bytes are enough to look like the beginning of one."""
+
 _Counts = Tuple[int, int]
 """Number of a block, EVENT records before it."""
 
@@ -68,8 +72,9 @@ class Walk:
         self._tag: Optional[bytes] = None
         self._stream_id: Optional[bytes] = None
         self._next: Optional[_Counts] = None
-        # Behind the last block that was passed over although its header was sound.
+        # Behind the last block that was passed over although its header was sound; was that FINAL?
         self._behind: Optional[_Counts] = None
+        self._final_passed = False
         self._final = False
         self._begun = False
         self._passed: Optional[_Passed] = None
@@ -92,13 +97,13 @@ class Walk:
     def _all(self) -> Iterator[Union[Gap, Part]]:
         for source in self._sources:
             self._source = source
-            self._final = self._begun = False
+            self._final = self._final_passed = self._begun = False
             self.header = None
             try:
                 yield from self._file(source)
             finally:
                 self.close()
-            if self._final:
+            if self._final or self._final_passed:
                 yield from self._told_at_end()
             elif self._passed is not None:
                 self._passed.freeze()
@@ -126,7 +131,7 @@ class Walk:
                 self._resync(source)
             else:
                 yield from self._no_block(source, start)
-        if not self._final and not source.stopped:
+        if not self._final and not self._final_passed and not source.stopped:
             yield from self._unfinished(source)
 
     def _no_block(self, source: Source, start: bytes) -> Iterator[Gap]:
@@ -170,7 +175,7 @@ class Walk:
         yield from self._begin_file(source, told)
 
     def _begin_file(self, source: Source, told: FileHeader) -> Iterator[Gap]:
-        if self._begun and not self._final:
+        if self._begun and not self._final and not self._final_passed:
             yield from self._unfinished(source)
         if self._passed is not None:
             self._passed.freeze()
@@ -178,7 +183,7 @@ class Walk:
         source.skip(told.length)
         self.header = told
         self._begun = True
-        self._final = False
+        self._final = self._final_passed = False
 
     def _continue(self, source: Source, told: FileHeader) -> Iterator[Gap]:
         """Whether this file goes on where the one before ended."""
@@ -281,6 +286,7 @@ class Walk:
         self._behind = None
         self._begun = True
         self._final = head.final
+        self._final_passed = False
         if part is not None:
             yield part
             yield from self._check_end(source, part)
@@ -331,7 +337,7 @@ class Walk:
         if self._next is not None and head.number < self._next[0]:
             return
         self._behind = (head.number + 1, head.first_event + head.events)
-        self._final = self._final or head.final
+        self._final_passed = head.final
         self._begun = True
 
     def _told_before(self, begin: _Counts) -> Iterator[Gap]:
@@ -342,7 +348,8 @@ class Walk:
 
     def _told_at_end(self) -> Iterator[Gap]:
         if self._passed is not None:
-            yield self._passed.gap(*self._missing((self._behind or self._next) if self._final else None))
+            ended = self._final or self._final_passed
+            yield self._passed.gap(*self._missing((self._behind or self._next) if ended else None))
             self._passed = None
 
     def _missing(self, begin: Optional[_Counts]) -> Tuple[Optional[int], Optional[int]]:
@@ -356,30 +363,44 @@ class Walk:
         Whether the rest of the block is sound, too, is seen when it is read. If not, it is passed over
         whole: within it are other people's bytes.
         """
+        begin = source.offset
+        checked = 0
         source.skip(1)
         while True:
             if len(source.peek(8)) < 8:
                 self._skip_all(source)
                 return
-            if source.skip_to(_MAGIC if self._final else _MARKS, keep=7):
-                if self._is_header(source):
-                    return
-                source.skip(1)
-
-    def _is_header(self, source: Source) -> bool:
-        try:
+            if not source.skip_to(_MAGIC if self._final else _MARKS, keep=7):
+                continue
             if source.peek(4) == layout.SYNC:
-                start = source.peek(layout.BLOCK_HEADER)
-                return (len(start) == layout.BLOCK_HEADER
-                        and self._tag in (None, blocks.parse(start).tag))
-            start = source.peek(24)
-            length = header.length_of(start) if len(start) == 24 else len(start) + 1
-            data = source.peek(length)
-            if len(data) < length:
-                return False
-            header.parse(data)
+                found = self._is_block_header(source)
+            else:
+                most = _CHECKED_AT_LEAST + _CHECKED_PER_BYTE * (source.offset - begin) - checked
+                found, length = self._is_file_header(source, most)
+                checked += length
+            if found:
+                return
+            source.skip(1)
+
+    def _is_block_header(self, source: Source) -> bool:
+        start = source.peek(layout.BLOCK_HEADER)
+        try:
+            return len(start) == layout.BLOCK_HEADER and self._tag in (None, blocks.parse(start).tag)
         except Invalid:
             return False
+
+    @staticmethod
+    def _is_file_header(source: Source, most: int) -> Tuple[bool, int]:
+        """Whether it is one, and for how many bytes that was looked at, `most` at the most."""
+        start = source.peek(24)
+        length = 0
+        try:
+            length = header.length_of(start) if len(start) == 24 else most + 1
+            if length > most or len(source.peek(length)) < length:
+                return False, 0
+            header.parse(source.peek(length))
+        except Invalid:
+            return False, length
         except UnsupportedError:
-            return True
-        return True
+            return True, length
+        return True, length
