@@ -1,35 +1,86 @@
-"""`python -m fsmon [--salvage] [--follow] [--chain] [--cmdline] FILE|DIR|-`: JSON lines."""
+"""`python -m fsmon FILE|DIR|-` prints a binary stream as JSON, as `fsmon decode -f json` does."""
 
 import argparse
+import os
 import sys
+from typing import Any, List, Optional
 
-from . import FsmonError, Gap, line, open
-from ._lines import text
+from . import FsmonError, __version__
+from . import open as open_stream
+from .lines import JsonLines
+from .model import Event, Gap, Loss
+from .reader import Reader
+
+FLUSHED = 1 << 16
+"""Characters of output gathered at the most, where nobody waits for them."""
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="python -m fsmon", description=__doc__)
-    for option in ("salvage", "follow", "chain", "cmdline"):
-        parser.add_argument(f"--{option}", action="store_true")
-    parser.add_argument("source", metavar="FILE|DIR|-")
-    args = parser.parse_args()
-    source = sys.stdin.buffer.raw if args.source == "-" else args.source
-    out, code = sys.stdout.buffer, 0
-    try:
-        for item in open(source, salvage=args.salvage, follow=args.follow).items():
-            if isinstance(item, Gap):
-                print(f"fsmon: byte {item.offset}: {item.what}", file=sys.stderr)
-                code = 1
-            for fields in line(item, args.chain, args.cmdline):
-                out.write(text(fields).encode() + b"\n")
+def _arguments(args: Optional[List[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m fsmon", description="Print a binary stream as JSON.")
+    parser.add_argument("source", metavar="FILE|DIR|-", help="a binary stream, or a directory of its "
+                        "segments; - is standard input")
+    parser.add_argument("--chain", action="store_true", help="add the ancestry of each process")
+    parser.add_argument("--cmdline", action="store_true",
+                        help="add the command line of each process, where the stream has it")
+    parser.add_argument("--follow", action="store_true",
+                        help="wait for more where the stream is still being written")
+    parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
+    return parser.parse_args(args)
+
+
+def _gap_line(gap: Gap) -> str:
+    events = "an unknown number of events is" if gap.events is None else (
+        "1 event is" if gap.events == 1 else f"{gap.events} events are")
+    return (f"fsmon: {gap.source}: byte {gap.offset}: {gap.what}; {gap.length} bytes passed over, "
+            f"{events} missing")
+
+
+def _print(reader: Reader, lines: JsonLines, out: Any, live: bool) -> None:
+    """Live, what is known is written before more is waited for; that is after every block."""
+    gathered: List[str] = []
+    length = 0
+    for part in reader.batches():
+        for item in part:
+            if isinstance(item, (Event, Loss)):
+                for line in lines.of(item):
+                    gathered.append(line)
+                    length += len(line)
+            elif isinstance(item, Gap):
+                print(_gap_line(item), file=sys.stderr)
+        if live or length >= FLUSHED:
+            _write(gathered, out)
+            length = 0
+    _write(gathered, out)
+
+
+def _write(gathered: List[str], out: Any) -> None:
+    if gathered:
+        out.write(("\n".join(gathered) + "\n").encode("utf-8"))
         out.flush()
+        gathered.clear()
+
+
+def main(args: Optional[List[str]] = None) -> int:
+    """The exit status: 0 complete, 1 damaged or not readable."""
+    options = _arguments(args)
+    source = sys.stdin.buffer if options.source == "-" else options.source
+    live = options.follow or options.source == "-"
+    try:
+        with open_stream(source, salvage=True, follow=options.follow) as reader:
+            _print(reader, JsonLines(options.chain, options.cmdline), sys.stdout.buffer, live)
     except BrokenPipeError:
+        # Whoever read this has enough. Python would complain once more when it closes the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (FsmonError, OSError) as error:
-        out.flush()
-        print(f"fsmon: {args.source}: {error}", file=sys.stderr)
+        print(f"fsmon: {error}", file=sys.stderr)
         return 1
-    return code
+    except KeyboardInterrupt:
+        return 130
+    if reader.gap_count:
+        places = "1 place" if reader.gap_count == 1 else f"{reader.gap_count} places"
+        print(f"fsmon: {options.source} is damaged in {places}; everything else was printed", file=sys.stderr)
+    return 1 if reader.gap_count else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""Where the fields of the format are: docs/format.md as constants. All integers are little-endian."""
+
+import struct
+
+MAGIC = b"\x89FSM\r\n\x1a\n"
+SYNC = b"\xf5BK\x01"
+"""The first bytes of a block; the last one is the major version."""
+
+MAJOR = 1
+SLOT = 64
+HEADER_MIN, HEADER_MAX = 192, 65536
+BLOCK_HEADER = 64
+PAYLOAD_MAX = 65472
+"""A block is at most 64 KiB, its header included."""
+TEXT_MAX = 4096
+"""The longest name of a directory, and the longest string."""
+
+U64 = 0xFFFFFFFFFFFFFFFF
+UNKNOWN_COUNT = U64
+
+FILE_HEADER = struct.Struct("<8sHHIIIQQ16s16s16sIIQQQQIII")
+FILE_CRC_AT = 20
+ENTRIES_AT = 192
+ENTRY = struct.Struct("<HH")
+BLOCK = struct.Struct("<4sBBHIIQQQQI4sII")
+
+KIND_PAD, KIND_RECORDS = 0, 1
+FLAG_LOSS, FLAG_UNORDERED, FLAG_FINAL, FLAG_RENUMBERED = 1, 2, 4, 8
+
+EVENT, DIR, PROC, STR, LOSS, STATS, END, CLOCK = range(1, 9)
+
+# Each from byte 4 of its record on, behind tag, slots and flags.
+EVENT_FIELDS = struct.Struct("<IQIIQIHH")
+EVENT_NAMES_AT = 40
+DIR_FIELDS = struct.Struct("<IIIIHHQ")
+DIR_NAME_AT = 32
+PROC_FIELDS = struct.Struct("<IIIIIQII16sIIQII")
+PROC_SLOTS = 2
+STR_FIELDS = struct.Struct("<IHH")
+STR_BYTES_AT = 12
+LOSS_FIELDS = struct.Struct("<IQQQQ")
+STATS_FIELDS = struct.Struct("<IQQQQQII")
+END_FIELDS = struct.Struct("<IQQQ")
+CLOCK_FIELDS = struct.Struct("<IQQ")
+
+PROC_COMM, PROC_IDS, PROC_EXE_LATE, PROC_CMDLINE_LATE, PROC_CMDLINE_CUT = 1, 2, 4, 8, 16
+
+TYPES = (
+    ("CREATE", 0x100),
+    ("MOVED_FROM", 0x40),
+    ("MOVED_TO", 0x80),
+    ("RENAME", 0x10000000),
+    ("MOVE_SELF", 0x800),
+    ("OPEN", 0x20),
+    ("OPEN_EXEC", 0x1000),
+    ("ACCESS", 0x1),
+    ("MODIFY", 0x2),
+    ("ATTRIB", 0x4),
+    ("CLOSE_NOWRITE", 0x10),
+    ("CLOSE_WRITE", 0x8),
+    ("DELETE", 0x200),
+    ("DELETE_SELF", 0x400),
+    ("FS_ERROR", 0x8000),
+)
+"""Event types with their bits of `mask`, in the order in which those of a merged event happened."""
+
+IS_DIR = 0x40000000
+FS_ERROR = 0x8000
+
+ATTRIBUTIONS = ("exact", "ambiguous", "late", "unknown")
+LOSS_REASONS = {
+    1: "queue_overflow",
+    2: "process_messages",
+    3: "max_dirs",
+    4: "max_processes",
+    5: "walk",
+}
+"""Reasons of a LOSS as the JSON of fsmon calls them; every other number is `other`."""
+END_REASONS = {0: "stopped", 1: "failed"}

@@ -1,0 +1,174 @@
+"""One line for each type of an event, as `fsmon decode -f json` prints them."""
+
+import re
+from base64 import b64encode
+from datetime import datetime, timedelta
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+
+from .model import Event, Loss, Process
+from .text import is_utf8
+
+
+class Line(NamedTuple):
+    """One type of an event, with the paths that belong to it."""
+
+    type: str
+    path: Optional[bytes]
+    old_path: Optional[bytes]
+    """RENAME alone has one."""
+    event: Event
+
+
+def lines(event: Event) -> Iterator[Line]:
+    """The lines of an event in the order in which its types happened.
+
+    MOVED_FROM is told with the place that it left, MOVED_TO with the one that it came to; a place that is
+    outside the watched paths gives no such line.
+    """
+    for name in event.types:
+        if name == "MOVED_FROM":
+            if event.old_path is not None:
+                yield Line(name, event.old_path, None, event)
+        elif name == "RENAME":
+            yield Line(name, event.path, event.old_path, event)
+        elif name != "MOVED_TO" or event.path is not None:
+            yield Line(name, event.path, None, event)
+
+
+# What changes how lines look or where they end is escaped: controls, and characters that cannot be seen.
+_ESCAPED = re.compile(
+    '["\\\\\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff'
+    "\ufff9-\ufffb\U000e0000-\U000e007f]")
+_SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _escape(match: "re.Match[str]") -> str:
+    char = match.group()
+    if char in _SHORT:
+        return _SHORT[char]
+    code = ord(char)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 1023):04x}"
+
+
+def _quoted(name: bytes) -> str:
+    return '"' + _ESCAPED.sub(_escape, name.decode("utf-8", "replace")) + '"'
+
+
+def _base64(name: bytes) -> str:
+    return '"' + b64encode(name).decode("ascii") + '"'
+
+
+_EPOCH = datetime(1970, 1, 1)
+
+
+class JsonLines:
+    """Makes lines of JSON. Keeps what repeats from one line to the next: processes, seconds."""
+
+    def __init__(self, chain: bool = False, cmdline: bool = False) -> None:
+        self._chain = chain
+        self._cmdline = cmdline
+        self._second = (-1, "")
+        self._processes: Dict[int, Tuple[Process, str]] = {}
+
+    def of(self, item: Union[Event, Loss]) -> List[str]:
+        """The lines of an event or a loss, each without its end of line."""
+        if isinstance(item, Loss):
+            return [self.loss(item)]
+        return [self.line(line) for line in lines(item)]
+
+    def loss(self, loss: Loss) -> str:
+        """The line of a loss."""
+        count = "" if loss.lost is None else f',"lost":{loss.lost}'
+        head = self._head(loss.realtime_ns, "LOSS")
+        return f'{head},"reason":"{loss.reason}"{count}}}'
+
+    def line(self, line: Line) -> str:
+        """The line of one type."""
+        event = line.event
+        parts = [self._head(event.realtime_ns, line.type)]
+        if line.path is not None:
+            parts.append(f',"path":{_quoted(line.path)}')
+        if line.old_path is not None:
+            parts.append(f',"old_path":{_quoted(line.old_path)}')
+        if event.is_dir:
+            parts.append(',"is_dir":true')
+        if event.process is not None:
+            parts.append(self._process(event.process))
+        if event.attribution != "exact":
+            parts.append(f',"attribution":"{event.attribution}"')
+        for name, value in (("found", event.found), ("exchange", event.exchange), ("unsure", event.unsure)):
+            if value:
+                parts.append(f',"{name}":true')
+        for name, path in (("path", line.path), ("old_path", line.old_path)):
+            if path is not None and not is_utf8(path):
+                parts.append(f',"{name}_b64":{_base64(path)}')
+        if line.type == "FS_ERROR":
+            parts.append(f',"error":{event.error},"error_count":{event.error_count}')
+        parts.append("}")
+        return "".join(parts)
+
+    def _head(self, realtime_ns: int, name: str) -> str:
+        second, nanos = divmod(realtime_ns, 1_000_000_000)
+        if second != self._second[0]:
+            self._second = (second, (_EPOCH + timedelta(seconds=second)).isoformat())
+        return f'{{"time":"{self._second[1]}.{nanos:09}Z","event_type":"{name}"'
+
+    def _process(self, process: Process) -> str:
+        kept = self._processes.get(id(process))
+        if kept is not None:
+            return kept[1]
+        if len(self._processes) >= 1024:
+            self._processes.clear()
+        fields = "".join(self._fields(process))
+        # Kept with the process itself, so that its identity is nobody else's.
+        self._processes[id(process)] = (process, fields)
+        return fields
+
+    def _fields(self, process: Process) -> Iterator[str]:
+        if process.pid:
+            yield f',"pid":{process.pid}'
+        if process.ppid:
+            yield f',"ppid":{process.ppid}'
+        if process.comm is not None:
+            yield f',"cmd":{_quoted(process.comm)}'
+        if process.exe:
+            yield f',"exe":{_quoted(process.exe)}'
+        if process.uid is not None:
+            yield f',"uid":{process.uid},"gid":{process.gid}'
+        if process.user:
+            yield f',"user":{_quoted(process.user)}'
+        if process.cgroup:
+            yield f',"cgroup":{_quoted(process.cgroup)}'
+        elif process.cgroup_id:
+            yield f',"cgroup":"id:{process.cgroup_id}"'
+        if self._chain:
+            yield from _chain(process)
+        if self._cmdline and process.cmdline:
+            yield from _cmdline(process, process.cmdline)
+
+
+def _chain(process: Process) -> Iterator[str]:
+    entries = []
+    for ancestor in process.chain():
+        name = "" if ancestor.comm is None else f',"cmd":{_quoted(ancestor.comm)}'
+        entries.append(f'{{"pid":{ancestor.pid}{name}}}')
+    if entries:
+        yield f',"chain":[{",".join(entries)}]'
+
+
+def _cmdline(process: Process, words: bytes) -> Iterator[str]:
+    yield ',"cmdline":[' + ",".join(_quoted(word) for word in words.split(b"\0")) + "]"
+    yield f',"cmdline_from":"{"proc" if process.cmdline_late else "exec"}"'
+    if process.cmdline_cut:
+        yield ',"cmdline_cut":true'
+    if not is_utf8(words):
+        yield f',"cmdline_b64":{_base64(words)}'
+
+
+def json_line(item: Union[Line, Loss], *, chain: bool = False, cmdline: bool = False) -> str:
+    """A line of JSON, without its end of line. For many, `JsonLines` is faster."""
+    maker = JsonLines(chain, cmdline)
+    return maker.loss(item) if isinstance(item, Loss) else maker.line(item)
