@@ -74,7 +74,7 @@ fn one<R: Read>(
                     continue;
                 }
                 if loud {
-                    tell(format_args!("{name}: {}", gap_line(&gap)));
+                    tell(format_args!("{name}: {gap}"));
                 }
                 output.gap(&gap)?;
                 continue;
@@ -84,14 +84,6 @@ fn one<R: Read>(
         fed.sound += 1;
     }
     Ok(fed)
-}
-
-fn gap_line(gap: &Gap) -> String {
-    let events = match gap.events {
-        Some(events) => counted(events, "event is", "events are"),
-        None => "an unknown number of events is".to_owned(),
-    };
-    format!("{}; {} passed over, {events} missing", gap.damage, counted(gap.bytes, "byte", "bytes"))
 }
 
 /// A number and what it counts.

@@ -2,8 +2,6 @@
 
 use crate::error::{Error, Result};
 use fsmon_format::stream::Header;
-use fsmon_format::stream::layout::HEADER_LEN_MAX;
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -49,7 +47,7 @@ pub(crate) fn inputs(args: &[PathBuf]) -> Result<Vec<Input>> {
             all.push(Input::new(arg.clone())?);
         }
     }
-    sort(&mut all);
+    Header::sort(&mut all, |input| input.header.as_ref());
     Ok(all)
 }
 
@@ -104,24 +102,10 @@ fn open(path: &Path) -> Result<File> {
 }
 
 fn header(path: &Path) -> Result<Option<Header>> {
-    let mut bytes = Vec::new();
     let file = open(path)?;
     // A pipe can be read but once.
     if !file.metadata().is_ok_and(|file| file.is_file()) {
         return Ok(None);
     }
-    let read = file.take(HEADER_LEN_MAX as u64).read_to_end(&mut bytes);
-    Ok(read.ok().and_then(|_| Header::parse(&bytes).ok()))
-}
-
-fn sort(inputs: &mut [Input]) {
-    let mut begun: HashMap<[u8; 16], u64> = HashMap::new();
-    for header in inputs.iter().filter_map(|input| input.header.as_ref()) {
-        let first = begun.entry(header.stream_id).or_insert(u64::MAX);
-        *first = header.realtime_ns.min(*first);
-    }
-    inputs.sort_by_key(|input| match &input.header {
-        Some(header) => (begun[&header.stream_id], header.stream_id, header.segment),
-        None => (u64::MAX, [u8::MAX; 16], u32::MAX),
-    });
+    Ok(Header::peek(file).unwrap_or_default())
 }

@@ -22,6 +22,8 @@ fn check(host: &Host) -> Vec<u8> {
         assert!(decoded.error.is_none(), "{codec:?}: {:?}", decoded.error);
         let end = ["end".to_string()];
         same(decoded.lines.strip_suffix(&end[..]).unwrap_or(&decoded.lines), &host.lines);
+        // Mapped, as a file is, it is the same.
+        same(&decode(Reader::new(Cursor::new(&stream[..]))).lines, &decoded.lines);
         stream
     };
     CODECS.iter().map(|&codec| check(codec)).reduce(|plain, _| plain).unwrap()

@@ -6,6 +6,8 @@ use super::layout::{
     INCOMPATIBLE_KNOWN, MAGIC, MAJOR, MINOR, entry,
 };
 use crate::record::SLOT;
+use std::collections::HashMap;
+use std::io::{self, Read};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// A filesystem that DIR records refer to by its index.
@@ -124,6 +126,31 @@ impl Header {
         let len = fixed.header_len.get() as usize;
         let fits = (FILE_HEADER_FIXED..=HEADER_LEN_MAX).contains(&len) && len.is_multiple_of(SLOT);
         if fits { Ok(len) } else { Err(Fault::FileHeader("its length is out of bounds")) }
+    }
+
+    /// That of the stream which begins with these bytes, if it is sound; for a look at a file. The
+    /// reader says what is wrong with one that is not.
+    ///
+    /// # Errors
+    /// Those of the source.
+    pub fn peek(source: impl Read) -> io::Result<Option<Header>> {
+        let mut bytes = Vec::new();
+        source.take(HEADER_LEN_MAX as u64).read_to_end(&mut bytes)?;
+        Ok(Header::parse(&bytes).ok())
+    }
+
+    /// Puts files in the order of their streams: streams by when they began, then segments by number.
+    /// Where `header` gives none a file comes last; what is alike stays in the order in which it is.
+    pub fn sort<T>(files: &mut [T], header: impl Fn(&T) -> Option<&Header>) {
+        let mut began: HashMap<[u8; 16], u64> = HashMap::new();
+        for header in files.iter().filter_map(&header) {
+            let first = began.entry(header.stream_id).or_insert(u64::MAX);
+            *first = header.realtime_ns.min(*first);
+        }
+        files.sort_by_key(|file| match header(file) {
+            Some(header) => (began[&header.stream_id], header.stream_id, header.segment),
+            None => (u64::MAX, [u8::MAX; 16], u32::MAX),
+        });
     }
 
     /// Takes a whole header apart.

@@ -6,6 +6,7 @@ use super::header::Header;
 use super::layout::{BlockHeader, block_flag};
 use super::translate::StreamIds;
 use crate::record::{Body, Records, Slot};
+use std::fmt;
 use std::io::Read;
 
 /// What a stream holds, in order.
@@ -116,6 +117,19 @@ pub struct Gap {
     pub blocks: Option<u64>,
     /// Events missing; `None` where that cannot be told.
     pub events: Option<u64>,
+}
+
+impl fmt::Display for Gap {
+    /// In one line: where, why, and how much.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = if self.bytes == 1 { "byte" } else { "bytes" };
+        write!(f, "{}; {} {bytes} passed over, ", self.damage, self.bytes)?;
+        match self.events {
+            Some(1) => f.write_str("1 event is missing"),
+            Some(events) => write!(f, "{events} events are missing"),
+            None => f.write_str("an unknown number of events is missing"),
+        }
+    }
 }
 
 /// What the numbers must go on with.
