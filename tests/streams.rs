@@ -253,6 +253,28 @@ fn what_was_cut_off_before_does_not_end_a_follower_that_salvages() {
 }
 
 #[test]
+fn what_is_still_being_written_is_read_as_far_as_it_is() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let dir = area.watched();
+    for out in [area.path("stream"), area.path("segments/")] {
+        let running = record_into(&[], &out, &dir);
+        sh(&dir, "touch a; sleep 0.5");
+        let output = decoded(&out, &["-t", "create"]);
+        assert_eq!(parse(&output.stdout).len(), 1);
+        assert!(output.status.success() && said(&output).contains("still being written"));
+        running.signal(Signal::SIGKILL);
+        running.wait();
+        let output = decoded(&out, &["-t", "create"]);
+        assert_eq!((parse(&output.stdout).len(), output.status.code()), (1, Some(1)));
+        assert!(said(&output).contains("cut off"), "{}", said(&output));
+        sh(&dir, "rm a");
+    }
+}
+
+#[test]
 fn a_growing_file_is_followed_whoever_writes_it() {
     if !is_root() {
         return;

@@ -5,7 +5,7 @@ use crate::filter::{Filter, Source as Origin};
 use crate::limits::BUFFER_BYTES;
 use crate::moment::Range;
 use crate::pipeline::{Output, Pipeline};
-use crate::recording::{Recording, Source};
+use crate::recording::{Recording, Source, Wait};
 use crate::sink::{Reader as Pipe, Sink, Target};
 use crate::summary::counted;
 use crate::tell::tell;
@@ -14,9 +14,7 @@ use crate::world::World;
 use fsmon_engine::Error;
 use fsmon_format::kind;
 use fsmon_format::record::Body;
-use fsmon_format::stream::{
-    self, BLOCK_CAPACITY, Block, Damage, Error as Fault, Gap, Item, Reader,
-};
+use fsmon_format::stream::{self, BLOCK_CAPACITY, Block, Damage, Error as Fault, Item, Reader};
 use std::path::Path;
 
 /// By so much, in ns, the wall clock may have been set back within a recording for `--since` and
@@ -61,7 +59,7 @@ impl Job {
         let world = World::recorded(BLOCK_CAPACITY);
         let Some(source) = self.recording.open_next()? else { return Ok(()) };
         let decoder = Decoder {
-            reader: Reader::new(source).salvage(self.salvage).follow(self.recording.is_followed()),
+            reader: Reader::new(source).salvage(self.salvage).follow(self.recording.may_grow()),
             pipeline: Pipeline::new(world, self.filter, Lines(format), None),
             recording: self.recording,
             range: self.range,
@@ -110,8 +108,11 @@ impl<O: Output> Decoder<O> {
             match then? {
                 Then::Next => {}
                 Then::Seek => self.seek()?,
-                Then::Wait if self.recording.wait() => {}
-                Then::Wait => self.reader.set_follow(false),
+                Then::Wait => match self.recording.wait() {
+                    Wait::Over => {}
+                    Wait::InVain => self.reader.set_follow(false),
+                    Wait::NotAsked => return self.finish_amid(),
+                },
                 Then::NextFile if self.open_next()? => {}
                 Then::NextFile | Then::Stop => return self.finish(),
             }
@@ -130,7 +131,7 @@ impl<O: Output> Decoder<O> {
             Some(Item::Gap(gap)) => {
                 self.gaps += 1;
                 if !matches!(gap.damage.fault, stream::Fault::NotAStream) {
-                    tell(format_args!("{name}: {}", gap_line(&gap)));
+                    tell(format_args!("{name}: {gap}"));
                 }
                 Ok(Then::Next)
             }
@@ -168,9 +169,16 @@ impl<O: Output> Decoder<O> {
         let there = next.is_some();
         if let Some(source) = next {
             self.reader.continue_with(source);
-            self.reader.set_follow(self.recording.is_followed());
+            self.reader.set_follow(self.recording.may_grow());
         }
         Ok(there)
+    }
+
+    /// What there is so far was printed.
+    fn finish_amid(self) -> Result<(), Error> {
+        let name = self.recording.name();
+        tell(format_args!("{name} is still being written; --follow goes on as it grows"));
+        self.finish()
     }
 
     fn finish(self) -> Result<(), Error> {
@@ -214,14 +222,6 @@ fn explained(name: &str, fault: &Fault) -> Error {
 
 fn no_stream(name: &str) -> Error {
     Error::new(format!("{name} is not an fsmon stream; make one with fsmon -f binary -o FILE"))
-}
-
-fn gap_line(gap: &Gap) -> String {
-    let events = match gap.events {
-        Some(events) => counted(events, "event is", "events are"),
-        None => "an unknown number of events is".to_owned(),
-    };
-    format!("{}; {} passed over, {events} missing", gap.damage, counted(gap.bytes, "byte", "bytes"))
 }
 
 #[cfg(test)]

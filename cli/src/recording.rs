@@ -3,8 +3,8 @@
 
 use crate::segments::{STREAM, is_written};
 use fsmon_engine::Error;
-use fsmon_format::stream::{Header, Item, Reader};
-use std::collections::{HashMap, VecDeque};
+use fsmon_format::stream::Header;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -41,6 +41,17 @@ impl Seek for Source {
     }
 }
 
+/// What became of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// There may be more now.
+    Over,
+    /// Nothing more will come.
+    InVain,
+    /// More will come, and nobody asked for it.
+    NotAsked,
+}
+
 /// The files that belong together, in order.
 pub(crate) struct Recording {
     files: VecDeque<PathBuf>,
@@ -49,14 +60,14 @@ pub(crate) struct Recording {
     /// Of what is read now.
     name: String,
     is_regular: bool,
+    /// Asks whether anybody writes to it.
+    lock: Option<File>,
     follow: Option<Follow>,
 }
 
 /// A file that grows.
 #[derive(Default)]
 struct Follow {
-    /// Asks whether anybody writes to it.
-    lock: Option<File>,
     /// Somebody wrote to it; and nobody does so any more.
     was_written: bool,
     is_left: bool,
@@ -76,6 +87,7 @@ impl Recording {
             dir: None,
             name: name(path),
             is_regular: false,
+            lock: None,
             follow: follow.then(Follow::default),
         };
         if path.is_dir() {
@@ -98,9 +110,15 @@ impl Recording {
         self.is_regular
     }
 
-    /// Whether what is read now may still grow: nothing comes after it.
-    pub(crate) fn is_followed(&self) -> bool {
-        self.follow.is_some() && self.is_regular && self.files.is_empty()
+    /// Whether what is read now may still grow, so that it can end anywhere: nothing comes after it,
+    /// and it is followed, or somebody writes to it.
+    pub(crate) fn may_grow(&self) -> bool {
+        let may_end = self.follow.is_some() || self.is_written();
+        may_end && self.is_regular && self.files.is_empty()
+    }
+
+    fn is_written(&self) -> bool {
+        self.lock.as_ref().is_some_and(is_written)
     }
 
     /// Waits for files where a directory that is followed has none.
@@ -133,9 +151,8 @@ impl Recording {
         }
         let file = File::open(&path).map_err(|error| cannot_read(&self.name, error))?;
         self.is_regular = file.metadata().is_ok_and(|data| data.is_file());
-        if let Some(follow) = &mut self.follow {
-            *follow = Follow { lock: File::open(&path).ok(), ..Follow::default() };
-        }
+        self.lock = File::open(&path).ok().filter(|_| self.is_regular);
+        self.follow = self.follow.take().map(|_| Follow::default());
         Ok(Some(Source::File(file)))
     }
 
@@ -155,7 +172,7 @@ impl Recording {
                 let goes_on = |other: &Header| {
                     other.stream_id == header.stream_id && other.segment > header.segment
                 };
-                found.header.as_deref().is_some_and(goes_on)
+                found.header.as_ref().is_some_and(goes_on)
             });
             self.files.extend(found.into_iter().map(|found| found.path));
             if self.files.is_empty() && began.elapsed() > GIVEN_UP_AFTER {
@@ -171,18 +188,21 @@ impl Recording {
         Ok(())
     }
 
-    /// Nothing more is in the file for now: waits a little. False where nothing more will come.
-    pub(crate) fn wait(&mut self) -> bool {
-        let Some(follow) = &mut self.follow else { return false };
-        let is_written = follow.lock.as_ref().is_some_and(is_written);
+    /// Nothing more is in the file for now: waits a little where it is followed.
+    pub(crate) fn wait(&mut self) -> Wait {
+        let is_written = self.is_written();
+        let Some(follow) = &mut self.follow else {
+            return if is_written { Wait::NotAsked } else { Wait::InVain };
+        };
         follow.was_written |= is_written;
         // Whoever wrote is gone. Where no fsmon did, something else may, such as a copy under way.
         if !is_written && (follow.was_written || follow.quiet > GIVEN_UP_AFTER) {
             // What was written last is read before that is the end.
-            return !std::mem::replace(&mut follow.is_left, true);
+            let was_left = std::mem::replace(&mut follow.is_left, true);
+            return if was_left { Wait::InVain } else { Wait::Over };
         }
         follow.pause();
-        true
+        Wait::Over
     }
 
     /// Something came.
@@ -204,7 +224,7 @@ impl Follow {
 /// A file of a directory, with what it says about itself if it can be read.
 struct Found {
     path: PathBuf,
-    header: Option<Box<Header>>,
+    header: Option<Header>,
 }
 
 /// The streams of a directory in order: by when they began, and by segment.
@@ -217,27 +237,14 @@ fn list(dir: &Path) -> Result<Vec<Found>, Error> {
             found.push(Found { header: header_of(&path), path });
         }
     }
-    let mut began: HashMap<[u8; 16], u64> = HashMap::new();
-    for header in found.iter().filter_map(|found| found.header.as_ref()) {
-        let began = began.entry(header.stream_id).or_insert(u64::MAX);
-        *began = header.realtime_ns.min(*began);
-    }
-    found.sort_by_cached_key(|found| {
-        // What cannot be read comes last, where it is told.
-        let key = found.header.as_ref().map(|header| {
-            (began.get(&header.stream_id).copied(), header.stream_id, header.segment)
-        });
-        (key.is_none(), key, found.path.clone())
-    });
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    // What cannot be read comes last, where it is told.
+    Header::sort(&mut found, |found| found.header.as_ref());
     Ok(found)
 }
 
-fn header_of(path: &Path) -> Option<Box<Header>> {
-    let mut reader = Reader::new(File::open(path).ok()?);
-    match reader.next() {
-        Ok(Some(Item::Header(header))) => Some(Box::new(header.clone())),
-        _ => None,
-    }
+fn header_of(path: &Path) -> Option<Header> {
+    Header::peek(File::open(path).ok()?).ok().flatten()
 }
 
 /// All but those that end before that time: the one after them began before.

@@ -31,7 +31,8 @@ pub(crate) struct Filter {
     types: u32,
     places: Option<Places>,
     who: Option<Who>,
-    range: Range,
+    /// None: of any time.
+    range: Option<Range>,
 }
 
 impl Filter {
@@ -54,19 +55,19 @@ impl Filter {
             types: parse_types(&args.types, types)?,
             places,
             who: Who::new(args, source, capacity)?,
-            range: Range::ALL,
+            range: None,
         })
     }
 
     /// Shows only what is of that time.
     pub(crate) fn within(self, range: Range) -> Self {
-        Filter { range, ..self }
+        Filter { range: Some(range), ..self }
     }
 
     /// Whether something of that time is to be shown, `CLOCK_MONOTONIC` ns.
     #[inline]
     pub(crate) fn is_in_time(&self, world: &World, mono_ns: u64) -> bool {
-        self.range == Range::ALL || self.range.has(world.wall.real_ns(mono_ns))
+        self.range.is_none_or(|range| range.has(world.wall.real_ns(mono_ns)))
     }
 
     /// The bits of [`kind`] that are to be shown.
