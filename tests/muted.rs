@@ -85,6 +85,27 @@ fn one_that_is_brought_in_is_heard_and_what_may_be_missing_is_said() {
 }
 
 #[test]
+fn one_that_was_only_filled_comes_in_without_a_loss() {
+    if !is_root_with(&["python3"]) {
+        return;
+    }
+    let mut area = Area::new();
+    let top = area.tmpfs("top", "size=64m");
+    let dir = top.join("watched");
+    sh(&top, "mkdir -p watched/target outside");
+    // Checks as well that nothing was lost.
+    let events = record_and_replay(&dir, &["--exclude", "target"], || {
+        for name in ["target/a", "../outside/b"] {
+            sh(&dir, &format!("mkdir {name}; cd {name}; seq 5000 | split -l 1 -a 4; rm xaa*"));
+        }
+        sh(&dir, "mv target/a ../outside/b .; touch a/1 b/1");
+    });
+    let lines = briefs(&events, &dir);
+    assert!(lines.contains(&"CREATE a/1".into()) && lines.contains(&"CREATE b/1".into()));
+    assert!(lines.len() > 4000, "{}", lines.len());
+}
+
+#[test]
 fn one_that_becomes_the_way_to_a_root_is_heard() {
     if !is_root_with(&["python3"]) {
         return;

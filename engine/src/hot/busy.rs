@@ -1,17 +1,24 @@
 //! Busy directories that nobody watches, of which the kernel is to be silent.
 //!
 //! With a mark on the filesystem, what happens outside the watched paths or in what is left out costs
-//! its maker and the reader nearly as much as what is told. A directory whose events come by the
-//! hundred a second gets a mark of its own that ignores them (`Group::mute`): evictable, so the kernel
-//! may forget it, and then the directory shows itself again. Renames still come, so one that is brought
-//! in is noticed; the walk that reads it takes the mark away, and says that something may have been
-//! lost between the two.
+//! its maker and the reader nearly as much as what is told. A directory that is busy gets a mark of its
+//! own that ignores its events (`Group::mute`): evictable, so the kernel may forget it, and then the
+//! directory shows itself again. Renames still come, so one that is brought in is noticed; the walk that
+//! reads it takes the mark away, and says that something may have been lost between the two.
+//!
+//! What is filled beside the watched paths is often moved in as a whole, and then nothing may be lost:
+//! so filling a directory, or emptying it, does not make it busy. What does is names that come again
+//! and again after others went, as in a directory for temporary files; or any events for a long time.
 
 use super::event::Key;
 use crate::sys::handle::KEY_MAX;
+use fsmon_format::kind;
 
-/// Events within a round, of a second or more, that make a directory busy.
-const BUSY: u32 = 200;
+/// Names made within a round, of a second or more, each after another was removed.
+const AGAIN: u32 = 50;
+/// Events within a round, and such rounds one after the other.
+const MANY: u32 = 200;
+const ROUNDS: u32 = 10;
 /// Directories that are counted at one time, a power of two; others take their places.
 const SEEN: usize = 1 << 10;
 /// Directories muted at one time; the oldest is heard again.
@@ -19,11 +26,43 @@ const MUTED: usize = 1 << 12;
 /// Directories muted in a round: opening and marking one takes some microseconds.
 const EACH_ROUND: u32 = 256;
 
+/// A directory in one round.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     hash: u64,
     round: u32,
-    count: u32,
+    /// Rounds with many events before this one, without a gap.
+    rounds: u32,
+    events: u32,
+    /// Names that were removed, and that no other has followed yet.
+    removed: u32,
+    again: u32,
+}
+
+impl Seen {
+    /// The same directory, or another in its place, in a new round.
+    fn next(self, hash: u64, round: u32) -> Self {
+        let goes_on =
+            self.hash == hash && self.round.wrapping_add(1) == round && self.events >= MANY;
+        let rounds = if goes_on { self.rounds.saturating_add(1) } else { 0 };
+        Seen { hash, round, rounds, ..Seen::default() }
+    }
+
+    /// Whether an event of these types makes it busy: once for each such number, as the kernel may have
+    /// forgotten the mark.
+    #[inline]
+    fn note(&mut self, types: u32) -> bool {
+        self.events = self.events.saturating_add(1);
+        self.removed = self.removed.saturating_add(u32::from(types & kind::DELETE != 0));
+        if types & kind::CREATE != 0 && self.removed > 0 {
+            self.removed -= 1;
+            self.again = self.again.saturating_add(1);
+            if self.again.is_multiple_of(AGAIN) {
+                return true;
+            }
+        }
+        self.rounds >= ROUNDS && self.events.is_multiple_of(MANY)
+    }
 }
 
 /// A muted directory, by its handle.
@@ -70,16 +109,14 @@ impl Busy {
         self.left = EACH_ROUND;
     }
 
-    /// One more event of a directory with that hash; whether that makes it busy.
+    /// One more event, of these types, of a directory with that hash; whether that makes it busy.
     #[inline]
-    pub(crate) fn note(&mut self, hash: u64) -> bool {
+    pub(crate) fn note(&mut self, hash: u64, types: u32) -> bool {
         let seen = &mut self.seen[hash as usize % SEEN];
         if (seen.hash, seen.round) != (hash, self.round) {
-            *seen = Seen { hash, round: self.round, count: 0 };
+            *seen = seen.next(hash, self.round);
         }
-        seen.count = seen.count.saturating_add(1);
-        // Once more for each such number: the kernel may have forgotten the mark.
-        seen.count.is_multiple_of(BUSY) && !self.off && self.left > 0
+        seen.note(types) && !self.off && self.left > 0
     }
 
     /// A directory is muted. The oldest of too many, which is to be heard again.
@@ -107,20 +144,48 @@ impl Busy {
 mod tests {
     use super::*;
 
-    fn times(busy: &mut Busy, hash: u64, count: u32) -> usize {
-        (0..count).filter(|_| busy.note(hash)).count()
+    const CHURN: u32 = kind::CREATE | kind::DELETE;
+
+    fn times(busy: &mut Busy, hash: u64, types: u32, count: u32) -> usize {
+        (0..count).filter(|_| busy.note(hash, types)).count()
     }
 
     #[test]
-    fn busy_is_who_comes_often_within_a_round() {
+    fn busy_is_where_names_come_again_and_again_within_a_round() {
         let mut busy = Busy::new();
-        assert_eq!(times(&mut busy, 5, BUSY - 1), 0);
+        assert_eq!(times(&mut busy, 5, CHURN, AGAIN - 1), 0);
         busy.begin_round();
-        assert_eq!(times(&mut busy, 5, BUSY - 1), 0);
-        assert!(busy.note(5) && !busy.note(5));
-        assert_eq!(times(&mut busy, 5 + SEEN as u64, BUSY), 1, "another in the same place");
+        assert_eq!(times(&mut busy, 5, CHURN, AGAIN - 1), 0);
+        assert!(!busy.note(5, kind::DELETE) && !busy.note(5, kind::RENAME));
+        assert!(busy.note(5, kind::CREATE) && !busy.note(5, kind::CREATE));
+        assert_eq!(times(&mut busy, 5 + SEEN as u64, CHURN, AGAIN), 1, "another in the same place");
         busy.give_up();
-        assert_eq!(times(&mut busy, 6, 2 * BUSY), 0);
+        assert_eq!(times(&mut busy, 6, CHURN, 2 * AGAIN), 0);
+    }
+
+    #[test]
+    fn filling_and_emptying_are_not_busy() {
+        let mut busy = Busy::new();
+        for types in [kind::CREATE, kind::MODIFY, kind::RENAME, kind::DELETE] {
+            assert_eq!(times(&mut busy, 5, types, 100 * MANY), 0);
+        }
+        assert_eq!(times(&mut busy, 5, kind::CREATE, AGAIN), 1, "and filled again");
+    }
+
+    #[test]
+    fn busy_is_what_goes_on_for_long() {
+        let mut busy = Busy::new();
+        for gap in [ROUNDS, 0] {
+            for round in 0..ROUNDS {
+                assert_eq!(times(&mut busy, 5, kind::MODIFY, 2 * MANY), 0, "{round}");
+                busy.begin_round();
+            }
+            if gap > 0 {
+                assert_eq!(times(&mut busy, 5, kind::MODIFY, MANY - 1), 0);
+                busy.begin_round();
+            }
+        }
+        assert_eq!(times(&mut busy, 5, kind::MODIFY, 2 * MANY), 2);
     }
 
     #[test]
@@ -131,10 +196,10 @@ mod tests {
             if number % EACH_ROUND as usize == 0 {
                 busy.begin_round();
             }
-            assert_eq!(times(&mut busy, number as u64, BUSY), 1);
+            assert_eq!(times(&mut busy, number as u64, CHURN, AGAIN), 1);
             assert!(busy.put(Key { fsid: 1, handle: &handle(number) }).is_none());
         }
-        assert_eq!(times(&mut busy, 1 << 40, BUSY), 0, "enough for this round");
+        assert_eq!(times(&mut busy, 1 << 40, CHURN, AGAIN), 0, "enough for this round");
         busy.begin_round();
         for number in 0..2 {
             let oldest = busy.put(Key { fsid: 1, handle: b"new" }).expect("one too many");

@@ -18,7 +18,7 @@ impl Resolver {
         let hash = self.tree.hash(place.dir);
         if !self.above.is_step(hash) {
             self.orphans.keep(hash, batch.window.index, event);
-            if self.busy.note(hash) {
+            if self.busy.note(hash, event.types()) {
                 self.mute(place.dir);
             }
         }
