@@ -1,7 +1,7 @@
 //! The binary stream as the end of a pipeline, and what its header says about this host.
 
-use crate::limits::{BLOCK_AFTER, GATHER_BLOCK};
-use crate::pipeline::Output;
+use crate::limits::{BLOCK, BLOCK_EVENTS, GATHER_BLOCK, SMALL_BLOCK};
+use crate::pipeline::{Output, Patience};
 use crate::wall::Wall;
 use crate::world::{Change, World};
 use fsmon_engine::Error;
@@ -22,8 +22,8 @@ pub(crate) struct Binary {
     /// Of the file at hand.
     header: Header,
     build: Box<Build>,
-    /// Whether the open block holds anything that a reader waits for.
-    held: bool,
+    /// Events that a reader waits for. A loss counts as many.
+    held: u32,
 }
 
 impl Binary {
@@ -36,7 +36,7 @@ impl Binary {
         let writer = Writer::new(buffer, &header, capacity)
             .map_err(|error| Error::os("cannot begin the stream", error))?
             .compress(codec);
-        Ok(Binary { writer: Some(writer), header, build: Box::default(), held: false })
+        Ok(Binary { writer: Some(writer), header, build: Box::default(), held: 0 })
     }
 
     /// What a stream of this host says about itself.
@@ -66,7 +66,6 @@ impl Binary {
 }
 
 impl Output for Binary {
-    const PATIENCE: Duration = BLOCK_AFTER;
     const GATHER: Duration = GATHER_BLOCK;
 
     fn begin(&mut self, out: &mut Vec<u8>) {
@@ -100,7 +99,7 @@ impl Output for Binary {
         record: &Record<'_>,
         out: &mut Vec<u8>,
     ) {
-        self.held = true;
+        self.held = self.held.saturating_add(1);
         let mask = event.head.mask.get() & !fsmon_format::kind::EVERY | types;
         if mask == event.head.mask.get() {
             return self.push(record, world, out);
@@ -112,7 +111,7 @@ impl Output for Binary {
     }
 
     fn loss(&mut self, world: &World, _: &Loss, record: &Record<'_>, out: &mut Vec<u8>) {
-        self.held = true;
+        self.held = BLOCK_EVENTS;
         self.push(record, world, out);
     }
 
@@ -127,14 +126,18 @@ impl Output for Binary {
     }
 
     fn holds_back(&self) -> bool {
-        self.held
+        self.held > 0
+    }
+
+    fn patience(&self, to_file: bool) -> Patience {
+        if to_file && self.held < BLOCK_EVENTS { SMALL_BLOCK } else { BLOCK }
     }
 
     fn flush(&mut self, out: &mut Vec<u8>) {
         if let Some(writer) = &mut self.writer {
             in_memory(writer.flush());
         }
-        self.held = false;
+        self.held = 0;
         deliver(self.writer.as_mut(), out);
     }
 
@@ -142,7 +145,7 @@ impl Output for Binary {
         if let Some(writer) = &mut self.writer {
             in_memory(writer.end_segment());
         }
-        self.held = false;
+        self.held = 0;
         deliver(self.writer.as_mut(), out);
     }
 

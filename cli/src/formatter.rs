@@ -4,7 +4,7 @@ use crate::control::Voice;
 use crate::filter::Filter;
 use crate::limits::{BUFFER_BYTES, IDLE, SINK_CHECK, STORM_GAP, STORM_SLOTS, WRITE_BYTES};
 use crate::names::Names;
-use crate::pipeline::{Output, Pipeline};
+use crate::pipeline::{Output, Patience, Pipeline};
 use crate::sink::{Reader, Sink};
 use crate::summary::Formatted;
 use crate::wall::Wall;
@@ -72,6 +72,11 @@ struct Formatter<O> {
 }
 
 impl<O: Output> Outlet<O> {
+    /// For how long what is held back may wait.
+    fn patience(&self) -> Patience {
+        self.pipeline.patience(self.sink.is_file())
+    }
+
     /// Writes what is at hand, and goes on in another file where it is time for it.
     fn write(&mut self) -> Result<Reader, Error> {
         let reader = self.sink.put(&mut self.buffer)?;
@@ -139,8 +144,8 @@ impl<O: Output> Formatter<O> {
         }
         loop {
             self.note_waiting();
-            let patience = if self.storm { Duration::ZERO } else { self.patience() };
-            match self.receiver.next(patience) {
+            let wait = if self.storm { Duration::ZERO } else { self.time_left() };
+            match self.receiver.next(wait) {
                 Next::Batch(slots) => {
                     let before = std::mem::replace(&mut self.came, Instant::now());
                     let is_close = self.came.duration_since(before) < STORM_GAP;
@@ -162,7 +167,7 @@ impl<O: Output> Formatter<O> {
                 Next::Ended => return Ok(End::Engine),
             }
             self.note_waiting();
-            if self.patience().is_zero() && self.flush()? == Reader::Gone {
+            if self.time_left().is_zero() && self.flush()? == Reader::Gone {
                 return Ok(End::Reader);
             }
             if self.checked.elapsed() > SINK_CHECK {
@@ -194,8 +199,10 @@ impl<O: Output> Formatter<O> {
     }
 
     /// For how long to wait for more before what is at hand is written.
-    fn patience(&self) -> Duration {
-        self.waiting.map_or(IDLE, |since| O::PATIENCE.saturating_sub(since.elapsed()))
+    fn time_left(&self) -> Duration {
+        let Some(since) = self.waiting else { return IDLE };
+        let Patience { first, last } = self.outlet.patience();
+        first.saturating_sub(since.elapsed()).min(last.saturating_sub(self.came.elapsed()))
     }
 
     fn flush(&mut self) -> Result<Reader, Error> {

@@ -7,10 +7,15 @@ use fsmon_format::kind;
 use fsmon_format::record::{Body, EventRef, Loss, Record};
 use std::time::Duration;
 
+/// For how long something may wait, at the most: since the first of it came, and since the last.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Patience {
+    pub(crate) first: Duration,
+    pub(crate) last: Duration,
+}
+
 /// What comes out at the end of a pipeline. All append to `out`.
 pub(crate) trait Output {
-    /// For how long what was taken may wait for company before it is written.
-    const PATIENCE: Duration = Duration::ZERO;
     /// For how long batches gather in a storm before they are looked at.
     const GATHER: Duration = GATHER;
 
@@ -34,6 +39,10 @@ pub(crate) trait Output {
     /// Whether [`Output::flush`] would bring anything.
     fn holds_back(&self) -> bool {
         false
+    }
+    /// For how long what is held back may wait for company, on its way to a file or elsewhere.
+    fn patience(&self, _to_file: bool) -> Patience {
+        Patience::default()
     }
     /// What was held back is to be seen now.
     fn flush(&mut self, _out: &mut Vec<u8>) {}
@@ -153,6 +162,10 @@ impl<O: Output> Pipeline<O> {
     /// Whether [`Pipeline::flush`] would bring anything.
     pub(crate) fn holds_back(&self) -> bool {
         self.output.holds_back()
+    }
+
+    pub(crate) fn patience(&self, to_file: bool) -> Patience {
+        self.output.patience(to_file)
     }
 
     pub(crate) fn flush(&mut self, out: &mut Vec<u8>) {

@@ -147,6 +147,7 @@ pub(crate) enum Reader {
 pub(crate) struct Sink {
     file: File,
     name: String,
+    is_file: bool,
     can_vanish: bool,
     written: u64,
     /// Bytes in the file at hand.
@@ -157,9 +158,14 @@ pub(crate) struct Sink {
 
 impl Sink {
     fn of(file: File, path: &Path, can_vanish: bool) -> Self {
-        let is_regular = file.metadata().is_ok_and(|data| data.file_type().is_file());
-        let (can_vanish, name) = (can_vanish && is_regular, path.display().to_string());
-        Sink { file, name, can_vanish, written: 0, in_file: 0, segments: None }
+        let is_file = file.metadata().is_ok_and(|data| data.file_type().is_file());
+        let (can_vanish, name) = (can_vanish && is_file, path.display().to_string());
+        Sink { file, name, is_file, can_vanish, written: 0, in_file: 0, segments: None }
+    }
+
+    /// Whether it goes to a file on a disk, not to somebody who waits for it.
+    pub(crate) fn is_file(&self) -> bool {
+        self.is_file
     }
 
     /// Whether the file at hand is to end.
