@@ -297,6 +297,28 @@ fn a_growing_file_is_followed_whoever_writes_it() {
     assert!(output.stdout == decoded(&stream, &[]).stdout);
 }
 
+#[test]
+fn a_followed_file_that_is_written_anew_is_no_longer_followed() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (dir, stream) = (area.watched(), area.path("stream"));
+    let running = record_into(&[], &stream, &dir);
+    sh(&dir, "touch a; sleep 0.5");
+    running.signal(Signal::SIGKILL);
+    running.wait();
+    // Somebody, such as a copy under way, writes to it.
+    let writer = fs::OpenOptions::new().write(true).open(&stream).expect("there");
+    writer.lock().expect("locked");
+    let follower = follow(&stream);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    writer.set_len(100).expect("cut");
+    let output = follower.join().expect("no panic");
+    assert_eq!((output.status.code(), parse(&output.stdout).len()), (Some(1), 3));
+    assert!(said(&output).contains("written anew"), "{}", said(&output));
+}
+
 /// Files named by numbers in order. In a process of its own: what a thread here has open would be
 /// open in every program that is started at that moment.
 const STORM: &str = r#"

@@ -108,7 +108,7 @@ impl<O: Output> Decoder<O> {
             match then? {
                 Then::Next => {}
                 Then::Seek => self.seek()?,
-                Then::Wait => match self.recording.wait() {
+                Then::Wait => match self.recording.wait(self.reader.offset())? {
                     Wait::Over => {}
                     Wait::InVain => self.reader.set_follow(false),
                     Wait::NotAsked => return self.finish_amid(),
@@ -209,11 +209,8 @@ fn is_late(range: Range, block: &Block<'_>) -> bool {
 fn explained(name: &str, fault: &Fault) -> Error {
     match fault {
         Fault::Damaged(Damage { fault: stream::Fault::NotAStream, .. }) => no_stream(name),
-        Fault::Damaged(Damage {
-            fault: stream::Fault::Version(_) | stream::Fault::Flags(_),
-            ..
-        })
-        | Fault::Io(_) => Error::new(format!("{name}: {fault}")),
+        Fault::Damaged(damage) if damage.fault.is_newer() => Error::new(format!("{name}: {fault}")),
+        Fault::Io(_) => Error::new(format!("{name}: {fault}")),
         Fault::Damaged(_) => Error::new(format!(
             "{name}: {fault}; what is before was printed, --salvage prints what is behind, too"
         )),

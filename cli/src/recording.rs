@@ -188,8 +188,22 @@ impl Recording {
         Ok(())
     }
 
-    /// Nothing more is in the file for now: waits a little where it is followed.
-    pub(crate) fn wait(&mut self) -> Wait {
+    /// Nothing more is in the file for now, behind so many bytes: waits a little where it is followed.
+    ///
+    /// # Errors
+    /// It has become shorter.
+    pub(crate) fn wait(&mut self, read: u64) -> Result<Wait, Error> {
+        let len = self.lock.as_ref().and_then(|file| file.metadata().ok()).map(|file| file.len());
+        if len.is_some_and(|len| len < read) {
+            return Err(Error::new(format!(
+                "{} was written anew while it was read; read it once more from its beginning",
+                self.name
+            )));
+        }
+        Ok(self.wait_for_more())
+    }
+
+    fn wait_for_more(&mut self) -> Wait {
         let is_written = self.is_written();
         let Some(follow) = &mut self.follow else {
             return if is_written { Wait::NotAsked } else { Wait::InVain };

@@ -40,6 +40,7 @@ pub(crate) fn feed(inputs: &[Input], output: &mut dyn Output, loud: bool) -> Res
             None => reader = Some(Reader::new(source).salvage(true)),
         }
         let Some(reader) = &mut reader else { continue };
+        reader.set_follow(input.is_growing());
         let fed = one(reader, &input.name(), output, loud)?;
         if loud && fed.sound == 0 && inputs.len() > 1 {
             tell(format_args!("{}: not an fsmon stream; passed over", input.name()));
@@ -79,7 +80,14 @@ fn one<R: Read>(
                 output.gap(&gap)?;
                 continue;
             }
-            Item::Pending => continue,
+            Item::Pending => {
+                if loud {
+                    tell(format_args!(
+                        "{name} is still being written; what is there so far was read"
+                    ));
+                }
+                break;
+            }
         }
         fed.sound += 1;
     }

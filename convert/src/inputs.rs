@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use fsmon_format::stream::Header;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,8 @@ pub(crate) struct Input {
     pub(crate) path: PathBuf,
     /// What its header says; `None` where it cannot be read: that is told when its turn comes.
     header: Option<Header>,
+    /// How long it is, if it is still being written: it may be read twice, and is to be the same.
+    growing: Option<u64>,
 }
 
 impl Input {
@@ -24,12 +26,32 @@ impl Input {
         if is_standard(&self.path) {
             return Ok(Box::new(io::stdin()));
         }
-        Ok(Box::new(open(&self.path)?))
+        let file = open(&self.path)?;
+        Ok(match self.growing {
+            Some(len) => Box::new(file.take(len)),
+            None => Box::new(file),
+        })
+    }
+
+    /// Whether it may end anywhere, as it is still being written.
+    pub(crate) fn is_growing(&self) -> bool {
+        self.growing.is_some()
     }
 
     fn new(path: PathBuf) -> Result<Self> {
-        let header = if is_standard(&path) { None } else { header(&path)? };
-        Ok(Input { path, header })
+        if is_standard(&path) {
+            return Ok(Input { path, header: None, growing: None });
+        }
+        let file = open(&path)?;
+        // A pipe can be read but once.
+        let Some(len) = file.metadata().ok().filter(fs::Metadata::is_file).map(|file| file.len())
+        else {
+            return Ok(Input { path, header: None, growing: None });
+        };
+        // fsmon locks what it writes to.
+        let is_written = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        let growing = is_written.then_some(len);
+        Ok(Input { header: Header::peek(file).unwrap_or_default(), path, growing })
     }
 }
 
@@ -99,13 +121,4 @@ fn open(path: &Path) -> Result<File> {
         Error::new(format!("cannot read {name}: {error}; name a file made by fsmon -f binary"))
     };
     File::open(path).map_err(failed)
-}
-
-fn header(path: &Path) -> Result<Option<Header>> {
-    let file = open(path)?;
-    // A pipe can be read but once.
-    if !file.metadata().is_ok_and(|file| file.is_file()) {
-        return Ok(None);
-    }
-    Ok(Header::peek(file).unwrap_or_default())
 }

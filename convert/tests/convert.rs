@@ -225,6 +225,30 @@ fn damage_is_told_and_all_else_converted() {
 }
 
 #[test]
+fn what_is_still_being_written_is_converted_as_far_as_it_is() {
+    let area = Area::new();
+    let stream = fs::read(golden("v1-all.fsmon")).expect("kept");
+    let part = area.path("part.fsmon");
+    fs::write(&part, &stream[..stream.len() - 100]).expect("written");
+    let written = fs::File::open(&part).expect("there");
+    for format in ["parquet", "perfetto", "json", "csv"] {
+        let (now, later) = (area.path(&format!("{format}1")), area.path(&format!("{format}2")));
+        // As fsmon does.
+        written.lock().expect("locked");
+        let output = succeed(convert(&["--to", format, "-o"]).arg(&now).arg(&part));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("still being written") && said.lines().count() == 1, "{said}");
+        written.unlock().expect("unlocked");
+        let output = convert(&["--to", format, "-o"]).arg(&later).arg(&part).output();
+        assert_failed(&output.expect("started"), 1, &["damaged in 1 place", "converted"]);
+        if format == "json" {
+            let (now, later) = (fs::read(now).expect("made"), fs::read(later).expect("made"));
+            assert!(!now.is_empty() && later.starts_with(&now));
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_done_is_told_in_a_line_with_the_remedy() {
     let area = Area::new();
     let (empty, text) = (area.dir("empty"), area.path("text"));

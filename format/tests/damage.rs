@@ -263,11 +263,13 @@ fn with_payload(payload: &[u8], change: impl Fn(&mut BlockHeader)) -> Vec<u8> {
 
 #[test]
 fn a_newer_stream_is_read_as_far_as_it_is_known() {
-    // A record of an unknown kind, two slots long, then a loss.
-    let mut payload = vec![0; 3 * SLOT];
+    // A record of an unknown kind, two slots long, then a clock and a loss, and another unknown one.
+    let mut payload = vec![0; 5 * SLOT];
     payload[..2].copy_from_slice(&[200, 2]);
     payload[SLOT] = 77;
-    payload[2 * SLOT..2 * SLOT + 2].copy_from_slice(&[5, 1]);
+    for (slot, record) in [(2, [8, 1]), (3, [5, 1]), (4, [201, 1])] {
+        payload[slot * SLOT..slot * SLOT + 2].copy_from_slice(&record);
+    }
     let decoded = decode_strict(&with_payload(&payload, |_| {}));
     assert!(decoded.error.is_none());
     assert_eq!(decoded.lines, ["loss 0 0"]);
@@ -300,6 +302,54 @@ fn what_is_required_and_not_known_is_refused() {
 }
 
 #[test]
+fn other_sizes_are_of_a_newer_stream() {
+    for field in [16, 128, 132] {
+        let mut stream = sample().bytes;
+        stream[field] ^= 4;
+        assert!(matches!(fault(&decode_strict(&stream)), Fault::FileHeader(_)));
+        let crc = FileHeader::computed_crc(&stream[..HEADER_LEN]);
+        stream[20..24].copy_from_slice(&crc.to_le_bytes());
+        for decoded in [decode_strict(&stream), decode_salvaging(&stream)] {
+            assert!(decoded.lines.is_empty() && fault(&decoded) == Fault::Sizes);
+        }
+    }
+}
+
+/// A last block that is damaged in its payload still says how much is missing.
+#[test]
+fn a_lost_last_block_is_counted() {
+    let sample = sample();
+    let last = sample.blocks() - 1;
+    let events = BlockHeader::ref_from_prefix(sample.block(last)).unwrap().0.events.get();
+    for tail in [&[][..], &[7; 300]] {
+        let mut stream = [&sample.bytes[..], tail].concat();
+        stream[sample.starts[last] + SLOT + 20] ^= 1;
+        let salvaged = decode_salvaging(&stream);
+        let [gap] = salvaged.gaps[..] else { panic!("one gap") };
+        assert_eq!((gap.blocks, gap.events), (Some(1), Some(u64::from(events))));
+        let following = decode(Reader::new(&stream[..]).salvage(true).follow(true));
+        assert_eq!(following.gaps.len(), 1, "it waits no longer");
+    }
+    // Not the last: what comes behind nobody knows.
+    let mut stream = sample.of_blocks(&[0, 1]);
+    stream[sample.starts[1] + SLOT + 20] ^= 1;
+    assert_eq!(decode_salvaging(&stream).gaps[0].events, None);
+}
+
+/// A stream behind the torn beginning of a file header is found whole.
+#[test]
+fn a_header_is_found_within_a_broken_one() {
+    let sample = sample();
+    for len in [8, 24, 100, 192, 4000] {
+        let stream = [&sample.bytes[..len], &sample.bytes[..]].concat();
+        let salvaged = decode_salvaging(&stream);
+        assert_eq!((salvaged.gaps.len(), salvaged.headers), (1, 1), "{len}");
+        assert_eq!(salvaged.gaps[0].bytes, len as u64);
+        assert!(salvaged.lines == sample.lines, "{len}");
+    }
+}
+
+#[test]
 fn lengths_out_of_bounds_are_refused() {
     for len in [1 << 16, u32::MAX, u32::MAX - 63] {
         let decoded = decode_strict(&with_payload(&[0; SLOT], |header| {
@@ -327,26 +377,32 @@ fn slots(pieces: &[&[(usize, u32)]]) -> Vec<u8> {
 #[test]
 fn records_that_break_the_rules_are_refused() {
     let dir = |id, parent| [(0, 2), (4, id), (8, parent)];
-    let check = |pieces: &[&[(usize, u32)]], slot: usize| {
+    let clock = [(0, 8)];
+    let end = |events| [(0, 7), (16, events)];
+    let check = |pieces: &[&[(usize, u32)]], slot: usize, rule: &str| {
         let decoded = decode_strict(&with_payload(&slots(pieces), |_| {}));
         match fault(&decoded) {
-            Fault::Record(at, _) => assert_eq!(at, slot),
+            Fault::Record(at, said) => assert!(at == slot && said.contains(rule), "{at}: {said}"),
             other => panic!("{other:?}"),
         }
     };
-    check(&[&dir(0, 0)], 0);
-    check(&[&dir(1, 2)], 0);
-    check(&[&dir(1, 1)], 0);
+    check(&[&dir(0, 0)], 0, "id 0");
+    check(&[&dir(1, 2)], 0, "parent");
+    check(&[&dir(1, 1)], 0, "parent");
     // A cycle by a rename.
-    check(&[&dir(1, 0), &dir(2, 1), &dir(3, 2), &dir(1, 3)], 3);
-    // A name longer than its record.
-    check(&[&[(0, 2), (4, 1), (20, 33)]], 0);
-    // A string twice.
-    check(&[&[(0, 4), (4, 1)], &[(0, 4), (4, 1)]], 1);
-    // Events in a directory and of a process that are not there; more events than counted.
-    check(&[&[(0, 1), (4, 9)]], 0);
-    check(&[&[(0, 1), (20, 9)]], 0);
-    check(&[&[(0, 1)]], 0);
+    check(&[&dir(1, 0), &dir(2, 1), &dir(3, 2), &dir(1, 3)], 3, "below itself");
+    check(&[&[(0, 2), (4, 1), (20, 33)]], 0, "longer than its record");
+    check(&[&[(0, 4), (4, 1)], &[(0, 4), (4, 1)]], 1, "twice");
+    check(&[&clock, &[(0, 1), (4, 9)]], 1, "directory");
+    check(&[&clock, &[(0, 1), (20, 9)]], 1, "process");
+    // Without a clock nobody knows when.
+    for tag in [1, 5, 6, 7] {
+        check(&[&[(0, tag)], &clock], 0, "before the block's first clock");
+    }
+    check(&[&clock, &end(0), &[(0, 200)], &clock], 3, "behind the end");
+    check(&[&clock, &[(0, 1)], &end(2)], 2, "the end counts");
+    let decoded = decode_strict(&with_payload(&slots(&[&clock, &[(0, 1)]]), |_| {}));
+    assert_eq!(fault(&decoded), Fault::EventCount);
     // A record beyond the block.
     let mut payload = slots(&[&[]]);
     payload[1] = 2;

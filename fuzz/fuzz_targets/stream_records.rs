@@ -3,7 +3,7 @@
 #![no_main]
 
 use fsmon_format::mirror::{Defined, Mirror};
-use fsmon_format::record::{Body, SLOT};
+use fsmon_format::record::{Body, SLOT, tag};
 use fsmon_format::stream::layout::{BLOCK_MAX, BlockHeader, SYNC, block_kind};
 use fsmon_format::stream::{BLOCK_CAPACITY, Header, Item, Reader};
 use libfuzzer_sys::fuzz_target;
@@ -14,35 +14,46 @@ thread_local! {
     static MIRROR: RefCell<Mirror> = RefCell::new(Mirror::new(BLOCK_CAPACITY));
 }
 
-/// Cuts the input into blocks: a byte of slots, a byte of flags, then the payload.
+/// Cuts the input into blocks: a byte of slots, a byte of flags, then what comes behind the clock.
 fn stream(mut input: &[u8]) -> Vec<u8> {
     let mut stream = Header::default().encode();
     let (mut number, mut first_event) = (0u64, 0u64);
     while let [slots, flags, rest @ ..] = input {
-        let len = (usize::from(*slots) * SLOT).min(rest.len() / SLOT * SLOT).min(BLOCK_MAX - SLOT);
-        let (payload, rest) = rest.split_at(len);
+        let most = (rest.len() / SLOT * SLOT).min(BLOCK_MAX - 2 * SLOT);
+        let (records, rest) = rest.split_at((usize::from(*slots) * SLOT).min(most));
         input = rest;
+        let mut payload = vec![0; SLOT];
+        payload[..2].copy_from_slice(&[tag::CLOCK, 1]);
+        payload.extend_from_slice(records);
+        let events = count_events(&mut payload, first_event);
         let mut header = BlockHeader::new_zeroed();
         header.sync = SYNC;
         header.kind = block_kind::RECORDS;
         header.flags = u16::from(*flags).into();
         header.number = number.into();
         header.first_event = first_event.into();
-        header.events = count_events(payload).into();
-        header.seal(payload);
+        header.events = events.into();
+        header.seal(&payload);
         number += 1;
         first_event += u64::from(header.events.get());
         stream.extend_from_slice(header.as_bytes());
-        stream.extend_from_slice(payload);
+        stream.extend_from_slice(&payload);
     }
     stream
 }
 
-/// The count that makes a sound block of these slots, if anything does.
-fn count_events(payload: &[u8]) -> u32 {
+/// The count that makes a sound block of these slots, if anything does; an end says the same.
+fn count_events(payload: &mut [u8], before: u64) -> u32 {
     let (mut at, mut events) = (0, 0);
     while at < payload.len() && payload[at + 1] > 0 {
-        events += u32::from(payload[at] == fsmon_format::record::tag::EVENT);
+        match payload[at] {
+            tag::EVENT => events += 1,
+            tag::END => {
+                let sum = before + u64::from(events);
+                payload[at + 16..at + 24].copy_from_slice(&sum.to_le_bytes());
+            }
+            _ => {}
+        }
         at += usize::from(payload[at + 1]) * SLOT;
     }
     events

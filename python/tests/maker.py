@@ -90,11 +90,12 @@ def entry(tag, value):
 
 
 def file_header(stream_id=b"made for a test!", segment=0, first_event=0, first_block=0, major=1,
-                incompatible=0, slot=SLOT, header_len=HEADER_LEN, entries=b"", realtime=WALL):
+                incompatible=0, slot=SLOT, header_len=HEADER_LEN, entries=b"", realtime=WALL, block_max=65536,
+                grid=GRID):
     head = struct.pack(
         "<8sHHIIIQQ16s16s16sIIQQQQIII", MAGIC, major, 0, header_len, slot, 0, incompatible, 0,
         stream_id, b"b" * 16, b"m" * 16, 1, segment, START, realtime, first_event, first_block,
-        65536, GRID, len(entries))
+        block_max, grid, len(entries))
     data = bytearray((head.ljust(192, b"\0") + entries).ljust(header_len, b"\0"))
     data[20:24] = struct.pack("<I", crc32c(data))
     return bytes(data)

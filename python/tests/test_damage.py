@@ -160,7 +160,7 @@ class Files(unittest.TestCase):
 
     def test_newer(self):
         sound = Stream().close(event(0)).data[4096:]
-        for changed in ({"major": 2}, {"incompatible": 4}, {"slot": 128}):
+        for changed in ({"major": 2}, {"incompatible": 4}, {"slot": 128}, {"block_max": 4096}, {"grid": 4096}):
             for salvage in (False, True):
                 found, error = items(file_header(**changed) + sound, salvage=salvage)
                 self.assertIsInstance(error, fsmon.UnsupportedError, changed)
@@ -172,8 +172,8 @@ class Files(unittest.TestCase):
 
     def test_the_end_counts(self):
         found, error = items(Stream().add(event(0), end(7), flags=4).data)
-        self.assertIn("7 events", str(error))
-        self.assertEqual(len(events(found)), 1)
+        self.assertIn("the end counts", str(error))
+        self.assertEqual(events(found), [])
 
 
 def fuzzed(rng, payload):

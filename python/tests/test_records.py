@@ -151,11 +151,11 @@ class Refused(unittest.TestCase):
         self.check(b"\x63\x09" + bytes(62))
 
     def test_order(self):
-        self.check(event(0), clocked=False, what="CLOCK")
+        self.check(event(0), clock(), clocked=False, what="before the block's first clock")
         self.check(end(0), event(0), what="behind the end")
 
     def test_counts(self):
-        self.check(event(0), events=2, what="not as many events")
+        self.check(event(0), events=2, what="as many events")
 
     def test_bounds_of_blocks(self):
         self.check(event(0), raw_len=128)

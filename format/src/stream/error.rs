@@ -32,6 +32,8 @@ pub enum Fault {
     Version(u16),
     /// Incompatible flags that this reader does not know.
     Flags(u64),
+    /// Slots, blocks or a grid of other sizes than this reader knows.
+    Sizes,
     /// The file header's checksum or one of its lengths is wrong.
     FileHeader(&'static str),
     /// Nothing that looks like a block.
@@ -56,6 +58,8 @@ pub enum Fault {
     Stale(u64),
     /// A block counts events from another number than the one before left off.
     EventNumber(u64),
+    /// A block holds other than as many events as its header says.
+    EventCount,
     /// A record inside a block with sound checksums breaks the rules: slot and rule.
     Record(usize, &'static str),
     /// The input ends inside a header or a block.
@@ -64,6 +68,14 @@ pub enum Fault {
     NoEnd,
     /// Bytes follow the final block.
     Trailing,
+}
+
+impl Fault {
+    /// Whether nothing is wrong with the stream: it asks for more than this version knows.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Fault::Version(_) | Fault::Flags(_) | Fault::Sizes)
+    }
 }
 
 impl fmt::Display for Fault {
@@ -76,6 +88,9 @@ impl fmt::Display for Fault {
             Fault::Flags(bits) => {
                 write!(f, "the stream needs features {bits:#x}; a newer fsmon reads it")
             }
+            Fault::Sizes => f.write_str(
+                "the stream has slots, blocks or a grid of other sizes than are known; a newer fsmon reads it",
+            ),
             Fault::FileHeader(what) => write!(f, "damaged file header: {what}"),
             Fault::NoBlock => f.write_str("no block where one should begin"),
             Fault::Unwritten => f.write_str("zeros where a block should begin: never written"),
@@ -90,6 +105,9 @@ impl fmt::Display for Fault {
             Fault::Missing(n) => write!(f, "blocks are missing: block {n} comes instead"),
             Fault::Stale(n) => write!(f, "block {n} comes again or out of its place"),
             Fault::EventNumber(n) => write!(f, "the block's first event is number {n}"),
+            Fault::EventCount => {
+                f.write_str("a block does not hold as many events as its header says")
+            }
             Fault::Record(slot, rule) => write!(f, "slot {slot} of the block: {rule}"),
             Fault::Cut => f.write_str("the stream is cut off here"),
             Fault::NoEnd => f.write_str("the stream ends without an end record: it was cut off"),

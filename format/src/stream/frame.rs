@@ -18,6 +18,8 @@ pub(super) enum Found {
     Block(BlockHeader),
     /// Something wrong, and how many bytes to pass over at the least.
     Broken(Fault, usize),
+    /// A block of this stream whose payload is wrong; what its header says holds.
+    Bad(Fault, BlockHeader),
     /// The input ends, for now.
     Pending,
     /// The input ends between blocks.
@@ -30,7 +32,14 @@ pub(super) struct Frames<R> {
     pub(super) tag: Option<[u8; 4]>,
     translator: Translator,
     decompressor: Decompressor,
+    /// Bytes of what looked like file headers and was none.
+    wasted: u64,
 }
+
+/// How many of them are looked at in all, and for each byte read: a file header can be 64 KiB long, and
+/// some bytes are enough to look like the beginning of one.
+const WASTED: u64 = 1 << 20;
+const WASTED_PER_BYTE: u64 = 32;
 
 impl<R: Read> Frames<R> {
     pub(super) fn new(source: R) -> Self {
@@ -39,6 +48,7 @@ impl<R: Read> Frames<R> {
             tag: None,
             translator: Translator::new(),
             decompressor: Decompressor::new(),
+            wasted: 0,
         }
     }
 
@@ -65,7 +75,7 @@ impl<R: Read> Frames<R> {
         // The length of a block is sound once its header is; that of a file header is not before
         // all of it was read.
         let bytes = self.input.bytes();
-        let skip = if bytes.starts_with(&MAGIC) { FILE_HEADER_FIXED } else { bytes.len() };
+        let skip = if bytes.starts_with(&MAGIC) { 1 } else { bytes.len() };
         Ok(if follow { Found::Pending } else { Found::Broken(Fault::Cut, skip) })
     }
 
@@ -76,15 +86,18 @@ impl<R: Read> Frames<R> {
         }
         let len = match Header::len(self.input.bytes()) {
             Ok(len) => len,
-            Err(fault) => return Ok(Some(Found::Broken(fault, FILE_HEADER_FIXED))),
+            Err(fault) => return Ok(Some(Found::Broken(fault, 1))),
         };
         if !self.input.fill(len)? {
             return Ok(None);
         }
         Ok(Some(match Header::parse(self.input.bytes()) {
             Ok(header) => Found::Header(Box::new(header), len),
-            // Not byte by byte: each try costs a checksum over all of a header.
-            Err(fault) => Found::Broken(fault, FILE_HEADER_FIXED),
+            Err(fault) => {
+                self.wasted += len as u64;
+                let most = WASTED + WASTED_PER_BYTE * self.input.offset();
+                Found::Broken(fault, if self.wasted < most { 1 } else { FILE_HEADER_FIXED })
+            }
         }))
     }
 
@@ -113,13 +126,14 @@ impl<R: Read> Frames<R> {
         let bytes = self.input.bytes();
         let is_sound = header.payload_crc.get() == crc32c::crc32c(&bytes[SLOT..stored]);
         // No checksum covers the filling, so that nothing else may stand there.
-        if !is_sound || bytes[stored..total].iter().any(|&byte| byte != 0) {
-            return Ok(Some(Found::Broken(Fault::Payload, total)));
-        }
-        if self.tag.is_some_and(|tag| tag != header.stream_tag) {
-            return Ok(Some(Found::Broken(Fault::OtherStream, total)));
-        }
-        Ok(Some(Found::Block(header)))
+        let is_sound = is_sound && bytes[stored..total].iter().all(|&byte| byte == 0);
+        let is_ours = self.tag.is_none_or(|tag| tag == header.stream_tag);
+        Ok(Some(match (is_sound, is_ours) {
+            (true, true) => Found::Block(header),
+            (false, true) => Found::Bad(Fault::Payload, header),
+            (true, false) => Found::Broken(Fault::OtherStream, total),
+            (false, false) => Found::Broken(Fault::Payload, total),
+        }))
     }
 
     /// Whether a block is of the kind that holds records.
@@ -141,13 +155,11 @@ impl<R: Read> Frames<R> {
             self.decompressor.decompress(header.codec, stored, raw)?;
         }
         let slots = payload(&mut self.input, &mut self.decompressor, header);
-        let events =
-            self.translator.block(slots).map_err(|(slot, rule)| Fault::Record(slot, rule))?;
-        if events == header.events.get() {
-            Ok(())
-        } else {
-            Err(Fault::Record(0, "not as many events as the block header says"))
-        }
+        let events = self
+            .translator
+            .block(slots, header.first_event.get())
+            .map_err(|(slot, rule)| Fault::Record(slot, rule))?;
+        if events == header.events.get() { Ok(()) } else { Err(Fault::EventCount) }
     }
 
     /// The records of the block at the front, once they were translated, and the ids that its

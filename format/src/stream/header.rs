@@ -172,8 +172,9 @@ impl Header {
         if unknown != 0 {
             return Err(Fault::Flags(unknown));
         }
-        if fixed.slot.get() as usize != SLOT || fixed.block_max.get() as usize > BLOCK_MAX {
-            return Err(Fault::FileHeader("its slot or block size is not known"));
+        let sizes = (fixed.slot.get(), fixed.block_max.get(), fixed.grid.get());
+        if sizes != (SLOT as u32, BLOCK_MAX as u32, GRID as u32) {
+            return Err(Fault::Sizes);
         }
         let entries = whole[FILE_HEADER_FIXED..]
             .get(..fixed.entries_len.get() as usize)

@@ -78,9 +78,11 @@ impl<'a> Block<'a> {
     #[must_use]
     pub fn wall_times(&self) -> Option<(u64, u64)> {
         let (first, last) = self.times();
-        let Body::Clock(clock) = self.records().next().filter(|_| last != 0)?.body() else {
-            return None;
-        };
+        let clock =
+            self.records().filter(|_| last != 0).find_map(|record| match record.body() {
+                Body::Clock(clock) => Some(clock),
+                _ => None,
+            })?;
         let (mono, real) = (clock.time_ns.get(), clock.realtime_ns.get());
         let wall = |ns: u64| real.checked_add_signed(ns.wrapping_sub(mono).cast_signed());
         wall(first).zip(wall(last))
@@ -159,10 +161,15 @@ pub struct Reader<R> {
     expected: Option<Expected>,
     /// Where the stream of the source before left off.
     before: Option<([u8; 16], Expected)>,
-    /// The last block said that it is the last.
+    /// The last block taken said that it is the last.
     closed: bool,
     /// Where damage began that no sound block has followed yet.
     gap: Option<Damage>,
+    /// Up to where it was told what is missing, be it that it comes yet, in a copy of the stream.
+    told: Option<Expected>,
+    /// What comes behind the last block that was passed over although its header was sound, if it was
+    /// the final one.
+    behind_final: Option<Expected>,
     /// What lies behind a gap that was just reported.
     held: Option<Found>,
     /// Bytes of the item handed out last.
@@ -183,6 +190,8 @@ impl<R: Read> Reader<R> {
             before: None,
             closed: false,
             gap: None,
+            told: None,
+            behind_final: None,
             held: None,
             taken: 0,
             done: false,
@@ -196,7 +205,9 @@ impl<R: Read> Reader<R> {
         if let Some((header, expected)) = self.header.take().zip(self.expected.take()) {
             self.before = Some((header.stream_id, expected));
         }
+        let told = self.told;
         self.go_on_at(0);
+        self.told = told;
         self.frames.tag = None;
         std::mem::replace(self.frames.input.source(), source)
     }
@@ -204,8 +215,9 @@ impl<R: Read> Reader<R> {
     /// Goes on where the source now stands. Nothing is known of what comes next.
     pub(super) fn go_on_at(&mut self, offset: u64) {
         self.frames.input.reset(offset);
-        (self.expected, self.gap, self.held) = (None, None, None);
+        (self.expected, self.told, self.gap, self.held) = (None, None, None, None);
         (self.taken, self.closed, self.done) = (0, false, false);
+        self.behind_final = None;
     }
 
     /// Where the next item begins, in bytes from the beginning of the source.
@@ -281,6 +293,10 @@ impl<R: Read> Reader<R> {
                 Found::Pending => return Ok(Step::Pending),
                 Found::End => return self.end(),
                 Found::Broken(fault, skip) => self.broken(fault, skip)?,
+                Found::Bad(fault, block) => {
+                    self.broken(fault, block.total_len())?;
+                    self.note_bad(&block);
+                }
                 Found::Header(header, len) => match self.gap_before(None) {
                     Some(gap) => {
                         self.held = Some(Found::Header(header, len));
@@ -308,7 +324,7 @@ impl<R: Read> Reader<R> {
     fn find(&mut self) -> Result<Found, Error> {
         let found = self.frames.find(self.follow)?;
         let fault = match &found {
-            Found::Header(..) if self.header.is_some() && !self.closed && self.gap.is_none() => {
+            Found::Header(..) if self.expected.is_some() && !self.closed && self.gap.is_none() => {
                 if self.salvage {
                     self.gap = Some(self.damage(Fault::NoEnd));
                     return Ok(found);
@@ -321,10 +337,12 @@ impl<R: Read> Reader<R> {
                 Some(fault) => fault,
                 None => match self.frames.translate(block) {
                     Ok(()) => return Ok(found),
-                    Err(fault) => fault,
+                    // Then what its header says does not hold.
+                    Err(Fault::EventCount) => Fault::EventCount,
+                    Err(fault) => return Ok(Found::Bad(fault, *block)),
                 },
             },
-            Found::End if self.follow && !self.closed => return Ok(Found::Pending),
+            Found::End if self.follow && !self.has_ended() => return Ok(Found::Pending),
             _ => return Ok(found),
         };
         let skip = match &found {
@@ -359,7 +377,6 @@ impl<R: Read> Reader<R> {
     /// Damage ends a strict reader; a salvaging one passes over it. A sound header that asks for
     /// more than this version knows ends both.
     fn broken(&mut self, fault: Fault, skip: usize) -> Result<(), Error> {
-        let refused = matches!(fault, Fault::Version(_) | Fault::Flags(_));
         let start = self.expected.is_none() && self.frames.input.offset() == 0;
         let fault = match fault {
             Fault::NoBlock if self.closed => Fault::Trailing,
@@ -367,7 +384,7 @@ impl<R: Read> Reader<R> {
             other => other,
         };
         let damage = self.damage(fault);
-        if refused || !self.salvage {
+        if fault.is_newer() || !self.salvage {
             self.done = true;
             return Err(Error::Damaged(damage));
         }
@@ -376,48 +393,84 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
+    /// A block that is passed over for its payload's sake still tells what is missing.
+    fn note_bad(&mut self, block: &BlockHeader) {
+        if self.expected.is_none_or(|expected| expected.block <= block.number.get()) {
+            self.behind_final = is_final(block).then(|| Expected::behind(block));
+        }
+    }
+
+    /// Whether nothing comes any more, be it that the final block was passed over.
+    fn has_ended(&self) -> bool {
+        self.closed || self.behind_final.is_some()
+    }
+
     /// The gap that ends here, where there is one: bytes passed over, or numbers missing.
     fn gap_before(&mut self, block: Option<&BlockHeader>) -> Option<Gap> {
-        let missing = block.zip(self.expected).map(|(block, expected)| {
-            let (number, event) = (block.number.get(), block.first_event.get());
-            (number - expected.block, event - expected.event)
-        });
+        let missing = match block {
+            Some(block) => self.missing_before(Expected::at(block)),
+            None if self.gap.is_some() => self.missing_at_end(),
+            None => None,
+        };
         let damage = match (self.gap.take(), missing, block) {
             (Some(damage), ..) => damage,
             (None, Some((1.., _)), Some(block)) => self.damage(Fault::Missing(block.number.get())),
             _ => return None,
         };
         if let Some(block) = block {
-            let (block, event) = (block.number.get(), block.first_event.get());
-            self.expected = Some(Expected { block, event });
+            self.expected = Some(Expected::at(block));
         }
-        Some(Gap {
-            damage,
-            bytes: self.frames.input.offset() - damage.offset,
-            blocks: missing.map(|(blocks, _)| blocks),
-            events: missing.map(|(_, events)| events),
-        })
+        Some(self.gap_from(damage, missing))
+    }
+
+    /// Blocks and events that are missing before a place, but for those that were told.
+    fn missing_before(&self, at: Expected) -> Option<(u64, u64)> {
+        let expected = self.expected?;
+        let told = self.told.unwrap_or(expected);
+        let block = at.block.saturating_sub(expected.block.max(told.block));
+        Some((block, at.event.saturating_sub(expected.event.max(told.event))))
+    }
+
+    /// The same at the end of a file. What follows a closed one was never counted; what follows an
+    /// open one nobody knows.
+    fn missing_at_end(&mut self) -> Option<(u64, u64)> {
+        let at = if self.closed { self.expected } else { self.behind_final };
+        let missing = self.missing_before(at?);
+        self.told = at;
+        missing
+    }
+
+    fn gap_from(&self, damage: Damage, missing: Option<(u64, u64)>) -> Gap {
+        let bytes = self.frames.input.offset() - damage.offset;
+        let (blocks, events) = missing.unzip();
+        Gap { damage, bytes, blocks, events }
     }
 
     /// The numbers go on from the segment before, or begin anew with another stream.
     fn take_header(&mut self, header: Header) {
-        let own = self.header.as_ref().map(|old| old.stream_id).zip(self.expected);
-        let before = own.or(self.before.take()).filter(|(id, _)| *id == header.stream_id);
+        // Where the header before was damaged, its blocks still had the tag.
+        let is_own = match (&self.header, self.frames.tag) {
+            (Some(old), _) => old.stream_id == header.stream_id,
+            (None, Some(tag)) => tag == header.stream_tag(),
+            (None, None) => false,
+        };
+        let before = self.before.take().filter(|(id, _)| *id == header.stream_id);
+        let before = self.expected.filter(|_| is_own).or(before.map(|(_, expected)| expected));
         let begun = Expected { block: header.first_block, event: header.first_event };
-        self.expected = Some(before.map_or(begun, |(_, expected)| expected));
+        if before.is_none() {
+            self.told = None;
+        }
+        self.expected = Some(before.unwrap_or(begun));
         self.frames.tag = Some(header.stream_tag());
         self.header = Some(header);
-        self.closed = false;
+        (self.closed, self.behind_final) = (false, None);
     }
 
     /// Goes past a block; false where there is nothing in it for the caller.
     fn take_block(&mut self, block: &BlockHeader) -> bool {
-        self.expected = Some(Expected {
-            block: block.number.get().saturating_add(1),
-            event: block.first_event.get().saturating_add(block.events.get().into()),
-        });
+        self.expected = Some(Expected::behind(block));
         self.frames.tag = Some(block.stream_tag);
-        self.closed = block.flags.get() & block_flag::FINAL != 0;
+        (self.closed, self.behind_final) = (is_final(block), None);
         if Frames::<R>::holds_records(block) {
             self.taken = block.total_len();
             return true;
@@ -436,9 +489,24 @@ impl<R: Read> Reader<R> {
         if !self.salvage {
             return Err(Error::Damaged(damage));
         }
-        let bytes = self.frames.input.offset() - damage.offset;
-        // What follows a closed file was never counted; what follows an open one nobody knows.
-        let missing = self.closed.then_some(0);
-        Ok(Step::Gap(Gap { damage, bytes, blocks: missing, events: missing }))
+        let missing = self.missing_at_end();
+        Ok(Step::Gap(self.gap_from(damage, missing)))
     }
+}
+
+impl Expected {
+    fn at(block: &BlockHeader) -> Self {
+        Expected { block: block.number.get(), event: block.first_event.get() }
+    }
+
+    fn behind(block: &BlockHeader) -> Self {
+        Expected {
+            block: block.number.get().saturating_add(1),
+            event: block.first_event.get().saturating_add(block.events.get().into()),
+        }
+    }
+}
+
+fn is_final(block: &BlockHeader) -> bool {
+    block.flags.get() & block_flag::FINAL != 0
 }

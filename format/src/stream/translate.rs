@@ -86,6 +86,9 @@ pub(super) struct Translator {
     images: Vec<StreamIds>,
     /// By dense directory id: the parent's.
     parents: Vec<u16>,
+    /// A CLOCK was met; and END.
+    has_clock: bool,
+    ended: bool,
 }
 
 impl Translator {
@@ -96,6 +99,8 @@ impl Translator {
             strings: Table::new(),
             images: Vec::with_capacity(BLOCK_SLOTS / 2),
             parents: vec![0; BLOCK_SLOTS + 1],
+            has_clock: false,
+            ended: false,
         }
     }
 
@@ -104,29 +109,46 @@ impl Translator {
         &self.images
     }
 
-    /// Replaces the ids in all records of a block's payload; returns how many events there are.
-    pub(super) fn block(&mut self, slots: &mut [Slot]) -> Result<u32, Broken> {
+    /// Replaces the ids in all records of a block's payload, before which there are so many events;
+    /// returns how many there are in it.
+    pub(super) fn block(&mut self, slots: &mut [Slot], before: u64) -> Result<u32, Broken> {
         self.dirs.clear();
         self.processes.clear();
         self.strings.clear();
         self.images.clear();
+        (self.has_clock, self.ended) = (false, false);
         let (mut at, mut events) = (0, 0);
         while at < slots.len() {
             let len = usize::from(slots[at].0[1]);
             let record = slots.get_mut(at..at + len).filter(|record| !record.is_empty());
             let record = record.ok_or((at, "a record of no slots, or beyond the block"))?;
-            events += u32::from(self.record(record).map_err(|rule| (at, rule))?);
+            let so_far = before.wrapping_add(events.into());
+            events += u32::from(self.record(record, so_far).map_err(|rule| (at, rule))?);
             at += len;
         }
         Ok(events)
     }
 
-    /// One record; whether it is an event.
+    /// One record, before which there are so many events; whether it is one itself.
     #[inline]
-    fn record(&mut self, slots: &mut [Slot]) -> Result<bool, &'static str> {
+    fn record(&mut self, slots: &mut [Slot], events: u64) -> Result<bool, &'static str> {
         const SHORT: &str = "a record of too few slots";
         let (record, _) = Record::split_first(slots).ok_or(SHORT)?;
-        match record.body() {
+        let body = record.body();
+        if self.ended && !matches!(body, Body::Skip) {
+            return Err("a record behind the end of the stream");
+        }
+        let has_time =
+            matches!(body, Body::Event(_) | Body::Loss(_) | Body::Stats(_) | Body::End(_));
+        if has_time && !self.has_clock {
+            return Err("a record with a time before the block's first clock");
+        }
+        match body {
+            Body::Clock(_) => self.has_clock = true,
+            Body::End(end) if end.events.get() != events => {
+                return Err("the end counts other events than the blocks");
+            }
+            Body::End(_) => self.ended = true,
             Body::Event(_) => {
                 let event = Event::mut_from_bytes(&mut slots[0].0).map_err(|_| SHORT)?;
                 self.event(event)?;

@@ -68,15 +68,16 @@ def length_of(start: bytes) -> int:
 def parse(data: bytes) -> FileHeader:
     """Reads a whole header. Raises `Invalid` if it is damaged, `UnsupportedError` if it is newer."""
     (_, major, minor, length, slot, crc, incompatible, compatible, stream_id, boot_id, machine_id,
-     clock_id, segment, time, realtime, first_event, first_block, _, _, entries_len
+     clock_id, segment, time, realtime, first_event, first_block, block_max, grid, entries_len
      ) = layout.FILE_HEADER.unpack_from(data)
     at = layout.FILE_CRC_AT
     if crc32c(data[:at] + bytes(4) + data[at + 4:]) != crc:
         raise Invalid("damaged file header: it does not match its checksum")
     if major != layout.MAJOR:
         raise UnsupportedError(f"format version {major} is not known; a newer reader reads it")
-    if slot != layout.SLOT:
-        raise UnsupportedError(f"slots of {slot} bytes are not known; a newer reader reads them")
+    if (slot, block_max, grid) != (layout.SLOT, layout.BLOCK_MAX, layout.GRID):
+        raise UnsupportedError("the stream has slots, blocks or a grid of other sizes than are known; "
+                               "a newer reader reads it")
     if incompatible:
         raise UnsupportedError(f"the stream needs features {incompatible:#x}; a newer reader has them")
     if entries_len > length - layout.ENTRIES_AT:

@@ -10,8 +10,9 @@ MAJOR = 1
 SLOT = 64
 HEADER_MIN, HEADER_MAX = 192, 65536
 BLOCK_HEADER = 64
-PAYLOAD_MAX = 65472
-"""A block is at most 64 KiB, its header included."""
+BLOCK_MAX = 65536
+PAYLOAD_MAX = BLOCK_MAX - BLOCK_HEADER
+GRID = 1 << 20
 TEXT_MAX = 4096
 """The longest name of a directory, and the longest string."""
 
@@ -28,6 +29,8 @@ KIND_PAD, KIND_RECORDS = 0, 1
 FLAG_LOSS, FLAG_UNORDERED, FLAG_FINAL, FLAG_RENUMBERED = 1, 2, 4, 8
 
 EVENT, DIR, PROC, STR, LOSS, STATS, END, CLOCK = range(1, 9)
+TIMED = frozenset((EVENT, LOSS, STATS, END))
+"""Records whose wall time needs a CLOCK before them."""
 
 # Each from byte 4 of its record on, behind tag, slots and flags.
 EVENT_FIELDS = struct.Struct("<IQIIQIHH")

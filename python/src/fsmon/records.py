@@ -42,19 +42,21 @@ class Decoder:
     def decode(self) -> List[Item]:
         """All that the block tells, in its order; raises `Invalid` if one record breaks a rule."""
         data, end = self._data, len(self._data)
-        if not end or data[0] != layout.CLOCK:
-            raise Invalid("the block does not begin with a CLOCK")
         readers = self._readers()
-        at = 0
+        at, has_clock, ended = 0, False, False
         while at < end:
             tag, length = data[at], data[at + 1] * layout.SLOT
             if not length or length > end - at:
                 raise Invalid(_at(at, "a record of no slots, or beyond the block"))
             read = readers.get(tag)
             if read is not None:
+                if ended:
+                    raise Invalid(_at(at, "a record behind the end of the stream"))
+                if tag in layout.TIMED and not has_clock:
+                    raise Invalid(_at(at, "a record with a time before the block's first clock"))
                 read(at, length)
-            if tag == layout.END and at + length < end:
-                raise Invalid(_at(at, "records behind the end of the stream"))
+                has_clock |= tag == layout.CLOCK
+                ended = tag == layout.END
             at += length
         return self._items
 

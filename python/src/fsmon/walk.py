@@ -216,6 +216,8 @@ class Walk:
             yield from self._trouble(source, str(error))
             self._resync(source)
             return
+        if self.header is None and not self._salvage:
+            yield from self._trouble(source, "this does not begin as a stream does", NotAStreamError)
         data = source.peek(head.size)
         if len(data) < head.size:
             yield from self._cut(source)
@@ -232,7 +234,9 @@ class Walk:
         """What a block tells; None if it has nothing for us. Raises `Invalid` if it is to be passed over."""
         stored = data[layout.BLOCK_HEADER:layout.BLOCK_HEADER + head.stored_len]
         is_ours = self._tag is None or head.tag == self._tag
-        right = crc32c(stored) == head.payload_crc
+        # No checksum covers the filling.
+        filling = data[layout.BLOCK_HEADER + head.stored_len:]
+        right = crc32c(stored) == head.payload_crc and not any(filling)
         if is_ours and not right:
             self._pass_sound(head)
         if not right:
@@ -249,7 +253,7 @@ class Walk:
             raise
         if events != head.events:
             # What this header says of itself does not hold.
-            raise Invalid("not as many events as the block header says")
+            raise Invalid("a block does not hold as many events as its header says")
         return part
 
     def _check_place(self, head: BlockHeader) -> None:
@@ -271,6 +275,9 @@ class Walk:
         payload = codec.decode(head.codec, stored, head.raw_len)
         decoder = Decoder(payload)
         items = decoder.decode()
+        end = items[-1] if items else None
+        if isinstance(end, End) and end.events != head.first_event + decoder.events:
+            raise Invalid("the end counts other events than the blocks")
         return Part(Block(source.name, source.offset, head, payload), items), decoder.events
 
     def _deliver(self, source: Source, head: BlockHeader,
@@ -289,17 +296,6 @@ class Walk:
         self._final_passed = False
         if part is not None:
             yield part
-            yield from self._check_end(source, part)
-
-    def _check_end(self, source: Source, part: Part) -> Iterator[Gap]:
-        """The count in END and the counts in the blocks are to agree."""
-        head = part.block.header
-        end = part.items[-1] if part.items else None
-        if isinstance(end, End) and end.events != head.first_event + head.events:
-            what = f"the end tells of {end.events} events, the blocks of {head.first_event + head.events}"
-            if not self._salvage:
-                raise DamagedError(source.name, part.block.offset, head.number, what)
-            yield Gap(source.name, source.offset, 0, None, None, what)
 
     # Damage.
 
@@ -349,7 +345,10 @@ class Walk:
     def _told_at_end(self) -> Iterator[Gap]:
         if self._passed is not None:
             ended = self._final or self._final_passed
-            yield self._passed.gap(*self._missing((self._behind or self._next) if ended else None))
+            begin = (self._behind or self._next) if ended else None
+            yield self._passed.gap(*self._missing(begin))
+            # What is told is not told once more where another segment begins.
+            self._next = begin or self._next
             self._passed = None
 
     def _missing(self, begin: Optional[_Counts]) -> Tuple[Optional[int], Optional[int]]:
