@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{Area, Fsmon, fsmon, is_root, is_root_with, sh};
+use harness::{Area, Fsmon, fsmon, is_root, is_root_with, repeats, sh};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -112,6 +112,7 @@ fn wait_traced(pid: u32) {
     }
 }
 
+/// FSMON_TEST_PERCENT=3000 makes it a minute of churn and one of silence, with each format.
 #[test]
 fn memory_stays_small_while_nobody_reads() {
     if !is_root_with(&["python3"]) {
@@ -124,15 +125,17 @@ fn memory_stays_small_while_nobody_reads() {
         "for i in $(seq 50); do for j in $(seq 100); do echo $i/$j; done; done | xargs mkdir -p",
     );
     let churn = "
-import os
-for i in range(30000):
+import os, sys
+for i in range(int(sys.argv[1])):
     d = f'{1 + i % 50}/{1 + i // 50 % 100}'
     open(f'{d}/f{i}', 'w').close(); os.rename(f'{d}/f{i}', f'{d}/g{i}'); os.remove(f'{d}/g{i}')";
+    let iterations = 30_000 * repeats(1);
     for format in ["json", "binary"] {
         let mut command = fsmon(["-f", format, "-t", "create,rename,delete"]);
         let (running, mut stdout) = Fsmon::start_unread(command.arg(&dir));
-        harness::succeed(Command::new("python3").args(["-c", churn]).current_dir(&dir));
-        std::thread::sleep(Duration::from_secs(2));
+        let args = ["-c", churn, &iterations.to_string()];
+        harness::succeed(Command::new("python3").args(args).current_dir(&dir));
+        std::thread::sleep(Duration::from_secs(2 * repeats(1) as u64));
         let stalled = peak_mib(running.pid());
         assert!(stalled <= MEMORY_MAX, "{format}: {stalled} MiB while nobody read");
         let reader = std::thread::spawn(move || {
@@ -145,7 +148,7 @@ for i in range(30000):
         let all = reader.join().expect("a thread").expect("read");
         if format == "json" {
             let lines = all.iter().filter(|byte| **byte == b'\n').count();
-            assert_eq!(lines, 90_000, "nothing is lost meanwhile");
+            assert_eq!(lines, 3 * iterations, "nothing is lost meanwhile");
         }
     }
 }
