@@ -1,7 +1,9 @@
 """Whatever happens to the bytes: what is delivered is true, and what is missing is said."""
 
+import os
 import random
 import struct
+import tempfile
 import unittest
 import warnings
 
@@ -22,6 +24,23 @@ def four_blocks():
 
 def names(found):
     return [one.path.rpartition(b"/")[2].decode() for one in events(found)]
+
+
+class Copies(unittest.TestCase):
+    def test_what_was_told_to_be_missing_is_taken_from_a_copy(self):
+        sound = four_blocks()
+        torn = bytearray(sound)
+        # In the payload of the last block, whose header says what is missing.
+        torn[-70] ^= 1
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in (("a.fsmon", bytes(torn)), ("b.fsmon", sound)):
+                with open(os.path.join(folder, name), "wb") as file:
+                    file.write(data)
+            with fsmon.open(folder, salvage=True) as reader:
+                found = list(reader.items())
+        self.assertEqual(names(found), ["a", "a2", "b", "c", "d"])
+        # The first three blocks come again; nothing is missing that was not told.
+        self.assertEqual([gap.events for gap in gaps(found)], [1, 0])
 
 
 class Cuts(unittest.TestCase):

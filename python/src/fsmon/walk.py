@@ -72,6 +72,8 @@ class Walk:
         self._tag: Optional[bytes] = None
         self._stream_id: Optional[bytes] = None
         self._next: Optional[_Counts] = None
+        # Up to where it was told what is missing, be it that it comes yet, in a copy of the stream.
+        self._told: Optional[_Counts] = None
         # Behind the last block that was passed over although its header was sound; was that FINAL?
         self._behind: Optional[_Counts] = None
         self._final_passed = False
@@ -190,7 +192,7 @@ class Walk:
         begin = (told.first_block, told.first_event)
         same = told.tag == self._tag and self._stream_id in (None, told.stream_id)
         if same and self._next is not None:
-            if begin > self._next and self._passed is None:
+            if begin > (self._known() or begin) and self._passed is None:
                 yield from self._trouble(source, "segments are missing before this one")
             elif begin < self._next:
                 yield from self._trouble(source, "a segment comes again or out of its place")
@@ -200,7 +202,7 @@ class Walk:
             yield from self._told_at_end()
             if self._folder is not None and told.first_block:
                 yield Gap(source.name, 0, 0, *begin, "the segments before this one are gone")
-            self._next = begin
+            self._next, self._told = begin, None
         self._tag, self._stream_id, self._behind = told.tag, told.stream_id, None
 
     # Blocks.
@@ -283,7 +285,7 @@ class Walk:
     def _deliver(self, source: Source, head: BlockHeader,
                  part: Optional[Part]) -> Iterator[Union[Gap, Part]]:
         begin = (head.number, head.first_event)
-        if self._next is not None and self._next[0] < head.number and self._passed is None:
+        if (self._known() or begin)[0] < head.number and self._passed is None:
             what = f"blocks are missing: block {head.number} comes instead"
             yield from self._trouble(source, what, block=self._next[0])
         yield from self._told_before(begin)
@@ -347,14 +349,20 @@ class Walk:
             ended = self._final or self._final_passed
             begin = (self._behind or self._next) if ended else None
             yield self._passed.gap(*self._missing(begin))
-            # What is told is not told once more where another segment begins.
-            self._next = begin or self._next
+            self._told = begin
             self._passed = None
 
     def _missing(self, begin: Optional[_Counts]) -> Tuple[Optional[int], Optional[int]]:
-        if begin is None or self._next is None:
+        known = self._known()
+        if begin is None or known is None:
             return None, None
-        return max(begin[0] - self._next[0], 0), max(begin[1] - self._next[1], 0)
+        return max(begin[0] - known[0], 0), max(begin[1] - known[1], 0)
+
+    def _known(self) -> Optional[_Counts]:
+        """Up to where nothing is missing, or it was told what is."""
+        if self._next is None or self._told is None:
+            return self._next
+        return max(self._next[0], self._told[0]), max(self._next[1], self._told[1])
 
     def _resync(self, source: Source) -> None:
         """Goes on to where a header begins that is sound: of a file, or of a block of this stream.
