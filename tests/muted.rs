@@ -98,7 +98,7 @@ fn one_that_was_only_filled_comes_in_without_a_loss() {
         for name in ["target/a", "../outside/b"] {
             sh(&dir, &format!("mkdir {name}; cd {name}; seq 5000 | split -l 1 -a 4; rm xaa*"));
         }
-        sh(&dir, "mv target/a ../outside/b .; touch a/1 b/1");
+        sh(&dir, "mv target/a ../outside/b .; sleep 0.3; touch a/1 b/1");
     });
     let lines = briefs(&events, &dir);
     assert!(lines.contains(&"CREATE a/1".into()) && lines.contains(&"CREATE b/1".into()));
