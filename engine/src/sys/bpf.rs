@@ -150,11 +150,17 @@ pub(crate) fn set_ring(map: BorrowedFd<'_>, cpu: u32, ring: BorrowedFd<'_>) -> i
 
 /// Room of `size` bytes on each CPU, where programs put together what does not fit their stack.
 pub(crate) fn scratch_map(size: u32) -> io::Result<OwnedFd> {
-    let kind = MAP_PERCPU_ARRAY;
-    bpf_fd(
-        MAP_CREATE,
-        &mut MapCreate { kind, key_size: 4, value_size: size, max_entries: 1, flags: 0 },
-    )
+    one_value(MAP_PERCPU_ARRAY, size)
+}
+
+/// Room of `size` bytes that all programs share.
+pub(crate) fn shared_map(size: u32) -> io::Result<OwnedFd> {
+    one_value(MAP_ARRAY, size)
+}
+
+fn one_value(kind: u32, value_size: u32) -> io::Result<OwnedFd> {
+    let mut attr = MapCreate { kind, key_size: 4, value_size, max_entries: 1, flags: 0 };
+    bpf_fd(MAP_CREATE, &mut attr)
 }
 
 /// Numbers that programs and we share.

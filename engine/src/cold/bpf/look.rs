@@ -15,17 +15,22 @@ use crate::hot::who::bpf_record as record;
 use crate::sys::gauge::global;
 
 /// Looks at the queue before a message goes without certainty, and pauses after each look: at first
-/// one after the other, some 0.1 µs each. A read of a full buffer takes 100 µs; but one processor of
-/// a virtual machine can be held up for milliseconds, for which the last looks wait.
-pub(super) const LOOKS: [(u32, usize); 4] = [(50, 0), (50, 1), (100, 8), (60, 80)];
+/// one after the other, some 0.1 µs each. A read of a full buffer takes 100 µs.
+pub(super) const LOOKS: [(u32, usize); 3] = [(50, 0), (50, 1), (100, 8)];
 /// The same, once a read that began amid a walk through the queue made the first in vain: reads come
 /// one after the other then, and one of a contended queue takes longer.
-pub(super) const LOOKS_AGAIN: [(u32, usize); 3] = [(40, 1), (30, 16), (30, 80)];
+pub(super) const LOOKS_AGAIN: [(u32, usize); 2] = [(40, 1), (30, 16)];
 /// Where little may be waited for.
 pub(super) const BRIEFLY: [(u32, usize); 1] = [(50, 0)];
-/// A pause is the copying of so many bytes, 2 µs or so: programs have no other way to wait, and the
-/// verifier follows every turn of a loop.
+/// How long a reader is waited for after that, in nanoseconds: one processor of a virtual machine can
+/// be held up for many milliseconds.
+const PATIENCE: i32 = 40_000_000;
+/// Looks in that time at the most: the verifier wants a number, and follows every turn of a loop.
+const PATIENT_LOOKS: u32 = 300;
+/// A pause is the copying of so many bytes, 2 µs or so: programs have no other way to wait.
 pub(super) const PAUSE: usize = 32 << 10;
+/// The same where it takes long anyhow, some 130 µs; more where several wait, as they share the room.
+pub(super) const LONG_PAUSE: usize = 2 << 20;
 /// Events of the queue, from its end back, among which those of a process are looked for.
 const STEPS: i32 = 400;
 /// On the stack: what is looked at, a map's key, the message.
@@ -44,7 +49,8 @@ const LEFT: i16 = -184;
 const HEAD: i16 = -192;
 pub(super) const KEY: i16 = -200;
 pub(super) const ROOM: i16 = -208;
-pub(super) const MESSAGE: i32 = -208 - record::LEN as i32;
+const SINCE: i16 = -216;
+pub(super) const MESSAGE: i32 = SINCE as i32 - record::LEN as i32;
 
 /// The number of witnesses, while they are gathered: in the message, and not on the stack, where the
 /// verifier would follow each number for itself.
@@ -64,7 +70,13 @@ impl Programs<'_> {
 
     /// Looks until it is settled, which leads to `done`, or gives up. A reader that was stopped or
     /// frozen amid a read stays there: who finds it so first waits, and the others do not.
-    pub(super) fn look_long(&self, asm: &mut Asm, looks: &[(u32, usize)], done: Label) {
+    pub(super) fn look_long(
+        &self,
+        asm: &mut Asm,
+        looks: &[(u32, usize)],
+        patient: bool,
+        done: Label,
+    ) {
         let (given_up, amid) = (asm.label(), asm.label());
         asm.map_value(R7, self.maps.globals);
         self.look(asm, 1, 0, done);
@@ -73,6 +85,9 @@ impl Programs<'_> {
         asm.jump_if_register(If::Equal, R1, R2, given_up);
         for &(looks, pauses) in looks {
             self.look(asm, looks, pauses, done);
+        }
+        if patient {
+            self.look_patiently(asm, done);
         }
         asm.load(Size::Double, R1, STACK, TURN);
         asm.jump_if(If::Any, R1, 1, amid);
@@ -90,6 +105,43 @@ impl Programs<'_> {
         asm.store_number(Size::Double, STACK, SETTLED, 1);
         asm.set(R9, looks);
         let again = asm.put_above();
+        self.look_once(asm, done);
+        for _ in 0..pauses {
+            asm.load(Size::Double, R1, STACK, ROOM);
+            self.pause(asm, PAUSE);
+        }
+        asm.add(R9, -1);
+        asm.jump_back_if(If::NotEqual, R9, 0, again);
+    }
+
+    /// The same, as long as [`PATIENCE`] lasts.
+    fn look_patiently(&self, asm: &mut Asm, done: Label) {
+        let over = asm.label();
+        asm.call(Helper::KtimeGetNs);
+        asm.store(Size::Double, STACK, SINCE, R0);
+        asm.set(R9, PATIENT_LOOKS);
+        let again = asm.put_above();
+        self.look_once(asm, done);
+        asm.map_value(R1, self.maps.pause);
+        self.pause(asm, LONG_PAUSE);
+        asm.call(Helper::KtimeGetNs);
+        asm.load(Size::Double, R1, STACK, SINCE);
+        asm.subtract(R0, R1);
+        asm.jump_if(If::Above, R0, PATIENCE, over);
+        asm.add(R9, -1);
+        asm.jump_back_if(If::NotEqual, R9, 0, again);
+        asm.put(over);
+    }
+
+    /// Copies the bytes at R1 to where they are.
+    fn pause(&self, asm: &mut Asm, bytes: usize) {
+        asm.copy(R3, R1);
+        asm.set(R2, bytes as u32);
+        asm.call(Helper::ProbeReadKernel);
+    }
+
+    /// One look, which leads to `done` if it is settled. Takes R1 to R3.
+    fn look_once(&self, asm: &mut Asm, done: Label) {
         self.take_look(asm);
         // What speaks against it comes together in R1: a read under way, a read begun or ended, the
         // lock taken, another event.
@@ -111,17 +163,8 @@ impl Programs<'_> {
             asm.or(R1, R2);
         }
         asm.jump_if(If::Equal, R1, 0, done);
-        for _ in 0..pauses {
-            asm.load(Size::Double, R1, STACK, ROOM);
-            asm.copy(R3, R1);
-            asm.set(R2, PAUSE as u32);
-            asm.call(Helper::ProbeReadKernel);
-        }
-        asm.add(R9, -1);
-        asm.jump_back_if(If::NotEqual, R9, 0, again);
     }
 
-    /// One look.
     fn take_look(&self, asm: &mut Asm) {
         let numbers = [(global::TURN, TURN), (global::READS, READS)];
         for (number, slot) in numbers {

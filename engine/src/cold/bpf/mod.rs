@@ -49,7 +49,13 @@ pub(crate) fn attach(
         bpf::set_ring(map.as_fd(), *cpu as u32, ring.as_fd())?;
     }
     let scratch = bpf::scratch_map(look::PAUSE as u32)?;
-    let maps = Maps { globals: globals.fd(), rings: map.as_fd(), scratch: scratch.as_fd() };
+    let pause = bpf::shared_map(look::LONG_PAUSE as u32)?;
+    let maps = Maps {
+        globals: globals.fd(),
+        rings: map.as_fd(),
+        scratch: scratch.as_fd(),
+        pause: pause.as_fd(),
+    };
     let programs = Programs::new(&btf, maps, cmdline)?;
     let seeker = Seeker::new(Arc::clone(&globals), &programs.seek()?)?;
     globals.set(global::GROUP, seeker.find(group.as_raw_fd(), 0)?);

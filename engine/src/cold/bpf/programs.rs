@@ -30,6 +30,7 @@ pub(super) struct Maps<'a> {
     pub(super) globals: BorrowedFd<'a>,
     pub(super) rings: BorrowedFd<'a>,
     pub(super) scratch: BorrowedFd<'a>,
+    pub(super) pause: BorrowedFd<'a>,
 }
 
 /// A program, and where it goes.
@@ -331,7 +332,7 @@ impl<'a> Programs<'a> {
             self.look(asm, 1, 0, done);
         } else {
             self.find_room(asm, skip);
-            self.look_long(asm, &LOOKS, done);
+            self.look_long(asm, &LOOKS, true, done);
         }
         asm.store_number(Size::Double, STACK, SETTLED, 0);
         asm.put(done);
@@ -347,13 +348,12 @@ impl<'a> Programs<'a> {
         self.find_room(asm, skip);
         let seen = asm.label();
         // Control groups are changed with interrupts off.
-        let (long, again) = match kind {
-            kind::CGROUP => (&BRIEFLY[..], &BRIEFLY[..]),
-            _ => (&LOOKS[..], &LOOKS_AGAIN[..]),
-        };
+        let patient = kind != kind::CGROUP;
+        let (long, again) =
+            if patient { (&LOOKS[..], &LOOKS_AGAIN[..]) } else { (&BRIEFLY[..], &BRIEFLY[..]) };
         for looks in [long, again] {
             let done = asm.label();
-            self.look_long(asm, looks, done);
+            self.look_long(asm, looks, patient, done);
             asm.store_number(Size::Double, STACK, SETTLED, 0);
             asm.put(done);
             asm.load(Size::Double, R9, STACK, ROOM);
