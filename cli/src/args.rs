@@ -132,6 +132,9 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "auto|none|N", default_value = "auto", hide_default_value = true,
           value_parser = parse_cpu)]
     pub(crate) cpu: config::Cpu,
+    /// A queue of the kernel's, a reader, a ring and a formatter for each filesystem among the PATHs
+    #[arg(long, conflicts_with = "count")]
+    pub(crate) per_filesystem: bool,
     /// For how long changes are gathered before they are read, at most 1s [default: 1ms]
     #[arg(long, value_name = "TIME", default_value = "1ms", hide_default_value = true,
           value_parser = duration::parse_window)]

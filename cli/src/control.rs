@@ -4,6 +4,7 @@ use crate::tell::tell;
 use fsmon_engine::Error;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::cell::Cell;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,8 @@ enum Message {
 pub(crate) struct Control {
     messages: Receiver<Message>,
     sender: Sender<Message>,
+    /// Formatters that have not ended.
+    voices: Cell<usize>,
     ready: Arc<AtomicBool>,
 }
 
@@ -74,7 +77,7 @@ impl Control {
             }
         };
         thread::Builder::new().name("fsmon-signals".into()).spawn(listen).map_err(no_signals)?;
-        Ok(Control { messages, sender, ready })
+        Ok(Control { messages, sender, voices: Cell::new(0), ready })
     }
 
     /// The watch has begun: a signal now ends it in order.
@@ -83,19 +86,20 @@ impl Control {
     }
 
     pub(crate) fn voice(&self) -> Voice {
+        self.voices.set(self.voices.get() + 1);
         Voice(self.sender.clone())
     }
 
-    /// Waits for the formatter to end; calls `stop` once, when something asks for the end or
-    /// `duration` is over.
+    /// Waits for every formatter to end; calls `stop` when something asks for the end, one of them
+    /// has ended, or `duration` is over.
     pub(crate) fn wait(&self, duration: Option<Duration>, mut stop: impl FnMut()) {
         // Beyond what the clock can hold is never.
         let mut deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
-        loop {
-            match self.next(deadline) {
-                Some(Message::Done) => return,
-                Some(Message::Signal | Message::Enough) | None => stop(),
+        while self.voices.get() > 0 {
+            if let Some(Message::Done) = self.next(deadline) {
+                self.voices.set(self.voices.get() - 1);
             }
+            stop();
             deadline = None;
         }
     }

@@ -5,7 +5,7 @@ use crate::filter::{Filter, Source as Origin};
 use crate::limits::BUFFER_BYTES;
 use crate::moment::Range;
 use crate::pipeline::{Output, Pipeline};
-use crate::recording::{Recording, Source, Wait};
+use crate::recording::{Recording, Source, Wait, recordings};
 use crate::sink::{Reader as Pipe, Sink, Target};
 use crate::summary::counted;
 use crate::tell::tell;
@@ -15,6 +15,7 @@ use fsmon_engine::Error;
 use fsmon_format::kind;
 use fsmon_format::record::Body;
 use fsmon_format::stream::{self, BLOCK_CAPACITY, Block, Damage, Error as Fault, Item, Reader};
+use std::collections::VecDeque;
 use std::path::Path;
 
 /// By so much, in ns, the wall clock may have been set back within a recording for `--since` and
@@ -29,10 +30,10 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
     let range = Range { since: args.since, until: args.until };
     let filter =
         Filter::new(&args.filter, kind::EVERY, Origin::Recorded, BLOCK_CAPACITY)?.within(range);
-    let recording = Recording::new(&args.file, args.follow, early(range.since))?;
+    let recordings = recordings(&args.file, args.follow, early(range.since))?;
     let target = Target::new(Path::new("-"))?;
     let is_terminal = target.is_terminal();
-    let job = Job { recording, range, salvage: args.salvage, sink: target.open()?, filter };
+    let job = Job { recordings, range, salvage: args.salvage, sink: target.open()?, filter };
     let (chain, cmdline) = (args.chain, args.cmdline);
     match args.format {
         TextFormat::Human => {
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
 
 /// What is given out.
 struct Job {
-    recording: Recording,
+    recordings: VecDeque<Recording>,
     range: Range,
     salvage: bool,
     sink: Sink,
@@ -55,33 +56,43 @@ struct Job {
 }
 
 impl Job {
-    fn run<F: Format>(mut self, format: F) -> Result<(), Error> {
+    fn run<F: Format>(self, format: F) -> Result<(), Error> {
         let world = World::recorded(BLOCK_CAPACITY);
-        let Some(source) = self.recording.open_next()? else { return Ok(()) };
         let decoder = Decoder {
-            reader: Reader::new(source).salvage(self.salvage).follow(self.recording.may_grow()),
+            streams: Vec::new(),
+            unopened: self.recordings,
             pipeline: Pipeline::new(world, self.filter, Lines(format), None),
-            recording: self.recording,
             range: self.range,
+            salvage: self.salvage,
             sink: self.sink,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             gaps: 0,
-            has_ended: false,
+            found_some: false,
         };
         decoder.run()
     }
 }
 
-struct Decoder<O> {
+/// A stream that is being read.
+struct Stream {
     reader: Reader<Source>,
-    pipeline: Pipeline<O>,
     recording: Recording,
+    /// It said that it ends here.
+    has_ended: bool,
+}
+
+/// Reads one stream after the other; one that nothing more is in for now waits beside the others.
+struct Decoder<O> {
+    streams: Vec<Stream>,
+    unopened: VecDeque<Recording>,
+    pipeline: Pipeline<O>,
     range: Range,
+    salvage: bool,
     sink: Sink,
     buffer: Vec<u8>,
     gaps: u64,
-    /// The stream said that it ends here.
-    has_ended: bool,
+    /// Something was a stream.
+    found_some: bool,
 }
 
 /// What to do after an item.
@@ -95,63 +106,16 @@ enum Then {
     Stop,
 }
 
-impl<O: Output> Decoder<O> {
-    fn run(mut self) -> Result<(), Error> {
-        self.pipeline.begin(&mut self.buffer);
-        loop {
-            let then = self.take_item();
-            // One block's lines, and not more, so that a live stream comes through as it comes in;
-            // and what was sound before an error.
-            if self.sink.put(&mut self.buffer)? == Pipe::Gone {
-                return Ok(());
-            }
-            match then? {
-                Then::Next => {}
-                Then::Seek => self.seek()?,
-                Then::Wait => match self.recording.wait(self.reader.offset())? {
-                    Wait::Over => {}
-                    Wait::InVain => self.reader.set_follow(false),
-                    Wait::NotAsked => return self.finish_amid(),
-                },
-                Then::NextFile if self.open_next()? => {}
-                Then::NextFile | Then::Stop => return self.finish(),
-            }
-        }
+impl Stream {
+    /// Begins with the first file; `None` where there is none.
+    fn open(mut recording: Recording, salvage: bool) -> Result<Option<Self>, Error> {
+        let Some(source) = recording.open_next()? else { return Ok(None) };
+        let reader = Reader::new(source).salvage(salvage).follow(recording.may_grow());
+        Ok(Some(Stream { reader, recording, has_ended: false }))
     }
 
-    fn take_item(&mut self) -> Result<Then, Error> {
-        let name = self.recording.name();
-        match self.reader.next().map_err(|fault| explained(name, &fault))? {
-            None => Ok(Then::NextFile),
-            Some(Item::Pending) => Ok(Then::Wait),
-            Some(Item::Header(_)) => {
-                self.has_ended = false;
-                Ok(Then::Seek)
-            }
-            Some(Item::Gap(gap)) => {
-                self.gaps += 1;
-                if !matches!(gap.damage.fault, stream::Fault::NotAStream) {
-                    tell(format_args!("{name}: {gap}"));
-                }
-                Ok(Then::Next)
-            }
-            Some(Item::Block(block)) => {
-                self.recording.came();
-                let is_late = is_late(self.range, &block);
-                if !is_late {
-                    self.pipeline.forget(&mut self.buffer);
-                    for record in block.records() {
-                        self.has_ended |= matches!(record.body(), Body::End(_));
-                        self.pipeline.take(&record, &mut self.buffer);
-                    }
-                }
-                Ok(if is_late { Then::Stop } else { Then::Next })
-            }
-        }
-    }
-
-    fn seek(&mut self) -> Result<(), Error> {
-        let Some(since) = early(self.range.since).filter(|_| self.recording.is_regular()) else {
+    fn seek(&mut self, range: Range) -> Result<(), Error> {
+        let Some(since) = early(range.since).filter(|_| self.recording.is_regular()) else {
             return Ok(());
         };
         let sought = self.reader.seek_to_time(since);
@@ -174,19 +138,117 @@ impl<O: Output> Decoder<O> {
         Ok(there)
     }
 
-    /// What there is so far was printed.
-    fn finish_amid(self) -> Result<(), Error> {
-        let name = self.recording.name();
-        tell(format_args!("{name} is still being written; --follow goes on as it grows"));
-        self.finish()
+    /// Nothing more is there for now: waits, where that is asked for. Whether there may be more.
+    fn wait(&mut self) -> Result<bool, Error> {
+        match self.recording.wait(self.reader.offset())? {
+            Wait::Over => {}
+            Wait::InVain => self.reader.set_follow(false),
+            Wait::NotAsked => {
+                let name = self.recording.name();
+                tell(format_args!("{name} is still being written; --follow goes on as it grows"));
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl<O: Output> Decoder<O> {
+    fn run(mut self) -> Result<(), Error> {
+        self.pipeline.begin(&mut self.buffer);
+        let mut at = 0;
+        let mut last = String::new();
+        while self.there_is_one()? {
+            at %= self.streams.len();
+            let then = self.take_item(at);
+            // One block's lines, and not more, so that a live stream comes through as it comes in;
+            // and what was sound before an error.
+            if self.sink.put(&mut self.buffer)? == Pipe::Gone {
+                return Ok(());
+            }
+            let stream = &mut self.streams[at];
+            let goes_on = match then? {
+                Then::Next => true,
+                Then::Seek => {
+                    stream.seek(self.range)?;
+                    true
+                }
+                Then::Wait => {
+                    let goes_on = stream.wait()?;
+                    at += usize::from(goes_on);
+                    self.open_another()?;
+                    goes_on
+                }
+                Then::NextFile => stream.open_next()?,
+                Then::Stop => false,
+            };
+            if !goes_on {
+                last = self.close(at);
+            }
+        }
+        self.finish(&last)
     }
 
-    fn finish(self) -> Result<(), Error> {
+    fn there_is_one(&mut self) -> Result<bool, Error> {
+        while self.streams.is_empty() && !self.unopened.is_empty() {
+            self.open_another()?;
+        }
+        Ok(!self.streams.is_empty())
+    }
+
+    /// Begins with a stream that nobody reads yet.
+    fn open_another(&mut self) -> Result<(), Error> {
+        let Some(recording) = self.unopened.pop_front() else { return Ok(()) };
+        self.streams.extend(Stream::open(recording, self.salvage)?);
+        Ok(())
+    }
+
+    /// Done with a stream; its name.
+    fn close(&mut self, at: usize) -> String {
+        let stream = self.streams.remove(at);
+        self.found_some |= stream.reader.header().is_some();
+        stream.recording.name().to_owned()
+    }
+
+    fn take_item(&mut self, at: usize) -> Result<Then, Error> {
+        let stream = &mut self.streams[at];
+        let name = stream.recording.name();
+        match stream.reader.next().map_err(|fault| explained(name, &fault))? {
+            None => Ok(Then::NextFile),
+            Some(Item::Pending) => Ok(Then::Wait),
+            Some(Item::Header(_)) => {
+                stream.has_ended = false;
+                Ok(Then::Seek)
+            }
+            Some(Item::Gap(gap)) => {
+                self.gaps += 1;
+                if !matches!(gap.damage.fault, stream::Fault::NotAStream) {
+                    tell(format_args!("{name}: {gap}"));
+                }
+                Ok(Then::Next)
+            }
+            Some(Item::Block(block)) => {
+                stream.recording.came();
+                let is_late = is_late(self.range, &block);
+                if !is_late {
+                    self.pipeline.forget(&mut self.buffer);
+                    for record in block.records() {
+                        stream.has_ended |= matches!(record.body(), Body::End(_));
+                        self.pipeline.take(&record, &mut self.buffer);
+                    }
+                }
+                Ok(if is_late { Then::Stop } else { Then::Next })
+            }
+        }
+    }
+
+    /// All were read; the last of them has that name.
+    fn finish(self, last: &str) -> Result<(), Error> {
         if self.gaps == 0 {
             return Ok(());
         }
-        if self.reader.header().is_none() && self.pipeline.passed().told() == 0 {
-            return Err(no_stream(self.recording.name()));
+        if !self.found_some && self.pipeline.passed().told() == 0 {
+            return Err(no_stream(last));
         }
         Err(Error::new(format!(
             "damaged in {}; everything else was printed",

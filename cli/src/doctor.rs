@@ -1,8 +1,8 @@
 //! `fsmon doctor`: what this host offers, what will be used, and what is lost by it.
 
 use crate::args::DoctorArgs;
+use crate::parts;
 use crate::summary::source_of_names;
-use crate::watch;
 use fsmon_engine::Error;
 use fsmon_engine::config::Who;
 use fsmon_engine::plan::{self, MarkKind, Plan, RootPlan};
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 /// # Errors
 /// Standard output cannot be written to.
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode, Error> {
-    let plan = plan::probe(&watch::roots(&args.paths));
+    let plan = plan::probe(&parts::roots(&args.paths));
     let text = if args.json { format!("{}\n", object(&plan)) } else { table(&plan) };
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

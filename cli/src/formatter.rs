@@ -139,7 +139,7 @@ impl<O: Output> Formatter<O> {
     fn format(&mut self) -> Result<End, Error> {
         self.outlet.pipeline.begin(&mut self.outlet.buffer);
         // Whoever follows sees at once what this is.
-        if self.outlet.write()? == Reader::Gone {
+        if self.outlet.sink.begin(&mut self.outlet.buffer)? == Reader::Gone {
             return Ok(End::Reader);
         }
         loop {

@@ -23,6 +23,8 @@ mod generate;
 mod limits;
 mod moment;
 mod names;
+mod outputs;
+mod parts;
 mod pipeline;
 mod recording;
 mod segments;

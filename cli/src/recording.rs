@@ -1,5 +1,5 @@
-//! A recorded stream: standard input, a file, or the files of a directory one after the other,
-//! which may still grow.
+//! Recorded streams: standard input, a file, or what a directory has of each stream one after the
+//! other. They may still grow.
 
 use crate::segments::{STREAM, is_written};
 use fsmon_engine::Error;
@@ -52,7 +52,7 @@ pub(crate) enum Wait {
     NotAsked,
 }
 
-/// The files that belong together, in order.
+/// The files of one stream, in order.
 pub(crate) struct Recording {
     files: VecDeque<PathBuf>,
     /// Where other segments may come to be.
@@ -76,28 +76,36 @@ struct Follow {
     pause: Duration,
 }
 
+/// The streams that are to be read, in the order in which they began; `-` is standard input. With
+/// `since` (ns since 1970) without the files that end before that.
+///
+/// # Errors
+/// There is nothing to be read.
+pub(crate) fn recordings(
+    path: &Path,
+    follow: bool,
+    since: Option<u64>,
+) -> Result<VecDeque<Recording>, Error> {
+    if path.is_dir() {
+        let streams = by_stream(list_some(path, follow)?);
+        let recording = |files| Recording::new(Some(path), from(files, since), follow);
+        return Ok(streams.into_iter().map(recording).collect());
+    }
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = (path != Path::new("-")).then(|| parent.unwrap_or(Path::new(".")));
+    Ok([Recording::new(dir, [path.to_owned()].into(), follow)].into())
+}
+
 impl Recording {
-    /// `-` is standard output. With `since` (ns since 1970) without the files that end before that.
-    ///
-    /// # Errors
-    /// There is nothing to be read.
-    pub(crate) fn new(path: &Path, follow: bool, since: Option<u64>) -> Result<Self, Error> {
-        let mut recording = Recording {
-            files: VecDeque::from([path.to_owned()]),
-            dir: None,
-            name: name(path),
+    fn new(dir: Option<&Path>, files: VecDeque<PathBuf>, follow: bool) -> Self {
+        Recording {
+            name: files.front().map_or_else(String::new, |path| name(path)),
+            files,
+            dir: dir.map(Path::to_owned),
             is_regular: false,
             lock: None,
             follow: follow.then(Follow::default),
-        };
-        if path.is_dir() {
-            recording.dir = Some(path.to_owned());
-            recording.files = recording.files_of(path, since)?;
-        } else if path != Path::new("-") {
-            let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-            recording.dir = Some(parent.unwrap_or(Path::new(".")).to_owned());
         }
-        Ok(recording)
     }
 
     /// Of what is read now, for messages.
@@ -119,24 +127,6 @@ impl Recording {
 
     fn is_written(&self) -> bool {
         self.lock.as_ref().is_some_and(is_written)
-    }
-
-    /// Waits for files where a directory that is followed has none.
-    fn files_of(&mut self, dir: &Path, since: Option<u64>) -> Result<VecDeque<PathBuf>, Error> {
-        loop {
-            let found = list(dir)?;
-            if !found.is_empty() {
-                return Ok(from(found, since));
-            }
-            let Some(follow) = &mut self.follow else {
-                return Err(Error::new(format!(
-                    "{} has no files of that kind in it; name one into which fsmon -f binary -o \
-                     DIR/ wrote, or a file",
-                    name(dir)
-                )));
-            };
-            follow.pause();
-        }
     }
 
     /// Opens the next file; `None` where there is none.
@@ -239,6 +229,39 @@ impl Follow {
 struct Found {
     path: PathBuf,
     header: Option<Header>,
+}
+
+/// The files of a directory, and waits for some where there are none and it is followed.
+fn list_some(dir: &Path, follow: bool) -> Result<Vec<Found>, Error> {
+    let mut pause = Follow::default();
+    loop {
+        let found = list(dir)?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        if !follow {
+            return Err(Error::new(format!(
+                "{} has no files of that kind in it; name one into which fsmon -f binary -o DIR/ \
+                 wrote, or a file",
+                name(dir)
+            )));
+        }
+        pause.pause();
+    }
+}
+
+/// What belongs to each stream. A file that cannot be read is by itself.
+fn by_stream(found: Vec<Found>) -> Vec<Vec<Found>> {
+    let stream = |found: &Found| found.header.as_ref().map(|header| header.stream_id);
+    let mut streams: Vec<Vec<Found>> = Vec::new();
+    for file in found {
+        let own = stream(&file);
+        match streams.iter_mut().find(|files| own.is_some() && stream(&files[0]) == own) {
+            Some(files) => files.push(file),
+            None => streams.push(vec![file]),
+        }
+    }
+    streams
 }
 
 /// The streams of a directory in order: by when they began, and by segment.

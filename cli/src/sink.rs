@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// For how long to wait before a full pipe that does not block is tried again.
@@ -154,13 +155,26 @@ pub(crate) struct Sink {
     in_file: u64,
     /// Where files follow each other.
     segments: Option<Segments>,
+    /// Where several write to one file: held by who does, and whether its beginning was written.
+    turn: Option<Arc<Mutex<bool>>>,
 }
 
 impl Sink {
     fn of(file: File, path: &Path, can_vanish: bool) -> Self {
         let is_file = file.metadata().is_ok_and(|data| data.file_type().is_file());
         let (can_vanish, name) = (can_vanish && is_file, path.display().to_string());
-        Sink { file, name, is_file, can_vanish, written: 0, in_file: 0, segments: None }
+        Sink { file, name, is_file, can_vanish, written: 0, in_file: 0, segments: None, turn: None }
+    }
+
+    /// Another end of the same output, for another formatter. What is put into either comes out whole.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn share(&mut self) -> Result<Sink, Error> {
+        let file = self.file.try_clone().map_err(|error| self.broken(error))?;
+        let turn = Some(self.turn.get_or_insert_default().clone());
+        let (name, is_file, can_vanish) = (self.name.clone(), self.is_file, self.can_vanish);
+        Ok(Sink { file, name, is_file, can_vanish, written: 0, in_file: 0, segments: None, turn })
     }
 
     /// Whether it goes to a file on a disk, not to somebody who waits for it.
@@ -191,7 +205,7 @@ impl Sink {
     ///
     /// # Errors
     /// A full disk and the like.
-    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<Reader, Error> {
+    fn write(&mut self, mut bytes: &[u8]) -> Result<Reader, Error> {
         while !bytes.is_empty() {
             match self.file.write(bytes) {
                 Ok(0) => return Err(self.broken(ErrorKind::WriteZero.into())),
@@ -211,11 +225,28 @@ impl Sink {
         Ok(Reader::There)
     }
 
+    /// Writes what comes before everything else, unless another formatter did, and empties it.
+    ///
+    /// # Errors
+    /// Those of [`Sink::write`].
+    pub(crate) fn begin(&mut self, bytes: &mut Vec<u8>) -> Result<Reader, Error> {
+        let turn = self.turn.clone();
+        let mut is_begun = turn.as_deref().map(hold);
+        if is_begun.as_mut().is_some_and(|is_begun| std::mem::replace(&mut **is_begun, true)) {
+            bytes.clear();
+        }
+        let reader = self.write(bytes)?;
+        bytes.clear();
+        Ok(reader)
+    }
+
     /// Writes all of it and empties it.
     ///
     /// # Errors
     /// Those of [`Sink::write`].
     pub(crate) fn put(&mut self, bytes: &mut Vec<u8>) -> Result<Reader, Error> {
+        let turn = self.turn.clone();
+        let _held = turn.as_deref().map(hold);
         let reader = self.write(bytes)?;
         bytes.clear();
         Ok(reader)
@@ -251,6 +282,11 @@ impl Sink {
         };
         Error::os(format!("cannot write to {}{remedy}", self.name), error)
     }
+}
+
+/// Whoever failed while writing has told of it; the others go on.
+fn hold(turn: &Mutex<bool>) -> MutexGuard<'_, bool> {
+    turn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -14,17 +14,35 @@ pub(crate) struct Formatted {
     pub(crate) cpu_ns: u64,
 }
 
-/// The line that says that every change from now on is seen.
-pub(crate) fn ready(plan: &Plan, dirs: u64) -> String {
-    let roots: Vec<_> = plan.roots.iter().map(|root| root.path.display().to_string()).collect();
-    let cpu = plan.cpu.map_or_else(|| "not pinned".to_owned(), |cpu| format!("on CPU {cpu}"));
-    format!(
-        "ready: watching {}: {}; {}, {cpu}; names from {}",
-        roots.join(", "),
-        counted(dirs, "directory", "directories"),
-        plan.backend,
-        source_of_names(plan.who)
-    )
+impl Formatted {
+    /// Of two formatters together.
+    pub(crate) fn and(&self, other: &Formatted) -> Formatted {
+        let (a, b) = (&self.passed, &other.passed);
+        let passed = Passed {
+            events: a.events + b.events,
+            losses: a.losses + b.losses,
+            refused: a.refused + b.refused,
+        };
+        let bytes_out = self.bytes_out + other.bytes_out;
+        Formatted { passed, bytes_out, cpu_ns: self.cpu_ns + other.cpu_ns }
+    }
+}
+
+/// The line that says that every change from now on is seen, by each of the readers.
+pub(crate) fn ready(plans: &[&Plan], dirs: u64) -> String {
+    let of_all = |each: &dyn Fn(&Plan) -> Vec<String>| {
+        let mut all: Vec<_> = plans.iter().flat_map(|plan| each(plan)).collect();
+        all.dedup();
+        all.join(", ")
+    };
+    let roots =
+        of_all(&|plan| plan.roots.iter().map(|root| root.path.display().to_string()).collect());
+    let backend = of_all(&|plan| vec![plan.backend.to_owned()]);
+    let cpus = of_all(&|plan| plan.cpu.iter().map(ToString::to_string).collect());
+    let cpus = if cpus.is_empty() { "not pinned".to_owned() } else { format!("on CPU {cpus}") };
+    let names = of_all(&|plan| vec![source_of_names(plan.who).to_owned()]);
+    let dirs = counted(dirs, "directory", "directories");
+    format!("ready: watching {roots}: {dirs}; {backend}, {cpus}; names from {names}")
 }
 
 /// In words, where the names of processes come from.

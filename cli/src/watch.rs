@@ -1,27 +1,28 @@
-//! `fsmon [PATH]...`: checks everything, starts the engine and the formatter thread, and waits
-//! for what ends them.
+//! `fsmon [PATH]...`: checks everything, starts the engine and the formatter thread, or one of each
+//! for each filesystem, and waits for what ends them.
 
-use crate::args::{Compress, Format, WatchArgs};
+use crate::args::{Format, WatchArgs};
 use crate::binary::{self, Binary};
 use crate::control::Control;
 use crate::filter::{self, Filter, Source};
 use crate::formatter::{Job, Outcome, spawn};
 use crate::limits::{DIR_NAME_BYTES, NAMES_BYTES};
 use crate::names::STRING_IDS;
-use crate::segments::{self, Keep, Rotate, Segments};
+use crate::outputs::{self, StreamId};
+use crate::parts::parts;
 use crate::sink::{Target, check_writable};
+use crate::summary::Formatted;
 use crate::tell::{end_progress, progress, tell};
 use crate::text::{Lines, csv, human, human::Human, json::Json};
 use crate::wall::Wall;
 use crate::{stats, summary};
 use fsmon_engine::limits::{CMDLINES_BYTES, DIRS_DEAD_MAX, STRINGS_BYTES};
 use fsmon_engine::plan::Plan;
-use fsmon_engine::{Config, Error, Monitor};
+use fsmon_engine::{Config, Counters, Error, Monitor};
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
@@ -30,87 +31,50 @@ use std::thread::JoinHandle;
 /// # Errors
 /// Whatever keeps it from beginning, and what breaks the output or the engine.
 pub(crate) fn run(args: &WatchArgs) -> Result<(), Error> {
-    let stream_id = binary::stream_id()?;
-    let target = target(args, stream_id)?;
-    let is_terminal = target.is_terminal();
-    if args.format == Format::Binary && is_terminal {
-        return Err(Error::new(
-            "a binary stream is nothing for a terminal; write it to a file with -o FILE, or pipe \
-             it into fsmon decode -",
-        ));
-    }
+    let parts = parts(args)?;
+    let streams = parts.iter().map(|_| binary::stream_id()).collect::<Result<Vec<_>, _>>()?;
+    let targets = outputs::targets(args, &streams)?;
+    let is_terminal = targets.iter().any(Target::is_terminal);
     if let Some(path) = &args.stats {
         check_writable(path)?;
     }
     keep_pages_small();
     let capacity = capacity(args);
-    let filter = Filter::new(&args.filter, kind::DEFAULT, Source::Live, capacity)?;
-    let config = config(args, &filter)?;
+    let filter = || Filter::new(&args.filter, kind::DEFAULT, Source::Live, capacity);
+    let filters = parts.iter().map(|_| filter()).collect::<Result<Vec<_>, _>>()?;
+    let config = |reader| config(args, &parts, reader, filters[reader].types());
+    let configs = (0..parts.len()).map(config).collect::<Result<Vec<_>, _>>()?;
     let control = Control::new()?;
-    let (monitor, receiver) = fsmon_engine::start(config)?;
-    let sink = target.open()?;
+    let engines = configs.into_iter().map(fsmon_engine::start).collect::<Result<Vec<_>, _>>()?;
+    let sinks = outputs::open(targets, engines.len())?;
     if let Some(path) = &args.stats {
         File::create(path).map_err(|error| stats_error(path, error))?;
     }
     control.set_ready();
-    let voice = control.voice();
-    let (wall, count) = (Wall::of_this_host(), args.count);
-    let job = Job { receiver, sink, filter, capacity, wall, count, voice };
-    let formatter = start_formatter(job, args, is_terminal, monitor.plan(), stream_id)?;
-    announce(monitor.plan(), monitor.counters().dirs);
-    control.wait(args.duration, || monitor.stop());
-    finish(monitor, formatter, args.stats.as_deref())
+    let wall = Wall::of_this_host();
+    let mut running = Vec::new();
+    let ends = sinks.into_iter().zip(filters).zip(&streams);
+    for ((monitor, receiver), ((sink, filter), stream)) in engines.into_iter().zip(ends) {
+        let (voice, count) = (control.voice(), args.count);
+        let job = Job { receiver, sink, filter, capacity, wall, count, voice };
+        let formatter = start_formatter(job, args, is_terminal, monitor.plan(), *stream)?;
+        running.push(Running { monitor, formatter });
+    }
+    announce(&running);
+    control.wait(args.duration, || running.iter().for_each(|running| running.monitor.stop()));
+    finish(running, args.stats.as_deref())
 }
 
-/// Where the output goes, and whether what was asked for goes together.
-fn target(args: &WatchArgs, stream_id: [u8; 16]) -> Result<Target, Error> {
-    if args.compress != Compress::None && args.format != Format::Binary {
-        return Err(Error::new(
-            "--compress is for -f binary; pipe other formats through a compressor",
-        ));
-    }
-    let is_dir = args.output.as_os_str().as_bytes().ends_with(b"/");
-    if !is_dir && args.output.is_dir() {
-        let name = args.output.display();
-        return Err(Error::new(format!(
-            "{name} is a directory; write {name}/ for new files in it"
-        )));
-    }
-    if !is_dir {
-        if args.rotate.is_some() || args.keep.is_some() {
-            return Err(Error::new(
-                "--rotate and --keep are for files in a directory; write -o DIR/",
-            ));
-        }
-        return Target::new(&args.output);
-    }
-    if let (Some(Rotate::Bytes(file)), Some(Keep::Bytes(all))) = (args.rotate, args.keep)
-        && all < file
-    {
-        return Err(Error::new(
-            "--keep is less than one file of --rotate; keep more, or rotate sooner",
-        ));
-    }
-    let extension = match args.format {
-        Format::Human => "txt",
-        Format::Json => "json",
-        Format::Csv => "csv",
-        Format::Binary => segments::STREAM,
-    };
-    let [a, b, c, d, ..] = stream_id;
-    let tag = [a, b, c, d];
-    Target::segments(Segments::new(&args.output, extension, args.rotate, args.keep, tag))
+/// A reader and the formatter of what it tells.
+struct Running {
+    monitor: Monitor,
+    formatter: JoinHandle<Outcome>,
 }
 
 /// Much room is reserved and little of it used: a huge page for each touched piece would take
 /// some 60 MiB (seen where `transparent_hugepage` is `always`). Where it cannot be had, so be it.
 fn keep_pages_small() {
     let _ = nix::sys::prctl::set_thp_disable(true);
-}
-
-/// The paths as given, or the current directory.
-pub(crate) fn roots(paths: &[PathBuf]) -> Vec<PathBuf> {
-    if paths.is_empty() { vec![PathBuf::from(".")] } else { paths.to_vec() }
 }
 
 fn capacity(args: &WatchArgs) -> Capacity {
@@ -125,9 +89,18 @@ fn capacity(args: &WatchArgs) -> Capacity {
     }
 }
 
-fn config(args: &WatchArgs, filter: &Filter) -> Result<Config, Error> {
-    let mut config = Config::new(existing(roots(&args.paths))?);
-    config.types = filter.types();
+/// Of one of the readers.
+fn config(
+    args: &WatchArgs,
+    parts: &[Vec<PathBuf>],
+    reader: usize,
+    types: u32,
+) -> Result<Config, Error> {
+    let mut config = Config::new(parts[reader].clone());
+    let others = parts.iter().enumerate().filter(|(other, _)| *other != reader);
+    config.elsewhere = others.flat_map(|(_, part)| part).cloned().collect();
+    config.reader = reader;
+    config.types = types;
     config.recursive = !args.no_recursive;
     config.skip_dir = filter::skip_dir(&args.filter)?;
     config.backend = args.engine.backend.into();
@@ -144,37 +117,12 @@ fn config(args: &WatchArgs, filter: &Filter) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// Files are refused before anything is begun; what does not exist may come to be.
-fn existing(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
-    for root in &roots {
-        let name = root.display();
-        match root.metadata() {
-            Ok(data) if data.is_dir() => {}
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) => {}
-            Ok(_) => {
-                return Err(Error::new(format!(
-                    "{name} is not a directory; watch the one it is in, with --include for it"
-                )));
-            }
-            Err(error) => {
-                let what = format!("cannot watch {name}; name another directory");
-                return Err(Error::os(what, error));
-            }
-        }
-    }
-    Ok(roots)
-}
-
 fn start_formatter(
     job: Job,
     args: &WatchArgs,
     is_terminal: bool,
     plan: &Plan,
-    stream_id: [u8; 16],
+    stream: StreamId,
 ) -> Result<JoinHandle<Outcome>, Error> {
     let (chain, cmdline) = (args.chain, args.cmdline);
     match args.format {
@@ -188,42 +136,53 @@ fn start_formatter(
         }
         Format::Csv => spawn(job, Lines(csv::Plain::new(chain).with_cmdline(cmdline))),
         Format::Binary => {
-            let header = Binary::header(plan, job.filter.types(), job.wall, stream_id);
+            let header = Binary::header(plan, job.filter.types(), job.wall, stream);
             let output = Binary::new(header, args.compress.into(), job.capacity)?;
             spawn(job, output)
         }
     }
 }
 
-/// First what is lost and what is good to know, then that it is ready.
-fn announce(plan: &Plan, dirs: u64) {
+/// First what is lost and what is good to know, each once, then that it is ready.
+fn announce(running: &[Running]) {
     if io::stderr().is_terminal() {
         end_progress();
     }
-    for line in plan.losses.iter().chain(&plan.notes) {
-        tell(line);
+    let plans: Vec<_> = running.iter().map(|running| running.monitor.plan()).collect();
+    let losses = plans.iter().flat_map(|plan| &plan.losses);
+    let notes = plans.iter().flat_map(|plan| &plan.notes);
+    let mut told: Vec<&String> = Vec::new();
+    for line in losses.chain(notes) {
+        if !told.contains(&line) {
+            tell(line);
+            told.push(line);
+        }
     }
-    tell(summary::ready(plan, dirs));
+    let dirs = running.iter().map(|running| running.monitor.counters().dirs).sum();
+    tell(summary::ready(&plans, dirs));
 }
 
 /// Tells what came of it. An error of the output explains one of the engine, so it goes first.
-fn finish(
-    monitor: Monitor,
-    formatter: JoinHandle<Outcome>,
-    stats: Option<&Path>,
-) -> Result<(), Error> {
-    let (formatted, written) =
-        formatter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    let last = monitor.counters();
-    let (counters, read) = match monitor.join() {
-        Ok(counters) => (counters, Ok(())),
-        Err(error) => (last, Err(error)),
-    };
+fn finish(running: Vec<Running>, stats: Option<&Path>) -> Result<(), Error> {
+    let mut result = Ok(());
+    let (mut counters, mut formatted) = (Counters::default(), Formatted::default());
+    for Running { monitor, formatter } in running {
+        let (own, written) =
+            formatter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let last = monitor.counters();
+        let (counted, read) = match monitor.join() {
+            Ok(counters) => (counters, Ok(())),
+            Err(error) => (last, Err(error)),
+        };
+        counters = counters.and(&counted);
+        formatted = formatted.and(&own);
+        result = result.and(written).and(read);
+    }
     if let Some(path) = stats {
         stats::write(path, &counters, &formatted).map_err(|error| stats_error(path, error))?;
     }
     tell(summary::end(&counters, &formatted));
-    written.and(read)
+    result
 }
 
 fn stats_error(path: &Path, error: io::Error) -> Error {

@@ -62,6 +62,8 @@ pub struct SkipDir {
 pub struct Config {
     /// The directories to watch: paths. One that does not exist yet is watched from when it appears.
     pub roots: Vec<PathBuf>,
+    /// Directories that another reader watches: it is no loss that this one does not.
+    pub elsewhere: Vec<PathBuf>,
     /// The event types to report: [`fsmon_format::kind`] bits.
     pub types: u32,
     /// Whether directories below the roots are watched too.
@@ -72,6 +74,8 @@ pub struct Config {
     pub backend: Backend,
     /// Where the reader runs.
     pub cpu: Cpu,
+    /// Which of several readers it is: with [`Cpu::Auto`] each takes another CPU, as far as they go.
+    pub reader: usize,
     /// The best source of attribution to use.
     pub who: Who,
     /// Whether the command lines of processes are told: with BPF as exec was given them, else, and of
@@ -98,11 +102,13 @@ impl Config {
     pub fn new(roots: Vec<PathBuf>) -> Self {
         Config {
             roots,
+            elsewhere: Vec::new(),
             types: fsmon_format::kind::DEFAULT,
             recursive: true,
             skip_dir: None,
             backend: Backend::Auto,
             cpu: Cpu::Auto,
+            reader: 0,
             who: Who::Auto,
             cmdline: false,
             batch_window: Duration::from_millis(1),

@@ -8,6 +8,12 @@ macro_rules! counters {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counters { $($(#[$doc])* pub $name: u64,)* }
 
+        impl Counters {
+            fn sum(&self, other: &Counters) -> Counters {
+                Counters { $($name: self.$name + other.$name,)* }
+            }
+        }
+
         /// The reader stores, anyone loads. Each value is true by itself; a snapshot taken while
         /// the reader runs can be a batch apart from one field to the next.
         #[derive(Default)]
@@ -24,6 +30,14 @@ macro_rules! counters {
             }
         }
     };
+}
+
+impl Counters {
+    /// Of two readers together: the sums, and of the rings the one that was fuller.
+    #[must_use]
+    pub fn and(&self, other: &Counters) -> Counters {
+        Counters { ring_peak: self.ring_peak.max(other.ring_peak), ..self.sum(other) }
+    }
 }
 
 counters! {

@@ -4,7 +4,7 @@
 use crate::cold::roots::OpenRoot;
 use crate::cold::{host, marks, mounts, roots, who};
 use crate::config::{Backend, Who};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Mounts below a root that are called by name; of more, how many there are.
 const MOUNTS_NAMED: usize = 4;
@@ -84,17 +84,24 @@ impl Plan {
         self.roots.push(RootPlan { path, fs_type, mark: Ok(mark), why });
     }
 
-    /// Says what is mounted below the roots, and not watched.
+    /// Says what is mounted below the roots, and not watched; `elsewhere` is, by another reader.
     pub(crate) fn note_mounts<'a>(
         &mut self,
         roots: impl IntoIterator<Item = &'a OpenRoot>,
+        elsewhere: &[PathBuf],
         recursive: bool,
     ) {
+        let elsewhere: Vec<_> =
+            elsewhere.iter().filter_map(|path| path.canonicalize().ok()).collect();
+        let is_watched = |roots: &[&Path], point: &Path| {
+            roots.contains(&point) || elsewhere.iter().any(|path| path == point)
+        };
         let roots: Vec<_> = roots.into_iter().map(|root| root.path.as_path()).collect();
         let mounts = mounts::all();
         for root in roots.iter().filter(|_| recursive) {
             let below = mounts::below(&mounts, root);
-            let left: Vec<_> = below.into_iter().filter(|point| !roots.contains(point)).collect();
+            let left: Vec<_> =
+                below.into_iter().filter(|point| !is_watched(&roots, point)).collect();
             if left.is_empty() {
                 continue;
             }
@@ -145,7 +152,7 @@ impl Plan {
 #[must_use]
 pub fn probe(paths: &[PathBuf]) -> Plan {
     let mut plan = Plan { kernel: host::kernel(), ..Plan::default() };
-    plan.cpu = host::choose_cpu(crate::config::Cpu::Auto).ok().flatten();
+    plan.cpu = host::choose_cpu(crate::config::Cpu::Auto, 0).ok().flatten();
     let uring = host::probe_uring();
     let backend = if uring.works { Backend::Uring } else { Backend::Poll };
     plan.note_backend(backend, uring);
@@ -163,7 +170,7 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
     let programs = group.as_ref().map_or(0, mark);
     plan.note_who(found, Some(programs));
     let mask = marks::mask_for(fsmon_format::kind::DEFAULT);
-    plan.note_mounts(opened.iter().filter_map(|(_, root)| root.as_ref().ok()), true);
+    plan.note_mounts(opened.iter().filter_map(|(_, root)| root.as_ref().ok()), &[], true);
     for (path, root) in &mut opened {
         let refused = match (root, &group) {
             (Err(error), _) => ((*path).clone(), "unknown".to_owned(), error.to_string()),

@@ -76,11 +76,13 @@ pub(crate) fn choose_backend(asked: Backend, probe: &Probe) -> Result<Backend, E
 ///
 /// # Errors
 /// A CPU that this process may not run on.
-pub(crate) fn choose_cpu(asked: Cpu) -> Result<Option<usize>, Error> {
+pub(crate) fn choose_cpu(asked: Cpu, reader: usize) -> Result<Option<usize>, Error> {
     let allowed = allowed_cpus();
     match asked {
         Cpu::None => Ok(None),
-        Cpu::Auto => Ok(allowed.last().copied().filter(|_| allowed.len() > 1)),
+        Cpu::Auto => {
+            Ok(allowed.iter().rev().cycle().nth(reader).copied().filter(|_| allowed.len() > 1))
+        }
         Cpu::Pin(cpu) if allowed.contains(&cpu) => Ok(Some(cpu)),
         Cpu::Pin(cpu) => Err(Error::new(format!(
             "CPU {cpu} is not among those fsmon may run on ({}); choose one of them, or --cpu auto",
@@ -118,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_cpu_that_is_not_there_is_refused() {
-        let error = choose_cpu(Cpu::Pin(100_000)).expect_err("refused");
+        let error = choose_cpu(Cpu::Pin(100_000), 0).expect_err("refused");
         assert!(error.to_string().contains("--cpu auto"));
     }
 }

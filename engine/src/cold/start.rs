@@ -52,7 +52,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     check(&config)?;
     let mut opened = roots::open_all(&config.roots, config.recursive)?;
     let mut plan = Plan { kernel: host::kernel(), ..Plan::default() };
-    plan.cpu = host::choose_cpu(config.cpu)?;
+    plan.cpu = host::choose_cpu(config.cpu, config.reader)?;
     let probe = host::probe_uring();
     let backend = host::choose_backend(config.backend, &probe)?;
     plan.note_backend(backend, probe);
@@ -81,7 +81,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         plan.note_root(root, kind, why);
         kinds.push(kind);
     }
-    plan.note_mounts(&opened, config.recursive);
+    plan.note_mounts(&opened, &config.elsewhere, config.recursive);
     let mut tree = Tree::new(config.dirs_max, filesystems(&opened)?);
     // Only when all roots have their marks: those above may be refused beside them.
     let covered = opened.iter().zip(&kinds).filter(|(_, kind)| **kind == MarkKind::Filesystem);

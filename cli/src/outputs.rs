@@ -1,0 +1,80 @@
+//! Where the output of each reader goes.
+
+use crate::args::{Compress, Format, WatchArgs};
+use crate::segments::{self, Keep, Rotate, Segments};
+use crate::sink::{Sink, Target};
+use fsmon_engine::Error;
+use std::os::unix::ffi::OsStrExt;
+
+/// A stream's identity.
+pub(crate) type StreamId = [u8; 16];
+
+/// One target for all, or files in a directory for each; and whether what was asked for goes together.
+///
+/// # Errors
+/// It does not go together, or nothing could be written there.
+pub(crate) fn targets(args: &WatchArgs, streams: &[StreamId]) -> Result<Vec<Target>, Error> {
+    if args.compress != Compress::None && args.format != Format::Binary {
+        return Err(Error::new(
+            "--compress is for -f binary; pipe other formats through a compressor",
+        ));
+    }
+    if args.output.as_os_str().as_bytes().ends_with(b"/") {
+        return streams.iter().map(|stream| in_directory(args, stream)).collect();
+    }
+    if args.output.is_dir() {
+        let name = args.output.display();
+        return Err(Error::new(format!(
+            "{name} is a directory; write {name}/ for new files in it"
+        )));
+    }
+    if args.rotate.is_some() || args.keep.is_some() {
+        return Err(Error::new("--rotate and --keep are for files in a directory; write -o DIR/"));
+    }
+    if args.format == Format::Binary && streams.len() > 1 {
+        return Err(Error::new(
+            "each of several readers writes a binary stream of its own; write -o DIR/, which fsmon \
+             decode DIR reads",
+        ));
+    }
+    let target = Target::new(&args.output)?;
+    if args.format == Format::Binary && target.is_terminal() {
+        return Err(Error::new(
+            "a binary stream is nothing for a terminal; write it to a file with -o FILE, or pipe \
+             it into fsmon decode -",
+        ));
+    }
+    Ok(vec![target])
+}
+
+fn in_directory(args: &WatchArgs, stream: &StreamId) -> Result<Target, Error> {
+    if let (Some(Rotate::Bytes(file)), Some(Keep::Bytes(all))) = (args.rotate, args.keep)
+        && all < file
+    {
+        return Err(Error::new(
+            "--keep is less than one file of --rotate; keep more, or rotate sooner",
+        ));
+    }
+    let extension = match args.format {
+        Format::Human => "txt",
+        Format::Json => "json",
+        Format::Csv => "csv",
+        Format::Binary => segments::STREAM,
+    };
+    let [a, b, c, d, ..] = *stream;
+    let tag = [a, b, c, d];
+    Target::segments(Segments::new(&args.output, extension, args.rotate, args.keep, tag))
+}
+
+/// Opens them: an end for each of so many readers.
+///
+/// # Errors
+/// Those of [`Target::open`].
+pub(crate) fn open(targets: Vec<Target>, readers: usize) -> Result<Vec<Sink>, Error> {
+    let mut sinks = targets.into_iter().map(Target::open).collect::<Result<Vec<_>, _>>()?;
+    while sinks.len() < readers {
+        let another = sinks[0].share()?;
+        sinks.push(another);
+    }
+    Ok(sinks)
+}
