@@ -177,8 +177,17 @@ fn fuse() {
     let said = |words: &str| ended.stderr.iter().any(|line| line.contains(words));
     assert!(said("not seen; watch it where it is kept"), "{:#?}", ended.stderr);
     // It has no id of its own, and the kernel takes such alone.
-    let words = ["fuse", "start another fsmon for it"];
+    let words = ["fuse", "--per-filesystem"];
     Fsmon::run(fsmon(TREE).args([&watched, &dir])).assert_failed(1, &words);
+    let running = Fsmon::start(fsmon(TREE).arg("--per-filesystem").args([&watched, &dir]));
+    for dir in [&watched, &dir] {
+        fs::write(dir.join("both"), "x").expect("written");
+    }
+    let ended = running.stop();
+    ended.assert_complete();
+    let mut made: Vec<_> = ended.events().iter().filter_map(Event::path).collect();
+    made.sort();
+    assert_eq!(made, [dir.join("both"), watched.join("both")]);
 }
 
 #[test]

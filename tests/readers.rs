@@ -168,6 +168,11 @@ fn what_does_not_go_together_is_refused() {
     Fsmon::run(fsmon(["--per-filesystem", "--count", "1"]).args(&roots))
         .assert_failed(2, &["--per-filesystem", "--count"]);
     assert!(!out.exists());
+    // What is mounted below a root and has a reader itself is not missing.
+    let below = area.tmpfs("one/a/below", "size=1m");
+    let running = Fsmon::start(fsmon(["--per-filesystem"]).args([&roots[0], &below]));
+    let ended = running.stop();
+    assert!(!ended.stderr.iter().any(|line| line.contains("not watched")), "{:#?}", ended.stderr);
     // One filesystem has one reader, whatever was asked for.
     let mut command = fsmon(["--per-filesystem", "-f", "binary", "-o"]);
     let running = Fsmon::start(command.arg(&out).args([&roots[0], &roots[2]]));

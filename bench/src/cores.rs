@@ -3,6 +3,7 @@
 //!
 //! Each writer works, then queues its event under the lock of the fanotify group; the one reader takes
 //! events out under the same lock, one by one. Nobody waits for the reader: its queue has no limit.
+//! With `--per-filesystem` there is that once for each filesystem, and nothing between them.
 
 use crate::area::Area;
 use crate::args::Program;
@@ -41,6 +42,8 @@ const MERGE_FULL: f64 = 128.0 * 128.0;
 const HANDOVER: f64 = 100.0;
 /// Simulated time, ns.
 const SPAN: f64 = 1e8;
+/// Filesystems, with a group and a reader each, that are simulated beside a single one.
+const FILESYSTEMS: usize = 4;
 /// Writers that are simulated.
 const WRITERS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
@@ -101,17 +104,36 @@ pub(crate) fn main(args: &CoresArgs) -> Result<bool, String> {
 }
 
 fn simulated(costs: Costs) -> Vec<Vec<String>> {
-    let head =
-        ["cores that do nothing but churn", "events a second", "read a second", "queue grows by"];
+    let head = [
+        "cores that do nothing but churn",
+        "events a second",
+        "read a second",
+        "queue grows by",
+        "on 4 filesystems with a reader each",
+        "read a second",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for writers in WRITERS {
         let flow = simulate(costs, writers);
         let grows = (flow.told - flow.read).max(0.0);
         let million = |events: f64| format!("{:.2} million", events / 1e6);
         let grows = if grows < flow.told / 100.0 { "–".into() } else { million(grows) };
-        rows.push(vec![writers.to_string(), million(flow.told), million(flow.read), grows]);
+        let mut row = vec![writers.to_string(), million(flow.told), million(flow.read), grows];
+        let apart = simulate_apart(costs, writers);
+        row.extend([million(apart.told), million(apart.read)]);
+        rows.push(row);
     }
     rows
+}
+
+/// The writers are shared out among filesystems, whose groups and readers share nothing.
+fn simulate_apart(costs: Costs, writers: usize) -> Flow {
+    let shares = (0..FILESYSTEMS).map(|i| (writers + i) / FILESYSTEMS);
+    let flows = shares.map(|share| simulate(costs, share));
+    flows.fold(Flow { told: 0.0, read: 0.0 }, |sum, flow| Flow {
+        told: sum.told + flow.told,
+        read: sum.read + flow.read,
+    })
 }
 
 /// Whoever comes first gets the lock next; the reader comes while something is queued.
@@ -210,5 +232,7 @@ mod tests {
         // The lock alone allows no more than one event in so long.
         assert!(many.told < 1e9 / (HOLD + HANDOVER) && many.told > 0.5e6, "{many:?}");
         assert!(many.read < many.told, "{many:?}");
+        let apart = simulate_apart(costs, 16);
+        assert!((apart.told - 16.0 * 2e5).abs() < 2e5, "{apart:?}");
     }
 }

@@ -132,8 +132,8 @@ fn refusal(root: &OpenRoot, error: &io::Error) -> String {
             "the kernel refuses these event types; fsmon needs Linux 5.17 or newer"
         }
         Some(libc::EXDEV) => {
-            "the kernel does not watch its filesystem beside others; start another fsmon for it \
-             alone, or watch what it is mounted from"
+            "the kernel does not watch its filesystem beside others; give it a reader of its own \
+             (fsmon --per-filesystem), or watch what it is mounted from"
         }
         // Seen on 5.10, to which the rest of what is needed was carried back.
         Some(libc::ENODEV) if matches!(root.fs_type.as_str(), "tmpfs" | "rootfs") => {
