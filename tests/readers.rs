@@ -4,13 +4,14 @@
 mod harness;
 
 use harness::{
-    Area, Event, Fsmon, Listing, assert_follows, fsmon, is_root, is_root_with, parse, read_stats,
-    sh, succeed,
+    Area, Event, Fsmon, Listing, PATIENCE, assert_follows, fsmon, is_root, is_root_with, parse,
+    read_stats, sh, succeed,
 };
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Short-lived processes that name themselves, and directories that move while they do.
 const WORK: &str = r#"
@@ -44,6 +45,17 @@ fn threads(running: &Fsmon, name: &str) -> usize {
     let tasks = fs::read_dir(format!("/proc/{}/task", running.pid())).expect("it runs");
     let names = tasks.map(|task| fs::read_to_string(task.expect("read").path().join("comm")));
     names.filter(|comm| comm.as_ref().is_ok_and(|comm| comm.trim_end() == name)).count()
+}
+
+/// A reader and a formatter for each of so many filesystems. A thread has its name once it runs,
+/// which on a busy machine may be after fsmon said that it is ready.
+fn assert_readers(running: &Fsmon, count: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    let seen = || (threads(running, "fsmon-reader"), threads(running, "fsmon-format"));
+    while seen() != (count, count) {
+        assert!(Instant::now() < deadline, "readers and formatters: {:?}, not {count}", seen());
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Every event is in its place and by who says so.
@@ -81,7 +93,7 @@ fn each_filesystem_has_its_reader_and_every_line_is_there() {
 
     // A pipe that nobody reads for a while: both wait amid a long write.
     let (running, mut stdout) = Fsmon::start_unread(&mut start("json"));
-    assert_eq!((threads(&running, "fsmon-reader"), threads(&running, "fsmon-format")), (2, 2));
+    assert_readers(&running, 2);
     work_in(&roots);
     let reading = std::thread::spawn(move || {
         let mut text = Vec::new();
@@ -176,6 +188,6 @@ fn what_does_not_go_together_is_refused() {
     // One filesystem has one reader, whatever was asked for.
     let mut command = fsmon(["--per-filesystem", "-f", "binary", "-o"]);
     let running = Fsmon::start(command.arg(&out).args([&roots[0], &roots[2]]));
-    assert_eq!(threads(&running, "fsmon-reader"), 1);
+    assert_readers(&running, 1);
     running.stop().assert_complete();
 }

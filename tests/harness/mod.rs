@@ -11,7 +11,7 @@ mod tree;
 pub(crate) use event::{Event, briefs, parse};
 pub(crate) use kernel::{backends, is_at_least};
 pub(crate) use replay::{Listing, Verdict, assert_follows, listing, replay};
-pub(crate) use running::{Ended, Fsmon, read_stats};
+pub(crate) use running::{Ended, Fsmon, PATIENCE, read_stats};
 pub(crate) use sources::{archive_of, cargo_home};
 pub(crate) use tree::Area;
 
