@@ -5,7 +5,7 @@ mod harness;
 
 use harness::{Area, Fsmon, briefs, is_root_with, read_stats, record_and_replay, sh, succeed};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 /// Files that are made, renamed and removed in each directory: four events each.
 const FILES: u64 = 5000;
@@ -53,6 +53,92 @@ fn what_is_watched_beside_them_is_exact() {
     // Of three muted directories some of the beginning as well.
     let from_kernel = read_stats(&stats)["kernel_events"].as_u64().expect("a number");
     assert!(from_kernel < 4 * FILES + 3 * STILL_TOLD * 3 / 2, "{from_kernel}");
+}
+
+/// Makes, renames and removes files in two directories as fast as it can, until `done` is there.
+const STORM: &str = "
+import os, sys
+dirs, count = ['outside', 'watched/target'], 0
+while not os.path.exists('done'):
+    for i in range(100):
+        name = f'{dirs[i % 2]}/f{i}'
+        open(name, 'w').close(); os.rename(name, name + 'r'); os.remove(name + 'r')
+    count += 100
+print(count)";
+
+/// Files that are moved between a busy directory and a watched one, and within that, one by one.
+const MOVES: &str = "
+import ctypes, os, shutil, sys, time
+libc = ctypes.CDLL(None)
+def exchange(one, other):
+    assert libc.renameat2(-100, one.encode(), -100, other.encode(), 2) == 0
+def make(name):
+    open(name, 'w').close()
+def moves(i, busy):
+    make(f'{busy}/in{i}'); os.rename(f'{busy}/in{i}', f'watched/kept/in{i}')
+    make(f'watched/kept/out{i}'); os.rename(f'watched/kept/out{i}', f'{busy}/out{i}')
+    make(f'watched/kept/a{i}'); os.rename(f'watched/kept/a{i}', f'watched/kept/b{i}')
+    os.rename(f'watched/old{i}', f'{busy}/old{i}')
+    make(f'{busy}/through{i}'); os.rename(f'{busy}/through{i}', f'watched/through{i}')
+    os.rename(f'watched/through{i}', f'{busy}/gone{i}')
+    os.rename(f'watched/dir{i}', f'{busy}/dir{i}'); os.rename(f'{busy}/dir{i}', f'watched/kept/dir{i}')
+    make(f'{busy}/p{i}'); exchange(f'{busy}/p{i}', f'watched/full{i}')
+    shutil.rmtree(f'{busy}/p{i}')
+    make(f'{busy}/q{i}'); exchange(f'{busy}/q{i}', f'watched/b{i}'); os.remove(f'{busy}/q{i}')
+    for name in [f'out{i}', f'old{i}', f'gone{i}']:
+        os.remove(f'{busy}/{name}')
+time.sleep(2)
+for i in range(int(sys.argv[1])):
+    moves(i, ['outside', 'watched/target'][i % 2])
+    time.sleep(0.005)
+open('done', 'w').close()";
+
+#[test]
+fn what_is_moved_between_them_and_what_is_watched_is_told_though_their_renames_are_not() {
+    const COUNT: usize = 200;
+    if !is_root_with(&["python3"]) {
+        return;
+    }
+    let mut area = Area::new();
+    let top = area.tmpfs("top", "size=64m");
+    let dir = top.join("watched");
+    sh(&top, "mkdir -p watched/target watched/kept outside");
+    let make = "mkdir dir$i full$i; touch old$i b$i dir$i/f full$i/f";
+    sh(&dir, &format!("for i in $(seq 0 {}); do {make}; done", COUNT - 1));
+    let stats = area.path("stats");
+    let args = ["--exclude", "target", "--stats", stats.to_str().expect("UTF-8")];
+    let mut rounds: u64 = 0;
+    let events = record_and_replay(&dir, &args, || {
+        let mut storm = Command::new("python3");
+        let storm = storm.args(["-c", STORM]).current_dir(&top).stdout(Stdio::piped()).spawn();
+        let count = COUNT.to_string();
+        succeed(Command::new("python3").args(["-c", MOVES, &count]).current_dir(&top));
+        let output = storm.and_then(Child::wait_with_output).expect("it ran");
+        rounds = String::from_utf8_lossy(&output.stdout).trim_end().parse().expect("a number");
+    });
+    // Of each iteration nothing is told but one change of a link count, after the first ones.
+    let from_kernel = read_stats(&stats)["kernel_events"].as_u64().expect("a number");
+    assert!(rounds > 20_000 && from_kernel < rounds * 3 / 2, "{from_kernel} events of {rounds}");
+    let lines = briefs(&events, &dir);
+    for i in 0..COUNT {
+        for line in [
+            format!("RENAME ? -> kept/in{i}"),
+            format!("CREATE kept/out{i}"),
+            format!("RENAME kept/out{i} -> ?"),
+            format!("RENAME kept/a{i} -> kept/b{i}"),
+            format!("RENAME old{i} -> ?"),
+            format!("RENAME ? -> through{i}"),
+            format!("RENAME through{i} -> ?"),
+            format!("RENAME dir{i}/ -> ?/"),
+            format!("RENAME ?/ -> kept/dir{i}/"),
+        ] {
+            let own: Vec<_> = (0..lines.len()).filter(|&at| lines[at] == line).collect();
+            assert_eq!(own.len(), 1, "{line}");
+            let event = &events[own[0]];
+            let is_exact = event.text("attribution").is_none();
+            assert!(is_exact && event.text("cmd") == Some("python3"), "{event:?}");
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@
 
 use super::chains::Chains;
 use crate::sys::handle::KEY_MAX;
-use fsmon_format::record::NAME_MAX;
+use fsmon_format::record::{Attribution, NAME_MAX};
 
 /// Names remembered; of more nothing is found out.
 const COUNT: usize = 1 << 13;
@@ -39,6 +39,17 @@ const ROUND: u64 = (1 << 15) - 1;
 const DELETED: u64 = 1 << 15;
 const WHEN: u64 = ROUND | DELETED;
 
+/// Whether the kernel said that the object was renamed away from that name, and no rename that it told
+/// of was that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    No,
+    /// It may have come back.
+    Perhaps,
+    /// It has, if no such rename comes until the queue is empty.
+    Surely,
+}
+
 /// A name, and whether the lines say that it is the object's.
 #[derive(Clone, Copy)]
 pub(crate) struct Doubt {
@@ -56,8 +67,11 @@ pub(crate) struct Doubt {
     /// A rename put it in doubt.
     pub(crate) renamed: bool,
     pub(crate) is_dir: bool,
-    /// Who was last seen at it; held.
+    /// How the object may have gone.
+    pub(crate) left: Left,
+    /// Who was last seen at it; held. And how surely.
     pub(crate) image: u32,
+    pub(crate) attribution: Attribution,
     /// What the last looks showed, and how many that were.
     seen: bool,
     looks: u8,
@@ -86,7 +100,9 @@ impl Doubt {
             silent: false,
             renamed: false,
             is_dir: false,
+            left: Left::No,
             image: 0,
+            attribution: Attribution::Unknown,
             seen: false,
             looks: 0,
             misses: 0,
@@ -131,6 +147,8 @@ pub(crate) struct Doubts {
     came: usize,
     round: u64,
     names: Vec<Doubt>,
+    /// Any of them may have surely left.
+    left: bool,
     /// What to look for them by.
     by_place: Chains,
     by_object: Chains,
@@ -146,6 +164,7 @@ impl Doubts {
             came: 0,
             round: 1,
             names: Vec::with_capacity(COUNT),
+            left: false,
             by_place: Chains::new(COUNT),
             by_object: Chains::new(COUNT),
             by_dir: Chains::new(COUNT),
@@ -327,6 +346,35 @@ impl Doubts {
         let mut all = self.by_dir.of(dir.into()).map(|at| &self.names[at]);
         let is_in = |doubt: &Doubt| (doubt.dir, doubt.dir_hash) == (dir, hash);
         all.find(|doubt| doubt.told && !doubt.is_dir && is_in(doubt))
+    }
+
+    /// The kernel said that the object of a name in doubt was renamed away from there.
+    pub(crate) fn set_left(&mut self, place: u64, object: u64, left: Left) {
+        if let Some(at) = self.find(place, object) {
+            self.names[at].left = left;
+            self.left |= left == Left::Surely;
+        }
+    }
+
+    /// Whether it said so.
+    pub(crate) fn left(&self, place: u64, object: u64) -> Left {
+        self.find(place, object).map_or(Left::No, |at| self.names[at].left)
+    }
+
+    /// Whether any may have surely left.
+    #[inline]
+    pub(crate) fn any_left(&self) -> bool {
+        self.left
+    }
+
+    /// None has, of which the lines do not say so.
+    pub(crate) fn no_more_left(&mut self) {
+        self.left = false;
+    }
+
+    /// One that has surely left, and the lines have it there still.
+    pub(crate) fn surely_left(&self) -> Option<&Doubt> {
+        self.names.iter().find(|doubt| doubt.told && doubt.left == Left::Surely)
     }
 
     /// Where an object's name is in doubt.

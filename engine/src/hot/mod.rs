@@ -17,6 +17,7 @@ pub(crate) mod orphans;
 pub(crate) mod output;
 pub(crate) mod reader;
 pub(crate) mod recent;
+pub(crate) mod renames;
 pub(crate) mod resolve;
 pub(crate) mod trail;
 pub mod tree;

@@ -25,6 +25,11 @@ const TICK: Duration = Duration::from_secs(1);
 /// The longest sleep. With the consumer's own, one wake-up a second at most while nothing happens.
 const REST: Duration = Duration::from_secs(2);
 
+/// After so many batches of which nothing was told, as when all happens where nobody watches, so many
+/// windows are gathered for: a wake-up costs as much as some twenty such events.
+const DULL: u32 = 8;
+const DULL_WINDOWS: u32 = 4;
+
 /// The longest sleep while something waits until nothing is left to read.
 const UNSETTLED: Duration = Duration::from_millis(5);
 /// Looks at the filesystem after the last event: others may go on changing it.
@@ -120,6 +125,8 @@ pub(crate) struct Reader<'a> {
     /// Events resolved since the group was made.
     index: u64,
     tick_ns: u64,
+    /// Batches in a row of which nothing was told.
+    dull: u32,
     /// Kernel events at the last STATS record.
     told: u64,
     /// Forgotten process images that were told of.
@@ -143,6 +150,7 @@ impl<'a> Reader<'a> {
             after_ns: start_ns,
             index: 0,
             tick_ns: 0,
+            dull: 0,
             told: 0,
             evicted: 0,
         }
@@ -152,9 +160,13 @@ impl<'a> Reader<'a> {
     fn turn(&mut self, window: Duration, timeout: Duration) -> Result<(), Error> {
         let sources = &mut self.sources;
         let failed = |error| Error::os("reading file events failed", error);
+        let window = if self.dull < DULL { window } else { window * DULL_WINDOWS };
         sources.intake.wait(sources.files, window, timeout, &mut sources.who).map_err(failed)?;
         let until_ns = clock::monotonic_ns();
+        let (index, told) = (self.index, self.output.counters.events);
         self.work(until_ns)?;
+        let is_dull = self.index != index && self.output.counters.events == told;
+        self.dull = if is_dull { self.dull.saturating_add(1) } else { 0 };
         let queue = self.resolver.watch.group.as_fd();
         let empty_ns = self.sources.intake.seen_empty_ns(queue);
         self.rest(until_ns, empty_ns);
@@ -188,6 +200,9 @@ impl<'a> Reader<'a> {
         if let Some(empty_ns) = empty_ns {
             self.after_ns = self.after_ns.max(empty_ns);
             self.sources.who.retire(self.after_ns);
+            if self.sources.intake.waiting() == 0 {
+                self.tell_left(until_ns);
+            }
             self.resolver.settle(self.after_ns);
             if !self.is_settled() {
                 self.settle(until_ns);
@@ -203,6 +218,16 @@ impl<'a> Reader<'a> {
     pub(crate) fn is_settled(&self) -> bool {
         let Resolver { deferred, doubts, above, tree, .. } = &self.resolver;
         !deferred.any() && !doubts.any() && !above.in_doubt() && !tree.any_unread()
+    }
+
+    /// Every rename that was queued before an event that is resolved came up.
+    #[inline]
+    fn tell_left(&mut self, until_ns: u64) {
+        if self.resolver.doubts.any_left() {
+            let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
+            let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
+            self.resolver.tell_left(&mut batch);
+        }
     }
 
     /// Does what had to wait until the queue was empty.
@@ -284,7 +309,7 @@ impl<'a> Reader<'a> {
     fn tick(&mut self, now_ns: u64) {
         self.tick_ns = now_ns + TICK.as_nanos() as u64;
         self.sources.who.look_for_misses();
-        self.resolver.busy.begin_round();
+        self.resolver.end_round();
         self.count();
         self.tell_evicted(now_ns);
         if self.output.counters.kernel_events != self.told {

@@ -5,6 +5,7 @@
 
 use super::above::Reached;
 use super::arrivals::Arrivals;
+use super::busy::Muting;
 use super::event::Key;
 use super::trail::Trail;
 use super::tree::{Full, Inserted, Tree, flag};
@@ -18,6 +19,9 @@ use fsmon_format::record::NAME_MAX;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+
+/// The two sides of a rename, each told by itself.
+pub(crate) const SIDES: u32 = kind::MOVED_FROM | kind::MOVED_TO;
 
 /// Bytes of directory entries read in one go.
 const ENTRIES_LEN: usize = 64 << 10;
@@ -193,10 +197,19 @@ impl Watch {
         self.trail.clear();
     }
 
-    /// What is not told of a directory that is muted: all but renames, which may bring it in, and what
-    /// is not of a directory or its entries by name, or is wanted for the sake of processes.
-    fn muted_mask(&self) -> u64 {
-        self.mask & !u64::from(kind::RENAME | kind::DELETE_SELF | kind::MOVE_SELF | kind::OPEN_EXEC)
+    /// What is not told of a directory that is muted. Never what is not of a directory or its entries by
+    /// name, or is wanted for the sake of processes; nor renames of directories, which may bring it in.
+    fn muted_mask(&self, how: Muting) -> u64 {
+        let entries = self.mask
+            & !u64::from(kind::RENAME | kind::DELETE_SELF | kind::MOVE_SELF | kind::OPEN_EXEC);
+        match how {
+            Muting::Entries => entries,
+            // One mark has one such flag, for all that it ignores.
+            Muting::Renames => {
+                (entries | u64::from(kind::RENAME | SIDES)) & !u64::from(kind::ONDIR)
+            }
+            Muting::Heard => entries | u64::from(kind::RENAME | SIDES),
+        }
     }
 
     /// Tells the kernel to be silent of a directory outside the tree; or not any more.
@@ -205,17 +218,42 @@ impl Watch {
     /// ESTALE where it is gone, NotFound where no root is on its filesystem; else those of
     /// [`Group::mute`] and [`open_handle`].
     #[cold]
-    pub(crate) fn mute(&mut self, tree: &Tree, dir: Key<'_>, mute: bool) -> io::Result<()> {
+    pub(crate) fn mute(&mut self, tree: &Tree, dir: Key<'_>, how: Muting) -> io::Result<()> {
         let is_beside = |root: &&mut Root| {
             root.node != 0 && !root.inode_marks && tree.fsid(root.node) == dir.fsid
         };
         let beside = self.roots.iter_mut().find(is_beside).ok_or(io::ErrorKind::NotFound)?;
         let fd = open_handle(beside.open(tree)?.as_fd(), dir.handle)?;
-        if mute {
-            self.group.mute(self.muted_mask(), fd.as_fd())?;
+        // A mark that ignores more than is to be ignored now goes first.
+        self.group.unmute(self.muted_mask(Muting::Heard), fd.as_fd());
+        if how != Muting::Heard {
+            self.group.mute(self.muted_mask(how), fd.as_fd())?;
             self.mutes = true;
-        } else {
-            self.group.unmute(self.muted_mask(), fd.as_fd());
+        }
+        Ok(())
+    }
+
+    /// Asks the kernel to tell the two sides of each rename as well, on all filesystems that are watched;
+    /// or not any more.
+    ///
+    /// # Errors
+    /// Unsupported where directories are marked each, NotFound where a root does not exist, or those of
+    /// [`Group::mark_filesystem`]: then it is as it was.
+    #[cold]
+    pub(crate) fn tell_sides(&mut self, tree: &Tree, tell: bool) -> io::Result<()> {
+        let sides = u64::from(SIDES);
+        for root in &mut self.roots {
+            if root.inode_marks {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            if root.node == 0 {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            let fd = root.open(tree)?;
+            match tell {
+                true => self.group.mark_filesystem(sides, fd.as_fd(), c".")?,
+                false => self.group.unmark_filesystem(sides, fd.as_fd())?,
+            }
         }
         Ok(())
     }
@@ -267,7 +305,7 @@ impl Watch {
         let (fd, root) = self.open(tree, id)?;
         if self.roots[root].inode_marks {
             self.group.mark_dir(self.mask, fd.as_fd(), c".")?;
-        } else if self.mutes && self.group.unmute(self.muted_mask(), fd.as_fd()) {
+        } else if self.mutes && self.group.unmute(self.muted_mask(Muting::Heard), fd.as_fd()) {
             visit(tree, Met::Unheard);
         }
         visit(tree, Met::Read(id));

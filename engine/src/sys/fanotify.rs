@@ -64,6 +64,11 @@ impl Group {
         self.mark(flag::MARK_ADD | flag::MARK_FILESYSTEM, mask, dir, path)
     }
 
+    /// Asks no longer for these of what is told of a filesystem.
+    pub(crate) fn unmark_filesystem(&self, mask: u64, dir: BorrowedFd<'_>) -> io::Result<()> {
+        self.mark(flag::MARK_REMOVE | flag::MARK_FILESYSTEM, mask, dir, c".")
+    }
+
     /// Marks one directory and its entries.
     pub(crate) fn mark_dir(&self, mask: u64, dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
         let mask = mask | flag::EVENT_ON_CHILD;

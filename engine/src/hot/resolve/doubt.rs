@@ -4,7 +4,7 @@
 use super::exchange::LOST;
 use super::{Actor, Batch, Known, Resolver, Told};
 use crate::hot::deferred::Gone;
-use crate::hot::doubts::Doubt;
+use crate::hot::doubts::{Doubt, Left};
 use crate::hot::event::{Event, Key};
 use crate::hot::exchange::Other;
 use crate::hot::tree::flag;
@@ -75,16 +75,17 @@ impl Resolver {
             self.tell_one(first, batch);
         }
         let Some(dir) = self.tree.find_live(key) else { return types };
-        let who = self.who_deleted(event, who, batch);
+        let who = self.who_did(kind::DELETE, event, who, batch);
         batch.sources.who.hold(who.image);
         let tell = !batch.silent && self.types & kind::DELETE != 0;
         self.deferred.put(Gone { dir, hash, tell, who }, batch.window.until_ns);
         types & !kind::DELETE
     }
 
-    /// Who did the DELETE of an event that is of several things.
-    pub(super) fn who_deleted(
+    /// Who did that one of several things that an event is of.
+    pub(super) fn who_did(
         &self,
+        one: u32,
         event: &Event<'_>,
         who: Actor,
         batch: &mut Batch<'_, '_>,
@@ -94,7 +95,7 @@ impl Resolver {
         }
         let types = event.types() & !kind::ONDIR;
         let parts = batch.sources.who.parts(who.into(), event.pid, batch.window, types);
-        let part = parts.into_iter().find(|(part, _)| part & kind::DELETE != 0);
+        let part = parts.into_iter().find(|(part, _)| part & one != 0);
         Actor { later: 0, ..part.map_or(who, |(_, answer)| answer.into()) }
     }
 
@@ -258,7 +259,7 @@ impl Resolver {
         let ids = (object, at.place);
         let Some(mut doubt) = Doubt::new(ids, key.handle, dir, at.name) else { return false };
         (doubt.told, doubt.renamed, doubt.silent) = (told, renamed, batch.silent);
-        (doubt.is_dir, doubt.image) = (is_dir, image);
+        (doubt.is_dir, doubt.image, doubt.attribution) = (is_dir, image, who.attribution);
         let swap = self.doubts.put(doubt);
         if swap.is_kept {
             batch.sources.who.hold(image);
@@ -440,6 +441,20 @@ impl Resolver {
         }
     }
 
+    /// A file went from a name to where nobody watches, and nothing but that side told of it.
+    pub(super) fn tell_left_one(&mut self, doubt: &Doubt, batch: &mut Batch<'_, '_>) {
+        let (old, object) = (known(doubt), doubt.object);
+        let wanted = self.rename_types(Some(old), None);
+        if wanted != 0 && !batch.silent {
+            let who: Actor = Answer::new(doubt.image, doubt.attribution).into();
+            let told = Told { at: None, old: Some(old), wanted, flags: 0, object, who };
+            self.tell(told, false, batch);
+        }
+        self.note_found(false, Some(old), None);
+        self.note_links((object, false), Some(old), None);
+        self.tell_doubts(old, 0);
+    }
+
     fn correct_file(
         &mut self,
         doubt: &Doubt,
@@ -449,6 +464,9 @@ impl Resolver {
         batch: &mut Batch<'_, '_>,
     ) {
         match (old, new) {
+            (Some(_), None) if doubt.told && doubt.left != Left::No => {
+                self.tell_left_one(doubt, batch);
+            }
             (Some(old), None) => self.tell_lost_end(doubt.object, old, who, batch),
             // A rename can have replaced what the lines have there.
             (None, Some(new)) if !doubt.renamed => {

@@ -319,8 +319,10 @@ fn half(pid: u32, object: u64, old: Known<'_>, new: Known<'_>, index: u64) -> Ha
 /// The other half of what may be the first half of an exchange, if it is close ahead; and how many
 /// events come before it.
 fn mirrored<'a>(event: &Event<'_>, [here, next]: [Events<'a>; 2]) -> (Option<Event<'a>>, usize) {
+    // Of something that comes from a muted directory it is not told where it was.
     let mirrors = |second: &Event<'_>| {
-        (second.place, second.old) == (event.old, event.place) && second.object != event.object
+        let is_back = event.old.is_none() || second.place == event.old;
+        is_back && second.old == event.place && second.object != event.object
     };
     let (second, ahead) = here.rename_by(event.pid, REACH, mirrors);
     if second.is_some() || ahead >= REACH {

@@ -3,6 +3,7 @@
 mod doubt;
 mod exchange;
 mod rename;
+mod sides;
 mod steps;
 mod strangers;
 mod walk;
@@ -18,9 +19,10 @@ use super::links::Links;
 use super::orphans::Orphans;
 use super::output::{Output, Sources};
 use super::recent::Recent;
+use super::renames::Renames;
 use super::tree::{Full, Inserted, Tree, flag};
 use super::unsure::Unsure;
-use super::watch::Watch;
+use super::watch::{SIDES, Watch};
 use super::who::{Answer, Window};
 use crate::sys::fanotify::flag::Q_OVERFLOW;
 use crate::sys::handle::is_btrfs_subvolume;
@@ -53,6 +55,7 @@ pub(crate) struct Resolver {
     pub(crate) links: Links,
     pub(crate) unsure: Unsure,
     pub(crate) busy: Busy,
+    pub(crate) renames: Renames,
     pub(crate) deferred: Deferred,
 }
 
@@ -82,6 +85,7 @@ impl Resolver {
             links: Links::new(),
             unsure: Unsure::default(),
             busy: Busy::new(),
+            renames: Renames::new(),
             deferred: Deferred::new(),
         }
     }
@@ -222,8 +226,8 @@ impl Resolver {
         if event.types() & kind::RENAME != 0 {
             return self.rename(event, batch);
         }
-        if event.types() & kind::FS_ERROR != 0 {
-            return self.fs_error(event, batch);
+        if event.types() & (kind::FS_ERROR | SIDES) != 0 {
+            return self.seldom(event, batch);
         }
         match event.place {
             Some(place) => match self.tree.find(place.dir) {
@@ -234,6 +238,14 @@ impl Resolver {
                 None => self.stranger(event, place, batch),
             },
             None => self.nameless(event, batch),
+        }
+    }
+
+    #[cold]
+    fn seldom(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        match event.types() & SIDES {
+            0 => self.fs_error(event, batch),
+            _ => self.sides(event, batch),
         }
     }
 

@@ -20,8 +20,9 @@ impl Resolver {
         let new = seen.or_else(|| self.arrival(event, &mut room));
         let old = self.looked_into(event.old, event);
         if new.is_none() && old.is_none() {
-            return;
+            return self.renamed_outside(event, batch);
         }
+        self.renames.note_told();
         if old.is_none() {
             self.change_with_outside(event, batch);
         }
@@ -288,6 +289,8 @@ impl Resolver {
         batch: &mut Batch<'_, '_>,
     ) {
         if self.doubts.any() {
+            let ends = [old, new].into_iter().flatten();
+            ends.for_each(|at| self.settle_side(at, object, batch));
             told_old.into_iter().for_each(|at| self.tell_doubts(at, 0));
             new.into_iter().for_each(|at| self.tell_doubts(at, object));
         }

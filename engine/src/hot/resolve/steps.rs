@@ -146,7 +146,7 @@ impl Resolver {
         let tell = !batch.silent && self.known(event.place).is_none();
         if event.types() & kind::CREATE != 0 && self.deferred.has_room() {
             // What happened in it comes after this event.
-            let who = self.who_deleted(event, who, batch);
+            let who = self.who_did(kind::DELETE, event, who, batch);
             batch.sources.who.hold(who.image);
             let hash = self.tree.node(node).hash();
             return self.deferred.put(Gone { dir: node, hash, tell, who }, batch.window.until_ns);

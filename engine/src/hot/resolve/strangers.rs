@@ -1,6 +1,7 @@
 //! Events of what the tree does not know: outside the watched paths, too early, or without a name.
 
 use super::{Batch, Known, Resolver, SELF, Told, who};
+use crate::hot::busy::Muting;
 use crate::hot::event::{Event, Key, Place};
 use crate::hot::orphans::Orphans;
 use fsmon_format::kind;
@@ -19,19 +20,21 @@ impl Resolver {
         if !self.above.is_step(hash) {
             self.orphans.keep(hash, batch.window.index, event);
             if self.busy.note(hash, event.types()) {
-                self.mute(place.dir);
+                let is_on = self.renames.is_on();
+                let how = if is_on { self.busy.how(hash) } else { Muting::Entries };
+                self.mute(place.dir, how);
             }
         }
     }
 
     /// A directory that nobody watches is busy: the kernel is to be silent of it.
     #[cold]
-    fn mute(&mut self, dir: Key<'_>) {
-        match self.watch.mute(&self.tree, dir, true) {
+    pub(super) fn mute(&mut self, dir: Key<'_>, how: Muting) {
+        match self.watch.mute(&self.tree, dir, how) {
             Ok(()) => {
-                if let Some(oldest) = self.busy.put(dir) {
+                if let Some(oldest) = self.busy.put(dir, how) {
                     // Where that fails it is gone.
-                    let _ = self.watch.mute(&self.tree, oldest.key(), false);
+                    let _ = self.watch.mute(&self.tree, oldest.key(), Muting::Heard);
                 }
             }
             // It is gone, or has to do with no root.

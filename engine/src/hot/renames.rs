@@ -1,0 +1,193 @@
+//! Whether the kernel is to be silent of renames, too, in busy directories that nobody watches.
+//!
+//! A mark that ignores RENAME on one of its two directories keeps it from being told at all, so what is
+//! moved between such a directory and a watched one would be missed. But the kernel can tell the two sides
+//! apart as well, MOVED_FROM where a name goes and MOVED_TO where one comes, and of these a mark silences
+//! only its own side (seen on 6.18). They are two more events for each rename that is told. So they are
+//! asked for only while most renames are where nobody watches, and not for longer.
+
+/// Renames after which it is looked at where they are.
+const MANY: u32 = 1 << 10;
+/// Of these, for each that is told.
+const MOST: u32 = 8;
+/// Fewer in a second are not worth it.
+const RATE_LEAST: u64 = 1000;
+/// Rounds, of a second or more, that are waited for after an end: twice as many after each, up to this.
+const PAUSE_MOST: u32 = 64;
+/// Rounds for which the sides are told after renames are no longer ignored: of a rename that is under way
+/// the kernel may have ignored the whole already, and not yet come to the sides.
+const LINGER: u32 = 2;
+
+/// What is to be done at the end of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    /// Renames are to be told again.
+    HearRenames,
+    /// The sides need not be told any more.
+    DropSides,
+}
+
+/// Where renames happen, and what follows from it.
+pub(crate) struct Renames {
+    /// Files renamed where nobody watches, the first of them at `since_ns`, and all other renames; or, while
+    /// it is on, those of this round.
+    outside: u32,
+    told: u32,
+    since_ns: u64,
+    /// Renames in a second, nobody watching, when it began.
+    rate: u64,
+    is_on: bool,
+    /// Rounds since it began.
+    rounds: u32,
+    /// Rounds that the sides are yet told for.
+    lingers: u32,
+    /// Rounds until it may begin again, and how many that will be the next time.
+    wait: u32,
+    pause: u32,
+}
+
+impl Renames {
+    pub(crate) fn new() -> Self {
+        Renames {
+            outside: 0,
+            told: 0,
+            since_ns: 0,
+            rate: 0,
+            is_on: false,
+            rounds: 0,
+            lingers: 0,
+            wait: 0,
+            pause: 1,
+        }
+    }
+
+    /// Whether renames may be ignored.
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// One more that has to do with what is watched.
+    #[inline]
+    pub(crate) fn note_told(&mut self) {
+        self.told = self.told.saturating_add(1);
+    }
+
+    /// One more, of a file, that has nothing to do with it. Whether to begin.
+    pub(crate) fn note_outside(&mut self, now_ns: u64) -> bool {
+        if self.outside == 0 {
+            self.since_ns = now_ns;
+        }
+        self.outside = self.outside.saturating_add(1);
+        if self.is_on || self.outside.saturating_add(self.told) < MANY {
+            return false;
+        }
+        let span_ns = now_ns.saturating_sub(self.since_ns).max(1);
+        self.rate = u64::from(self.outside) * 1_000_000_000 / span_ns;
+        let begins = self.wait == 0 && self.outside / MOST >= self.told && self.rate >= RATE_LEAST;
+        (self.outside, self.told) = (0, 0);
+        begins
+    }
+
+    /// The sides are told from now on.
+    pub(crate) fn begin(&mut self) {
+        (self.is_on, self.rounds, self.told, self.outside) = (true, 0, 0, 0);
+    }
+
+    /// A round is over. It ends where the sides cost more than they save.
+    pub(crate) fn end_round(&mut self) -> Due {
+        if !self.is_on {
+            self.wait = self.wait.saturating_sub(1);
+            let lingered = self.lingers == 1;
+            self.lingers = self.lingers.saturating_sub(1);
+            return if lingered { Due::DropSides } else { Due::Nothing };
+        }
+        self.rounds = self.rounds.saturating_add(1);
+        // At first those count as well that are about to be ignored.
+        let counted =
+            if self.rounds > 2 { self.told.saturating_add(self.outside) } else { self.told };
+        (self.told, self.outside) = (0, 0);
+        if u64::from(counted) > self.rate / 4 { Due::HearRenames } else { Due::Nothing }
+    }
+
+    /// Renames are told of all directories.
+    pub(crate) fn end(&mut self) {
+        self.is_on = false;
+        if self.rounds >= PAUSE_MOST {
+            self.pause = 1;
+        }
+        self.lingers = LINGER;
+        self.wait = self.pause + LINGER;
+        self.pause = (2 * self.pause).min(PAUSE_MOST);
+        (self.outside, self.told) = (0, 0);
+    }
+
+    /// The kernel cannot do it: it is never begun.
+    pub(crate) fn give_up(&mut self) {
+        self.wait = u32::MAX;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// As many as it takes, within a second.
+    fn begins(renames: &mut Renames, now_ns: u64) -> bool {
+        let times = (0..MANY).map(|i| now_ns + SECOND * u64::from(i) / u64::from(MANY));
+        times.filter(|&now_ns| renames.note_outside(now_ns)).count() > 0
+    }
+
+    #[test]
+    fn it_begins_where_most_renames_are_outside_and_many() {
+        let mut renames = Renames::new();
+        let few = |i: u32| SECOND * u64::from(i) * 2 / u64::from(MANY);
+        (0..MANY).for_each(|i| assert!(!renames.note_outside(few(i)), "few"));
+        assert!(begins(&mut renames, 9 * SECOND));
+        let mut renames = Renames::new();
+        (0..MANY / 4).for_each(|_| renames.note_told());
+        assert!(!begins(&mut renames, 1), "many are told");
+        renames.give_up();
+        renames.end_round();
+        assert!(!begins(&mut renames, 2));
+    }
+
+    #[test]
+    fn it_ends_where_it_costs_more_than_it_saves() {
+        let mut renames = Renames::new();
+        assert!(begins(&mut renames, SECOND));
+        renames.begin();
+        (0..2 * MANY).for_each(|_| assert!(!renames.note_outside(SECOND)));
+        assert_eq!(renames.end_round(), Due::Nothing, "those are about to be ignored");
+        (0..=MANY / 2).for_each(|_| renames.note_told());
+        assert_eq!(renames.end_round(), Due::HearRenames);
+    }
+
+    #[test]
+    fn it_ends_where_those_outside_are_not_ignored_and_waits_longer_each_time() {
+        let (mut renames, mut now_ns) = (Renames::new(), 0);
+        for pause in [1, 2, 4] {
+            now_ns += SECOND;
+            assert!(begins(&mut renames, now_ns));
+            renames.begin();
+            for round in 0..3 {
+                (0..=MANY / 2).for_each(|_| assert!(!renames.note_outside(now_ns)));
+                assert_eq!(renames.end_round() == Due::HearRenames, round == 2);
+            }
+            renames.end();
+            for round in 1..=pause + LINGER {
+                now_ns += SECOND;
+                assert!(!begins(&mut renames, now_ns) && !renames.is_on());
+                assert_eq!(renames.end_round() == Due::DropSides, round == LINGER);
+            }
+        }
+        renames.begin();
+        (0..PAUSE_MOST).for_each(|_| assert_eq!(renames.end_round(), Due::Nothing));
+        renames.end();
+        (0..=LINGER).for_each(|_| assert_ne!(renames.end_round(), Due::HearRenames));
+        assert!(begins(&mut renames, now_ns), "it was worth it for long");
+    }
+}
