@@ -138,6 +138,10 @@ fn what_is_moved_between_them_and_what_is_watched_is_told_though_their_renames_a
             let is_exact = event.text("attribution").is_none();
             assert!(is_exact && event.text("cmd") == Some("python3"), "{event:?}");
         }
+        // What is exchanged for something from there makes way first.
+        let at = |line: String| lines.iter().position(|known| *known == line).expect("told");
+        let gone = at(format!("RENAME full{i}/ -> ?/"));
+        assert!(gone < at(format!("RENAME ? -> full{i}")), "full{i}");
     }
 }
 
