@@ -18,7 +18,8 @@ pub enum Backend {
 /// Where the reader runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cpu {
-    /// A CPU of the engine's choice.
+    /// Pinned to a CPU of the engine's choice: at first the last that it may use; in a storm it moves to an
+    /// idle one if others want that.
     #[default]
     Auto,
     /// Not pinned.

@@ -4,12 +4,13 @@
 //! then events are read. So there is no moment that nobody looks at.
 
 use super::{host, marks, roots, who};
-use crate::config::{Backend, Config};
+use crate::config::{Backend, Config, Cpu};
 use crate::counters::{Counters, Shared};
 use crate::error::Error;
 use crate::hot::above::Above;
 use crate::hot::event::{Key, METADATA_LEN};
 use crate::hot::intake::{self, Intake};
+use crate::hot::placement::Placement;
 use crate::hot::reader::{self, Control, Parts};
 use crate::hot::resolve::Resolver;
 use crate::hot::tree::Tree;
@@ -22,7 +23,7 @@ use crate::sys::buffers::Buffers;
 use crate::sys::clock;
 use crate::sys::fd::{eventfd, pending_bytes};
 use crate::sys::poll::{Poll, Sources};
-use crate::sys::thread;
+use crate::sys::thread::{self, allowed_cpus};
 use crate::sys::uring::Uring;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -109,6 +110,10 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         wake: Arc::clone(&wake),
         window: config.batch_window,
         start_ns,
+        placement: plan
+            .cpu
+            .filter(|_| config.cpu == Cpu::Auto)
+            .and_then(|cpu| Placement::new(cpu, &allowed_cpus())),
     };
     let thread = spawn(parts, backend, plan.cpu)?;
     Ok(Started { plan, shared, control, wake, thread, consumer })

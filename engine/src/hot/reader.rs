@@ -7,6 +7,7 @@
 use super::event::Events;
 use super::intake::Intake;
 use super::output::{Output, Sources};
+use super::placement::Placement;
 use super::resolve::{Batch, Resolver};
 use super::who::{Rung, Who, Window};
 use crate::counters::{Counters, Shared};
@@ -54,6 +55,8 @@ pub(crate) struct Parts {
     pub(crate) window: Duration,
     /// Nothing that happened before is reported.
     pub(crate) start_ns: u64,
+    /// Where the thread may choose its CPU.
+    pub(crate) placement: Option<Placement>,
 }
 
 /// Runs until it is told to stop, or the consumer is gone. Says `ready` when it has followed all
@@ -71,6 +74,7 @@ pub(crate) fn run(
     let output = Output::new(parts.producer, parts.counters);
     let sources = Sources { who: parts.who, intake, files, failed: None };
     let mut reader = Reader::new(parts.resolver, output, sources, &parts.shared, parts.start_ns);
+    reader.placement = parts.placement;
     reader.output.clock(&mut reader.sources);
     reader.tell_walk(parts.start_ns);
     let (mut stop_ns, mut looks) = (None, 0);
@@ -125,6 +129,7 @@ pub(crate) struct Reader<'a> {
     /// Events resolved since the group was made.
     index: u64,
     tick_ns: u64,
+    placement: Option<Placement>,
     /// Batches in a row of which nothing was told.
     dull: u32,
     /// Kernel events at the last STATS record.
@@ -150,6 +155,7 @@ impl<'a> Reader<'a> {
             after_ns: start_ns,
             index: 0,
             tick_ns: 0,
+            placement: None,
             dull: 0,
             told: 0,
             evicted: 0,
@@ -165,6 +171,9 @@ impl<'a> Reader<'a> {
         let until_ns = clock::monotonic_ns();
         let (index, told) = (self.index, self.output.counters.events);
         self.work(until_ns)?;
+        if let Some(placement) = self.placement.as_mut().filter(|_| self.index != index) {
+            placement.note_batch(until_ns);
+        }
         let is_dull = self.index != index && self.output.counters.events == told;
         self.dull = if is_dull { self.dull.saturating_add(1) } else { 0 };
         let queue = self.resolver.watch.group.as_fd();
