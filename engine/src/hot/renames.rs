@@ -10,9 +10,11 @@
 const MANY: u32 = 1 << 10;
 /// Of these, for each that is told.
 const MOST: u32 = 8;
-/// Fewer in a second are not worth it.
+/// Fewer in a second are not worth it; and more are not believed, as all of one batch have the same time.
 const RATE_LEAST: u64 = 1000;
+const RATE_MOST: u64 = 50_000;
 /// Rounds, of a second or more, that are waited for after an end: twice as many after each, up to this.
+/// And rounds after which it is seen anew how many there are outside, if many are told.
 const PAUSE_MOST: u32 = 64;
 /// Rounds for which the sides are told after renames are no longer ignored: of a rename that is under way
 /// the kernel may have ignored the whole already, and not yet come to the sides.
@@ -84,7 +86,7 @@ impl Renames {
             return false;
         }
         let span_ns = now_ns.saturating_sub(self.since_ns).max(1);
-        self.rate = u64::from(self.outside) * 1_000_000_000 / span_ns;
+        self.rate = (u64::from(self.outside) * 1_000_000_000 / span_ns).min(RATE_MOST);
         let begins = self.wait == 0 && self.outside / MOST >= self.told && self.rate >= RATE_LEAST;
         (self.outside, self.told) = (0, 0);
         begins
@@ -108,7 +110,8 @@ impl Renames {
         let counted =
             if self.rounds > 2 { self.told.saturating_add(self.outside) } else { self.told };
         (self.told, self.outside) = (0, 0);
-        if u64::from(counted) > self.rate / 4 { Due::HearRenames } else { Due::Nothing }
+        let is_old = self.rounds >= PAUSE_MOST && u64::from(counted) >= RATE_LEAST;
+        if is_old || u64::from(counted) > self.rate / 4 { Due::HearRenames } else { Due::Nothing }
     }
 
     /// Renames are told of all directories.
@@ -164,6 +167,26 @@ mod tests {
         assert_eq!(renames.end_round(), Due::Nothing, "those are about to be ignored");
         (0..=MANY / 2).for_each(|_| renames.note_told());
         assert_eq!(renames.end_round(), Due::HearRenames);
+    }
+
+    #[test]
+    fn it_ends_also_where_all_came_at_once() {
+        let mut renames = Renames::new();
+        assert!((0..MANY).any(|_| renames.note_outside(SECOND)));
+        renames.begin();
+        (0..RATE_MOST).for_each(|_| renames.note_told());
+        assert_eq!(renames.end_round(), Due::HearRenames);
+    }
+
+    #[test]
+    fn after_long_it_is_seen_anew_what_it_is_worth() {
+        let mut renames = Renames::new();
+        assert!((0..MANY).any(|_| renames.note_outside(SECOND)));
+        renames.begin();
+        for round in 1..=PAUSE_MOST {
+            (0..RATE_LEAST).for_each(|_| renames.note_told());
+            assert_eq!(renames.end_round() == Due::HearRenames, round == PAUSE_MOST);
+        }
     }
 
     #[test]

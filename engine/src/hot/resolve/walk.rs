@@ -224,6 +224,7 @@ impl Resolver {
     #[cold]
     pub(super) fn overflow(&mut self, batch: &mut Batch<'_, '_>) {
         self.tell_gone(batch);
+        self.tell_left(batch);
         self.links.clear();
         batch.output.counters.lost_queue_overflows += 1;
         let total = batch.output.counters.lost_queue_overflows;
