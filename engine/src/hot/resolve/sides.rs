@@ -165,7 +165,8 @@ impl Resolver {
     }
 
     fn renamed_in(&mut self, place: Option<Place<'_>>) {
-        let Some(place) = place else { return };
+        // One whose entries alone are not watched is told of itself.
+        let Some(place) = place.filter(|place| self.tree.find(place.dir).is_none()) else { return };
         let hash = self.tree.hash(place.dir);
         if !self.above.is_step(hash) && self.busy.note_rename(hash) {
             self.mute(place.dir, Muting::Renames);
