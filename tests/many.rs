@@ -288,18 +288,16 @@ fn excluded_names_stay_out_wherever_they_are_carried() {
     let ended = running.stop();
     ended.assert_complete();
     let lines = briefs(&ended.events(), &dir);
-    let (mut found, told): (Vec<_>, Vec<_>) =
-        lines.iter().partition(|line| line.contains("(found)"));
+    // What is made an instant after the move may be met by who reads what came in.
+    let met = lines.iter().filter(|line| *line == "CREATE b/4 (found)").count();
+    let told_4 = lines.iter().filter(|line| *line == "CREATE b/4").count();
+    assert_eq!(met + told_4, 1, "{lines:#?}");
+    let others = lines.iter().filter(|line| !line.starts_with("CREATE b/4"));
+    let (mut found, told): (Vec<_>, Vec<_>) = others.partition(|line| line.contains("(found)"));
     found.sort();
     assert_eq!(found, ["CREATE b/1 (found)", "CREATE b/2 (found)"]);
-    let expected = [
-        "CREATE a/b/1",
-        "RENAME a/ -> c/",
-        "CREATE c/3",
-        "RENAME ?/ -> b/",
-        "CREATE b/4",
-        "RENAME b/ -> ?/",
-    ];
+    let expected =
+        ["CREATE a/b/1", "RENAME a/ -> c/", "CREATE c/3", "RENAME ?/ -> b/", "RENAME b/ -> ?/"];
     assert_eq!(told, expected, "{lines:#?}");
 }
 

@@ -26,9 +26,11 @@ const TICK: Duration = Duration::from_secs(1);
 /// The longest sleep. With the consumer's own, one wake-up a second at most while nothing happens.
 const REST: Duration = Duration::from_secs(2);
 
-/// After so many batches of which nothing was told, as when all happens where nobody watches, so many
-/// windows are gathered for: a wake-up costs as much as some twenty such events.
+/// After so many batches of so many events each of which nothing was told, as in a storm where nobody
+/// watches, so many windows are gathered for: a wake-up costs as much as some twenty such events. Not while
+/// few come, as when programs are started elsewhere: what comes in is to be read soon.
 const DULL: u32 = 8;
+const DULL_EVENTS: u64 = 32;
 const DULL_WINDOWS: u32 = 4;
 
 /// The longest sleep while something waits until nothing is left to read.
@@ -174,7 +176,7 @@ impl<'a> Reader<'a> {
         if let Some(placement) = self.placement.as_mut().filter(|_| self.index != index) {
             placement.note_batch(until_ns);
         }
-        let is_dull = self.index != index && self.output.counters.events == told;
+        let is_dull = self.index - index >= DULL_EVENTS && self.output.counters.events == told;
         self.dull = if is_dull { self.dull.saturating_add(1) } else { 0 };
         let queue = self.resolver.watch.group.as_fd();
         let empty_ns = self.sources.intake.seen_empty_ns(queue);
