@@ -85,6 +85,18 @@ def moves(i, busy):
     make(f'{busy}/p{i}'); exchange(f'{busy}/p{i}', f'watched/full{i}')
     shutil.rmtree(f'{busy}/p{i}')
     make(f'{busy}/q{i}'); exchange(f'{busy}/q{i}', f'watched/b{i}'); os.remove(f'{busy}/q{i}')
+    for name in 'xy':
+        make(f'watched/{name}{i}')
+    exchange(f'watched/x{i}', f'watched/y{i}')
+    os.mkdir(f'watched/tmp{i}'); make(f'watched/tmp{i}/f'); os.rename(f'watched/tmp{i}', f'watched/pkg{i}')
+    os.rename(f'watched/pkg{i}/f', f'watched/kept/f{i}'); os.rmdir(f'watched/pkg{i}')
+    os.rename(f'watched/x{i}', f'watched/z{i}'); os.link(f'watched/z{i}', f'watched/x{i}')
+    make(f'watched/l{i}'); os.rename(f'watched/l{i}', f'{busy}/l{i}'); os.link(f'{busy}/l{i}', f'watched/l{i}')
+    make(f'watched/m{i}'); os.rename(f'watched/m{i}', f'watched/n{i}')
+    os.rename(f'watched/n{i}', f'{busy}/n{i}'); os.rename(f'{busy}/n{i}', f'watched/m{i}')
+    make(f'watched/n{i}'); os.rename(f'watched/m{i}', f'{busy}/m{i}'); os.rename(f'watched/n{i}', f'watched/m{i}')
+    for name in [f'l{i}', f'm{i}']:
+        os.remove(f'{busy}/{name}')
     for name in [f'out{i}', f'old{i}', f'gone{i}']:
         os.remove(f'{busy}/{name}')
 time.sleep(2)
@@ -143,6 +155,39 @@ fn what_is_moved_between_them_and_what_is_watched_is_told_though_their_renames_a
         let gone = at(format!("RENAME full{i}/ -> ?/"));
         assert!(gone < at(format!("RENAME ? -> full{i}")), "full{i}");
     }
+}
+
+#[test]
+fn one_that_was_brought_in_stays_heard_when_renames_are_told_again() {
+    if !is_root_with(&["python3"]) {
+        return;
+    }
+    let mut area = Area::new();
+    let top = area.tmpfs("top", "size=64m");
+    let dir = top.join("watched");
+    sh(&top, "mkdir -p watched/target watched/kept outside");
+    let running = Fsmon::watch(&dir, &["--exclude", "target"]);
+    let storm = |seconds: u32, dirs: &str| {
+        let storm = STORM.replace("['outside', 'watched/target']", dirs);
+        let script = format!("( sleep {seconds}; touch done ) & python3 -c \"$0\"; rm done");
+        succeed(Command::new("sh").args(["-euc", &script, &storm]).current_dir(&top));
+    };
+    storm(2, "['outside', 'watched/target']");
+    sh(&dir, "mv ../outside inside; sleep 0.3; touch inside/a");
+    // So many are told now that it is no longer worth it.
+    storm(4, "['watched/kept'] * 2");
+    sh(&dir, "touch inside/b; mv target seen; sleep 0.3; touch seen/c; mv seen/c inside/c");
+    let lines = briefs(&running.stop().events(), &dir);
+    for line in ["CREATE inside/a", "CREATE inside/b", "CREATE seen/c", "RENAME seen/c -> inside/c"]
+    {
+        assert!(lines.iter().any(|known| known == line), "{line} is not told");
+    }
+    let of_kept = |kind: &str| {
+        let line = format!("{kind} kept/");
+        lines.iter().filter(|known| known.starts_with(&line)).count()
+    };
+    assert!(of_kept("CREATE") > 10_000);
+    assert_eq!((of_kept("CREATE"), of_kept("CREATE")), (of_kept("RENAME"), of_kept("DELETE")));
 }
 
 #[test]

@@ -288,6 +288,9 @@ impl Doubts {
             let doubt = &mut self.names[at];
             if doubt.place == place {
                 (doubt.told, doubt.looks) = (object == doubt.object, 0);
+                if doubt.told {
+                    doubt.left = Left::No;
+                }
             }
         }
     }
@@ -370,11 +373,6 @@ impl Doubts {
     /// None has, of which the lines do not say so.
     pub(crate) fn no_more_left(&mut self) {
         self.left = false;
-    }
-
-    /// One that has surely left, and the lines have it there still.
-    pub(crate) fn surely_left(&self) -> Option<&Doubt> {
-        self.names.iter().find(|doubt| doubt.told && doubt.left == Left::Surely)
     }
 
     /// Where an object's name is in doubt.

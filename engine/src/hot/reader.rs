@@ -238,6 +238,7 @@ impl<'a> Reader<'a> {
             let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
             let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
             self.resolver.tell_left(&mut batch);
+            self.output.publish();
         }
     }
 

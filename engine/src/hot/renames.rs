@@ -126,6 +126,11 @@ impl Renames {
         (self.outside, self.told) = (0, 0);
     }
 
+    /// The sides could not be dropped everywhere: that is due again after a round.
+    pub(crate) fn linger(&mut self) {
+        self.lingers = 1;
+    }
+
     /// The kernel cannot do it: it is never begun.
     pub(crate) fn give_up(&mut self) {
         self.wait = u32::MAX;

@@ -66,6 +66,23 @@ impl Root {
     }
 }
 
+impl Root {
+    /// See [`Watch::tell_sides`].
+    fn tell_sides(&mut self, group: &Group, tree: &Tree, tell: bool) -> io::Result<()> {
+        if self.inode_marks {
+            return if tell { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) };
+        }
+        if self.node == 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let (fd, sides) = (self.open(tree)?, u64::from(SIDES));
+        match tell {
+            true => group.mark_filesystem(sides, fd.as_fd(), c"."),
+            false => group.unmark_filesystem(sides, fd.as_fd()),
+        }
+    }
+}
+
 /// Everything a walk needs.
 pub(crate) struct Watch {
     pub(crate) group: Group,
@@ -238,24 +255,17 @@ impl Watch {
     ///
     /// # Errors
     /// Unsupported where directories are marked each, NotFound where a root does not exist, or those of
-    /// [`Group::mark_filesystem`]: then it is as it was.
+    /// [`Group::mark_filesystem`]; the last of several. The others are done all the same.
     #[cold]
     pub(crate) fn tell_sides(&mut self, tree: &Tree, tell: bool) -> io::Result<()> {
-        let sides = u64::from(SIDES);
+        let mut result = Ok(());
         for root in &mut self.roots {
-            if root.inode_marks {
-                return Err(io::ErrorKind::Unsupported.into());
-            }
-            if root.node == 0 {
-                return Err(io::ErrorKind::NotFound.into());
-            }
-            let fd = root.open(tree)?;
-            match tell {
-                true => self.group.mark_filesystem(sides, fd.as_fd(), c".")?,
-                false => self.group.unmark_filesystem(sides, fd.as_fd())?,
+            let done = root.tell_sides(&self.group, tree, tell);
+            if done.is_err() {
+                result = done;
             }
         }
-        Ok(())
+        result
     }
 
     fn root_of(&self, root: u32) -> Option<usize> {

@@ -8,6 +8,8 @@ use super::{Actor, Batch, Known, Resolver, Told};
 use crate::hot::event::{Event, Events, Key};
 use crate::hot::exchange::{AsideName, Half, Other};
 use crate::hot::tree::flag;
+use crate::hot::watch::SIDES;
+use fsmon_format::kind;
 use fsmon_format::record::{NAME_MAX, event_flag};
 
 /// Events ahead among which the second half of an exchange is looked for: other processors may
@@ -339,5 +341,10 @@ fn is_parted(event: &Event<'_>, [here, next]: [Events<'_>; 2], ahead: usize) -> 
     let touches = |one: &Event<'_>| {
         [one.place, one.old].into_iter().flatten().any(|place| places.contains(&Some(place)))
     };
-    here.chain(next).take(ahead).any(|one| touches(&one))
+    // What was told of each side of the first half is nothing new.
+    let is_own = |one: &Event<'_>| {
+        let is_side = one.types() & !(SIDES | kind::ONDIR) == 0;
+        is_side && (one.pid, one.object) == (event.pid, event.object)
+    };
+    here.chain(next).take(ahead).any(|one| touches(&one) && !is_own(&one))
 }

@@ -101,6 +101,8 @@ pub(crate) struct Batch<'a, 's> {
     pub(crate) ahead: [Events<'a>; 2],
     /// The event at hand is our own, or too old: the tree follows it, and nobody is told.
     silent: bool,
+    /// The event at hand has sides of renames merged into it, whether it still says so or not.
+    merged: bool,
     /// Who did the event at hand, where that was asked already: once for each event.
     settled: Option<Actor>,
 }
@@ -112,7 +114,7 @@ impl<'a, 's> Batch<'a, 's> {
         output: &'a mut Output,
     ) -> Self {
         let ahead = [Events(&[]), Events(&[])];
-        Batch { window, sources, output, ahead, silent: false, settled: None }
+        Batch { window, sources, output, ahead, silent: false, merged: false, settled: None }
     }
 }
 
@@ -213,6 +215,7 @@ impl Resolver {
     }
 
     fn place(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        batch.merged = event.types() & SIDES != 0;
         if self.concerns_steps(event) {
             self.leave_steps(event, batch);
             self.place_in_tree(event, batch);
@@ -268,6 +271,7 @@ impl Resolver {
         }
         if comes_or_goes
             && (self.is_unsettled(types)
+                || batch.merged
                 || self.is_new_link(types, hash)
                 || file.is_some_and(|place| self.is_unlikely(types, place, hash)))
         {
@@ -342,7 +346,8 @@ impl Resolver {
             self.before_entry(event, at, batch);
         }
         // Also where a walk told of its CREATE.
-        if types & kind::DELETE != 0 && event.types() & !(kind::DELETE | kind::ONDIR) != 0 {
+        let is_merged = batch.merged || event.types() & !(kind::DELETE | kind::ONDIR) != 0;
+        if types & kind::DELETE != 0 && is_merged {
             types = self.merged_delete(event, types, at, hash, who, batch);
         }
         if event.is_dir()

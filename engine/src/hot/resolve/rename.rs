@@ -2,7 +2,7 @@
 
 use super::doubt::copy;
 use super::{Actor, Batch, FROM_RENAME, Known, Resolver, SELF, Told, who};
-use crate::hot::doubts::Before;
+use crate::hot::doubts::{Before, Left};
 use crate::hot::event::{Event, Key, Place};
 use crate::hot::exchange::AsideName;
 use crate::hot::tree::flag;
@@ -52,6 +52,9 @@ impl Resolver {
         };
         self.before_rename(event, (hash, before), told_old, (new, other.is_some()), who, batch);
         if let Some(new) = new {
+            if self.doubts.any_left() {
+                self.tell_left_before(new, hash, batch);
+            }
             self.make_way(event, hash, other.as_ref(), new, who, batch);
             // What made way had the name until now.
             if self.found.any() {
@@ -236,7 +239,19 @@ impl Resolver {
             }
         };
         let Some(old) = old else { return };
-        self.tell_lost_rename((object, event.is_dir()), Some(old), None, who.late(), batch);
+        let was = self.doubts.find(old.place, object).and_then(|at| self.doubts.get(at)).copied();
+        match was.filter(|was| was.left != Left::No) {
+            Some(was) => {
+                let silent = batch.silent;
+                batch.silent = was.silent;
+                self.tell_left_one(&was, batch);
+                batch.silent = silent;
+            }
+            None => {
+                let object = (object, event.is_dir());
+                self.tell_lost_rename(object, Some(old), None, who.late(), batch);
+            }
+        }
         if let Some(id) = known.flatten() {
             self.tree.forget(id);
         }

@@ -16,6 +16,8 @@ use std::io;
 
 /// Events ahead among which the rename is looked for that a side is of.
 const REACH: usize = 64;
+/// And the other side of an exchange, which follows at once but for what other processes do.
+const BETWEEN: usize = 8;
 
 impl Resolver {
     /// An event that says, perhaps beside other things, that something was renamed to or from a name.
@@ -34,20 +36,37 @@ impl Resolver {
         // What was made there had to be made before it could come back.
         let is_made = event.types() & kind::CREATE != 0;
         if !is_made && self.arrives(event, batch) {
-            self.one_side(kind::MOVED_TO, event, who, batch);
+            self.comes(event, who, batch);
         }
         if rest.types() != 0 {
             batch.settled = Some(who);
             self.place_in_tree(&rest, batch);
+            batch.settled = None;
         }
         if is_made && self.arrives(event, batch) {
-            self.one_side(kind::MOVED_TO, event, who, batch);
+            self.comes(event, who, batch);
+        }
+        let is_twofold = event.types() & (kind::CREATE | kind::DELETE) != 0;
+        if is_twofold && event.types() & kind::MOVED_TO != 0 {
+            self.may_be_back(event, who, batch);
         }
         if event.types() & kind::MOVED_FROM != 0 {
             self.leaves(event, who, batch);
-        } else if event.types() & kind::DELETE != 0 {
-            self.may_be_back(event, who, batch);
         }
+    }
+
+    /// Something comes from a muted directory. Where that is an exchange, what was there goes first.
+    fn comes(&mut self, event: &Event<'_>, who: Actor, batch: &mut Batch<'_, '_>) {
+        let [here, next] = batch.ahead;
+        let other = here.chain(next).take(BETWEEN).find(|one| {
+            one.types() == kind::MOVED_FROM
+                && (one.pid, one.place) == (event.pid, event.place)
+                && one.object != event.object
+        });
+        if let Some(other) = other {
+            self.one_side(kind::MOVED_FROM, &other, who, batch);
+        }
+        self.one_side(kind::MOVED_TO, event, who, batch);
     }
 
     /// Whether something comes that the lines do not have there, nor will have by a rename that follows.
@@ -64,7 +83,7 @@ impl Resolver {
         !(is_told || may_follow && is_ahead(event.pid, batch.ahead, is_it))
     }
 
-    /// Something was removed and came, and it may be that it came last: as another link of the same file.
+    /// Something was made or removed, and came: it may have come last, or gone on.
     fn may_be_back(&mut self, event: &Event<'_>, who: Actor, batch: &mut Batch<'_, '_>) {
         let Some(((object, at), key)) = self.side_of(event).zip(event.object) else { return };
         if self.doubts.has_much_room() {
@@ -102,7 +121,9 @@ impl Resolver {
         }
         let who = self.who_did(kind::MOVED_FROM, event, who, batch);
         if self.doubt((key, false), at, (is_told, true), who, batch) {
-            let left = if comes_too { Left::Perhaps } else { Left::Surely };
+            // Also as another link, made after it had left.
+            let may_be_back = event.types() & (kind::MOVED_TO | kind::CREATE) != 0;
+            let left = if may_be_back { Left::Perhaps } else { Left::Surely };
             self.doubts.set_left(at.place, object, left);
         } else if is_told {
             self.one_side(kind::MOVED_FROM, event, who, batch);
@@ -135,15 +156,42 @@ impl Resolver {
     /// watches.
     #[cold]
     pub(crate) fn tell_left(&mut self, batch: &mut Batch<'_, '_>) {
-        while let Some(doubt) = self.doubts.surely_left().copied() {
-            let Some(at) = self.doubts.find(doubt.place, doubt.object) else { return };
-            if self.is_dir_known(&doubt) {
-                batch.silent = doubt.silent;
-                self.tell_left_one(&doubt, batch);
+        let mut at = 0;
+        while let Some(doubt) = self.doubts.get(at).copied() {
+            if !doubt.told || doubt.left != Left::Surely {
+                at += 1;
+                continue;
             }
-            batch.sources.who.release(self.doubts.remove(at));
+            self.tell_left_at(at, batch);
         }
         self.doubts.no_more_left();
+    }
+
+    /// Before something else is told to come to a name: what has surely left it went first.
+    #[cold]
+    pub(super) fn tell_left_before(
+        &mut self,
+        at: Known<'_>,
+        object: u64,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        let there = self.doubts.told_there(at.place);
+        let there = there.filter(|other| other.object != object && other.left == Left::Surely);
+        if let Some(at) = there.and_then(|other| self.doubts.find(other.place, other.object)) {
+            let silent = batch.silent;
+            self.tell_left_at(at, batch);
+            batch.silent = silent;
+        }
+    }
+
+    /// One of the doubts, by its number: it is none any more.
+    fn tell_left_at(&mut self, at: usize, batch: &mut Batch<'_, '_>) {
+        let Some(doubt) = self.doubts.get(at).copied() else { return };
+        if self.is_dir_known(&doubt) {
+            batch.silent = doubt.silent;
+            self.tell_left_one(&doubt, batch);
+        }
+        batch.sources.who.release(self.doubts.remove(at));
     }
 
     /// A file was renamed where nobody watches.
@@ -178,9 +226,11 @@ impl Resolver {
         match self.watch.tell_sides(&self.tree, true) {
             Ok(()) => self.renames.begin(),
             Err(error) => {
-                let _ = self.watch.tell_sides(&self.tree, false);
                 if error.kind() != io::ErrorKind::NotFound {
                     self.renames.give_up();
+                }
+                if self.watch.tell_sides(&self.tree, false).is_err() {
+                    self.renames.linger();
                 }
             }
         }
@@ -193,8 +243,12 @@ impl Resolver {
             Due::Nothing => {}
             // Where that fails, it is due again after the next.
             Due::HearRenames => self.end_sides(),
-            // The filesystem of a root that is away goes on telling them.
-            Due::DropSides => drop(self.watch.tell_sides(&self.tree, false)),
+            Due::DropSides => {
+                // The filesystem of a root that is away goes on telling them until that is back.
+                if self.watch.tell_sides(&self.tree, false).is_err() {
+                    self.renames.linger();
+                }
+            }
         }
     }
 
@@ -209,8 +263,13 @@ impl Resolver {
     fn hear_renames(&mut self) -> bool {
         let mut all = true;
         for muted in self.busy.without_renames() {
-            match self.watch.mute(&self.tree, muted.key(), Muting::Entries) {
-                Err(error) if !is_gone(&error) => all = false,
+            let dir = muted.key();
+            // What came to be watched meanwhile is heard since then, and stays so.
+            let is_watched =
+                self.tree.find(dir).is_some() || self.above.is_step(self.tree.hash(dir));
+            let how = if is_watched { Muting::Heard } else { Muting::Entries };
+            match self.watch.mute(&self.tree, dir, how) {
+                Err(error) if error.raw_os_error() != Some(libc::ESTALE) => all = false,
                 _ => muted.hear_renames(),
             }
         }
@@ -222,9 +281,4 @@ impl Resolver {
 fn is_ahead(pid: u32, [here, next]: [Events<'_>; 2], is_it: impl Fn(&Event<'_>) -> bool) -> bool {
     let (found, ahead) = here.rename_by(pid, REACH, &is_it);
     found.is_some() || next.rename_by(pid, REACH - ahead, &is_it).0.is_some()
-}
-
-/// Whether a directory is no more.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ESTALE | libc::ENOENT))
 }

@@ -55,7 +55,7 @@ impl Resolver {
                 }
             }
         }
-        if event.types() & (kind::CREATE | kind::DELETE) == kind::DELETE {
+        if event.types() & (kind::CREATE | kind::DELETE) == kind::DELETE && !batch.merged {
             self.root_removed(event, object, batch);
         }
     }
@@ -79,7 +79,8 @@ impl Resolver {
                 }
             }
         }
-        if event.types() & (kind::CREATE | kind::DELETE) == kind::CREATE | kind::DELETE {
+        let is_merged = batch.merged || event.types() & kind::CREATE != 0;
+        if event.types() & kind::DELETE != 0 && is_merged {
             self.root_removed(event, object, batch);
         }
     }
@@ -144,7 +145,7 @@ impl Resolver {
         let who = who(event.pid, batch);
         // Where the directory that it was in is watched, this is told from there.
         let tell = !batch.silent && self.known(event.place).is_none();
-        if event.types() & kind::CREATE != 0 && self.deferred.has_room() {
+        if (event.types() & kind::CREATE != 0 || batch.merged) && self.deferred.has_room() {
             // What happened in it comes after this event.
             let who = self.who_did(kind::DELETE, event, who, batch);
             batch.sources.who.hold(who.image);
