@@ -81,8 +81,9 @@ impl Resolver {
         if let Some(key) = event.object.filter(|_| event.is_dir()) {
             self.leave_subtree(key, new.dir, who, batch);
         }
-        // Of a file that comes to a directory's place some rename was lost: then there are doubts.
-        if event.is_dir() || other.is_some() || self.doubts.any() {
+        // Of a file that comes to a directory's place some rename was lost: then there are doubts. Or one
+        // follows, where it comes from a muted directory.
+        if event.is_dir() || other.is_some() || self.doubts.any() || batch.merged {
             self.clear_stale(event, object, other, new, who, batch);
         }
         let Some(other) = other else { return };
