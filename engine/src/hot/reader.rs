@@ -33,6 +33,13 @@ const DULL: u32 = 8;
 const DULL_EVENTS: u64 = 32;
 const DULL_WINDOWS: u32 = 4;
 
+/// After a batch of which so many events were told, two windows are gathered for, if that is no longer than
+/// this: waking is a tenth of what the events of one window cost. Beyond, what waits falls out of the
+/// caches, and nothing is won. Not where it takes guesses who did what, the more the longer a batch
+/// is, nor where directories have a mark each, which new ones get only when their event is read.
+const STORM_EVENTS: u64 = 128;
+const STORM_WINDOW_MAX: Duration = Duration::from_millis(2);
+
 /// The longest sleep while something waits until nothing is left to read.
 const UNSETTLED: Duration = Duration::from_millis(5);
 /// Looks at the filesystem after the last event: others may go on changing it.
@@ -134,6 +141,8 @@ pub(crate) struct Reader<'a> {
     placement: Option<Placement>,
     /// Batches in a row of which nothing was told.
     dull: u32,
+    /// Whether the last batch was that of a storm.
+    storm: bool,
     /// Kernel events at the last STATS record.
     told: u64,
     /// Forgotten process images that were told of.
@@ -159,6 +168,7 @@ impl<'a> Reader<'a> {
             tick_ns: 0,
             placement: None,
             dull: 0,
+            storm: false,
             told: 0,
             evicted: 0,
         }
@@ -166,9 +176,9 @@ impl<'a> Reader<'a> {
 
     /// One batch.
     fn turn(&mut self, window: Duration, timeout: Duration) -> Result<(), Error> {
+        let window = self.gather_for(window);
         let sources = &mut self.sources;
         let failed = |error| Error::os("reading file events failed", error);
-        let window = if self.dull < DULL { window } else { window * DULL_WINDOWS };
         sources.intake.wait(sources.files, window, timeout, &mut sources.who).map_err(failed)?;
         let until_ns = clock::monotonic_ns();
         let (index, told) = (self.index, self.output.counters.events);
@@ -176,12 +186,31 @@ impl<'a> Reader<'a> {
         if let Some(placement) = self.placement.as_mut().filter(|_| self.index != index) {
             placement.note_batch(until_ns);
         }
-        let is_dull = self.index - index >= DULL_EVENTS && self.output.counters.events == told;
-        self.dull = if is_dull { self.dull.saturating_add(1) } else { 0 };
+        self.note_pace(self.index - index, self.output.counters.events - told);
         let queue = self.resolver.watch.group.as_fd();
         let empty_ns = self.sources.intake.seen_empty_ns(queue);
         self.rest(until_ns, empty_ns);
         Ok(())
+    }
+
+    /// For how long events are gathered, after the batches that were.
+    fn gather_for(&self, window: Duration) -> Duration {
+        if self.dull >= DULL {
+            return window * DULL_WINDOWS;
+        }
+        match self.storm {
+            true => window.max((window * 2).min(STORM_WINDOW_MAX)),
+            false => window,
+        }
+    }
+
+    /// A batch of that many events, of which so many were told.
+    fn note_pace(&mut self, events: u64, told: u64) {
+        let is_dull = events >= DULL_EVENTS && told == 0;
+        self.dull = if is_dull { self.dull.saturating_add(1) } else { 0 };
+        self.storm = told >= STORM_EVENTS
+            && self.sources.who.rung() == Rung::Bpf
+            && !self.resolver.watch.any_inode_marks();
     }
 
     /// From what was taken in until then to records.

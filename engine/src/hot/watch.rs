@@ -404,6 +404,11 @@ impl Watch {
         tree.set(id, if self.recursive { flag::UNREAD } else { flag::LEAF });
     }
 
+    /// Whether there are roots whose directories have a mark each.
+    pub(crate) fn any_inode_marks(&self) -> bool {
+        self.roots.iter().any(|root| root.inode_marks)
+    }
+
     /// Whether a directory that comes up has to be read at once, because what is in it is not
     /// seen otherwise.
     pub(crate) fn marks_each(&self, tree: &Tree, id: u32) -> bool {
