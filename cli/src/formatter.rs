@@ -2,7 +2,7 @@
 
 use crate::control::Voice;
 use crate::filter::Filter;
-use crate::limits::{BUFFER_BYTES, IDLE, SINK_CHECK, STORM_GAP, STORM_SLOTS, WRITE_BYTES};
+use crate::limits::{BUFFER_BYTES, GATHER_FILE, IDLE, SINK_CHECK, STORM_GAP, STORM_SLOTS, WRITE_BYTES};
 use crate::names::Names;
 use crate::pipeline::{Output, Patience, Pipeline};
 use crate::sink::{Reader, Sink};
@@ -185,9 +185,13 @@ impl<O: Output> Formatter<O> {
     fn rest(&mut self) {
         self.storm &= !self.rested;
         if self.storm {
-            thread::sleep(O::GATHER);
+            thread::sleep(self.gather());
             self.rested = true;
         }
+    }
+
+    fn gather(&self) -> Duration {
+        if self.outlet.sink.is_file() { GATHER_FILE } else { O::GATHER }
     }
 
     fn note_waiting(&mut self) {

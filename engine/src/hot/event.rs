@@ -4,15 +4,39 @@
 //! the walk.
 
 use fsmon_format::kind;
+use zerocopy::FromBytes;
 
-/// Bytes of `struct fanotify_event_metadata`.
-pub(crate) const METADATA_LEN: usize = 24;
+/// `struct fanotify_event_metadata`.
+#[derive(FromBytes)]
+#[repr(C)]
+struct Metadata {
+    event_len: u32,
+    vers: u8,
+    _reserved: u8,
+    metadata_len: u16,
+    mask: u64,
+    _fd: i32,
+    pid: u32,
+}
+
+/// Its length.
+pub(crate) const METADATA_LEN: usize = size_of::<Metadata>();
+
+/// `struct fanotify_event_info_fid`, as far as it is the same for all handles.
+#[derive(FromBytes)]
+#[repr(C)]
+struct Fid {
+    _header: [u8; 4],
+    fsid: [u8; 8],
+    handle_bytes: u32,
+    _handle_type: u32,
+}
+
+/// Where in it the type of the handle is; the handle follows.
+const HANDLE_TYPE: usize = 16;
+
 /// Version of the layout (`FANOTIFY_METADATA_VERSION`).
 const VERSION: u8 = 3;
-/// Bytes of `struct fanotify_event_info_header` and the fsid after it.
-const INFO_HEAD: usize = 12;
-/// Bytes of a `struct file_handle` before its data; the type is the second half.
-const HANDLE_HEAD: usize = 8;
 
 mod info {
     pub(super) const FID: u8 = 1;
@@ -83,26 +107,24 @@ impl<'a> Iterator for Events<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Event<'a>> {
-        let Some((raw, rest, info_at)) = split(self.0) else {
+        let Some((head, raw, rest)) = split(self.0) else {
             self.0 = &[];
             return None;
         };
         self.0 = rest;
-        let mut event = Event {
-            mask: u64_at(raw, 8)?,
-            pid: u32_at(raw, 20)?,
-            place: None,
-            old: None,
-            object: None,
-            error: None,
-            raw,
-        };
-        let mut infos = raw.get(info_at..).unwrap_or(&[]);
+        let (mut place, mut old, mut object, mut error) = (None, None, None, None);
+        let mut infos = raw.get(usize::from(head.metadata_len)..).unwrap_or(&[]);
         while let Some((record, rest)) = split_info(infos) {
-            event.add(record);
+            match record[0] {
+                info::DFID_NAME | info::DFID | info::NEW_DFID_NAME => place = place_in(record),
+                info::OLD_DFID_NAME => old = place_in(record),
+                info::FID => object = key(record).map(|(key, _)| key),
+                info::ERROR => error = error_in(record),
+                _ => {}
+            }
             infos = rest;
         }
-        Some(event)
+        Some(Event { mask: head.mask, pid: head.pid, place, old, object, error, raw })
     }
 }
 
@@ -117,11 +139,10 @@ impl<'a> Events<'a> {
     ) -> (Option<Event<'a>>, usize) {
         let (mut bytes, mut len) = (self.0, 0);
         while len < reach
-            && let Some((raw, rest, _)) = split(bytes)
+            && let Some((head, raw, rest)) = split(bytes)
         {
-            let is_rename = u64_at(raw, 8).is_some_and(|mask| mask as u32 & kind::RENAME != 0);
-            let event = is_rename && u32_at(raw, 20) == Some(pid);
-            let event = event.then(|| Events(raw).next()).flatten().filter(&is_meant);
+            let is_meant_so_far = head.mask as u32 & kind::RENAME != 0 && head.pid == pid;
+            let event = is_meant_so_far.then(|| Events(raw).next()).flatten().filter(&is_meant);
             if event.is_some() {
                 return (event, len);
             }
@@ -134,7 +155,7 @@ impl<'a> Events<'a> {
     /// How many events the walk will come by, from their heads alone.
     pub(crate) fn len(self) -> u32 {
         let (mut bytes, mut len) = (self.0, 0);
-        while let Some((_, rest, _)) = split(bytes) {
+        while let Some((_, _, rest)) = split(bytes) {
             bytes = rest;
             len += 1;
         }
@@ -142,75 +163,61 @@ impl<'a> Events<'a> {
     }
 }
 
-/// The first event of `bytes`, what follows it, and where in it the info records begin.
+/// The first event of `bytes`: its head, all of it, and what follows it.
 #[inline]
-fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], usize)> {
-    let len = u32_at(bytes, 0)? as usize;
-    let info_at = usize::from(u16_at(bytes, 6)?);
-    if len < METADATA_LEN || *bytes.get(4)? != VERSION || info_at < METADATA_LEN {
-        return None;
-    }
-    let (event, rest) = bytes.split_at_checked(len)?;
-    Some((event, rest, info_at))
+fn split(bytes: &[u8]) -> Option<(Metadata, &[u8], &[u8])> {
+    let (head, _) = Metadata::read_from_prefix(bytes).ok()?;
+    let least = head.event_len.min(head.metadata_len.into()) as usize;
+    let whole = head.vers == VERSION && least >= METADATA_LEN;
+    let (event, rest) = bytes.split_at_checked(head.event_len as usize).filter(|_| whole)?;
+    Some((head, event, rest))
 }
 
 /// The first info record of `bytes`, as long as its header says, and what follows it.
 #[inline]
 fn split_info(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let len = usize::from(u16_at(bytes, 2)?);
-    if len < 4 {
-        return None;
-    }
-    bytes.split_at_checked(len)
-}
-
-impl<'a> Event<'a> {
-    #[inline]
-    fn add(&mut self, record: &'a [u8]) {
-        match record[0] {
-            info::DFID_NAME | info::DFID | info::NEW_DFID_NAME => self.place = place(record),
-            info::OLD_DFID_NAME => self.old = place(record),
-            info::FID => self.object = key(record).map(|(key, _)| key),
-            info::ERROR => self.error = u32_at(record, 4).zip(u32_at(record, 8)),
-            _ => {}
-        }
-    }
+    let [_, _, low, high] = *bytes.first_chunk()?;
+    let len = usize::from(u16::from_ne_bytes([low, high]));
+    bytes.split_at_checked(len).filter(|_| len >= 4)
 }
 
 #[inline]
 fn key(record: &[u8]) -> Option<(Key<'_>, &[u8])> {
-    let fsid = u64_at(record, 4)?;
-    let len = u32_at(record, INFO_HEAD)? as usize;
-    let rest = record.get(INFO_HEAD + HANDLE_HEAD - 4..)?;
-    let (handle, rest) = rest.split_at_checked(len.checked_add(4)?)?;
-    Some((Key { fsid, handle }, rest))
+    let (fid, _) = Fid::read_from_prefix(record).ok()?;
+    // The type of a handle tells it apart as its bytes do.
+    let len = (fid.handle_bytes as usize).checked_add(4)?;
+    let (handle, rest) = record[HANDLE_TYPE..].split_at_checked(len)?;
+    Some((Key { fsid: u64::from_ne_bytes(fid.fsid), handle }, rest))
 }
 
 #[inline]
-fn place(record: &[u8]) -> Option<Place<'_>> {
+fn place_in(record: &[u8]) -> Option<Place<'_>> {
     let (dir, rest) = key(record)?;
-    let name = match memchr::memchr(0, rest) {
-        Some(end) => &rest[..end],
-        None => rest,
-    };
+    let name = name(rest);
     // A directory's events on itself come with its own handle and the name ".".
     let name = if name == b"." { &[] } else { name };
     Some(Place { dir, name })
 }
 
+/// A name without what ends it: a NUL, and as many more as make the record a multiple of four bytes
+/// (`copy_fid_info_to_user()` in fs/notify/fanotify/fanotify_user.c).
 #[inline]
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+fn name(padded: &[u8]) -> &[u8] {
+    if let Some(last) = padded.last_chunk::<4>()
+        && let nuls @ 1..=3 = u32::from_le_bytes(*last).leading_zeros() / 8
+    {
+        return &padded[..padded.len() - nuls as usize];
+    }
+    match memchr::memchr(0, padded) {
+        Some(end) => &padded[..end],
+        None => padded,
+    }
 }
 
 #[inline]
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-#[inline]
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+fn error_in(record: &[u8]) -> Option<(u32, u32)> {
+    let ([errno, count], _) = <[u32; 2]>::read_from_prefix(record.get(4..)?).ok()?;
+    Some((errno, count))
 }
 
 #[cfg(test)]
