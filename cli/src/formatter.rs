@@ -2,7 +2,9 @@
 
 use crate::control::Voice;
 use crate::filter::Filter;
-use crate::limits::{BUFFER_BYTES, GATHER_FILE, IDLE, SINK_CHECK, STORM_GAP, STORM_SLOTS, WRITE_BYTES};
+use crate::limits::{
+    BUFFER_BYTES, GATHER_FILE, IDLE, SINK_CHECK, STORM_GAP, STORM_SLOTS, WRITE_BYTES,
+};
 use crate::names::Names;
 use crate::pipeline::{Output, Patience, Pipeline};
 use crate::sink::{Reader, Sink};

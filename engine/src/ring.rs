@@ -91,21 +91,26 @@ impl Producer {
     /// consumer: see [`Producer::publish`].
     #[inline]
     pub(crate) fn push(&mut self, record: &[Slot]) -> bool {
-        let count = record.len() as u64;
+        self.push_with(record.len(), |room| room.copy_from_slice(record))
+    }
+
+    /// The same for a record of `count` slots that `fill` lays out in its place. It finds there
+    /// whatever was there before.
+    #[inline]
+    pub(crate) fn push_with(&mut self, count: usize, fill: impl FnOnce(&mut [Slot])) -> bool {
+        let slots = count as u64;
         let to_end = self.len() - self.place(self.tail) as u64;
-        let pad = if to_end < count { to_end } else { 0 };
-        if !self.has_room(pad + count) {
+        let pad = if to_end < slots { to_end } else { 0 };
+        if !self.has_room(pad + slots) {
             return false;
         }
         if pad > 0 {
             self.pad(pad);
         }
-        for (i, slot) in record.iter().enumerate() {
-            // SAFETY: the slots from tail on are free (has_room) and not published: only this
-            // producer touches them.
-            unsafe { self.shared.slots.write(self.place(self.tail) + i, *slot) };
-        }
-        self.tail += count;
+        // SAFETY: the slots from tail on are free (has_room) and not published: only this producer
+        // touches them, and the borrow ends before they are published.
+        fill(unsafe { self.shared.slots.room(self.place(self.tail), count) });
+        self.tail += slots;
         if self.tail - self.published >= PUBLISH_EVERY {
             self.publish();
         }
@@ -113,6 +118,7 @@ impl Producer {
     }
 
     /// Fills the end of the buffer, so that the next record begins at its start.
+    #[cold]
     fn pad(&mut self, count: u64) {
         let mut left = count;
         while left > 0 {
@@ -121,12 +127,13 @@ impl Producer {
             bytes[0] = tag::PAD;
             bytes[1] = piece as u8;
             // SAFETY: as in `push`.
-            unsafe { self.shared.slots.write(self.place(self.tail), Slot(bytes)) };
+            unsafe { self.shared.slots.room(self.place(self.tail), 1)[0] = Slot(bytes) };
             self.tail += piece;
             left -= piece;
         }
     }
 
+    #[inline]
     fn has_room(&mut self, count: u64) -> bool {
         if self.tail + count - self.head_seen <= self.len() {
             return true;

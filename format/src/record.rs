@@ -11,7 +11,7 @@
 mod build;
 mod read;
 
-pub use build::Build;
+pub use build::{Build, event_slots, lay_event};
 pub use read::{Body, EventRef, Record, Records};
 
 use zerocopy::little_endian::{U16, U32, U64};

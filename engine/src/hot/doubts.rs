@@ -207,7 +207,11 @@ impl Doubts {
     }
 
     fn before(&self, object: u64) -> Before {
-        match self.entry(object) {
+        self.before_at(self.entry(object))
+    }
+
+    fn before_at(&self, entry: Option<(usize, usize)>) -> Before {
+        match entry {
             None => Before::Nothing,
             Some((set, way)) if self.objects[set][way] & DELETED == 0 => Before::Renamed,
             Some((set, way)) => Before::Deleted(self.places[set][way]),
@@ -215,14 +219,20 @@ impl Doubts {
     }
 
     fn note(&mut self, object: u64, what: u64) -> Before {
-        let before = self.before(object);
         self.came += 1;
-        if self.came > (self.mask + 1) * WAYS / 4 && self.mask + 1 < SETS {
+        if self.came > self.capacity() && self.mask + 1 < SETS {
             self.grow();
         }
-        let (set, way) = self.entry(object).unwrap_or_else(|| self.free(object));
+        let entry = self.entry(object);
+        let before = self.before_at(entry);
+        let (set, way) = entry.unwrap_or_else(|| self.free(object));
         self.objects[set][way] = object & !WHEN | what | self.round;
         before
+    }
+
+    /// What the sets that are used now are meant for: few sets are full then.
+    fn capacity(&self) -> usize {
+        (self.mask + 1) * WAYS / 4
     }
 
     /// Where an object can be put: for one of a round that is over, if there is any.
@@ -252,7 +262,11 @@ impl Doubts {
     pub(crate) fn settle(&mut self) {
         // Never 0: that is a free entry. What is of a round with the same number is doubted for nothing.
         self.round = self.round % ROUND + 1;
-        (self.mask, self.came) = (SETS_LEAST - 1, 0);
+        // As much is expected to come as came.
+        while self.came <= self.capacity() / 2 && self.mask + 1 > SETS_LEAST {
+            self.mask /= 2;
+        }
+        self.came = 0;
     }
 
     /// Whether any name is in doubt.

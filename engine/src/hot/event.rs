@@ -19,6 +19,20 @@ struct Metadata {
     pid: u32,
 }
 
+impl Metadata {
+    /// The info records of the event whose head it is.
+    #[inline]
+    fn infos<'a>(&self, event: &'a [u8]) -> Infos<'a> {
+        Infos(event.get(usize::from(self.metadata_len)..).unwrap_or(&[]))
+    }
+
+    /// The old place of a rename.
+    #[inline]
+    fn old_place<'a>(&self, event: &'a [u8]) -> Option<Place<'a>> {
+        self.infos(event).find(|record| record[0] == info::OLD_DFID_NAME).and_then(place_in)
+    }
+}
+
 /// Its length.
 pub(crate) const METADATA_LEN: usize = size_of::<Metadata>();
 
@@ -113,8 +127,7 @@ impl<'a> Iterator for Events<'a> {
         };
         self.0 = rest;
         let (mut place, mut old, mut object, mut error) = (None, None, None, None);
-        let mut infos = raw.get(usize::from(head.metadata_len)..).unwrap_or(&[]);
-        while let Some((record, rest)) = split_info(infos) {
+        for record in head.infos(raw) {
             match record[0] {
                 info::DFID_NAME | info::DFID | info::NEW_DFID_NAME => place = place_in(record),
                 info::OLD_DFID_NAME => old = place_in(record),
@@ -122,18 +135,18 @@ impl<'a> Iterator for Events<'a> {
                 info::ERROR => error = error_in(record),
                 _ => {}
             }
-            infos = rest;
         }
         Some(Event { mask: head.mask, pid: head.pid, place, old, object, error, raw })
     }
 }
 
 impl<'a> Events<'a> {
-    /// The first rename by `pid` that `is_meant`, among the first `reach` events; and how many of
-    /// those there are. By their heads, so that what is no rename costs next to nothing.
+    /// The first rename by that process, and from that place where there is one, that `is_meant`, among the
+    /// first `reach` events; and how many of those there are. What is none costs next to nothing.
+    #[inline]
     pub(crate) fn rename_by(
         self,
-        pid: u32,
+        (pid, from): (u32, Option<Place<'_>>),
         reach: usize,
         is_meant: impl Fn(&Event<'_>) -> bool,
     ) -> (Option<Event<'a>>, usize) {
@@ -141,10 +154,12 @@ impl<'a> Events<'a> {
         while len < reach
             && let Some((head, raw, rest)) = split(bytes)
         {
-            let is_meant_so_far = head.mask as u32 & kind::RENAME != 0 && head.pid == pid;
-            let event = is_meant_so_far.then(|| Events(raw).next()).flatten().filter(&is_meant);
-            if event.is_some() {
-                return (event, len);
+            if head.mask as u32 & kind::RENAME != 0
+                && head.pid == pid
+                && from.is_none_or(|from| head.old_place(raw) == Some(from))
+                && let Some(event) = Events(raw).next().filter(&is_meant)
+            {
+                return (Some(event), len);
             }
             bytes = rest;
             len += 1;
@@ -173,12 +188,20 @@ fn split(bytes: &[u8]) -> Option<(Metadata, &[u8], &[u8])> {
     Some((head, event, rest))
 }
 
-/// The first info record of `bytes`, as long as its header says, and what follows it.
-#[inline]
-fn split_info(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let [_, _, low, high] = *bytes.first_chunk()?;
-    let len = usize::from(u16::from_ne_bytes([low, high]));
-    bytes.split_at_checked(len).filter(|_| len >= 4)
+/// Walks info records, each of which is as long as its header says.
+struct Infos<'a>(&'a [u8]);
+
+impl<'a> Iterator for Infos<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let [_, _, low, high] = *self.0.first_chunk()?;
+        let len = usize::from(u16::from_ne_bytes([low, high]));
+        let (record, rest) = self.0.split_at_checked(len).filter(|_| len >= 4)?;
+        self.0 = rest;
+        Some(record)
+    }
 }
 
 #[inline]

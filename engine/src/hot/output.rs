@@ -7,7 +7,7 @@ use crate::counters::Counters;
 use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
-use fsmon_format::record::{self, Build, COUNT_UNKNOWN, Reason, Slot};
+use fsmon_format::record::{self, Build, COUNT_UNKNOWN, Reason, Slot, event_slots, lay_event};
 use std::io;
 use std::time::Duration;
 use zerocopy::FromZeros;
@@ -88,8 +88,10 @@ impl Output {
         if !sources.who.is_defined(image) {
             self.define_proc(sources, image);
         }
-        let record = self.build.event(head, name, name2);
-        push(&mut self.producer, sources, record);
+        let count = event_slots(name, name2);
+        if !self.producer.push_with(count, |room| lay_event(room, head, name, name2)) {
+            stall(&mut self.producer, sources, self.build.event(head, name, name2));
+        }
         self.counters.events += 1;
     }
 

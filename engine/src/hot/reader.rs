@@ -303,13 +303,13 @@ impl<'a> Reader<'a> {
             next = if left > 0 { self.sources.intake.take() } else { None };
             let after = Events(next.as_ref().map_or(&[], |next| files.bytes(next)));
             let mut events = Events(files.bytes(&taken));
+            let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
             while let Some(event) = events.next() {
-                let (sources, output) = (&mut self.sources, &mut self.output);
-                let mut batch = Batch::new(window, sources, output);
-                batch.ahead = [events, after];
+                batch.begin([events, after]);
                 self.resolver.event(&event, &mut batch);
-                window.index += 1;
+                batch.window.index += 1;
             }
+            window.index = batch.window.index;
             self.sources.intake.give_back(taken);
         }
         window.index

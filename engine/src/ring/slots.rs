@@ -35,26 +35,31 @@ impl Slots {
         self.slots.len()
     }
 
+    /// `count` slots from `start` on, to be written.
+    ///
     /// # Safety
-    /// Nobody else touches the slot at `place` meanwhile.
+    /// Nobody else touches them for as long as they are borrowed.
+    #[allow(clippy::mut_from_ref, reason = "the caller's promise")]
     #[inline]
-    pub(super) unsafe fn write(&self, place: usize, slot: Slot) {
+    pub(super) unsafe fn room(&self, start: usize, count: usize) -> &mut [Slot] {
         #[cfg(loom)]
-        self.accesses[place].with_mut(|_| ());
-        // SAFETY: the caller's promise.
-        unsafe { *self.slots[place].get() = slot };
+        self.accesses[start..start + count].iter().for_each(|access| access.with_mut(|_| ()));
+        let cells = &self.slots[start..start + count];
+        // SAFETY: the caller's promise; the cells lie next to each other and are Slots in memory.
+        unsafe { std::slice::from_raw_parts_mut(UnsafeCell::raw_get(cells.as_ptr()), count) }
     }
 
     /// `count` slots from `start` on.
     ///
     /// # Safety
-    /// There are that many, and nobody writes them for as long as they are borrowed.
+    /// Nobody writes them for as long as they are borrowed.
     #[inline]
     pub(super) unsafe fn run(&self, start: usize, count: usize) -> &[Slot] {
         #[cfg(loom)]
         self.note_read(start, count);
+        let cells = &self.slots[start..start + count];
         // SAFETY: the caller's promise; the cells lie next to each other and are Slots in memory.
-        unsafe { std::slice::from_raw_parts(self.slots[start].get().cast_const(), count) }
+        unsafe { std::slice::from_raw_parts(UnsafeCell::raw_get(cells.as_ptr()), count) }
     }
 
     /// For the model: these are read now. Slots that are handed out are, for as long as they are.

@@ -40,14 +40,10 @@ impl Build {
     }
 
     /// An event; the lengths and the tail are set here, names longer than [`NAME_MAX`] are cut.
-    pub fn event(&mut self, mut head: Event, name: &[u8], name2: &[u8]) -> &[Slot] {
-        let name = &name[..name.len().min(NAME_MAX)];
-        let name2 = &name2[..name2.len().min(NAME_MAX)];
-        head.tag = tag::EVENT;
-        head.name_len = len16(name);
-        head.name2_len = len16(name2);
-        head.tail = [0; 24];
-        self.lay(&head, EVENT_HEAD, &[name, name2])
+    pub fn event(&mut self, head: Event, name: &[u8], name2: &[u8]) -> &[Slot] {
+        let room = &mut self.slots[..event_slots(name, name2)];
+        lay_event(room, head, name, name2);
+        room
     }
 
     /// A directory; the length and the tail are set here, a name beyond [`TEXT_MAX`] is cut.
@@ -100,6 +96,35 @@ impl Build {
         head.time_ns = time_ns.into();
         head.realtime_ns = realtime_ns.into();
         self.lay(&head, 0, &[])
+    }
+}
+
+/// Slots of an event with these names.
+#[must_use]
+#[inline]
+pub fn event_slots(name: &[u8], name2: &[u8]) -> usize {
+    slots_for(EVENT_HEAD + name.len().min(NAME_MAX) + name2.len().min(NAME_MAX))
+}
+
+/// Lays out an event in `room`, which has as many slots as [`event_slots`] says. The lengths and the tail
+/// are set here, names longer than [`NAME_MAX`] are cut.
+#[inline]
+pub fn lay_event(room: &mut [Slot], mut head: Event, name: &[u8], name2: &[u8]) {
+    let name = &name[..name.len().min(NAME_MAX)];
+    let name2 = &name2[..name2.len().min(NAME_MAX)];
+    head.tag = tag::EVENT;
+    head.slots = room.len() as u8;
+    head.name_len = len16(name);
+    head.name2_len = len16(name2);
+    head.tail = [0; 24];
+    room[1..].fill(Slot::ZERO);
+    let bytes = room.as_mut_bytes();
+    bytes[..SLOT].copy_from_slice(head.as_bytes());
+    let (at, end) = (EVENT_HEAD + name.len(), EVENT_HEAD + name.len() + name2.len());
+    bytes[EVENT_HEAD..at].copy_from_slice(name);
+    // Renames alone have a second one.
+    if !name2.is_empty() {
+        bytes[at..end].copy_from_slice(name2);
     }
 }
 

@@ -327,11 +327,12 @@ fn mirrored<'a>(event: &Event<'_>, [here, next]: [Events<'a>; 2]) -> (Option<Eve
         let is_back = event.old.is_none() || second.place == event.old;
         is_back && second.old == event.place && second.object != event.object
     };
-    let (second, ahead) = here.rename_by(event.pid, REACH, mirrors);
+    let from = (event.pid, event.place);
+    let (second, ahead) = here.rename_by(from, REACH, mirrors);
     if second.is_some() || ahead >= REACH {
         return (second, ahead);
     }
-    let (second, more) = next.rename_by(event.pid, REACH - ahead, mirrors);
+    let (second, more) = next.rename_by(from, REACH - ahead, mirrors);
     (second, ahead + more)
 }
 

@@ -116,6 +116,13 @@ impl<'a, 's> Batch<'a, 's> {
         let ahead = [Events(&[]), Events(&[])];
         Batch { window, sources, output, ahead, silent: false, merged: false, settled: None }
     }
+
+    /// The next event is at hand; `ahead` follows it.
+    #[inline]
+    pub(crate) fn begin(&mut self, ahead: [Events<'a>; 2]) {
+        self.ahead = ahead;
+        (self.silent, self.merged, self.settled) = (false, false, None);
+    }
 }
 
 /// Who did it, as far as is known.

@@ -15,9 +15,16 @@ impl Resolver {
         if self.exchange.is_done(batch.window.index) {
             return;
         }
-        let mut room = [0; NAME_MAX];
+        // What is rarely needed is not made before.
+        let (mut room, mut aside_room, mut seen_room);
         let seen = self.looked_into(event.place, event);
-        let new = seen.or_else(|| self.arrival(event, &mut room));
+        let new = match seen {
+            Some(_) => seen,
+            None => {
+                room = [0; NAME_MAX];
+                self.arrival(event, &mut room)
+            }
+        };
         let old = self.looked_into(event.old, event);
         if new.is_none() && old.is_none() {
             return self.renamed_outside(event, batch);
@@ -29,12 +36,15 @@ impl Resolver {
         let hash = event.object.map_or(0, |key| self.tree.hash(key));
         let who = who(event.pid, batch);
         let is_second = self.is_second_half(event, hash, old, new, batch);
-        let (mut aside_room, mut seen_room) = (AsideName::default(), [0; NAME_MAX]);
         let mut told_old = match old {
-            Some(old) => self.told_old(event, old, is_second, &mut aside_room),
+            Some(old) => {
+                aside_room = AsideName::default();
+                self.told_old(event, old, is_second, &mut aside_room)
+            }
             None => None,
         };
         if let (None, Some(new)) = (old, new) {
+            seen_room = [0; NAME_MAX];
             told_old = self.seen_elsewhere(event, new, &mut seen_room, who, batch);
             if told_old.is_some_and(|seen| (seen.dir, seen.name) == (new.dir, new.name)) {
                 return;

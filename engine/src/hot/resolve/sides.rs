@@ -279,6 +279,6 @@ impl Resolver {
 
 /// Whether such a rename by that process follows closely.
 fn is_ahead(pid: u32, [here, next]: [Events<'_>; 2], is_it: impl Fn(&Event<'_>) -> bool) -> bool {
-    let (found, ahead) = here.rename_by(pid, REACH, &is_it);
-    found.is_some() || next.rename_by(pid, REACH - ahead, &is_it).0.is_some()
+    let (found, ahead) = here.rename_by((pid, None), REACH, &is_it);
+    found.is_some() || next.rename_by((pid, None), REACH - ahead, &is_it).0.is_some()
 }
