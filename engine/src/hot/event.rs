@@ -304,6 +304,42 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn names_of_every_length_end_where_their_nul_is() {
+        for len in 2..=255 {
+            let name = vec![b'n'; len];
+            let bytes = event(8, 1, &[info(info::DFID_NAME, b"dir", Some(&name))]);
+            assert_eq!(Events(&bytes).next().expect("one").place.expect("place").name, name);
+        }
+        // More padding than the kernel writes, and none at all.
+        assert_eq!(
+            (name(b"ab\0\0\0\0"), name(b"abcd"), name(b"")),
+            (&b"ab"[..], &b"abcd"[..], &b""[..])
+        );
+    }
+
+    #[test]
+    fn a_rename_is_found_by_its_process_and_its_old_place() {
+        let rename = |pid, from: &[u8]| {
+            let places = [
+                info(info::OLD_DFID_NAME, b"dir", Some(from)),
+                info(info::NEW_DFID_NAME, b"dir", Some(b"to")),
+            ];
+            event(u64::from(kind::RENAME), pid, &places)
+        };
+        let other = event(8, 7, &[info(info::DFID_NAME, b"dir", Some(b"x"))]);
+        let bytes = [other, rename(8, b"x"), rename(7, b"y"), rename(7, b"x")].concat();
+        let first = rename(7, b"x");
+        let from = Events(&first).next().expect("one").old;
+        let found = |by, reach| {
+            let (found, ahead) = Events(&bytes).rename_by(by, reach, |_| true);
+            (found.map(|one| (one.pid, one.old.expect("old").name.to_vec())), ahead)
+        };
+        assert_eq!(found((7, from), 9), (Some((7, b"x".to_vec())), 3));
+        assert_eq!(found((7, None), 9), (Some((7, b"y".to_vec())), 2));
+        assert_eq!((found((7, from), 3), found((9, None), 9)), ((None, 3), (None, 4)));
+    }
+
+    #[test]
     fn a_cut_anywhere_gives_only_whole_events() {
         let one = event(8, 1, &[info(info::DFID_NAME, b"dir", Some(b"name"))]);
         let bytes = [one.clone(), one.clone()].concat();

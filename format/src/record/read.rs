@@ -172,9 +172,9 @@ impl<'a> Iterator for Records<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Build, NAME_MAX};
+    use super::super::{Build, EVENT_HEAD, NAME_MAX, SLOT, event_slots, lay_event};
     use super::*;
-    use zerocopy::FromZeros;
+    use zerocopy::{FromZeros, IntoBytes};
 
     #[test]
     fn names_of_every_length_come_back() {
@@ -186,6 +186,20 @@ mod tests {
             assert!(rest.is_empty());
             let Body::Event(event) = record.body() else { panic!("an event") };
             assert_eq!((event.name, event.name2), (&name[..], &name2[..]));
+        }
+    }
+
+    #[test]
+    fn nothing_shines_through_of_what_was_in_the_room_before() {
+        for len in 0..=NAME_MAX {
+            let (name, name2) = (vec![b'a'; len], vec![b'b'; (len * 7) % 100]);
+            let mut room = vec![Slot([0xff; SLOT]); event_slots(&name, &name2)];
+            lay_event(&mut room, Event::new_zeroed(), &name, &name2);
+            let mut build = Build::default();
+            let fresh = build.event(Event::new_zeroed(), &name, &name2);
+            assert_eq!(room.as_bytes(), fresh.as_bytes());
+            let text_end = EVENT_HEAD + name.len() + name2.len();
+            assert!(room.as_bytes()[text_end..].iter().all(|byte| *byte == 0));
         }
     }
 
