@@ -15,6 +15,7 @@ pub(crate) mod intake;
 pub(crate) mod links;
 pub(crate) mod orphans;
 pub(crate) mod output;
+pub(crate) mod pace;
 pub(crate) mod placement;
 pub(crate) mod reader;
 pub(crate) mod recent;

@@ -7,6 +7,7 @@
 use super::event::Events;
 use super::intake::Intake;
 use super::output::{Output, Sources};
+use super::pace::Pace;
 use super::placement::Placement;
 use super::resolve::{Batch, Resolver};
 use super::who::{Rung, Who, Window};
@@ -25,20 +26,6 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_secs(1);
 /// The longest sleep. With the consumer's own, one wake-up a second at most while nothing happens.
 const REST: Duration = Duration::from_secs(2);
-
-/// After so many batches of so many events each of which nothing was told, as in a storm where nobody
-/// watches, so many windows are gathered for: a wake-up costs as much as some twenty such events. Not while
-/// few come, as when programs are started elsewhere: what comes in is to be read soon.
-const DULL: u32 = 8;
-const DULL_EVENTS: u64 = 32;
-const DULL_WINDOWS: u32 = 4;
-
-/// After a batch of which so many events were told, two windows are gathered for, if that is no longer than
-/// this: waking is a tenth of what the events of one window cost. Beyond, what waits falls out of the
-/// caches, and nothing is won. Not where it takes guesses who did what, the more the longer a batch
-/// is, nor where directories have a mark each, which new ones get only when their event is read.
-const STORM_EVENTS: u64 = 128;
-const STORM_WINDOW_MAX: Duration = Duration::from_millis(2);
 
 /// The longest sleep while something waits until nothing is left to read.
 const UNSETTLED: Duration = Duration::from_millis(5);
@@ -139,10 +126,7 @@ pub(crate) struct Reader<'a> {
     index: u64,
     tick_ns: u64,
     placement: Option<Placement>,
-    /// Batches in a row of which nothing was told.
-    dull: u32,
-    /// Whether the last batch was that of a storm.
-    storm: bool,
+    pace: Pace,
     /// Kernel events at the last STATS record.
     told: u64,
     /// Forgotten process images that were told of.
@@ -167,8 +151,7 @@ impl<'a> Reader<'a> {
             index: 0,
             tick_ns: 0,
             placement: None,
-            dull: 0,
-            storm: false,
+            pace: Pace::default(),
             told: 0,
             evicted: 0,
         }
@@ -176,7 +159,7 @@ impl<'a> Reader<'a> {
 
     /// One batch.
     fn turn(&mut self, window: Duration, timeout: Duration) -> Result<(), Error> {
-        let window = self.gather_for(window);
+        let window = self.pace.gather_for(window);
         let sources = &mut self.sources;
         let failed = |error| Error::os("reading file events failed", error);
         sources.intake.wait(sources.files, window, timeout, &mut sources.who).map_err(failed)?;
@@ -193,24 +176,12 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// For how long events are gathered, after the batches that were.
-    fn gather_for(&self, window: Duration) -> Duration {
-        if self.dull >= DULL {
-            return window * DULL_WINDOWS;
-        }
-        match self.storm {
-            true => window.max((window * 2).min(STORM_WINDOW_MAX)),
-            false => window,
-        }
-    }
-
-    /// A batch of that many events, of which so many were told.
+    /// A batch of that many events, of which so many were told. A longer one is no place for guesses who
+    /// did what; and directories that have a mark each get it only when their event is read.
     fn note_pace(&mut self, events: u64, told: u64) {
-        let is_dull = events >= DULL_EVENTS && told == 0;
-        self.dull = if is_dull { self.dull.saturating_add(1) } else { 0 };
-        self.storm = told >= STORM_EVENTS
-            && self.sources.who.rung() == Rung::Bpf
-            && !self.resolver.watch.any_inode_marks();
+        let is_sure = self.sources.who.rung() == Rung::Bpf;
+        let may_gather = is_sure && !self.resolver.watch.any_inode_marks();
+        self.pace.note(events, told, may_gather);
     }
 
     /// From what was taken in until then to records.
