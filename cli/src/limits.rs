@@ -10,12 +10,14 @@ pub(crate) const BUFFER_BYTES: usize = 256 << 10;
 /// Slots of the ring of batches that, when they come closer together than the gap, are a storm: then
 /// it pays to let some gather. An event takes one or two.
 pub(crate) const STORM_SLOTS: usize = 32;
-pub(crate) const STORM_GAP: Duration = Duration::from_millis(3);
+pub(crate) const STORM_GAP: Duration = Duration::from_millis(5);
 /// For how long they gather in a storm: what a line waits at the most, besides the batch window. To
 /// be woken for each batch costs both threads more than to format it.
 pub(crate) const GATHER: Duration = Duration::from_millis(4);
 /// The same on the way to a file, for which nobody waits as for a pipe.
 pub(crate) const GATHER_FILE: Duration = Duration::from_millis(16);
+/// And for a binary stream wherever it goes, as its blocks wait longer.
+pub(crate) const GATHER_BLOCK: Duration = Duration::from_millis(16);
 /// For how long an event may wait in the open block of a binary stream. Longer than for lines: a
 /// block repeats the definitions that it needs, so small ones are dear.
 pub(crate) const BLOCK: Patience = patience(50, 50);
@@ -28,8 +30,6 @@ const fn patience(first_ms: u64, last_ms: u64) -> Patience {
     Patience { first: Duration::from_millis(first_ms), last: Duration::from_millis(last_ms) }
 }
 
-/// The same for a binary stream wherever it goes, as its blocks wait longer.
-pub(crate) const GATHER_BLOCK: Duration = Duration::from_millis(16);
 /// For how long the formatter sleeps when nothing happens; it looks after the output file then.
 pub(crate) const IDLE: Duration = Duration::from_secs(4);
 /// How often it is looked whether the output file is still there.

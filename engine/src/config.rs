@@ -83,7 +83,8 @@ pub struct Config {
     /// what ran before, from /proc after the fact, where that can be done rightly. The reader waits
     /// for the memory of each process that it reads of there.
     pub cmdline: bool,
-    /// For how long events are gathered before a batch is read; at most a second.
+    /// For how long events are gathered before a batch is read; at most a second. Twice that in a storm, if
+    /// it is at most 2 ms; four times where much happens and nothing of it is told.
     pub batch_window: Duration,
     /// Whether the kernel queue is bounded by `fs.fanotify.max_queued_events`.
     pub bounded_queue: bool,

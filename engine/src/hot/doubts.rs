@@ -445,7 +445,7 @@ mod tests {
     fn as_many_as_there_is_room_for_are_remembered_until_the_queue_was_empty() {
         let mut doubts = Doubts::new();
         let object = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        for count in [10, 100, 1000, 2000, 4000] {
+        for count in [10, 100, 1000, 2000, 4000, 10, 10, 4000] {
             for number in 0..count {
                 assert_eq!(doubts.deleted(object(number), number), Before::Nothing);
             }

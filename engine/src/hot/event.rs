@@ -222,19 +222,21 @@ fn place_in(record: &[u8]) -> Option<Place<'_>> {
     Some(Place { dir, name })
 }
 
-/// A name without what ends it: a NUL, and as many more as make the record a multiple of four bytes
-/// (`copy_fid_info_to_user()` in fs/notify/fanotify/fanotify_user.c).
+/// A name, which ends before the first NUL. By words: nearly all names end in the first or second.
 #[inline]
 fn name(padded: &[u8]) -> &[u8] {
-    if let Some(last) = padded.last_chunk::<4>()
-        && let nuls @ 1..=3 = u32::from_le_bytes(*last).leading_zeros() / 8
-    {
-        return &padded[..padded.len() - nuls as usize];
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (words, rest) = padded.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The lowest bit that is set is that of the first NUL.
+        let nuls = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        if nuls != 0 {
+            return &padded[..at * 8 + nuls.trailing_zeros() as usize / 8];
+        }
     }
-    match memchr::memchr(0, padded) {
-        Some(end) => &padded[..end],
-        None => padded,
-    }
+    let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+    &padded[..words.len() * 8 + end]
 }
 
 #[inline]
@@ -305,16 +307,13 @@ pub(crate) mod tests {
 
     #[test]
     fn names_of_every_length_end_where_their_nul_is() {
-        for len in 2..=255 {
-            let name = vec![b'n'; len];
-            let bytes = event(8, 1, &[info(info::DFID_NAME, b"dir", Some(&name))]);
-            assert_eq!(Events(&bytes).next().expect("one").place.expect("place").name, name);
+        for len in 1..=255 {
+            let wanted = vec![0xff; len];
+            for handle in [&b"eight by"[..], b"eleven byte", b"of twelve by"] {
+                let bytes = event(8, 1, &[info(info::DFID_NAME, handle, Some(&wanted))]);
+                assert_eq!(Events(&bytes).next().expect("one").place.expect("place").name, wanted);
+            }
         }
-        // More padding than the kernel writes, and none at all.
-        assert_eq!(
-            (name(b"ab\0\0\0\0"), name(b"abcd"), name(b"")),
-            (&b"ab"[..], &b"abcd"[..], &b""[..])
-        );
     }
 
     #[test]
@@ -352,6 +351,12 @@ pub(crate) mod tests {
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             Events(&bytes).for_each(drop);
+        }
+
+        #[test]
+        fn a_name_ends_before_the_first_nul(bytes in proptest::collection::vec(0u8..3, 0..40)) {
+            let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+            prop_assert_eq!(name(&bytes), &bytes[..end]);
         }
 
         #[test]

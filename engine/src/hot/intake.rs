@@ -13,8 +13,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-/// Buffers for file events, and the bytes of each: a read brings some 400 events, so that what gathers in
-/// a window comes in one.
+/// Buffers for file events, and the bytes of each: a read brings some 400 events, as many as are gathered
+/// for in a storm.
 pub(crate) const FILES_COUNT: u16 = 16;
 pub(crate) const FILES_SIZE: u32 = 64 << 10;
 /// Buffers for process messages; a message of the proc connector is 76 bytes.

@@ -14,32 +14,53 @@ const DULL_WINDOWS: u32 = 4;
 /// the caches, and nothing is won.
 const STORM_EVENTS: u64 = 64;
 const STORM_WINDOW_MAX: Duration = Duration::from_millis(2);
+/// Where processes come and go meanwhile, no longer than it takes for so many events to come. Of a process
+/// that changes BPF looks through no more of the queue, from its end, to tell apart what is merged
+/// afterwards (`STEPS` in cold/bpf/look.rs).
+const STORM_BATCH: u32 = 400;
+
+/// How far storms may be gathered for.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Not at all.
+    #[default]
+    Window,
+    /// Up to a batch of some size.
+    Batch,
+    /// For two windows.
+    Windows,
+}
 
 /// What the last batches were.
 #[derive(Default)]
 pub(crate) struct Pace {
     /// Batches in a row of which nothing was told.
     dull: u32,
-    /// Whether the last was that of a storm.
-    storm: bool,
+    /// Events of the last one, for how long they were gathered, and what may be done after it.
+    events: u32,
+    gathered: Duration,
+    reach: Reach,
 }
 
 impl Pace {
-    /// For how long to gather, where the user wants `window`.
-    pub(crate) fn gather_for(&self, window: Duration) -> Duration {
-        match self.storm {
+    /// For how long to gather now, where the user wants `window`.
+    pub(crate) fn gather_for(&mut self, window: Duration) -> Duration {
+        let longest = window.max((window * 2).min(STORM_WINDOW_MAX));
+        self.gathered = match self.reach {
             _ if self.dull >= DULL => window * DULL_WINDOWS,
-            true => window.max((window * 2).min(STORM_WINDOW_MAX)),
-            false => window,
-        }
+            Reach::Window => window,
+            Reach::Batch => (self.gathered * STORM_BATCH / self.events).clamp(window, longest),
+            Reach::Windows => longest,
+        };
+        self.gathered
     }
 
-    /// A batch of that many events, of which so many were told. Storms are gathered for only where they
-    /// may be.
-    pub(crate) fn note(&mut self, events: u64, told: u64, may_gather: bool) {
+    /// A batch of that many events, of which so many were told; in a storm `reach` counts.
+    pub(crate) fn note(&mut self, events: u64, told: u64, reach: Reach) {
         let is_dull = events >= DULL_EVENTS && told == 0;
         self.dull = if is_dull { self.dull.saturating_add(1) } else { 0 };
-        self.storm = may_gather && told >= STORM_EVENTS;
+        self.events = u32::try_from(events).unwrap_or(u32::MAX).max(1);
+        self.reach = if told >= STORM_EVENTS { reach } else { Reach::Window };
     }
 }
 
@@ -51,24 +72,45 @@ mod tests {
         Duration::from_millis(count)
     }
 
+    /// After a batch of so many events, gathered for so long, where processes come and go or not.
+    fn after(events: u64, gathered: Duration, window: Duration) -> [Duration; 2] {
+        [Reach::Batch, Reach::Windows].map(|reach| {
+            let mut pace = Pace { gathered, ..Pace::default() };
+            pace.note(events, events, reach);
+            pace.gather_for(window)
+        })
+    }
+
     #[test]
     fn a_storm_is_gathered_for_while_it_lasts() {
         let mut pace = Pace::default();
         assert_eq!(pace.gather_for(ms(1)), ms(1));
-        pace.note(STORM_EVENTS, STORM_EVENTS, true);
-        assert_eq!(pace.gather_for(ms(1)), ms(2));
-        assert_eq!(pace.gather_for(Duration::from_micros(250)), Duration::from_micros(500));
-        pace.note(STORM_EVENTS, STORM_EVENTS - 1, true);
-        assert_eq!(pace.gather_for(ms(1)), ms(1));
-        pace.note(9 * STORM_EVENTS, 9 * STORM_EVENTS, false);
+        for reach in [Reach::Batch, Reach::Windows] {
+            pace.note(STORM_EVENTS, STORM_EVENTS, reach);
+            assert_eq!(pace.gather_for(ms(1)), ms(2));
+            pace.note(STORM_EVENTS, STORM_EVENTS - 1, reach);
+            assert_eq!(pace.gather_for(ms(1)), ms(1));
+        }
+        pace.note(2 * STORM_EVENTS, 2 * STORM_EVENTS, Reach::Window);
         assert_eq!(pace.gather_for(ms(1)), ms(1));
     }
 
     #[test]
-    fn a_long_window_is_long_enough() {
-        let mut pace = Pace::default();
-        pace.note(STORM_EVENTS, STORM_EVENTS, true);
-        assert_eq!([0, 2, 3, 16].map(|count| pace.gather_for(ms(count))), [0, 2, 3, 16].map(ms));
+    fn where_processes_come_and_go_as_many_gather_as_make_a_batch() {
+        assert_eq!(after(320, ms(1), ms(1)), [Duration::from_micros(1250), ms(2)]);
+        assert_eq!(after(400, ms(2), ms(1)), [ms(2), ms(2)]);
+        assert_eq!(after(500, ms(2), ms(1)), [ms(2) * 4 / 5, ms(2)]);
+        assert_eq!(after(500, ms(1), ms(1)), [ms(1), ms(2)]);
+        assert_eq!(after(u64::MAX, ms(2), ms(1)), [ms(1), ms(2)]);
+    }
+
+    #[test]
+    fn a_short_window_is_doubled_and_a_long_one_is_long_enough() {
+        let half = Duration::from_micros(500);
+        assert_eq!(after(100, half, half), [ms(1); 2]);
+        for window in [0, 2, 3, 16, 1000].map(ms) {
+            assert_eq!(after(100, window, window), [window; 2]);
+        }
     }
 
     #[test]
@@ -76,10 +118,10 @@ mod tests {
         let mut pace = Pace::default();
         for _ in 0..DULL {
             assert_eq!(pace.gather_for(ms(1)), ms(1));
-            pace.note(DULL_EVENTS, 0, true);
+            pace.note(DULL_EVENTS, 0, Reach::Windows);
         }
         assert_eq!(pace.gather_for(ms(1)), ms(u64::from(DULL_WINDOWS)));
-        pace.note(DULL_EVENTS - 1, 0, true);
+        pace.note(DULL_EVENTS - 1, 0, Reach::Windows);
         assert_eq!(pace.gather_for(ms(1)), ms(1));
     }
 }

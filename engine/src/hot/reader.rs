@@ -7,7 +7,7 @@
 use super::event::Events;
 use super::intake::Intake;
 use super::output::{Output, Sources};
-use super::pace::Pace;
+use super::pace::{Pace, Reach};
 use super::placement::Placement;
 use super::resolve::{Batch, Resolver};
 use super::who::{Rung, Who, Window};
@@ -165,23 +165,32 @@ impl<'a> Reader<'a> {
         sources.intake.wait(sources.files, window, timeout, &mut sources.who).map_err(failed)?;
         let until_ns = clock::monotonic_ns();
         let (index, told) = (self.index, self.output.counters.events);
+        let heard = self.sources.who.messages();
         self.work(until_ns)?;
         if let Some(placement) = self.placement.as_mut().filter(|_| self.index != index) {
             placement.note_batch(until_ns);
         }
-        self.note_pace(self.index - index, self.output.counters.events - told);
+        let messages = self.sources.who.messages() - heard;
+        self.note_pace(self.index - index, self.output.counters.events - told, messages);
         let queue = self.resolver.watch.group.as_fd();
         let empty_ns = self.sources.intake.seen_empty_ns(queue);
         self.rest(until_ns, empty_ns);
         Ok(())
     }
 
-    /// A batch of that many events, of which so many were told. A longer one is no place for guesses who
-    /// did what; and directories that have a mark each get it only when their event is read.
-    fn note_pace(&mut self, events: u64, told: u64) {
-        let is_sure = self.sources.who.rung() == Rung::Bpf;
-        let may_gather = is_sure && !self.resolver.watch.any_inode_marks();
-        self.pace.note(events, told, may_gather);
+    /// A batch of that many events, of which so many were told; so many messages of processes came with it.
+    /// Longer ones are not for where it takes guesses who did what, the more the more came; nor where
+    /// command lines are still to be read, or directories have a mark each, which they get when their
+    /// event is read.
+    fn note_pace(&mut self, events: u64, told: u64, messages: u64) {
+        let who = &self.sources.who;
+        let is_told = who.rung() == Rung::Bpf && !who.must_read_cmdlines();
+        let reach = match is_told && !self.resolver.watch.any_inode_marks() {
+            false => Reach::Window,
+            true if messages > 0 => Reach::Batch,
+            true => Reach::Windows,
+        };
+        self.pace.note(events, told, reach);
     }
 
     /// From what was taken in until then to records.

@@ -517,7 +517,9 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     let ends = |bytes: &[u8]| Some((*bytes.first_chunk::<8>()?, *bytes.last_chunk::<8>()?));
     match (ends(one), ends(other)) {
         (Some(these), Some(those)) if one.len() <= 16 => these == those,
-        (Some(these), Some(those)) => these == those && one[8..] == other[8..],
+        (Some(these), Some(those)) if one.len() <= 24 => {
+            these == those && one[8..].first_chunk::<8>() == other[8..].first_chunk::<8>()
+        }
         _ => one == other,
     }
 }

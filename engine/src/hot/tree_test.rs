@@ -176,3 +176,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn handles_of_every_length_differ_by_any_byte() {
+    for len in 0..=40 {
+        let one: Vec<u8> = (0..len).collect();
+        assert!(is_same(&one, &one.clone()));
+        for at in 0..one.len() {
+            let mut other = one.clone();
+            other[at] ^= 0x80;
+            assert!(!is_same(&one, &other), "{len}, {at}");
+            assert!(!is_same(&one, &one[..at]));
+        }
+    }
+}

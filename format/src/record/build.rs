@@ -110,6 +110,7 @@ pub fn event_slots(name: &[u8], name2: &[u8]) -> usize {
 /// are set here, names longer than [`NAME_MAX`] are cut.
 #[inline]
 pub fn lay_event(room: &mut [Slot], mut head: Event, name: &[u8], name2: &[u8]) {
+    debug_assert_eq!(room.len(), event_slots(name, name2));
     let name = &name[..name.len().min(NAME_MAX)];
     let name2 = &name2[..name2.len().min(NAME_MAX)];
     head.tag = tag::EVENT;

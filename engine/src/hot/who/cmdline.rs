@@ -193,6 +193,11 @@ impl Who {
         self.sources.counted().is_some_and(|counted| counted.tells().args)
     }
 
+    /// Whether command lines are wanted, and no source tells them.
+    pub(crate) fn must_read_cmdlines(&self) -> bool {
+        self.cmdlines.is_on() && !self.are_cmdlines_told()
+    }
+
     /// From now on command lines are told, and read where that can be done rightly.
     pub(crate) fn read_cmdlines(&mut self) {
         if self.are_cmdlines_told() {

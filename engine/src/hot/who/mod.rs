@@ -446,6 +446,12 @@ impl Who {
         self.table.strings.set_defined(id);
     }
 
+    /// Messages applied so far.
+    #[inline]
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> WhoCounters {
