@@ -1,5 +1,6 @@
 //! Wall time: from the monotonic clock of the events to what is printed.
 
+use crate::text::number;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nix::time::{ClockId, clock_gettime};
@@ -42,72 +43,79 @@ impl Wall {
     }
 }
 
-/// Writes times; the part that changes once a second is kept.
+/// Times as text. The last one is kept, as all events of a batch have the same, and of that the part that
+/// changes once a second.
 pub(crate) struct Stamp<const LEN: usize> {
-    second: u64,
+    at_ns: u64,
     text: [u8; LEN],
-    render: fn(&TimeZone, Timestamp) -> [u8; LEN],
+    layout: Layout<LEN>,
     zone: TimeZone,
 }
 
-/// `2026-01-31T23:59:59.`
-pub(crate) type Utc = Stamp<20>;
-/// `23:59:59.`
-pub(crate) type Local = Stamp<9>;
+/// `2026-01-31T23:59:59.123456789Z`
+pub(crate) type Utc = Stamp<30>;
+/// `23:59:59.123`
+pub(crate) type Local = Stamp<12>;
+
+/// How a time is written.
+#[derive(Clone, Copy)]
+struct Layout<const LEN: usize> {
+    /// The whole second, with zeros for the fraction.
+    second: fn(&TimeZone, Timestamp) -> [u8; LEN],
+    /// Where the digits of the fraction are.
+    fraction: (usize, usize),
+    /// What the last of them counts, ns.
+    unit_ns: u64,
+}
 
 impl Utc {
-    /// RFC 3339 in UTC.
+    /// RFC 3339 in UTC, with nanoseconds.
     pub(crate) fn utc() -> Self {
-        Stamp::new(TimeZone::UTC, |zone, at| {
-            laid_out(zone.to_datetime(at).strftime("%Y-%m-%dT%H:%M:%S."))
-        })
-    }
-
-    /// Appends the time with its nanoseconds.
-    #[inline]
-    pub(crate) fn append(&mut self, real_ns: u64, out: &mut Vec<u8>) {
-        self.append_second(real_ns / SECOND_NS, out);
-        crate::text::number::append_padded::<9>(real_ns % SECOND_NS, out);
-        out.push(b'Z');
+        let second = |zone: &TimeZone, at| {
+            laid_out(zone.to_datetime(at).strftime("%Y-%m-%dT%H:%M:%S.000000000Z"))
+        };
+        Stamp::new(TimeZone::UTC, Layout { second, fraction: (20, 29), unit_ns: 1 })
     }
 }
 
 impl Local {
-    /// The time of day where this runs.
+    /// The time of day where this runs, with milliseconds.
     pub(crate) fn local() -> Self {
         Stamp::in_zone(TimeZone::system())
     }
 
     fn in_zone(zone: TimeZone) -> Self {
-        Stamp::new(zone, |zone, at| laid_out(zone.to_datetime(at).strftime("%H:%M:%S.")))
-    }
-
-    /// Appends the time of day with its milliseconds.
-    pub(crate) fn append(&mut self, real_ns: u64, out: &mut Vec<u8>) {
-        self.append_second(real_ns / SECOND_NS, out);
-        crate::text::number::append_padded::<3>(real_ns % SECOND_NS / 1_000_000, out);
+        let second = |zone: &TimeZone, at| laid_out(zone.to_datetime(at).strftime("%H:%M:%S.000"));
+        Stamp::new(zone, Layout { second, fraction: (9, 12), unit_ns: 1_000_000 })
     }
 }
 
 impl<const LEN: usize> Stamp<LEN> {
-    fn new(zone: TimeZone, render: fn(&TimeZone, Timestamp) -> [u8; LEN]) -> Self {
-        Stamp { second: u64::MAX, text: [0; LEN], render, zone }
+    fn new(zone: TimeZone, layout: Layout<LEN>) -> Self {
+        let text = (layout.second)(&zone, Timestamp::UNIX_EPOCH);
+        Stamp { at_ns: 0, text, layout, zone }
     }
 
+    /// The text of a time, in ns since 1970.
     #[inline]
-    fn append_second(&mut self, second: u64, out: &mut Vec<u8>) {
-        if second != self.second {
-            self.turn(second);
+    pub(crate) fn text(&mut self, real_ns: u64) -> &[u8; LEN] {
+        if real_ns != self.at_ns {
+            self.turn(real_ns);
         }
-        out.extend_from_slice(&self.text);
+        &self.text
     }
 
-    /// A new second: once a second at the most while time goes on.
+    /// Another time: once a batch, and so is another second once a second.
     #[cold]
-    fn turn(&mut self, second: u64) {
-        let at = i64::try_from(second).ok().and_then(|second| Timestamp::from_second(second).ok());
-        self.text = (self.render)(&self.zone, at.unwrap_or(Timestamp::MAX));
-        self.second = second;
+    fn turn(&mut self, real_ns: u64) {
+        let Layout { second, fraction: (start, end), unit_ns } = self.layout;
+        let seconds = real_ns / SECOND_NS;
+        if seconds != self.at_ns / SECOND_NS {
+            let at = i64::try_from(seconds).ok().and_then(|at| Timestamp::from_second(at).ok());
+            self.text = second(&self.zone, at.unwrap_or(Timestamp::MAX));
+        }
+        number::fill(real_ns % SECOND_NS / unit_ns, &mut self.text[start..end]);
+        self.at_ns = real_ns;
     }
 }
 
@@ -127,21 +135,24 @@ mod tests {
 
     #[test]
     fn nanoseconds_in_utc() {
-        let (mut utc, mut out) = (Stamp::utc(), Vec::new());
-        utc.append(1_700_000_000_000_000_042, &mut out);
-        utc.append(0, &mut out);
-        assert_eq!(
-            String::from_utf8(out).expect("UTF-8"),
-            "2023-11-14T22:13:20.000000042Z1970-01-01T00:00:00.000000000Z"
-        );
+        let mut utc = Stamp::utc();
+        for (real_ns, text) in [
+            (1_700_000_000_000_000_042, "2023-11-14T22:13:20.000000042Z"),
+            (1_700_000_000_000_000_042, "2023-11-14T22:13:20.000000042Z"),
+            (1_700_000_000_999_999_999, "2023-11-14T22:13:20.999999999Z"),
+            (0, "1970-01-01T00:00:00.000000000Z"),
+            (u64::MAX, "2554-07-21T23:34:33.709551615Z"),
+        ] {
+            assert_eq!(utc.text(real_ns), text.as_bytes());
+        }
+        assert_eq!(Stamp::utc().text(0), b"1970-01-01T00:00:00.000000000Z");
     }
 
     #[test]
     fn milliseconds_of_the_day() {
         let zone = TimeZone::fixed(jiff::tz::offset(2));
-        let (mut local, mut out) = (Local::in_zone(zone), Vec::new());
-        local.append(1_700_000_000_987_654_321, &mut out);
-        assert_eq!(String::from_utf8(out).expect("UTF-8"), "00:13:20.987");
+        let mut local = Local::in_zone(zone);
+        assert_eq!(local.text(1_700_000_000_987_654_321), b"00:13:20.987");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::{Format, Line, Place, ancestors, comm, doubt, number};
 use crate::limits::PROCESS_BYTES;
 use crate::wall::Utc;
 use crate::world::{Change, World};
+use fsmon_format::kind;
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{COUNT_UNKNOWN, Loss, Proc, Reason, proc_flag};
 
@@ -28,6 +29,9 @@ const LOSS_SKIPPED: usize = 20;
 
 /// Columns of a process, from `pid` to `chain`.
 const PROCESS_COLUMNS: usize = 9;
+
+/// Columns that say something of few events only, from `attribution` to `lost`.
+const SELDOM_COLUMNS: usize = 10;
 
 /// Writes CSV; `S` is how text inside quotes is escaped.
 pub(crate) struct Csv<S> {
@@ -83,7 +87,7 @@ impl<S: Style> Csv<S> {
         out: &mut Vec<u8>,
     ) -> Option<bool> {
         out.push(b',');
-        let exact = self.paths.append(mirror, place, b"\"", out)?;
+        let exact = self.paths.append(mirror, place?, b"\"", out)?;
         out.push(b'"');
         Some(exact)
     }
@@ -148,24 +152,19 @@ impl<S: Style> Format for Csv<S> {
 
     fn event(&mut self, world: &World, line: &Line<'_>, out: &mut Vec<u8>) {
         let (event, mirror) = (line.event, &world.mirror);
-        self.time.append(world.wall.real_ns(event.head.time_ns.get()), out);
+        out.extend_from_slice(self.time.text(world.wall.real_ns(event.head.time_ns.get())));
         out.push(b',');
         out.extend_from_slice(line.kind.name.as_bytes());
         let exact = self.append_path(mirror, line.place, out);
         let old_exact = self.append_path(mirror, line.old, out);
         out.extend_from_slice(if event.is_dir() { b",true" } else { b"," });
         self.append_process(mirror, event.head.proc.get(), out);
-        out.push(b',');
-        out.extend_from_slice(doubt(event.attribution()).unwrap_or_default().as_bytes());
-        out.extend_from_slice(if event.found() { b",true" } else { b"," });
-        out.extend_from_slice(if event.exchange() { b",true" } else { b"," });
-        out.extend_from_slice(if event.unsure() { b",true" } else { b"," });
-        append_base64(mirror, line.place, exact, out);
-        append_base64(mirror, line.old, old_exact, out);
-        let error = line.fs_error();
-        append_number(error.map(|(errno, _)| errno.into()), out);
-        append_number(error.map(|(_, count)| count.into()), out);
-        out.extend_from_slice(b",,");
+        let is_plain = event.head.flags.get() == 0 && line.kind.bit != kind::FS_ERROR;
+        if is_plain && exact != Some(false) && old_exact != Some(false) {
+            out.extend_from_slice(&[b','; SELDOM_COLUMNS]);
+        } else {
+            append_seldom(mirror, line, exact, old_exact, out);
+        }
         if self.cmdline {
             self.append_cmdline(mirror, event.head.proc.get(), out);
         }
@@ -173,7 +172,7 @@ impl<S: Style> Format for Csv<S> {
     }
 
     fn loss(&mut self, world: &World, loss: &Loss, out: &mut Vec<u8>) {
-        self.time.append(world.wall.real_ns(loss.last_ns.get()), out);
+        out.extend_from_slice(self.time.text(world.wall.real_ns(loss.last_ns.get())));
         out.extend_from_slice(b",LOSS");
         out.extend_from_slice(&[b','; LOSS_SKIPPED]);
         out.push(b',');
@@ -184,6 +183,28 @@ impl<S: Style> Format for Csv<S> {
         }
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// The columns from `attribution` to `lost`.
+fn append_seldom(
+    mirror: &Mirror,
+    line: &Line<'_>,
+    exact: Option<bool>,
+    old_exact: Option<bool>,
+    out: &mut Vec<u8>,
+) {
+    let event = line.event;
+    out.push(b',');
+    out.extend_from_slice(doubt(event.attribution()).unwrap_or_default().as_bytes());
+    for flag in [event.found(), event.exchange(), event.unsure()] {
+        out.extend_from_slice(if flag { b",true" } else { b"," });
+    }
+    append_base64(mirror, line.place, exact, out);
+    append_base64(mirror, line.old, old_exact, out);
+    let error = line.fs_error();
+    append_number(error.map(|(errno, _)| errno.into()), out);
+    append_number(error.map(|(_, count)| count.into()), out);
+    out.extend_from_slice(b",,");
 }
 
 fn append_number(value: Option<u64>, out: &mut Vec<u8>) {
@@ -231,7 +252,6 @@ mod tests {
     use crate::text::fixture::{Bench, event, image};
     use base64::Engine;
     use base64::prelude::BASE64_STANDARD;
-    use fsmon_format::kind;
     use proptest::prelude::*;
 
     /// A plain reader of RFC 4180: records of fields.

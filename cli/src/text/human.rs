@@ -53,7 +53,7 @@ impl Human {
 
     fn begin_line(&mut self, real_ns: u64, name: &str, colour: &str, out: &mut Vec<u8>) {
         self.colour(DIM, out);
-        self.time.append(real_ns, out);
+        out.extend_from_slice(self.time.text(real_ns));
         self.colour(RESET, out);
         out.extend_from_slice(b"  ");
         self.colour(colour, out);
@@ -89,7 +89,7 @@ impl Human {
         or: &str,
         out: &mut Vec<u8>,
     ) {
-        if self.paths.append(mirror, place, b"", out).is_none() {
+        if place.and_then(|place| self.paths.append(mirror, place, b"", out)).is_none() {
             out.extend_from_slice(or.as_bytes());
         } else if is_dir && out.last() != Some(&b'/') {
             out.push(b'/');

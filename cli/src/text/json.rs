@@ -11,7 +11,7 @@ use crate::world::{Change, World};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use fsmon_format::mirror::Mirror;
-use fsmon_format::record::{COUNT_UNKNOWN, Loss, Proc, Reason, proc_flag};
+use fsmon_format::record::{COUNT_UNKNOWN, EventRef, Loss, Proc, Reason, proc_flag};
 
 /// Writes JSON lines.
 pub(crate) struct Json {
@@ -74,7 +74,7 @@ impl Format for Json {
     fn event(&mut self, world: &World, line: &Line<'_>, out: &mut Vec<u8>) {
         let (event, mirror) = (line.event, &world.mirror);
         out.extend_from_slice(b"{\"time\":\"");
-        self.time.append(world.wall.real_ns(event.head.time_ns.get()), out);
+        out.extend_from_slice(self.time.text(world.wall.real_ns(event.head.time_ns.get())));
         out.extend_from_slice(b"\",\"event_type\":\"");
         out.extend_from_slice(line.kind.name.as_bytes());
         out.push(b'"');
@@ -84,17 +84,8 @@ impl Format for Json {
             out.extend_from_slice(b",\"is_dir\":true");
         }
         self.append_process(mirror, event.head.proc.get(), out);
-        if let Some(doubt) = doubt(event.attribution()) {
-            append_text(b",\"attribution\":\"", doubt.as_bytes(), out);
-        }
-        if event.found() {
-            out.extend_from_slice(b",\"found\":true");
-        }
-        if event.exchange() {
-            out.extend_from_slice(b",\"exchange\":true");
-        }
-        if event.unsure() {
-            out.extend_from_slice(b",\"unsure\":true");
+        if event.head.flags.get() != 0 {
+            append_flags(&event, out);
         }
         if exact == Some(false) {
             append_base64(mirror, line.place, b",\"path_b64\":\"", out);
@@ -111,7 +102,7 @@ impl Format for Json {
 
     fn loss(&mut self, world: &World, loss: &Loss, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"time\":\"");
-        self.time.append(world.wall.real_ns(loss.last_ns.get()), out);
+        out.extend_from_slice(self.time.text(world.wall.real_ns(loss.last_ns.get())));
         let reason = Reason::from_code(loss.reason.get()).name();
         append_text(b"\",\"event_type\":\"LOSS\",\"reason\":\"", reason.as_bytes(), out);
         if loss.count.get() != COUNT_UNKNOWN {
@@ -130,9 +121,25 @@ impl Json {
         before: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<bool> {
-        let exact = self.paths.append(mirror, place, before, out)?;
+        let exact = self.paths.append(mirror, place?, before, out)?;
         out.push(b'"');
         Some(exact)
+    }
+}
+
+/// What is seldom to be said of an event.
+fn append_flags(event: &EventRef<'_>, out: &mut Vec<u8>) {
+    if let Some(doubt) = doubt(event.attribution()) {
+        append_text(b",\"attribution\":\"", doubt.as_bytes(), out);
+    }
+    if event.found() {
+        out.extend_from_slice(b",\"found\":true");
+    }
+    if event.exchange() {
+        out.extend_from_slice(b",\"exchange\":true");
+    }
+    if event.unsure() {
+        out.extend_from_slice(b",\"unsure\":true");
     }
 }
 

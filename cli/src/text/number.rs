@@ -18,16 +18,13 @@ pub(crate) fn append(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Appends the last `WIDTH` digits of `number`, with leading zeros.
-#[inline]
-pub(crate) fn append_padded<const WIDTH: usize>(number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; WIDTH];
+/// Fills `room` with the last digits of `number`, with leading zeros.
+pub(crate) fn fill(number: u64, room: &mut [u8]) {
     let mut rest = number;
-    for digit in digits.iter_mut().rev() {
+    for digit in room.iter_mut().rev() {
         *digit = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
-    out.extend_from_slice(&digits);
 }
 
 #[cfg(test)]
@@ -39,8 +36,8 @@ mod tests {
             super::append(number, &mut out);
             assert_eq!(out, number.to_string().into_bytes());
         }
-        let mut out = Vec::new();
-        super::append_padded::<9>(42, &mut out);
-        assert_eq!(out, b"000000042");
+        let mut room = *b"xxxxxxxxx";
+        super::fill(42, &mut room);
+        assert_eq!(&room, b"000000042");
     }
 }

@@ -38,11 +38,10 @@ impl<S: Style> Paths<S> {
     pub(crate) fn append(
         &mut self,
         mirror: &Mirror,
-        place: Option<Place<'_>>,
+        place: Place<'_>,
         before: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<bool> {
-        let place = place?;
         let (prefix, exact) = self.prefix(mirror, place.dir)?;
         out.extend_from_slice(before);
         if place.name.is_empty() && prefix.len() > 1 {
