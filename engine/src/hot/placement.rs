@@ -2,7 +2,8 @@
 //!
 //! At real-time priority it takes its CPU from whoever is there, and the kernel wakes such a thread where
 //! it slept, also while another CPU is idle. So now and then in a storm it looks whether somebody else
-//! wants this CPU while another is idle, and goes there. Where all are busy it stays.
+//! wants this CPU while another is idle, and goes there. Where all are busy it goes round, so that no
+//! process gives more than the others: of several that do one work the slowest is waited for.
 
 use crate::sys::clock;
 use crate::sys::thread::pin;
@@ -10,10 +11,13 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 /// Between two looks, ns, and batches: where little comes nobody is in anybody's way.
-const PAUSE_NS: u64 = 100_000_000;
-const BATCHES: u32 = 20;
+const PAUSE_NS: u64 = 50_000_000;
+const BATCHES: u32 = 8;
 /// Looks further apart tell too little of now.
 const PAUSE_MOST_NS: u64 = 1_000_000_000;
+/// For how long it stays where it goes round, ns: its caches are to be filled anew each time, which takes
+/// some tens of microseconds.
+const STAY_NS: u64 = 40_000_000;
 /// A tick of /proc/stat, ns (`USER_HZ`, the same on all architectures but alpha and ia64; proc_stat(5)).
 const TICK_NS: u64 = 10_000_000;
 /// Bytes for a CPU's line: ten numbers of 20 digits at the most.
@@ -37,6 +41,19 @@ pub(crate) struct Placement {
     batches: u32,
     looked_ns: u64,
     own_ns: u64,
+    /// All were busy at the last look.
+    goes_round: bool,
+    came_ns: u64,
+}
+
+/// What is best where somebody else wants the reader's CPU, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Advice {
+    Stay,
+    /// That one is mostly idle.
+    Go(usize),
+    /// All are busy.
+    GoRound,
 }
 
 impl Placement {
@@ -46,7 +63,19 @@ impl Placement {
         let stat = File::open("/proc/stat").ok()?;
         let text = vec![0; LINE * (cpus.iter().max()? + 2)];
         let cpus = cpus.iter().map(|&cpu| Idle { cpu, ..Idle::default() }).collect();
-        Some(Placement { stat, text, cpus, own, batches: 0, looked_ns: 0, own_ns: 0 })
+        let (looked_ns, own_ns, came_ns) = (0, 0, 0);
+        let goes_round = false;
+        Some(Placement {
+            stat,
+            text,
+            cpus,
+            own,
+            batches: 0,
+            looked_ns,
+            own_ns,
+            goes_round,
+            came_ns,
+        })
     }
 
     /// After a batch of events.
@@ -56,6 +85,9 @@ impl Placement {
         if self.batches >= BATCHES && now_ns >= self.looked_ns + PAUSE_NS {
             self.look(now_ns);
         }
+        if self.goes_round && now_ns >= self.came_ns + STAY_NS {
+            self.go(following(&self.cpus, self.own), now_ns);
+        }
     }
 
     #[cold]
@@ -63,12 +95,23 @@ impl Placement {
         let own_ns = clock::thread_cpu_ns();
         let (span_ns, own_span_ns) = (now_ns - self.looked_ns, own_ns.saturating_sub(self.own_ns));
         (self.batches, self.looked_ns, self.own_ns) = (0, now_ns, own_ns);
+        self.goes_round = false;
         let Ok(len) = self.stat.read_at(&mut self.text, 0) else { return };
         update(&mut self.cpus, &self.text[..len]);
-        if span_ns <= PAUSE_MOST_NS
-            && let Some(cpu) = better(&self.cpus, self.own, span_ns, own_span_ns)
-            && pin(cpu).is_ok()
-        {
+        if span_ns > PAUSE_MOST_NS {
+            return;
+        }
+        match advice(&self.cpus, self.own, span_ns, own_span_ns) {
+            Advice::Stay => {}
+            Advice::Go(cpu) => self.go(cpu, now_ns),
+            Advice::GoRound => self.goes_round = true,
+        }
+    }
+
+    #[cold]
+    fn go(&mut self, cpu: usize, now_ns: u64) {
+        self.came_ns = now_ns;
+        if pin(cpu).is_ok() {
             self.own = cpu;
         }
     }
@@ -100,13 +143,22 @@ fn number(word: &[u8]) -> Option<u64> {
     str::from_utf8(word).ok()?.parse().ok()
 }
 
-/// Where to go from `own`: others have it for a quarter of the time, and that one is mostly idle.
-fn better(cpus: &[Idle], own: usize, span_ns: u64, own_span_ns: u64) -> Option<usize> {
-    let here = cpus.iter().find(|idle| idle.cpu == own)?;
+/// Whether others have `own` for a quarter of the time, and then who is mostly idle, or whether nobody is.
+fn advice(cpus: &[Idle], own: usize, span_ns: u64, own_span_ns: u64) -> Advice {
+    let Some(here) = cpus.iter().find(|idle| idle.cpu == own) else { return Advice::Stay };
     let others_ns = span_ns.saturating_sub(here.span_ns).saturating_sub(own_span_ns);
-    let idlest = cpus.iter().max_by_key(|idle| idle.span_ns)?;
-    let is_better = others_ns >= span_ns / 4 && idlest.span_ns >= span_ns / 8 * 5;
-    is_better.then_some(idlest.cpu).filter(|&cpu| cpu != own)
+    let Some(idlest) = cpus.iter().max_by_key(|idle| idle.span_ns) else { return Advice::Stay };
+    match others_ns >= span_ns / 4 {
+        true if idlest.span_ns >= span_ns / 8 * 5 && idlest.cpu != own => Advice::Go(idlest.cpu),
+        true if idlest.span_ns < span_ns / 4 && cpus.len() > 1 => Advice::GoRound,
+        _ => Advice::Stay,
+    }
+}
+
+/// The CPU after `own`; after the last the first.
+fn following(cpus: &[Idle], own: usize) -> usize {
+    let at = cpus.iter().position(|idle| idle.cpu == own).map_or(0, |at| at + 1);
+    cpus.get(at).or(cpus.first()).map_or(own, |idle| idle.cpu)
 }
 
 #[cfg(test)]
@@ -138,16 +190,46 @@ mod tests {
         assert_eq!(idle(line.as_bytes()), Some((1, max)));
     }
 
+    fn cpus<const N: usize>(spans: [u64; N]) -> [Idle; N] {
+        std::array::from_fn(|cpu| Idle { cpu, ticks: 0, span_ns: spans[cpu] })
+    }
+
     #[test]
     fn it_goes_where_nobody_is_if_somebody_is_here() {
-        let cpus =
-            |spans: [u64; 3]| [0, 1, 2].map(|cpu| Idle { cpu, ticks: 0, span_ns: spans[cpu] });
-        assert_eq!(better(&cpus([90, 0, 95]), 1, 100, 30), Some(2));
-        assert_eq!(better(&cpus([90, 0, 95]), 1, 100, 90), None, "it is here alone");
-        assert_eq!(better(&cpus([90, 70, 95]), 1, 100, 20), None, "hardly anybody is here");
-        assert_eq!(better(&cpus([50, 0, 55]), 1, 100, 30), None, "all are busy");
-        assert_eq!(better(&cpus([0, 0, 95]), 2, 100, 0), None, "it is there");
-        assert_eq!(better(&cpus([0, 0, 95]), 7, 100, 0), None);
+        let advice = |spans, own, own_span| advice(&cpus(spans), own, 100, own_span);
+        assert_eq!(advice([90, 0, 95], 1, 30), Advice::Go(2));
+        assert_eq!(advice([90, 0, 95], 1, 90), Advice::Stay, "it is here alone");
+        assert_eq!(advice([90, 70, 95], 1, 20), Advice::Stay, "hardly anybody is here");
+        assert_eq!(advice([50, 0, 55], 1, 30), Advice::Stay, "nobody is mostly idle");
+        assert_eq!(advice([0, 0, 95], 2, 0), Advice::Stay, "it is there");
+        assert_eq!(advice([0, 0, 95], 7, 0), Advice::Stay);
+    }
+
+    #[test]
+    fn it_goes_round_if_somebody_is_everywhere() {
+        let advice_of_two = |spans, own_span| advice(&cpus(spans), 1, 100, own_span);
+        assert_eq!(advice_of_two([0, 0], 30), Advice::GoRound);
+        assert_eq!(advice_of_two([20, 20], 50), Advice::GoRound);
+        assert_eq!(advice_of_two([30, 0], 30), Advice::Stay, "one has some time");
+        assert_eq!(advice_of_two([0, 0], 80), Advice::Stay, "others have left this one to it");
+        assert_eq!(advice(&cpus([0]), 0, 100, 30), Advice::Stay, "there is no other");
+        let some = [1, 4, 9].map(|cpu| Idle { cpu, ..Idle::default() });
+        assert_eq!([1, 4, 9, 7].map(|own| following(&some, own)), [4, 9, 1, 1]);
+        assert_eq!(following(&[], 3), 3);
+    }
+
+    #[test]
+    fn while_it_goes_round_it_stays_a_while_each_time() {
+        let cpus = crate::sys::thread::allowed_cpus();
+        let (Some(mut placement), true) = (Placement::new(cpus[0], &cpus), cpus.len() > 1) else {
+            return eprintln!("SKIP: one CPU alone");
+        };
+        placement.goes_round = true;
+        let places = [1, 2, 3].map(|half| {
+            placement.note_batch(STAY_NS * half / 2);
+            placement.own
+        });
+        assert_eq!(places, [cpus[0], cpus[1], cpus[1]]);
     }
 
     #[test]
