@@ -4,7 +4,7 @@
 mod harness;
 
 use harness::{Area, Fsmon, briefs, is_root_with, read_stats, record_and_replay, sh, succeed};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Files that are made, renamed and removed in each directory: four events each.
@@ -19,18 +19,26 @@ fn churn(dir: &Path) {
     succeed(Command::new("python3").args(args).current_dir(dir));
 }
 
+/// A file system with these directories: itself, and the watched one. `None` where this cannot be tested.
+fn directories(names: &str) -> Option<(Area, PathBuf, PathBuf)> {
+    if !is_root_with(&["python3"]) {
+        return None;
+    }
+    let mut area = Area::new();
+    let top = area.tmpfs("top", "size=64m");
+    sh(&top, &format!("mkdir -p {names}"));
+    let dir = top.join("watched");
+    Some((area, top, dir))
+}
+
 /// What the kernel still tells of a muted one: renames, and changes of link counts.
 const STILL_TOLD: u64 = 2 * FILES;
 
 #[test]
 fn what_is_watched_beside_them_is_exact() {
-    if !is_root_with(&["python3"]) {
+    let Some((area, _top, dir)) = directories("watched/target/debug watched/kept outside") else {
         return;
-    }
-    let mut area = Area::new();
-    let top = area.tmpfs("top", "size=64m");
-    let dir = top.join("watched");
-    sh(&top, "mkdir -p watched/target/debug watched/kept outside");
+    };
     let stats = area.path("stats");
     let stats_arg = stats.to_str().expect("UTF-8");
     let args = ["--exclude", "target", "--stats", stats_arg];
@@ -108,13 +116,7 @@ open('done', 'w').close()";
 #[test]
 fn what_is_moved_between_them_and_what_is_watched_is_told_though_their_renames_are_not() {
     const COUNT: usize = 200;
-    if !is_root_with(&["python3"]) {
-        return;
-    }
-    let mut area = Area::new();
-    let top = area.tmpfs("top", "size=64m");
-    let dir = top.join("watched");
-    sh(&top, "mkdir -p watched/target watched/kept outside");
+    let Some((area, top, dir)) = directories("watched/target watched/kept outside") else { return };
     let make = "mkdir dir$i full$i; touch old$i b$i dir$i/f full$i/f";
     sh(&dir, &format!("for i in $(seq 0 {}); do {make}; done", COUNT - 1));
     let stats = area.path("stats");
@@ -160,13 +162,9 @@ fn what_is_moved_between_them_and_what_is_watched_is_told_though_their_renames_a
 
 #[test]
 fn one_that_was_brought_in_stays_heard_when_renames_are_told_again() {
-    if !is_root_with(&["python3"]) {
+    let Some((_area, top, dir)) = directories("watched/target watched/kept outside") else {
         return;
-    }
-    let mut area = Area::new();
-    let top = area.tmpfs("top", "size=64m");
-    let dir = top.join("watched");
-    sh(&top, "mkdir -p watched/target watched/kept outside");
+    };
     let running = Fsmon::watch(&dir, &["--exclude", "target"]);
     let storm = |seconds: u32, dirs: &str| {
         let storm = STORM.replace("['outside', 'watched/target']", dirs);
@@ -193,13 +191,7 @@ fn one_that_was_brought_in_stays_heard_when_renames_are_told_again() {
 
 #[test]
 fn one_that_is_brought_in_is_heard_and_what_may_be_missing_is_said() {
-    if !is_root_with(&["python3"]) {
-        return;
-    }
-    let mut area = Area::new();
-    let top = area.tmpfs("top", "size=64m");
-    let dir = top.join("watched");
-    sh(&top, "mkdir -p watched/target outside/deep");
+    let Some((_area, _top, dir)) = directories("watched/target outside/deep") else { return };
     let running = Fsmon::watch(&dir, &["--exclude", "target"]);
     for name in ["target", "../outside", "../outside/deep"] {
         churn(&dir.join(name));
@@ -222,13 +214,7 @@ fn one_that_is_brought_in_is_heard_and_what_may_be_missing_is_said() {
 
 #[test]
 fn one_that_was_only_filled_comes_in_without_a_loss() {
-    if !is_root_with(&["python3"]) {
-        return;
-    }
-    let mut area = Area::new();
-    let top = area.tmpfs("top", "size=64m");
-    let dir = top.join("watched");
-    sh(&top, "mkdir -p watched/target outside");
+    let Some((_area, _top, dir)) = directories("watched/target outside") else { return };
     // Checks as well that nothing was lost.
     let events = record_and_replay(&dir, &["--exclude", "target"], || {
         for name in ["target/a", "../outside/b"] {
@@ -243,13 +229,8 @@ fn one_that_was_only_filled_comes_in_without_a_loss() {
 
 #[test]
 fn one_that_becomes_the_way_to_a_root_is_heard() {
-    if !is_root_with(&["python3"]) {
-        return;
-    }
-    let mut area = Area::new();
-    let top = area.tmpfs("top", "size=64m");
-    sh(&top, "mkdir -p watched outside");
-    let (dir, root) = (top.join("watched"), top.join("way/root"));
+    let Some((_area, top, dir)) = directories("watched outside") else { return };
+    let root = top.join("way/root");
     let mut command = harness::fsmon(["-f", "json"]);
     let running = Fsmon::start(command.arg(&dir).arg(&root));
     churn(&top.join("outside"));

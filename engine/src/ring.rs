@@ -126,7 +126,7 @@ impl Producer {
             let mut bytes = [0; SLOT];
             bytes[0] = tag::PAD;
             bytes[1] = piece as u8;
-            // SAFETY: as in `push`.
+            // SAFETY: as in `push_with`.
             unsafe { self.shared.slots.room(self.place(self.tail), 1)[0] = Slot(bytes) };
             self.tail += piece;
             left -= piece;
