@@ -18,8 +18,8 @@ pub enum Backend {
 /// Where the reader runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cpu {
-    /// Pinned to a CPU of the engine's choice: at first the last that it may use; in a storm it moves to an
-    /// idle one if others want that.
+    /// Pinned to a CPU of the engine's choice: at first the last that it may use. In a storm it moves to an
+    /// idle one if others want that, and goes round if none is idle.
     #[default]
     Auto,
     /// Not pinned.

@@ -113,7 +113,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         placement: plan
             .cpu
             .filter(|_| config.cpu == Cpu::Auto)
-            .and_then(|cpu| Placement::new(cpu, &allowed_cpus())),
+            .and_then(|_| Placement::new(&allowed_cpus(), config.elsewhere.is_empty())),
     };
     let thread = spawn(parts, backend, plan.cpu)?;
     Ok(Started { plan, shared, control, wake, thread, consumer })
@@ -245,7 +245,7 @@ fn spawn(
         thread::hurry();
         if let Some(cpu) = cpu {
             // A set of CPUs that shrank since it was looked at: the reader runs where it may.
-            let _ = thread::pin(cpu);
+            let _ = thread::run_on([cpu]);
         }
         let (files, connector) =
             host::buffers().map_err(|error| Error::os("cannot map the buffers", error))?;

@@ -4,20 +4,27 @@
 //! it slept, also while another CPU is idle. So now and then in a storm it looks whether somebody else
 //! wants this CPU while another is idle, and goes there. Where all are busy it goes round, so that no
 //! process gives more than the others: of several that do one work the slowest is waited for.
+//!
+//! Several readers stay where they are unless a CPU is idle: of two on one CPU the second would wait for
+//! the first to sleep.
 
 use crate::sys::clock;
-use crate::sys::thread::pin;
+use crate::sys::thread::{current_cpu, run_on};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 /// Between two looks, ns, and batches: where little comes nobody is in anybody's way.
 const PAUSE_NS: u64 = 50_000_000;
 const BATCHES: u32 = 8;
+/// The same on hosts of many CPUs: whoever looks makes the kernel write down all of them.
+const PAUSE_MANY_NS: u64 = 100_000_000;
 /// Looks further apart tell too little of now.
 const PAUSE_MOST_NS: u64 = 1_000_000_000;
-/// For how long it stays where it goes round, ns: its caches are to be filled anew each time, which takes
-/// some tens of microseconds.
-const STAY_NS: u64 = 40_000_000;
+/// The most CPUs to go round: with more, another may be far from what the reader knows, and it is a small
+/// part of them all.
+const ROUND_MOST: usize = 8;
+/// For how long it stays on each, ns: its caches are to be filled anew there.
+const STAY_NS: u64 = 80_000_000;
 /// A tick of /proc/stat, ns (`USER_HZ`, the same on all architectures but alpha and ia64; proc_stat(5)).
 const TICK_NS: u64 = 10_000_000;
 /// Bytes for a CPU's line: ten numbers of 20 digits at the most.
@@ -37,7 +44,8 @@ pub(crate) struct Placement {
     text: Vec<u8>,
     /// Those that it may run on, by number.
     cpus: Vec<Idle>,
-    own: usize,
+    /// Whether it may go round.
+    may_go_round: bool,
     batches: u32,
     looked_ns: u64,
     own_ns: u64,
@@ -56,25 +64,36 @@ enum Advice {
     GoRound,
 }
 
+/// What a look is about.
+#[derive(Clone, Copy)]
+struct Look {
+    /// The reader's CPU.
+    here: usize,
+    /// Since the look before, ns, and how much of it the reader ran.
+    span_ns: u64,
+    own_span_ns: u64,
+    /// It went round in that time.
+    went_round: bool,
+}
+
 impl Placement {
-    /// For a thread that is pinned to `own`, and may run on `cpus`. `None` where it is not to be known
-    /// who is idle.
-    pub(crate) fn new(own: usize, cpus: &[usize]) -> Option<Self> {
+    /// For the calling thread to use, which may run on `cpus`, and is `alone`, or one of several readers.
+    /// `None` where it is not to be known who is idle.
+    pub(crate) fn new(cpus: &[usize], alone: bool) -> Option<Self> {
         let stat = File::open("/proc/stat").ok()?;
         let text = vec![0; LINE * (cpus.iter().max()? + 2)];
+        let may_go_round = alone && (2..=ROUND_MOST).contains(&cpus.len());
         let cpus = cpus.iter().map(|&cpu| Idle { cpu, ..Idle::default() }).collect();
-        let (looked_ns, own_ns, came_ns) = (0, 0, 0);
-        let goes_round = false;
         Some(Placement {
             stat,
             text,
             cpus,
-            own,
+            may_go_round,
             batches: 0,
-            looked_ns,
-            own_ns,
-            goes_round,
-            came_ns,
+            looked_ns: 0,
+            own_ns: 0,
+            goes_round: false,
+            came_ns: 0,
         })
     }
 
@@ -82,37 +101,52 @@ impl Placement {
     #[inline]
     pub(crate) fn note_batch(&mut self, now_ns: u64) {
         self.batches += 1;
-        if self.batches >= BATCHES && now_ns >= self.looked_ns + PAUSE_NS {
+        let pause_ns = if self.cpus.len() > ROUND_MOST { PAUSE_MANY_NS } else { PAUSE_NS };
+        if self.batches >= BATCHES && now_ns >= self.looked_ns + pause_ns {
             self.look(now_ns);
         }
         if self.goes_round && now_ns >= self.came_ns + STAY_NS {
-            self.go(following(&self.cpus, self.own), now_ns);
+            self.go_on(now_ns);
         }
     }
 
     #[cold]
     fn look(&mut self, now_ns: u64) {
-        let own_ns = clock::thread_cpu_ns();
-        let (span_ns, own_span_ns) = (now_ns - self.looked_ns, own_ns.saturating_sub(self.own_ns));
-        (self.batches, self.looked_ns, self.own_ns) = (0, now_ns, own_ns);
-        self.goes_round = false;
         let Ok(len) = self.stat.read_at(&mut self.text, 0) else { return };
         update(&mut self.cpus, &self.text[..len]);
+        let Some(here) = current_cpu() else { return };
+        self.decide(here, now_ns, clock::thread_cpu_ns());
+    }
+
+    /// By what was idle: the reader is `here`, and has run for `own_ns` in all.
+    fn decide(&mut self, here: usize, now_ns: u64, own_ns: u64) {
+        let span_ns = now_ns - self.looked_ns;
+        let own_span_ns = own_ns.saturating_sub(self.own_ns);
+        let went_round = std::mem::take(&mut self.goes_round);
+        (self.batches, self.looked_ns, self.own_ns) = (0, now_ns, own_ns);
         if span_ns > PAUSE_MOST_NS {
             return;
         }
-        match advice(&self.cpus, self.own, span_ns, own_span_ns) {
+        match advice(&self.cpus, Look { here, span_ns, own_span_ns, went_round }) {
+            // Where that fails it stays.
+            Advice::Go(cpu) => _ = run_on([cpu]),
+            Advice::GoRound => self.goes_round = self.may_go_round,
             Advice::Stay => {}
-            Advice::Go(cpu) => self.go(cpu, now_ns),
-            Advice::GoRound => self.goes_round = true,
         }
     }
 
+    /// To any other CPU: the kernel chooses one in turn. It may move the thread further, if one of higher
+    /// priority holds it up there.
     #[cold]
-    fn go(&mut self, cpu: usize, now_ns: u64) {
+    fn go_on(&mut self, now_ns: u64) {
         self.came_ns = now_ns;
-        if pin(cpu).is_ok() {
-            self.own = cpu;
+        // What was seen then may be over.
+        if now_ns > self.looked_ns + PAUSE_MOST_NS {
+            self.goes_round = false;
+        } else if let Some(here) = current_cpu() {
+            let others = self.cpus.iter().map(|idle| idle.cpu).filter(|&cpu| cpu != here);
+            // Where it may run on none of them it stays.
+            _ = run_on(others);
         }
     }
 }
@@ -143,22 +177,25 @@ fn number(word: &[u8]) -> Option<u64> {
     str::from_utf8(word).ok()?.parse().ok()
 }
 
-/// Whether others have `own` for a quarter of the time, and then who is mostly idle, or whether nobody is.
-fn advice(cpus: &[Idle], own: usize, span_ns: u64, own_span_ns: u64) -> Advice {
-    let Some(here) = cpus.iter().find(|idle| idle.cpu == own) else { return Advice::Stay };
-    let others_ns = span_ns.saturating_sub(here.span_ns).saturating_sub(own_span_ns);
-    let Some(idlest) = cpus.iter().max_by_key(|idle| idle.span_ns) else { return Advice::Stay };
-    match others_ns >= span_ns / 4 {
-        true if idlest.span_ns >= span_ns / 8 * 5 && idlest.cpu != own => Advice::Go(idlest.cpu),
-        true if idlest.span_ns < span_ns / 4 && cpus.len() > 1 => Advice::GoRound,
-        _ => Advice::Stay,
+/// Whether others have the reader's CPU for a quarter of the time, and then who is mostly idle, or whether
+/// nobody is. Of all that is counted in ticks one may be missing.
+fn advice(cpus: &[Idle], look: Look) -> Advice {
+    let Look { here, span_ns, own_span_ns, went_round } = look;
+    let idle_here = cpus.iter().find(|idle| idle.cpu == here);
+    let Some((here, idlest)) = idle_here.zip(cpus.iter().max_by_key(|idle| idle.span_ns)) else {
+        return Advice::Stay;
+    };
+    let others_ns = span_ns.saturating_sub(here.span_ns + TICK_NS).saturating_sub(own_span_ns);
+    let is_wanted = others_ns >= span_ns / 4;
+    if is_wanted && idlest.span_ns >= span_ns / 8 * 5 && idlest.cpu != here.cpu {
+        return Advice::Go(idlest.cpu);
     }
-}
-
-/// The CPU after `own`; after the last the first.
-fn following(cpus: &[Idle], own: usize) -> usize {
-    let at = cpus.iter().position(|idle| idle.cpu == own).map_or(0, |at| at + 1);
-    cpus.get(at).or(cpus.first()).map_or(own, |idle| idle.cpu)
+    // What it used elsewhere meanwhile says nothing of who is here; and little is in nobody's way.
+    let is_in_the_way = (is_wanted || went_round) && own_span_ns >= span_ns / 16;
+    match is_in_the_way && idlest.span_ns + TICK_NS < span_ns / 4 {
+        true => Advice::GoRound,
+        false => Advice::Stay,
+    }
 }
 
 #[cfg(test)]
@@ -190,54 +227,95 @@ mod tests {
         assert_eq!(idle(line.as_bytes()), Some((1, max)));
     }
 
-    fn cpus<const N: usize>(spans: [u64; N]) -> [Idle; N] {
-        std::array::from_fn(|cpu| Idle { cpu, ticks: 0, span_ns: spans[cpu] })
+    const MS: u64 = 1_000_000;
+
+    /// Of CPUs that were idle for so many ms of 200, what is best for a reader that ran for so many.
+    fn advice_of<const N: usize>(
+        idle: [u64; N],
+        here: usize,
+        own: u64,
+        went_round: bool,
+    ) -> Advice {
+        let cpus: [_; N] =
+            std::array::from_fn(|cpu| Idle { cpu, ticks: 0, span_ns: idle[cpu] * MS });
+        let (span_ns, own_span_ns) = (200 * MS, own * MS);
+        advice(&cpus, Look { here, span_ns, own_span_ns, went_round })
     }
 
     #[test]
     fn it_goes_where_nobody_is_if_somebody_is_here() {
-        let advice = |spans, own, own_span| advice(&cpus(spans), own, 100, own_span);
-        assert_eq!(advice([90, 0, 95], 1, 30), Advice::Go(2));
-        assert_eq!(advice([90, 0, 95], 1, 90), Advice::Stay, "it is here alone");
-        assert_eq!(advice([90, 70, 95], 1, 20), Advice::Stay, "hardly anybody is here");
-        assert_eq!(advice([50, 0, 55], 1, 30), Advice::Stay, "nobody is mostly idle");
-        assert_eq!(advice([0, 0, 95], 2, 0), Advice::Stay, "it is there");
-        assert_eq!(advice([0, 0, 95], 7, 0), Advice::Stay);
+        assert_eq!(advice_of([180, 0, 190], 1, 60, false), Advice::Go(2));
+        assert_eq!(advice_of([180, 0, 190], 1, 180, false), Advice::Stay, "it is here alone");
+        assert_eq!(advice_of([180, 140, 190], 1, 40, false), Advice::Stay, "hardly anybody is");
+        assert_eq!(advice_of([100, 0, 110], 1, 60, false), Advice::Stay, "nobody is mostly idle");
+        assert_eq!(advice_of([0, 0, 130], 2, 0, false), Advice::Stay, "it is there");
+        assert_eq!(advice_of([0, 0, 190], 7, 0, false), Advice::Stay);
     }
 
     #[test]
     fn it_goes_round_if_somebody_is_everywhere() {
-        let advice_of_two = |spans, own_span| advice(&cpus(spans), 1, 100, own_span);
-        assert_eq!(advice_of_two([0, 0], 30), Advice::GoRound);
-        assert_eq!(advice_of_two([20, 20], 50), Advice::GoRound);
-        assert_eq!(advice_of_two([30, 0], 30), Advice::Stay, "one has some time");
-        assert_eq!(advice_of_two([0, 0], 80), Advice::Stay, "others have left this one to it");
-        assert_eq!(advice(&cpus([0]), 0, 100, 30), Advice::Stay, "there is no other");
-        let some = [1, 4, 9].map(|cpu| Idle { cpu, ..Idle::default() });
-        assert_eq!([1, 4, 9, 7].map(|own| following(&some, own)), [4, 9, 1, 1]);
-        assert_eq!(following(&[], 3), 3);
+        assert_eq!(advice_of([0, 0], 1, 60, false), Advice::GoRound);
+        assert_eq!(advice_of([30, 30], 1, 90, false), Advice::GoRound);
+        assert_eq!(advice_of([40, 0], 1, 60, false), Advice::Stay, "one may have some time");
+        assert_eq!(advice_of([0, 0], 1, 160, false), Advice::Stay, "others have left it this one");
+        assert_eq!(advice_of([0, 0], 1, 160, true), Advice::GoRound, "it ran elsewhere, too");
+        assert_eq!(advice_of([0, 0], 1, 10, true), Advice::Stay, "it is in nobody's way");
+    }
+
+    /// On the CPUs that there are, all busy or all idle; `None` where there is one alone, or too many.
+    fn placement(alone: bool) -> Option<(Placement, Vec<usize>)> {
+        let cpus = crate::sys::thread::allowed_cpus();
+        let placement = Placement::new(&cpus, alone)?;
+        if !(2..=ROUND_MOST).contains(&cpus.len()) {
+            eprintln!("SKIP: {} CPUs", cpus.len());
+            return None;
+        }
+        Some((placement, cpus))
     }
 
     #[test]
-    fn while_it_goes_round_it_stays_a_while_each_time() {
-        let cpus = crate::sys::thread::allowed_cpus();
-        let (Some(mut placement), true) = (Placement::new(cpus[0], &cpus), cpus.len() > 1) else {
-            return eprintln!("SKIP: one CPU alone");
+    fn it_goes_on_while_all_are_busy_and_stays_for_a_while_each_time() {
+        let Some((mut placement, cpus)) = placement(true) else { return };
+        run_on([cpus[0]]).expect("it may be there");
+        let here = |placement: &mut Placement, ms: u64| {
+            placement.note_batch(ms * MS);
+            current_cpu()
         };
-        placement.goes_round = true;
-        let places = [1, 2, 3].map(|half| {
-            placement.note_batch(STAY_NS * half / 2);
-            placement.own
-        });
-        assert_eq!(places, [cpus[0], cpus[1], cpus[1]]);
+        placement.decide(cpus[0], 1000 * MS, 0);
+        assert!(!placement.goes_round, "the first look only begins to count");
+        placement.decide(cpus[0], 1200 * MS, 60 * MS);
+        assert!(placement.goes_round);
+        let next = here(&mut placement, 1201);
+        assert_ne!(next, Some(cpus[0]));
+        assert_eq!(here(&mut placement, 1280), next);
+        assert_ne!(here(&mut placement, 1281), next);
+        placement.cpus.iter_mut().for_each(|idle| idle.span_ns = 100 * MS);
+        placement.decide(cpus[0], 1400 * MS, 120 * MS);
+        assert!(!placement.goes_round);
     }
 
     #[test]
-    fn the_first_look_only_begins_to_count() {
+    fn what_was_seen_long_ago_counts_no_more() {
+        let Some((mut placement, cpus)) = placement(true) else { return };
+        run_on([cpus[0]]).expect("it may be there");
+        (placement.looked_ns, placement.goes_round) = (1000 * MS, true);
+        placement.note_batch(3000 * MS);
+        assert_eq!((current_cpu(), placement.goes_round), (Some(cpus[0]), false));
+    }
+
+    #[test]
+    fn one_of_several_readers_never_goes_round() {
+        let Some((mut placement, cpus)) = placement(false) else { return };
+        placement.decide(cpus[0], 1000 * MS, 0);
+        placement.decide(cpus[0], 1200 * MS, 60 * MS);
+        assert!(!placement.goes_round);
+    }
+
+    #[test]
+    fn a_look_reads_what_the_kernel_says() {
         let cpus = crate::sys::thread::allowed_cpus();
-        let Some(mut placement) = Placement::new(cpus[0], &cpus) else { return };
+        let Some(mut placement) = Placement::new(&cpus, true) else { return };
         placement.look(clock::monotonic_ns());
-        assert_eq!(placement.own, cpus[0]);
         assert!(placement.cpus.iter().any(|idle| idle.ticks > 0));
     }
 }

@@ -7,24 +7,32 @@ use std::time::Duration;
 /// CPUs that a set can hold (`CPU_SETSIZE`).
 pub(crate) const CPUS_MAX: usize = libc::CPU_SETSIZE as usize;
 
-/// Lets the calling thread run on `cpu` only.
-pub(crate) fn pin(cpu: usize) -> io::Result<()> {
-    if cpu >= CPUS_MAX {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
-    // SAFETY: an all-zero set is valid, CPU_SET stays inside it (checked above), and the kernel
-    // reads no more than the size given.
+/// Lets the calling thread run on these CPUs only; it is on one of them afterwards.
+///
+/// # Errors
+/// EINVAL where it may run on none of them.
+pub(crate) fn run_on(cpus: impl IntoIterator<Item = usize>) -> io::Result<()> {
+    // SAFETY: an all-zero set is valid, CPU_SET stays inside it (checked), and the kernel reads no
+    // more than the size given.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
+        for cpu in cpus.into_iter().filter(|&cpu| cpu < CPUS_MAX) {
+            libc::CPU_SET(cpu, &mut set);
+        }
         check(libc::sched_setaffinity(0, size_of_val(&set), &raw const set))?;
     }
     Ok(())
 }
 
+/// The CPU that the calling thread runs on; `None` on a kernel that does not say.
+pub(crate) fn current_cpu() -> Option<usize> {
+    // SAFETY: takes nothing and touches no memory of ours.
+    usize::try_from(unsafe { libc::sched_getcpu() }).ok()
+}
+
 /// The CPUs that the calling thread may run on, in order.
 pub(crate) fn allowed_cpus() -> Vec<usize> {
-    // SAFETY: as in `pin`; the kernel writes no more than the size given.
+    // SAFETY: as in `run_on`; the kernel writes no more than the size given.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         if libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) != 0 {
