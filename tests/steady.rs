@@ -78,6 +78,11 @@ fn no_memory_is_asked_of_the_kernel() {
     for format in ["human", "json", "csv", "binary"] {
         let (out, log) = (area.path("out"), area.path("strace"));
         let running = Fsmon::start(fsmon(["-f", format, "-o"]).arg(&out).arg(&dir));
+        // Once something is written all threads have begun: each takes memory for itself.
+        sh(&dir, "echo x > first; rm first");
+        while fs::metadata(&out).expect("its output").len() == 0 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let mut tracer = Command::new("strace")
             .args(["-f", "-e", "trace=%memory,write", "-o"])
             .arg(&log)
