@@ -112,6 +112,8 @@ impl Placement {
 
     #[cold]
     fn look(&mut self, now_ns: u64) {
+        // Also where it fails, or it would be tried again after each batch.
+        self.batches = 0;
         let Ok(len) = self.stat.read_at(&mut self.text, 0) else { return };
         update(&mut self.cpus, &self.text[..len]);
         let Some(here) = current_cpu() else { return };
@@ -123,7 +125,7 @@ impl Placement {
         let span_ns = now_ns - self.looked_ns;
         let own_span_ns = own_ns.saturating_sub(self.own_ns);
         let went_round = std::mem::take(&mut self.goes_round);
-        (self.batches, self.looked_ns, self.own_ns) = (0, now_ns, own_ns);
+        (self.looked_ns, self.own_ns) = (now_ns, own_ns);
         if span_ns > PAUSE_MOST_NS {
             return;
         }
@@ -315,7 +317,9 @@ mod tests {
     fn a_look_reads_what_the_kernel_says() {
         let cpus = crate::sys::thread::allowed_cpus();
         let Some(mut placement) = Placement::new(&cpus, true) else { return };
+        placement.batches = BATCHES;
         placement.look(clock::monotonic_ns());
         assert!(placement.cpus.iter().any(|idle| idle.ticks > 0));
+        assert_eq!(placement.batches, 0);
     }
 }
