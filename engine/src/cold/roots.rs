@@ -32,7 +32,7 @@ pub(crate) struct OpenRoot {
 
 impl OpenRoot {
     /// What is open.
-    pub(crate) fn reached(self) -> Reached {
+    pub(crate) fn reached(self) -> Reached<OwnedFd> {
         let OpenRoot { fd, handle, handles, mount_id, fsid, .. } = self;
         Reached { fd, handle, handles, mount_id, fsid }
     }

@@ -8,6 +8,7 @@ use crate::config::{Backend, Config, Cpu};
 use crate::counters::{Counters, Shared};
 use crate::error::Error;
 use crate::hot::above::Above;
+use crate::hot::disk::Kernel;
 use crate::hot::event::{Key, METADATA_LEN};
 use crate::hot::intake::{self, Intake};
 use crate::hot::placement::Placement;
@@ -74,11 +75,15 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
 
     let start_ns = clock::monotonic_ns();
     let mask = marks::mask_for(config.types);
-    let mut watch =
-        Watch::new(group, marks::inode_mask(mask), config.recursive, config.skip_dir.take());
+    let mut watch = Watch::new(
+        Kernel { group },
+        marks::inode_mask(mask),
+        config.recursive,
+        config.skip_dir.take(),
+    );
     let mut kinds = Vec::new();
     for root in &mut opened {
-        let (kind, why) = marks::mark(&watch.group, root, mask).map_err(Error::new)?;
+        let (kind, why) = marks::mark(&watch.disk.group, root, mask).map_err(Error::new)?;
         plan.note_root(root, kind, why);
         kinds.push(kind);
     }
@@ -98,7 +103,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let (control, commands) = flume::unbounded();
     let wake = Arc::new(eventfd().map_err(|error| Error::os("cannot make an eventfd", error))?);
     // FIONREAD counts the heads of events alone (fanotify_ioctl() in fanotify_user.c).
-    let quiet = (pending_bytes(watch.group.as_fd()) / METADATA_LEN) as u64;
+    let quiet = (pending_bytes(watch.disk.group.as_fd()) / METADATA_LEN) as u64;
     let resolver = Resolver::new(tree, watch, above, config.types, std::process::id(), quiet);
     let parts = Parts {
         resolver,
@@ -173,7 +178,7 @@ fn add_root(
     // Where it is by now: from here on the queue tells. One that the way does not lead to, because
     // fsmon may not look into a directory above it, is the one that was opened.
     let is_gone = root.nearest.is_some() || !root.path.exists();
-    let reached = above.go_down(at, &watch.group, tree);
+    let reached = above.go_down(at, &watch.disk, tree);
     if let Some(reached) = reached.or_else(|| (!is_gone).then(|| root.reached())) {
         let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
         let full = |_| Error::new("more roots than --max-dirs; raise it");
@@ -199,7 +204,7 @@ fn fill(
         if root == 0 {
             continue;
         }
-        watch.walk(tree, root, &mut |tree, found| match found {
+        watch.walk(tree, root, &mut |_, tree, found| match found {
             Met::Full => refused += 1,
             Met::Unreadable => unreadable += 1,
             Met::Moved(_) | Met::Read(_) | Met::Elsewhere { .. } | Met::Unheard => {}
@@ -278,7 +283,7 @@ fn open_backend(
     connector: &Buffers,
 ) -> std::io::Result<intake::Backend> {
     let sources = Sources {
-        files: parts.resolver.watch.group.as_fd(),
+        files: parts.resolver.watch.disk.group.as_fd(),
         connector: parts.who.connector(),
         wake: parts.wake.as_fd(),
         messages: parts.who.ring_fds().collect(),

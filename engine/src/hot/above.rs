@@ -18,15 +18,14 @@
 //!
 //! What cannot be known: a filesystem that is mounted on one of the steps gives no event.
 
+use super::disk::Disk;
 use super::event::Key;
 use super::tree::Tree;
 use super::who::Who;
-use crate::sys::fanotify::Group;
-use crate::sys::handle::{Handle, Handles, btrfs_whole, filesystem, open_absolute, open_step};
+use crate::sys::handle::{Handle, Handles, btrfs_whole};
 use fsmon_format::kind;
 use fsmon_format::record::NAME_MAX;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
 
 /// What can happen to a step.
 pub(crate) const TYPES: u32 = kind::CREATE | kind::DELETE | kind::RENAME;
@@ -85,8 +84,8 @@ impl Way {
 }
 
 /// A root that was found on disk.
-pub(crate) struct Reached {
-    pub(crate) fd: OwnedFd,
+pub(crate) struct Reached<F> {
+    pub(crate) fd: F,
     pub(crate) handle: Handle,
     pub(crate) handles: Handles,
     pub(crate) mount_id: i32,
@@ -176,20 +175,25 @@ impl Above {
 
     /// Goes down the way to a root on disk, as far as it leads, marking and noting each step. A step
     /// that is another than the queue has told so far ends it: what happened to it is still to come.
-    pub(crate) fn go_down(&mut self, at: usize, group: &Group, tree: &Tree) -> Option<Reached> {
+    pub(crate) fn go_down<D: Disk>(
+        &mut self,
+        at: usize,
+        disk: &D,
+        tree: &Tree,
+    ) -> Option<Reached<D::Dir>> {
         let covered = &self.covered;
         let way = &mut self.ways[at];
-        let mut fd = open_absolute(c"/").ok()?;
+        let mut fd = disk.open_absolute(c"/").ok()?;
         let mut reached = None;
         for step in 0..=way.last() {
             if step > 0 {
-                fd = match open_named(&fd, way.name(step)) {
+                fd = match open_named(disk, &fd, way.name(step)) {
                     Some(fd) => fd,
                     None => break,
                 };
             }
-            let Ok((fsid, _)) = filesystem(fd.as_fd()) else { break };
-            let Some((handles, handle, mount_id)) = handle_of(&fd) else { continue };
+            let Ok(fsid) = disk.filesystem(&fd) else { break };
+            let Some((handles, handle, mount_id)) = handle_of(disk, &fd) else { continue };
             // Events of a btrfs subvolume carry the id of the filesystem that was marked.
             let whole = btrfs_whole(fsid, handle.key()).filter(|whole| covered.contains(whole));
             let fsid = whole.unwrap_or(fsid);
@@ -203,8 +207,8 @@ impl Above {
                 break;
             }
             // It may come from where it was busy, and of no interest.
-            group.unmute(STEP_MASK, fd.as_fd());
-            if covered.contains(&fsid) || group.mark_step(STEP_MASK, fd.as_fd()).is_ok() {
+            disk.unmute(STEP_MASK, &fd);
+            if covered.contains(&fsid) || disk.mark_step(STEP_MASK, &fd).is_ok() {
                 way.hashes[step] = hash;
             }
         }
@@ -213,15 +217,15 @@ impl Above {
     }
 }
 
-fn open_named(dir: &OwnedFd, name: &[u8]) -> Option<OwnedFd> {
+fn open_named<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8]) -> Option<D::Dir> {
     let mut room = [0; NAME_MAX + 1];
     room.get_mut(..name.len())?.copy_from_slice(name);
-    open_step(dir.as_fd(), CStr::from_bytes_until_nul(&room).ok()?).ok()
+    disk.open_step(dir, CStr::from_bytes_until_nul(&room).ok()?).ok()
 }
 
-fn handle_of(fd: &OwnedFd) -> Option<(Handles, Handle, i32)> {
-    let handles = Handles::probe(fd.as_fd()).ok()?;
-    let (handle, mount_id) = handles.of_fd(fd.as_fd()).ok()?;
+fn handle_of<D: Disk>(disk: &D, fd: &D::Dir) -> Option<(Handles, Handle, i32)> {
+    let handles = disk.probe_handles(fd).ok()?;
+    let (handle, mount_id) = disk.handle_of(fd, handles).ok()?;
     Some((handles, handle, mount_id))
 }
 

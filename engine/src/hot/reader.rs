@@ -4,6 +4,7 @@
 //! in their rings before it can change a file, so they are taken in *after* the file events were
 //! read and *before* these are resolved.
 
+use super::disk::{Disk, Kernel};
 use super::event::Events;
 use super::intake::Intake;
 use super::output::{Output, Sources};
@@ -16,9 +17,8 @@ use crate::error::Error;
 use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
-use crate::sys::fd::is_readable;
 use fsmon_format::record::Reason;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ pub(crate) fn run(
             // A queue that fills faster than it is read would never be empty: nothing more goes in.
             // Where that fails, the end waits for a lull.
             if stop_ns.is_none() {
-                let _ = reader.resolver.watch.group.remove_marks();
+                let _ = reader.resolver.watch.disk.remove_marks();
             }
             stop_ns = stop_ns.or(Some(clock::monotonic_ns()));
         }
@@ -115,8 +115,8 @@ pub(crate) fn run(
 }
 
 /// What a turn works on.
-pub(crate) struct Reader<'a> {
-    resolver: Resolver,
+pub(crate) struct Reader<'a, D: Disk = Kernel> {
+    pub(crate) resolver: Resolver<D>,
     pub(crate) output: Output,
     pub(crate) sources: Sources<'a>,
     shared: &'a Shared,
@@ -133,10 +133,33 @@ pub(crate) struct Reader<'a> {
     evicted: u64,
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
+    /// One batch.
+    fn turn(&mut self, window: Duration, timeout: Duration) -> Result<(), Error> {
+        let window = self.pace.gather_for(window);
+        let sources = &mut self.sources;
+        let failed = |error| Error::os("reading file events failed", error);
+        sources.intake.wait(sources.files, window, timeout, &mut sources.who).map_err(failed)?;
+        let until_ns = clock::monotonic_ns();
+        let (index, told) = (self.index, self.output.counters.events);
+        let heard = self.sources.who.messages();
+        self.work(until_ns)?;
+        if let Some(placement) = self.placement.as_mut().filter(|_| self.index != index) {
+            placement.note_batch(until_ns);
+        }
+        let messages = self.sources.who.messages() - heard;
+        self.note_pace(self.index - index, self.output.counters.events - told, messages);
+        let queue = self.resolver.watch.disk.group.as_fd();
+        let empty_ns = self.sources.intake.seen_empty_ns(queue);
+        self.rest(until_ns, empty_ns);
+        Ok(())
+    }
+}
+
+impl<'a, D: Disk> Reader<'a, D> {
     /// Nothing was resolved yet, and nothing that happened before `start_ns` is still to come.
     pub(crate) fn new(
-        resolver: Resolver,
+        resolver: Resolver<D>,
         output: Output,
         sources: Sources<'a>,
         shared: &'a Shared,
@@ -155,27 +178,6 @@ impl<'a> Reader<'a> {
             told: 0,
             evicted: 0,
         }
-    }
-
-    /// One batch.
-    fn turn(&mut self, window: Duration, timeout: Duration) -> Result<(), Error> {
-        let window = self.pace.gather_for(window);
-        let sources = &mut self.sources;
-        let failed = |error| Error::os("reading file events failed", error);
-        sources.intake.wait(sources.files, window, timeout, &mut sources.who).map_err(failed)?;
-        let until_ns = clock::monotonic_ns();
-        let (index, told) = (self.index, self.output.counters.events);
-        let heard = self.sources.who.messages();
-        self.work(until_ns)?;
-        if let Some(placement) = self.placement.as_mut().filter(|_| self.index != index) {
-            placement.note_batch(until_ns);
-        }
-        let messages = self.sources.who.messages() - heard;
-        self.note_pace(self.index - index, self.output.counters.events - told, messages);
-        let queue = self.resolver.watch.group.as_fd();
-        let empty_ns = self.sources.intake.seen_empty_ns(queue);
-        self.rest(until_ns, empty_ns);
-        Ok(())
     }
 
     /// A batch of that many events, of which so many were told; so many messages of processes came with it.
@@ -255,9 +257,9 @@ impl<'a> Reader<'a> {
     #[cold]
     fn settle(&mut self, until_ns: u64) {
         let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
-        let queue = self.resolver.watch.group.as_fd();
         // Only while nothing at all is left is what is on disk what the queue told.
-        let is_empty = self.sources.intake.waiting() == 0 && !is_readable(queue.as_raw_fd());
+        let is_empty =
+            self.sources.intake.waiting() == 0 && self.resolver.watch.disk.is_queue_empty();
         let (sources, output) = (&mut self.sources, &mut self.output);
         let mut batch = Batch::new(window, sources, output);
         if self.resolver.deferred.is_due(self.after_ns) {

@@ -3,26 +3,30 @@
 
 use super::tree::Tree;
 use arrayvec::ArrayVec;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Directories held open: deeper than most trees are, and few beside the 1,024 descriptors that a
 /// process usually may have.
 const OPEN_MAX: usize = 64;
 
 /// The open directories, the uppermost first.
-#[derive(Default)]
-pub(crate) struct Trail {
-    open: ArrayVec<(u32, OwnedFd), OPEN_MAX>,
+pub(crate) struct Trail<F> {
+    open: ArrayVec<(u32, F), OPEN_MAX>,
 }
 
-impl Trail {
+impl<F> Default for Trail<F> {
+    fn default() -> Self {
+        Trail { open: ArrayVec::new() }
+    }
+}
+
+impl<F> Trail<F> {
     /// The nearest open directory that `id` is below. What does not lead there is closed.
-    pub(crate) fn nearest(&mut self, tree: &Tree, id: u32) -> Option<(u32, BorrowedFd<'_>)> {
+    pub(crate) fn nearest(&mut self, tree: &Tree, id: u32) -> Option<(u32, &F)> {
         let mut at = tree.node(id).parent;
         while at != 0 && !self.open.is_empty() {
             if let Some(place) = self.open.iter().rposition(|(open, _)| *open == at) {
                 self.open.truncate(place + 1);
-                return self.open.last().map(|(id, fd)| (*id, fd.as_fd()));
+                return self.open.last().map(|(id, fd)| (*id, fd));
             }
             at = tree.node(at).parent;
         }
@@ -32,7 +36,7 @@ impl Trail {
 
     /// Keeps a directory open, below all that are. Where there are too many, every other one is
     /// closed: from any depth there is one not far above.
-    pub(crate) fn push(&mut self, id: u32, fd: OwnedFd) {
+    pub(crate) fn push(&mut self, id: u32, fd: F) {
         if self.open.is_full() {
             let mut keep = false;
             self.open.retain(|_| {

@@ -6,19 +6,16 @@
 use super::above::Reached;
 use super::arrivals::Arrivals;
 use super::busy::Muting;
+use super::disk::{Disk, Kernel};
 use super::event::Key;
 use super::trail::Trail;
 use super::tree::{Full, Inserted, Tree, flag};
 use crate::config::SkipDir;
-use crate::sys::fanotify::Group;
-use crate::sys::handle::{
-    Handle, Handles, is_dir, open_absolute, open_dir, open_handle, open_path, read_dir,
-};
+use crate::sys::handle::{Handle, Handles};
 use fsmon_format::kind;
 use fsmon_format::record::NAME_MAX;
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 
 /// The two sides of a rename, each told by itself.
 pub(crate) const SIDES: u32 = kind::MOVED_FROM | kind::MOVED_TO;
@@ -29,13 +26,13 @@ const ENTRIES_LEN: usize = 64 << 10;
 const PATH_LEN: usize = 64 << 10;
 
 /// A watched root: the directory that is at a path.
-pub(crate) struct Root {
+pub(crate) struct Root<F> {
     /// Absolute, without symbolic links.
     pub(crate) path: CString,
     /// Its node; 0 while there is no directory.
     pub(crate) node: u32,
     /// Open, so that what is below is reached whatever happens to the path; when it is first needed.
-    pub(crate) fd: Option<OwnedFd>,
+    pub(crate) fd: Option<F>,
     /// The mount it is on: the walk stays on it.
     pub(crate) mount_id: i32,
     /// How handles are asked for on its filesystem.
@@ -44,57 +41,61 @@ pub(crate) struct Root {
     pub(crate) inode_marks: bool,
 }
 
-impl Root {
+impl<F> Root<F> {
     /// The directory is there.
-    pub(crate) fn set(&mut self, node: u32, found: Reached, inode_marks: bool) {
+    pub(crate) fn set(&mut self, node: u32, found: Reached<F>, inode_marks: bool) {
         (self.node, self.fd, self.mount_id) = (node, Some(found.fd), found.mount_id);
         (self.handles, self.inode_marks) = (found.handles, inode_marks);
     }
 
     /// Opens the directory anew for reading.
-    fn open(&mut self, tree: &Tree) -> io::Result<OwnedFd> {
+    fn open<D: Disk<Dir = F>>(&mut self, disk: &D, tree: &Tree) -> io::Result<F> {
         if self.fd.is_none() {
-            let fd = open_absolute(&self.path)?;
-            let (handle, mount_id) = self.handles.of_fd(fd.as_fd())?;
+            let fd = disk.open_absolute(&self.path)?;
+            let (handle, mount_id) = disk.handle_of(&fd, self.handles)?;
             if handle.key() != tree.key_of(self.node) {
                 return Err(io::ErrorKind::NotFound.into());
             }
             (self.fd, self.mount_id) = (Some(fd), mount_id);
         }
         let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        open_dir(fd.as_fd(), c".")
+        disk.open_path(fd, b"")
     }
-}
 
-impl Root {
     /// See [`Watch::tell_sides`].
-    fn tell_sides(&mut self, group: &Group, tree: &Tree, tell: bool) -> io::Result<()> {
+    fn tell_sides<D: Disk<Dir = F>>(
+        &mut self,
+        disk: &D,
+        tree: &Tree,
+        tell: bool,
+    ) -> io::Result<()> {
         if self.inode_marks {
             return if tell { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) };
         }
         if self.node == 0 {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let (fd, sides) = (self.open(tree)?, u64::from(SIDES));
+        let (fd, sides) = (self.open(disk, tree)?, u64::from(SIDES));
         match tell {
-            true => group.mark_filesystem(sides, fd.as_fd(), c"."),
-            false => group.unmark_filesystem(sides, fd.as_fd()),
+            true => disk.mark_filesystem(sides, &fd),
+            false => disk.unmark_filesystem(sides, &fd),
         }
     }
 }
 
 /// Everything a walk needs.
-pub(crate) struct Watch {
-    pub(crate) group: Group,
+pub(crate) struct Watch<D: Disk = Kernel> {
+    /// The filesystem, and the group whose marks these are.
+    pub(crate) disk: D,
     /// The mask of marks on directories, where they are used.
     pub(crate) mask: u64,
-    pub(crate) roots: Vec<Root>,
+    pub(crate) roots: Vec<Root<D::Dir>>,
     pub(crate) recursive: bool,
     pub(crate) arrivals: Arrivals,
     /// Whether any directory was ever muted.
     mutes: bool,
     skip_dir: Option<SkipDir>,
-    trail: Trail,
+    trail: Trail<D::Dir>,
     path: Vec<u8>,
     entries: Vec<u8>,
 }
@@ -118,11 +119,11 @@ pub(crate) enum Met<'a> {
     Unreadable,
 }
 
-impl Watch {
-    /// Without roots as yet.
-    pub(crate) fn new(group: Group, mask: u64, recursive: bool, skip_dir: Option<SkipDir>) -> Self {
+impl<D: Disk> Watch<D> {
+    /// Without roots.
+    pub(crate) fn new(disk: D, mask: u64, recursive: bool, skip_dir: Option<SkipDir>) -> Self {
         Watch {
-            group,
+            disk,
             mask,
             roots: Vec::new(),
             recursive,
@@ -183,7 +184,7 @@ impl Watch {
         &mut self,
         tree: &mut Tree,
         top: u32,
-        visit: &mut impl FnMut(&mut Tree, Met<'_>),
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>),
     ) {
         tree.set(top, flag::UNREAD);
         self.walk_rest(tree, top, visit);
@@ -197,7 +198,7 @@ impl Watch {
         &mut self,
         tree: &mut Tree,
         top: u32,
-        visit: &mut impl FnMut(&mut Tree, Met<'_>),
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>),
     ) {
         let mut at = top;
         while at != 0 {
@@ -206,7 +207,7 @@ impl Watch {
                 match self.read(tree, at, visit) {
                     Ok(()) => {}
                     Err(error) if is_gone(&error) => tree.set(at, flag::UNREAD),
-                    Err(_) => visit(tree, Met::Unreadable),
+                    Err(_) => visit(&self.disk, tree, Met::Unreadable),
                 }
             }
             at = tree.following(at, top);
@@ -236,15 +237,15 @@ impl Watch {
     /// [`Group::mute`] and [`open_handle`].
     #[cold]
     pub(crate) fn mute(&mut self, tree: &Tree, dir: Key<'_>, how: Muting) -> io::Result<()> {
-        let is_beside = |root: &&mut Root| {
+        let is_beside = |root: &&mut Root<D::Dir>| {
             root.node != 0 && !root.inode_marks && tree.fsid(root.node) == dir.fsid
         };
         let beside = self.roots.iter_mut().find(is_beside).ok_or(io::ErrorKind::NotFound)?;
-        let fd = open_handle(beside.open(tree)?.as_fd(), dir.handle)?;
+        let fd = self.disk.open_handle(&beside.open(&self.disk, tree)?, dir.handle)?;
         // A mark that ignores more than is to be ignored now goes first.
-        self.group.unmute(self.muted_mask(Muting::Heard), fd.as_fd());
+        self.disk.unmute(self.muted_mask(Muting::Heard), &fd);
         if how != Muting::Heard {
-            self.group.mute(self.muted_mask(how), fd.as_fd())?;
+            self.disk.mute(self.muted_mask(how), &fd)?;
             self.mutes = true;
         }
         Ok(())
@@ -260,7 +261,7 @@ impl Watch {
     pub(crate) fn tell_sides(&mut self, tree: &Tree, tell: bool) -> io::Result<()> {
         let mut result = Ok(());
         for root in &mut self.roots {
-            let done = root.tell_sides(&self.group, tree, tell);
+            let done = root.tell_sides(&self.disk, tree, tell);
             if done.is_err() {
                 result = done;
             }
@@ -273,21 +274,21 @@ impl Watch {
     }
 
     /// Opens a directory where the tree has it, and makes sure that it is the one meant.
-    fn open(&mut self, tree: &Tree, id: u32) -> io::Result<(OwnedFd, usize)> {
+    fn open(&mut self, tree: &Tree, id: u32) -> io::Result<(D::Dir, usize)> {
         let at = self.root_of(tree.root_of(id)).ok_or(io::ErrorKind::NotFound)?;
         let root = &mut self.roots[at];
         let root_fd;
         let (above, above_fd) = match self.trail.nearest(tree, id) {
             Some(nearest) => nearest,
             None => {
-                root_fd = root.open(tree)?;
-                (root.node, root_fd.as_fd())
+                root_fd = root.open(&self.disk, tree)?;
+                (root.node, &root_fd)
             }
         };
         self.path.clear();
         tree.append_path_from(above, id, &mut self.path);
-        let fd = open_path(above_fd, &self.path)?;
-        let (handle, _) = root.handles.of_fd(fd.as_fd())?;
+        let fd = self.disk.open_path(above_fd, &self.path)?;
+        let (handle, _) = self.disk.handle_of(&fd, root.handles)?;
         if handle.key() != tree.key_of(id) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -302,7 +303,7 @@ impl Watch {
         entry[..name.len()].copy_from_slice(name);
         let entry = CStr::from_bytes_with_nul(entry).ok()?;
         let (fd, root) = self.open(tree, dir).ok()?;
-        let handle = self.roots[root].handles.of_entry(fd.as_fd(), entry);
+        let handle = self.disk.handle_of_entry(&fd, entry, self.roots[root].handles);
         Some(handle.is_ok_and(|(handle, _)| handle.key() == key))
     }
 
@@ -310,21 +311,21 @@ impl Watch {
         &mut self,
         tree: &mut Tree,
         id: u32,
-        visit: &mut impl FnMut(&mut Tree, Met<'_>),
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>),
     ) -> io::Result<()> {
         let (fd, root) = self.open(tree, id)?;
         if self.roots[root].inode_marks {
-            self.group.mark_dir(self.mask, fd.as_fd(), c".")?;
-        } else if self.mutes && self.group.unmute(self.muted_mask(Muting::Heard), fd.as_fd()) {
-            visit(tree, Met::Unheard);
+            self.disk.mark_dir(self.mask, &fd)?;
+        } else if self.mutes && self.disk.unmute(self.muted_mask(Muting::Heard), &fd) {
+            visit(&self.disk, tree, Met::Unheard);
         }
-        visit(tree, Met::Read(id));
+        visit(&self.disk, tree, Met::Read(id));
         // Then only what was left out before is told of.
         let again = tree.node(id).flags & flag::PARTIAL != 0;
         tree.clear(id, flag::PARTIAL);
         let mut entries = std::mem::take(&mut self.entries);
         let result = loop {
-            match read_dir(fd.as_fd(), &mut entries) {
+            match self.disk.read_dir(&fd, &mut entries) {
                 Ok(0) => break Ok(()),
                 Ok(len) => {
                     for entry in Entries(&entries[..len]) {
@@ -345,25 +346,26 @@ impl Watch {
         &mut self,
         tree: &mut Tree,
         (id, root, again): (u32, usize, bool),
-        fd: &OwnedFd,
+        fd: &D::Dir,
         entry: Entry<'_>,
-        visit: &mut impl FnMut(&mut Tree, Met<'_>),
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>),
     ) {
         let name = entry.name.to_bytes();
         if name == b"." || name == b".." {
             return;
         }
         let is_dir = match entry.kind {
-            libc::DT_UNKNOWN => is_dir(fd.as_fd(), entry.name),
+            libc::DT_UNKNOWN => self.disk.is_dir(fd, entry.name),
             kind => kind == libc::DT_DIR,
         };
         let told = Met::Entry { dir: id, name, is_dir };
         let left_out = !is_dir || self.skips(tree, id, name);
-        let handle = (!left_out).then(|| self.roots[root].handles.of_entry(fd.as_fd(), entry.name));
+        let how = self.roots[root].handles;
+        let handle = (!left_out).then(|| self.disk.handle_of_entry(fd, entry.name, how));
         let is_here = |&(_, mount_id): &(Handle, i32)| mount_id == self.roots[root].mount_id;
         let Some((handle, _)) = handle.and_then(Result::ok).filter(is_here) else {
             if !again {
-                visit(tree, told);
+                visit(&self.disk, tree, told);
             }
             return;
         };
@@ -372,7 +374,7 @@ impl Watch {
             if self.roots[root].inode_marks {
                 self.arrivals.put(tree.hash(key), id, tree.node(id).hash(), name);
             }
-            visit(tree, Met::Elsewhere { dir: id, name, key: key.handle });
+            visit(&self.disk, tree, Met::Elsewhere { dir: id, name, key: key.handle });
             return;
         }
         let is_seen = |known| tree.node(known).flags & flag::UNSEEN == 0;
@@ -380,7 +382,7 @@ impl Watch {
         if again && is_known {
             return;
         }
-        visit(tree, told);
+        visit(&self.disk, tree, told);
         match tree.insert(id, name, key) {
             // Events brought it, and tell of all that is in it; or it was read.
             Ok(Inserted::Same(_)) if is_known => {}
@@ -389,10 +391,10 @@ impl Watch {
                 tree.clear(child, flag::UNSEEN);
                 self.take_up(tree, child);
                 if let Inserted::Moved(_) = inserted {
-                    visit(tree, Met::Moved(child));
+                    visit(&self.disk, tree, Met::Moved(child));
                 }
             }
-            Err(Full) => visit(tree, Met::Full),
+            Err(Full) => visit(&self.disk, tree, Met::Full),
         }
     }
 

@@ -9,6 +9,7 @@ use super::recording::{Recording, Turn};
 use crate::counters::{Counters, Shared};
 use crate::error::Error;
 use crate::hot::above::Above;
+use crate::hot::disk::Kernel;
 use crate::hot::event::{Events, Key};
 use crate::hot::intake::{Backend, FILES_COUNT, FILES_SIZE, Intake};
 use crate::hot::output::{Output, Sources};
@@ -96,7 +97,7 @@ fn resolver(recording: &Recording, dirs: usize) -> io::Result<Resolver> {
     tree.insert_root(&root.path, key).map_err(|_| io::ErrorKind::OutOfMemory)?;
     // An eventfd is never full, nor is there anything in it: an empty queue.
     let group = Group::from(eventfd()?);
-    let watch = Watch::new(group, 0, true, None);
+    let watch = Watch::new(Kernel { group }, 0, true, None);
     let above = Above::new(vec![root.fsid]);
     Ok(Resolver::new(tree, watch, above, kind::DEFAULT, OWN_PID, 0))
 }

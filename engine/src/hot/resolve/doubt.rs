@@ -4,21 +4,20 @@
 use super::exchange::LOST;
 use super::{Actor, Batch, Known, Resolver, Told};
 use crate::hot::deferred::Gone;
+use crate::hot::disk::Disk;
 use crate::hot::doubts::{Doubt, Left};
 use crate::hot::event::{Event, Key};
 use crate::hot::exchange::Other;
 use crate::hot::tree::flag;
 use crate::hot::who::Answer;
-use crate::sys::fd::is_readable;
 use crate::sys::handle::is_btrfs_subvolume;
 use fsmon_format::kind;
 use fsmon_format::record::{Attribution, NAME_MAX, event_flag};
-use std::os::fd::{AsFd, AsRawFd};
 
 /// Names of one object among which one is looked for.
 const NAMES: usize = 8;
 
-impl Resolver {
+impl<D: Disk> Resolver<D> {
     /// A DELETE that came with other types in one event: what is to be told of now.
     pub(super) fn merged_delete(
         &mut self,
@@ -279,8 +278,7 @@ impl Resolver {
                 continue;
             }
             let seen = self.is_there(&doubt);
-            let queue = self.watch.group.as_fd();
-            if is_readable(queue.as_raw_fd()) {
+            if !self.watch.disk.is_queue_empty() {
                 // What was seen may be of something that is still to be told.
                 return;
             }

@@ -5,6 +5,7 @@
 
 use super::doubt::copy;
 use super::{Actor, Batch, Known, Resolver, Told};
+use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Events, Key};
 use crate::hot::exchange::{AsideName, Half, Other};
 use crate::hot::tree::flag;
@@ -18,7 +19,7 @@ const REACH: usize = 8;
 /// Of what is set aside because no event told where it went.
 pub(super) const LOST: u16 = event_flag::EXCHANGE | event_flag::FOUND;
 
-impl Resolver {
+impl<D: Disk> Resolver<D> {
     /// Whether a rename is the second half of an exchange whose first half went by.
     pub(super) fn is_second_half(
         &mut self,

@@ -11,6 +11,7 @@ mod walk;
 use super::above::Above;
 use super::busy::Busy;
 use super::deferred::Deferred;
+use super::disk::{Disk, Kernel};
 use super::doubts::Doubts;
 use super::event::{Event, Events, Key, Place};
 use super::exchange::Exchange;
@@ -36,9 +37,9 @@ const SELF: u32 = kind::DELETE_SELF | kind::MOVE_SELF;
 pub(crate) const FROM_RENAME: u32 = kind::RENAME | kind::MOVED_FROM | kind::MOVED_TO;
 
 /// The state that events are resolved against.
-pub(crate) struct Resolver {
+pub(crate) struct Resolver<D: Disk = Kernel> {
     pub(crate) tree: Tree,
-    pub(crate) watch: Watch,
+    pub(crate) watch: Watch<D>,
     /// What leads to the roots.
     pub(crate) above: Above,
     /// What the user wants to see.
@@ -59,12 +60,12 @@ pub(crate) struct Resolver {
     pub(crate) deferred: Deferred,
 }
 
-impl Resolver {
+impl<D: Disk> Resolver<D> {
     /// For what this tree has, `watch` watches and `above` leads to: `types` are told, but not of
     /// the first `quiet` events, nor what `own_pid` does.
     pub(crate) fn new(
         tree: Tree,
-        watch: Watch,
+        watch: Watch<D>,
         above: Above,
         types: u32,
         own_pid: u32,
@@ -186,7 +187,7 @@ impl<'a> Known<'a> {
     }
 }
 
-impl Resolver {
+impl<D: Disk> Resolver<D> {
     /// The queue was seen empty then, and all of before is resolved.
     #[inline]
     pub(crate) fn settle(&mut self, empty_ns: u64) {

@@ -2,15 +2,15 @@
 
 use super::doubt::copy;
 use super::{Actor, Batch, FROM_RENAME, Known, Resolver, SELF, Told, who};
+use crate::hot::disk::Disk;
 use crate::hot::doubts::{Before, Left};
 use crate::hot::event::{Event, Key, Place};
 use crate::hot::exchange::AsideName;
 use crate::hot::tree::flag;
-use crate::sys::clock;
 use fsmon_format::kind;
 use fsmon_format::record::{NAME_MAX, event_flag};
 
-impl Resolver {
+impl<D: Disk> Resolver<D> {
     pub(super) fn rename(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         if self.exchange.is_done(batch.window.index) {
             return;
@@ -389,7 +389,7 @@ impl Resolver {
         let Some(id) = self.take_up(at, key, batch) else { return };
         if is_new && self.watch.recursive {
             self.walk(id, Some(who), batch);
-            self.unsure.put(id, clock::monotonic_ns());
+            self.unsure.put(id, self.watch.disk.now_ns());
         } else if self.watch.reconsider(&mut self.tree, id) || self.tree.any_unread() {
             // It, or something in it, was no longer where the tree had it when it was to be read;
             // or was left out there and is not left out here.

@@ -7,6 +7,7 @@
 
 use super::{Actor, Batch, Known, Resolver, who};
 use crate::hot::busy::Muting;
+use crate::hot::disk::Disk;
 use crate::hot::doubts::Left;
 use crate::hot::event::{Event, Events, Place};
 use crate::hot::renames::Due;
@@ -19,7 +20,7 @@ const REACH: usize = 64;
 /// And the other side of an exchange, which follows at once but for what other processes do.
 const BETWEEN: usize = 8;
 
-impl Resolver {
+impl<D: Disk> Resolver<D> {
     /// An event that says, perhaps beside other things, that something was renamed to or from a name.
     #[cold]
     pub(super) fn sides(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {

@@ -3,14 +3,13 @@
 use super::{Actor, Batch, FROM_RENAME, Known, Resolver, Told, dirs_full, who};
 use crate::hot::above::TYPES;
 use crate::hot::deferred::Gone;
+use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Key};
 use crate::hot::tree::flag;
 use crate::hot::watch::Watch;
 use crate::hot::who::Answer;
-use crate::sys::handle::has_name;
 use fsmon_format::kind;
 use fsmon_format::record::{Attribution, event_flag};
-use std::os::fd::AsFd;
 
 /// How a root came to be where it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,7 +26,7 @@ enum Came {
     Back,
 }
 
-impl Resolver {
+impl<D: Disk> Resolver<D> {
     /// Whether an event may be of a step, or of a root.
     #[inline]
     pub(super) fn concerns_steps(&self, event: &Event<'_>) -> bool {
@@ -223,7 +222,7 @@ impl Resolver {
         if node == 0 {
             return;
         }
-        if renamed && root.fd.as_ref().is_some_and(|fd| has_name(fd.as_fd())) {
+        if renamed && root.fd.as_ref().is_some_and(|fd| self.watch.disk.has_name(fd)) {
             self.tell_departure(node, event, batch);
         }
         self.drop_root(node);
@@ -250,7 +249,7 @@ impl Resolver {
 
     /// Looks for a root on disk, and takes in what is there.
     fn look(&mut self, at: usize, came: Came, who: Actor, batch: &mut Batch<'_, '_>) {
-        let Some(reached) = self.above.go_down(at, &self.watch.group, &self.tree) else { return };
+        let Some(reached) = self.above.go_down(at, &self.watch.disk, &self.tree) else { return };
         let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
         if self.is_within_another(key) {
             return;
@@ -295,7 +294,7 @@ impl Resolver {
     pub(super) fn find_roots(&mut self, batch: &mut Batch<'_, '_>) {
         for at in 0..self.watch.roots.len() {
             self.above.ways[at].hashes.fill(0);
-            let reached = self.above.go_down(at, &self.watch.group, &self.tree);
+            let reached = self.above.go_down(at, &self.watch.disk, &self.tree);
             let node = self.watch.roots[at].node;
             let found = reached.as_ref().map(|found| (found.fsid, found.handle));
             let key =
@@ -321,7 +320,7 @@ impl Resolver {
     }
 }
 
-impl Watch {
+impl<D: Disk> Watch<D> {
     /// The directory is gone from the roots that it was.
     fn no_root(&mut self, node: u32) {
         for root in self.roots.iter_mut().filter(|root| root.node == node) {

@@ -2,13 +2,14 @@
 
 use super::{Batch, Known, Resolver, SELF, Told, who};
 use crate::hot::busy::Muting;
+use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Key, Place};
 use crate::hot::orphans::Orphans;
 use fsmon_format::kind;
 use fsmon_format::record;
 use std::io;
 
-impl Resolver {
+impl<D: Disk> Resolver<D> {
     /// An event of an unknown directory: outside the watched paths, or too early.
     pub(super) fn stranger(
         &mut self,

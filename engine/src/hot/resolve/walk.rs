@@ -3,16 +3,16 @@
 
 use super::exchange::LOST;
 use super::{Actor, Batch, Known, Resolver, dirs_full, head};
+use crate::hot::disk::Disk;
 use crate::hot::doubts::Doubt;
 use crate::hot::event::{Event, Key};
 use crate::hot::tree::flag;
 use crate::hot::watch::Met;
 use crate::hot::who::Answer;
-use crate::sys::clock;
 use fsmon_format::kind;
 use fsmon_format::record::{self, Reason, event_flag};
 
-impl Resolver {
+impl<D: Disk> Resolver<D> {
     /// Reads a directory that came in, with all below it. What is found is told, in the name of
     /// who brought it.
     #[cold]
@@ -26,9 +26,9 @@ impl Resolver {
     pub(super) fn walk_rest(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) {
         let tell = actor.filter(|_| self.types & kind::CREATE != 0 && !batch.silent);
         let (found, doubts, links) = (&mut self.found, &mut self.doubts, &mut self.links);
-        self.watch.walk_rest(&mut self.tree, id, &mut |tree, met| match met {
+        self.watch.walk_rest(&mut self.tree, id, &mut |disk, tree, met| match met {
             Met::Read(dir) => {
-                if tell.is_some() && found.read(dir, clock::monotonic_ns()) {
+                if tell.is_some() && found.read(dir, disk.now_ns()) {
                     tree.set_fresh(dir, true);
                 }
             }
