@@ -50,6 +50,8 @@ pub mod plan;
 #[doc(hidden)]
 pub mod replay;
 mod ring;
+#[cfg(test)]
+mod sim;
 mod sync;
 mod sys;
 

@@ -3,6 +3,7 @@
 
 mod event;
 mod kernel;
+mod oracle;
 mod replay;
 mod running;
 mod sources;

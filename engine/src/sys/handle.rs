@@ -36,6 +36,14 @@ impl Handle {
     pub(crate) fn key(&self) -> &[u8] {
         &self.key[..usize::from(self.len)]
     }
+
+    /// The handle that has this key.
+    #[cfg(test)]
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let mut key = [0; KEY_MAX];
+        key[..bytes.len()].copy_from_slice(bytes);
+        Handle { len: bytes.len() as u8, key }
+    }
 }
 
 /// How handles are asked for: with `AT_HANDLE_FID`, or without where the kernel is too old (seen
@@ -57,6 +65,12 @@ impl Handles {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Where no kernel is asked.
+    #[cfg(test)]
+    pub(crate) fn modern() -> Self {
+        Handles { flags: AT_HANDLE_FID }
     }
 
     /// The handle of an open directory, and the id of the mount it was reached through.

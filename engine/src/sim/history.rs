@@ -1,0 +1,264 @@
+//! Histories: what processes do, and when the reader reads. Made from a seed, and plain lists from then
+//! on, so that one that fails can be made smaller.
+
+use super::files::{Files, Notice, Reuse};
+use super::rng::Rng;
+
+/// One thing that a process does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Op {
+    /// open(2) with `O_CREAT`, and close.
+    Create(String),
+    Symlink(String),
+    Mkdir(String),
+    /// unlink(2) or rmdir(2).
+    Remove(String),
+    Rename(String, String),
+    Exchange(String, String),
+    Link(String, String),
+    /// open(2) for writing, into a slot.
+    Open(u8, String),
+    /// open(2) with `O_TMPFILE`.
+    Tmpfile(u8, String),
+    /// linkat(2) of what a slot has open.
+    LinkSlot(u8, String),
+    Close(u8),
+    Chmod(String),
+    /// btrfs: with that many places of nested subvolumes.
+    Snapshot(String, u8),
+}
+
+impl Op {
+    /// Does it; `None` where the kernel would refuse.
+    pub(super) fn apply(&self, files: &mut Files) -> Option<Vec<Notice>> {
+        match self {
+            Op::Create(path) => files.create(path),
+            Op::Symlink(path) => files.symlink(path),
+            Op::Mkdir(path) => files.mkdir(path),
+            Op::Remove(path) => files.remove(path),
+            Op::Rename(old, new) => files.rename(old, new),
+            Op::Exchange(a, b) => files.exchange(a, b),
+            Op::Link(old, new) => files.link(old, new),
+            Op::Open(slot, path) => files.open(*slot, path),
+            Op::Tmpfile(slot, dir) => files.tmpfile(*slot, dir),
+            Op::LinkSlot(slot, path) => files.link_slot(*slot, path),
+            Op::Close(slot) => files.close(*slot),
+            Op::Chmod(path) => files.chmod(path),
+            Op::Snapshot(path, stubs) => files.snapshot(path, usize::from(*stubs)),
+        }
+    }
+}
+
+/// By whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Act {
+    pub(super) pid: u32,
+    pub(super) op: Op,
+}
+
+/// What happens next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Act(Act),
+    /// The reader takes that many events, 0: all, and works on them; the next `beside` acts happen while
+    /// it looks at the disk, and are queued late if `is_split`.
+    Turn {
+        events: u8,
+        beside: u8,
+        is_split: bool,
+    },
+}
+
+/// What a mix of histories is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mix {
+    /// Files and directories come, go and move, within the watched directory, in and out of it.
+    Plain,
+    /// Files with several names, also outside.
+    Links,
+    /// Two names are exchanged.
+    Exchanges,
+    /// A mark on each directory, as on overlayfs.
+    Inodes,
+    /// Busy directories outside are muted, and renames there as well.
+    Muted,
+    /// The queue has an end.
+    Overflow,
+    /// The watched directory itself, or one above it, is moved, removed and made again.
+    Roots,
+    /// Files without a name get one, or none.
+    Nameless,
+    /// Handles are used again at once (generation 0).
+    Reuse,
+    /// Snapshots come and go whose directories share a handle.
+    Snapshots,
+}
+
+pub(super) const MIXES: [Mix; 10] = [
+    Mix::Plain,
+    Mix::Links,
+    Mix::Exchanges,
+    Mix::Inodes,
+    Mix::Muted,
+    Mix::Overflow,
+    Mix::Roots,
+    Mix::Nameless,
+    Mix::Reuse,
+    Mix::Snapshots,
+];
+
+/// All of a run.
+#[derive(Clone, Debug)]
+pub(super) struct History {
+    pub(super) mix: Mix,
+    pub(super) steps: Vec<Step>,
+}
+
+/// The watched directory, and one beside it.
+pub(super) const WATCHED: &str = "/r/w";
+pub(super) const OUTSIDE: &str = "/o";
+/// Processes.
+pub(super) const PIDS: [u32; 3] = [(1 << 22) + 1, (1 << 22) + 2, (1 << 22) + 3];
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+/// Steps of a history, at most.
+const STEPS: usize = 40;
+
+impl Mix {
+    pub(super) fn reuse(self) -> Reuse {
+        if self == Mix::Reuse { Reuse::Soon } else { Reuse::Never }
+    }
+
+    pub(super) fn marks_each(self) -> bool {
+        self == Mix::Inodes
+    }
+
+    /// Events that the queue has room for; 0: no limit.
+    pub(super) fn queue_limit(self) -> usize {
+        if self == Mix::Overflow { 6 } else { 0 }
+    }
+
+    /// Whether the tree is made true again in silence, so that the lines do not tell all of it.
+    pub(super) fn may_lose(self) -> bool {
+        self == Mix::Overflow
+    }
+}
+
+/// What is there at the start.
+pub(super) fn first(mix: Mix) -> Vec<Op> {
+    let dirs = ["/r", "/r/w", "/o", "/r/w/d", "/r/w/d/e", "/r/w/e", "/o/d", "/o/d/e"];
+    let files = ["/r/w/a", "/r/w/b", "/r/w/d/a", "/r/w/d/e/b", "/o/a", "/o/d/b", "/o/d/e/a"];
+    let mut all: Vec<_> = dirs.iter().map(|path| Op::Mkdir((*path).into())).collect();
+    all.extend(files.iter().map(|path| Op::Symlink((*path).into())));
+    if mix == Mix::Links {
+        all.push(Op::Link("/r/w/a".into(), "/r/w/c".into()));
+        all.push(Op::Link("/r/w/b".into(), "/o/b".into()));
+    }
+    all
+}
+
+/// Makes one, and what would be there meanwhile, so that most of it can be done.
+pub(super) fn make(mix: Mix, seed: u64) -> History {
+    let mut rng = Rng::new(seed ^ (mix as u64) << 56);
+    let mut files = Files::new(mix.reuse());
+    for op in first(mix) {
+        op.apply(&mut files);
+    }
+    let count = 2 + rng.below(STEPS);
+    // Few processes and long gaps give many merges; many and short ones many orders.
+    let (pids, turns) = (1 + rng.below(PIDS.len()), 3 + rng.below(40));
+    let mut steps = Vec::new();
+    while steps.len() < count {
+        if rng.chance(turns) {
+            let events = if rng.chance(50) { 0 } else { 1 + rng.below(6) as u8 };
+            let beside = if rng.chance(40) { 1 + rng.below(6) as u8 } else { 0 };
+            steps.push(Step::Turn { events, beside, is_split: rng.chance(30) });
+        }
+        let pid = PIDS[rng.below(pids)];
+        let op = choose(mix, &files, &mut rng);
+        let tries = op.apply(&mut files).is_some() || rng.chance(5);
+        if tries {
+            steps.push(Step::Act(Act { pid, op }));
+        }
+    }
+    History { mix, steps }
+}
+
+/// Everything that is there, or the directories alone.
+fn paths(files: &Files, top: &str, dirs: bool) -> Vec<String> {
+    let all = files.listing(top).into_iter();
+    all.filter(|(_, is_dir)| *is_dir || !dirs).map(|(path, _)| path).collect()
+}
+
+struct Choice<'a> {
+    files: &'a Files,
+    rng: &'a mut Rng,
+    outside: usize,
+}
+
+impl Choice<'_> {
+    fn top(&mut self) -> &'static str {
+        if self.rng.chance(self.outside) { OUTSIDE } else { WATCHED }
+    }
+
+    /// Something that is there, or a place where something could be.
+    fn there(&mut self) -> String {
+        let top = self.top();
+        let all = paths(self.files, top, false);
+        self.rng.pick(&all).cloned().unwrap_or_else(|| format!("{top}/a"))
+    }
+
+    fn dir(&mut self) -> String {
+        let top = self.top();
+        let mut all = paths(self.files, top, true);
+        all.push(top.into());
+        self.rng.pick(&all).cloned().unwrap_or_else(|| top.into())
+    }
+
+    fn place(&mut self) -> String {
+        format!("{}/{}", self.dir(), NAMES[self.rng.below(NAMES.len())])
+    }
+
+    fn slot(&mut self) -> u8 {
+        self.rng.below(2) as u8
+    }
+}
+
+fn choose(mix: Mix, files: &Files, rng: &mut Rng) -> Op {
+    let outside = if mix == Mix::Muted { 60 } else { 25 };
+    let special = rng.below(100);
+    let mut of = Choice { files, rng, outside };
+    match mix {
+        Mix::Links if special < 35 => return Op::Link(of.there(), of.place()),
+        Mix::Exchanges if special < 35 => return Op::Exchange(of.there(), of.there()),
+        Mix::Nameless if special < 60 => {
+            return match special % 5 {
+                0 | 1 => Op::Tmpfile(of.slot(), of.dir()),
+                2 => Op::LinkSlot(of.slot(), of.place()),
+                _ => Op::Close(of.slot()),
+            };
+        }
+        Mix::Snapshots if special < 20 => return Op::Snapshot(of.place(), 1 + (special % 3) as u8),
+        Mix::Roots if special < 30 => {
+            let places = ["/r", "/r/w", "/r2", "/w2", "/o/w"];
+            let (a, b) = (of.rng.below(places.len()), of.rng.below(places.len()));
+            return match special % 6 {
+                0 => Op::Mkdir(places[a].into()),
+                1 => Op::Remove(places[a].into()),
+                2 if a != b => Op::Exchange(places[a].into(), places[b].into()),
+                _ => Op::Rename(places[a].into(), places[b].into()),
+            };
+        }
+        _ => {}
+    }
+    match of.rng.below(100) {
+        0..15 => Op::Create(of.place()),
+        15..22 => Op::Symlink(of.place()),
+        22..37 => Op::Mkdir(of.place()),
+        37..55 => Op::Remove(of.there()),
+        55..88 => Op::Rename(of.there(), of.place()),
+        88..92 => Op::Open(of.slot(), of.place()),
+        92..97 => Op::Close(of.slot()),
+        _ => Op::Chmod(of.there()),
+    }
+}

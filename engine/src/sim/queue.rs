@@ -1,0 +1,220 @@
+//! A model of fanotify: marks, the queue, and which events are merged while they wait in it.
+//!
+//! After fs/notify/fanotify/fanotify.c (`fanotify_should_merge()`, `fanotify_alloc_event()`,
+//! `fanotify_group_event_mask()`) and fs/notify/fsnotify.c of Linux 6.18, for a group with
+//! `FAN_REPORT_DFID_NAME_TARGET`. Left out: the limit of 128 events that a merge looks at in one of 128
+//! buckets, and events without a name of files (changes of link counts), which fsmon drops.
+
+use super::files::{Files, Inode, Notice};
+use crate::sys::fanotify::flag::{EVENT_ON_CHILD, Q_OVERFLOW};
+use fsmon_format::kind;
+use std::collections::{BTreeMap, VecDeque};
+
+/// The filesystem's id.
+pub(super) const FSID: u64 = 7;
+
+/// One directory entry, by the directory's handle.
+type Spot = (Vec<u8>, String);
+
+/// An event that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Queued {
+    pub(super) mask: u64,
+    pub(super) pid: u32,
+    /// The place; of a RENAME the new one.
+    pub(super) place: Option<Spot>,
+    pub(super) old: Option<Spot>,
+    /// The object's own handle.
+    pub(super) object: Option<Vec<u8>>,
+}
+
+impl Queued {
+    /// `fanotify_should_merge()`.
+    fn takes(&self, new: &Queued) -> bool {
+        let differs = |bits: u32| (self.mask ^ new.mask) & u64::from(bits) != 0;
+        !(differs(kind::ONDIR) || differs(kind::RENAME))
+            && (self.pid, &self.place, &self.old, &self.object)
+                == (new.pid, &new.place, &new.old, &new.object)
+    }
+}
+
+/// What is asked for of one directory: told, and ignored.
+#[derive(Clone, Copy, Default)]
+struct DirMark {
+    mask: u64,
+    ignored: u64,
+}
+
+/// A fanotify group on the one filesystem.
+#[derive(Clone, Default)]
+pub(super) struct Queue {
+    filesystem: u64,
+    dirs: BTreeMap<Inode, DirMark>,
+    queued: VecDeque<Queued>,
+    /// Events that there is room for; 0: no limit.
+    pub(super) limit: usize,
+    overflowed: bool,
+}
+
+impl Queue {
+    pub(super) fn mark_filesystem(&mut self, mask: u64) {
+        self.filesystem |= mask;
+    }
+
+    pub(super) fn unmark_filesystem(&mut self, mask: u64) {
+        self.filesystem &= !mask;
+    }
+
+    pub(super) fn mark_dir(&mut self, mask: u64, dir: Inode) {
+        self.dirs.entry(dir).or_default().mask |= mask;
+    }
+
+    pub(super) fn ignore(&mut self, mask: u64, dir: Inode) {
+        self.dirs.entry(dir).or_default().ignored |= mask;
+    }
+
+    /// Whether anything was ignored until now.
+    pub(super) fn heed(&mut self, mask: u64, dir: Inode) -> bool {
+        let Some(mark) = self.dirs.get_mut(&dir) else { return false };
+        let was = mark.ignored != 0;
+        mark.ignored &= !mask;
+        was
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queued.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queued.len()
+    }
+
+    /// Whether a type is ignored of a directory and its entries.
+    fn ignores(&self, kind: u32, is_dir: bool, dir: Inode) -> bool {
+        let mark = self.dirs.get(&dir).copied().unwrap_or_default();
+        let bits = u64::from(kind | if is_dir { kind::ONDIR } else { 0 });
+        mark.ignored & bits == bits
+    }
+
+    /// Whether a type is told of a directory's entry, or of itself: `told.0` by the filesystem's mark,
+    /// `told.1` by the directory's.
+    fn told(&self, kind: u32, is_dir: bool, dir: Inode, on_child: bool) -> (bool, bool) {
+        let mark = self.dirs.get(&dir).copied().unwrap_or_default();
+        let bit = u64::from(kind);
+        let is_for = |mask: u64| mask & bit != 0 && (!is_dir || mask & u64::from(kind::ONDIR) != 0);
+        if self.ignores(kind, is_dir, dir) {
+            return (false, false);
+        }
+        let by_dir = is_for(mark.mask) && (!on_child || mark.mask & EVENT_ON_CHILD != 0);
+        (is_for(self.filesystem), by_dir)
+    }
+
+    /// Something happened.
+    pub(super) fn notify(&mut self, files: &Files, pid: u32, notice: &Notice) {
+        let spot = |dir: Inode, name: &str| Some((files.handle(dir).to_vec(), name.to_owned()));
+        let ondir = |is_dir: bool| u64::from(if is_dir { kind::ONDIR } else { 0 });
+        let event = match notice {
+            Notice::Entry { kind, dir, name, child } | Notice::File { kind, dir, name, child } => {
+                let is_dir = files.is_dir(*child);
+                let on_child = matches!(notice, Notice::File { .. });
+                let (by_fs, by_dir) = self.told(*kind, is_dir, *dir, on_child);
+                let object = Some(files.handle(*child).to_vec());
+                let mask = u64::from(*kind) | ondir(is_dir);
+                let place = spot(*dir, name);
+                (by_fs || by_dir).then_some(Queued { mask, pid, place, old: None, object })
+            }
+            Notice::Dir { kind, dir, parent } => {
+                let (by_fs, by_dir) = self.told(*kind, true, *dir, false);
+                // A mark on the directory that it is in asks for its entries, too.
+                let by_parent = parent.is_some_and(|dir| self.told(*kind, true, dir, true).1);
+                let by_dir = by_dir || by_parent;
+                let is_ignored = parent.is_some_and(|dir| self.ignores(*kind, true, dir));
+                let (by_fs, by_dir) = (by_fs && !is_ignored, by_dir && !is_ignored);
+                let mask = u64::from(*kind) | ondir(true);
+                let place = spot(*dir, ".");
+                (by_fs || by_dir).then_some(Queued { mask, pid, place, old: None, object: None })
+            }
+            Notice::Rename { old, new, child } => {
+                let is_dir = files.is_dir(*child);
+                let (fs_old, by_old) = self.told(kind::RENAME, is_dir, old.0, false);
+                let (fs_new, by_new) = self.told(kind::RENAME, is_dir, new.0, false);
+                let is_ignored =
+                    [old.0, new.0].iter().any(|dir| self.ignores(kind::RENAME, is_dir, *dir));
+                let by_fs = fs_old && fs_new && !is_ignored;
+                let (by_old, by_new) = (by_old && !is_ignored, by_new && !is_ignored);
+                let mask = u64::from(kind::RENAME) | ondir(is_dir);
+                let object = Some(files.handle(*child).to_vec());
+                let place = (by_fs || by_new).then(|| spot(new.0, &new.1)).flatten();
+                let old = (by_fs || by_old).then(|| spot(old.0, &old.1)).flatten();
+                let is_told = place.is_some() || old.is_some();
+                is_told.then_some(Queued { mask, pid, place, old, object })
+            }
+        };
+        if let Some(event) = event {
+            self.add(event);
+        }
+    }
+
+    /// `fsnotify_insert_event()`.
+    fn add(&mut self, event: Queued) {
+        if self.limit != 0 && self.queued.len() >= self.limit {
+            if !self.overflowed {
+                self.overflowed = true;
+                let (mask, none) = (Q_OVERFLOW, None);
+                let old = None;
+                self.queued.push_back(Queued { mask, pid: 0, place: none, old, object: None });
+            }
+            return;
+        }
+        match self.queued.iter_mut().rev().find(|old| old.takes(&event)) {
+            Some(old) => old.mask |= event.mask,
+            None => self.queued.push_back(event),
+        }
+    }
+
+    /// Takes that many events out.
+    pub(super) fn take(&mut self, count: usize) -> Vec<Queued> {
+        let taken: Vec<_> = self.queued.drain(..count.min(self.queued.len())).collect();
+        self.overflowed &= !taken.iter().any(|event| event.mask & Q_OVERFLOW != 0);
+        taken
+    }
+}
+
+/// The bytes that a read gives of an event: fanotify(7).
+pub(super) fn lay(event: &Queued, out: &mut Vec<u8>) {
+    let is_rename = event.mask & u64::from(kind::RENAME) != 0;
+    let start = out.len();
+    out.extend([0; 4]);
+    out.extend([3, 0]);
+    out.extend(24u16.to_ne_bytes());
+    out.extend(event.mask.to_ne_bytes());
+    out.extend((-1i32).to_ne_bytes());
+    out.extend(event.pid.to_ne_bytes());
+    // `FAN_EVENT_INFO_TYPE_*`.
+    let places = [(&event.old, 10), (&event.place, if is_rename { 12 } else { 2 })];
+    for (place, info) in places {
+        if let Some((dir, name)) = place {
+            lay_info(info, dir, Some(name), out);
+        }
+    }
+    if let Some(object) = &event.object {
+        lay_info(1, object, None, out);
+    }
+    let len = (out.len() - start) as u32;
+    out[start..start + 4].copy_from_slice(&len.to_ne_bytes());
+}
+
+fn lay_info(info: u8, handle: &[u8], name: Option<&str>, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend([info, 0, 0, 0]);
+    out.extend(FSID.to_ne_bytes());
+    out.extend((handle.len() as u32 - 4).to_ne_bytes());
+    out.extend(handle);
+    if let Some(name) = name {
+        out.extend(name.as_bytes());
+        out.push(0);
+    }
+    out.resize((out.len() - start).next_multiple_of(4) + start, 0);
+    let len = (out.len() - start) as u16;
+    out[start + 2..start + 4].copy_from_slice(&len.to_ne_bytes());
+}

@@ -1,0 +1,247 @@
+//! The model world: filesystem, queue and clock, and what others do while the reader looks at the disk.
+
+use super::files::{Files, Inode, Notice, Reuse};
+use super::history::{Act, Op};
+use super::queue::Queue;
+use crate::hot::disk::Disk;
+use crate::sys::handle::{Handle, Handles};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ffi::CStr;
+use std::io;
+use std::rc::Rc;
+
+/// Nanoseconds that a look at the disk takes.
+const LOOK_NS: u64 = 10_000;
+/// `DT_DIR` and `DT_REG` of linux/fs_types.h.
+const DT_DIR: u8 = 4;
+const DT_REG: u8 = 8;
+
+/// What a process really did, for the judge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Truth {
+    pub(super) pid: u32,
+    pub(super) op: Op,
+}
+
+/// All of it.
+pub(super) struct World {
+    pub(super) files: Files,
+    pub(super) queue: Queue,
+    pub(super) now_ns: u64,
+    /// What is done next: one at each look at the disk.
+    pub(super) pending: VecDeque<Act>,
+    /// Done, and not queued yet: a change shows on disk an instant before its event is queued.
+    held: Vec<(u32, Notice)>,
+    /// Whether changes are queued late while the reader looks.
+    pub(super) is_split: bool,
+    pub(super) done: Vec<Truth>,
+}
+
+impl World {
+    pub(super) fn new(reuse: Reuse) -> Self {
+        World {
+            files: Files::new(reuse),
+            queue: Queue::default(),
+            now_ns: 1_000_000_000,
+            pending: VecDeque::new(),
+            held: Vec::new(),
+            is_split: false,
+            done: Vec::new(),
+        }
+    }
+
+    /// Does it. Whether the kernel would have.
+    pub(super) fn act(&mut self, act: &Act) -> bool {
+        self.flush();
+        self.begin(act)
+    }
+
+    fn begin(&mut self, act: &Act) -> bool {
+        let Some(notices) = act.op.apply(&mut self.files) else { return false };
+        self.done.push(Truth { pid: act.pid, op: act.op.clone() });
+        self.held.extend(notices.into_iter().map(|notice| (act.pid, notice)));
+        if !self.is_split {
+            self.flush();
+        }
+        true
+    }
+
+    /// Queues what is held.
+    pub(super) fn flush(&mut self) {
+        for (pid, notice) in self.held.drain(..) {
+            self.queue.notify(&self.files, pid, &notice);
+        }
+    }
+
+    /// The reader looks at the disk: others go on.
+    fn look(&mut self) {
+        self.now_ns += LOOK_NS;
+        self.flush();
+        if let Some(act) = self.pending.pop_front() {
+            self.begin(&act);
+        }
+    }
+
+    /// The reader is done with its turn.
+    pub(super) fn catch_up(&mut self) {
+        self.flush();
+        while let Some(act) = self.pending.pop_front() {
+            self.act(&act);
+        }
+    }
+}
+
+/// The world as the reader sees it.
+#[derive(Clone)]
+pub(super) struct Model(pub(super) Rc<RefCell<World>>);
+
+/// An open directory.
+pub(super) struct Open {
+    inode: Inode,
+    is_read: Cell<bool>,
+}
+
+impl Open {
+    fn new(inode: Inode) -> Self {
+        Open { inode, is_read: Cell::new(false) }
+    }
+}
+
+fn missing() -> io::Error {
+    io::Error::from_raw_os_error(libc::ENOENT)
+}
+
+fn text(bytes: &[u8]) -> io::Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| missing())
+}
+
+impl Model {
+    fn look<T>(&self, f: impl FnOnce(&mut World) -> T) -> T {
+        let mut world = self.0.borrow_mut();
+        world.look();
+        f(&mut world)
+    }
+
+    fn open(&self, from: Inode, path: &[u8]) -> io::Result<Open> {
+        let path = text(path)?;
+        self.look(|world| {
+            let found = world.files.below(from, path).ok_or_else(missing)?;
+            match world.files.is_dir(found) {
+                true => Ok(Open::new(found)),
+                false => Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
+            }
+        })
+    }
+}
+
+impl Disk for Model {
+    type Dir = Open;
+
+    fn open_absolute(&self, path: &CStr) -> io::Result<Open> {
+        self.open(super::files::TOP, path.to_bytes())
+    }
+
+    fn open_step(&self, dir: &Open, name: &CStr) -> io::Result<Open> {
+        self.open(dir.inode, name.to_bytes())
+    }
+
+    fn open_path(&self, dir: &Open, path: &[u8]) -> io::Result<Open> {
+        self.open(dir.inode, path)
+    }
+
+    fn open_handle(&self, _: &Open, handle: &[u8]) -> io::Result<Open> {
+        let stale = || io::Error::from_raw_os_error(libc::ESTALE);
+        self.look(|world| world.files.by_handle(handle).map(Open::new).ok_or_else(stale))
+    }
+
+    fn has_name(&self, dir: &Open) -> bool {
+        self.look(|world| world.files.has_name(dir.inode))
+    }
+
+    fn filesystem(&self, _: &Open) -> io::Result<u64> {
+        Ok(super::queue::FSID)
+    }
+
+    fn probe_handles(&self, _: &Open) -> io::Result<Handles> {
+        Ok(Handles::modern())
+    }
+
+    fn handle_of(&self, dir: &Open, _: Handles) -> io::Result<(Handle, i32)> {
+        Ok((Handle::of(self.0.borrow().files.handle(dir.inode)), 1))
+    }
+
+    fn handle_of_entry(&self, dir: &Open, name: &CStr, _: Handles) -> io::Result<(Handle, i32)> {
+        let name = text(name.to_bytes())?;
+        self.look(|world| {
+            let child = world.files.child(dir.inode, name).ok_or_else(missing)?;
+            Ok((Handle::of(world.files.handle(child)), 1))
+        })
+    }
+
+    fn read_dir(&self, dir: &Open, buffer: &mut [u8]) -> io::Result<usize> {
+        if dir.is_read.replace(true) {
+            return Ok(0);
+        }
+        self.look(|world| {
+            let mut out = Vec::new();
+            for (name, inode) in world.files.entries(dir.inode) {
+                let len = (19 + name.len() + 1).next_multiple_of(8);
+                let end = out.len() + len;
+                out.extend([1; 16]);
+                out.extend((len as u16).to_ne_bytes());
+                out.push(if world.files.is_dir(inode) { DT_DIR } else { DT_REG });
+                out.extend(name.as_bytes());
+                out.resize(end, 0);
+            }
+            buffer[..out.len()].copy_from_slice(&out);
+            Ok(out.len())
+        })
+    }
+
+    fn is_dir(&self, _: &Open, _: &CStr) -> bool {
+        unreachable!("entries say what they are")
+    }
+
+    fn mark_filesystem(&self, mask: u64, _: &Open) -> io::Result<()> {
+        self.look(|world| world.queue.mark_filesystem(mask));
+        Ok(())
+    }
+
+    fn unmark_filesystem(&self, mask: u64, _: &Open) -> io::Result<()> {
+        self.look(|world| world.queue.unmark_filesystem(mask));
+        Ok(())
+    }
+
+    fn mark_dir(&self, mask: u64, dir: &Open) -> io::Result<()> {
+        let mask = mask | crate::sys::fanotify::flag::EVENT_ON_CHILD;
+        self.look(|world| world.queue.mark_dir(mask, dir.inode));
+        Ok(())
+    }
+
+    fn mark_step(&self, mask: u64, dir: &Open) -> io::Result<()> {
+        self.look(|world| world.queue.mark_dir(mask, dir.inode));
+        Ok(())
+    }
+
+    fn mute(&self, mask: u64, dir: &Open) -> io::Result<()> {
+        self.look(|world| world.queue.ignore(mask, dir.inode));
+        Ok(())
+    }
+
+    fn unmute(&self, mask: u64, dir: &Open) -> bool {
+        self.look(|world| world.queue.heed(mask, dir.inode))
+    }
+
+    fn remove_marks(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn is_queue_empty(&self) -> bool {
+        self.0.borrow().queue.is_empty()
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.0.borrow().now_ns
+    }
+}
