@@ -22,6 +22,9 @@ pub(crate) struct Gone {
     pub(crate) tell: bool,
     /// Who removed it; the image is held.
     pub(crate) who: Actor,
+    /// [`Tree::moves_above`] of what it is in, when its event came up. It was removed at some moment after
+    /// that: where this has changed by now, nobody knows under which path.
+    pub(crate) moves: u64,
 }
 
 /// Those directories, in the order of their events.

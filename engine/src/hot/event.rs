@@ -167,6 +167,24 @@ impl<'a> Events<'a> {
         (None, len)
     }
 
+    /// The directories that are renamed, each with its event's number from here. What is none costs next
+    /// to nothing.
+    #[inline]
+    pub(crate) fn renamed_dirs(self) -> impl Iterator<Item = (u64, Key<'a>)> {
+        const RENAMED: u32 = kind::RENAME | kind::ONDIR;
+        let (mut bytes, mut number) = (self.0, 0);
+        std::iter::from_fn(move || {
+            while let Some((head, raw, rest)) = split(bytes) {
+                (bytes, number) = (rest, number + 1);
+                let is_one = head.mask as u32 & RENAMED == RENAMED;
+                if is_one && let Some(dir) = Events(raw).next().and_then(|event| event.object) {
+                    return Some((number - 1, dir));
+                }
+            }
+            None
+        })
+    }
+
     /// How many events the walk will come by, from their heads alone.
     pub(crate) fn len(self) -> u32 {
         let (mut bytes, mut len) = (self.0, 0);

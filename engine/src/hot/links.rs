@@ -14,12 +14,15 @@ pub(crate) struct Links {
     sets: Vec<[Link; WAYS]>,
 }
 
-/// A place, and the hash of the file that is there; 0 for none.
+/// A place, and the hash of the file that is there, or was there and is gone ([`GONE`]); 0 for none.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Link {
     place: u64,
     file: u64,
 }
+
+/// The bit that no file's hash has ([`super::tree::Tree::hash`]): it is there no longer.
+const GONE: u64 = 1;
 
 impl Links {
     pub(crate) fn new() -> Self {
@@ -29,6 +32,18 @@ impl Links {
     /// A file is at that place from now on; 0: none is.
     #[inline]
     pub(crate) fn put(&mut self, place: u64, file: u64) {
+        debug_assert!(file & GONE == 0, "as `Tree::hash` has it");
+        self.keep(place, file);
+    }
+
+    /// A file was removed from that place.
+    #[inline]
+    pub(crate) fn remove(&mut self, place: u64, file: u64) {
+        self.keep(place, file | GONE);
+    }
+
+    #[inline]
+    fn keep(&mut self, place: u64, file: u64) {
         let set = &mut self.sets[place as usize % SETS];
         // Each link goes one place on, until one makes room.
         let mut moving = Link { place, file };
@@ -56,6 +71,17 @@ impl Links {
     /// The file that is known to be there; `Some(0)` where it is known that none is.
     #[inline]
     pub(crate) fn at(&self, place: u64) -> Option<u64> {
+        self.find(place).map(|file| if file & GONE == 0 { file } else { 0 })
+    }
+
+    /// Whether that file was removed from that place, and nothing came there since.
+    #[inline]
+    pub(crate) fn was_removed(&self, place: u64, file: u64) -> bool {
+        self.find(place) == Some(file | GONE)
+    }
+
+    #[inline]
+    fn find(&self, place: u64) -> Option<u64> {
         let set = &self.sets[place as usize % SETS];
         set.iter().find(|link| link.place == place).map(|link| link.file)
     }
@@ -68,19 +94,20 @@ mod tests {
     #[test]
     fn what_was_told_of_a_place_last() {
         let mut links = Links::new();
-        links.put(70, 5);
-        links.put(71, 5);
-        links.put(70, 0);
-        assert_eq!((links.at(70), links.at(71), links.at(72)), (Some(0), Some(5), None));
+        links.put(70, 4);
+        links.put(71, 4);
+        links.remove(70, 4);
+        assert_eq!((links.at(70), links.at(71), links.at(72)), (Some(0), Some(4), None));
+        assert!(links.was_removed(70, 4) && !links.was_removed(70, 6) && !links.was_removed(71, 4));
         links.forget(70 + SETS as u64);
         assert_eq!(links.at(70), Some(0));
         links.forget(70);
         assert_eq!(links.at(70), None);
         for time in 1..=WAYS as u64 {
-            links.put(71, 5);
+            links.put(71, 4);
             links.put(71 + time * SETS as u64, 6);
         }
-        assert_eq!((links.at(71), links.at(71 + SETS as u64)), (Some(5), None), "the oldest goes");
+        assert_eq!((links.at(71), links.at(71 + SETS as u64)), (Some(4), None), "the oldest goes");
         links.clear();
         assert_eq!(links.at(71), None);
     }

@@ -225,10 +225,10 @@ impl Tree {
         self.text.get(self.node(id).name)
     }
 
-    /// The handle hash that stands for the object in records.
+    /// The handle hash that stands for the object in records. Its lowest bit is 0.
     #[inline]
     pub fn hash(&self, key: Key<'_>) -> u64 {
-        fold(self.seed, key)
+        fold(self.seed, key) & !1
     }
 
     /// The node of that handle, dead ones included.
@@ -389,6 +389,18 @@ impl Tree {
             self.node_mut(id).name = text;
         }
         Ok(())
+    }
+
+    /// How often a directory and those above it were renamed, all together: while this is the same, its
+    /// path is.
+    pub(crate) fn moves_above(&self, id: u32) -> u64 {
+        let (mut moves, mut at) = (0, id);
+        while at != 0 {
+            let node = self.node(at);
+            moves += u64::from(node.generation);
+            at = node.parent;
+        }
+        moves
     }
 
     /// Whether `id` is `above` or hangs below it. The tree has no cycles, and this keeps it so.

@@ -11,7 +11,7 @@ use super::event::Key;
 use super::trail::Trail;
 use super::tree::{Full, Inserted, Tree, flag};
 use crate::config::SkipDir;
-use crate::sys::handle::{Handle, Handles};
+use crate::sys::handle::{Handle, Handles, is_shared};
 use fsmon_format::kind;
 use fsmon_format::record::NAME_MAX;
 use std::ffi::{CStr, CString};
@@ -362,8 +362,11 @@ impl<D: Disk> Watch<D> {
         let left_out = !is_dir || self.skips(tree, id, name);
         let how = self.roots[root].handles;
         let handle = (!left_out).then(|| self.disk.handle_of_entry(fd, entry.name, how));
+        let is_dir_of_its_own = |(handle, _): &(Handle, i32)| !is_shared(handle.key());
         let is_here = |&(_, mount_id): &(Handle, i32)| mount_id == self.roots[root].mount_id;
-        let Some((handle, _)) = handle.and_then(Result::ok).filter(is_here) else {
+        let Some((handle, _)) =
+            handle.and_then(Result::ok).filter(is_here).filter(is_dir_of_its_own)
+        else {
             if !again {
                 visit(&self.disk, tree, told);
             }

@@ -5,6 +5,7 @@
 //! notifications that the kernel would queue for it, in the kernel's order: fs/namei.c and
 //! include/linux/fsnotify.h of Linux 6.18.
 
+use crate::sys::handle::is_shared;
 use fsmon_format::kind;
 use std::collections::BTreeMap;
 
@@ -24,6 +25,18 @@ pub(super) enum Notice {
     File { kind: u32, dir: Inode, name: String, child: Inode },
     /// ATTRIB of a directory itself, and the directory that it was changed through.
     Dir { kind: u32, dir: Inode, parent: Option<Inode> },
+}
+
+impl Notice {
+    /// The directories whose locks are held when it is queued.
+    pub(super) fn dirs(&self) -> Vec<Inode> {
+        match self {
+            Notice::Entry { dir, .. } | Notice::File { dir, .. } | Notice::Dir { dir, .. } => {
+                vec![*dir]
+            }
+            Notice::Rename { old, new, .. } => vec![old.0, new.0],
+        }
+    }
 }
 
 /// One inode.
@@ -179,6 +192,11 @@ impl Files {
         Some(at)
     }
 
+    /// The place of a nested subvolume in a snapshot.
+    fn is_stub(&self, inode: Inode) -> bool {
+        is_shared(self.handle(inode))
+    }
+
     /// Everything below a directory: its path below `top`, and whether it is a directory.
     pub(super) fn listing(&self, top: &str) -> BTreeMap<String, bool> {
         let mut all = BTreeMap::new();
@@ -198,7 +216,8 @@ impl Files {
     /// The directory of a path, and the last name.
     fn place<'a>(&self, path: &'a str) -> Option<(Inode, &'a str)> {
         let (dir, name) = path.rsplit_once('/')?;
-        let dir = self.at(dir).filter(|&dir| self.is_dir(dir))?;
+        // btrfs makes nothing in the place of a subvolume (`btrfs_dir_ro_inode_operations`).
+        let dir = self.at(dir).filter(|&dir| self.is_dir(dir) && !self.is_stub(dir))?;
         Some((dir, name))
     }
 
@@ -368,6 +387,10 @@ impl Files {
         let at = self.dentry(old_dir, old_name)?;
         let inode = self.names[at].inode;
         let replaced = self.dentry(new_dir, new_name);
+        // `btrfs_rename()`: ENOTEMPTY.
+        if self.is_stub(inode) {
+            return None;
+        }
         if let Some(replaced) = replaced {
             let other = self.names[replaced].inode;
             let fits =
@@ -423,6 +446,9 @@ impl Files {
         let (at_a, at_b) = (self.dentry(a.0, a.1)?, self.dentry(b.0, b.1)?);
         let (in_a, in_b) = (self.names[at_a].inode, self.names[at_b].inode);
         let loops = |inode, dir| self.is_dir(inode) && self.is_below(dir, inode);
+        if self.is_stub(in_a) || self.is_stub(in_b) {
+            return None;
+        }
         if in_a == in_b || loops(in_a, b.0) || loops(in_b, a.0) {
             return None;
         }

@@ -60,7 +60,7 @@ pub(super) struct Act {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Act(Act),
-    /// The reader takes that many events, 0: all, and works on them; the next `beside` acts happen while
+    /// The reader takes what is there, in buffers of so many events, 0: in one, and works on it; the next `beside` acts happen while
     /// it looks at the disk, and are queued late if `is_split`.
     Turn {
         events: u8,
@@ -170,7 +170,7 @@ pub(super) fn make(mix: Mix, seed: u64) -> History {
     let mut steps = Vec::new();
     while steps.len() < count {
         if rng.chance(turns) {
-            let events = if rng.chance(50) { 0 } else { 1 + rng.below(6) as u8 };
+            let events = if rng.chance(60) { 0 } else { 16 + rng.below(16) as u8 };
             let beside = if rng.chance(40) { 1 + rng.below(6) as u8 } else { 0 };
             steps.push(Step::Turn { events, beside, is_split: rng.chance(30) });
         }

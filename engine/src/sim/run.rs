@@ -39,6 +39,8 @@ const UNSETTLED_NS: u64 = 5_000_000;
 /// After that long without an event nothing more is printed.
 const QUIET_NS: u64 = 1_000_000_000;
 /// Room for what one history fills.
+/// Buffers that a turn fills.
+const BUFFERS: usize = 8;
 const SLOTS: usize = 1 << 12;
 const DIRS: usize = 256;
 const IMAGES: usize = 64;
@@ -65,7 +67,7 @@ impl Bench {
         let (queue, kernel) = UnixDatagram::pair().expect("sockets");
         queue.set_nonblocking(true).expect("set");
         kernel.set_nonblocking(true).expect("set");
-        let files = Buffers::new(2, 64 << 10).expect("memory");
+        let files = Buffers::new(16, 64 << 10).expect("memory");
         Bench {
             files,
             queue,
@@ -143,27 +145,30 @@ impl<'a> Run<'a> {
         Run { bench, mix, world, reader, consumer, lines: Lines::new(), start, reads: 0 }
     }
 
-    /// The reader takes that many events, 0: all; `acts` happen while it works.
+    /// The reader takes what is there, into buffers of that many events, 0: of all; `acts` happen while it
+    /// works.
     fn turn(&mut self, events: usize, acts: Vec<Act>, is_split: bool) {
         let (start_ns, taken, was_emptied) = {
             let mut world = self.world.borrow_mut();
             world.flush();
             let start_ns = world.now_ns;
-            let count = if events == 0 { world.queue.len() } else { events };
-            let taken = world.queue.take(count);
+            let taken = world.queue.take(if events == 0 { usize::MAX } else { events * BUFFERS });
             (world.is_split, world.now_ns) = (is_split, start_ns + TURN_NS);
             world.pending.extend(acts);
             (start_ns, taken, world.queue.is_empty())
         };
         let until_ns = start_ns + TURN_NS;
-        let mut bytes = Vec::new();
-        taken.iter().for_each(|event| lay(event, &mut bytes));
-        if !bytes.is_empty() {
+        for events in taken.chunks(if events == 0 { usize::MAX } else { events }) {
+            let mut bytes = Vec::new();
+            events.iter().for_each(|event| lay(event, &mut bytes));
             self.bench.kernel.send(&bytes).expect("sent");
+            let len = Events(&bytes).len();
+            self.reader.sources.who.note_read(self.reads, 2 * self.reads + 2, len);
+            self.reads += 1;
+        }
+        if !taken.is_empty() {
             let Sources { intake, who, files, .. } = &mut self.reader.sources;
             intake.wait(files, Duration::ZERO, Duration::ZERO, who).expect("read");
-            who.note_read(self.reads, 2 * self.reads + 2, Events(&bytes).len());
-            self.reads += 1;
         }
         self.reader.work(until_ns).expect("worked");
         // As `Intake::seen_empty_ns`.

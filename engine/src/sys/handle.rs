@@ -119,6 +119,10 @@ const BTRFS_TOP: u64 = 5;
 /// The object id of the directory that a subvolume is (`BTRFS_FIRST_FREE_OBJECTID`).
 const BTRFS_SUBVOLUME_DIR: u64 = 256;
 
+/// The object id of the empty directories that a snapshot has in the places of nested subvolumes
+/// (`BTRFS_EMPTY_SUBVOL_DIR_OBJECTID`).
+const BTRFS_EMPTY_SUBVOLUME: u64 = 2;
+
 /// Object id and subvolume of a btrfs handle.
 fn btrfs_ids(handle: &[u8]) -> Option<(u64, u64)> {
     let kind = i32::from_ne_bytes(handle.get(..TYPE_LEN)?.try_into().ok()?);
@@ -144,6 +148,29 @@ pub(crate) fn btrfs_whole(fsid: u64, handle: &[u8]) -> Option<u64> {
 /// Whether a directory is a btrfs subvolume: one that comes up may be a snapshot, full of files.
 pub(crate) fn is_btrfs_subvolume(handle: &[u8]) -> bool {
     btrfs_ids(handle).is_some_and(|(object, _)| object == BTRFS_SUBVOLUME_DIR)
+}
+
+/// Whether several directories have this handle at one time: the empty ones in a btrfs snapshot, in the
+/// places of nested subvolumes. Nothing can be made in them, and they cannot be renamed
+/// (`btrfs_lookup_dentry()`, `btrfs_rename()` in fs/btrfs/inode.c).
+pub(crate) fn is_shared(handle: &[u8]) -> bool {
+    btrfs_ids(handle).is_some_and(|(object, _)| object == BTRFS_EMPTY_SUBVOLUME)
+}
+
+/// `FILEID_INO32_GEN`, with and without parent, and `FILEID_INO64_GEN` (include/linux/exportfs.h): an
+/// inode's number, then its generation.
+const INO32_GEN: [u8; 2] = [1, 2];
+const INO64_GEN: u8 = 0x81;
+
+/// Whether another object may get the handle once this one is gone: the generation is 0, as on
+/// filesystems that do not count it (FUSE, for one).
+pub(crate) fn may_recur(handle: &[u8]) -> bool {
+    let generation = match handle {
+        [kind, 0, 0, 0, _, _, _, _, generation @ ..] if INO32_GEN.contains(kind) => generation,
+        [INO64_GEN, 0, 0, 0, _, _, _, _, _, _, _, _, generation @ ..] => generation,
+        _ => return false,
+    };
+    generation.first_chunk() == Some(&[0; 4])
 }
 
 /// Opens a directory below `dir` for reading; never through a symbolic link at the end.

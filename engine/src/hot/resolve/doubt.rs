@@ -77,7 +77,8 @@ impl<D: Disk> Resolver<D> {
         let who = self.who_did(kind::DELETE, event, who, batch);
         batch.sources.who.hold(who.image);
         let tell = !batch.silent && self.types & kind::DELETE != 0;
-        self.deferred.put(Gone { dir, hash, tell, who }, batch.window.until_ns);
+        let moves = self.tree.moves_above(self.tree.node(dir).parent);
+        self.deferred.put(Gone { dir, hash, tell, who, moves }, batch.window.until_ns);
         types & !kind::DELETE
     }
 
@@ -141,7 +142,7 @@ impl<D: Disk> Resolver<D> {
     /// One, after those below it. It may have been moved meanwhile, or out of sight.
     pub(super) fn tell_one(&mut self, gone: Gone, batch: &mut Batch<'_, '_>) {
         self.tell_gone_below(gone.dir, batch);
-        let node = self.tree.node(gone.dir);
+        let node = *self.tree.node(gone.dir);
         let is_live = node.hash() == gone.hash && node.flags & flag::DEAD == 0;
         if is_live && node.flags & flag::ROOT != 0 {
             self.remove_root(gone.dir, gone.tell.then_some(gone.who), batch);
@@ -153,9 +154,11 @@ impl<D: Disk> Resolver<D> {
             self.tell_doubts(at, 0);
             if gone.tell {
                 let Gone { hash, who, .. } = gone;
+                let is_moved = self.tree.moves_above(node.parent) != gone.moves;
+                let flags = if is_moved { event_flag::UNSURE } else { 0 };
                 let at = Some(at);
                 let wanted = kind::DELETE;
-                self.tell(Told { at, old: None, wanted, flags: 0, object: hash, who }, true, batch);
+                self.tell(Told { at, old: None, wanted, flags, object: hash, who }, true, batch);
             }
             self.tree.remove(gone.dir);
         }
@@ -228,7 +231,7 @@ impl<D: Disk> Resolver<D> {
             // A rename may have replaced what the lines have there.
             return match is_renamed && !is_dir {
                 true => self.tell_lost_rename((object, is_dir), None, Some(at), who.late(), batch),
-                false => self.tell_found(at, (object, is_dir), who.late(), batch),
+                false => self.tell_found(at, (object, is_dir), batch),
             };
         };
         let old = known(&was);
@@ -395,7 +398,7 @@ impl<D: Disk> Resolver<D> {
         let comes = types & kind::CREATE != 0;
         match known {
             0 if !comes && types & kind::DELETE != 0 => {
-                self.tell_found(at, (file, false), who.late(), batch);
+                self.tell_found(at, (file, false), batch);
             }
             0 => {}
             // It went, and came back by this.
@@ -469,7 +472,7 @@ impl<D: Disk> Resolver<D> {
             // A rename can have replaced what the lines have there.
             (None, Some(new)) if !doubt.renamed => {
                 self.clear_place(new, (doubt.object, false), who, batch);
-                self.tell_found(new, (doubt.object, false), who, batch);
+                self.tell_found(new, (doubt.object, false), batch);
             }
             _ => self.tell_lost_rename((doubt.object, false), old, new, who, batch),
         }

@@ -92,13 +92,14 @@ impl<D: Disk> Resolver<D> {
         match other.is_dir {
             // That it came, or came back, was merged into something of before.
             true if self.tree.find_live(key).is_none() => {
-                self.tell_found(new, (other.object, true), who.late(), batch);
+                self.displace_file(new, who, batch);
+                self.tell_found(new, (other.object, true), batch);
                 self.take_up(new, key, batch);
             }
             true => self.tell_lost_move(key, new, who, batch),
             // Its DELETE was told before its time.
             false if self.doubts.was_deleted(other.object, new.place) => {
-                self.tell_found(new, (other.object, false), who.late(), batch);
+                self.tell_found(new, (other.object, false), batch);
             }
             false => self.tell_lost_arrival(new, other.object, false, who, batch),
         }
@@ -171,9 +172,10 @@ impl<D: Disk> Resolver<D> {
             there = self.tree.child_named(at.dir, at.name, Some(there))?;
         }
         let node = self.tree.node(there);
-        // One that was renamed more than once can be elsewhere, with files in it.
+        // One that was renamed more than once can be elsewhere, with files in it; one that a walk read may
+        // have files that it told of.
         let told = self.doubts.told(at.place, node.hash());
-        let is_full = node.child != 0 || told == Some(true);
+        let is_full = node.child != 0 || told == Some(true) || self.tree.is_fresh(there);
         let is_meant = !but.contains(&node.hash()) && (is_full || !full);
         is_meant.then(|| Other::new(node.hash(), self.tree.key_of(there), true)).flatten()
     }
@@ -194,6 +196,8 @@ impl<D: Disk> Resolver<D> {
         };
         if let Some(other) = other.filter(|other| other.is_dir || is_dir) {
             self.set_aside(&other, (at, at.dir), LOST, who, batch);
+        } else if is_dir {
+            self.displace_file(at, who, batch);
         }
     }
 

@@ -26,7 +26,7 @@ use super::unsure::Unsure;
 use super::watch::{SIDES, Watch};
 use super::who::{Answer, Window};
 use crate::sys::fanotify::flag::Q_OVERFLOW;
-use crate::sys::handle::is_btrfs_subvolume;
+use crate::sys::handle::{is_btrfs_subvolume, is_shared};
 use fsmon_format::kind;
 use fsmon_format::record::{self, Attribution, Reason, event_flag};
 use zerocopy::FromZeros;
@@ -104,8 +104,10 @@ pub(crate) struct Batch<'a, 's> {
     silent: bool,
     /// The event at hand has sides of renames merged into it, whether it still says so or not.
     merged: bool,
-    /// Who did the event at hand, where that was asked already: once for each event.
+    /// Who did this event, where that was asked already: once for each event.
     settled: Option<Actor>,
+    /// No event from this number on is known to rename a directory; `None`: nobody has looked.
+    moves_end: Option<u64>,
 }
 
 impl<'a, 's> Batch<'a, 's> {
@@ -115,7 +117,16 @@ impl<'a, 's> Batch<'a, 's> {
         output: &'a mut Output,
     ) -> Self {
         let ahead = [Events(&[]), Events(&[])];
-        Batch { window, sources, output, ahead, silent: false, merged: false, settled: None }
+        Batch {
+            window,
+            sources,
+            output,
+            ahead,
+            silent: false,
+            merged: false,
+            settled: None,
+            moves_end: None,
+        }
     }
 
     /// The next event is at hand; `ahead` follows it.
@@ -268,9 +279,12 @@ impl<D: Disk> Resolver<D> {
         let mut types = event.types();
         let object = event.object.filter(|_| !at.name.is_empty());
         let hash = match object {
+            // Others have this handle: its name is what tells it apart.
+            Some(key) if is_shared(key.handle) => at.place & !1,
             Some(key) => self.tree.hash(key),
             None => 0,
         };
+        let object = object.filter(|key| !is_shared(key.handle));
         let comes_or_goes = types & (kind::CREATE | kind::DELETE) != 0 && hash != 0;
         let file = (comes_or_goes && !event.is_dir()).then_some(at.place);
         let mut actor = None;
@@ -288,12 +302,23 @@ impl<D: Disk> Resolver<D> {
         }
         if let Some(place) = file {
             let is_there = types & kind::DELETE == 0;
-            self.links.put(place, if is_there { hash } else { 0 });
+            match is_there {
+                true => self.links.put(place, hash),
+                false => self.links.remove(place, hash),
+            }
         }
         let wanted = types & self.types;
         if wanted & !kind::ONDIR != 0 {
             let who = *actor.get_or_insert_with(|| who(event.pid, batch));
-            let told = Told { at: Some(at), old: None, wanted, flags: 0, object: hash, who };
+            let mut told = Told { at: Some(at), old: None, wanted, flags: 0, object: hash, who };
+            let is_merged = event.types() & !kind::ONDIR != kind::DELETE;
+            if wanted & kind::DELETE != 0 && is_merged && self.may_move(at.dir, batch) {
+                told.wanted = wanted & !kind::DELETE;
+                if told.wanted != 0 {
+                    self.emit(told, event, batch);
+                }
+                (told.wanted, told.flags) = (kind::DELETE, event_flag::UNSURE);
+            }
             self.emit(told, event, batch);
         }
         if self.types & SELF != 0 && comes_or_goes {
@@ -306,6 +331,23 @@ impl<D: Disk> Resolver<D> {
         if (changes_tree || self.types & SELF != 0) && hash != 0 && self.orphans.any() {
             self.second_look(hash, types & kind::CREATE != 0, batch);
         }
+    }
+
+    /// Whether an event that follows renames a directory, or one above it. What was merged into the event
+    /// before happened before or after that: nobody knows under which path.
+    #[cold]
+    fn may_move(&self, dir: u32, batch: &mut Batch<'_, '_>) -> bool {
+        let index = batch.window.index;
+        let ahead = batch.ahead;
+        let moves = || {
+            let [here, next] = ahead;
+            let len = u64::from(here.len());
+            here.renamed_dirs().chain(next.renamed_dirs().map(move |(at, key)| (len + at, key)))
+        };
+        let find_end = || moves().last().map_or(0, |(at, _)| index + at + 2);
+        let end = *batch.moves_end.get_or_insert_with(find_end);
+        let is_above = |key| self.tree.find(key).is_some_and(|id| self.tree.is_below(dir, id));
+        index < end && moves().any(|(_, key)| is_above(key))
     }
 
     /// Whether a file was renamed just before it gets a name: that one was a hard link, then.
@@ -344,14 +386,14 @@ impl<D: Disk> Resolver<D> {
         batch: &mut Batch<'_, '_>,
     ) -> u32 {
         let mut types = event.types();
+        if self.deferred.any() {
+            self.before_entry(event, at, batch);
+        }
         if self.found.any() || self.tree.any_unread() {
             types = self.entry_found(event, at, hash, who, batch);
             if event.is_dir() && types & kind::CREATE != 0 {
                 types = self.made_before(event, types, at, who, batch);
             }
-        }
-        if self.deferred.any() {
-            self.before_entry(event, at, batch);
         }
         // Also where a walk told of its CREATE.
         let is_merged = batch.merged || event.types() & !(kind::DELETE | kind::ONDIR) != 0;

@@ -80,8 +80,10 @@ impl<D: Disk> Resolver<D> {
         if wanted != 0 {
             let is_half = is_second || other.is_some();
             let is_found = seen.is_some() != new.is_some() || told_old.is_some() && old.is_none();
+            let is_cut = told_old.is_none() || new.is_none();
             let flags = if is_half { event_flag::EXCHANGE } else { 0 }
-                | if is_found { event_flag::FOUND } else { 0 };
+                | if is_found { event_flag::FOUND } else { 0 }
+                | if is_cut && self.may_be_inside() { event_flag::UNSURE } else { 0 };
             let told = Told { at: new, old: told_old, wanted, flags, object: hash, who };
             self.emit(told, event, batch);
         }
@@ -100,6 +102,12 @@ impl<D: Disk> Resolver<D> {
         if hash != 0 && self.orphans.any() {
             self.second_look(hash, false, batch);
         }
+    }
+
+    /// Whether what seems to come from outside, or to go there, may have been in a directory that is watched
+    /// and not known: a walk did not meet it, as it had moved on by then, or it had no mark.
+    fn may_be_inside(&self) -> bool {
+        self.tree.any_unread() || self.found.any()
     }
 
     /// A place of a rename. Of a directory, one whose name is left out is outside.
@@ -284,7 +292,7 @@ impl<D: Disk> Resolver<D> {
             match before {
                 // Its DELETE was told before its time.
                 Before::Deleted(place) if place == old.place => {
-                    self.tell_found(old, (object, event.is_dir()), who.late(), batch);
+                    self.tell_found(old, (object, event.is_dir()), batch);
                 }
                 _ => self.tell_lost_arrival(old, object, event.is_dir(), who, batch),
             }
@@ -323,8 +331,10 @@ impl<D: Disk> Resolver<D> {
         let is_again = before != Before::Nothing;
         for (at, told) in [(old, false), (new, true)] {
             let Some(at) = at else { continue };
-            // What is in doubt where this goes may come back, and replace it.
-            if is_again || told && self.is_contested(at) {
+            // What is in doubt where this goes may come back, and replace it. Where another name of it was
+            // removed, the removal of this one may be merged into that.
+            let may_go = told && self.links.was_removed(at.place, object);
+            if is_again || may_go || told && self.is_contested(at) {
                 self.doubt((key, event.is_dir()), at, (told, true), who, batch);
             }
         }

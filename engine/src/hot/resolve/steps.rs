@@ -149,7 +149,8 @@ impl<D: Disk> Resolver<D> {
             let who = self.who_did(kind::DELETE, event, who, batch);
             batch.sources.who.hold(who.image);
             let hash = self.tree.node(node).hash();
-            return self.deferred.put(Gone { dir: node, hash, tell, who }, batch.window.until_ns);
+            let gone = Gone { dir: node, hash, tell, who, moves: 0 };
+            return self.deferred.put(gone, batch.window.until_ns);
         }
         self.tell_gone_below(node, batch);
         self.remove_root(node, tell.then_some(who), batch);

@@ -69,20 +69,20 @@ impl<D: Disk> Resolver<D> {
         });
     }
 
-    /// Tells that an entry was there before something that befell it.
+    /// Tells that an entry was there before an event of it. Who made it, nobody knows: whoever removes or
+    /// renames it next may be another.
     #[cold]
     pub(super) fn tell_found(
         &mut self,
         at: Known<'_>,
         (object, is_dir): (u64, bool),
-        who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
         if self.doubts.told(at.place, object) == Some(true) {
             return;
         }
         if self.types & kind::CREATE != 0 && !batch.silent {
-            let head = found_head(at.dir, is_dir, who, batch);
+            let head = found_head(at.dir, is_dir, Answer::default().into(), batch);
             batch.output.event(&mut self.tree, batch.sources, head, at.name, &[]);
         }
         self.note_found(is_dir, None, Some(at));
@@ -113,7 +113,7 @@ impl<D: Disk> Resolver<D> {
                 true if !removed || event.is_dir() => self.found.put(place),
                 // A directory that the lines have elsewhere was not made here.
                 false if removed && !self.is_live_dir(event) => {
-                    self.tell_found(at, object, who.late(), batch);
+                    self.tell_found(at, object, batch);
                     self.found.take(place);
                 }
                 _ => {}
@@ -142,7 +142,7 @@ impl<D: Disk> Resolver<D> {
             self.displace(object, old, false, who, batch);
             let was_told = self.found.take(found_place(old, is_dir));
             if !was_told && self.tree.is_fresh(old.dir) {
-                self.tell_found(old, object, who.late(), batch);
+                self.tell_found(old, object, batch);
                 self.note_found(is_dir, Some(old), None);
             }
         }
@@ -170,7 +170,14 @@ impl<D: Disk> Resolver<D> {
         let later = (!files_only).then(|| self.dir_at([object; 2], at, false)).flatten();
         if let Some(later) = later {
             self.set_aside(&later, (at, at.dir), LOST, who.late(), batch);
-        } else if is_dir && self.found.take(found_place(at, false)) {
+        } else if is_dir {
+            self.displace_file(at, who, batch);
+        }
+    }
+
+    /// The same before a directory is told to be there: a walk told of a file at that name.
+    pub(super) fn displace_file(&mut self, at: Known<'_>, who: Actor, batch: &mut Batch<'_, '_>) {
+        if self.found.any() && self.found.take(found_place(at, false)) {
             self.tell_lost_end(0, at, who.late(), batch);
         }
     }
