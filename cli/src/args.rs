@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use fsmon_engine::{config, limits};
 use fsmon_format::stream::Codec;
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -335,9 +336,14 @@ fn at_most(max: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
 /// Prints help and version as they are, and any error as one line; says how to exit.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        // Whoever closed the pipe has read enough of the help.
-        let _ = error.print();
-        return ExitCode::SUCCESS;
+        return match error.print() {
+            // A reader that closed the pipe has read enough of the help.
+            Err(failed) if failed.kind() != io::ErrorKind::BrokenPipe => {
+                tell(format_args!("cannot write to standard output: {failed}"));
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::SUCCESS,
+        };
     }
     tell(one_line(error));
     ExitCode::from(2)

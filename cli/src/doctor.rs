@@ -3,6 +3,8 @@
 use crate::args::DoctorArgs;
 use crate::parts;
 use crate::summary::source_of_names;
+use crate::tell::{line, shown};
+use crate::text::escape::{self, escape};
 use fsmon_engine::Error;
 use fsmon_engine::config::Who;
 use fsmon_engine::plan::{self, MarkKind, Plan, RootPlan};
@@ -17,7 +19,8 @@ use std::process::ExitCode;
 /// Standard output cannot be written to.
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode, Error> {
     let plan = plan::probe(&parts::roots(&args.paths));
-    let text = if args.json { format!("{}\n", object(&plan)) } else { table(&plan) };
+    let text =
+        if args.json { format!("{}\n", fit_for_terminal(&object(&plan))) } else { table(&plan) };
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             return Err(Error::os("cannot write to standard output", error));
@@ -32,7 +35,10 @@ fn table(plan: &Plan) -> String {
     let width = plan.probes.iter().map(|probe| probe.name.len()).max().unwrap_or(0);
     for probe in &plan.probes {
         let works = if probe.works { "yes" } else { "no" };
-        put(&mut out, format_args!("  {:width$}  {works:3}  {}\n", probe.name, probe.detail));
+        put(
+            &mut out,
+            format_args!("  {:width$}  {works:3}  {}\n", probe.name, line(&probe.detail)),
+        );
     }
     out.push_str("\nfsmon will use\n");
     put(&mut out, format_args!("  changes  read through {}, {}\n", plan.backend, pinned(plan)));
@@ -43,17 +49,18 @@ fn table(plan: &Plan) -> String {
             Ok(mark) => format!("{}: {}: {}", root.fs_type, mark_words(*mark), root.why),
             Err(why) => format!("cannot be watched: {why}"),
         };
-        put(&mut out, format_args!("  {}  {how}\n", root.path.display()));
+        put(&mut out, format_args!("  {}  {}\n", shown(&root.path), line(&how)));
     }
     out.push_str("\nWhat is lost by it\n");
     for loss in &plan.losses {
-        put(&mut out, format_args!("  {loss}\n"));
+        put(&mut out, format_args!("  {}\n", line(loss)));
     }
     if plan.losses.is_empty() {
         out.push_str("  nothing\n");
     }
+    let notes = plan.notes.iter().map(|note| line(note)).collect();
     for (title, lines) in
-        [("Good to know", plan.notes.clone()), ("A newer kernel would bring", newer(&plan.kernel))]
+        [("Good to know", notes), ("A newer kernel would bring", newer(&plan.kernel))]
     {
         if !lines.is_empty() {
             put(&mut out, format_args!("\n{title}\n  {}\n", lines.join("\n  ")));
@@ -111,6 +118,22 @@ fn object(plan: &Plan) -> Value {
         "losses": plan.losses,
         "notes": plan.notes,
     })
+}
+
+/// The object as text. Control characters beyond ASCII, which JSON lets stand, are escaped as well.
+fn fit_for_terminal(object: &Value) -> String {
+    let text = object.to_string();
+    let mut out = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            // Those have a meaning of their own here; control characters among them are escaped.
+            ' '..='~' => out.push(c as u8),
+            c => {
+                escape::<escape::Json>(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut out);
+            }
+        }
+    }
+    String::from_utf8(out).expect("made of characters")
 }
 
 fn root_object(root: &RootPlan) -> Value {

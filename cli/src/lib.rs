@@ -31,7 +31,8 @@ mod segments;
 mod sink;
 mod stats;
 mod summary;
-mod tell;
+#[doc(hidden)]
+pub mod tell;
 mod text;
 mod wall;
 mod watch;
@@ -47,9 +48,10 @@ use tell::tell;
 /// 0 done, 1 an error that a line on standard error explains, 2 wrong usage.
 #[must_use]
 pub fn main() -> ExitCode {
+    tell::tell_panics();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return args::explain(&error),
+        Err(error) => return args::explain(&tell::with_arguments_escaped(error)),
     };
     match run(&cli) {
         Ok(code) => code,

@@ -1,6 +1,7 @@
 //! What is said when a watch begins and when it has ended.
 
 use crate::pipeline::Passed;
+use crate::tell::shown;
 use fsmon_engine::Counters;
 use fsmon_engine::config::Who;
 use fsmon_engine::plan::Plan;
@@ -35,8 +36,7 @@ pub(crate) fn ready(plans: &[&Plan], dirs: u64) -> String {
         all.dedup();
         all.join(", ")
     };
-    let roots =
-        of_all(&|plan| plan.roots.iter().map(|root| root.path.display().to_string()).collect());
+    let roots = of_all(&|plan| plan.roots.iter().map(|root| shown(&root.path)).collect());
     let backend = of_all(&|plan| vec![plan.backend.to_owned()]);
     let cpus = of_all(&|plan| plan.cpu.iter().map(ToString::to_string).collect());
     let cpus = if cpus.is_empty() { "not pinned".to_owned() } else { format!("on CPU {cpus}") };

@@ -2,7 +2,10 @@
 
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
+use fsmon_cli::tell::tell;
+use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
 A directory stands for its *.fsmon files. Files are read in the order that their headers tell: \
@@ -53,17 +56,22 @@ pub(crate) enum Key {
     Host,
 }
 
-/// What is wrong with the arguments, in one line; `None` where help or version was asked for, which
-/// is printed.
-pub(crate) fn explain(error: &clap::Error) -> Option<String> {
+/// Prints help and version as they are, and any error as one line; says how to exit.
+pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        // Whoever closed the pipe has read enough of the help.
-        let _ = error.print();
-        return None;
+        return match error.print() {
+            // A reader that closed the pipe has read enough of the help.
+            Err(failed) if failed.kind() != io::ErrorKind::BrokenPipe => {
+                tell(format_args!("cannot write to standard output: {failed}"));
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::SUCCESS,
+        };
     }
     let rendered = error.to_string();
     let told = rendered.lines().take_while(|line| !line.starts_with("Usage"));
     let words: Vec<_> = told.map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = words.join(" ");
-    Some(format!("{}; see fsmon convert --help", line.trim_start_matches("error: ")))
+    tell(format_args!("{}; see fsmon convert --help", line.trim_start_matches("error: ")));
+    ExitCode::from(2)
 }

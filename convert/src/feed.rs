@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::inputs::Input;
-use crate::tell;
+use fsmon_cli::tell::tell;
 use fsmon_format::stream::{Block, Fault, Gap, Header, Item, Reader};
 use std::io::Read;
 

@@ -1,6 +1,7 @@
 //! Which files are read, and in which order.
 
 use crate::error::{Error, Result};
+use fsmon_cli::tell::shown;
 use fsmon_format::stream::Header;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek};
@@ -95,11 +96,11 @@ fn is_standard(path: &Path) -> bool {
 }
 
 fn name(path: &Path) -> String {
-    if is_standard(path) { "standard input".into() } else { path.display().to_string() }
+    if is_standard(path) { "standard input".into() } else { shown(path) }
 }
 
 fn segments(dir: &Path) -> Result<Vec<Input>> {
-    let failed = |error: io::Error| Error::new(format!("cannot list {}: {error}", dir.display()));
+    let failed = |error: io::Error| Error::new(format!("cannot list {}: {error}", shown(dir)));
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -109,7 +110,7 @@ fn segments(dir: &Path) -> Result<Vec<Input>> {
     }
     if found.is_empty() {
         let line = "has no *.fsmon files; name the directory that fsmon -f binary -o DIR/ wrote to";
-        return Err(Error::new(format!("{} {line}", dir.display())));
+        return Err(Error::new(format!("{} {line}", shown(dir))));
     }
     found.sort();
     found.into_iter().map(Input::new).collect()

@@ -27,22 +27,16 @@ use clap::Parser;
 use error::{Error, Result};
 use feed::{Fed, counted, feed};
 use fsmon_cli::formats::Format as Lines;
+use fsmon_cli::tell::{shown, tell, tell_panics, with_arguments_escaped};
 use inputs::{Input, inputs};
 use output::Out;
-use std::fmt::Display;
-use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    tell_panics();
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => match args::explain(&error) {
-            None => return ExitCode::SUCCESS,
-            Some(line) => {
-                tell(line);
-                return ExitCode::from(2);
-            }
-        },
+        Err(error) => return args::explain(&with_arguments_escaped(error)),
     };
     match run(&args) {
         Ok(()) | Err(Error::Gone) => ExitCode::SUCCESS,
@@ -53,11 +47,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints one line for the user. That standard error is closed is no reason to fail.
-fn tell(line: impl Display) {
-    let _ = std::io::stderr().write_all(format!("fsmon: {line}\n").as_bytes());
-}
-
 fn run(args: &Args) -> Result<()> {
     if !args.partition.is_empty() && args.to != Format::Parquet {
         return Err(Error::new("--partition is for --to parquet; leave it out"));
@@ -65,7 +54,7 @@ fn run(args: &Args) -> Result<()> {
     let inputs = inputs(&args.inputs)?;
     let output = args.output.canonicalize().ok();
     if output.is_some() && args.inputs.iter().any(|input| input.canonicalize().ok() == output) {
-        let output = args.output.display();
+        let output = shown(&args.output);
         return Err(Error::new(format!("{output} is an input; name another file with -o")));
     }
     let fed = match args.to {

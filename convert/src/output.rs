@@ -1,6 +1,7 @@
 //! Where the output goes: a file that appears once it is whole, or standard output.
 
 use crate::error::{Error, Result};
+use fsmon_cli::tell::shown;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -25,12 +26,12 @@ impl Out {
             return standard(binary);
         }
         if path.is_dir() {
-            return Err(Error::new(format!("{} is a directory; name a file", path.display())));
+            return Err(Error::new(format!("{} is a directory; name a file", shown(path))));
         }
         if path.exists() && !path.is_file() {
             let file = OpenOptions::new().write(true).open(path);
-            let file = file.map_err(|error| Error::writing(&path.display().to_string(), &error))?;
-            return Ok(Out::Plain(file, path.display().to_string()));
+            let file = file.map_err(|error| Error::writing(&shown(path), &error))?;
+            return Ok(Out::Plain(file, shown(path)));
         }
         // What a link leads to is replaced, not the link.
         Out::temporary(&path.canonicalize().unwrap_or_else(|_| path.to_owned()))
@@ -50,7 +51,7 @@ impl Out {
         let open = Permissions::from_mode(0o666);
         file.prefix(".fsmon-convert-").suffix(".tmp").permissions(open);
         let failed = |error| {
-            let line = format!("cannot make a file in {}: {error}", beside.display());
+            let line = format!("cannot make a file in {}: {error}", shown(beside));
             Error::new(format!("{line}; name one that is there and writable with -o"))
         };
         Ok(Out::Temporary(file.tempfile_in(beside).map_err(failed)?, path.to_owned()))
@@ -60,7 +61,7 @@ impl Out {
     pub(crate) fn name(&self) -> String {
         match self {
             Out::Plain(_, name) => name.clone(),
-            Out::Temporary(_, path) => path.display().to_string(),
+            Out::Temporary(_, path) => shown(path),
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) enum Csv {}
 pub(crate) enum CsvTerminal {}
 /// For people to read.
 pub(crate) enum Human {}
+/// A whole message for people, with names in it: what it has escaped already stays as it is.
+pub(crate) enum Message {}
 
 /// Appends `text` and says whether the output tells exactly these bytes.
 #[inline]
@@ -60,6 +62,22 @@ fn escape_rest<S: Style>(text: &[u8], out: &mut Vec<u8>) -> bool {
     exact
 }
 
+/// A message as one line that no terminal obeys, whatever names are in it.
+pub(crate) fn message(text: &str) -> String {
+    escaped::<Message>(text.as_bytes())
+}
+
+/// A name as human output shows it, for a message: exact, also where it is not UTF-8.
+pub(crate) fn shown(name: &[u8]) -> String {
+    escaped::<Human>(name)
+}
+
+fn escaped<S: Style>(text: &[u8]) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    escape::<S>(text, &mut out);
+    String::from_utf8(out).expect("what is not UTF-8 was escaped")
+}
+
 const REPLACEMENT: &str = "\u{fffd}";
 
 const fn plain_without(specials: &[u8], controls_too: bool) -> [bool; 256] {
@@ -77,13 +95,16 @@ const fn plain_without(specials: &[u8], controls_too: bool) -> [bool; 256] {
     plain
 }
 
-/// Control characters, and what changes how the text around it looks.
+/// Control characters, and what changes how the text around it looks: the Unicode categories Cc, Cf,
+/// Zl and Zp (Unicode 17, UnicodeData.txt).
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
+            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+            | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn hex(digits: u32, number: u32, out: &mut Vec<u8>) {
@@ -191,5 +212,43 @@ impl Style for Human {
             hex(2, u32::from(*byte), out);
         }
         true
+    }
+}
+
+impl Style for Message {
+    const PLAIN: [bool; 256] = plain_without(b"", false);
+
+    fn is_special(c: char) -> bool {
+        is_hidden(c)
+    }
+
+    fn special(c: char, out: &mut Vec<u8>) -> bool {
+        Human::special(c, out)
+    }
+
+    fn broken(bytes: &[u8], out: &mut Vec<u8>) -> bool {
+        Human::broken(bytes, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_one_line_and_what_is_escaped_stays() {
+        let text =
+            "cannot open /a\x1b[31m\x1b[31m\n\r\u{9b}\u{202e}\u{200b}\u{2028}\u{feff}\u{8e2}: no";
+        let line = message(text);
+        assert_eq!(
+            line,
+            "cannot open /a\\x1b[31m\\x1b[31m\\n\\r\\u{009b}\\u{202e}\\u{200b}\\u{2028}\\u{feff}\\u{08e2}: no"
+        );
+        assert_eq!(message(&line), line);
+    }
+
+    #[test]
+    fn names_are_shown_exactly() {
+        assert_eq!(shown(b"a\\b\xff\x1b \xc3\xa4"), "a\\\\b\\xff\\x1b \u{e4}");
     }
 }

@@ -4,6 +4,7 @@ use super::part::{Part, hex};
 use crate::args::Key;
 use crate::error::{Error, Result};
 use crate::output::Out;
+use fsmon_cli::tell::shown;
 use fsmon_format::stream::Header;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
@@ -54,7 +55,7 @@ impl Parts {
         } else if base == Path::new("-") {
             return Err(Error::new("--partition writes many files; name a directory with -o DIR"));
         } else if base.exists() && !base.is_dir() {
-            let base = base.display();
+            let base = shown(base);
             return Err(Error::new(format!("{base} is a file; name a directory with -o DIR")));
         }
         Ok(parts)
@@ -109,7 +110,7 @@ impl Parts {
         }
         let whole = self.base.join(&dir);
         std::fs::create_dir_all(&whole).map_err(|error| {
-            let line = format!("cannot make the directory {}: {error}", whole.display());
+            let line = format!("cannot make the directory {}: {error}", shown(&whole));
             Error::new(format!("{line}; name one that is writable with -o"))
         })?;
         self.serial += 1;
