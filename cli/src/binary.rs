@@ -7,24 +7,40 @@ use crate::world::{Change, World};
 use fsmon_engine::Error;
 use fsmon_engine::plan::Plan;
 use fsmon_format::mirror::Capacity;
-use fsmon_format::record::{Body, Build, Dir, EventRef, Loss, Record, Slot};
+use fsmon_format::record::{Body, Build, Dir, EventRef, Loss, Record, Slot, end_flag};
+use fsmon_format::stream::layout::{BlockHeader, FileHeader, MAGIC, block_kind};
 use fsmon_format::stream::{Codec, Header, Writer};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
-use zerocopy::FromZeros;
+use zerocopy::{FromBytes, FromZeros};
 
 /// Writes blocks.
 pub(crate) struct Binary {
-    /// Taken away when the stream ends.
-    writer: Option<Writer<Vec<u8>>>,
+    blocks: Blocks,
     /// Of the file at hand.
     header: Header,
     build: Box<Build>,
     /// Events that a reader waits for. A loss counts as many.
     held: u32,
 }
+
+/// The writer, and how many lines a decoder makes of what it gave out.
+struct Blocks {
+    /// Taken away when the stream ends.
+    writer: Option<Writer<Vec<u8>>>,
+    /// Lines so far: all, and those in blocks that were given out.
+    told: u64,
+    given_out: u64,
+    /// Lines of each of the blocks given out last.
+    recent: VecDeque<u64>,
+}
+
+/// Of so many blocks it is known how many lines each tells: there are never more on their way to the file
+/// at one time.
+const RECENT: usize = 64;
 
 impl Binary {
     /// A writer whose header is still to be delivered. `capacity` is that of the world.
@@ -36,7 +52,9 @@ impl Binary {
         let writer = Writer::new(buffer, &header, capacity)
             .map_err(|error| Error::os("cannot begin the stream", error))?
             .compress(codec);
-        Ok(Binary { writer: Some(writer), header, build: Box::default(), held: 0 })
+        let recent = VecDeque::with_capacity(RECENT);
+        let blocks = Blocks { writer: Some(writer), told: 0, given_out: 0, recent };
+        Ok(Binary { blocks, header, build: Box::default(), held: 0 })
     }
 
     /// What a stream of this host says about itself.
@@ -59,17 +77,89 @@ impl Binary {
             ..Header::default()
         }
     }
+}
 
+impl Blocks {
+    /// A record that a decoder makes so many lines of.
+    #[inline]
+    fn tell(&mut self, lines: u32, record: &Record<'_>, world: &World, out: &mut Vec<u8>) {
+        self.push(record, world, out);
+        self.told += u64::from(lines);
+    }
+
+    #[inline]
     fn push(&mut self, record: &Record<'_>, world: &World, out: &mut Vec<u8>) {
-        push(self.writer.as_mut(), record, world, out);
+        let Some(writer) = &mut self.writer else { return };
+        in_memory(writer.push(record, &world.mirror));
+        if !writer.get_mut().is_empty() {
+            self.deliver(out);
+        }
+    }
+
+    fn push_slots(&mut self, slots: &[Slot], world: &World, out: &mut Vec<u8>) {
+        if let Some((record, _)) = Record::split_first(slots) {
+            self.push(&record, world, out);
+        }
+    }
+
+    /// Moves to `out` what the writer has written: all lines told so far are in there, or before it.
+    #[cold]
+    fn deliver(&mut self, out: &mut Vec<u8>) {
+        let Some(mut writer) = self.writer.take() else { return };
+        self.note(writer.get_mut());
+        out.append(writer.get_mut());
+        self.writer = Some(writer);
+    }
+
+    fn note(&mut self, written: &[u8]) {
+        for _ in Units(written).filter(|unit| unit.has_records) {
+            self.recent.truncate(RECENT - 1);
+            self.recent.push_front(self.told - self.given_out);
+            self.given_out = self.told;
+        }
+    }
+}
+
+/// The file headers and blocks at the beginning of some bytes, as far as they are whole.
+struct Units<'a>(&'a [u8]);
+
+struct Unit {
+    len: usize,
+    has_records: bool,
+}
+
+impl Iterator for Units<'_> {
+    type Item = Unit;
+
+    fn next(&mut self) -> Option<Unit> {
+        let (len, has_records) = if self.0.starts_with(&MAGIC) {
+            let (header, _) = FileHeader::ref_from_prefix(self.0).ok()?;
+            (header.header_len.get() as usize, false)
+        } else {
+            let (header, _) = BlockHeader::ref_from_prefix(self.0).ok()?;
+            (header.total_len(), header.kind == block_kind::RECORDS)
+        };
+        self.0 = self.0.get(len..)?;
+        Some(Unit { len, has_records })
     }
 }
 
 impl Output for Binary {
     const GATHER: Duration = GATHER_BLOCK;
+    const IS_TEXT: bool = false;
+
+    fn whole(part: &[u8]) -> usize {
+        Units(part).map(|unit| unit.len).sum()
+    }
+
+    fn told_in(&self, rest: &[u8]) -> u64 {
+        let blocks = Units(rest).filter(|unit| unit.has_records).count();
+        let in_blocks: u64 = self.blocks.recent.iter().take(blocks).sum();
+        in_blocks + self.blocks.told - self.blocks.given_out
+    }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
-        deliver(self.writer.as_mut(), out);
+        self.blocks.deliver(out);
     }
 
     fn changed(&mut self, world: &World, change: Change, out: &mut Vec<u8>) {
@@ -87,7 +177,7 @@ impl Output for Binary {
             Change::Str(id) => self.build.str(id, b""),
             Change::Nothing | Change::Everything => return,
         };
-        push_slots(self.writer.as_mut(), slots, world, out);
+        self.blocks.push_slots(slots, world, out);
     }
 
     #[inline]
@@ -100,28 +190,40 @@ impl Output for Binary {
         out: &mut Vec<u8>,
     ) {
         self.held = self.held.saturating_add(1);
+        let lines = types.count_ones();
         let mask = event.head.mask.get() & !fsmon_format::kind::EVERY | types;
         if mask == event.head.mask.get() {
-            return self.push(record, world, out);
+            return self.blocks.tell(lines, record, world, out);
         }
         let mut head = *event.head;
         head.mask = mask.into();
         let slots = self.build.event(head, event.name, event.name2);
-        push_slots(self.writer.as_mut(), slots, world, out);
+        if let Some((record, _)) = Record::split_first(slots) {
+            self.blocks.tell(lines, &record, world, out);
+        }
     }
 
     fn loss(&mut self, world: &World, _: &Loss, record: &Record<'_>, out: &mut Vec<u8>) {
         self.held = BLOCK_EVENTS;
-        self.push(record, world, out);
+        self.blocks.tell(1, record, world, out);
     }
 
     fn other(&mut self, world: &World, record: &Record<'_>, out: &mut Vec<u8>) {
-        self.push(record, world, out);
-        // Readers go by CLOCK records only, and each block repeats the last one: times come out
-        // the same live and decoded.
-        if let Body::Stats(stats) = record.body() {
-            let slots = self.build.clock(stats.time_ns.get(), stats.realtime_ns.get());
-            push_slots(self.writer.as_mut(), slots, world, out);
+        match record.body() {
+            // What the engine cannot know: a definition found no room here.
+            Body::End(end) if world.refused() > 0 => {
+                let mut head = *end;
+                head.flags |= end_flag::INCOMPLETE;
+                self.blocks.push_slots(self.build.end(head), world, out);
+            }
+            // Readers go by CLOCK records only, and each block repeats the last one: times come out
+            // the same live and decoded.
+            Body::Stats(stats) => {
+                self.blocks.push(record, world, out);
+                let slots = self.build.clock(stats.time_ns.get(), stats.realtime_ns.get());
+                self.blocks.push_slots(slots, world, out);
+            }
+            _ => self.blocks.push(record, world, out),
         }
     }
 
@@ -134,67 +236,42 @@ impl Output for Binary {
     }
 
     fn flush(&mut self, out: &mut Vec<u8>) {
-        if let Some(writer) = &mut self.writer {
+        if let Some(writer) = &mut self.blocks.writer {
             in_memory(writer.flush());
         }
         self.held = 0;
-        deliver(self.writer.as_mut(), out);
+        self.blocks.deliver(out);
     }
 
     fn end_file(&mut self, out: &mut Vec<u8>) {
-        if let Some(writer) = &mut self.writer {
+        if let Some(writer) = &mut self.blocks.writer {
             in_memory(writer.end_segment());
         }
         self.held = 0;
-        deliver(self.writer.as_mut(), out);
+        self.blocks.deliver(out);
     }
 
     fn begin_file(&mut self, out: &mut Vec<u8>) {
         (self.header.time_ns, self.header.realtime_ns) = Wall::of_this_host().moment();
-        if let Some(writer) = &mut self.writer {
+        if let Some(writer) = &mut self.blocks.writer {
             in_memory(writer.begin_segment(&mut self.header));
         }
-        deliver(self.writer.as_mut(), out);
+        self.blocks.deliver(out);
+    }
+
+    fn begin_again(&mut self, carried: &mut Vec<u8>) {
+        (self.header.time_ns, self.header.realtime_ns) = Wall::of_this_host().moment();
+        if let Some(writer) = &mut self.blocks.writer {
+            in_memory(writer.begin_again(&mut self.header, carried));
+        }
     }
 
     fn end(&mut self, _: &World, out: &mut Vec<u8>) {
-        if let Some(writer) = self.writer.take() {
-            let rest = writer.finish();
-            out.append(&mut rest.expect("a buffer in memory takes everything"));
+        if let Some(writer) = self.blocks.writer.take() {
+            let rest = writer.finish().expect("a buffer in memory takes everything");
+            self.blocks.note(&rest);
+            out.extend_from_slice(&rest);
         }
-    }
-}
-
-fn push_slots(
-    writer: Option<&mut Writer<Vec<u8>>>,
-    slots: &[Slot],
-    world: &World,
-    out: &mut Vec<u8>,
-) {
-    if let Some((record, _)) = Record::split_first(slots) {
-        push(writer, &record, world, out);
-    }
-}
-
-#[inline]
-fn push(
-    writer: Option<&mut Writer<Vec<u8>>>,
-    record: &Record<'_>,
-    world: &World,
-    out: &mut Vec<u8>,
-) {
-    let Some(writer) = writer else { return };
-    in_memory(writer.push(record, &world.mirror));
-    if !writer.get_mut().is_empty() {
-        deliver(Some(writer), out);
-    }
-}
-
-fn deliver(writer: Option<&mut Writer<Vec<u8>>>, out: &mut Vec<u8>) {
-    if let Some(writer) = writer {
-        let block = writer.get_mut();
-        out.extend_from_slice(block);
-        block.clear();
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::tell::tell;
 use fsmon_engine::Error;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 use std::cell::Cell;
 use std::process;
 use std::sync::Arc;
@@ -13,7 +14,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a shell reports of a process that SIGINT ended.
-const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// How long a formatter may take after a second signal: what it is writing gets out in milliseconds, but
+/// for a pipe that is full and whose reader has stopped reading.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// Signals that come within this time are one: a shell or make passes on what the terminal has sent to
+/// all, and a terminal that closes sends SIGHUP twice.
+const TOGETHER: Duration = Duration::from_millis(200);
 
 /// What the main thread is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,17 +41,30 @@ pub(crate) struct Control {
     sender: Sender<Message>,
     /// Formatters that have not ended.
     voices: Cell<usize>,
-    ready: Arc<AtomicBool>,
+    stage: Arc<Stage>,
+}
+
+/// How far it is.
+#[derive(Default)]
+struct Stage {
+    is_ready: AtomicBool,
+    /// A second signal came: what was not written by now is not waited for.
+    is_hurried: AtomicBool,
 }
 
 /// The formatter's voice. Dropping it says that the formatter has ended, however it came to that.
-pub(crate) struct Voice(Sender<Message>);
+pub(crate) struct Voice(Sender<Message>, Arc<Stage>);
 
 impl Voice {
     /// Nothing more needs to be delivered.
     pub(crate) fn enough(&self) {
         // The main thread is gone only when the whole process is about to be.
         let _ = self.0.send(Message::Enough);
+    }
+
+    /// Whether to end at the next whole line or block.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.1.is_hurried.load(Ordering::Relaxed)
     }
 }
 
@@ -54,40 +76,62 @@ impl Drop for Voice {
 
 impl Control {
     /// From now on signals are messages. One that comes before [`Control::set_ready`] ends the
-    /// process: nothing was begun yet.
+    /// process: nothing was begun yet. After that the first ends the watch in order; the second ends
+    /// the output at the next whole line or block; the third kills, as if nothing handled it.
+    ///
+    /// SIGHUP and SIGTERM stay ignored where they were, as nohup(1) wants it. SIGINT does not: shells
+    /// without job control ignore it in all that they start with `&`, and it is how such a watch is
+    /// ended.
     ///
     /// # Errors
     /// The kernel refuses a signal handler or a thread.
     pub(crate) fn new() -> Result<Self, Error> {
         let no_signals = |error| Error::os("cannot take signals", error);
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(no_signals)?;
+        let ignored = ignored_signals();
+        let is_taken = |signal: &i32| *signal == SIGINT || ignored & (1 << (signal - 1)) == 0;
+        let taken = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(is_taken);
+        let mut signals = Signals::new(taken).map_err(no_signals)?;
         let (sender, messages) = channel();
-        let (to_main, ready) = (sender.clone(), Arc::new(AtomicBool::new(false)));
-        let is_ready = ready.clone();
+        let (to_main, stage) = (sender.clone(), Arc::<Stage>::default());
+        let seen_by = stage.clone();
         let listen = move || {
-            for (seen, _) in signals.forever().enumerate() {
-                if !is_ready.load(Ordering::Relaxed) {
+            let mut first = None;
+            for signal in signals.forever() {
+                if !seen_by.is_ready.load(Ordering::Relaxed) {
                     tell("stopped before it was ready");
                     process::exit(0);
                 }
-                if seen > 0 {
-                    process::exit(INTERRUPTED);
+                let since = *first.get_or_insert_with(|| {
+                    let _ = to_main.send(Message::Signal);
+                    Instant::now()
+                });
+                // Nobody asks twice by closing a terminal, or so soon.
+                if signal == SIGHUP || since.elapsed() < TOGETHER {
+                    continue;
                 }
-                let _ = to_main.send(Message::Signal);
+                if seen_by.is_hurried.load(Ordering::Relaxed) {
+                    let _ = emulate_default_handler(signal);
+                }
+                hurry(&seen_by);
             }
         };
         thread::Builder::new().name("fsmon-signals".into()).spawn(listen).map_err(no_signals)?;
-        Ok(Control { messages, sender, voices: Cell::new(0), ready })
+        Ok(Control { messages, sender, voices: Cell::new(0), stage })
     }
 
     /// The watch has begun: a signal now ends it in order.
     pub(crate) fn set_ready(&self) {
-        self.ready.store(true, Ordering::Relaxed);
+        self.stage.is_ready.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a second signal came.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.stage.is_hurried.load(Ordering::Relaxed)
     }
 
     pub(crate) fn voice(&self) -> Voice {
         self.voices.set(self.voices.get() + 1);
-        Voice(self.sender.clone())
+        Voice(self.sender.clone(), self.stage.clone())
     }
 
     /// Waits for every formatter to end; calls `stop` when something asks for the end, one of them
@@ -114,5 +158,47 @@ impl Control {
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => Some(Message::Done),
         }
+    }
+}
+
+/// The formatters end at the next whole line or block. One that cannot, as it waits for whoever reads a
+/// full pipe, is not waited for.
+fn hurry(stage: &Stage) {
+    stage.is_hurried.store(true, Ordering::Relaxed);
+    let give_up = || {
+        thread::sleep(HURRY);
+        tell("ended while the output waited for its reader: what it got may end in half a line");
+        process::exit(INTERRUPTED.into());
+    };
+    if thread::Builder::new().name("fsmon-hurry".into()).spawn(give_up).is_err() {
+        process::exit(INTERRUPTED.into());
+    }
+}
+
+/// Signals that whoever started fsmon has it ignore, a bit each, the lowest for signal 1: proc(5). None
+/// where /proc does not tell.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// Has a file that grows beyond RLIMIT_FSIZE be an error of the write, EFBIG, and not a death:
+/// setrlimit(2).
+pub fn survive_file_limit() {
+    // Where that fails, the limit kills as it does any program.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_known() {
+        // The runtime of every Rust program ignores SIGPIPE.
+        let sigpipe = 1 << (signal_hook::consts::SIGPIPE - 1);
+        assert_ne!(ignored_signals() & sigpipe, 0);
+        assert_eq!(ignored_signals() & (1 << (signal_hook::consts::SIGUSR2 - 1)), 0);
     }
 }

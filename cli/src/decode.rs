@@ -6,14 +6,15 @@ use crate::limits::BUFFER_BYTES;
 use crate::moment::Range;
 use crate::pipeline::{Output, Pipeline};
 use crate::recording::{Recording, Source, Wait, recordings};
-use crate::sink::{Reader as Pipe, Sink, Target};
+use crate::sink::{Reader as Pipe, Sink};
 use crate::summary::counted;
+use crate::target::Target;
 use crate::tell::tell;
 use crate::text::{Format, Lines, csv, human, human::Human, json::Json};
 use crate::world::World;
 use fsmon_engine::Error;
 use fsmon_format::kind;
-use fsmon_format::record::Body;
+use fsmon_format::record::{Body, End, end_flag};
 use fsmon_format::stream::{self, BLOCK_CAPACITY, Block, Damage, Error as Fault, Item, Reader};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -64,7 +65,7 @@ impl Job {
             pipeline: Pipeline::new(world, self.filter, Lines(format), None),
             range: self.range,
             salvage: self.salvage,
-            sink: self.sink,
+            sink: self.sink.breaking_at(Lines::<F>::whole),
             buffer: Vec::with_capacity(BUFFER_BYTES),
             gaps: 0,
             found_some: false,
@@ -79,6 +80,8 @@ struct Stream {
     recording: Recording,
     /// It said that it ends here.
     has_ended: bool,
+    /// It was told if its beginning is missing.
+    is_told: bool,
 }
 
 /// Reads one stream after the other; one that nothing more is in for now waits beside the others.
@@ -111,7 +114,7 @@ impl Stream {
     fn open(mut recording: Recording, salvage: bool) -> Result<Option<Self>, Error> {
         let Some(source) = recording.open_next()? else { return Ok(None) };
         let reader = Reader::new(source).salvage(salvage).follow(recording.may_grow());
-        Ok(Some(Stream { reader, recording, has_ended: false }))
+        Ok(Some(Stream { reader, recording, has_ended: false, is_told: false }))
     }
 
     fn seek(&mut self, range: Range) -> Result<(), Error> {
@@ -216,8 +219,12 @@ impl<O: Output> Decoder<O> {
         match stream.reader.next().map_err(|fault| explained(name, &fault))? {
             None => Ok(Then::NextFile),
             Some(Item::Pending) => Ok(Then::Wait),
-            Some(Item::Header(_)) => {
+            Some(Item::Header(header)) => {
                 stream.has_ended = false;
+                if header.first_event > 0 && self.range.since.is_none() && !stream.is_told {
+                    tell(format_args!("{name} {}", begins_late(header.first_event)));
+                }
+                stream.is_told = true;
                 Ok(Then::Seek)
             }
             Some(Item::Gap(gap)) => {
@@ -233,7 +240,10 @@ impl<O: Output> Decoder<O> {
                 if !is_late {
                     self.pipeline.forget(&mut self.buffer);
                     for record in block.records() {
-                        stream.has_ended |= matches!(record.body(), Body::End(_));
+                        if let Body::End(end) = record.body() {
+                            stream.has_ended = true;
+                            tell_incomplete(stream.recording.name(), end);
+                        }
                         self.pipeline.take(&record, &mut self.buffer);
                     }
                 }
@@ -276,6 +286,20 @@ fn explained(name: &str, fault: &Fault) -> Error {
         Fault::Damaged(_) => Error::new(format!(
             "{name}: {fault}; what is before was printed, --salvage prints what is behind, too"
         )),
+    }
+}
+
+/// As of a stream whose first files were deleted, or whose file was cut while it was written.
+fn begins_late(events: u64) -> String {
+    let events = counted(events, "event", "events");
+    format!("is not the beginning of its stream: {events} before it are in other files, or lost")
+}
+
+/// What the writer said at the end of its stream.
+fn tell_incomplete(name: &str, end: &End) {
+    if end.flags.get() & end_flag::INCOMPLETE != 0 {
+        let why = if end.reason.get() == 0 { "" } else { ": the watch failed" };
+        tell(format_args!("{name}: the recording was NOT complete when it ended{why}"));
     }
 }
 

@@ -7,8 +7,9 @@ use crate::limits::{
 };
 use crate::names::Names;
 use crate::pipeline::{Output, Patience, Pipeline};
-use crate::sink::{Reader, Sink};
+use crate::sink::{Cut, Reader, Sink};
 use crate::summary::Formatted;
+use crate::tell::tell;
 use crate::wall::Wall;
 use crate::world::World;
 use fsmon_engine::{Error, Next, Receiver};
@@ -81,8 +82,38 @@ impl<O: Output> Outlet<O> {
 
     /// Writes what is at hand, and goes on in another file where it is time for it.
     fn write(&mut self) -> Result<Reader, Error> {
-        let reader = self.sink.put(&mut self.buffer)?;
-        if self.sink.is_due() { self.turn_over() } else { Ok(reader) }
+        let reader = self.put()?;
+        if reader == Reader::There && self.sink.is_due() { self.turn_over() } else { Ok(reader) }
+    }
+
+    /// Writes what is at hand. A file that somebody cut begins anew with it.
+    fn put(&mut self) -> Result<Reader, Error> {
+        if !self.buffer.is_empty()
+            && let Some(cut) = self.sink.was_cut()
+        {
+            self.begin_again(cut);
+        }
+        self.sink.put(&mut self.buffer)
+    }
+
+    /// `copytruncate` of logrotate does that, and what was written between its copy and its cut is in
+    /// neither file.
+    #[cold]
+    fn begin_again(&mut self, cut: Cut) {
+        tell(format_args!(
+            "{} was cut while it was written: what was written between a copy and the cut is in neither; \
+             -o DIR/ with --rotate loses nothing",
+            self.sink.name()
+        ));
+        self.pipeline.begin_again(&mut self.buffer);
+        if cut == Cut::InLine && O::IS_TEXT {
+            self.buffer.insert(0, b'\n');
+        }
+    }
+
+    /// Lines that were made and did not get out, after an error or where nobody reads any more.
+    fn unwritten(&self) -> u64 {
+        self.pipeline.told_in(&self.buffer).min(self.pipeline.passed().told())
     }
 
     /// A file that nothing was told in does not end: the next would be as empty.
@@ -94,7 +125,9 @@ impl<O: Output> Outlet<O> {
         }
         self.told = told;
         self.pipeline.end_file(&mut self.buffer);
-        self.sink.put(&mut self.buffer)?;
+        if self.put()? == Reader::Gone {
+            return Ok(Reader::Gone);
+        }
         self.sink.turn_over()?;
         self.pipeline.begin_file(&mut self.buffer);
         self.sink.put(&mut self.buffer)
@@ -106,7 +139,7 @@ impl<O: Output> Formatter<O> {
         let world = World::live(job.capacity, job.wall, Names::of_this_host());
         let outlet = Outlet {
             pipeline: Pipeline::new(world, job.filter, output, job.count),
-            sink: job.sink,
+            sink: job.sink.breaking_at(O::whole),
             buffer: Vec::with_capacity(BUFFER_BYTES),
             told: 0,
         };
@@ -128,14 +161,42 @@ impl<O: Output> Formatter<O> {
             self.voice.enough();
         }
         let result = result.and_then(|end| self.finish(end));
-        // The engine delivers what it has before it ends; nobody is there for it.
-        while !matches!(self.receiver.next(IDLE), Next::Ended) {}
-        let formatted = Formatted {
-            passed: self.outlet.pipeline.passed(),
-            bytes_out: self.outlet.sink.written(),
-            cpu_ns: thread_cpu_ns(),
-        };
-        (formatted, result)
+        let mut formatted = Formatted::default();
+        match &result {
+            // The engine delivers what it has before it ends, and more than was asked for.
+            Ok(End::Engine | End::Count) => {
+                while !matches!(self.receiver.next(IDLE), Next::Ended) {}
+            }
+            Ok(End::Hurry) => formatted.hurried = 1,
+            Ok(End::Reader) | Err(_) => formatted.unwritten = self.count_the_rest(),
+        }
+        formatted.failed = u64::from(result.is_err());
+        formatted.passed = self.outlet.pipeline.passed();
+        formatted.bytes_out = self.outlet.sink.written();
+        formatted.cpu_ns = thread_cpu_ns();
+        (formatted, result.map(drop))
+    }
+
+    /// Nothing can be written any more: counts what did not get out, and what the engine still has.
+    fn count_the_rest(&mut self) -> u64 {
+        let unwritten = self.outlet.unwritten();
+        let told = self.outlet.pipeline.passed().told();
+        loop {
+            match self.receiver.next(IDLE) {
+                Next::Batch(slots) => {
+                    for record in Records(slots) {
+                        self.outlet.buffer.clear();
+                        self.outlet.pipeline.take(&record, &mut self.outlet.buffer);
+                    }
+                }
+                Next::Idle => {}
+                Next::Ended => break,
+            }
+            if self.voice.is_hurried() {
+                break;
+            }
+        }
+        unwritten + self.outlet.pipeline.passed().told() - told
     }
 
     fn format(&mut self) -> Result<End, Error> {
@@ -145,6 +206,9 @@ impl<O: Output> Formatter<O> {
             return Ok(End::Reader);
         }
         loop {
+            if self.voice.is_hurried() {
+                return Ok(End::Hurry);
+            }
             self.note_waiting();
             let wait = if self.storm { Duration::ZERO } else { self.time_left() };
             match self.receiver.next(wait) {
@@ -155,10 +219,13 @@ impl<O: Output> Formatter<O> {
                     self.rested = false;
                     for record in Records(slots) {
                         self.outlet.pipeline.take(&record, &mut self.outlet.buffer);
-                        if self.outlet.buffer.len() >= WRITE_BYTES
-                            && self.outlet.write()? == Reader::Gone
-                        {
-                            return Ok(End::Reader);
+                        if self.outlet.buffer.len() >= WRITE_BYTES {
+                            if self.outlet.write()? == Reader::Gone {
+                                return Ok(End::Reader);
+                            }
+                            if self.voice.is_hurried() {
+                                return Ok(End::Hurry);
+                            }
                         }
                         if self.outlet.pipeline.is_full() {
                             return Ok(End::Count);
@@ -176,8 +243,8 @@ impl<O: Output> Formatter<O> {
                 self.checked = Instant::now();
                 self.outlet.sink.check()?;
                 // A file that is old enough ends although nothing comes.
-                if self.outlet.sink.is_due() {
-                    self.outlet.write()?;
+                if self.outlet.sink.is_due() && self.outlet.write()? == Reader::Gone {
+                    return Ok(End::Reader);
                 }
             }
         }
@@ -217,12 +284,18 @@ impl<O: Output> Formatter<O> {
         self.outlet.write()
     }
 
-    fn finish(&mut self, end: End) -> Result<(), Error> {
-        if end != End::Reader {
-            self.outlet.pipeline.end(&mut self.outlet.buffer);
-            self.outlet.sink.put(&mut self.outlet.buffer)?;
+    /// What is to come at the end; whether it got there.
+    fn finish(&mut self, end: End) -> Result<End, Error> {
+        let Outlet { pipeline, buffer, .. } = &mut self.outlet;
+        match end {
+            End::Reader => return self.outlet.sink.check().map(|()| end),
+            // No end record: more was to come.
+            End::Hurry => pipeline.flush(buffer),
+            End::Engine | End::Count => pipeline.end(buffer),
         }
-        self.outlet.sink.check()
+        let reader = self.outlet.put()?;
+        self.outlet.sink.check()?;
+        Ok(if reader == Reader::Gone && end != End::Hurry { End::Reader } else { end })
     }
 }
 
@@ -235,6 +308,8 @@ enum End {
     Count,
     /// The pipe is closed.
     Reader,
+    /// The user does not want to wait for the rest.
+    Hurry,
 }
 
 fn thread_cpu_ns() -> u64 {

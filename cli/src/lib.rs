@@ -10,7 +10,8 @@
 
 mod args;
 mod binary;
-mod control;
+#[doc(hidden)]
+pub mod control;
 mod convert;
 mod decode;
 mod doctor;
@@ -31,6 +32,7 @@ mod segments;
 mod sink;
 mod stats;
 mod summary;
+mod target;
 #[doc(hidden)]
 pub mod tell;
 mod text;
@@ -45,10 +47,11 @@ use std::process::ExitCode;
 use tell::tell;
 
 /// Runs `fsmon` with the arguments of this process and says with which code to exit:
-/// 0 done, 1 an error that a line on standard error explains, 2 wrong usage.
+/// 0 done, 1 an error that a line on standard error explains, 2 wrong usage, 130 a second signal.
 #[must_use]
 pub fn main() -> ExitCode {
     tell::tell_panics();
+    control::survive_file_limit();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return args::explain(&tell::with_arguments_escaped(error)),
@@ -64,7 +67,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
     match &cli.command {
-        None => watch::run(&cli.watch).map(|()| ExitCode::SUCCESS),
+        None => watch::run(&cli.watch),
         Some(Command::Decode(args)) => decode::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Convert(args)) => convert::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Doctor(args)) => doctor::run(args),

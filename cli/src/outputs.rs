@@ -2,7 +2,9 @@
 
 use crate::args::{Compress, Format, WatchArgs};
 use crate::segments::{self, Keep, Rotate, Segments};
-use crate::sink::{Sink, Target};
+use crate::sink::Sink;
+use crate::target::Target;
+use crate::tell::shown;
 use fsmon_engine::Error;
 use std::os::unix::ffi::OsStrExt;
 
@@ -23,7 +25,7 @@ pub(crate) fn targets(args: &WatchArgs, streams: &[StreamId]) -> Result<Vec<Targ
         return streams.iter().map(|stream| in_directory(args, stream)).collect();
     }
     if args.output.is_dir() {
-        let name = args.output.display();
+        let name = shown(&args.output);
         return Err(Error::new(format!(
             "{name} is a directory; write {name}/ for new files in it"
         )));

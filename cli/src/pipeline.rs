@@ -19,6 +19,16 @@ pub(crate) trait Output {
     /// For how long batches gather in a storm before they are looked at.
     const GATHER: Duration = GATHER;
 
+    /// Whether what comes out is lines.
+    const IS_TEXT: bool = true;
+
+    /// How much of `part`, the beginning of what was appended, is whole lines or blocks, in bytes.
+    fn whole(part: &[u8]) -> usize
+    where
+        Self: Sized;
+    /// Lines that a reader lacks, if `rest` is all that did not get out of what was appended: those in
+    /// there and those held back.
+    fn told_in(&self, rest: &[u8]) -> u64;
     /// What comes before everything else.
     fn begin(&mut self, out: &mut Vec<u8>);
     /// A definition changed what an id stands for.
@@ -51,6 +61,13 @@ pub(crate) trait Output {
     /// What comes before everything else in that one.
     fn begin_file(&mut self, out: &mut Vec<u8>) {
         self.begin(out);
+    }
+    /// Somebody cut the file at hand. Puts before `carried`, which is whole lines or blocks that are not in
+    /// it yet, what comes before everything else.
+    fn begin_again(&mut self, carried: &mut Vec<u8>) {
+        let mut all = Vec::new();
+        self.begin(&mut all);
+        carried.splice(0..0, all);
     }
     /// Nothing comes any more.
     fn end(&mut self, _world: &World, _out: &mut Vec<u8>) {}
@@ -178,6 +195,14 @@ impl<O: Output> Pipeline<O> {
 
     pub(crate) fn begin_file(&mut self, out: &mut Vec<u8>) {
         self.output.begin_file(out);
+    }
+
+    pub(crate) fn begin_again(&mut self, carried: &mut Vec<u8>) {
+        self.output.begin_again(carried);
+    }
+
+    pub(crate) fn told_in(&self, rest: &[u8]) -> u64 {
+        self.output.told_in(rest)
     }
 
     pub(crate) fn end(&mut self, out: &mut Vec<u8>) {

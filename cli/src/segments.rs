@@ -2,7 +2,7 @@
 //! deleted. docs/format.md, Segments.
 
 use crate::duration;
-use crate::tell::tell;
+use crate::tell::{shown, tell};
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -79,11 +79,11 @@ impl Segments {
     fn make(&mut self) -> io::Result<(File, PathBuf)> {
         let name = name(Timestamp::now(), self.tag, self.number, self.extension);
         let path = self.dir.join(name);
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
         lock(&file)?;
         self.began = Instant::now();
         if let Err(error) = self.prune(&path) {
-            tell(format_args!("cannot delete old files in {}: {error}", self.dir.display()));
+            tell(format_args!("cannot delete old files in {}: {error}", shown(&self.dir)));
         }
         Ok((file, path))
     }

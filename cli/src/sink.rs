@@ -1,139 +1,20 @@
-//! Where the output goes: a file, a pipe, a terminal.
+//! The open output: a file, a pipe, a terminal. It ends at a whole line or block whatever happens, and
+//! notices what happens to a file.
 
-use crate::segments::{self, Segments};
+use crate::segments::Segments;
+use crate::target::cannot_make;
+use crate::tell::shown;
 use fsmon_engine::Error;
-use nix::unistd::{AccessFlags, access};
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use std::fs::File;
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// For how long to wait before a full pipe that does not block is tried again.
 const RETRY: Duration = Duration::from_millis(1);
-
-/// Where the output is to go, checked as far as it can be without changing anything.
-#[derive(Clone, Debug)]
-pub(crate) enum Target {
-    Standard,
-    File(PathBuf),
-    /// Files in a directory, one after the other.
-    Segments(Segments),
-}
-
-impl Target {
-    /// `-` is standard output.
-    ///
-    /// # Errors
-    /// A file that could not be written to.
-    pub(crate) fn new(path: &Path) -> Result<Self, Error> {
-        if path == Path::new("-") {
-            return Ok(Target::Standard);
-        }
-        check_writable(path)?;
-        Ok(Target::File(path.to_owned()))
-    }
-
-    /// Files in a directory, which may be missing if the one that it is in is there.
-    ///
-    /// # Errors
-    /// A directory in which no file could be made.
-    pub(crate) fn segments(segments: Segments) -> Result<Self, Error> {
-        let dir = &segments.dir;
-        let probed = if dir.exists() { dir } else { parent(dir) };
-        let may = AccessFlags::W_OK | AccessFlags::X_OK;
-        match access(probed, may) {
-            Ok(()) if probed.is_dir() => Ok(Target::Segments(segments)),
-            Ok(()) => Err(cannot_make(dir, ErrorKind::NotADirectory.into())),
-            Err(error) => Err(cannot_make(dir, error.into())),
-        }
-    }
-
-    /// Whether lines are read by a person.
-    pub(crate) fn is_terminal(&self) -> bool {
-        match self {
-            Target::Standard => io::stdout().is_terminal(),
-            Target::File(path) => File::open(path).is_ok_and(|file| file.is_terminal()),
-            Target::Segments(_) => false,
-        }
-    }
-
-    /// Opens it; a file is made or truncated.
-    ///
-    /// # Errors
-    /// Those of opening it; a file that another fsmon writes to.
-    pub(crate) fn open(self) -> Result<Sink, Error> {
-        let (file, path, segments) = match self {
-            Target::Standard => {
-                let name = PathBuf::from("standard output");
-                let file = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-                (file.map_err(|error| cannot_open(&name.display().to_string(), error))?, name, None)
-            }
-            Target::File(path) => {
-                let file = open_whole(&path);
-                let name = path.display().to_string();
-                return Ok(Sink::of(file.map_err(|error| cannot_open(&name, error))?, &path, true));
-            }
-            Target::Segments(mut segments) => {
-                let made = segments.first().map_err(|error| cannot_make(&segments.dir, error))?;
-                (made.0, made.1, Some(segments))
-            }
-        };
-        let can_vanish = segments.is_some();
-        Ok(Sink { segments, ..Sink::of(file, &path, can_vanish) })
-    }
-}
-
-/// Opens a file and empties it, if nobody else writes to it.
-fn open_whole(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-    if file.metadata()?.is_file() {
-        segments::lock(&file)?;
-        file.set_len(0)?;
-    }
-    Ok(file)
-}
-
-/// Tells early that a file cannot be written to: opens one that exists as it is, and looks for
-/// the directory of one that does not.
-///
-/// # Errors
-/// What stands against it.
-pub(crate) fn check_writable(path: &Path) -> Result<(), Error> {
-    let name = path.display().to_string();
-    match OpenOptions::new().write(true).open(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            if parent(path).is_dir() {
-                Ok(())
-            } else {
-                Err(cannot_open(&name, error))
-            }
-        }
-        Err(error) => Err(cannot_open(&name, error)),
-    }
-}
-
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-fn cannot_make(dir: &Path, error: io::Error) -> Error {
-    let what = format!(
-        "cannot write to {}; name a directory that you may write to, or a new one in such a one",
-        dir.display()
-    );
-    Error::os(what, error)
-}
-
-fn cannot_open(name: &str, error: io::Error) -> Error {
-    Error::os(format!("cannot write to {name}; name a file in a directory you may write to"), error)
-}
 
 /// Whether anyone still reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,42 +25,104 @@ pub(crate) enum Reader {
     Gone,
 }
 
+/// Whose the open file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Opened by fsmon for nothing else: it is emptied at first.
+    Own,
+    /// Given open, as standard output is: what is in it stays.
+    Lent,
+}
+
+/// How much of some bytes is whole lines or blocks, from their beginning on.
+pub(crate) type Whole = fn(&[u8]) -> usize;
+
+/// What all ends of one output know of it.
+#[derive(Default)]
+struct State {
+    /// Its beginning was written.
+    is_begun: bool,
+    /// Of a regular file: how long it is at the least, unless somebody cuts it.
+    len: u64,
+}
+
 /// The open output.
 pub(crate) struct Sink {
     file: File,
     name: String,
+    place: Place,
+    /// A regular file, not a pipe or a device.
     is_file: bool,
-    can_vanish: bool,
+    /// What is written goes to the end of the file by itself.
+    appends: bool,
+    whole: Whole,
     written: u64,
     /// Bytes in the file at hand.
     in_file: u64,
     /// Where files follow each other.
     segments: Option<Segments>,
-    /// Where several write to one file: held by who does, and whether its beginning was written.
-    turn: Option<Arc<Mutex<bool>>>,
+    /// Held by whichever formatter writes, where several share an output.
+    state: Arc<Mutex<State>>,
 }
 
 impl Sink {
-    fn of(file: File, path: &Path, can_vanish: bool) -> Self {
-        let is_file = file.metadata().is_ok_and(|data| data.file_type().is_file());
-        let (can_vanish, name) = (can_vanish && is_file, path.display().to_string());
-        Sink { file, name, is_file, can_vanish, written: 0, in_file: 0, segments: None, turn: None }
+    pub(crate) fn new(mut file: File, name: String, place: Place) -> Self {
+        let data = file.metadata().ok().filter(|data| data.file_type().is_file());
+        let flags = fcntl(&file, FcntlArg::F_GETFL).map_or(0, |flags| flags);
+        let appends = OFlag::from_bits_retain(flags).contains(OFlag::O_APPEND);
+        let len = match &data {
+            Some(data) if appends => data.len(),
+            Some(_) => file.stream_position().unwrap_or(0),
+            None => 0,
+        };
+        Sink {
+            file,
+            name,
+            place,
+            is_file: data.is_some(),
+            appends,
+            // Until it is known what is whole, all of it is.
+            whole: <[u8]>::len,
+            written: 0,
+            in_file: 0,
+            segments: None,
+            state: Arc::new(Mutex::new(State { is_begun: false, len })),
+        }
+    }
+
+    /// Makes the first of the files that follow each other.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn of_segments(mut segments: Segments) -> Result<Self, Error> {
+        let (file, path) = segments.first().map_err(|error| cannot_make(&segments.dir, error))?;
+        let sink = Sink::new(file, shown(&path), Place::Own);
+        Ok(Sink { segments: Some(segments), ..sink })
+    }
+
+    /// Where what is written breaks off, it does so between two that `whole` tells apart.
+    pub(crate) fn breaking_at(self, whole: Whole) -> Self {
+        Sink { whole, ..self }
     }
 
     /// Another end of the same output, for another formatter. What is put into either comes out whole.
     ///
     /// # Errors
     /// No descriptor is left.
-    pub(crate) fn share(&mut self) -> Result<Sink, Error> {
+    pub(crate) fn share(&self) -> Result<Sink, Error> {
         let file = self.file.try_clone().map_err(|error| self.broken(error))?;
-        let turn = Some(self.turn.get_or_insert_default().clone());
-        let (name, is_file, can_vanish) = (self.name.clone(), self.is_file, self.can_vanish);
-        Ok(Sink { file, name, is_file, can_vanish, written: 0, in_file: 0, segments: None, turn })
+        let (name, state) = (self.name.clone(), self.state.clone());
+        Ok(Sink { state, whole: self.whole, ..Sink::new(file, name, self.place) })
     }
 
     /// Whether it goes to a file on a disk, not to somebody who waits for it.
     pub(crate) fn is_file(&self) -> bool {
         self.is_file
+    }
+
+    /// For messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether the file at hand is to end.
@@ -196,60 +139,109 @@ impl Sink {
         // It is one of those that may be deleted.
         let _ = self.file.unlock();
         let made = segments.next().map_err(|error| cannot_make(&segments.dir, error))?;
-        (self.file, self.name) = (made.0, made.1.display().to_string());
+        (self.file, self.name) = (made.0, shown(&made.1));
         self.in_file = 0;
+        hold(&self.state).len = 0;
         Ok(())
     }
 
-    /// Writes all of it.
+    /// Empties the file if it is fsmon's own, writes what comes before everything else, and takes it
+    /// out of `bytes`; unless another formatter did so.
+    ///
+    /// # Errors
+    /// Those of [`Sink::put`].
+    pub(crate) fn begin(&mut self, bytes: &mut Vec<u8>) -> Result<Reader, Error> {
+        let state = self.state.clone();
+        let mut state = hold(&state);
+        if std::mem::replace(&mut state.is_begun, true) {
+            bytes.clear();
+            return Ok(Reader::There);
+        }
+        if self.is_file && self.place == Place::Own {
+            self.file.set_len(0).map_err(|error| self.broken(error))?;
+            state.len = 0;
+        }
+        self.write(bytes, &mut state)
+    }
+
+    /// Writes all of it and takes it out of `bytes`. After an error, or where nobody reads any more,
+    /// what did not get out is left in there, from the beginning of a line or block on; the file ends
+    /// before that.
     ///
     /// # Errors
     /// A full disk and the like.
-    fn write(&mut self, mut bytes: &[u8]) -> Result<Reader, Error> {
-        while !bytes.is_empty() {
-            match self.file.write(bytes) {
-                Ok(0) => return Err(self.broken(ErrorKind::WriteZero.into())),
-                Ok(count) => {
-                    self.written += count as u64;
-                    self.in_file += count as u64;
-                    bytes = &bytes[count..];
-                }
+    pub(crate) fn put(&mut self, bytes: &mut Vec<u8>) -> Result<Reader, Error> {
+        let state = self.state.clone();
+        self.write(bytes, &mut hold(&state))
+    }
+
+    fn write(&mut self, bytes: &mut Vec<u8>, state: &mut State) -> Result<Reader, Error> {
+        let mut done = 0;
+        let result = loop {
+            if done == bytes.len() {
+                break Ok(Reader::There);
+            }
+            match self.file.write(&bytes[done..]) {
+                Ok(0) => break Err(ErrorKind::WriteZero.into()),
+                Ok(count) => done += count,
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock => std::thread::sleep(RETRY),
-                    ErrorKind::BrokenPipe => return Ok(Reader::Gone),
-                    _ => return Err(self.broken(error)),
+                    ErrorKind::BrokenPipe => break Ok(Reader::Gone),
+                    _ => break Err(error),
                 },
             }
-        }
-        Ok(Reader::There)
+        };
+        let whole = if done == bytes.len() { done } else { self.cut_back(bytes, done, state.len) };
+        self.written += whole as u64;
+        self.in_file += whole as u64;
+        state.len += whole as u64;
+        bytes.drain(..whole);
+        result.map_err(|error| self.broken(error))
     }
 
-    /// Writes what comes before everything else, unless another formatter did, and empties it.
-    ///
-    /// # Errors
-    /// Those of [`Sink::write`].
-    pub(crate) fn begin(&mut self, bytes: &mut Vec<u8>) -> Result<Reader, Error> {
-        let turn = self.turn.clone();
-        let mut is_begun = turn.as_deref().map(hold);
-        if is_begun.as_mut().is_some_and(|is_begun| std::mem::replace(&mut **is_begun, true)) {
-            bytes.clear();
+    /// `done` bytes were written and no more will be: takes away the half line at the end of a file, if
+    /// nobody else has written behind it. Gives how many bytes are whole.
+    #[cold]
+    fn cut_back(&self, bytes: &[u8], done: usize, before: u64) -> usize {
+        let whole = (self.whole)(&bytes[..done]);
+        let len = self.file.metadata().map_or(0, |data| data.len());
+        if self.is_file && whole < done && len == before + done as u64 {
+            // Where that fails as well, nothing is left to be tried.
+            let _ = self.file.set_len(before + whole as u64);
         }
-        let reader = self.write(bytes)?;
-        bytes.clear();
-        Ok(reader)
+        whole
     }
 
-    /// Writes all of it and empties it.
-    ///
-    /// # Errors
-    /// Those of [`Sink::write`].
-    pub(crate) fn put(&mut self, bytes: &mut Vec<u8>) -> Result<Reader, Error> {
-        let turn = self.turn.clone();
-        let _held = turn.as_deref().map(hold);
-        let reader = self.write(bytes)?;
-        bytes.clear();
-        Ok(reader)
+    /// Whether somebody cut the file since it was written to, and what is to come before the next
+    /// line: nothing, or the end of the line in which it was cut. Told once for each cut.
+    pub(crate) fn was_cut(&mut self) -> Option<Cut> {
+        if !self.is_file {
+            return None;
+        }
+        let state = self.state.clone();
+        let mut state = hold(&state);
+        let len = self.file.metadata().ok()?.len();
+        let is_cut = len < state.len;
+        if self.appends || is_cut {
+            state.len = len;
+        }
+        is_cut.then(|| self.go_on_after_cut(len))
+    }
+
+    #[cold]
+    fn go_on_after_cut(&mut self, len: u64) -> Cut {
+        self.in_file = len;
+        if !self.appends {
+            // Or else there would be NULs up to where it was written last.
+            let _ = self.file.seek(SeekFrom::End(0));
+        }
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let mut last = [b'\n'];
+        if len > 0 {
+            let _ = File::open(path).and_then(|file| file.read_exact_at(&mut last, len - 1));
+        }
+        if last == [b'\n'] { Cut::AtLine } else { Cut::InLine }
     }
 
     /// Looks whether what was written can still be found.
@@ -257,7 +249,8 @@ impl Sink {
     /// # Errors
     /// The file was removed.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.can_vanish && self.file.metadata().is_ok_and(|data| data.nlink() == 0) {
+        let can_vanish = self.is_file && self.place == Place::Own;
+        if can_vanish && self.file.metadata().is_ok_and(|data| data.nlink() == 0) {
             return Err(Error::new(format!(
                 "the output file {} was removed while it was written, and what was in it is lost; \
                  write to a place that nothing cleans up",
@@ -284,61 +277,111 @@ impl Sink {
     }
 }
 
-/// Whoever failed while writing has told of it; the others go on.
-fn hold(turn: &Mutex<bool>) -> MutexGuard<'_, bool> {
-    turn.lock().unwrap_or_else(PoisonError::into_inner)
+/// Where somebody cut a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// To nothing, or behind a line.
+    AtLine,
+    InLine,
+}
+
+/// A formatter that failed while writing has told of it; the others go on.
+fn hold(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::Target;
+    use memchr::memrchr;
+    use std::fs;
+    use std::path::Path;
+
+    fn lines(part: &[u8]) -> usize {
+        memrchr(b'\n', part).map_or(0, |at| at + 1)
+    }
+
+    fn open(path: &Path) -> Sink {
+        Target::new(path).expect("writable").open().expect("open").breaking_at(lines)
+    }
+
+    fn put(sink: &mut Sink, text: &str) -> Result<Reader, Error> {
+        sink.put(&mut text.as_bytes().to_vec())
+    }
 
     #[test]
-    fn nothing_is_made_before_it_is_opened() {
+    fn a_file_that_exists_is_untouched_until_something_is_written() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("out");
-        let target = Target::new(&path).expect("writable");
-        assert!(!path.exists());
-        let mut sink = target.open().expect("open");
-        assert_eq!(sink.write(b"line\n").expect("written"), Reader::There);
+        fs::write(&path, "old").expect("written");
+        let mut sink = open(&path);
+        assert_eq!(fs::read(&path).expect("read"), b"old");
+        let mut first = b"new\n".to_vec();
+        assert_eq!(sink.begin(&mut first).expect("written"), Reader::There);
+        assert_eq!((first.len(), sink.written()), (0, 4));
+        assert_eq!(fs::read(&path).expect("read"), b"new\n");
         sink.check().expect("still there");
-        assert_eq!((sink.written(), std::fs::read(&path).expect("read")), (5, b"line\n".to_vec()));
     }
 
     #[test]
-    fn a_file_that_exists_is_untouched_until_then() {
+    fn of_two_ends_one_begins() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("out");
-        std::fs::write(&path, "old").expect("written");
-        let target = Target::new(&path).expect("writable");
-        assert_eq!(std::fs::read(&path).expect("read"), b"old");
-        target.open().expect("open");
-        assert_eq!(std::fs::read(&path).expect("read"), b"");
-    }
-
-    #[test]
-    fn what_cannot_be_written_is_told_at_once() {
-        let dir = tempfile::tempdir().expect("a directory");
-        for path in [dir.path().to_owned(), dir.path().join("no/such/dir")] {
-            let line = Target::new(&path).expect_err("refused").to_string();
-            assert!(line.contains(&path.display().to_string()), "{line}");
+        let mut one = open(&path);
+        let mut two = one.share().expect("a descriptor");
+        for sink in [&mut one, &mut two] {
+            sink.begin(&mut b"head\n".to_vec()).expect("written");
+            assert_eq!(sink.was_cut(), None);
+            put(sink, "line\n").expect("written");
         }
+        assert_eq!(fs::read(&path).expect("read"), b"head\nline\nline\n");
+        File::options().write(true).open(&path).and_then(|file| file.set_len(0)).expect("cut");
+        assert_eq!((two.was_cut(), one.was_cut()), (Some(Cut::AtLine), None));
     }
 
     #[test]
     fn a_vanished_file_is_noticed() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("out");
-        let sink = Target::new(&path).expect("writable").open().expect("open");
-        std::fs::remove_file(&path).expect("removed");
+        let sink = open(&path);
+        fs::remove_file(&path).expect("removed");
         assert!(sink.check().expect_err("gone").to_string().contains("was removed"));
     }
 
     #[test]
-    fn a_full_disk_is_an_error() {
-        let mut sink = Target::new(Path::new("/dev/full")).expect("there").open().expect("open");
-        let line = sink.write(b"x").expect_err("full").to_string();
+    fn a_full_disk_is_an_error_and_what_did_not_get_out_is_left() {
+        let mut sink = open(Path::new("/dev/full"));
+        let mut text = b"x\n".to_vec();
+        let line = sink.put(&mut text).expect_err("full").to_string();
         assert!(line.contains("/dev/full") && line.contains("make room"), "{line}");
+        assert_eq!(text, b"x\n");
         sink.check().expect("a device does not vanish");
+    }
+
+    #[test]
+    fn a_file_that_somebody_cuts_goes_on_at_its_end() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("out");
+        let cut = |len| File::options().write(true).open(&path).and_then(|file| file.set_len(len));
+        for is_own in [true, false] {
+            let mut sink = match is_own {
+                true => open(&path),
+                // As the shell opens it for > without >>.
+                false => Sink::new(File::create(&path).expect("made"), "it".into(), Place::Lent),
+            };
+            sink.begin(&mut Vec::new()).expect("begun");
+            put(&mut sink, "one\ntwo\n").expect("written");
+            assert_eq!(sink.was_cut(), None);
+            for (len, expected) in [(0, Cut::AtLine), (6, Cut::AtLine), (2, Cut::InLine)] {
+                put(&mut sink, "more\n").expect("written");
+                cut(len).expect("cut");
+                assert_eq!((sink.was_cut(), sink.was_cut()), (Some(expected), None));
+                put(&mut sink, "three\n").expect("written");
+                let text = fs::read(&path).expect("read");
+                assert_eq!(text.len() as u64, len + 6);
+                assert!(text.ends_with(b"three\n") && !text.contains(&0), "{text:?}");
+            }
+        }
     }
 }

@@ -1,21 +1,59 @@
 //! `--stats FILE`: the counters as one JSON object.
 
-use crate::summary::{Formatted, flaws};
-use fsmon_engine::Counters;
+use crate::summary::{Formatted, missing};
+use crate::target::open_for_writing;
+use crate::tell::shown;
+use fsmon_engine::{Counters, Error};
 use serde_json::json;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes the object. `events` counts what the output shows: each type of a merged event.
-///
-/// # Errors
-/// Those of the file.
-pub(crate) fn write(path: &Path, counters: &Counters, formatted: &Formatted) -> io::Result<()> {
-    std::fs::write(path, format!("{}\n", object(counters, formatted)))
+/// The open file.
+pub(crate) struct Stats {
+    file: File,
+    name: String,
+}
+
+impl Stats {
+    /// Opens it, as it is.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        Ok(Stats { file: open_for_writing(path)?, name: shown(path) })
+    }
+
+    /// Takes away what was in it.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub(crate) fn empty(&self) -> Result<(), Error> {
+        let is_file = self.file.metadata().is_ok_and(|data| data.is_file());
+        let emptied = if is_file { self.file.set_len(0) } else { Ok(()) };
+        emptied.map_err(|error| self.failed(error))
+    }
+
+    /// Writes the object. `events` counts what the output shows: each type of a merged event.
+    ///
+    /// # Errors
+    /// Those of the file, which is empty then.
+    pub(crate) fn write(&self, counters: &Counters, formatted: &Formatted) -> Result<(), Error> {
+        let text = format!("{}\n", object(counters, formatted));
+        (&self.file).write_all(text.as_bytes()).map_err(|error| {
+            let _ = self.empty();
+            self.failed(error)
+        })
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        Error::os(format!("cannot write the counters to {}", self.name), error)
+    }
 }
 
 fn object(counters: &Counters, formatted: &Formatted) -> serde_json::Value {
-    json!({
+    let missing = missing(counters, formatted);
+    let mut object = json!({
         "kernel_events": counters.kernel_events,
         "events": formatted.passed.events,
         "lost_queue_overflows": counters.lost_queue_overflows,
@@ -29,8 +67,13 @@ fn object(counters: &Counters, formatted: &Formatted) -> serde_json::Value {
         "ring_peak": counters.ring_peak,
         "dirs": counters.dirs,
         "processes": counters.processes,
-        "complete": flaws(counters, formatted).is_empty(),
-    })
+        "complete": missing.is_empty(),
+    });
+    // Whatever else is missing, where something is.
+    for missing in missing {
+        object[missing.name] = missing.count.into();
+    }
+    object
 }
 
 #[cfg(test)]
@@ -49,5 +92,18 @@ mod tests {
              unattributed unresolved_paths"
         );
         assert_eq!(object["complete"], true);
+    }
+
+    #[test]
+    fn and_all_that_is_missing() {
+        let counters = Counters { dirs_refused: 3, unattributed: 2, ..Counters::default() };
+        let formatted = Formatted { unwritten: 5, failed: 1, ..Formatted::default() };
+        let object = object(&counters, &formatted);
+        assert_eq!(object["complete"], false);
+        for (key, count) in [("dirs_refused", 3), ("unattributed", 2), ("events_unwritten", 5)] {
+            assert_eq!(object[key], count, "{key}");
+        }
+        assert_eq!(object["failures"], 1);
+        assert_eq!(object.get("dirs_unreadable"), None);
     }
 }

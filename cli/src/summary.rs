@@ -2,15 +2,21 @@
 
 use crate::pipeline::Passed;
 use crate::tell::shown;
-use fsmon_engine::Counters;
 use fsmon_engine::config::Who;
 use fsmon_engine::plan::Plan;
+use fsmon_engine::{Counters, Missing};
 use std::fmt::Write;
 
 /// What the formatter thread did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Formatted {
     pub(crate) passed: Passed,
+    /// Events and losses that were to be written and were not.
+    pub(crate) unwritten: u64,
+    /// Formatters that a second signal ended with more to come.
+    pub(crate) hurried: u64,
+    /// Readers and outputs that failed.
+    pub(crate) failed: u64,
     pub(crate) bytes_out: u64,
     pub(crate) cpu_ns: u64,
 }
@@ -24,8 +30,14 @@ impl Formatted {
             losses: a.losses + b.losses,
             refused: a.refused + b.refused,
         };
-        let bytes_out = self.bytes_out + other.bytes_out;
-        Formatted { passed, bytes_out, cpu_ns: self.cpu_ns + other.cpu_ns }
+        Formatted {
+            passed,
+            unwritten: self.unwritten + other.unwritten,
+            hurried: self.hurried + other.hurried,
+            failed: self.failed + other.failed,
+            bytes_out: self.bytes_out + other.bytes_out,
+            cpu_ns: self.cpu_ns + other.cpu_ns,
+        }
     }
 }
 
@@ -57,31 +69,29 @@ pub(crate) fn source_of_names(who: Who) -> &'static str {
     }
 }
 
-/// What keeps the record from being complete; nothing where it is.
-pub(crate) fn flaws(counters: &Counters, formatted: &Formatted) -> Vec<String> {
-    [
-        (counters.lost_queue_overflows, "queue overflow", "queue overflows"),
-        (counters.lost_process_messages, "lost process message", "lost process messages"),
-        (counters.unresolved_paths, "unresolved path", "unresolved paths"),
-        (counters.unattributed, "event without process", "events without process"),
-        (counters.dirs_refused, "directory beyond --max-dirs", "directories beyond --max-dirs"),
-        (counters.dirs_unreadable, "unreadable directory", "unreadable directories"),
+/// What keeps the record from being complete, whether the engine lost it or the output; nothing where
+/// it is complete. The one place that decides this: the last line and `--stats` follow it. Of the same, what is
+/// known when a stream ends stands in its END record.
+pub(crate) fn missing(counters: &Counters, formatted: &Formatted) -> Vec<Missing> {
+    let of_output = [
         (
-            counters.dirs_unheard,
-            "busy directory brought in from outside",
-            "busy directories brought in from outside",
+            "definitions_refused",
+            formatted.passed.refused,
+            "definition without room",
+            "definitions without room",
         ),
+        ("events_unwritten", formatted.unwritten, "event not written", "events not written"),
         (
-            counters.processes_evicted,
-            "process beyond --max-processes",
-            "processes beyond --max-processes",
+            "outputs_interrupted",
+            formatted.hurried,
+            "output interrupted by a second signal",
+            "outputs interrupted by a second signal",
         ),
-        (formatted.passed.refused, "definition without room", "definitions without room"),
-    ]
-    .into_iter()
-    .filter(|(count, _, _)| *count != 0)
-    .map(|(count, one, many)| counted(count, one, many))
-    .collect()
+        ("failures", formatted.failed, "failure", "failures"),
+    ];
+    let of_output =
+        of_output.map(|(name, count, one, many)| Missing { name, count, one, many }).into_iter();
+    counters.missing().chain(of_output.filter(|missing| missing.count != 0)).collect()
 }
 
 /// The last line.
@@ -91,11 +101,12 @@ pub(crate) fn end(counters: &Counters, formatted: &Formatted) -> String {
         counted(formatted.passed.events, "event", "events"),
         counters.kernel_events
     );
-    let flaws = flaws(counters, formatted);
-    if flaws.is_empty() {
+    let missing = missing(counters, formatted);
+    if missing.is_empty() {
         line.push_str("; complete");
     } else {
-        let _ = write!(line, "; NOT complete: {}", flaws.join(", "));
+        let words = missing.iter().map(|missing| counted(missing.count, missing.one, missing.many));
+        let _ = write!(line, "; NOT complete: {}", words.collect::<Vec<_>>().join(", "));
     }
     line
 }
@@ -120,6 +131,11 @@ mod tests {
         assert_eq!(
             end(&counters, &formatted),
             "1 event (12 from the kernel); NOT complete: 2 queue overflows, 1 event without process"
+        );
+        let failed = Formatted { unwritten: 7, failed: 1, ..formatted };
+        assert_eq!(
+            end(&Counters::default(), &failed.and(&formatted)),
+            "2 events (0 from the kernel); NOT complete: 7 events not written, 1 failure"
         );
     }
 }

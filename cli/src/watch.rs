@@ -3,34 +3,35 @@
 
 use crate::args::{Format, WatchArgs};
 use crate::binary::{self, Binary};
-use crate::control::Control;
+use crate::control::{Control, INTERRUPTED};
 use crate::filter::{self, Filter, Source};
 use crate::formatter::{Job, Outcome, spawn};
 use crate::limits::{DIR_NAME_BYTES, NAMES_BYTES};
 use crate::names::STRING_IDS;
 use crate::outputs::{self, StreamId};
 use crate::parts::parts;
-use crate::sink::{Target, check_writable};
+use crate::stats::Stats;
+use crate::summary;
 use crate::summary::Formatted;
+use crate::target::{Target, check_writable};
 use crate::tell::{end_progress, progress, tell};
 use crate::text::{Lines, csv, human, human::Human, json::Json};
 use crate::wall::Wall;
-use crate::{stats, summary};
 use fsmon_engine::limits::{CMDLINES_BYTES, DIRS_DEAD_MAX, STRINGS_BYTES};
 use fsmon_engine::plan::Plan;
 use fsmon_engine::{Config, Counters, Error, Monitor};
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
-use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::thread::JoinHandle;
 
 /// Watches until something ends it.
 ///
 /// # Errors
 /// Whatever keeps it from beginning, and what breaks the output or the engine.
-pub(crate) fn run(args: &WatchArgs) -> Result<(), Error> {
+pub(crate) fn run(args: &WatchArgs) -> Result<ExitCode, Error> {
     let parts = parts(args)?;
     let streams = parts.iter().map(|_| binary::stream_id()).collect::<Result<Vec<_>, _>>()?;
     let targets = outputs::targets(args, &streams)?;
@@ -46,10 +47,8 @@ pub(crate) fn run(args: &WatchArgs) -> Result<(), Error> {
     let configs = (0..parts.len()).map(config).collect::<Result<Vec<_>, _>>()?;
     let control = Control::new()?;
     let engines = configs.into_iter().map(fsmon_engine::start).collect::<Result<Vec<_>, _>>()?;
+    let stats = args.stats.as_deref().map(Stats::open).transpose()?;
     let sinks = outputs::open(targets, engines.len())?;
-    if let Some(path) = &args.stats {
-        File::create(path).map_err(|error| stats_error(path, error))?;
-    }
     control.set_ready();
     let wall = Wall::of_this_host();
     let mut running = Vec::new();
@@ -60,9 +59,13 @@ pub(crate) fn run(args: &WatchArgs) -> Result<(), Error> {
         let formatter = start_formatter(job, args, is_terminal, monitor.plan(), *stream)?;
         running.push(Running { monitor, formatter });
     }
+    if let Some(stats) = &stats {
+        stats.empty()?;
+    }
     announce(&running);
     control.wait(args.duration, || running.iter().for_each(|running| running.monitor.stop()));
-    finish(running, args.stats.as_deref())
+    finish(running, stats.as_ref())?;
+    Ok(if control.is_hurried() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
 /// A reader and the formatter of what it tells.
@@ -163,7 +166,7 @@ fn announce(running: &[Running]) {
 }
 
 /// Tells what came of it. An error of the output explains one of the engine, so it goes first.
-fn finish(running: Vec<Running>, stats: Option<&Path>) -> Result<(), Error> {
+fn finish(running: Vec<Running>, stats: Option<&Stats>) -> Result<(), Error> {
     let mut result = Ok(());
     let (mut counters, mut formatted) = (Counters::default(), Formatted::default());
     for Running { monitor, formatter } in running {
@@ -176,15 +179,10 @@ fn finish(running: Vec<Running>, stats: Option<&Path>) -> Result<(), Error> {
         };
         counters = counters.and(&counted);
         formatted = formatted.and(&own);
+        formatted.failed += u64::from(read.is_err());
         result = result.and(written).and(read);
     }
-    if let Some(path) = stats {
-        stats::write(path, &counters, &formatted).map_err(|error| stats_error(path, error))?;
-    }
+    let told = stats.map_or(Ok(()), |stats| stats.write(&counters, &formatted));
     tell(summary::end(&counters, &formatted));
-    result
-}
-
-fn stats_error(path: &Path, error: io::Error) -> Error {
-    Error::os(format!("cannot write the counters to {}", path.display()), error)
+    result.and(told)
 }

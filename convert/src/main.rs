@@ -26,6 +26,7 @@ use args::{Args, Format};
 use clap::Parser;
 use error::{Error, Result};
 use feed::{Fed, counted, feed};
+use fsmon_cli::control::survive_file_limit;
 use fsmon_cli::formats::Format as Lines;
 use fsmon_cli::tell::{shown, tell, tell_panics, with_arguments_escaped};
 use inputs::{Input, inputs};
@@ -34,6 +35,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     tell_panics();
+    survive_file_limit();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return args::explain(&with_arguments_escaped(error)),

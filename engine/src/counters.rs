@@ -1,9 +1,25 @@
-//! What the reader counts, readable from any thread at any time.
+//! What the reader counts, readable from any thread at any time, and which of it says that something
+//! is missing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// One way in which a record is not complete, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The counter's name, as `--stats` has it.
+    pub name: &'static str,
+    /// How often; not 0.
+    pub count: u64,
+    /// What one of them is called.
+    pub one: &'static str,
+    /// What several are called.
+    pub many: &'static str,
+}
+
+/// A counter with words in brackets counts something that is missing. Whether a record is complete, and
+/// what is said where it is not, follows from these words: they are all that a new one needs.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[$doc:meta])* $name:ident $([$one:literal, $many:literal])?,)*) => {
         /// A snapshot of what was counted since the start.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counters { $($(#[$doc])* pub $name: u64,)* }
@@ -11,6 +27,18 @@ macro_rules! counters {
         impl Counters {
             fn sum(&self, other: &Counters) -> Counters {
                 Counters { $($name: self.$name + other.$name,)* }
+            }
+
+            /// Every way in which the record is not complete; none where it is. In the order of the
+            /// fields.
+            pub fn missing(&self) -> impl Iterator<Item = Missing> + use<> {
+                let all = [$($(Missing {
+                    name: stringify!($name),
+                    count: self.$name,
+                    one: $one,
+                    many: $many,
+                },)?)*];
+                all.into_iter().filter(|missing| missing.count != 0)
             }
         }
 
@@ -33,6 +61,12 @@ macro_rules! counters {
 }
 
 impl Counters {
+    /// Whether nothing is missing. Allocates nothing.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.missing().next().is_none()
+    }
+
     /// Of two readers together: the sums, and of the rings the one that was fuller.
     #[must_use]
     pub fn and(&self, other: &Counters) -> Counters {
@@ -46,13 +80,13 @@ counters! {
     /// Event records handed to the consumer.
     events,
     /// Times the kernel's queue overflowed.
-    lost_queue_overflows,
+    lost_queue_overflows["queue overflow", "queue overflows"],
     /// Process messages that the kernel said were lost.
-    lost_process_messages,
+    lost_process_messages["lost process message", "lost process messages"],
     /// Events below a watched root whose directory was not known.
-    unresolved_paths,
+    unresolved_paths["unresolved path", "unresolved paths"],
     /// Event records without a process.
-    unattributed,
+    unattributed["event without process", "events without process"],
     /// Reads of the fanotify queue that brought events.
     reads,
     /// CPU time of the reader thread, ns.
@@ -66,11 +100,27 @@ counters! {
     /// Loss records handed to the consumer.
     losses,
     /// Directories refused for want of room: those below them are not counted.
-    dirs_refused,
+    dirs_refused["directory beyond --max-dirs", "directories beyond --max-dirs"],
     /// Directories that could not be read.
-    dirs_unreadable,
+    dirs_unreadable["unreadable directory", "unreadable directories"],
     /// Directories that were brought in while the kernel was told to be silent of them.
-    dirs_unheard,
+    dirs_unheard["busy directory brought in from outside", "busy directories brought in from outside"],
     /// Process images forgotten for want of room.
-    processes_evicted,
+    processes_evicted["process beyond --max-processes", "processes beyond --max-processes"],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complete_or_what_is_missing() {
+        let mut counters = Counters { kernel_events: 7, dirs: 3, ..Counters::default() };
+        assert!(counters.is_complete());
+        counters.dirs_refused = 2;
+        counters.lost_queue_overflows = 1;
+        assert!(!counters.is_complete());
+        let missing: Vec<_> = counters.missing().map(|one| (one.name, one.count)).collect();
+        assert_eq!(missing, [("lost_queue_overflows", 1), ("dirs_refused", 2)]);
+    }
 }

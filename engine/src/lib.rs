@@ -57,6 +57,6 @@ mod sys;
 
 pub use cold::cgroup::cgroup_path;
 pub use config::Config;
-pub use counters::Counters;
+pub use counters::{Counters, Missing};
 pub use error::Error;
 pub use monitor::{Monitor, Next, Receiver, start};

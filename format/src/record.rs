@@ -351,6 +351,13 @@ pub struct Stats {
     pub reserved: [u8; 8],
 }
 
+/// `flags` of an [`End`].
+pub mod end_flag {
+    /// Something is missing in the stream: a loss, or what no LOSS record tells, such as an event without
+    /// its process. Streams of fsmon 1.0.0-alpha.1 never have it.
+    pub const INCOMPLETE: u16 = 1;
+}
+
 /// The last record of a stream that was closed in order.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -359,7 +366,7 @@ pub struct End {
     pub tag: u8,
     /// Slots of this record: 1.
     pub slots: u8,
-    /// Reserved.
+    /// [`end_flag`]s.
     pub flags: U16,
     /// 0: stopped by the user; 1: the watch failed.
     pub reason: U32,

@@ -16,6 +16,7 @@ use crate::world::{Change, World};
 use fsmon_format::kind;
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{COUNT_UNKNOWN, Loss, Proc, Reason, proc_flag};
+use memchr::memchr2_iter;
 
 const HEADER: &[u8] = b"time,event_type,path,old_path,is_dir,pid,ppid,cmd,exe,uid,gid,user,\
 cgroup,chain,attribution,found,exchange,unsure,path_b64,old_path_b64,error,error_count,reason,lost";
@@ -133,6 +134,19 @@ impl<S: Style> Csv<S> {
 }
 
 impl<S: Style> Format for Csv<S> {
+    /// A name can have line breaks in it, between its quotes.
+    fn whole_lines(text: &[u8]) -> (usize, u64) {
+        let (mut end, mut lines, mut is_quoted) = (0, 0, false);
+        for at in memchr2_iter(b'"', b'\n', text) {
+            if text[at] == b'"' {
+                is_quoted = !is_quoted;
+            } else if !is_quoted {
+                (end, lines) = (at + 1, lines + 1);
+            }
+        }
+        (end, lines)
+    }
+
     fn begin(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(HEADER);
         if self.cmdline {

@@ -17,6 +17,7 @@ use crate::world::{Change, World};
 use fsmon_format::kind::{self, Kind};
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{Attribution, EventRef, Loss, Proc, Record};
+use memchr::{memchr_iter, memrchr};
 
 /// A directory and a name in it; an empty name is the directory itself.
 #[derive(Clone, Copy)]
@@ -60,6 +61,10 @@ fn place(dir: u32, name: &[u8]) -> Option<Place<'_>> {
 
 /// A way to write lines.
 pub(crate) trait Format {
+    /// Where the last whole line of `text` ends, which begins with a line, and how many there are.
+    fn whole_lines(text: &[u8]) -> (usize, u64) {
+        (memrchr(b'\n', text).map_or(0, |at| at + 1), memchr_iter(b'\n', text).count() as u64)
+    }
     /// What comes before the first line.
     fn begin(&mut self, out: &mut Vec<u8>);
     /// What was kept about an id may be out of date.
@@ -74,6 +79,14 @@ pub(crate) trait Format {
 pub(crate) struct Lines<F>(pub(crate) F);
 
 impl<F: Format> Output for Lines<F> {
+    fn whole(part: &[u8]) -> usize {
+        F::whole_lines(part).0
+    }
+
+    fn told_in(&self, rest: &[u8]) -> u64 {
+        F::whole_lines(rest).1
+    }
+
     fn begin(&mut self, out: &mut Vec<u8>) {
         self.0.begin(out);
     }

@@ -7,7 +7,9 @@ use crate::counters::Counters;
 use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
-use fsmon_format::record::{self, Build, COUNT_UNKNOWN, Reason, Slot, event_slots, lay_event};
+use fsmon_format::record::{
+    self, Build, COUNT_UNKNOWN, Reason, Slot, end_flag, event_slots, lay_event,
+};
 use std::io;
 use std::time::Duration;
 use zerocopy::FromZeros;
@@ -224,6 +226,9 @@ impl Output {
     pub(crate) fn end(&mut self, sources: &mut Sources<'_>, failed: bool) {
         let mut head = record::End::new_zeroed();
         head.reason = u32::from(failed).into();
+        if failed || !self.counters.is_complete() {
+            head.flags = end_flag::INCOMPLETE.into();
+        }
         head.time_ns = clock::monotonic_ns().into();
         head.events = self.counters.events.into();
         head.losses = self.counters.losses.into();

@@ -4,11 +4,11 @@ use super::block::{Block, Place, to_grid};
 use super::codec::{Codec, Compressor};
 use super::definitions::Definitions;
 use super::header::Header;
-use super::layout::{BLOCK_MAX, block_flag};
+use super::layout::{BLOCK_MAX, BlockHeader, GRID, MAGIC, block_flag};
 use crate::mirror::{Capacity, Mirror};
 use crate::record::{Body, Build, Dir, EVENT_SLOTS_MAX, End, EventRef, Loss, Record, SLOT, Slot};
 use std::io::{self, Write};
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Writes a stream to a file, a pipe or a socket: it never seeks.
 ///
@@ -101,6 +101,30 @@ impl<W: Write> Writer<W> {
         (header.first_event, header.first_block) = (self.events, self.number);
         // The clock in force stays: wall times are those of the stream in one file.
         self.header(header)
+    }
+
+    /// The file was cut to nothing while it was written, as `truncate -s 0` does, and `carried` is what was
+    /// taken away from the output and is not in it yet, none or some whole blocks. Puts the header of another
+    /// segment before them, so that the file is one from its beginning.
+    ///
+    /// # Errors
+    /// None with an output in memory.
+    pub fn begin_again(&mut self, header: &mut Header, carried: &mut Vec<u8>) -> io::Result<()> {
+        check(self.broken)?;
+        if carried.starts_with(&MAGIC) {
+            return Ok(());
+        }
+        (header.first_event, header.first_block) = match BlockHeader::ref_from_prefix(carried) {
+            Ok((first, _)) => (first.first_event.get(), first.number.get()),
+            Err(_) => (self.events, self.number),
+        };
+        header.segment = header.segment.wrapping_add(1);
+        let encoded = header.encode();
+        carried.splice(0..0, encoded);
+        self.offset = carried.len() as u64;
+        // The open block was given room up to the grid of the file before, which cannot be further away.
+        debug_assert!(self.offset + BLOCK_MAX as u64 <= GRID);
+        Ok(())
     }
 
     /// Takes a record that `mirror` has taken already.
@@ -476,6 +500,29 @@ mod tests {
             let (paths, fault) = read(&stream);
             assert_eq!(fault, None);
             assert_eq!(paths, ["/srv/a", "/srv/b/c", "/srv/b"]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_begins_again() {
+        for flushed in [false, true] {
+            let mut rig = Rig::new(Vec::new());
+            rig.dir(1, 0, b"/srv");
+            rig.event(1, b"before").expect("room");
+            rig.writer.flush().expect("room");
+            // That much was written, and cut away.
+            rig.writer.get_mut().clear();
+            rig.event(1, b"carried").expect("room");
+            if flushed {
+                rig.writer.flush().expect("room");
+            }
+            let mut file = std::mem::take(rig.writer.get_mut());
+            let mut header = Header::default();
+            rig.writer.begin_again(&mut header, &mut file).expect("in memory");
+            assert_eq!((header.segment, header.first_event, header.first_block), (1, 1, 1));
+            rig.event(1, b"after").expect("room");
+            file.append(&mut rig.writer.finish().expect("room"));
+            assert_eq!(read(&file), (vec!["/srv".to_owned(); 2], None));
         }
     }
 

@@ -79,4 +79,5 @@ LOSS_REASONS = {
     5: "walk",
 }
 """Reasons of a LOSS as the JSON of fsmon calls them; every other number is `other`."""
+END_INCOMPLETE = 1
 END_REASONS = {0: "stopped", 1: "failed"}

@@ -197,6 +197,8 @@ class End(NamedTuple):
     """EVENT records in the stream."""
     losses: int
     """LOSS records in the stream."""
+    complete: bool = True
+    """Whether the writer says that nothing is missing in the stream."""
 
 
 Item = Union[Event, Loss, Gap, Stats, End]

@@ -50,7 +50,8 @@ class Reader:
     @property
     def complete(self) -> bool:
         """Whether the stream was closed in order, and nothing is missing in what was read."""
-        return self.end is not None and not self.loss_count and not self.gap_count
+        ended = self.end is not None and self.end.complete
+        return ended and not self.loss_count and not self.gap_count
 
     def items(self) -> Iterator[Item]:
         """Events, losses, gaps, counters and the end, as they come."""

@@ -193,7 +193,8 @@ class Decoder:
     def _end(self, at: int, _: int) -> None:
         reason, time, events, losses = layout.END_FIELDS.unpack_from(self._data, at + 4)
         self._items.append(End(time, time + self._wall & layout.U64,
-                               layout.END_REASONS.get(reason, "other"), events, losses))
+                               layout.END_REASONS.get(reason, "other"), events, losses,
+                               not self._data[at + 2] & layout.END_INCOMPLETE))
 
     def _clock(self, at: int, _: int) -> None:
         _, time, realtime = layout.CLOCK_FIELDS.unpack_from(self._data, at + 4)

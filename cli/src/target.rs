@@ -1,0 +1,225 @@
+//! Where the output is to go: checked early, opened once, and emptied last.
+
+use crate::segments::{self, Segments};
+use crate::sink::{Place, Sink};
+use crate::tell::{shown, tell};
+use fsmon_engine::Error;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{AccessFlags, access};
+use std::fs::{File, FileType, OpenOptions};
+use std::io::{self, ErrorKind, IsTerminal};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+/// How often it is looked whether a named pipe has a reader.
+const READER_CHECK: Duration = Duration::from_millis(50);
+
+/// Names of standard output. Opened by such a name a file would be emptied, and have a position of its own;
+/// a socket could not be opened at all.
+const STANDARD: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+
+/// Where the output is to go, checked as far as it can be without changing anything.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Standard,
+    File(PathBuf),
+    /// Files in a directory, one after the other.
+    Segments(Segments),
+}
+
+impl Target {
+    /// `-` is standard output.
+    ///
+    /// # Errors
+    /// A file that could not be written to.
+    pub(crate) fn new(path: &Path) -> Result<Self, Error> {
+        if STANDARD.iter().any(|name| path == Path::new(name)) {
+            return Ok(Target::Standard);
+        }
+        check_writable(path)?;
+        Ok(Target::File(path.to_owned()))
+    }
+
+    /// Files in a directory, which may be missing if the one that it is in is there.
+    ///
+    /// # Errors
+    /// A directory in which no file could be made.
+    pub(crate) fn segments(segments: Segments) -> Result<Self, Error> {
+        let dir = &segments.dir;
+        let probed = if dir.exists() { dir } else { parent(dir) };
+        match may_make_files_in(probed) {
+            Ok(()) => Ok(Target::Segments(segments)),
+            Err(error) => Err(cannot_make(dir, error)),
+        }
+    }
+
+    /// Whether lines are read by a person. Opens nothing that opening could change.
+    pub(crate) fn is_terminal(&self) -> bool {
+        match self {
+            Target::Standard => io::stdout().is_terminal(),
+            Target::File(path) => {
+                let is_device = file_type(path).is_some_and(|kind| kind.is_char_device());
+                let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
+                let mut options = OpenOptions::new();
+                let options = options.write(true).custom_flags(flags);
+                is_device && options.open(path).is_ok_and(|file| file.is_terminal())
+            }
+            Target::Segments(_) => false,
+        }
+    }
+
+    /// Opens it. A file is made where there is none; one that is there is emptied by what is written
+    /// first, so that it stays as it is if anything else fails until then. A named pipe is opened once
+    /// it has a reader.
+    ///
+    /// # Errors
+    /// Those of opening it; a file that another fsmon writes to.
+    pub(crate) fn open(self) -> Result<Sink, Error> {
+        match self {
+            Target::Standard => {
+                let file = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+                let name = "standard output";
+                let file = file.map_err(|error| cannot_open(name, error))?;
+                Ok(Sink::new(file, name.to_owned(), Place::Lent))
+            }
+            Target::File(path) => {
+                let file = open_for_writing(&path)?;
+                Ok(Sink::new(file, shown(&path), Place::Own))
+            }
+            Target::Segments(segments) => Sink::of_segments(segments),
+        }
+    }
+}
+
+/// Opens a file to be written to from its end, made where there is none and otherwise as it is, and
+/// locks it; or waits for the reader of a named pipe.
+///
+/// # Errors
+/// Those of opening it; a file that another fsmon writes to.
+pub(crate) fn open_for_writing(path: &Path) -> Result<File, Error> {
+    let failed = |error| cannot_open(&shown(path), error);
+    if file_type(path).is_some_and(|kind| kind.is_fifo()) {
+        return open_pipe(path).map_err(failed);
+    }
+    // Appended to, so that a file that somebody cuts goes on at its new end.
+    let file = OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_file() {
+        segments::lock(&file).map_err(failed)?;
+    }
+    Ok(file)
+}
+
+/// Opens a named pipe once: a second opening would give its reader an end of file between the two.
+/// Without waiting in the kernel, where no signal that is a message would end it.
+fn open_pipe(path: &Path) -> io::Result<File> {
+    let mut is_told = false;
+    loop {
+        let mut options = OpenOptions::new();
+        match options.write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
+            Ok(file) => {
+                // From now on a reader that is slow is waited for.
+                let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+                fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+                return Ok(file);
+            }
+            // No reader: fifo(7).
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    let name = shown(path);
+                    tell(format_args!("{name} is a pipe that nobody reads; waiting for a reader"));
+                }
+                thread::sleep(READER_CHECK);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Tells early that a file cannot be written to: opens a regular one that exists as it is, asks about
+/// anything else, and looks at the directory of one that does not exist.
+///
+/// # Errors
+/// What stands against it.
+pub(crate) fn check_writable(path: &Path) -> Result<(), Error> {
+    let checked = match file_type(path) {
+        None => match path.symlink_metadata() {
+            // Where a link leads to is made, if it can be.
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => may_make_files_in(parent(path)),
+            Err(error) => Err(error),
+        },
+        Some(kind) if kind.is_block_device() => {
+            Err(io::Error::other("it is a disk, and would be overwritten"))
+        }
+        Some(kind) if kind.is_socket() => Err(io::Error::other("it is a socket")),
+        Some(kind) if kind.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Some(kind) if kind.is_file() => OpenOptions::new().append(true).open(path).map(drop),
+        // To open it may wait, or change something.
+        Some(_) => access(path, AccessFlags::W_OK).map_err(io::Error::from),
+    };
+    checked.map_err(|error| cannot_open(&shown(path), error))
+}
+
+fn file_type(path: &Path) -> Option<FileType> {
+    path.metadata().ok().map(|data| data.file_type())
+}
+
+fn may_make_files_in(dir: &Path) -> io::Result<()> {
+    access(dir, AccessFlags::W_OK | AccessFlags::X_OK)?;
+    if dir.is_dir() { Ok(()) } else { Err(ErrorKind::NotADirectory.into()) }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+pub(crate) fn cannot_make(dir: &Path, error: io::Error) -> Error {
+    let dir = shown(dir);
+    Error::os(
+        format!(
+            "cannot write to {dir}; name a directory that you may write to, or a new one in it"
+        ),
+        error,
+    )
+}
+
+fn cannot_open(name: &str, error: io::Error) -> Error {
+    Error::os(format!("cannot write to {name}; name a file in a directory you may write to"), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_is_told_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for path in [dir.path().to_owned(), dir.path().join("no/such/dir")] {
+            let line = Target::new(&path).expect_err("refused").to_string();
+            assert!(line.contains(&path.display().to_string()), "{line}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_made_before_it_is_opened() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("out");
+        let target = Target::new(&path).expect("writable");
+        assert!(!path.exists());
+        target.open().expect("open");
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn standard_output_by_any_of_its_names() {
+        for name in STANDARD {
+            assert!(matches!(Target::new(Path::new(name)), Ok(Target::Standard)), "{name}");
+        }
+    }
+}
