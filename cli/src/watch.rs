@@ -106,6 +106,8 @@ fn config(
     config.types = types;
     config.recursive = !args.no_recursive;
     config.skip_dir = filter::skip_dir(&args.filter)?;
+    config.skip_mount = filter::skip_dir(&args.filter)?.map(|skip| skip.skips);
+    config.notice = Some(Box::new(tell));
     config.backend = args.engine.backend.into();
     config.cpu = args.engine.cpu;
     config.who = args.engine.who.into();

@@ -49,6 +49,9 @@ pub enum Who {
 /// Says of a directory, by its path below the watched root, whether it is left out.
 pub type Skips = Box<dyn FnMut(&[u8]) -> bool + Send>;
 
+/// Takes a line for the user.
+pub type Notice = Box<dyn FnMut(String) + Send>;
+
 /// Directories to leave out, with all that is below them.
 pub struct SkipDir {
     /// Called when a directory comes up, on the reader's thread: it must not allocate once it has
@@ -71,6 +74,12 @@ pub struct Config {
     pub recursive: bool,
     /// Directories to leave out.
     pub skip_dir: Option<SkipDir>,
+    /// The same as `skip_dir`, for the thread that follows mounts: nothing is said of one in a directory
+    /// that is left out.
+    pub skip_mount: Option<Skips>,
+    /// Called when something is mounted that hides what is watched, or is unmounted: from a thread of its
+    /// own.
+    pub notice: Option<Notice>,
     /// How events are read.
     pub backend: Backend,
     /// Where the reader runs.
@@ -108,6 +117,8 @@ impl Config {
             types: fsmon_format::kind::DEFAULT,
             recursive: true,
             skip_dir: None,
+            skip_mount: None,
+            notice: None,
             backend: Backend::Auto,
             cpu: Cpu::Auto,
             reader: 0,

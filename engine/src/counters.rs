@@ -105,6 +105,11 @@ counters! {
     dirs_unreadable["unreadable directory", "unreadable directories"],
     /// Directories that were brought in while the kernel was told to be silent of them.
     dirs_unheard["busy directory brought in from outside", "busy directories brought in from outside"],
+    /// Times that something was mounted below or on a root, and is not watched; those that were there at
+    /// the start included.
+    mounts_unwatched["mount not watched", "mounts not watched"],
+    /// Times that such a mount went.
+    mounts_gone,
     /// Process images forgotten for want of room.
     processes_evicted["process beyond --max-processes", "processes beyond --max-processes"],
 }

@@ -1,5 +1,6 @@
 //! The handles that a user of the engine holds: one to steer it, one to take records.
 
+use crate::cold::mount_watch::Follower;
 use crate::cold::start;
 use crate::config::Config;
 use crate::counters::{Counters, Shared};
@@ -20,6 +21,7 @@ pub struct Monitor {
     shared: Arc<Shared>,
     control: flume::Sender<Control>,
     wake: Arc<OwnedFd>,
+    mounts: Option<Follower>,
     thread: Option<JoinHandle<Result<Counters, Error>>>,
 }
 
@@ -52,6 +54,7 @@ pub fn start(config: Config) -> Result<(Monitor, Receiver), Error> {
         shared: started.shared,
         control: started.control,
         wake: started.wake,
+        mounts: started.mounts,
         thread: Some(started.thread),
     };
     Ok((monitor, Receiver { consumer: started.consumer, handed_out: 0 }))
@@ -70,9 +73,13 @@ impl Monitor {
         &self.plan
     }
 
-    /// Asks the reader to deliver what happened until now, and then to end. Returns at once;
-    /// [`Receiver::next`] says [`Next::Ended`] when all is delivered.
+    /// Asks the reader to deliver what happened until now, and then to end. Returns without waiting for
+    /// that; [`Receiver::next`] says [`Next::Ended`] when all is delivered.
     pub fn stop(&self) {
+        // Before the reader ends it is told of what was mounted until now.
+        if let Some(mounts) = &self.mounts {
+            mounts.stop();
+        }
         // A reader that has ended already does not listen any more.
         let _ = self.control.send(Control::Stop);
         signal(self.wake.as_fd());

@@ -1,13 +1,11 @@
 //! What a host offers, what the engine will use of it for given roots, and what it loses by it.
 //! `fsmon doctor` prints this; [`crate::start`] follows it.
 
+use crate::cold::below::{Below, Kind, Span, below, innermost};
 use crate::cold::roots::OpenRoot;
 use crate::cold::{host, marks, mounts, roots, who};
 use crate::config::{Backend, Who};
-use std::path::{Path, PathBuf};
-
-/// Mounts below a root that are called by name; of more, how many there are.
-const MOUNTS_NAMED: usize = 4;
+use std::path::PathBuf;
 
 /// One thing that was tried: what it is and how it went.
 #[derive(Clone, Debug)]
@@ -84,38 +82,38 @@ impl Plan {
         self.roots.push(RootPlan { path, fs_type, mark: Ok(mark), why });
     }
 
-    /// Says what is mounted below the roots, and not watched; `elsewhere` is, by another reader.
-    pub(crate) fn note_mounts<'a>(
-        &mut self,
-        roots: impl IntoIterator<Item = &'a OpenRoot>,
-        elsewhere: &[PathBuf],
-        recursive: bool,
-    ) {
-        let elsewhere: Vec<_> =
-            elsewhere.iter().filter_map(|path| path.canonicalize().ok()).collect();
-        let is_watched = |roots: &[&Path], point: &Path| {
-            roots.contains(&point) || elsewhere.iter().any(|path| path == point)
-        };
-        let roots: Vec<_> = roots.into_iter().map(|root| root.path.as_path()).collect();
-        let mounts = mounts::all();
-        for root in roots.iter().filter(|_| recursive) {
-            let below = mounts::below(&mounts, root);
-            let left: Vec<_> =
-                below.into_iter().filter(|point| !is_watched(&roots, point)).collect();
-            if left.is_empty() {
-                continue;
-            }
-            let named: Vec<_> =
-                left.iter().take(MOUNTS_NAMED).map(|point| point.display().to_string()).collect();
-            let more = match left.len() - named.len() {
-                0 => String::new(),
-                more => format!(" and {more} more"),
+    /// Says what is mounted below the roots and is not watched, and where what is mounted from elsewhere
+    /// below them is told.
+    pub(crate) fn note_mounts(&mut self, roots: &[Span], below: &[Below]) {
+        for root in roots {
+            let is_here = |mount: &&Below| innermost(roots, &mount.point) == Some(root);
+            let named = |is_meant: &dyn Fn(&Kind) -> bool| {
+                let points = below.iter().filter(is_here).filter(|mount| is_meant(&mount.kind));
+                points.map(|mount| mount.point.display().to_string()).collect::<Vec<_>>().join(", ")
             };
-            self.notes.push(format!(
-                "other filesystems below {} are not watched: {}{more}; name those that are to be",
-                root.display(),
-                named.join(", ")
-            ));
+            let path = root.path.display();
+            let (other, outside) =
+                (named(&|kind| *kind == Kind::Other), named(&|kind| *kind == Kind::Outside));
+            if !other.is_empty() {
+                self.losses.push(format!(
+                    "other filesystems below {path} are not watched: {other}; name those that are to be"
+                ));
+            }
+            if !outside.is_empty() {
+                self.losses.push(format!(
+                    "directories from outside of {path} are mounted below it and not watched: \
+                     {outside}; name those that are to be"
+                ));
+            }
+        }
+        for mount in below {
+            if let Kind::Inside(path) = &mount.kind
+                && *path != mount.point
+            {
+                let (point, path) = (mount.point.display(), path.display());
+                self.notes
+                    .push(format!("{point} is {path}, mounted again: its changes have that path"));
+            }
         }
     }
 
@@ -162,7 +160,7 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
         Err(error) => (false, error.to_string()),
     };
     plan.probes.push(Probe { name: "fanotify", works: fanotify.0, detail: fanotify.1 });
-    let mounts = mounts::all();
+    let mounts = mounts::reachable();
     let mut opened: Vec<_> = paths.iter().map(|path| (path, roots::open(path, &mounts))).collect();
     let there = opened.iter().filter_map(|(_, root)| root.as_ref().ok());
     let found = who::probe(Who::Auto);
@@ -170,7 +168,10 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
     let programs = group.as_ref().map_or(0, mark);
     plan.note_who(found, Some(programs));
     let mask = marks::mask_for(fsmon_format::kind::DEFAULT);
-    plan.note_mounts(opened.iter().filter_map(|(_, root)| root.as_ref().ok()), &[], true);
+    let reachable = mounts::reachable();
+    let there = opened.iter().filter_map(|(_, root)| root.as_ref().ok());
+    let spans: Vec<_> = there.filter_map(|root| Span::new(&reachable, &root.path)).collect();
+    plan.note_mounts(&spans, &below(&reachable, &spans, &[], &mut None));
     for (path, root) in &mut opened {
         let refused = match (root, &group) {
             (Err(error), _) => ((*path).clone(), "unknown".to_owned(), error.to_string()),

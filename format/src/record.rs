@@ -249,6 +249,10 @@ pub enum Reason {
     /// A directory could not be walked: what lies below it is not known. Or it was brought in from
     /// where nobody watches, and the kernel had been told to be silent of it until it was read.
     Walk,
+    /// Something that is not watched was mounted on a directory: changes there are not seen.
+    Mount,
+    /// It was unmounted: what is there is watched as before.
+    Unmount,
     /// A reason this version does not know.
     Other(u32),
 }
@@ -263,6 +267,8 @@ impl Reason {
             Reason::DirsMax => 3,
             Reason::ProcessesMax => 4,
             Reason::Walk => 5,
+            Reason::Mount => 7,
+            Reason::Unmount => 8,
             Reason::Other(code) => code,
         }
     }
@@ -276,6 +282,8 @@ impl Reason {
             3 => Reason::DirsMax,
             4 => Reason::ProcessesMax,
             5 => Reason::Walk,
+            7 => Reason::Mount,
+            8 => Reason::Unmount,
             other => Reason::Other(other),
         }
     }
@@ -289,6 +297,8 @@ impl Reason {
             Reason::DirsMax => "max_dirs",
             Reason::ProcessesMax => "max_processes",
             Reason::Walk => "walk",
+            Reason::Mount => "mount",
+            Reason::Unmount => "unmount",
             Reason::Other(_) => "other",
         }
     }
@@ -317,8 +327,10 @@ pub struct Loss {
     pub count: U64,
     /// Losses of this reason since the start, this one included.
     pub total: U64,
+    /// DIR id: the directory that it concerns; 0 where there is none, or it is not known.
+    pub dir: U32,
     /// Reserved.
-    pub reserved: [u8; 24],
+    pub reserved: [u8; 20],
 }
 
 /// Once a second: both clocks and the counters.

@@ -25,8 +25,9 @@ cgroup,chain,attribution,found,exchange,unsure,path_b64,old_path_b64,error,error
 const CMDLINE_HEADER: &[u8] = b",cmdline,cmdline_from,cmdline_cut,cmdline_b64";
 const CMDLINE_COLUMNS: usize = 4;
 
-/// Columns between `event_type` and `reason`.
-const LOSS_SKIPPED: usize = 20;
+/// Steps from `path` to `path_b64`, and from there to `reason`.
+const LOSS_TO_PATH: usize = 16;
+const LOSS_TO_REASON: usize = 4;
 
 /// Columns of a process, from `pid` to `chain`.
 const PROCESS_COLUMNS: usize = 9;
@@ -188,8 +189,13 @@ impl<S: Style> Format for Csv<S> {
     fn loss(&mut self, world: &World, loss: &Loss, out: &mut Vec<u8>) {
         out.extend_from_slice(self.time.text(world.wall.real_ns(loss.last_ns.get())));
         out.extend_from_slice(b",LOSS");
-        out.extend_from_slice(&[b','; LOSS_SKIPPED]);
-        out.push(b',');
+        let (mirror, place) = (&world.mirror, Place::of_loss(loss));
+        let exact = self.append_path(mirror, place, out);
+        out.extend_from_slice(&[b','; LOSS_TO_PATH]);
+        if let Some(place) = place.filter(|_| exact == Some(false)) {
+            out.extend_from_slice(path_base64(mirror, place).as_bytes());
+        }
+        out.extend_from_slice(&[b','; LOSS_TO_REASON]);
         out.extend_from_slice(Reason::from_code(loss.reason.get()).name().as_bytes());
         append_number(Some(loss.count.get()).filter(|count| *count != COUNT_UNKNOWN), out);
         if self.cmdline {

@@ -170,6 +170,10 @@ impl Format for Human {
             out.extend_from_slice(b" lost: ");
         }
         out.extend_from_slice(consequence(Reason::from_code(loss.reason.get())).as_bytes());
+        if let Some(place) = Place::of_loss(loss) {
+            out.extend_from_slice(b": ");
+            self.append_place(&world.mirror, Some(place), true, "?", out);
+        }
         out.extend_from_slice(b" ***");
         self.colour(RESET, out);
         out.push(b'\n');
@@ -199,6 +203,8 @@ fn consequence(reason: Reason) -> &'static str {
         Reason::DirsMax => "more directories than --max-dirs, changes below the rest are not seen",
         Reason::ProcessesMax => "more processes than --max-processes, the oldest were forgotten",
         Reason::Walk => "a directory could not be read, what lies below it is not known",
+        Reason::Mount => "something was mounted there that is not watched",
+        Reason::Unmount => "it was unmounted, what is there is watched as before",
         Reason::Other(_) => "for a reason that this version does not know",
     }
 }

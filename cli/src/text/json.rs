@@ -103,10 +103,16 @@ impl Format for Json {
     fn loss(&mut self, world: &World, loss: &Loss, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"time\":\"");
         out.extend_from_slice(self.time.text(world.wall.real_ns(loss.last_ns.get())));
+        out.extend_from_slice(b"\",\"event_type\":\"LOSS\"");
+        let (mirror, place) = (&world.mirror, Place::of_loss(loss));
+        let exact = self.append_path(mirror, place, b",\"path\":\"", out);
         let reason = Reason::from_code(loss.reason.get()).name();
-        append_text(b"\",\"event_type\":\"LOSS\",\"reason\":\"", reason.as_bytes(), out);
+        append_text(b",\"reason\":\"", reason.as_bytes(), out);
         if loss.count.get() != COUNT_UNKNOWN {
             append_number(b",\"lost\":", loss.count.get(), out);
+        }
+        if exact == Some(false) {
+            append_base64(mirror, place, b",\"path_b64\":\"", out);
         }
         out.extend_from_slice(b"}\n");
     }

@@ -26,6 +26,14 @@ pub(crate) struct Place<'a> {
     pub(crate) name: &'a [u8],
 }
 
+impl Place<'_> {
+    /// The directory that a loss concerns.
+    pub(crate) fn of_loss(loss: &Loss) -> Option<Self> {
+        let dir = loss.dir.get();
+        (dir != 0).then_some(Place { dir, name: b"" })
+    }
+}
+
 /// One event type of one record: what one line tells.
 #[derive(Clone, Copy)]
 pub(crate) struct Line<'a> {

@@ -1,9 +1,11 @@
 //! Set-up: may allocate, fail and say why. Nothing here runs once events are read.
 
+pub(crate) mod below;
 mod bpf;
 pub(crate) mod cgroup;
 pub(crate) mod host;
 pub(crate) mod marks;
+pub(crate) mod mount_watch;
 pub(crate) mod mounts;
 pub(crate) mod procfs;
 pub(crate) mod roots;

@@ -1,16 +1,28 @@
 //! The mounts of this process's namespace: /proc/self/mountinfo, proc_pid_mountinfo(5).
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// A mounted filesystem.
+/// The most bytes of mountinfo that are read. A line is 100 to 300 bytes, and the kernel allows 100,000
+/// mounts in a namespace (`fs.mount-max`, Documentation/admin-guide/sysctl/fs.rst).
+const TEXT_MAX: u64 = 64 << 20;
+
+/// A mounted filesystem, or a directory of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mount {
-    /// Where.
+    /// The mount's id: another mount has it only after this one is gone.
+    pub(crate) id: u32,
+    /// The id of the mount that this one is mounted on.
+    pub(crate) parent: u32,
+    /// The directory of the filesystem that is mounted, as a path from the filesystem's top. `/` is the
+    /// whole filesystem.
+    pub(crate) dir: PathBuf,
+    /// The directory on which it is mounted.
     pub(crate) point: PathBuf,
-    /// Whether the whole filesystem is mounted there, not a directory of it.
-    pub(crate) whole: bool,
     /// Its type, such as `ext4`.
     pub(crate) fs_type: String,
     /// Device number, `major:minor`: the same for all mounts of one filesystem.
@@ -22,6 +34,25 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
+    /// Whether the whole filesystem is mounted, not a directory of it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.dir == Path::new("/")
+    }
+
+    /// The path from the filesystem's top of what is at `path`, which is on this mount.
+    pub(crate) fn place_of(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.point) {
+            Ok(below) if !below.as_os_str().is_empty() => self.dir.join(below),
+            _ => self.dir.clone(),
+        }
+    }
+
+    /// Whether files of its own can be in it. There is nothing to miss in one without: what is in it is
+    /// made by the kernel, or it is there to have another mounted on it (autofs).
+    pub(crate) fn has_files(&self) -> bool {
+        !self.is_made_by_the_kernel() && !WITHOUT_FILES.contains(&self.fs_type.as_str())
+    }
+
     /// What makes up its entries is the kernel itself: nothing in it is a file that somebody made.
     pub(crate) fn is_made_by_the_kernel(&self) -> bool {
         MADE_BY_THE_KERNEL.contains(&self.fs_type.as_str())
@@ -55,16 +86,71 @@ const MADE_BY_THE_KERNEL: &[&str] = &[
     "rpc_pipefs",
 ];
 
+/// Filesystems that hold objects of the kernel, or nothing.
+const WITHOUT_FILES: &[&str] = &["autofs", "bpf", "configfs", "mqueue"];
+
 /// Filesystems that lie on a server, or are written by several hosts. FUSE comes on top: what is
 /// behind it is its daemon's affair.
 const SHARED: &[&str] =
     &["nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "virtiofs", "afs", "lustre", "gfs2", "ocfs2"];
 
-/// Every mount, in mounting order; none where /proc is not mounted.
+/// Every mount in mounting order, those that others hide included; none where /proc is not mounted.
 pub(crate) fn all() -> Vec<Mount> {
-    let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let mut text = Vec::new();
+    let read = File::open("/proc/self/mountinfo").map(|file| file.take(TEXT_MAX));
+    // What was read before an error is as good as it gets.
+    let _ = read.and_then(|mut file| file.read_to_end(&mut text));
+    parse_all(&text)
+}
+
+/// The mounts that paths lead to: those that no other mount hides.
+pub(crate) fn reachable() -> Vec<Mount> {
+    only_reachable(all())
+}
+
+fn parse_all(text: &[u8]) -> Vec<Mount> {
     text.split(|&byte| byte == b'\n').filter_map(parse).collect()
 }
+
+/// Leaves out mounts that no path leads to: another is mounted on the same place, or on a directory
+/// above it, and hides it.
+///
+/// In the kernel (`__lookup_mnt()`, fs/namespace.c) a path goes over from a mount to what is mounted on
+/// a directory of it as soon as it comes by one. So a mount is hidden by a sibling (one with the same
+/// parent) whose point is above its own, by one that is mounted on its top, and with its parent.
+fn only_reachable(mounts: Vec<Mount>) -> Vec<Mount> {
+    let by_id: HashMap<u32, &Mount> = mounts.iter().map(|mount| (mount.id, mount)).collect();
+    let points: HashSet<(u32, &Path)> =
+        mounts.iter().map(|mount| (mount.parent, mount.point.as_path())).collect();
+    let is_passed = |mount: &Mount| {
+        let above = mount.point.ancestors().skip(1);
+        above.take(DEPTH_MAX).any(|path| points.contains(&(mount.parent, path)))
+    };
+    let has_parent = |mount: &Mount| mount.parent != mount.id;
+    let is_reached = |mount: &Mount| {
+        // Each parent is mounted before what is on it, so this ends; hostile text could say otherwise.
+        let mut at = mount;
+        for _ in 0..DEPTH_MAX {
+            if has_parent(at) && by_id.contains_key(&at.parent) && is_passed(at) {
+                return false;
+            }
+            match by_id.get(&at.parent).filter(|_| has_parent(at)) {
+                Some(parent) => at = parent,
+                None => return true,
+            }
+        }
+        false
+    };
+    let is_on_top =
+        |mount: &Mount| !has_parent(mount) || !points.contains(&(mount.id, mount.point.as_path()));
+    let keep: Vec<bool> =
+        mounts.iter().map(|mount| is_on_top(mount) && is_reached(mount)).collect();
+    mounts.into_iter().zip(keep).filter_map(|(mount, keep)| keep.then_some(mount)).collect()
+}
+
+/// Mounts on mounts, and directories of a path, that are looked at. A path has at most 2,048 directories
+/// (PATH_MAX).
+const DEPTH_MAX: usize = 2048;
 
 /// The mount that `path` (absolute, without symbolic links) is on: the longest point above it,
 /// the last one mounted there.
@@ -73,40 +159,37 @@ pub(crate) fn of<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
     above.max_by_key(|mount| mount.point.as_os_str().len())
 }
 
-/// The mounts below `root` that a walk from it does not cross, but for what the kernel makes.
-pub(crate) fn below<'a>(mounts: &'a [Mount], root: &Path) -> Vec<&'a Path> {
-    let inner = mounts.iter().filter(|mount| {
-        mount.point != root && mount.point.starts_with(root) && !mount.is_made_by_the_kernel()
-    });
-    let mut points: Vec<_> = inner.map(|mount| mount.point.as_path()).collect();
-    points.sort_unstable();
-    points.dedup();
-    points
-}
-
 /// Where the version 2 cgroup hierarchy is mounted: anywhere, on hosts with both versions. Where
 /// only a part of it is mounted, paths from /proc do not begin there, and it does not count.
 pub(crate) fn cgroup2() -> Option<PathBuf> {
     let mut all = all().into_iter();
-    all.find(|mount| mount.fs_type == "cgroup2" && mount.whole).map(|mount| mount.point)
+    all.find(|mount| mount.fs_type == "cgroup2" && mount.is_whole()).map(|mount| mount.point)
 }
 
 fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&byte| byte == b' ');
-    let device = fields.nth(2)?;
-    let root = fields.next()?;
+    let mut number = || std::str::from_utf8(fields.next()?).ok()?.parse().ok();
+    let (id, parent) = (number()?, number()?);
+    let device = fields.next()?;
+    let dir = fields.next()?;
     let point = fields.next()?;
     let fs_type = fields.by_ref().skip_while(|field| *field != b"-").nth(1)?;
     let source = fields.next().unwrap_or_default();
     let options = fields.next().unwrap_or_default();
     Some(Mount {
-        whole: root == b"/",
-        point: PathBuf::from(OsString::from_vec(unescape(point))),
+        id,
+        parent,
+        dir: path(dir),
+        point: path(point),
         fs_type: String::from_utf8_lossy(fs_type).into_owned(),
         device: String::from_utf8_lossy(device).into_owned(),
         source: OsString::from_vec(unescape(source)),
         read_only: options.split(|&byte| byte == b',').any(|option| option == b"ro"),
     })
+}
+
+fn path(field: &[u8]) -> PathBuf {
+    OsString::from_vec(unescape(field)).into()
 }
 
 /// Space, tab, newline and backslash stand as three octal digits after a backslash.
@@ -131,33 +214,5 @@ fn unescape(field: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_taken_apart() {
-        let line =
-            b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
-        let mount = parse(line).expect("a mount");
-        assert_eq!(mount.point, Path::new("/mnt 2"));
-        assert!(!mount.whole);
-        assert_eq!((mount.fs_type.as_str(), mount.device.as_str()), ("ext3", "98:0"));
-        assert_eq!((mount.source.to_str(), mount.read_only), (Some("/dev/root"), false));
-    }
-
-    #[test]
-    fn the_longest_point_above_a_path_wins_and_the_last_of_equals() {
-        let mount = |point: &str, fs_type: &str| Mount {
-            whole: true,
-            point: point.into(),
-            fs_type: fs_type.into(),
-            device: String::new(),
-            source: OsString::new(),
-            read_only: false,
-        };
-        let mounts = [mount("/", "ext4"), mount("/srv", "xfs"), mount("/srv", "tmpfs")];
-        let found = |path: &str| of(&mounts, Path::new(path)).map(|mount| mount.fs_type.as_str());
-        assert_eq!(found("/srv/x"), Some("tmpfs"));
-        assert_eq!(found("/srvx"), Some("ext4"));
-    }
-}
+#[path = "mounts_test.rs"]
+pub(crate) mod tests;

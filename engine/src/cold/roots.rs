@@ -44,7 +44,7 @@ impl OpenRoot {
 /// # Errors
 /// A path that is no directory, or cannot be read; a filesystem without handles.
 pub(crate) fn open_all(paths: &[PathBuf], recursive: bool) -> Result<Vec<OpenRoot>, Error> {
-    let mounts = mounts::all();
+    let mounts = mounts::reachable();
     let mut roots: Vec<OpenRoot> = Vec::new();
     for path in paths {
         let root = open(path, &mounts)?;

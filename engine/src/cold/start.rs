@@ -3,6 +3,7 @@
 //! Order: processes are subscribed to first, then files are marked, then directories are walked,
 //! then events are read. So there is no moment that nobody looks at.
 
+use super::mount_watch::{Ears, Follower, MountWatch};
 use super::{host, marks, roots, who};
 use crate::config::{Backend, Config, Cpu};
 use crate::counters::{Counters, Shared};
@@ -42,6 +43,8 @@ pub(crate) struct Started {
     pub(crate) shared: Arc<Shared>,
     pub(crate) control: flume::Sender<Control>,
     pub(crate) wake: Arc<OwnedFd>,
+    /// Follows what is mounted; none where mountinfo is not to be had.
+    pub(crate) mounts: Option<Follower>,
     pub(crate) thread: JoinHandle<Result<Counters, Error>>,
     pub(crate) consumer: Consumer,
 }
@@ -87,7 +90,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         plan.note_root(root, kind, why);
         kinds.push(kind);
     }
-    plan.note_mounts(&opened, &config.elsewhere, config.recursive);
+    let mounts = follow_mounts(&opened, &mut config, &mut plan);
     let mut tree = Tree::new(config.dirs_max, filesystems(&opened)?);
     // Only when all roots have their marks: those above may be refused beside them.
     let covered = opened.iter().zip(&kinds).filter(|(_, kind)| **kind == MarkKind::Filesystem);
@@ -121,7 +124,35 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
             .and_then(|_| Placement::new(&allowed_cpus(), config.elsewhere.is_empty())),
     };
     let thread = spawn(parts, backend, plan.cpu)?;
-    Ok(Started { plan, shared, control, wake, thread, consumer })
+    let ears =
+        Ears { reader: control.clone(), wake: Arc::clone(&wake), notice: config.notice.take() };
+    let no_thread = |error| Error::os("cannot start the thread that follows mounts", error);
+    let mounts = mounts.map(|mounts| mounts.start(ears)).transpose().map_err(no_thread)?;
+    Ok(Started { plan, shared, control, wake, mounts, thread, consumer })
+}
+
+/// Finds out what is mounted below the roots, and says what of it is not watched.
+fn follow_mounts(
+    opened: &[roots::OpenRoot],
+    config: &mut Config,
+    plan: &mut Plan,
+) -> Option<MountWatch> {
+    let paths: Vec<_> = opened.iter().map(|root| root.path.clone()).collect();
+    let elsewhere = config.elsewhere.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    match MountWatch::new(&paths, elsewhere, config.skip_mount.take(), config.recursive) {
+        Ok(mounts) => {
+            let (spans, below) = mounts.found();
+            plan.note_mounts(&spans, below);
+            Some(mounts)
+        }
+        Err(error) => {
+            plan.losses.push(format!(
+                "what is mounted over watched directories is not seen, as /proc/self/mountinfo cannot \
+                 be read; mount /proc: {error}"
+            ));
+            None
+        }
+    }
 }
 
 /// The filesystems of the roots, each once. A node has a byte for which.
@@ -179,7 +210,9 @@ fn add_root(
     // fsmon may not look into a directory above it, is the one that was opened.
     let is_gone = root.nearest.is_some() || !root.path.exists();
     let reached = above.go_down(at, &watch.disk, tree);
-    if let Some(reached) = reached.or_else(|| (!is_gone).then(|| root.reached())) {
+    if let Some(reached) = reached.or_else(|| {
+        (!is_gone).then(|| root.reached()).map(|found| found.without_mounts(&watch.disk))
+    }) {
         let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
         let full = |_| Error::new("more roots than --max-dirs; raise it");
         let node = tree.insert_root(bytes, key).map_err(full)?;

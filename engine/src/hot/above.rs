@@ -26,6 +26,7 @@ use crate::sys::handle::{Handle, Handles, btrfs_whole};
 use fsmon_format::kind;
 use fsmon_format::record::NAME_MAX;
 use std::ffi::CStr;
+use std::io;
 
 /// What can happen to a step.
 pub(crate) const TYPES: u32 = kind::CREATE | kind::DELETE | kind::RENAME;
@@ -92,6 +93,31 @@ pub(crate) struct Reached<F> {
     pub(crate) fsid: u64,
 }
 
+impl<F> Reached<F> {
+    /// The same through a mount of its own, so that what is mounted below hides nothing from a walk; the
+    /// same as it was where that cannot be had.
+    pub(crate) fn without_mounts(self, disk: &impl Disk<Dir = F>) -> Self {
+        match open_without_mounts(disk, &self.fd, self.handles) {
+            Ok((fd, mount_id)) => Reached { fd, mount_id, ..self },
+            Err(_) => self,
+        }
+    }
+}
+
+/// See [`Disk::open_without_mounts`]; with the id of the mount.
+///
+/// # Errors
+/// Those of that, and of [`Disk::handle_of`].
+pub(crate) fn open_without_mounts<D: Disk>(
+    disk: &D,
+    dir: &D::Dir,
+    handles: Handles,
+) -> io::Result<(D::Dir, i32)> {
+    let fd = disk.open_without_mounts(dir)?;
+    let (_, mount_id) = disk.handle_of(&fd, handles)?;
+    Ok((fd, mount_id))
+}
+
 /// The ways to all roots, in the order of [`Watch::roots`].
 pub(crate) struct Above {
     pub(super) ways: Vec<Way>,
@@ -111,6 +137,11 @@ impl Above {
     /// Adds the way to a root: its absolute path.
     pub(crate) fn add(&mut self, path: &[u8]) {
         self.ways.push(Way::new(path));
+    }
+
+    /// The path of a root, without symbolic links.
+    pub(super) fn real_path(&self, at: usize) -> &[u8] {
+        &self.ways[at].path
     }
 
     /// Whether events of every directory of a filesystem come.
@@ -203,7 +234,8 @@ impl Above {
             }
             if step == way.last() {
                 way.hashes[step] = hash;
-                reached = Some(Reached { fd, handle, handles, mount_id, fsid });
+                let here = Reached { fd, handle, handles, mount_id, fsid };
+                reached = Some(here.without_mounts(disk));
                 break;
             }
             // It may come from where it was busy, and of no interest.

@@ -8,6 +8,7 @@ use crate::sys::clock;
 use crate::sys::fanotify::Group;
 use crate::sys::fd::is_readable;
 use crate::sys::handle::{self, Handle, Handles};
+use crate::sys::mount;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -24,6 +25,8 @@ pub(crate) trait Disk {
     /// Opens a directory below `dir` to read it, by a path of any length; `dir` itself where the path is
     /// empty. Never through a symbolic link at the end.
     fn open_path(&self, dir: &Self::Dir, path: &[u8]) -> io::Result<Self::Dir>;
+    /// Opens a directory through a mount of its own, on which nothing is mounted: open_tree(2).
+    fn open_without_mounts(&self, dir: &Self::Dir) -> io::Result<Self::Dir>;
     /// Opens the directory of a handle, not to read it, on the filesystem of `beside`:
     /// open_by_handle_at(2).
     fn open_handle(&self, beside: &Self::Dir, handle: &[u8]) -> io::Result<Self::Dir>;
@@ -87,6 +90,10 @@ impl Disk for Kernel {
 
     fn open_path(&self, dir: &OwnedFd, path: &[u8]) -> io::Result<OwnedFd> {
         handle::open_path(dir.as_fd(), path)
+    }
+
+    fn open_without_mounts(&self, dir: &OwnedFd) -> io::Result<OwnedFd> {
+        mount::open_without_mounts(dir.as_fd())
     }
 
     fn open_handle(&self, beside: &OwnedFd, key: &[u8]) -> io::Result<OwnedFd> {

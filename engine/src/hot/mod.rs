@@ -14,6 +14,7 @@ pub(crate) mod found;
 pub(crate) mod index;
 pub(crate) mod intake;
 pub(crate) mod links;
+pub(crate) mod mounts;
 pub(crate) mod orphans;
 pub(crate) mod output;
 pub(crate) mod pace;

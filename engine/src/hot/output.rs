@@ -188,9 +188,35 @@ impl Output {
         &mut self,
         sources: &mut Sources<'_>,
         reason: Reason,
-        (first_ns, last_ns): (u64, u64),
+        span: (u64, u64),
         count: Option<u64>,
         total: u64,
+    ) {
+        self.push_loss(sources, (reason, 0), span, (count, total));
+    }
+
+    /// The same where it is known which directory this is about; 0 is none.
+    #[cold]
+    pub(crate) fn loss_at(
+        &mut self,
+        tree: &mut Tree,
+        sources: &mut Sources<'_>,
+        (reason, dir): (Reason, u32),
+        span: (u64, u64),
+        numbers: (Option<u64>, u64),
+    ) {
+        if dir != 0 {
+            self.define_dir(tree, sources, dir);
+        }
+        self.push_loss(sources, (reason, dir), span, numbers);
+    }
+
+    fn push_loss(
+        &mut self,
+        sources: &mut Sources<'_>,
+        (reason, dir): (Reason, u32),
+        (first_ns, last_ns): (u64, u64),
+        (count, total): (Option<u64>, u64),
     ) {
         let mut head = record::Loss::new_zeroed();
         head.reason = reason.code().into();
@@ -198,6 +224,7 @@ impl Output {
         head.last_ns = last_ns.into();
         head.count = count.unwrap_or(COUNT_UNKNOWN).into();
         head.total = total.into();
+        head.dir = dir.into();
         push(&mut self.producer, sources, self.build.loss(head));
         self.counters.losses += 1;
     }

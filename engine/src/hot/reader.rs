@@ -7,6 +7,7 @@
 use super::disk::{Disk, Kernel};
 use super::event::Events;
 use super::intake::Intake;
+use super::mounts::Change;
 use super::output::{Output, Sources};
 use super::pace::{Pace, Reach};
 use super::placement::Placement;
@@ -34,6 +35,8 @@ const LAST_LOOKS: u32 = 20;
 
 /// What the reader is told.
 pub(crate) enum Control {
+    /// Something was mounted on what is watched, or unmounted.
+    Mount(Change),
     /// Deliver what happened until now, then end.
     Stop,
 }
@@ -89,10 +92,7 @@ pub(crate) fn run(
         if let Err(error) = reader.turn(parts.window, timeout) {
             break Err(error);
         }
-        if reader.sources.intake.take_wake()
-            && let Ok(Control::Stop) | Err(flume::TryRecvError::Disconnected) =
-                parts.control.try_recv()
-        {
+        if reader.sources.intake.take_wake() && reader.is_told_to_stop(&parts.control) {
             // A queue that fills faster than it is read would never be empty: nothing more goes in.
             // Where that fails, the end waits for a lull.
             if stop_ns.is_none() {
@@ -177,6 +177,25 @@ impl<'a, D: Disk> Reader<'a, D> {
             pace: Pace::default(),
             told: 0,
             evicted: 0,
+        }
+    }
+
+    /// Does what the control channel says. Whether the end is asked for, or nobody is there any more to
+    /// ask for it.
+    #[cold]
+    fn is_told_to_stop(&mut self, control: &flume::Receiver<Control>) -> bool {
+        loop {
+            match control.try_recv() {
+                Ok(Control::Mount(change)) => {
+                    let until_ns = clock::monotonic_ns();
+                    let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
+                    let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
+                    self.resolver.mount_changed(&change, &mut batch);
+                    self.output.publish();
+                }
+                Ok(Control::Stop) | Err(flume::TryRecvError::Disconnected) => return true,
+                Err(flume::TryRecvError::Empty) => return false,
+            }
         }
     }
 

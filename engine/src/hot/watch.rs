@@ -3,7 +3,7 @@
 //! The walk uses the tree itself as its list of work, and buffers made once: it is used at the
 //! start and again while running, when a directory comes in.
 
-use super::above::Reached;
+use super::above::{Reached, open_without_mounts};
 use super::arrivals::Arrivals;
 use super::busy::Muting;
 use super::disk::{Disk, Kernel};
@@ -56,6 +56,8 @@ impl<F> Root<F> {
             if handle.key() != tree.key_of(self.node) {
                 return Err(io::ErrorKind::NotFound.into());
             }
+            let whole = open_without_mounts(disk, &fd, self.handles);
+            let (fd, mount_id) = whole.unwrap_or((fd, mount_id));
             (self.fd, self.mount_id) = (Some(fd), mount_id);
         }
         let fd = self.fd.as_ref().ok_or(io::ErrorKind::NotFound)?;

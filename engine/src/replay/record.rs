@@ -34,7 +34,7 @@ const REST: Duration = Duration::from_millis(20);
 /// # Errors
 /// fanotify or the BPF programs are not to be had, the command fails, or messages were lost.
 pub fn record(dir: &Path, command: &mut Command) -> Result<Recording, Error> {
-    let mut root = roots::open(dir, &mounts::all())?;
+    let mut root = roots::open(dir, &mounts::reachable())?;
     let group = marks::group(false)?;
     let no_bpf =
         |error| Error::os("process messages are recorded as BPF programs tell them", error);

@@ -1,4 +1,4 @@
-//! A mount that nobody sees: fsopen(2), fsconfig(2), fsmount(2), since Linux 5.2.
+//! Mounts that are in no namespace: fsopen(2), fsconfig(2), fsmount(2) and open_tree(2), since Linux 5.2.
 
 use super::fd::{check, owned};
 use std::ffi::CStr;
@@ -12,6 +12,45 @@ const MOUNT_ATTR_RDONLY: libc::c_uint = 1;
 const SET_FLAG: libc::c_uint = 0;
 const SET_STRING: libc::c_uint = 1;
 const CMD_CREATE: libc::c_uint = 6;
+const OPEN_TREE_CLONE: libc::c_uint = 1;
+
+/// `struct mount_attr`, mount_setattr(2).
+#[repr(C)]
+struct Attributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// Opens the directory `dir` through a mount of its own: what is mounted on directories below it is not
+/// there, so what lies under such mounts can be read. The mount is gone when the descriptor is closed.
+/// Until then the filesystem stays in use, but it can be unmounted.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN in the namespace's user namespace, or where a filter of system calls
+/// forbids it; EINVAL where the mount is unbindable.
+pub(crate) fn open_without_mounts(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OPEN_TREE_CLONE | (libc::O_CLOEXEC | libc::AT_EMPTY_PATH) as libc::c_uint;
+    // SAFETY: the path ends in NUL.
+    let mount = owned(unsafe {
+        fd_of(libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), c"".as_ptr(), flags))
+    })?;
+    // A copy of a shared mount would get what is mounted on the original later.
+    let private = Attributes { set: 0, clear: 0, propagation: libc::MS_PRIVATE, user_namespace: 0 };
+    // SAFETY: the path ends in NUL, the kernel reads as many bytes of the live struct as it is told.
+    check(unsafe {
+        fd_of(libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const private,
+            size_of::<Attributes>(),
+        ))
+    })?;
+    Ok(mount)
+}
 
 /// Opens the top directory of the btrfs filesystem that is on `source` and mounted already: its
 /// subvolumes are directories there. It is mounted nowhere, and gone when the descriptor is closed.

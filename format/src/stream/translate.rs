@@ -1,7 +1,7 @@
 //! Checks the records of a block and replaces the stream's ids by dense ones, in place.
 
 use super::layout::BLOCK_SLOTS;
-use crate::record::{Body, Dir, Event, Proc, Record, Slot, Str};
+use crate::record::{Body, Dir, Event, Loss, Proc, Record, Slot, Str};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
@@ -153,6 +153,11 @@ impl Translator {
                 let event = Event::mut_from_bytes(&mut slots[0].0).map_err(|_| SHORT)?;
                 self.event(event)?;
                 return Ok(true);
+            }
+            Body::Loss(_) => {
+                const DIR: &str = "a loss in a directory that the block does not define";
+                let loss = Loss::mut_from_bytes(&mut slots[0].0).map_err(|_| SHORT)?;
+                loss.dir = self.dirs.get(loss.dir.get()).ok_or(DIR)?.into();
             }
             Body::Dir(..) => self.dir(Dir::mut_from_bytes(&mut slots[0].0).map_err(|_| SHORT)?)?,
             Body::Str(..) => {

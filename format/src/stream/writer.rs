@@ -6,7 +6,9 @@ use super::definitions::Definitions;
 use super::header::Header;
 use super::layout::{BLOCK_MAX, BlockHeader, GRID, MAGIC, block_flag};
 use crate::mirror::{Capacity, Mirror};
-use crate::record::{Body, Build, Dir, EVENT_SLOTS_MAX, End, EventRef, Loss, Record, SLOT, Slot};
+use crate::record::{
+    Body, Build, Dir, EVENT_SLOTS_MAX, End, Event, EventRef, Loss, Record, SLOT, Slot,
+};
 use std::io::{self, Write};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -187,7 +189,7 @@ impl<W: Write> Writer<W> {
             Body::Dir(head, _) => return self.dir(head, mirror),
             Body::Proc(head) => self.definitions.forget_proc(head.id.get()),
             Body::Str(head, _) => self.definitions.forget_string(head.id.get()),
-            Body::Loss(loss) => self.loss(slots, loss)?,
+            Body::Loss(loss) => self.loss(slots, loss, mirror)?,
             Body::Stats(stats) => self.timed(slots, stats.time_ns.get())?,
             Body::Clock(clock) => {
                 self.clock = (clock.time_ns.get(), clock.realtime_ns.get());
@@ -213,8 +215,18 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    fn loss(&mut self, slots: &[Slot], loss: &Loss) -> io::Result<()> {
-        self.timed(slots, loss.last_ns.get())?;
+    fn loss(&mut self, slots: &[Slot], loss: &Loss, mirror: &Mirror) -> io::Result<()> {
+        let mut head = *loss;
+        if head.dir.get() != 0 {
+            let mut needs = Event::new_zeroed();
+            needs.dir = head.dir;
+            let needs = EventRef { head: &needs, name: b"", name2: b"" };
+            head.dir =
+                self.define(slots.get(..1).ok_or_else(malformed)?, &needs, mirror)?.dir.into();
+        }
+        let mut slot = Slot::ZERO;
+        slot.0.copy_from_slice(head.as_bytes());
+        self.timed(&[slot], loss.last_ns.get())?;
         self.block.note_time(loss.first_ns.get().min(loss.last_ns.get()));
         self.block.note_flag(block_flag::LOSS);
         self.losses += 1;

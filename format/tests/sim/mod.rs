@@ -324,9 +324,14 @@ impl Host {
         loss.first_ns = (self.time_ns - 500).into();
         loss.last_ns = self.time_ns.into();
         loss.count = self.serial.into();
+        // Every other one concerns a directory.
+        let dir =
+            if self.serial.is_multiple_of(2) { self.pick_dir(self.serial as usize) } else { 0 };
+        loss.dir = dir.into();
         let slots = self.build.loss(loss).to_vec();
         self.ring.push(Step::Record(slots));
-        self.lines.push(format!("loss 1 {}", self.serial));
+        let place = if dir == 0 { String::new() } else { format!(" {}", escaped(&self.path(dir))) };
+        self.lines.push(format!("loss 1 {}{place}", self.serial));
     }
 
     fn stats(&mut self) {
@@ -357,7 +362,12 @@ impl Consumer {
         match body {
             Body::Event(event) => self.event(&event, mirror),
             Body::Loss(loss) => {
-                self.lines.push(format!("loss {} {}", loss.reason.get(), loss.count.get()));
+                let (reason, count) = (loss.reason.get(), loss.count.get());
+                let place = match loss.dir.get() {
+                    0 => String::new(),
+                    dir => format!(" {}", path(mirror, dir)),
+                };
+                self.lines.push(format!("loss {reason} {count}{place}"));
             }
             Body::Stats(stats) => self.lines.push(format!(
                 "stats {} {}",
@@ -372,19 +382,12 @@ impl Consumer {
 
     fn event(&mut self, event: &EventRef<'_>, mirror: &Mirror) {
         let head = event.head;
-        let path = |id: u32| {
-            let mut path = Vec::new();
-            if id == 0 || !mirror.append_dir_path(id, &mut path) {
-                path = b"-".to_vec();
-            }
-            escaped(&path)
-        };
         let line = format!(
             "{} {:x} {} {} {:?} {:?} {} {}",
             self.clock.1 + (head.time_ns.get() - self.clock.0),
             head.mask.get(),
-            path(head.dir.get()),
-            path(head.dir2.get()),
+            path(mirror, head.dir.get()),
+            path(mirror, head.dir2.get()),
             escaped(event.name),
             escaped(event.name2),
             head.object.get(),
@@ -392,6 +395,14 @@ impl Consumer {
         );
         self.lines.push(line);
     }
+}
+
+fn path(mirror: &Mirror, dir: u32) -> String {
+    let mut path = Vec::new();
+    if dir == 0 || !mirror.append_dir_path(dir, &mut path) {
+        path = b"-".to_vec();
+    }
+    escaped(&path)
 }
 
 fn who(mirror: &Mirror, id: u32, depth: usize) -> String {

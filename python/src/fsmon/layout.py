@@ -41,7 +41,7 @@ PROC_FIELDS = struct.Struct("<IIIIIQII16sIIQII")
 PROC_SLOTS = 2
 STR_FIELDS = struct.Struct("<IHH")
 STR_BYTES_AT = 12
-LOSS_FIELDS = struct.Struct("<IQQQQ")
+LOSS_FIELDS = struct.Struct("<IQQQQI")
 STATS_FIELDS = struct.Struct("<IQQQQQII")
 END_FIELDS = struct.Struct("<IQQQ")
 CLOCK_FIELDS = struct.Struct("<IQQ")
@@ -77,6 +77,8 @@ LOSS_REASONS = {
     3: "max_dirs",
     4: "max_processes",
     5: "walk",
+    7: "mount",
+    8: "unmount",
 }
 """Reasons of a LOSS as the JSON of fsmon calls them; every other number is `other`."""
 END_INCOMPLETE = 1

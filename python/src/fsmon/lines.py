@@ -82,8 +82,13 @@ class JsonLines:
     def loss(self, loss: Loss) -> str:
         """The line of a loss."""
         count = "" if loss.lost is None else f',"lost":{loss.lost}'
-        head = self._head(loss.realtime_ns, "LOSS")
-        return f'{head},"reason":"{loss.reason}"{count}}}'
+        parts = [self._head(loss.realtime_ns, "LOSS")]
+        if loss.path is not None:
+            parts.append(f',"path":{_quoted(loss.path)}')
+        parts.append(f',"reason":"{loss.reason}"{count}')
+        if loss.path is not None and not is_utf8(loss.path):
+            parts.append(f',"path_b64":{_base64(loss.path)}')
+        return "".join(parts) + "}"
 
     def line(self, line: Line) -> str:
         """The line of one type."""

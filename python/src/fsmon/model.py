@@ -149,12 +149,14 @@ class Loss(NamedTuple):
     first_time_ns: int
     """Nothing before was lost."""
     reason: str
-    """queue_overflow, process_messages, max_dirs, max_processes, walk; `other` if not known here."""
+    """queue_overflow, process_messages, max_dirs, max_processes, walk, mount, unmount; `other` if not known here."""
     reason_code: int
     lost: Optional[int]
     """How many; None unknown."""
     total: int
     """Losses of this reason since the start."""
+    path: Optional[bytes] = None
+    """The directory that it concerns; None where there is none, or it is not known."""
 
 
 class Gap(NamedTuple):

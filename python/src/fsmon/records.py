@@ -180,10 +180,11 @@ class Decoder:
             raise Invalid(_at(at, "an id defined twice"))
 
     def _loss(self, at: int, _: int) -> None:
-        reason, first, last, count, total = layout.LOSS_FIELDS.unpack_from(self._data, at + 4)
+        reason, first, last, count, total, dir_id = layout.LOSS_FIELDS.unpack_from(self._data, at + 4)
         self._items.append(Loss(
             last, last + self._wall & layout.U64, first, layout.LOSS_REASONS.get(reason, "other"), reason,
-            None if count == layout.UNKNOWN_COUNT else count, total))
+            None if count == layout.UNKNOWN_COUNT else count, total,
+            self._place(at, dir_id, b"") if dir_id else None))
 
     def _stats(self, at: int, _: int) -> None:
         (ring_peak, time, realtime, kernel_events, events, losses, dirs, processes

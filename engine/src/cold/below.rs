@@ -1,0 +1,176 @@
+//! Mounts below the roots: which of them hide changes, and which do not.
+//!
+//! Changes on another filesystem are not seen: the marks are on the roots' filesystems. A directory of a
+//! root's own filesystem that is mounted below the root (`mount --bind`) is another matter: its changes
+//! come with the mark, and have the path of the directory itself. So what counts is whether that
+//! directory is below a root. In the mount namespace of a service it is as a rule: systemd mounts `/usr`
+//! on `/usr` to make it read-only.
+
+use super::mounts::{self, Mount};
+use crate::config::Skips;
+use std::path::{Path, PathBuf};
+
+/// A root, and where it is in its filesystem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// The root's path.
+    pub(crate) path: PathBuf,
+    device: String,
+    dir: PathBuf,
+}
+
+impl Span {
+    /// `None` where mountinfo has no mount for the path.
+    pub(crate) fn new(mounts: &[Mount], path: &Path) -> Option<Span> {
+        let mount = mounts::of(mounts, path)?;
+        Some(Span {
+            path: path.to_owned(),
+            device: mount.device.clone(),
+            dir: mount.place_of(path),
+        })
+    }
+
+    /// Whether both are one directory, whatever mount leads to it.
+    pub(crate) fn is_same_place(&self, other: &Span) -> bool {
+        self.device == other.device && self.dir == other.dir
+    }
+
+    /// The path below this root of a directory that is mounted elsewhere as well.
+    fn path_of(&self, mount: &Mount) -> Option<PathBuf> {
+        let below =
+            mount.dir.strip_prefix(&self.dir).ok().filter(|_| mount.device == self.device)?;
+        Some(if below.as_os_str().is_empty() { self.path.clone() } else { self.path.join(below) })
+    }
+}
+
+/// A mount below a root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Below {
+    pub(crate) id: u32,
+    pub(crate) point: PathBuf,
+    pub(crate) fs_type: String,
+    pub(crate) kind: Kind,
+}
+
+/// What a mount below a root means for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Another filesystem: its changes are not seen.
+    Other,
+    /// A directory of the root's filesystem that is not below a root: its changes are not seen.
+    Outside,
+    /// A directory that is below a root, at this path: its changes have that path.
+    Inside(PathBuf),
+}
+
+impl Below {
+    /// Whether its changes are missing in the record.
+    pub(crate) fn is_unwatched(&self) -> bool {
+        matches!(self.kind, Kind::Other | Kind::Outside)
+    }
+}
+
+/// The mounts below `roots`, in the order of their paths. Left out are those that are roots themselves
+/// (also of other readers: `elsewhere`), those without files of their own, and those in directories that
+/// `skips` leaves out.
+///
+/// `mounts` are the reachable ones.
+pub(crate) fn below(
+    mounts: &[Mount],
+    roots: &[Span],
+    elsewhere: &[PathBuf],
+    skips: &mut Option<Skips>,
+) -> Vec<Below> {
+    let mut found = Vec::new();
+    for mount in mounts.iter().filter(|mount| mount.has_files()) {
+        let Some(root) = innermost(roots, &mount.point) else { continue };
+        let is_elsewhere =
+            |other: &PathBuf| other.starts_with(&root.path) && mount.point.starts_with(other);
+        if elsewhere.iter().any(is_elsewhere) || is_skipped(&root.path, &mount.point, skips) {
+            continue;
+        }
+        let own = mount.device == root.device;
+        let kind = match roots.iter().find_map(|root| root.path_of(mount)) {
+            Some(path) => Kind::Inside(path),
+            None if own => Kind::Outside,
+            None => Kind::Other,
+        };
+        let (point, fs_type) = (mount.point.clone(), mount.fs_type.clone());
+        found.push(Below { id: mount.id, point, fs_type, kind });
+    }
+    found.sort_by(|a, b| a.point.cmp(&b.point));
+    found
+}
+
+/// The root that a mount's point is below; `None` also where the point is a root.
+pub(crate) fn innermost<'a>(roots: &'a [Span], point: &Path) -> Option<&'a Span> {
+    let above = roots.iter().filter(|root| point.starts_with(&root.path));
+    above.max_by_key(|root| root.path.as_os_str().len()).filter(|root| root.path != point)
+}
+
+/// Whether the point, or a directory between it and the root, is left out.
+fn is_skipped(root: &Path, point: &Path, skips: &mut Option<Skips>) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let (Some(skips), Ok(below)) = (skips, point.strip_prefix(root)) else { return false };
+    let mut paths = below.ancestors().filter(|path| !path.as_os_str().is_empty());
+    paths.any(|path| skips(path.as_os_str().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mounts::tests::mount;
+    use super::*;
+
+    fn bind(id: u32, fs_type: &str, dir: &str, point: &str) -> Mount {
+        Mount { dir: dir.into(), ..mount(id, 1, fs_type, point) }
+    }
+
+    fn kinds(mounts: &[Mount], roots: &[&str], skips: Option<Skips>) -> Vec<(String, Kind)> {
+        let spans: Vec<_> =
+            roots.iter().filter_map(|path| Span::new(mounts, Path::new(path))).collect();
+        let found = below(mounts, &spans, &["/srv/elsewhere".into()], &mut { skips });
+        found.into_iter().map(|below| (below.point.display().to_string(), below.kind)).collect()
+    }
+
+    #[test]
+    fn what_hides_changes_and_what_does_not() {
+        let mounts = [
+            mount(1, 0, "ext4", "/"),
+            mount(2, 1, "tmpfs", "/srv/tmp"),
+            mount(3, 1, "proc", "/srv/proc"),
+            mount(4, 1, "tmpfs", "/srv/elsewhere"),
+            mount(5, 1, "xfs", "/home"),
+            bind(6, "ext4", "/srv/usr", "/srv/usr"),
+            bind(7, "ext4", "/srv/a/b", "/srv/bound"),
+            bind(8, "ext4", "/var/x", "/srv/var"),
+            bind(9, "ext4", "/srv", "/srv/again"),
+        ];
+        let inside = |path: &str| Kind::Inside(path.into());
+        let expected = [
+            ("/srv/again", inside("/srv")),
+            ("/srv/bound", inside("/srv/a/b")),
+            ("/srv/tmp", Kind::Other),
+            ("/srv/usr", inside("/srv/usr")),
+            ("/srv/var", Kind::Outside),
+        ];
+        let expected = expected.map(|(path, kind)| (path.to_owned(), kind));
+        assert_eq!(kinds(&mounts, &["/srv"], None), expected);
+        let named = kinds(&mounts, &["/srv", "/srv/tmp", "/srv/var"], None);
+        assert!(named.iter().all(|(_, kind)| matches!(kind, Kind::Inside(_))), "{named:?}");
+        // With the whole filesystem below a root every directory of it is.
+        let whole = kinds(&mounts, &["/"], None);
+        assert!(whole.contains(&("/srv/var".into(), inside("/var/x"))), "{whole:?}");
+        assert!(whole.contains(&("/home".into(), Kind::Other)), "{whole:?}");
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_missing() {
+        let mounts = [
+            mount(1, 0, "ext4", "/"),
+            mount(2, 1, "tmpfs", "/srv/cache/a"),
+            mount(3, 1, "tmpfs", "/srv/b"),
+        ];
+        let skips: Skips = Box::new(|path: &[u8]| path == b"cache");
+        assert_eq!(kinds(&mounts, &["/srv"], Some(skips)), [("/srv/b".into(), Kind::Other)]);
+    }
+}

@@ -1,0 +1,75 @@
+use super::super::mounts::tests::mount;
+use super::*;
+
+fn view(mounts: &[Mount], roots: &[&str]) -> View {
+    let spans = roots.iter().filter_map(|path| Span::new(mounts, Path::new(path)));
+    let roots = spans.map(|span| Root { span, is_covered: false }).collect();
+    let (elsewhere, skips) = (Vec::new(), None);
+    let mut view = View { roots, elsewhere, skips, recursive: true, below: Vec::new() };
+    view.below = view.find(mounts);
+    view
+}
+
+/// What the reader is told.
+fn told(view: &mut View, mounts: &[Mount]) -> Vec<String> {
+    let changes = view.look(mounts).into_iter().filter_map(|news| news.change);
+    let line = |change: Change| {
+        format!("{:?} {}", change.happened, String::from_utf8_lossy(&change.point))
+    };
+    changes.map(line).collect()
+}
+
+#[test]
+fn mounts_come_and_go() {
+    let mut mounts = vec![mount(1, 0, "ext4", "/"), mount(2, 1, "tmpfs", "/srv/early")];
+    let mut view = view(&mounts, &["/srv"]);
+    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    mounts.push(mount(3, 1, "xfs", "/srv/late"));
+    mounts.push(mount(4, 1, "xfs", "/home"));
+    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/late"]);
+    // mount --move
+    mounts[2].point = "/srv/moved".into();
+    assert_eq!(told(&mut view, &mounts), ["Unmounted /srv/late", "Mounted /srv/moved"]);
+    mounts[2].read_only = true;
+    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    mounts.truncate(1);
+    assert_eq!(told(&mut view, &mounts), ["Unmounted /srv/early", "Unmounted /srv/moved"]);
+}
+
+#[test]
+fn what_is_below_an_unwatched_mount_stays_hidden_with_it() {
+    let mut mounts = vec![
+        mount(1, 0, "ext4", "/"),
+        mount(2, 1, "tmpfs", "/srv/a"),
+        mount(3, 2, "xfs", "/srv/a/b"),
+    ];
+    let mut view = view(&mounts, &["/srv"]);
+    mounts.pop();
+    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    // Another instance in the same place.
+    mounts[1].id = 5;
+    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/a"]);
+}
+
+#[test]
+fn a_covered_root_and_what_is_below_it() {
+    let mut mounts = vec![mount(1, 0, "ext4", "/"), mount(2, 1, "xfs", "/srv/www/a")];
+    let mut view = view(&mounts, &["/srv/www"]);
+    let was = mounts.clone();
+    // On a directory above it; what is below the root is hidden, and something else is there.
+    mounts = vec![
+        mount(1, 0, "ext4", "/"),
+        mount(3, 1, "tmpfs", "/srv"),
+        mount(4, 3, "xfs", "/srv/www/c"),
+    ];
+    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/www"]);
+    mounts.pop();
+    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    assert_eq!(told(&mut view, &was), ["Unmounted /srv/www"]);
+    // The same directory through another mount hides nothing.
+    mounts = was.clone();
+    mounts.push(Mount { dir: "/srv/www".into(), ..mount(5, 1, "ext4", "/srv/www") });
+    mounts.remove(1);
+    mounts.push(mount(6, 5, "xfs", "/srv/www/a"));
+    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/www/a"]);
+}

@@ -1,0 +1,85 @@
+use super::*;
+
+/// A mount of a whole filesystem, whose device number is its type.
+pub(crate) fn mount(id: u32, parent: u32, fs_type: &str, point: &str) -> Mount {
+    Mount {
+        id,
+        parent,
+        dir: "/".into(),
+        point: point.into(),
+        fs_type: fs_type.into(),
+        device: fs_type.into(),
+        source: OsString::new(),
+        read_only: false,
+    }
+}
+
+fn reachable_points(mounts: &[Mount]) -> Vec<String> {
+    let reachable = only_reachable(mounts.to_vec());
+    reachable.iter().map(|mount| format!("{} {}", mount.id, mount.point.display())).collect()
+}
+
+#[test]
+fn a_line_is_taken_apart() {
+    let line =
+        b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
+    let mount = parse(line).expect("a mount");
+    assert_eq!((mount.id, mount.parent), (36, 35));
+    assert_eq!((mount.point.as_path(), mount.dir.as_path()), ("/mnt 2".as_ref(), "/mnt1".as_ref()));
+    assert!(!mount.is_whole());
+    assert_eq!((mount.fs_type.as_str(), mount.device.as_str()), ("ext3", "98:0"));
+    assert_eq!((mount.source.to_str(), mount.read_only), (Some("/dev/root"), false));
+    assert_eq!(mount.place_of(Path::new("/mnt 2/a")), Path::new("/mnt1/a"));
+    assert_eq!(mount.place_of(Path::new("/mnt 2")), Path::new("/mnt1"));
+}
+
+#[test]
+fn any_bytes_are_taken() {
+    let line = b"36 35 98:0 / /a\\040b rw - ext3 /dev/root rw\n".repeat(3);
+    for cut in 0..line.len() {
+        for byte in [0, b' ', b'-', b'\\', b'\n', 0xff] {
+            let mut text = line.clone();
+            text[cut] = byte;
+            only_reachable(parse_all(&text[..cut]));
+            only_reachable(parse_all(&text));
+        }
+    }
+    // Each is mounted on the other.
+    only_reachable(parse_all(b"1 2 0:1 / /a rw - x x rw\n2 1 0:1 / /a/b rw - x x rw"));
+}
+
+#[test]
+fn the_longest_point_above_a_path_wins_and_the_last_of_equals() {
+    let mounts =
+        [mount(1, 0, "ext4", "/"), mount(2, 1, "xfs", "/srv"), mount(3, 2, "tmpfs", "/srv")];
+    let found = |path: &str| of(&mounts, Path::new(path)).map(|mount| mount.fs_type.as_str());
+    assert_eq!(found("/srv/x"), Some("tmpfs"));
+    assert_eq!(found("/srvx"), Some("ext4"));
+}
+
+#[test]
+fn what_is_mounted_over_hides_what_is_below() {
+    let mut mounts = vec![
+        mount(1, 0, "ext4", "/"),
+        mount(2, 1, "xfs", "/srv/a"),
+        mount(3, 2, "tmpfs", "/srv/a/b"),
+        mount(4, 1, "proc", "/proc"),
+    ];
+    let all = ["1 /", "2 /srv/a", "3 /srv/a/b", "4 /proc"];
+    assert_eq!(reachable_points(&mounts), all);
+    // On the same directory.
+    mounts.push(mount(5, 2, "tmpfs", "/srv/a"));
+    assert_eq!(reachable_points(&mounts), ["1 /", "4 /proc", "5 /srv/a"]);
+    mounts.pop();
+    // On one above.
+    mounts.push(mount(5, 1, "tmpfs", "/srv"));
+    mounts.push(mount(6, 5, "tmpfs", "/srv/a"));
+    assert_eq!(reachable_points(&mounts), ["1 /", "4 /proc", "5 /srv", "6 /srv/a"]);
+}
+
+#[test]
+fn the_top_of_a_namespace_may_be_on_itself() {
+    assert_eq!(reachable_points(&[mount(1, 1, "rootfs", "/")]), ["1 /"]);
+    let chroot = [mount(7, 3, "ext4", "/"), mount(8, 7, "tmpfs", "/tmp")];
+    assert_eq!(reachable_points(&chroot), ["7 /", "8 /tmp"]);
+}

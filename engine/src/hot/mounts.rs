@@ -1,0 +1,58 @@
+//! What the reader is told of mounts: see `cold/mount_watch.rs`.
+
+use super::disk::Disk;
+use super::resolve::{Batch, Resolver};
+use fsmon_format::record::Reason;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Happened {
+    /// Something that is not watched was mounted there, or was there when the watch began.
+    Mounted,
+    /// It is gone: what is there is watched as before.
+    Unmounted,
+}
+
+/// A directory below a root, or a root itself, on which something was mounted or no longer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Absolute, without symbolic links.
+    pub(crate) point: Box<[u8]>,
+    pub(crate) happened: Happened,
+}
+
+impl<D: Disk> Resolver<D> {
+    /// Tells of a mount as a loss with the path of the directory that it hides. What came before in the
+    /// queue is resolved by now, or happened at the same time.
+    #[cold]
+    pub(crate) fn mount_changed(&mut self, change: &Change, batch: &mut Batch<'_, '_>) {
+        let counters = &mut batch.output.counters;
+        let (reason, total) = match change.happened {
+            Happened::Mounted => (Reason::Mount, &mut counters.mounts_unwatched),
+            Happened::Unmounted => (Reason::Unmount, &mut counters.mounts_gone),
+        };
+        *total += 1;
+        let (total, span) = (*total, batch.window.span());
+        let dir = self.nearest_known(&change.point);
+        batch.output.loss_at(&mut self.tree, batch.sources, (reason, dir), span, (None, total));
+    }
+
+    /// The directory at a path, or the nearest known one above it; 0 where it is below no root.
+    fn nearest_known(&self, path: &[u8]) -> u32 {
+        let below = |at: usize| {
+            let (root, node) = (self.above.real_path(at), self.watch.roots[at].node);
+            let rest = path.strip_prefix(root).filter(|_| node != 0)?;
+            let is_whole = rest.is_empty() || rest[0] == b'/' || root.ends_with(b"/");
+            is_whole.then_some((root.len(), node, rest))
+        };
+        let innermost = (0..self.watch.roots.len()).filter_map(below).max_by_key(|found| found.0);
+        let Some((_, mut dir, rest)) = innermost else { return 0 };
+        for name in rest.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            match self.tree.child_named(dir, name, None) {
+                Some(child) => dir = child,
+                None => break,
+            }
+        }
+        dir
+    }
+}

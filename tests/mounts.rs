@@ -1,0 +1,302 @@
+//! Filesystems that are mounted on what is watched, before or while it is: changes there are told, or it
+//! is said that they are not. Each test has a mount namespace of its own, so that it disturbs no other.
+
+mod harness;
+
+use harness::{Area, Event, Fsmon, briefs, fsmon, is_root_with, sh, skip, succeed};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use std::path::Path;
+
+const TREE: [&str; 4] = ["-f", "json", "-t", "create,delete,rename"];
+
+/// An area, in a mount namespace of this thread and its children; `None` where that cannot be had.
+fn own_mounts() -> Option<Area> {
+    if !is_root_with(&["mount", "umount", "unshare"]) {
+        return None;
+    }
+    if let Err(error) = unshare(CloneFlags::CLONE_NEWNS) {
+        skip(&format!("no mount namespace is to be had: {error}"));
+        return None;
+    }
+    propagate(MsFlags::MS_PRIVATE);
+    Some(Area::new())
+}
+
+fn propagate(how: MsFlags) {
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | how, none).expect("propagation set");
+}
+
+/// The lines, relative to `base`, losses with their path.
+fn lines(events: &[Event], base: &Path) -> Vec<String> {
+    let named = |(line, event): (String, &Event)| match event.path() {
+        Some(path) if event.kind() == "LOSS" => {
+            format!("{line} {}", path.strip_prefix(base).unwrap_or(&path).display())
+        }
+        _ => line,
+    };
+    briefs(events, base).into_iter().zip(events).map(named).collect()
+}
+
+/// What was said of mounts: lines of standard error but the first and the last words.
+fn said_of_mounts(stderr: &[String]) -> Vec<&String> {
+    let is_other = |line: &&String| !line.contains("ready: ") && !line.contains("from the kernel");
+    stderr.iter().filter(is_other).collect()
+}
+
+/// Waits until fsmon has said that.
+fn wait_said(running: &mut Fsmon, what: &str, path: &Path, then: &str) {
+    running.wait_said(&format!("fsmon: {what}{}{then}", path.display()));
+}
+
+fn wait_mounted(running: &mut Fsmon, fs_type: &str, path: &Path) {
+    wait_said(running, &format!("{fs_type} was mounted on "), path, ": ");
+}
+
+fn wait_unmounted(running: &mut Fsmon, path: &Path) {
+    wait_said(running, "", path, " was unmounted");
+}
+
+/// The last words name so many mounts that were not watched; none is complete.
+#[track_caller]
+fn assert_unwatched(ended: &harness::Ended, count: usize) {
+    let word = if count == 1 { "mount" } else { "mounts" };
+    let expected = match count {
+        0 => "; complete".to_owned(),
+        _ => format!("; NOT complete: {count} {word} not watched"),
+    };
+    assert!(ended.status.success(), "{:#?}", ended.stderr);
+    assert!(ended.last_words().ends_with(&expected), "{:#?}", ended.stderr);
+}
+
+#[test]
+fn what_is_mounted_below_is_told_and_what_comes_back_is_watched() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    sh(&root, "mkdir sub");
+    let (sub, mut running) = (root.join("sub"), Fsmon::start(fsmon(TREE).arg(&root)));
+    sh(&root, "touch sub/before; mount -t tmpfs none sub");
+    wait_mounted(&mut running, "tmpfs", &sub);
+    // A file that stays open keeps the filesystem alive, and nothing else.
+    sh(&root, "exec 7>sub/hidden; umount -l sub; echo late >&7; touch sub/after");
+    wait_unmounted(&mut running, &sub);
+    sh(&root, "mount -t tmpfs none sub; mount -o remount,ro sub; mount -o remount,rw sub");
+    wait_mounted(&mut running, "tmpfs", &sub);
+    sh(&root, "umount sub; touch sub/last");
+    let ended = running.stop();
+    let expected = [
+        "CREATE watched/sub/before",
+        "LOSS mount watched/sub",
+        "CREATE watched/sub/after",
+        "LOSS unmount watched/sub",
+        "LOSS mount watched/sub",
+        "LOSS unmount watched/sub",
+        "CREATE watched/sub/last",
+    ];
+    let mut told = lines(&ended.events(), &base);
+    // The lines of mounts and those of files come by two ways.
+    let sorted = |mut all: Vec<String>| {
+        all.sort();
+        all
+    };
+    assert_eq!(
+        sorted(told.split_off(1)),
+        sorted(expected[1..].iter().map(|&l| l.into()).collect())
+    );
+    assert_eq!(told, expected[..1]);
+    assert_eq!(said_of_mounts(&ended.stderr).len(), 4, "{:#?}", ended.stderr);
+    assert_unwatched(&ended, 2);
+}
+
+#[test]
+fn what_is_mounted_at_the_start_is_named_and_counted() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    let names: Vec<String> = (0..20).map(|i| format!("m{i:02}")).collect();
+    for name in &names {
+        sh(&root, &format!("mkdir {name}; mount -t tmpfs none {name}"));
+    }
+    // What is hidden is watched all the same: it can be reached by other ways.
+    let ended = Fsmon::start(fsmon(TREE).arg(&root)).stop();
+    let paths: Vec<_> = names.iter().map(|name| root.join(name).display().to_string()).collect();
+    let said = format!(
+        "fsmon: other filesystems below {} are not watched: {}; name those that are to be",
+        root.display(),
+        paths.join(", ")
+    );
+    assert!(ended.stderr.contains(&said), "{:#?}", ended.stderr);
+    let expected: Vec<_> = names.iter().map(|name| format!("LOSS mount watched/{name}")).collect();
+    assert_eq!(lines(&ended.events(), &base), expected);
+    assert_unwatched(&ended, 20);
+    // Left out, or named, they are not missing; nor without what is below.
+    let ended = Fsmon::start(fsmon(TREE).args(["--exclude", "m0*", "--exclude", "m1*"]).arg(&root));
+    assert_unwatched(&ended.stop(), 0);
+    let named = names.iter().map(|name| root.join(name)).chain([root.clone()]);
+    assert_unwatched(&Fsmon::start(fsmon(TREE).args(named)).stop(), 0);
+    assert_unwatched(&Fsmon::start(fsmon(TREE).arg("--no-recursive").arg(&root)).stop(), 0);
+}
+
+#[test]
+fn the_same_filesystem_through_another_mount() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    sh(&base, "mkdir -p outside watched/usr/bin watched/home watched/there watched/here");
+    // As systemd makes a directory read-only for a service, and with another directory of the root.
+    sh(&root, "mount --bind usr usr; mount -o remount,bind,ro usr; mount --bind home there");
+    let mut running = Fsmon::start(fsmon(TREE).arg(&root));
+    sh(&root, "mount -o remount,bind,rw usr; mkdir usr/bin/new; touch usr/bin/new/f");
+    sh(&root, "touch there/by-the-other-way home/g");
+    sh(&root, "mount --bind ../outside here");
+    wait_mounted(&mut running, "a directory from elsewhere", &root.join("here"));
+    sh(&root, "touch here/unseen; umount here; touch here/seen; umount usr; touch usr/bin/h");
+    let ended = running.stop();
+    let told = lines(&ended.events(), &base);
+    let files: Vec<_> = told.iter().filter(|line| !line.starts_with("LOSS")).collect();
+    let expected = [
+        "CREATE watched/usr/bin/new/",
+        "CREATE watched/usr/bin/new/f",
+        "CREATE watched/home/by-the-other-way",
+        "CREATE watched/home/g",
+        "CREATE watched/here/seen",
+        "CREATE watched/usr/bin/h",
+    ];
+    assert_eq!(files, expected);
+    assert!(told.contains(&"LOSS mount watched/here".into()), "{told:#?}");
+    let again = format!(
+        "fsmon: {r}/there is {r}/home, mounted again: its changes have that path",
+        r = root.display()
+    );
+    assert!(ended.stderr.contains(&again), "{:#?}", ended.stderr);
+    assert_unwatched(&ended, 1);
+}
+
+#[test]
+fn what_lies_under_mounts_is_watched() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    sh(&root, "mkdir -p a/b; mount -t tmpfs none a");
+    let mut running = Fsmon::start(fsmon(TREE).arg(&root));
+    sh(&root, "umount a");
+    wait_unmounted(&mut running, &root.join("a"));
+    sh(&root, "touch a/b/f");
+    let ended = running.stop();
+    let told = lines(&ended.events(), &base);
+    assert_eq!(told.last().map(String::as_str), Some("CREATE watched/a/b/f"), "{told:#?}");
+}
+
+#[test]
+fn mounts_on_mounts_and_moved_ones() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    sh(&root, "mkdir a b");
+    let mut running = Fsmon::start(fsmon(TREE).arg(&root));
+    sh(&root, "mount -t tmpfs none a; mkdir a/in; mount -t tmpfs none a/in; mount -t tmpfs none a");
+    wait_mounted(&mut running, "tmpfs", &root.join("a"));
+    sh(&root, "umount a");
+    // Nothing is watched again: the first one is still there.
+    sh(&root, "mount --move a b");
+    wait_unmounted(&mut running, &root.join("a"));
+    wait_mounted(&mut running, "tmpfs", &root.join("b"));
+    sh(&root, "touch a/seen b/unseen; umount -l b");
+    wait_unmounted(&mut running, &root.join("b"));
+    sh(&root, "touch b/seen");
+    let told = lines(&running.stop().events(), &base);
+    let files: Vec<_> = told.iter().filter(|line| !line.starts_with("LOSS")).collect();
+    assert_eq!(files, ["CREATE watched/a/seen", "CREATE watched/b/seen"]);
+}
+
+#[test]
+fn what_is_mounted_just_before_the_end_is_told() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    sh(&root, "mkdir sub");
+    for _ in 0..20 {
+        let running = Fsmon::start(fsmon(TREE).arg(&root));
+        sh(&root, "mount -t tmpfs none sub");
+        let ended = running.stop();
+        assert_eq!(lines(&ended.events(), &base), ["LOSS mount watched/sub"]);
+        assert_unwatched(&ended, 1);
+        sh(&root, "umount sub");
+    }
+}
+
+#[test]
+fn mounts_that_come_and_go_as_fast_as_it_goes() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    sh(&root, "mkdir sub");
+    let running = Fsmon::start(fsmon(TREE).arg(&root));
+    for i in 0..200 {
+        let sub = root.join("sub");
+        mount(Some("none"), &sub, Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("mounted");
+        std::fs::write(sub.join("hidden"), "x").expect("written");
+        nix::mount::umount2(&sub, nix::mount::MntFlags::MNT_DETACH).expect("unmounted");
+        std::fs::write(sub.join(format!("seen{i}")), "x").expect("written");
+    }
+    let ended = running.stop();
+    let told = lines(&ended.events(), &base);
+    let count = |of: &str| told.iter().filter(|line| line.starts_with(of)).count();
+    assert_eq!(count("CREATE"), 200, "{told:#?}");
+    assert!(count("LOSS mount") > 0, "{:#?}", ended.stderr);
+    assert!(!ended.last_words().contains("; complete"), "{:#?}", ended.stderr);
+}
+
+#[test]
+fn what_is_mounted_in_another_namespace_is_no_affair_of_this_one() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    sh(&root, "mkdir sub");
+    let running = Fsmon::start(fsmon(TREE).arg(&root));
+    let inside = "mount -t tmpfs none sub; touch sub/unseen; umount sub; touch sub/seen";
+    sh(&root, &format!("unshare --mount sh -euc '{inside}'"));
+    let ended = running.stop();
+    assert_eq!(lines(&ended.events(), &base), ["CREATE watched/sub/seen"]);
+    assert_eq!(said_of_mounts(&ended.stderr), [""; 0]);
+    assert_unwatched(&ended, 0);
+}
+
+#[test]
+fn what_comes_from_another_namespace_by_propagation_is_told() {
+    let Some(area) = own_mounts() else { return };
+    propagate(MsFlags::MS_SHARED);
+    let (base, root) = (area.path(""), area.watched());
+    sh(&root, "mkdir sub");
+    let mut running = Fsmon::start(fsmon(TREE).arg(&root));
+    sh(&root, "unshare --mount --propagation unchanged mount -t tmpfs none sub");
+    wait_mounted(&mut running, "tmpfs", &root.join("sub"));
+    // It reached the namespace, and no mount that fsmon made for itself: what is below is still read.
+    sh(&root, "umount sub; mkdir -p sub/d");
+    wait_unmounted(&mut running, &root.join("sub"));
+    sh(&base, "mkdir out; touch out/f; mv out watched/sub/d/in; mount -t tmpfs none watched/sub");
+    wait_mounted(&mut running, "tmpfs", &root.join("sub"));
+    let told = lines(&running.stop().events(), &base);
+    assert!(told.contains(&"CREATE watched/sub/d/in/f (found)".into()), "{told:#?}");
+    sh(&root, "umount sub");
+}
+
+#[test]
+fn the_path_of_a_mount_is_in_every_format() {
+    let Some(area) = own_mounts() else { return };
+    let root = area.watched();
+    sh(&root, "mkdir sub; mount -t tmpfs none sub");
+    let out = |args: &[&str]| {
+        let ended = Fsmon::start(fsmon(args).arg(&root)).stop();
+        String::from_utf8(ended.stdout).expect("UTF-8")
+    };
+    let sub = root.join("sub").display().to_string();
+    let human = format!("*** something was mounted there that is not watched: {sub}/ ***");
+    assert!(out(&["-f", "human"]).contains(&human));
+    let csv = out(&["-f", "csv"]);
+    let line = csv.lines().find(|line| line.contains(",LOSS,")).expect("a loss");
+    let commas = |count| ",".repeat(count);
+    assert!(line.ends_with(&format!(",LOSS,\"{sub}\"{}mount,", commas(20))), "{line}");
+    let json = out(&["-f", "json"]);
+    assert!(json.contains(&format!("\"path\":\"{sub}\",\"reason\":\"mount\"")), "{json}");
+    let stream = area.path("stream");
+    let record = ["-f", "binary", "-o", stream.to_str().expect("UTF-8")];
+    Fsmon::start(fsmon(record).arg(&root)).stop();
+    let decoded = succeed(fsmon(["decode", "-f", "json"]).arg(&stream)).stdout;
+    let decoded = String::from_utf8(decoded).expect("UTF-8");
+    assert!(decoded.contains(&format!("\"path\":\"{sub}\",\"reason\":\"mount\"")), "{decoded}");
+}
