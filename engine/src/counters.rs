@@ -19,7 +19,7 @@ pub struct Missing {
 /// A counter with words in brackets counts something that is missing. Whether a record is complete, and
 /// what is said where it is not, follows from these words: they are all that a new one needs.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident $([$one:literal, $many:literal])?,)*) => {
+    ($($(#[$doc:meta])* $name:ident $([$one:literal, $many:literal $(,)?])?,)*) => {
         /// A snapshot of what was counted since the start.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counters { $($(#[$doc])* pub $name: u64,)* }
@@ -105,6 +105,14 @@ counters! {
     dirs_unreadable["unreadable directory", "unreadable directories"],
     /// Directories that were brought in while the kernel was told to be silent of them.
     dirs_unheard["busy directory brought in from outside", "busy directories brought in from outside"],
+    /// Directories that have the handle of another one: what happens in them is told as of that one.
+    dirs_alike["directory with another's handle", "directories with another's handle"],
+    /// Entries that were made in a new directory before its own mark took hold (overlayfs, FUSE): what else
+    /// was done to them until then is not known.
+    entries_unmarked[
+        "entry made before its directory had its mark",
+        "entries made before their directories had their marks"
+    ],
     /// Times that something was mounted below or on a root, and is not watched; those that were there at
     /// the start included.
     mounts_unwatched["mount not watched", "mounts not watched"],

@@ -81,6 +81,8 @@ pub mod event_flag {
     /// RENAME: of an exchange of two names. With the new place alone: what comes there was replaced by
     /// the rename before. To and from a name that nobody gave: a directory takes part.
     pub const EXCHANGE: u16 = 1 << 3;
+    /// CREATE: the file was told of before, when it had no name: [`super::Event::object`] joins the lines.
+    pub const NAMED: u16 = 1 << 5;
     /// A directory on the way came in a moment ago, or was renamed to and fro: the path may be that of
     /// a moment before or after.
     pub const UNSURE: u16 = 1 << 4;
@@ -251,6 +253,10 @@ pub enum Reason {
     Walk,
     /// Something that is not watched was mounted on a directory: changes there are not seen.
     Mount,
+    /// Entries were made in new directories before the mark of these took hold, where each directory has
+    /// a mark (overlayfs, FUSE): they are told as found; what else was done to them until then is not
+    /// known.
+    Unmarked,
     /// It was unmounted: what is there is watched as before.
     Unmount,
     /// A reason this version does not know.
@@ -267,6 +273,7 @@ impl Reason {
             Reason::DirsMax => 3,
             Reason::ProcessesMax => 4,
             Reason::Walk => 5,
+            Reason::Unmarked => 6,
             Reason::Mount => 7,
             Reason::Unmount => 8,
             Reason::Other(code) => code,
@@ -282,6 +289,7 @@ impl Reason {
             3 => Reason::DirsMax,
             4 => Reason::ProcessesMax,
             5 => Reason::Walk,
+            6 => Reason::Unmarked,
             7 => Reason::Mount,
             8 => Reason::Unmount,
             other => Reason::Other(other),
@@ -297,6 +305,7 @@ impl Reason {
             Reason::DirsMax => "max_dirs",
             Reason::ProcessesMax => "max_processes",
             Reason::Walk => "walk",
+            Reason::Unmarked => "unmarked",
             Reason::Mount => "mount",
             Reason::Unmount => "unmount",
             Reason::Other(_) => "other",

@@ -33,7 +33,9 @@ pub(crate) fn listing(dir: &Path) -> Listing {
 pub(crate) fn replay(dir: &Path, start: Listing, events: &[Event]) -> (Listing, Vec<String>) {
     let mut replay = Replay::new(dir, start);
     let mut senseless = Vec::new();
-    for (at, event) in events.iter().enumerate() {
+    // What was made before a directory had its mark is told as found: the tree is whole.
+    let is_told = |event: &&Event| event.text("reason") != Some("unmarked");
+    for (at, event) in events.iter().filter(is_told).enumerate() {
         let (path, old_path) = (event.path(), event.old_path());
         let line = Line {
             kind: event.kind(),

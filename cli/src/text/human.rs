@@ -99,7 +99,7 @@ impl Human {
     fn append_paths(&mut self, mirror: &Mirror, line: &Line<'_>, out: &mut Vec<u8>) {
         let is_dir = line.event.is_dir();
         if line.kind.bit != kind::RENAME {
-            return self.append_place(mirror, line.place, is_dir, "?", out);
+            return self.append_place(mirror, line.place, is_dir, "(a file without a name)", out);
         }
         self.append_place(mirror, line.old, is_dir, "(outside)", out);
         out.extend_from_slice(b" -> ");
@@ -203,6 +203,9 @@ fn consequence(reason: Reason) -> &'static str {
         Reason::DirsMax => "more directories than --max-dirs, changes below the rest are not seen",
         Reason::ProcessesMax => "more processes than --max-processes, the oldest were forgotten",
         Reason::Walk => "a directory could not be read, what lies below it is not known",
+        Reason::Unmarked => {
+            "made in new directories before these could be watched: what was done to them until then is not known"
+        }
         Reason::Mount => "something was mounted there that is not watched",
         Reason::Unmount => "it was unmounted, what is there is watched as before",
         Reason::Other(_) => "for a reason that this version does not know",

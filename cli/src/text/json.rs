@@ -83,6 +83,9 @@ impl Format for Json {
         if event.is_dir() {
             out.extend_from_slice(b",\"is_dir\":true");
         }
+        if let Some(object) = line.joined_by() {
+            append_text(b",\"object\":\"", format_hex(object).as_slice(), out);
+        }
         self.append_process(mirror, event.head.proc.get(), out);
         if event.head.flags.get() != 0 {
             append_flags(&event, out);
@@ -131,6 +134,13 @@ impl Json {
         out.push(b'"');
         Some(exact)
     }
+}
+
+/// The 16 digits of an object.
+#[cold]
+fn format_hex(object: u64) -> [u8; 16] {
+    let digit = |at: usize| b"0123456789abcdef"[(object >> (60 - 4 * at)) as usize & 15];
+    std::array::from_fn(digit)
 }
 
 /// What is seldom to be said of an event.

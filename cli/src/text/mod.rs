@@ -56,6 +56,14 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// What joins lines where a path does not: the object of a line that has none, and of the one that tells
+    /// its first name.
+    pub(crate) fn joined_by(&self) -> Option<u64> {
+        let object = self.event.head.object.get();
+        let is_nameless = self.place.is_none() && self.old.is_none();
+        (object != 0 && (is_nameless || self.event.named())).then_some(object)
+    }
+
     /// errno and how often, where the filesystem reported an error.
     pub(crate) fn fs_error(&self) -> Option<(u32, u32)> {
         let object = self.event.head.object.get();

@@ -4,9 +4,8 @@
 //! for one, before all that happened in it. So such a DELETE is told when that has come up: when
 //! the queue was seen empty, or before something that can only have happened after it.
 
+use super::index::Index;
 use super::resolve::Actor;
-use super::tree::Tree;
-use std::collections::VecDeque;
 
 /// Directories at one time; the first of more is told of: what happened in it is likely to have
 /// come up by then.
@@ -24,40 +23,56 @@ pub(crate) struct Gone {
     pub(crate) who: Actor,
     /// [`Tree::moves_above`] of what it is in, when its event came up. It was removed at some moment after
     /// that: where this has changed by now, nobody knows under which path.
+    ///
+    /// [`Tree::moves_above`]: super::tree::Tree::moves_above
     pub(crate) moves: u64,
 }
 
-/// Those directories, in the order of their events.
+/// Those directories, in the order of their events, and by their nodes.
 pub(crate) struct Deferred {
-    gone: VecDeque<Gone>,
+    /// By number, modulo [`COUNT`]; one that was taken leaves a hole.
+    gone: Vec<Option<Gone>>,
+    /// The numbers of the first and of the next.
+    first: usize,
+    next: usize,
+    /// How many there are.
+    len: usize,
+    /// By node: the place in `gone`, plus 1.
+    by_dir: Index,
     /// When the last one came.
     since_ns: u64,
 }
 
 impl Deferred {
     pub(crate) fn new() -> Self {
-        Deferred { gone: VecDeque::with_capacity(COUNT), since_ns: 0 }
+        let (gone, by_dir) = (vec![None; COUNT], Index::new(COUNT));
+        Deferred { gone, first: 0, next: 0, len: 0, by_dir, since_ns: 0 }
     }
 
     /// Whether there is any.
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        !self.gone.is_empty()
+        self.len != 0
     }
 
     /// Whether a directory is one of them.
     pub(crate) fn has(&self, dir: u32) -> bool {
-        self.gone.iter().any(|gone| gone.dir == dir)
+        self.find(dir).is_some()
     }
 
     /// Whether there is room for another.
     pub(crate) fn has_room(&self) -> bool {
-        self.gone.len() < COUNT
+        self.next - self.first < COUNT
     }
 
-    /// Keeps one, whose event was resolved at that time.
+    /// Keeps one that is not kept yet, whose event was resolved at that time. There is room.
     pub(crate) fn put(&mut self, gone: Gone, now_ns: u64) {
-        self.gone.push_back(gone);
+        debug_assert!(self.has_room() && !self.has(gone.dir));
+        let at = self.next % COUNT;
+        self.by_dir.insert(hash(gone.dir), at as u32 + 1);
+        self.gone[at] = Some(gone);
+        self.next += 1;
+        self.len += 1;
         self.since_ns = now_ns;
     }
 
@@ -66,32 +81,73 @@ impl Deferred {
         self.any() && empty_ns > self.since_ns
     }
 
-    /// Takes the last of those that `is_one` picks.
-    pub(crate) fn take(&mut self, is_one: impl Fn(&Gone) -> bool) -> Option<Gone> {
-        let at = self.gone.iter().rposition(is_one)?;
-        self.gone.remove(at)
+    /// Takes the one that is that directory.
+    pub(crate) fn take(&mut self, dir: u32) -> Option<Gone> {
+        let at = self.find(dir)?;
+        self.take_at(at)
     }
 
-    /// Takes the last that is below a directory, and all between the two as well: what is in one that
-    /// stays was moved away with it.
-    pub(crate) fn last_below(&mut self, tree: &Tree, dir: u32) -> Option<Gone> {
-        let is_gone = |id: u32| self.gone.iter().any(|gone| gone.dir == id);
-        let is_below = |gone: &Gone| {
-            if gone.dir == dir || !tree.is_below(gone.dir, dir) {
-                return false;
-            }
-            let mut at = tree.node(gone.dir).parent;
-            while at != dir && is_gone(at) {
-                at = tree.node(at).parent;
-            }
-            at == dir
-        };
-        let at = self.gone.iter().rposition(is_below)?;
-        self.gone.remove(at)
+    /// Takes the last.
+    pub(crate) fn take_last(&mut self) -> Option<Gone> {
+        while self.next > self.first && self.gone[(self.next - 1) % COUNT].is_none() {
+            self.next -= 1;
+        }
+        if self.any() { self.take_at((self.next - 1) % COUNT) } else { None }
     }
 
     /// Takes the first where there is no room for another.
     pub(crate) fn make_room(&mut self) -> Option<Gone> {
-        if self.has_room() { None } else { self.gone.pop_front() }
+        if self.has_room() { None } else { self.take_at(self.first % COUNT) }
+    }
+
+    fn find(&self, dir: u32) -> Option<usize> {
+        let is_it = |at: u32| self.gone[at as usize - 1].is_some_and(|gone| gone.dir == dir);
+        self.by_dir.find(hash(dir), is_it).map(|at| at as usize - 1)
+    }
+
+    fn take_at(&mut self, at: usize) -> Option<Gone> {
+        let gone = self.gone[at].take()?;
+        self.by_dir.remove(hash(gone.dir), at as u32 + 1);
+        self.len -= 1;
+        while self.first < self.next && self.gone[self.first % COUNT].is_none() {
+            self.first += 1;
+        }
+        Some(gone)
+    }
+}
+
+/// The index goes by the upper half. Neighbours go to places of their own.
+fn hash(dir: u32) -> u64 {
+    u64::from(dir) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hot::who::Answer;
+
+    fn gone(dir: u32) -> Gone {
+        Gone { dir, hash: 0, tell: true, who: Answer::default().into(), moves: 0 }
+    }
+
+    #[test]
+    fn they_are_taken_by_node_and_from_both_ends() {
+        let mut deferred = Deferred::new();
+        for dir in 1..=COUNT as u32 {
+            assert!(deferred.make_room().is_none());
+            deferred.put(gone(dir), 5);
+        }
+        assert!(deferred.is_due(6) && !deferred.is_due(5));
+        assert_eq!(deferred.make_room().map(|gone| gone.dir), Some(1), "the first, of too many");
+        for dir in [2, 3, 5, COUNT as u32] {
+            assert_eq!(deferred.take(dir).map(|gone| gone.dir), Some(dir));
+            assert!(!deferred.has(dir) && deferred.take(dir).is_none());
+        }
+        deferred.put(gone(2), 7);
+        let mut rest: Vec<_> = std::iter::from_fn(|| deferred.take_last()).collect();
+        assert_eq!(rest.len(), COUNT - 4);
+        assert_eq!(rest[0].dir, 2, "the last comes first");
+        assert_eq!(rest.pop().map(|gone| gone.dir), Some(4));
+        assert!(!deferred.any() && deferred.has_room());
     }
 }

@@ -13,7 +13,7 @@ use crate::sys::handle::KEY_MAX;
 
 /// Renames remembered, and events between the halves: others can come between, a few for each
 /// processor.
-const COUNT: usize = 4;
+const COUNT: usize = 8;
 const REACH: u64 = 64;
 
 /// The name beside its old one that an object has between the halves, made of its hash.
@@ -85,8 +85,12 @@ pub(crate) struct Exchange {
     next: usize,
     /// No event from here on can have to do with any of them.
     end: u64,
-    /// The number of an event that was told of before its turn; 0 none.
-    done: u64,
+    /// The numbers of events that were told of before their turn; 0 none. Several processes may exchange
+    /// at once: their halves can be queued in turn.
+    done: [u64; COUNT],
+    next_done: usize,
+    /// None of them is this one or beyond.
+    done_end: u64,
 }
 
 impl Exchange {
@@ -105,13 +109,15 @@ impl Exchange {
 
     /// The event of that number was told of.
     pub(crate) fn set_done(&mut self, index: u64) {
-        self.done = index;
+        self.done[self.next_done] = index;
+        self.next_done = (self.next_done + 1) % COUNT;
+        self.done_end = self.done_end.max(index + 1);
     }
 
     /// Whether the event of that number was told of before its turn.
     #[inline]
     pub(crate) fn is_done(&self, index: u64) -> bool {
-        index == self.done && index != 0
+        index < self.done_end && index != 0 && self.done.contains(&index)
     }
 
     /// Something else befell an entry.

@@ -15,6 +15,7 @@ pub(crate) mod index;
 pub(crate) mod intake;
 pub(crate) mod links;
 pub(crate) mod mounts;
+pub(crate) mod nameless;
 pub(crate) mod orphans;
 pub(crate) mod output;
 pub(crate) mod pace;

@@ -131,6 +131,8 @@ pub(crate) struct Reader<'a, D: Disk = Kernel> {
     told: u64,
     /// Forgotten process images that were told of.
     evicted: u64,
+    /// Entries in directories without a mark that were told of.
+    unmarked: u64,
 }
 
 impl Reader<'_> {
@@ -177,6 +179,7 @@ impl<'a, D: Disk> Reader<'a, D> {
             pace: Pace::default(),
             told: 0,
             evicted: 0,
+            unmarked: 0,
         }
     }
 
@@ -228,6 +231,9 @@ impl<'a, D: Disk> Reader<'a, D> {
         self.tell_messages_lost();
         let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
         self.index = self.resolve(count, window);
+        if self.output.counters.entries_unmarked != self.unmarked {
+            self.tell_unmarked(window);
+        }
         self.sources.who.note_resolved(self.index);
         if let Some(error) = self.sources.failed.take() {
             return Err(failed(error));
@@ -325,6 +331,15 @@ impl<'a, D: Disk> Reader<'a, D> {
             let span = (start_ns, clock::monotonic_ns());
             self.output.loss(&mut self.sources, reason, span, Some(count), count);
         }
+    }
+
+    /// A loss record for what was made in directories before they had their marks: one a batch.
+    #[cold]
+    fn tell_unmarked(&mut self, window: Window) {
+        let total = self.output.counters.entries_unmarked;
+        let count = total - self.unmarked;
+        self.unmarked = total;
+        self.output.loss(&mut self.sources, Reason::Unmarked, window.span(), Some(count), total);
     }
 
     /// A loss record for processes that were forgotten for want of room.

@@ -89,7 +89,7 @@ impl Real<'_> {
                 let is_link = path.is_symlink();
                 !is_link && fs::set_permissions(path, Permissions::from_mode(0o755)).is_ok()
             }
-            Op::Snapshot(..) => false,
+            Op::Snapshot(..) | Op::Twin(..) => false,
         }
     }
 

@@ -462,6 +462,14 @@ impl Files {
         Some(told)
     }
 
+    /// mkdir(2) where the new directory gets the handle of one that is there.
+    pub(super) fn twin(&mut self, path: &str, of: &str) -> Option<Vec<Notice>> {
+        let of = self.at(of).filter(|&of| self.is_dir(of) && of != TOP)?;
+        let at = self.make(path, true)?;
+        self.nodes[self.names[at].inode].handle = self.handle(of).to_vec();
+        Some(vec![self.entry(kind::CREATE, at)])
+    }
+
     /// A btrfs snapshot of a subvolume with nested ones: all of it is there at once, and in the place of
     /// each nested subvolume is an empty directory; these have one handle (object id 2; seen on 6.18).
     pub(super) fn snapshot(&mut self, path: &str, stubs: usize) -> Option<Vec<Notice>> {

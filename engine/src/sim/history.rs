@@ -24,6 +24,8 @@ pub(super) enum Op {
     LinkSlot(u8, String),
     Close(u8),
     Chmod(String),
+    /// mkdir(2) of the first, with the handle of the second.
+    Twin(String, String),
     /// btrfs: with that many places of nested subvolumes.
     Snapshot(String, u8),
 }
@@ -44,6 +46,7 @@ impl Op {
             Op::LinkSlot(slot, path) => files.link_slot(*slot, path),
             Op::Close(slot) => files.close(*slot),
             Op::Chmod(path) => files.chmod(path),
+            Op::Twin(path, of) => files.twin(path, of),
             Op::Snapshot(path, stubs) => files.snapshot(path, usize::from(*stubs)),
         }
     }
@@ -90,11 +93,13 @@ pub(super) enum Mix {
     Nameless,
     /// Handles are used again at once (generation 0).
     Reuse,
+    /// Directories are made that have the handle of another one that is there.
+    Twins,
     /// Snapshots come and go whose directories share a handle.
     Snapshots,
 }
 
-pub(super) const MIXES: [Mix; 10] = [
+pub(super) const MIXES: [Mix; 11] = [
     Mix::Plain,
     Mix::Links,
     Mix::Exchanges,
@@ -104,6 +109,7 @@ pub(super) const MIXES: [Mix; 10] = [
     Mix::Roots,
     Mix::Nameless,
     Mix::Reuse,
+    Mix::Twins,
     Mix::Snapshots,
 ];
 
@@ -130,7 +136,7 @@ impl Mix {
     }
 
     pub(super) fn marks_each(self) -> bool {
-        self == Mix::Inodes
+        matches!(self, Mix::Inodes | Mix::Twins)
     }
 
     /// Events that the queue has room for; 0: no limit.
@@ -140,7 +146,7 @@ impl Mix {
 
     /// Whether the tree is made true again in silence, so that the lines do not tell all of it.
     pub(super) fn may_lose(self) -> bool {
-        self == Mix::Overflow
+        matches!(self, Mix::Overflow | Mix::Twins)
     }
 }
 
@@ -238,6 +244,7 @@ fn choose(mix: Mix, files: &Files, rng: &mut Rng) -> Op {
                 _ => Op::Close(of.slot()),
             };
         }
+        Mix::Twins if special < 10 => return Op::Twin(of.place(), of.dir()),
         Mix::Snapshots if special < 20 => return Op::Snapshot(of.place(), 1 + (special % 3) as u8),
         Mix::Roots if special < 30 => {
             let places = ["/r", "/r/w", "/r2", "/w2", "/o/w"];

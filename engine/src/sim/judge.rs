@@ -185,6 +185,10 @@ impl Replay<'_> {
 /// Whether a line that names a process is true of what that process did.
 fn check(at: usize, line: &Told, truth: &[Truth]) -> Option<Fault> {
     let [found, exchange, unsure] = line.flags;
+    // No file ever had such a name.
+    if [&line.path, &line.old].into_iter().flatten().any(|path| path.contains("/#")) {
+        return Some(Fault::Where(at));
+    }
     if line.pid == 0 || !matches!(line.kind, "CREATE" | "DELETE" | "RENAME") {
         return None;
     }
@@ -232,6 +236,7 @@ impl Op {
             | Op::Open(_, path)
             | Op::LinkSlot(_, path)
             | Op::Snapshot(path, _)
+            | Op::Twin(path, _)
             | Op::Link(_, path) => (Some(path), None),
             Op::Rename(a, b) | Op::Exchange(a, b) => (Some(a), Some(b)),
             Op::Tmpfile(..) | Op::Close(_) | Op::Chmod(_) => (None, None),
@@ -252,6 +257,7 @@ impl Op {
             | Op::Open(_, path)
             | Op::LinkSlot(_, path)
             | Op::Snapshot(path, _)
+            | Op::Twin(path, _)
             | Op::Link(_, path) => line.kind == "CREATE" && line.path.as_ref() == Some(path),
             Op::Remove(path) => line.kind == "DELETE" && line.path.as_ref() == Some(path),
             Op::Rename(old, new) => renamed(old, new),

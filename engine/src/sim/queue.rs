@@ -85,10 +85,6 @@ impl Queue {
         self.queued.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.queued.len()
-    }
-
     /// Whether a type is ignored of a directory and its entries.
     fn ignores(&self, kind: u32, is_dir: bool, dir: Inode) -> bool {
         let mark = self.dirs.get(&dir).copied().unwrap_or_default();

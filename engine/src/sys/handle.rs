@@ -162,6 +162,22 @@ pub(crate) fn is_shared(handle: &[u8]) -> bool {
 const INO32_GEN: [u8; 2] = [1, 2];
 const INO64_GEN: u8 = 0x81;
 
+/// The number of a handle's inode, where its type says where that is (fs/libfs.c
+/// `generic_encode_ino32_fh()`, fs/xfs/xfs_export.c, fs/btrfs/export.c). tmpfs has a form of its own
+/// under the same type: generation, then number (mm/shmem.c).
+pub(crate) fn inode_number(handle: &[u8]) -> Option<u64> {
+    let kind = i32::from_ne_bytes(handle.get(..TYPE_LEN)?.try_into().ok()?);
+    let word = |at: usize| Some(u32::from_ne_bytes(handle.get(at..at + 4)?.try_into().ok()?));
+    let long = |at: usize| Some(u64::from_ne_bytes(handle.get(at..at + 8)?.try_into().ok()?));
+    match (kind, handle.len() - TYPE_LEN) {
+        (1 | 2, 8 | 16) => word(TYPE_LEN).map(u64::from),
+        (0x81, 12) => long(TYPE_LEN),
+        (1, 12) => Some(u64::from(word(TYPE_LEN + 4)?) | u64::from(word(TYPE_LEN + 8)?) << 32),
+        (BTRFS_TYPE, _) => long(TYPE_LEN),
+        _ => None,
+    }
+}
+
 /// Whether another object may get the handle once this one is gone: the generation is 0, as on
 /// filesystems that do not count it (FUSE, for one).
 pub(crate) fn may_recur(handle: &[u8]) -> bool {

@@ -72,6 +72,12 @@ impl EventRef<'_> {
         self.head.flags.get() & event_flag::EXCHANGE != 0
     }
 
+    /// Whether lines told of the file before, when it had no name: `object` joins them.
+    #[must_use]
+    pub fn named(&self) -> bool {
+        self.head.flags.get() & event_flag::NAMED != 0
+    }
+
     /// Whether a directory on the way may have been elsewhere.
     #[must_use]
     pub fn unsure(&self) -> bool {

@@ -77,6 +77,7 @@ LOSS_REASONS = {
     3: "max_dirs",
     4: "max_processes",
     5: "walk",
+    6: "unmarked",
     7: "mount",
     8: "unmount",
 }

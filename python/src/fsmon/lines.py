@@ -100,6 +100,9 @@ class JsonLines:
             parts.append(f',"old_path":{_quoted(line.old_path)}')
         if event.is_dir:
             parts.append(',"is_dir":true')
+        is_nameless = line.path is None and line.old_path is None
+        if event.object and (is_nameless or event.named):
+            parts.append(f',"object":"{event.object:016x}"')
         if event.process is not None:
             parts.append(self._process(event.process))
         if event.attribution != "exact":

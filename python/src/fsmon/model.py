@@ -128,6 +128,8 @@ class Event(NamedTuple):
     """A hash of the object's file handle, 0 unknown. FS_ERROR: see `error`."""
     mask: int
     """The kernel's bits."""
+    named: bool = False
+    """CREATE: events told of the file before, when it had no name; `object` joins them."""
 
     @property
     def error(self) -> Optional[int]:
@@ -149,7 +151,7 @@ class Loss(NamedTuple):
     first_time_ns: int
     """Nothing before was lost."""
     reason: str
-    """queue_overflow, process_messages, max_dirs, max_processes, walk, mount, unmount; `other` if not known here."""
+    """queue_overflow, process_messages, max_dirs, max_processes, walk, unmarked, mount, unmount; `other` if not known here."""
     reason_code: int
     lost: Optional[int]
     """How many; None unknown."""

@@ -86,7 +86,8 @@ class Decoder:
         self.events += 1
         self._items.append(Event(
             time, time + self._wall & layout.U64, types_of(mask), path, old_path, process, attribution,
-            found, unsure, exchange, mask & layout.IS_DIR != 0, handle, mask))
+            found, unsure, exchange, mask & layout.IS_DIR != 0, handle, mask,
+            data[at + 2] & 32 != 0))
 
     def _place(self, at: int, dir_id: int, name: bytes) -> bytes:
         path = self._paths.get(dir_id)

@@ -10,9 +10,9 @@ use crate::hot::event::{Event, Key};
 use crate::hot::exchange::Other;
 use crate::hot::tree::flag;
 use crate::hot::who::Answer;
-use crate::sys::handle::is_btrfs_subvolume;
+use crate::sys::handle::{KEY_MAX, is_btrfs_subvolume, may_recur};
 use fsmon_format::kind;
-use fsmon_format::record::{Attribution, NAME_MAX, event_flag};
+use fsmon_format::record::{Attribution, NAME_MAX, Reason, event_flag};
 
 /// Names of one object among which one is looked for.
 const NAMES: usize = 8;
@@ -36,7 +36,9 @@ impl<D: Disk> Resolver<D> {
         self.doubts.deleted(hash, place);
         // A hard link that was made and removed in turn may be there in the end. What was written
         // to was made as a file, as a rule.
-        let is_link = event.types() & (kind::CREATE | kind::CLOSE_WRITE) == kind::CREATE;
+        // Or the file was removed, and another made that got its handle.
+        let is_link = event.types() & (kind::CREATE | kind::CLOSE_WRITE) == kind::CREATE
+            || event.types() & kind::CREATE != 0 && may_recur(key.handle);
         if !is_link {
             return types;
         }
@@ -68,17 +70,51 @@ impl<D: Disk> Resolver<D> {
         batch: &mut Batch<'_, '_>,
     ) -> u32 {
         if types & kind::CREATE != 0 {
+            if may_recur(key.handle) && self.is_at(key, at) {
+                return self.made_again(types, (key, hash), at, who, batch);
+            }
             self.take_up(at, key, batch);
         }
         if let Some(first) = self.deferred.make_room() {
             self.tell_one(first, batch);
         }
         let Some(dir) = self.tree.find_live(key) else { return types };
+        if let Some(again) = self.deferred.take(dir) {
+            batch.sources.who.release(again.who.image);
+        }
         let who = self.who_did(kind::DELETE, event, who, batch);
         batch.sources.who.hold(who.image);
         let tell = !batch.silent && self.types & kind::DELETE != 0;
         let moves = self.tree.moves_above(self.tree.node(dir).parent);
         self.deferred.put(Gone { dir, hash, tell, who, moves }, batch.window.until_ns);
+        types & !kind::DELETE
+    }
+
+    /// Whether the tree has a directory at that place.
+    fn is_at(&self, key: Key<'_>, at: Known<'_>) -> bool {
+        let is_it = |id: u32| self.tree.node(id).parent == at.dir && self.tree.name(id) == at.name;
+        self.tree.find_live(key).is_some_and(is_it)
+    }
+
+    /// A directory was removed, and made again with the handle of the one before: the types that are still
+    /// to be told. It may have been removed once more.
+    fn made_again(
+        &mut self,
+        types: u32,
+        (key, hash): (Key<'_>, u64),
+        at: Known<'_>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) -> u32 {
+        if let Some(id) = self.tree.find_live(key) {
+            self.tell_emptied(id, batch);
+        }
+        if self.types & kind::DELETE != 0 && !batch.silent {
+            let (wanted, flags) = (kind::DELETE, 0);
+            let told = Told { at: Some(at), old: None, wanted, flags, object: hash, who };
+            self.tell(told, true, batch);
+        }
+        self.doubt((key, true), at, (true, false), who, batch);
         types & !kind::DELETE
     }
 
@@ -108,6 +144,13 @@ impl<D: Disk> Resolver<D> {
         batch: &mut Batch<'_, '_>,
     ) {
         let removed = event.object.filter(|_| event.is_dir() && event.types() & kind::DELETE != 0);
+        // Of what is made now, what had the handle before is gone.
+        if removed.is_none()
+            && let Some(key) = event.object.filter(|_| event.is_dir())
+            && let Some(gone) = self.tree.find_live(key).and_then(|dir| self.deferred.take(dir))
+        {
+            self.tell_one(gone, batch);
+        }
         match removed.and_then(|key| self.tree.find_live(key)) {
             Some(dir) => self.tell_gone_below(dir, batch),
             None if event.types() & kind::CREATE != 0 => self.tell_gone_at(at, batch),
@@ -118,30 +161,76 @@ impl<D: Disk> Resolver<D> {
     /// Something takes the place of a directory that is gone.
     pub(super) fn tell_gone_at(&mut self, at: Known<'_>, batch: &mut Batch<'_, '_>) {
         if let Some(dir) = self.tree.child_named(at.dir, at.name, None)
-            && let Some(gone) = self.deferred.take(|gone| gone.dir == dir)
+            && let Some(gone) = self.deferred.take(dir)
         {
             self.tell_one(gone, batch);
         }
     }
 
+    /// Tells of those below a directory that are gone, the lowest first. What is in one that stays was moved
+    /// away with it, and stays as well.
     pub(super) fn tell_gone_below(&mut self, dir: u32, batch: &mut Batch<'_, '_>) {
-        while self.tree.node(dir).child != 0 {
-            let Some(gone) = self.deferred.last_below(&self.tree, dir) else { return };
-            self.tell_one(gone, batch);
+        let mut at = dir;
+        loop {
+            let child = self.gone_child(at);
+            if child != 0 {
+                at = child;
+                continue;
+            }
+            if at == dir {
+                return;
+            }
+            let (above, gone) = (self.tree.node(at).parent, self.deferred.take(at));
+            if let Some(gone) = gone {
+                self.tell_this(gone, batch);
+            }
+            at = above;
         }
+    }
+
+    /// A directory right below that is gone; 0 where there is none.
+    fn gone_child(&self, dir: u32) -> u32 {
+        let mut child = self.tree.node(dir).child;
+        while child != 0 && !self.deferred.has(child) {
+            child = self.tree.node(child).next;
+        }
+        child
     }
 
     /// Tells of all directories that are gone.
     #[cold]
     pub(crate) fn tell_gone(&mut self, batch: &mut Batch<'_, '_>) {
-        while let Some(gone) = self.deferred.take(|_| true) {
+        while let Some(gone) = self.deferred.take_last() {
+            if self.is_back(&gone) {
+                batch.sources.who.release(gone.who.image);
+                continue;
+            }
             self.tell_one(gone, batch);
         }
     }
 
-    /// One, after those below it. It may have been moved meanwhile, or out of sight.
+    /// Whether another directory is in its place that got its handle.
+    fn is_back(&mut self, gone: &Gone) -> bool {
+        let node = *self.tree.node(gone.dir);
+        let is_live = node.hash() == gone.hash && node.flags & (flag::DEAD | flag::ROOT) == 0;
+        let (mut room, mut key_room) = ([0; NAME_MAX], [0; KEY_MAX]);
+        let name = copy(self.tree.name(gone.dir), &mut room);
+        let key = self.tree.key_of(gone.dir);
+        key_room[..key.len()].copy_from_slice(key);
+        let key = &key_room[..key.len()];
+        is_live
+            && may_recur(key)
+            && self.watch.holds(&self.tree, node.parent, name, key) == Some(true)
+    }
+
+    /// One, after those below it.
     pub(super) fn tell_one(&mut self, gone: Gone, batch: &mut Batch<'_, '_>) {
         self.tell_gone_below(gone.dir, batch);
+        self.tell_this(gone, batch);
+    }
+
+    /// One. It may have been moved meanwhile, or out of sight.
+    fn tell_this(&mut self, gone: Gone, batch: &mut Batch<'_, '_>) {
         let node = *self.tree.node(gone.dir);
         let is_live = node.hash() == gone.hash && node.flags & flag::DEAD == 0;
         if is_live && node.flags & flag::ROOT != 0 {
@@ -478,6 +567,14 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
+    /// Whether a directory is at both places: then two have one handle. What moves meanwhile from one to
+    /// the other is not at the first any more when that is looked at again.
+    pub(super) fn are_twins(&mut self, one: Known<'_>, other: Known<'_>, key: Key<'_>) -> bool {
+        [one, other, one]
+            .into_iter()
+            .all(|at| self.watch.holds(&self.tree, at.dir, at.name, key.handle) == Some(true))
+    }
+
     /// Where a directory is for whoever follows the lines, the tree says.
     fn correct_dir(
         &mut self,
@@ -499,12 +596,27 @@ impl<D: Disk> Resolver<D> {
             (None, None) => return,
             _ => {}
         }
+        if let Some((old, new)) = old.zip(new)
+            && self.are_twins(old, new, key)
+        {
+            self.tell_found(new, (doubt.object, true), batch);
+            return note_twin(batch);
+        }
         if let Some(new) = new {
             self.leave_subtree(key, new.dir, who, batch);
         }
         self.tell_lost_rename((doubt.object, true), old, new, who, batch);
         self.rename_dir(new, old.is_none(), key, who, batch);
     }
+}
+
+/// A directory has the handle of another one that is there, too: what happens in one cannot be told from
+/// what happens in the other.
+#[cold]
+pub(super) fn note_twin(batch: &mut Batch<'_, '_>) {
+    batch.output.counters.dirs_alike += 1;
+    let total = batch.output.counters.dirs_alike;
+    batch.output.loss(batch.sources, Reason::Walk, batch.window.span(), Some(1), total);
 }
 
 /// The name in doubt.

@@ -17,6 +17,7 @@ use super::event::{Event, Events, Key, Place};
 use super::exchange::Exchange;
 use super::found::Found;
 use super::links::Links;
+use super::nameless::Nameless;
 use super::orphans::Orphans;
 use super::output::{Output, Sources};
 use super::recent::Recent;
@@ -50,6 +51,7 @@ pub(crate) struct Resolver<D: Disk = Kernel> {
     pub(crate) quiet: u64,
     pub(crate) orphans: Orphans,
     pub(crate) recent: Recent,
+    pub(crate) nameless: Nameless,
     pub(crate) found: Found,
     pub(crate) exchange: Exchange,
     pub(crate) doubts: Doubts,
@@ -80,6 +82,7 @@ impl<D: Disk> Resolver<D> {
             quiet,
             orphans: Orphans::new(),
             recent: Recent::new(),
+            nameless: Nameless::new(),
             found: Found::new(),
             exchange: Exchange::default(),
             doubts: Doubts::new(),
@@ -277,6 +280,9 @@ impl<D: Disk> Resolver<D> {
             return;
         }
         let mut types = event.types();
+        if at.name.first() == Some(&b'#') && self.is_nameless(event, at) {
+            return self.nameless_entry(event, batch);
+        }
         let object = event.object.filter(|_| !at.name.is_empty());
         let hash = match object {
             // Others have this handle: its name is what tells it apart.
@@ -310,7 +316,9 @@ impl<D: Disk> Resolver<D> {
         let wanted = types & self.types;
         if wanted & !kind::ONDIR != 0 {
             let who = *actor.get_or_insert_with(|| who(event.pid, batch));
-            let mut told = Told { at: Some(at), old: None, wanted, flags: 0, object: hash, who };
+            let is_named = types == kind::CREATE && self.nameless.any() && self.nameless.has(hash);
+            let flags = if is_named { event_flag::NAMED } else { 0 };
+            let mut told = Told { at: Some(at), old: None, wanted, flags, object: hash, who };
             let is_merged = event.types() & !kind::ONDIR != kind::DELETE;
             if wanted & kind::DELETE != 0 && is_merged && self.may_move(at.dir, batch) {
                 told.wanted = wanted & !kind::DELETE;
@@ -321,8 +329,11 @@ impl<D: Disk> Resolver<D> {
             }
             self.emit(told, event, batch);
         }
-        if self.types & SELF != 0 && comes_or_goes {
+        // A file that is made by a CREATE alone may be one that had no name.
+        if comes_or_goes && (self.types & SELF != 0 || event.types() == kind::CREATE) {
             self.recent.put(hash, at.dir, self.tree.node(at.dir).hash(), at.name);
+        } else if event.types() == kind::DELETE && self.recent.has(hash) {
+            self.forget_name(hash, at);
         }
         let changes_tree = event.is_dir() && comes_or_goes;
         if changes_tree && let Some(key) = object {
@@ -441,6 +452,9 @@ impl<D: Disk> Resolver<D> {
         batch: &mut Batch<'_, '_>,
     ) {
         let is_gone = event.types() & kind::DELETE != 0;
+        if types & kind::CREATE != 0 && !is_gone && self.is_made_twice(at, key) {
+            return doubt::note_twin(batch);
+        }
         // One that a walk told of was read by it.
         if types & kind::CREATE != 0
             && let Some(id) = self.take_up(at, key, batch)
@@ -448,15 +462,30 @@ impl<D: Disk> Resolver<D> {
             && self.watch.recursive
             && (is_btrfs_subvolume(key.handle) || self.watch.marks_each(&self.tree, id))
         {
-            // What was made in it before its mark took hold is found now, and what a snapshot has.
-            let actor = actor.unwrap_or_else(|| who(event.pid, batch));
-            self.walk(id, Some(actor.late()), batch);
+            // What a snapshot has came with it. What was made in a directory before its mark took hold is
+            // found now, and anybody may have made it.
+            let actor = match is_btrfs_subvolume(key.handle) {
+                true => actor.unwrap_or_else(|| who(event.pid, batch)).late(),
+                false => Answer::default().into(),
+            };
+            let entries = batch.output.counters.events;
+            self.walk(id, Some(actor), batch);
+            if !is_btrfs_subvolume(key.handle) {
+                batch.output.counters.entries_unmarked += batch.output.counters.events - entries;
+            }
         }
         if types & kind::DELETE != 0
             && let Some(id) = self.tree.find_live(key)
         {
             self.tree.remove(id);
         }
+    }
+
+    /// Whether a directory is made with the handle of one that is still there, at another place.
+    fn is_made_twice(&mut self, at: Known<'_>, key: Key<'_>) -> bool {
+        let mut room = [0; record::NAME_MAX];
+        let Some(known) = self.place_of(key, &mut room) else { return false };
+        (known.dir, known.name) != (at.dir, at.name) && self.are_twins(known, at, key)
     }
 
     /// Puts a directory into the tree, unless it is left out or there is no room.

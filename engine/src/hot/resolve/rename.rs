@@ -87,8 +87,7 @@ impl<D: Disk> Resolver<D> {
             let told = Told { at: new, old: told_old, wanted, flags, object: hash, who };
             self.emit(told, event, batch);
         }
-        if self.types & SELF != 0
-            && hash != 0
+        if (self.types & SELF != 0 && hash != 0 || self.recent.has(hash))
             && let Some(at) = new.or(old)
         {
             self.recent.put(hash, at.dir, self.tree.node(at.dir).hash(), at.name);
@@ -211,7 +210,7 @@ impl<D: Disk> Resolver<D> {
         let mut room = [0; NAME_MAX];
         let Some(key) = event.object else { return types };
         let Some(seen) = self.place_of(key, &mut room) else { return types };
-        if seen.dir == at.dir && seen.name == at.name {
+        if seen.dir == at.dir && seen.name == at.name || self.are_twins(seen, at, key) {
             return types;
         }
         self.note_arrival(key, seen, who, batch);

@@ -149,6 +149,9 @@ impl<D: Disk> Resolver<D> {
             let who = self.who_did(kind::DELETE, event, who, batch);
             batch.sources.who.hold(who.image);
             let hash = self.tree.node(node).hash();
+            if let Some(again) = self.deferred.take(node) {
+                batch.sources.who.release(again.who.image);
+            }
             let gone = Gone { dir: node, hash, tell, who, moves: 0 };
             return self.deferred.put(gone, batch.window.until_ns);
         }
@@ -216,7 +219,7 @@ impl<D: Disk> Resolver<D> {
     /// and the kernel tells no DELETE of it. One that is still there was exchanged for it.
     fn replace(&mut self, at: usize, renamed: bool, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         let node = self.watch.roots[at].node;
-        if let Some(gone) = self.deferred.take(|gone| node != 0 && gone.dir == node) {
+        if let Some(gone) = self.deferred.take(node).filter(|_| node != 0) {
             return self.tell_one(gone, batch);
         }
         let root = &self.watch.roots[at];

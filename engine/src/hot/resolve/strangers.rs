@@ -4,7 +4,10 @@ use super::{Batch, Known, Resolver, SELF, Told, who};
 use crate::hot::busy::Muting;
 use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Key, Place};
+use crate::hot::nameless;
 use crate::hot::orphans::Orphans;
+use crate::hot::tree::flag;
+use crate::sys::handle::inode_number;
 use fsmon_format::kind;
 use fsmon_format::record;
 use std::io;
@@ -18,6 +21,10 @@ impl<D: Disk> Resolver<D> {
         batch: &mut Batch<'_, '_>,
     ) {
         let hash = self.tree.hash(place.dir);
+        const MADE: u32 = kind::CREATE | kind::ONDIR;
+        if event.types() & MADE == MADE {
+            self.made_outside(event, batch);
+        }
         if !self.above.is_step(hash) {
             self.orphans.keep(hash, batch.window.index, event);
             if self.busy.note(hash, event.types()) {
@@ -25,6 +32,17 @@ impl<D: Disk> Resolver<D> {
                 let how = if is_on { self.busy.how(hash) } else { Muting::Entries };
                 self.mute(place.dir, how);
             }
+        }
+    }
+
+    /// A directory is made outside: one that was known by its handle is gone.
+    fn made_outside(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        let Some(id) = event.object.and_then(|key| self.tree.find(key)) else { return };
+        if let Some(gone) = self.deferred.take(id) {
+            self.tell_one(gone, batch);
+        }
+        if self.tree.node(id).flags & flag::DEAD != 0 {
+            self.tree.forget(id);
         }
     }
 
@@ -43,6 +61,57 @@ impl<D: Disk> Resolver<D> {
                 if error.raw_os_error() == Some(libc::ESTALE)
                     || error.kind() == io::ErrorKind::NotFound => {}
             Err(_) => self.busy.give_up(),
+        }
+    }
+
+    /// Whether an event is of a file without a name, or of one that got its name later: the entry that it
+    /// is said to be of never was. A real file may be called the same.
+    #[cold]
+    pub(super) fn is_nameless(&mut self, event: &Event<'_>, at: Known<'_>) -> bool {
+        let comes_or_goes = event.types() & (kind::CREATE | kind::DELETE | kind::RENAME) != 0;
+        let Some(number) = nameless::number(at.name).filter(|_| !comes_or_goes) else {
+            return false;
+        };
+        let Some(key) = event.object.filter(|_| !event.is_dir()) else { return false };
+        let is_number = inode_number(key.handle).is_none_or(|known| known == number);
+        let is_known = self.recent.get(self.tree.hash(key)).map(|(dir, _, name)| {
+            // It was made by that very name, or got another.
+            (dir, name) != (at.dir, at.name)
+        });
+        let is_none = is_known.unwrap_or_else(|| {
+            self.watch.holds(&self.tree, at.dir, at.name, key.handle) != Some(true)
+        });
+        is_number && is_none
+    }
+
+    /// Such an event: told under the name that the file got, or without a path.
+    #[cold]
+    pub(super) fn nameless_entry(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        let wanted = event.types() & self.types & !kind::ONDIR;
+        let Some(object) = event.object.map(|key| self.tree.hash(key)).filter(|_| wanted != 0)
+        else {
+            return;
+        };
+        let mut room = [0; record::NAME_MAX];
+        let named = self.recent.get(object).map(|(dir, dir_hash, name)| {
+            room[..name.len()].copy_from_slice(name);
+            (dir, dir_hash, name.len())
+        });
+        let named = named.filter(|&(dir, dir_hash, _)| self.tree.node(dir).hash() == dir_hash);
+        let at = named.map(|(dir, _, len)| Known::new(&self.tree, dir, &room[..len]));
+        if at.is_none() {
+            self.nameless.put(object);
+        }
+        let who = who(event.pid, batch);
+        self.emit(Told { at, old: None, wanted, flags: 0, object, who }, event, batch);
+    }
+
+    /// A file lost a name: if it was its last known one, it has none.
+    #[cold]
+    pub(super) fn forget_name(&mut self, object: u64, at: Known<'_>) {
+        let is_it = |(dir, _, name): (u32, u64, &[u8])| (dir, name) == (at.dir, at.name);
+        if self.recent.get(object).is_some_and(is_it) {
+            self.recent.forget(object);
         }
     }
 

@@ -1,0 +1,73 @@
+//! Files without a name: made with `O_TMPFILE`, and linked later or never.
+//!
+//! While such a file is open, the kernel tells what is done to it under the name `#` and its inode's number
+//! in the directory that was given to open(2) (`d_mark_tmpfile()` in fs/dcache.c). No such entry ever
+//! existed. Once linkat(2) has given it a name, its CREATE tells that one; what is done through the open
+//! file still comes under the number.
+
+/// Files remembered that lines told of without a name; the oldest is overwritten, and its link is told
+/// like any other.
+const COUNT: usize = 64;
+
+/// Files that lines told of without a name, by the hash of the handle.
+pub(crate) struct Nameless {
+    told: [u64; COUNT],
+    next: usize,
+}
+
+impl Nameless {
+    pub(crate) fn new() -> Self {
+        Nameless { told: [0; COUNT], next: 0 }
+    }
+
+    /// A line told of that file.
+    pub(crate) fn put(&mut self, object: u64) {
+        if !self.has(object) {
+            self.told[self.next % COUNT] = object;
+            self.next += 1;
+        }
+    }
+
+    /// Whether any line did.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        self.next != 0
+    }
+
+    /// Whether a line told of that file.
+    pub(crate) fn has(&self, object: u64) -> bool {
+        object != 0 && self.told.contains(&object)
+    }
+}
+
+/// The inode's number in a name that the kernel gives a file without one.
+pub(crate) fn number(name: &[u8]) -> Option<u64> {
+    let digits = name.strip_prefix(b"#")?;
+    let is_plain = digits.first().is_some_and(|first| *first != b'0' || digits.len() == 1)
+        && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| is_plain)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_numbers_as_the_kernel_writes_them() {
+        assert_eq!(number(b"#1016187"), Some(1_016_187));
+        assert_eq!(number(b"#18446744073709551615"), Some(u64::MAX));
+        for name in
+            [&b"#"[..], b"#12a", b"12", b"#-1", b"#+1", b"#012", b"##1", b"#99999999999999999999"]
+        {
+            assert_eq!(number(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_are_remembered() {
+        let mut nameless = Nameless::new();
+        assert!(!nameless.any() && !nameless.has(0));
+        (1..=COUNT as u64 + 1).for_each(|object| nameless.put(object));
+        assert!(nameless.has(2) && nameless.has(COUNT as u64 + 1) && !nameless.has(1));
+    }
+}
