@@ -2,9 +2,11 @@
 
 mod harness;
 
-use harness::{Area, Fsmon, briefs, fsmon, is_root, read_stats, sh};
+use harness::{Area, Fsmon, briefs, fsmon, is_root, program, read_stats, sh, wait_until};
 use nix::sys::signal::Signal;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -205,4 +207,129 @@ fn output_to_standard_output_by_its_name() {
     let mut text = String::new();
     stdout.read_to_string(&mut text).expect("read");
     assert!(text.contains("CREATE"));
+}
+
+/// Starts fsmon by a shell that ignores a signal before, as nohup does.
+fn start_ignoring(signal: &str, area: &Area) -> Fsmon {
+    let script = format!("trap '' {signal}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &script]).arg(program()).args(["-f", "json", "-t", "create"]);
+    Fsmon::start(command.arg(area.watched()))
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    if !is_root() {
+        return;
+    }
+    for (signal, name) in [(Signal::SIGHUP, "HUP"), (Signal::SIGTERM, "TERM")] {
+        let area = Area::new();
+        let mut running = start_ignoring(name, &area);
+        running.signal(signal);
+        sh(&area.watched(), "touch a; sleep 0.3; touch b");
+        assert!(running.is_running(), "{name} ended it");
+        let ended = running.stop();
+        ended.assert_complete();
+        assert_eq!(briefs(&ended.events(), &area.watched()), ["CREATE a", "CREATE b"]);
+    }
+}
+
+#[test]
+fn an_interrupt_ends_what_a_script_started_in_the_background() {
+    if !is_root() {
+        return;
+    }
+    // Shells without job control ignore SIGINT in what they start with `&`.
+    let area = Area::new();
+    let running = start_ignoring("INT", &area);
+    sh(&area.watched(), "touch a");
+    let ended = running.stop();
+    ended.assert_complete();
+    assert_eq!(ended.events().len(), 1);
+}
+
+/// A fsmon whose output is a pipe that is full, told to end; and the other end of the pipe.
+fn stalled(area: &Area) -> (Fsmon, std::process::ChildStdout) {
+    let (running, stdout) = Fsmon::start_unread(fsmon(["-f", "json"]).arg(area.watched()));
+    sh(&area.watched(), "for i in $(seq 3000); do : > $i; done");
+    running.signal(Signal::SIGINT);
+    // A second one at once would be the same one.
+    std::thread::sleep(Duration::from_millis(400));
+    (running, stdout)
+}
+
+/// Sends a second signal, and waits until it was taken.
+fn hurry(running: &Fsmon) {
+    running.signal(Signal::SIGINT);
+    let tasks = std::path::PathBuf::from(format!("/proc/{}/task", running.pid()));
+    let is_hurried = |task: std::path::PathBuf| {
+        std::fs::read(task.join("comm")).is_ok_and(|name| name == b"fsmon-hurry\n")
+    };
+    wait_until("the second signal was taken", || {
+        tasks
+            .read_dir()
+            .is_ok_and(|mut all| all.any(|task| is_hurried(task.expect("listed").path())))
+    });
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_reader_that_stalls() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (mut running, stdout) = stalled(&area);
+    assert!(running.is_running(), "it waits for its reader");
+    running.signal(Signal::SIGINT);
+    let ended = running.wait();
+    assert_eq!(ended.status.code(), Some(130), "{ended:?}");
+    assert!(!ended.stderr.iter().any(|line| line.ends_with("; complete")), "{ended:?}");
+    drop(stdout);
+}
+
+#[test]
+fn after_a_second_signal_what_a_reader_gets_are_whole_lines() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (running, mut stdout) = stalled(&area);
+    hurry(&running);
+    let mut text = Vec::new();
+    stdout.read_to_end(&mut text).expect("read");
+    let ended = running.wait();
+    assert_eq!(ended.status.code(), Some(130), "{ended:?}");
+    assert!(text.ends_with(b"\n"), "half a line");
+    assert!(harness::parse(&text).len() > 100);
+    let last = ended.last_words();
+    assert!(last.contains("NOT complete: 1 output interrupted by a second signal"), "{last}");
+}
+
+#[test]
+fn a_third_signal_kills() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (running, stdout) = stalled(&area);
+    hurry(&running);
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.wait().status.signal(), Some(Signal::SIGTERM as i32));
+    drop(stdout);
+}
+
+#[test]
+fn signals_at_one_time_are_one() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let running = Fsmon::watch(&area.watched(), &["-t", "create"]);
+    sh(&area.watched(), "for i in $(seq 2000); do : > $i; done");
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        running.signal(signal);
+    }
+    let ended = running.wait();
+    ended.assert_complete();
+    assert_eq!(ended.events().len(), 2000);
 }

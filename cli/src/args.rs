@@ -89,7 +89,7 @@ pub(crate) struct WatchArgs {
     /// How changes are written
     #[arg(short, long, value_enum, default_value_t, hide_default_value = true)]
     pub(crate) format: Format,
-    /// Write to FILE, truncated, or to new files in DIR/; `-` is standard output
+    /// Write to FILE, emptied first, or to new files in DIR/; `-` is standard output
     #[arg(short, long, value_name = "FILE|DIR/", default_value = "-", hide_default_value = true)]
     pub(crate) output: PathBuf,
     /// With -o DIR/: begin another file when one is this large (100M) or this old (1h)

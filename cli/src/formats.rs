@@ -82,6 +82,12 @@ impl Formats {
         self.0.flush(out);
     }
 
+    /// How much of `part`, the beginning of what was appended, is whole lines or blocks, in bytes.
+    #[must_use]
+    pub fn whole(&self, part: &[u8]) -> usize {
+        self.0.whole(part)
+    }
+
     /// Lines so far: each type of a merged event is one.
     #[must_use]
     pub fn lines(&self) -> u64 {
@@ -95,6 +101,7 @@ trait Take {
     fn forget(&mut self, out: &mut Vec<u8>);
     fn take(&mut self, slots: &[Slot], out: &mut Vec<u8>);
     fn flush(&mut self, out: &mut Vec<u8>);
+    fn whole(&self, part: &[u8]) -> usize;
     fn lines(&self) -> u64;
 }
 
@@ -115,6 +122,10 @@ impl<O: Output> Take for Pipeline<O> {
 
     fn flush(&mut self, out: &mut Vec<u8>) {
         Pipeline::flush(self, out);
+    }
+
+    fn whole(&self, part: &[u8]) -> usize {
+        O::whole(part)
     }
 
     fn lines(&self) -> u64 {

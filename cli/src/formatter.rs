@@ -217,6 +217,7 @@ impl<O: Output> Formatter<O> {
                     let is_close = self.came.duration_since(before) < STORM_GAP;
                     self.storm = slots.len() >= STORM_SLOTS && (is_close || self.storm);
                     self.rested = false;
+                    self.outlet.pipeline.tick(self.came);
                     for record in Records(slots) {
                         self.outlet.pipeline.take(&record, &mut self.outlet.buffer);
                         if self.outlet.buffer.len() >= WRITE_BYTES {

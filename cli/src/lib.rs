@@ -36,6 +36,7 @@ mod target;
 #[doc(hidden)]
 pub mod tell;
 mod text;
+mod users;
 mod wall;
 mod watch;
 mod world;

@@ -44,8 +44,22 @@ pub(crate) const PIECE_BYTES: usize = 1 << 10;
 /// there are some small fields and the ancestry.
 pub(crate) const PROCESS_BYTES: usize = 128 << 10;
 
-/// Users whose names are known at one time. More distinct users write to no one build server.
+/// Users whose names are known at one time; those that did nothing for a while make room.
 pub(crate) const USERS_MAX: usize = 1 << 12;
+/// How often it is looked whether a user who does something has another name by now: one stat(2), and a
+/// look into a table for each user.
+pub(crate) const USER_CHECK: Duration = Duration::from_millis(200);
+/// After what time a name that is not in /etc/passwd is asked for again, and after what time it does not
+/// count any more: with the check above it is at most ten seconds old.
+pub(crate) const USER_AGE_RENEWED: Duration = Duration::from_secs(5);
+pub(crate) const USER_AGE_MAX: Duration = Duration::from_secs(9);
+/// How long the formatter waits for such a name. What is at hand on this host (nscd, sssd's cache,
+/// systemd) takes less; the ring to the engine holds far more than comes meanwhile.
+pub(crate) const USER_PATIENCE: Duration = Duration::from_millis(20);
+/// Names asked for at one time; more are asked for later.
+pub(crate) const USERS_ASKED_MAX: usize = 64;
+/// Of a longer /etc/passwd only so much is read, in bytes: 200,000 users.
+pub(crate) const USERS_FILE_BYTES: u64 = 16 << 20;
 /// Control groups whose paths are known at one time; those that no process refers to make room.
 pub(crate) const CGROUPS_MAX: usize = 1 << 14;
 /// Bytes for the names of users and control groups together.

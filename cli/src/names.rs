@@ -3,12 +3,20 @@
 //! The engine tells ids only. The names become strings of the mirror, with ids above those that
 //! the engine gives out, and process images refer to them: so everything downstream, the binary
 //! stream included, finds them in one place.
+//!
+//! A user's name can change while a process runs, so it is looked at again when the process does
+//! something (`users.rs`). A control group's path does not: cgroup2 renames nothing, and its ids, which are
+//! those of kernfs, are not used again on 64 bits.
 
-use crate::limits::{CGROUPS_MAX, USERS_MAX};
+use crate::limits::{CGROUPS_MAX, USER_CHECK, USERS_MAX};
+use crate::users::Users;
+use crate::world::Change;
 use fsmon_engine::limits;
 use fsmon_format::mirror::{Defined, Mirror};
-use fsmon_format::record::{Build, Proc, Record, proc_flag};
+use fsmon_format::record::{Body, Build, Proc, Record, proc_flag};
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Instant;
 
 /// Strings that a mirror must have room for when [`Names`] adds to it.
 pub(crate) const STRING_IDS: usize = limits::STRING_IDS + USERS_MAX + CGROUPS_MAX;
@@ -18,39 +26,62 @@ const CGROUPS_FIRST: u32 = USERS_FIRST + USERS_MAX as u32;
 
 type Lookup<Id> = Box<dyn Fn(Id) -> Option<Vec<u8>> + Send>;
 
+/// Where the names of users come from.
+enum FindUser {
+    Host(Box<Users>),
+    /// At once.
+    Fixed(Lookup<u32>),
+}
+
 /// What was looked up so far.
 pub(crate) struct Names {
-    users: HashMap<u32, u32>,
-    cgroups: Cgroups,
-    find_user: Lookup<u32>,
+    users: Strings<u32>,
+    cgroups: Strings<u64>,
+    find_user: FindUser,
     find_cgroup: Lookup<u64>,
     build: Box<Build>,
-    /// Strings defined by the last call of [`Names::fill_in`].
-    fresh: Vec<u32>,
+    /// What the last call changed, besides the image that it was about.
+    changes: Vec<Change>,
+    /// Names of users looked at before that are looked at again.
+    epoch: u32,
+    /// When it began.
+    began: Instant,
+    /// The highest id of an image so far.
+    images: u32,
 }
 
 impl Names {
     /// Looks names up on this host.
     pub(crate) fn of_this_host() -> Self {
-        Names::from_lookups(Box::new(user_name), Box::new(fsmon_engine::cgroup_path))
+        let users = FindUser::Host(Box::new(Users::of_this_host()));
+        Names::new(users, Box::new(fsmon_engine::cgroup_path))
     }
 
     pub(crate) fn from_lookups(find_user: Lookup<u32>, find_cgroup: Lookup<u64>) -> Self {
+        Names::new(FindUser::Fixed(find_user), find_cgroup)
+    }
+
+    fn new(find_user: FindUser, find_cgroup: Lookup<u64>) -> Self {
         Names {
-            users: HashMap::with_capacity(USERS_MAX),
-            cgroups: Cgroups::default(),
+            users: Strings::new(USERS_FIRST, USERS_MAX),
+            cgroups: Strings::new(CGROUPS_FIRST, CGROUPS_MAX),
             find_user,
             find_cgroup,
             build: Box::default(),
-            fresh: Vec::with_capacity(2),
+            changes: Vec::with_capacity(4),
+            epoch: 1,
+            began: Instant::now(),
+            images: 0,
         }
     }
 
     /// Sets `user` and `cgroup` of an image that is about to be defined in `mirror`.
     pub(crate) fn fill_in(&mut self, image: &mut Proc, mirror: &mut Mirror) {
-        self.fresh.clear();
+        self.changes.clear();
+        self.images = self.images.max(image.id.get());
         if let Some(old) = mirror.proc(image.id.get()) {
             self.cgroups.release(old.cgroup.get());
+            self.users.release(old.user.get());
         }
         if image.user.get() == 0 && image.flags.get() & proc_flag::CRED != 0 {
             image.user = self.user(image.uid.get(), mirror).into();
@@ -59,36 +90,129 @@ impl Names {
             image.cgroup = self.cgroup(image.cgroup_id.get(), mirror).into();
         }
         self.cgroups.retain(image.cgroup.get());
+        self.users.retain(image.user.get());
     }
 
-    /// Strings that the last image brought with it: a recycled id may stand among them.
-    pub(crate) fn new_strings(&self) -> &[u32] {
-        &self.fresh
+    /// What the last call changed besides its image: strings, as a recycled id may stand among them, and
+    /// images that have another name by that.
+    pub(crate) fn changes(&self) -> &[Change] {
+        &self.changes
     }
 
-    fn user(&mut self, uid: u32, mirror: &mut Mirror) -> u32 {
-        match self.users.get(&uid) {
-            Some(string) => *string,
-            None => self.new_user(uid, mirror),
+    /// Time goes on: names that were not looked at for a while are looked at when they are used.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        let FindUser::Host(users) = &mut self.find_user else { return };
+        let is_due = now.saturating_duration_since(self.began) >= USER_CHECK;
+        if is_due {
+            users.refresh();
+        }
+        if users.take_answers() || is_due {
+            self.begin_epoch(now);
+        }
+    }
+
+    fn begin_epoch(&mut self, now: Instant) {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.began = now;
+    }
+
+    /// An image is about to be shown: whether its user has another name than before. Then
+    /// [`Names::changes`] has what that changes.
+    #[inline]
+    pub(crate) fn look_again(&mut self, image: u32, mirror: &mut Mirror) -> bool {
+        let Some(image) = mirror.proc(image) else { return false };
+        match self.users.slot(image.user.get()) {
+            Some(slot) if slot.epoch == self.epoch => false,
+            Some(slot) => {
+                let uid = slot.id;
+                self.rename(image.user.get(), uid, mirror)
+            }
+            None => image.flags.get() & proc_flag::CRED != 0 && self.name_again(*image, mirror),
         }
     }
 
     #[cold]
-    fn new_user(&mut self, uid: u32, mirror: &mut Mirror) -> u32 {
-        if self.users.len() == USERS_MAX {
-            return 0;
+    fn rename(&mut self, string: u32, uid: u32, mirror: &mut Mirror) -> bool {
+        self.changes.clear();
+        let is_new = self.look_up(string, uid, mirror);
+        if is_new {
+            self.note_images_of(string, mirror);
         }
-        let string = match (self.find_user)(uid) {
-            Some(name) => self.define(USERS_FIRST + self.users.len() as u32, &name, mirror),
-            None => 0,
-        };
-        self.users.insert(uid, string);
+        is_new
+    }
+
+    /// An image that had to give up its name for those of others.
+    #[cold]
+    fn name_again(&mut self, mut image: Proc, mirror: &mut Mirror) -> bool {
+        self.changes.clear();
+        image.user = self.user(image.uid.get(), mirror).into();
+        self.users.retain(image.user.get());
+        mirror.define(&Body::Proc(&image));
+        self.changes.push(Change::Proc(image.id.get()));
+        true
+    }
+
+    fn user(&mut self, uid: u32, mirror: &mut Mirror) -> u32 {
+        let known = self.users.find(uid);
+        let string = known.unwrap_or_else(|| self.new_user(uid, mirror));
+        if self.users.slot(string).is_some_and(|slot| slot.epoch != self.epoch)
+            && self.look_up(string, uid, mirror)
+            && known.is_some()
+        {
+            self.note_images_of(string, mirror);
+        }
         string
     }
 
+    /// A string for a user; that of one who did nothing for long, where there is no other.
+    #[cold]
+    fn new_user(&mut self, uid: u32, mirror: &mut Mirror) -> u32 {
+        if let Some(string) = self.users.take(uid) {
+            return string;
+        }
+        let string = self.users.give_up();
+        for id in 1..=self.images {
+            if let Some(image) = mirror.proc(id).filter(|image| image.user.get() == string) {
+                let mut image = *image;
+                image.user = 0.into();
+                mirror.define(&Body::Proc(&image));
+                self.changes.push(Change::Proc(id));
+            }
+        }
+        self.users.take(uid).unwrap_or(0)
+    }
+
+    /// Looks a user's name up and defines its string; whether it has changed. Without a name it is
+    /// empty, which stands for unknown.
+    fn look_up(&mut self, string: u32, uid: u32, mirror: &mut Mirror) -> bool {
+        if let Some(slot) = self.users.slot_mut(string) {
+            slot.epoch = self.epoch;
+        }
+        let fixed;
+        let name = match &mut self.find_user {
+            FindUser::Host(users) => users.name(uid).unwrap_or_default(),
+            FindUser::Fixed(lookup) => {
+                fixed = lookup(uid).unwrap_or_default();
+                &fixed
+            }
+        };
+        if mirror.string(string).unwrap_or_default() == name {
+            return false;
+        }
+        define(&mut self.build, string, name, mirror);
+        self.changes.push(Change::Str(string));
+        true
+    }
+
+    /// All images of a user have another name.
+    fn note_images_of(&mut self, string: u32, mirror: &Mirror) {
+        let is_of = |id: &u32| mirror.proc(*id).is_some_and(|image| image.user.get() == string);
+        self.changes.extend((1..=self.images).filter(is_of).map(Change::Proc));
+    }
+
     fn cgroup(&mut self, id: u64, mirror: &mut Mirror) -> u32 {
-        match self.cgroups.by_id.get(&id) {
-            Some(slot) => CGROUPS_FIRST + slot,
+        match self.cgroups.find(id) {
+            Some(string) => string,
             None => self.new_cgroup(id, mirror),
         }
     }
@@ -97,90 +221,104 @@ impl Names {
     #[cold]
     fn new_cgroup(&mut self, id: u64, mirror: &mut Mirror) -> u32 {
         let Some(path) = (self.find_cgroup)(id) else { return 0 };
-        let Some(slot) = self.cgroups.slot_for(id) else { return 0 };
-        self.define(CGROUPS_FIRST + slot, &path, mirror)
-    }
-
-    fn define(&mut self, string: u32, text: &[u8], mirror: &mut Mirror) -> u32 {
-        let Some((record, _)) = Record::split_first(self.build.str(string, text)) else { return 0 };
-        match mirror.define(&record.body()) {
-            Defined::Str(string) => {
-                self.fresh.push(string);
-                string
-            }
-            _ => 0,
+        let Some(string) = self.cgroups.take(id) else { return 0 };
+        if !define(&mut self.build, string, &path, mirror) {
+            return 0;
         }
+        self.changes.push(Change::Str(string));
+        string
     }
 }
 
-/// Which control group has which string. A job's group lives for minutes and there is no end of
-/// them, so a string is given to another group once no image refers to it any more.
-struct Cgroups {
-    by_id: HashMap<u64, u32>,
-    slots: Vec<Slot>,
+fn define(build: &mut Build, string: u32, text: &[u8], mirror: &mut Mirror) -> bool {
+    let Some((record, _)) = Record::split_first(build.str(string, text)) else { return false };
+    matches!(mirror.define(&record.body()), Defined::Str(_))
+}
+
+/// Which user or control group has which string. There is no end of them (a job's group lives for
+/// minutes), so a string is given to another once no image refers to it any more.
+struct Strings<Id> {
+    /// The first of their ids, and how many there are.
+    first: u32,
+    most: usize,
+    by_id: HashMap<Id, u32>,
+    slots: Vec<Slot<Id>>,
     /// Where to look next for a slot without references.
     hand: usize,
 }
 
-struct Slot {
-    id: u64,
+struct Slot<Id> {
+    id: Id,
     images: u32,
+    /// When the name was looked at last; 0 never.
+    epoch: u32,
 }
 
-impl Default for Cgroups {
-    fn default() -> Self {
-        Cgroups {
-            by_id: HashMap::with_capacity(CGROUPS_MAX),
-            slots: Vec::with_capacity(CGROUPS_MAX),
-            hand: 0,
-        }
+impl<Id: Copy + Eq + Hash> Strings<Id> {
+    fn new(first: u32, most: usize) -> Self {
+        let (by_id, slots) = (HashMap::with_capacity(most), Vec::with_capacity(most));
+        Strings { first, most, by_id, slots, hand: 0 }
     }
-}
 
-impl Cgroups {
-    fn slot_for(&mut self, id: u64) -> Option<u32> {
-        let index = if self.slots.len() < CGROUPS_MAX {
-            self.slots.push(Slot { id, images: 0 });
+    fn find(&self, id: Id) -> Option<u32> {
+        self.by_id.get(&id).map(|index| self.first + index)
+    }
+
+    /// A string for another; `None` where images refer to all.
+    fn take(&mut self, id: Id) -> Option<u32> {
+        let index = if self.slots.len() < self.most {
+            self.slots.push(Slot { id, images: 0, epoch: 0 });
             self.slots.len() - 1
         } else {
-            let free = (0..CGROUPS_MAX)
-                .map(|step| (self.hand + step) % CGROUPS_MAX)
+            let free = (0..self.most)
+                .map(|step| (self.hand + step) % self.most)
                 .find(|index| self.slots[*index].images == 0)?;
             self.hand = free + 1;
             self.by_id.remove(&self.slots[free].id);
-            self.slots[free].id = id;
+            self.slots[free] = Slot { id, images: 0, epoch: 0 };
             free
         };
         self.by_id.insert(id, index as u32);
-        Some(index as u32)
+        Some(self.first + index as u32)
+    }
+
+    /// Takes a string from all its images: the one that was looked at the longest time ago.
+    fn give_up(&mut self) -> u32 {
+        let oldest = (0..self.slots.len()).map(|step| (self.hand + step) % self.most);
+        let index = oldest.min_by_key(|index| self.slots[*index].epoch).unwrap_or(0);
+        self.slots[index].images = 0;
+        self.hand = index;
+        self.first + index as u32
     }
 
     fn retain(&mut self, string: u32) {
-        if let Some(slot) = self.slot(string) {
+        if let Some(slot) = self.slot_mut(string) {
             slot.images += 1;
         }
     }
 
     fn release(&mut self, string: u32) {
-        if let Some(slot) = self.slot(string) {
-            slot.images -= 1;
+        if let Some(slot) = self.slot_mut(string) {
+            slot.images = slot.images.saturating_sub(1);
         }
     }
 
-    fn slot(&mut self, string: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(string.checked_sub(CGROUPS_FIRST)? as usize)
+    #[inline]
+    fn slot(&self, string: u32) -> Option<&Slot<Id>> {
+        self.slots.get(string.checked_sub(self.first)? as usize)
     }
-}
 
-fn user_name(uid: u32) -> Option<Vec<u8>> {
-    let user = nix::unistd::User::from_uid(uid.into()).ok()??;
-    Some(user.name.into_bytes())
+    fn slot_mut(&mut self, string: u32) -> Option<&mut Slot<Id>> {
+        self.slots.get_mut(string.checked_sub(self.first)? as usize)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::text::fixture::{capacity, image};
+    use fsmon_format::mirror::Capacity;
+    use std::sync::{Arc, Mutex};
 
     fn named() -> (Names, Mirror) {
         let names = Names::from_lookups(
@@ -207,6 +345,82 @@ mod tests {
         assert_eq!(fill_in(&mut names, &mut mirror, 3, 99), None);
         let image = mirror.proc(1).expect("defined");
         assert_eq!(mirror.string(image.user.get()), Some(&b"user0"[..]));
+    }
+
+    fn define_image(names: &mut Names, mirror: &mut Mirror, id: u32, uid: u32) {
+        let mut image = image(id, 1000 + id, "cc");
+        image.uid = uid.into();
+        names.fill_in(&mut image, mirror);
+        mirror.define(&Body::Proc(&image));
+    }
+
+    fn user_of(mirror: &Mirror, id: u32) -> Option<String> {
+        let name = mirror.string(mirror.proc(id)?.user.get())?;
+        Some(String::from_utf8(name.to_vec()).expect("UTF-8"))
+    }
+
+    #[test]
+    fn a_user_with_another_name() {
+        let all = Arc::new(Mutex::new(HashMap::from([(7, b"old".to_vec())])));
+        let asked = all.clone();
+        let find = Box::new(move |uid| asked.lock().expect("alone").get(&uid).cloned());
+        let mut names = Names::from_lookups(find, Box::new(|_| None));
+        let mut mirror = Mirror::new(capacity());
+        for (id, uid) in [(1, 7), (2, 8), (3, 7)] {
+            define_image(&mut names, &mut mirror, id, uid);
+        }
+        assert_eq!(user_of(&mirror, 1).as_deref(), Some("old"));
+        assert_eq!(user_of(&mirror, 2), None);
+        let string = mirror.proc(1).expect("defined").user.get();
+        *all.lock().expect("alone") = HashMap::from([(7, b"new".to_vec()), (8, b"late".to_vec())]);
+        // Nothing is looked at twice within an epoch.
+        assert!(!names.look_again(1, &mut mirror));
+        names.begin_epoch(Instant::now());
+        assert!(names.look_again(1, &mut mirror));
+        let expected = [Change::Str(string), Change::Proc(1), Change::Proc(3)];
+        assert_eq!(names.changes(), expected);
+        assert!(!names.look_again(3, &mut mirror) && names.look_again(2, &mut mirror));
+        for (id, name) in [(1, "new"), (2, "late"), (3, "new")] {
+            assert_eq!(user_of(&mirror, id).as_deref(), Some(name));
+        }
+        // Gone, as is its name.
+        all.lock().expect("alone").clear();
+        names.begin_epoch(Instant::now());
+        assert!(names.look_again(1, &mut mirror));
+        assert_eq!(user_of(&mirror, 1), None);
+    }
+
+    #[test]
+    fn there_is_no_end_of_users() {
+        let (mut names, _) = named();
+        let most = USERS_MAX as u32;
+        let mut mirror = Mirror::new(Capacity { processes: 2 * USERS_MAX, ..capacity() });
+        for uid in 100..100 + most {
+            define_image(&mut names, &mut mirror, uid, uid);
+        }
+        // Image 100 ends, and its id is another's: the string of its user is free.
+        define_image(&mut names, &mut mirror, 100, 101);
+        define_image(&mut names, &mut mirror, 99, 5000);
+        assert!(names.changes().iter().all(|change| matches!(change, Change::Str(_))));
+        assert_eq!(user_of(&mirror, 99).as_deref(), Some("user5000"));
+        // Now all are in use, and the one without something to do has to make room until it has.
+        names.begin_epoch(Instant::now());
+        for id in 102..100 + most {
+            assert!(!names.look_again(id, &mut mirror));
+        }
+        define_image(&mut names, &mut mirror, 98, 5001);
+        assert_eq!(user_of(&mirror, 98).as_deref(), Some("user5001"));
+        let without: Vec<_> =
+            (98..100 + most).filter(|id| user_of(&mirror, *id).is_none()).collect();
+        assert!(!without.is_empty() && without.iter().all(|id| *id < 102), "{without:?}");
+        for id in without {
+            assert!(names.changes().contains(&Change::Proc(id)));
+        }
+        define_image(&mut names, &mut mirror, 97, 97);
+        for id in 97..102 {
+            names.look_again(id, &mut mirror);
+            assert!(user_of(&mirror, id).is_some(), "{id}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::limits::GATHER;
 use crate::world::{Change, World};
 use fsmon_format::kind;
 use fsmon_format::record::{Body, EventRef, Loss, Record};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// For how long something may wait, at the most: since the first of it came, and since the last.
 #[derive(Clone, Copy, Default)]
@@ -136,6 +136,9 @@ impl<O: Output> Pipeline<O> {
         if types == 0 || self.left == 0 {
             return;
         }
+        if self.world.look_again(event.head.proc.get()) {
+            self.side_changes(out);
+        }
         let count = u64::from(types.count_ones());
         if count > self.left {
             types = first_types(types, self.left);
@@ -151,9 +154,7 @@ impl<O: Output> Pipeline<O> {
             Change::Nothing => {}
             change => {
                 if let Change::Proc(_) = change {
-                    for string in self.world.new_strings() {
-                        self.output.changed(&self.world, Change::Str(*string), out);
-                    }
+                    self.side_changes(out);
                 }
                 self.filter.changed(&self.world, change);
                 self.output.changed(&self.world, change, out);
@@ -162,6 +163,20 @@ impl<O: Output> Pipeline<O> {
         if matches!(body, Body::Stats(_) | Body::End(_) | Body::Clock(_)) {
             self.output.other(&self.world, record, out);
         }
+    }
+
+    /// What an image brought with it, or a look at one.
+    #[cold]
+    fn side_changes(&mut self, out: &mut Vec<u8>) {
+        for change in self.world.side_changes() {
+            self.filter.changed(&self.world, *change);
+            self.output.changed(&self.world, *change, out);
+        }
+    }
+
+    /// Time goes on: names that may have changed are looked at again.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.world.tick(now);
     }
 
     /// Whether everything that was asked for was shown.

@@ -4,6 +4,7 @@ use crate::names::Names;
 use crate::wall::Wall;
 use fsmon_format::mirror::{Capacity, Defined, Mirror};
 use fsmon_format::record::{self, Body};
+use std::time::Instant;
 use zerocopy::IntoBytes;
 
 /// What a definition changed, for those who keep something about an id.
@@ -53,9 +54,23 @@ impl World {
         self.mirror.clear();
     }
 
-    /// Strings that the last process image brought with it.
-    pub(crate) fn new_strings(&self) -> &[u32] {
-        self.names.as_ref().map_or(&[], Names::new_strings)
+    /// What the last process image, or the last look at one, changed besides that.
+    pub(crate) fn side_changes(&self) -> &[Change] {
+        self.names.as_ref().map_or(&[], Names::changes)
+    }
+
+    /// Time goes on.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        if let Some(names) = &mut self.names {
+            names.tick(now);
+        }
+    }
+
+    /// Something that this image did is about to be shown: whether its user has another name now.
+    /// [`World::side_changes`] has what that changes.
+    #[inline]
+    pub(crate) fn look_again(&mut self, image: u32) -> bool {
+        self.names.as_mut().is_some_and(|names| names.look_again(image, &mut self.mirror))
     }
 
     /// Takes a definition or a clock; other records change nothing.

@@ -65,6 +65,17 @@ impl Out {
         }
     }
 
+    /// Takes so many bytes away from the end of a file that standard output is; a temporary one vanishes as
+    /// a whole.
+    pub(crate) fn cut_back(&self, bytes: usize) {
+        let Out::Plain(file, _) = self else { return };
+        let data = file.metadata().ok().filter(|data| data.is_file());
+        if let Some(left) = data.and_then(|data| data.len().checked_sub(bytes as u64)) {
+            // Where that fails as well, nothing is left to be tried.
+            let _ = file.set_len(left);
+        }
+    }
+
     /// It is whole: now it appears.
     ///
     /// # Errors

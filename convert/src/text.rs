@@ -5,7 +5,7 @@ use crate::feed::Output;
 use crate::output::Out;
 use fsmon_cli::formats::{Format, Formats};
 use fsmon_format::stream::{Block, Gap, Header};
-use std::io::Write;
+use std::io::{self, Write};
 
 /// Bytes after which what was gathered is written.
 const WRITE_BYTES: usize = 256 << 10;
@@ -40,9 +40,23 @@ impl Text {
     }
 
     fn write(&mut self) -> Result<()> {
-        let written = self.out.write_all(&self.buffer);
+        let (mut done, all) = (0, self.buffer.len());
+        while done < all {
+            match self.out.write(&self.buffer[done..]) {
+                Ok(0) => return Err(self.broken(done, &io::ErrorKind::WriteZero.into())),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.broken(done, &error)),
+            }
+        }
         self.buffer.clear();
-        written.map_err(|error| Error::writing(&self.out.name(), &error))
+        Ok(())
+    }
+
+    /// Only so much of the buffer was written: what is left of a file ends at a whole line.
+    fn broken(&mut self, done: usize, error: &io::Error) -> Error {
+        self.out.cut_back(done - self.lines.whole(&self.buffer[..done]));
+        Error::writing(&self.out.name(), error)
     }
 }
 

@@ -68,7 +68,8 @@ impl Fsmon {
         (running, stdout)
     }
 
-    fn spawn(command: &mut Command) -> Self {
+    /// Starts a command line, ready or not. Its standard output is what the command says.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("started");
         let (sender, stderr) = channel();
