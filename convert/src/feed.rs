@@ -67,7 +67,12 @@ fn one<R: Read>(
     while let Some(item) = reader.next().map_err(failed)? {
         match item {
             Item::Header(header) => output.header(header)?,
-            Item::Block(block) => output.block(&block)?,
+            Item::Block(block) => {
+                if loud && block.is_end_of_incomplete() {
+                    tell(format_args!("{name}: the recording was NOT complete when it ended"));
+                }
+                output.block(&block)?;
+            }
             Item::Gap(gap) => {
                 fed.gaps += 1;
                 // Of what is no stream, nothing is missing.

@@ -69,7 +69,7 @@ impl Out {
     /// a whole.
     pub(crate) fn cut_back(&self, bytes: usize) {
         let Out::Plain(file, _) = self else { return };
-        let data = file.metadata().ok().filter(|data| data.is_file());
+        let data = file.metadata().ok().filter(std::fs::Metadata::is_file);
         if let Some(left) = data.and_then(|data| data.len().checked_sub(bytes as u64)) {
             // Where that fails as well, nothing is left to be tried.
             let _ = file.set_len(left);

@@ -5,7 +5,7 @@ use super::frame::{Found, Frames};
 use super::header::Header;
 use super::layout::{BlockHeader, block_flag};
 use super::translate::StreamIds;
-use crate::record::{Body, Records, Slot};
+use crate::record::{Body, End, Records, Slot, end_flag};
 use std::fmt;
 use std::io::Read;
 
@@ -105,6 +105,15 @@ impl<'a> Block<'a> {
     #[must_use]
     pub fn has_loss(&self) -> bool {
         self.header.flags.get() & block_flag::LOSS != 0
+    }
+
+    /// Whether it ends the stream and says that something is missing in it: [`end_flag::INCOMPLETE`].
+    #[must_use]
+    pub fn is_end_of_incomplete(&self) -> bool {
+        let is_incomplete = |end: &End| end.flags.get() & end_flag::INCOMPLETE != 0;
+        let mut records = self.records();
+        is_final(&self.header)
+            && records.any(|record| matches!(record.body(), Body::End(end) if is_incomplete(end)))
     }
 }
 
