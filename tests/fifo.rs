@@ -8,6 +8,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -139,8 +140,11 @@ fn what_is_no_output_is_refused_and_nothing_is_emptied() {
     }
     let area = Area::new();
     let dir = area.watched();
-    // A disk: the loop device with the highest number is in nobody's use, and is never opened.
-    sh(&area.path(""), "mknod disk b 7 255");
+    // A disk that is never opened.
+    let made = Command::new("mknod").arg(area.path("disk")).args(["b", "7", "255"]).status();
+    if !made.expect("started").success() {
+        return harness::skip("device nodes cannot be made");
+    }
     let socket = std::os::unix::net::UnixListener::bind(area.path("socket")).expect("bound");
     for (name, word) in [("disk", "disk"), ("socket", "socket")] {
         let ended = Fsmon::run(fsmon(["-o"]).arg(area.path(name)).arg(&dir));
@@ -156,4 +160,32 @@ fn what_is_no_output_is_refused_and_nothing_is_emptied() {
     ended.assert_failed(1, &["stats", "another fsmon"]);
     assert_eq!(fs::read(&out).expect("read"), b"precious");
     other.stop().assert_complete();
+}
+
+#[test]
+fn decode_reads_a_pipe_and_a_signal_ends_its_waiting() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (pipe, stream) = (fifo(&area), area.path("stream"));
+    let running = Fsmon::start(
+        fsmon(["-f", "binary", "-t", "create", "-o"]).arg(&stream).arg(area.watched()),
+    );
+    sh(&area.watched(), "touch a");
+    running.stop().assert_complete();
+    let decode = || {
+        let mut command = fsmon(["decode", "-f", "json"]);
+        Fsmon::spawn(command.arg(&pipe).stdout(Stdio::null()))
+    };
+    let waiting = decode();
+    let stat = format!("/proc/{}/stat", waiting.pid());
+    // It sleeps in open(2): fifo(7).
+    wait_until("it waits", || fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") S ")));
+    waiting.signal(Signal::SIGTERM);
+    assert_eq!(waiting.wait().status.signal(), Some(Signal::SIGTERM as i32));
+    let reading = decode();
+    fs::write(&pipe, fs::read(&stream).expect("read")).expect("it reads");
+    let ended = reading.wait();
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
 }

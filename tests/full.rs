@@ -105,7 +105,7 @@ fn counters_that_find_no_room() {
 
 #[test]
 fn every_command_says_that_it_could_not_write() {
-    if !is_root_with(&["mount"]) {
+    if !is_root_with(&["mount", "prlimit"]) {
         return;
     }
     let mut area = Area::new();
@@ -129,6 +129,13 @@ fn every_command_says_that_it_could_not_write() {
         assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
         assert!(said.contains("No space left"), "{args:?}: {said}");
     }
+    // With a limit on the length of files: an error, not a death.
+    let out = area.path("limited");
+    let mut command = Command::new("prlimit");
+    command.arg("--fsize=50001").arg(program()).args(["decode", "-f", "json"]).arg(&stream);
+    let output = command.stdout(File::create(&out).expect("made")).output().expect("started");
+    assert_eq!(output.status.code(), Some(1), "{}", output.status);
+    assert!(lines_in(&out, "json") > 100);
     // To a file on a small disk: up to a whole line.
     let small = area.tmpfs("small", "size=64k");
     for format in ["human", "json", "csv"] {
