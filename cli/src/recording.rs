@@ -141,7 +141,8 @@ impl Recording {
         }
         let file = File::open(&path).map_err(|error| cannot_read(&self.name, error))?;
         self.is_regular = file.metadata().is_ok_and(|data| data.is_file());
-        self.lock = File::open(&path).ok().filter(|_| self.is_regular);
+        // Never a pipe: a second opening waits for a second writer.
+        self.lock = self.is_regular.then(|| File::open(&path).ok()).flatten();
         self.follow = self.follow.take().map(|_| Follow::default());
         Ok(Some(Source::File(file)))
     }

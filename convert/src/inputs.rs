@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use fsmon_cli::tell::shown;
 use fsmon_format::stream::Header;
+use std::cell::Cell;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ pub(crate) struct Input {
     pub(crate) path: PathBuf,
     /// What its header says; `None` where it cannot be read: that is told when its turn comes.
     header: Option<Header>,
+    /// A pipe, opened once: a second opening would lose what is in it, and wait for a second writer.
+    pipe: Cell<Option<File>>,
     /// How long it is, if it is still being written: it may be read twice, and is to be the same.
     growing: Option<u64>,
 }
@@ -27,6 +30,9 @@ impl Input {
         if is_standard(&self.path) {
             return Ok(Box::new(io::stdin()));
         }
+        if let Some(pipe) = self.pipe.take() {
+            return Ok(Box::new(pipe));
+        }
         let file = open(&self.path)?;
         Ok(match self.growing {
             Some(len) => Box::new(file.take(len)),
@@ -40,19 +46,21 @@ impl Input {
     }
 
     fn new(path: PathBuf) -> Result<Self> {
+        let of_pipe =
+            |path, pipe| Input { path, header: None, pipe: Cell::new(pipe), growing: None };
         if is_standard(&path) {
-            return Ok(Input { path, header: None, growing: None });
+            return Ok(of_pipe(path, None));
         }
         let file = open(&path)?;
-        // A pipe can be read but once.
         let Some(len) = file.metadata().ok().filter(fs::Metadata::is_file).map(|file| file.len())
         else {
-            return Ok(Input { path, header: None, growing: None });
+            return Ok(of_pipe(path, Some(file)));
         };
         // fsmon locks what it writes to.
         let is_written = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
         let growing = is_written.then_some(len);
-        Ok(Input { header: Header::peek(file).unwrap_or_default(), path, growing })
+        let header = Header::peek(file).unwrap_or_default();
+        Ok(Input { path, header, pipe: Cell::default(), growing })
     }
 }
 
@@ -74,21 +82,31 @@ pub(crate) fn inputs(args: &[PathBuf]) -> Result<Vec<Input>> {
     Ok(all)
 }
 
-/// Copies standard input, where it is among them, so that it can be read twice. The file is gone
-/// once its handle is.
+/// Copies standard input and pipes, where they are among them, so that they can be read twice. The files are
+/// gone once their handles are.
 ///
 /// # Errors
-/// It cannot be read, the copy not written.
-pub(crate) fn spool(inputs: &mut [Input]) -> Result<Option<tempfile::NamedTempFile>> {
-    let Some(input) = inputs.iter_mut().find(|input| is_standard(&input.path)) else {
-        return Ok(None);
-    };
-    let failed = |error: io::Error| Error::new(format!("cannot copy standard input: {error}"));
-    let mut file = tempfile::NamedTempFile::new().map_err(failed)?;
-    io::copy(&mut io::stdin(), file.as_file_mut()).map_err(failed)?;
-    file.as_file_mut().rewind().map_err(failed)?;
-    input.path = file.path().to_owned();
-    Ok(Some(file))
+/// One cannot be read, a copy not written.
+pub(crate) fn spool(inputs: &mut [Input]) -> Result<Vec<tempfile::NamedTempFile>> {
+    let mut copies = Vec::new();
+    for input in inputs {
+        let pipe = input.pipe.take();
+        if pipe.is_none() && !is_standard(&input.path) {
+            continue;
+        }
+        let name = input.name();
+        let failed = |error: io::Error| Error::new(format!("cannot copy {name}: {error}"));
+        let mut source: Box<dyn Read> = match pipe {
+            Some(pipe) => Box::new(pipe),
+            None => Box::new(io::stdin()),
+        };
+        let mut file = tempfile::NamedTempFile::new().map_err(failed)?;
+        io::copy(&mut source, file.as_file_mut()).map_err(failed)?;
+        file.as_file_mut().rewind().map_err(failed)?;
+        input.path = file.path().to_owned();
+        copies.push(file);
+    }
+    Ok(copies)
 }
 
 fn is_standard(path: &Path) -> bool {

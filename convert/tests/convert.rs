@@ -296,3 +296,54 @@ fn whoever_reads_enough_ends_it_in_order() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.starts_with("fsmon: cannot write standard output"), "{said}");
 }
+
+#[test]
+fn a_pipe_is_opened_and_read_once() {
+    let area = Area::new();
+    let (pipe, stream) = (area.path("pipe"), golden("v1-all.fsmon"));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::from_bits_truncate(0o600)).expect("made");
+    for to in ["json", "perfetto", "parquet"] {
+        let (direct, piped) = (area.path("direct"), area.path("piped"));
+        succeed(convert(&["--to", to, "-o"]).arg(&direct).arg(&stream));
+        let mut child =
+            convert(&["--to", to, "-o"]).arg(&piped).arg(&pipe).spawn().expect("started");
+        fs::write(&pipe, fs::read(&stream).expect("read")).expect("it reads");
+        assert!(child.wait().expect("a child").success(), "{to}");
+        assert!(fs::read(&direct).expect("read") == fs::read(&piped).expect("read"), "{to}");
+    }
+}
+
+#[test]
+fn where_there_is_no_room_lines_end_whole() {
+    if !harness::is_installed("prlimit") {
+        return skip("no prlimit");
+    }
+    let area = Area::new();
+    for to in ["json", "csv"] {
+        let out = area.path("out");
+        let mut command = Command::new("prlimit");
+        command.arg("--fsize=1501").arg(env!("CARGO_BIN_EXE_fsmon-convert"));
+        command.args(["--to", to]).arg(golden("v1-all.fsmon"));
+        let file = fs::File::create(&out).expect("made");
+        let output = command.stdout(file).output().expect("started");
+        assert_failed(&output, 1, &["standard output", "File too large"]);
+        let text = fs::read(&out).expect("read");
+        assert!(
+            text.len() > 500 && text.ends_with(b"\n"),
+            "{to}: {}",
+            String::from_utf8_lossy(&text)
+        );
+    }
+}
+
+#[test]
+fn no_name_in_a_message_reaches_the_terminal_as_it_is() {
+    let evil = std::ffi::OsStr::from_bytes(b"/no/e\x1b[31m\r\n\xc2\x9b\xe2\x80\xae\xff");
+    for args in [&["--to", "json"][..], &["--to"], &["--to", "json", "-o", "/no/where", "-"], &[]] {
+        let output = convert(args).arg(evil).output().expect("started");
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        assert!(!output.status.success() && said.lines().count() == 1, "{args:?}: {said:?}");
+        let is_bad = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(!said.trim_end_matches('\n').contains(is_bad), "{args:?}: {said:?}");
+    }
+}

@@ -32,7 +32,7 @@ use tracks::Tracks;
 /// Those of reading and writing.
 pub(crate) fn convert(args: &Args, mut inputs: Vec<Input>) -> Result<Fed> {
     let out = Out::new(&args.output, true)?;
-    let _copy = spool(&mut inputs)?;
+    let _copies = spool(&mut inputs)?;
     let mut census = Census::new();
     feed(&inputs, &mut census, true)?;
     let mut drawing = Drawing {
