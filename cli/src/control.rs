@@ -1,7 +1,7 @@
 //! What ends a watch: signals, the formatter, the clock.
 
 use crate::tell::tell;
-use fsmon_engine::Error;
+use fsmon_engine::{Call, Error};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -86,11 +86,11 @@ impl Control {
     /// # Errors
     /// The kernel refuses a signal handler or a thread.
     pub(crate) fn new() -> Result<Self, Error> {
-        let no_signals = |error| Error::os("cannot take signals", error);
+        let no_signals = |call| move |error| Error::refused("cannot take signals", call, error);
         let ignored = ignored_signals();
         let is_taken = |signal: &i32| *signal == SIGINT || ignored & (1 << (signal - 1)) == 0;
         let taken = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(is_taken);
-        let mut signals = Signals::new(taken).map_err(no_signals)?;
+        let mut signals = Signals::new(taken).map_err(no_signals(Call::Plain))?;
         let (sender, messages) = channel();
         let (to_main, stage) = (sender.clone(), Arc::<Stage>::default());
         let seen_by = stage.clone();
@@ -115,7 +115,8 @@ impl Control {
                 hurry(&seen_by);
             }
         };
-        thread::Builder::new().name("fsmon-signals".into()).spawn(listen).map_err(no_signals)?;
+        let builder = thread::Builder::new().name("fsmon-signals".into());
+        builder.spawn(listen).map_err(no_signals(Call::Thread))?;
         Ok(Control { messages, sender, voices: Cell::new(0), stage })
     }
 

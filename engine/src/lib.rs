@@ -56,6 +56,7 @@ mod sync;
 mod sys;
 
 pub use cold::cgroup::cgroup_path;
+pub use cold::remedy::{Call, Cause};
 pub use config::Config;
 pub use counters::{Counters, Missing};
 pub use error::Error;

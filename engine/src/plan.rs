@@ -5,6 +5,7 @@ use crate::cold::below::{Below, Kind, Span, below, innermost};
 use crate::cold::roots::OpenRoot;
 use crate::cold::{host, marks, mounts, roots, who};
 use crate::config::{Backend, Who};
+use crate::sys::limit::raise_descriptors;
 use std::path::PathBuf;
 
 /// One thing that was tried: what it is and how it went.
@@ -120,10 +121,15 @@ impl Plan {
     pub(crate) fn note_backend(&mut self, backend: Backend, probe: Probe) {
         self.backend = if backend == Backend::Poll { "poll" } else { "io_uring" };
         if !probe.works {
-            self.losses
-                .push(format!("io_uring is not used: {}; poll is, at the same pace", probe.detail));
+            self.losses.push(without_uring(&probe.detail));
         }
         self.probes.push(probe);
+    }
+
+    /// The reader's own ring could not be set up, although the probe's could.
+    pub(crate) fn note_fallback(&mut self, why: &str) {
+        self.backend = "poll";
+        self.losses.push(without_uring(why));
     }
 
     pub(crate) fn note_who(&mut self, found: who::Found, programs: Option<usize>) {
@@ -146,15 +152,27 @@ impl Plan {
     }
 }
 
+fn without_uring(why: &str) -> String {
+    format!("io_uring is not used, but poll, at the same pace: {why}")
+}
+
 /// Tries everything on this host, and these roots; changes nothing.
 #[must_use]
 pub fn probe(paths: &[PathBuf]) -> Plan {
     let mut plan = Plan { kernel: host::kernel(), ..Plan::default() };
     plan.cpu = host::choose_cpu(crate::config::Cpu::Auto, 0).ok().flatten();
+    raise_descriptors(host::descriptors_needed(paths.len()));
+    let group = marks::group(false);
+    // In the order of a start, and beside what is open then.
+    let (mut found, sources) = who::probe(Who::Auto);
     let uring = host::probe_uring();
+    drop(sources);
+    if found.who == Who::Bpf {
+        // What there would be without it.
+        found.probes.extend(who::probe(Who::Tracepoint).0.probes);
+    }
     let backend = if uring.works { Backend::Uring } else { Backend::Poll };
     plan.note_backend(backend, uring);
-    let group = marks::group(false);
     let fanotify = match &group {
         Ok(_) => (true, "renames with both names, handles of directories and objects".to_owned()),
         Err(error) => (false, error.to_string()),
@@ -163,7 +181,6 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
     let mounts = mounts::reachable();
     let mut opened: Vec<_> = paths.iter().map(|path| (path, roots::open(path, &mounts))).collect();
     let there = opened.iter().filter_map(|(_, root)| root.as_ref().ok());
-    let found = who::probe(Who::Auto);
     let mark = |group| marks::mark_programs(group, there).0;
     let programs = group.as_ref().map_or(0, mark);
     plan.note_who(found, Some(programs));

@@ -1,5 +1,6 @@
 //! What this host offers, found out by trying it.
 
+use super::remedy::{Call, Refused};
 use crate::config::{Backend, Cpu};
 use crate::error::Error;
 use crate::hot::intake;
@@ -7,6 +8,7 @@ use crate::plan::Probe;
 use crate::sys::buffers::Buffers;
 use crate::sys::fd::eventfd;
 use crate::sys::gauge::Gauge;
+use crate::sys::perf::online_cpus;
 use crate::sys::poll::Sources;
 use crate::sys::thread::allowed_cpus;
 use crate::sys::uring::Uring;
@@ -19,22 +21,20 @@ pub(crate) fn kernel() -> String {
     text.trim().to_owned()
 }
 
+/// File descriptors that a reader of so many roots has open at one time, with room for what its caller
+/// has: a perf ring and its BPF map entry for each CPU, two for each root, programs, walks.
+pub(crate) fn descriptors_needed(roots: usize) -> u64 {
+    const BESIDES: u64 = 256;
+    let cpus = online_cpus().map_or(1, |cpus| cpus.len());
+    BESIDES + 2 * (cpus as u64 + roots as u64)
+}
+
 /// Whether io_uring can be the backend: with everything it needs, tried on an eventfd.
 pub(crate) fn probe_uring() -> Probe {
     let (works, detail) = match try_uring() {
         Ok(true) => (true, "reads in batches, paced by the kernel".to_owned()),
         Ok(false) => (true, "reads in batches, paced by sleeping (before Linux 6.12)".to_owned()),
-        Err(error) => {
-            let remedy = match error.raw_os_error() {
-                Some(libc::EPERM | libc::EACCES) => {
-                    "forbidden; allow it with sysctl kernel.io_uring_disabled=0"
-                }
-                Some(libc::ENOSYS) => "this kernel is built without io_uring",
-                Some(libc::EINVAL) => "needs Linux 6.1",
-                _ => "cannot be set up",
-            };
-            (false, format!("{remedy} ({error})"))
-        }
+        Err(error) => (false, Refused::new(Call::Uring, error).to_string()),
     };
     Probe { name: "io_uring", works, detail }
 }

@@ -1,8 +1,9 @@
 //! The fanotify group and its marks: which kind works is found out by trying.
 
+use super::facts::Facts;
 use super::mounts::{self, Mount};
+use super::remedy::{Call, Cause, Refused};
 use super::roots::OpenRoot;
-use crate::error::Error;
 use crate::hot::above::STEP_MASK;
 use crate::hot::who::OpenExec;
 use crate::plan::MarkKind;
@@ -55,17 +56,8 @@ pub(crate) fn mask_for(types: u32) -> u64 {
 ///
 /// # Errors
 /// Without the privilege, on a kernel that is too old, or with too many groups.
-pub(crate) fn group(bounded_queue: bool) -> Result<Group, Error> {
-    Group::new(bounded_queue).map_err(|error| {
-        let remedy = match error.raw_os_error() {
-            Some(libc::EPERM) => "watching needs the capability CAP_SYS_ADMIN; run fsmon as root (sudo fsmon ...)",
-            Some(libc::EINVAL) => "this kernel's fanotify does not report renames with names; fsmon needs Linux 5.17 or newer",
-            Some(libc::ENOSYS) => "this kernel is built without fanotify; fsmon needs CONFIG_FANOTIFY",
-            Some(libc::EMFILE) => "too many fanotify groups are open; raise fs.fanotify.max_user_groups or stop other watchers",
-            _ => "fanotify cannot be used",
-        };
-        Error::os(remedy, error)
-    })
+pub(crate) fn group(bounded_queue: bool) -> Result<Group, Refused> {
+    Group::new(bounded_queue).map_err(Refused::by(Call::FanotifyInit))
 }
 
 /// Marks the root's filesystem where its handles can be decoded, else the root alone (its
@@ -82,7 +74,10 @@ pub(crate) fn mark(
         return Ok((MarkKind::Filesystem, "its handles can be decoded".to_owned()));
     };
     let why = match error.raw_os_error() {
-        Some(libc::EPERM | libc::ENOSPC) => return Err(refusal(root, &error)),
+        // A mark on the directory would fail likewise, or hide the cause.
+        Some(
+            libc::EPERM | libc::ENOSPC | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ENOSYS,
+        ) => return Err(refusal(root, &error)),
         Some(libc::EXDEV) => match mark_btrfs(group, root.mount.as_ref(), mask) {
             Ok(whole) => {
                 root.fsid = whole;
@@ -125,12 +120,8 @@ pub(crate) fn inode_mask(mask: u64) -> u64 {
 }
 
 fn refusal(root: &OpenRoot, error: &io::Error) -> String {
+    let cause;
     let why = match error.raw_os_error() {
-        Some(libc::EPERM) => "needs the capability CAP_SYS_ADMIN",
-        Some(libc::ENOSPC) => "too many marks; raise fs.fanotify.max_user_marks",
-        Some(libc::EINVAL) => {
-            "the kernel refuses these event types; fsmon needs Linux 5.17 or newer"
-        }
         Some(libc::EXDEV) => {
             "the kernel does not watch its filesystem beside others; give it a reader of its own \
              (fsmon --per-filesystem), or watch what it is mounted from"
@@ -148,7 +139,10 @@ fn refusal(root: &OpenRoot, error: &io::Error) -> String {
             "its filesystem has no file handles for fanotify; watch the files where they are kept, \
              such as on the server, or a directory on another filesystem"
         }
-        _ => "the kernel refuses the mark",
+        _ => {
+            cause = Cause::of(Call::FanotifyMark, error, &Facts::read()).to_string();
+            &cause
+        }
     };
     format!("cannot watch {} ({}): {why}: {error}", root.path.display(), root.fs_type)
 }

@@ -3,11 +3,14 @@
 pub(crate) mod below;
 mod bpf;
 pub(crate) mod cgroup;
+mod diagnosis;
+mod facts;
 pub(crate) mod host;
 pub(crate) mod marks;
 pub(crate) mod mount_watch;
 pub(crate) mod mounts;
 pub(crate) mod procfs;
+pub(crate) mod remedy;
 pub(crate) mod roots;
 pub(crate) mod start;
 pub(crate) mod who;

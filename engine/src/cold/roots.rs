@@ -4,12 +4,13 @@
 //! filesystem is where the root is going to be.
 
 use super::mounts::{self, Mount};
+use super::remedy::Call;
 use crate::error::Error;
 use crate::hot::above::Reached;
 use crate::sys::handle::{Handle, Handles, filesystem};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -91,18 +92,21 @@ pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
             mount.fs_type
         )));
     }
-    let cannot = |error| Error::os(format!("cannot open {}", at.display()), error);
+    let cannot = |error| {
+        Error::refused(format_args!("cannot open {}", at.display()), Call::Directory, error)
+    };
     let fd = OwnedFd::from(File::open(at).map_err(cannot)?);
     let (fsid, _) = filesystem(fd.as_fd()).map_err(cannot)?;
     let fs_type = mount.map_or("unknown", |mount| &mount.fs_type).to_owned();
-    let no_handles = |error| {
-        Error::os(
+    let no_handles = |error: io::Error| match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP | libc::EOVERFLOW) => Error::os(
             format!(
                 "cannot watch {shown}: {fs_type} gives no file handles, which fanotify needs \
                  (overlayfs and the like do from Linux 6.5 on); watch another filesystem"
             ),
             error,
-        )
+        ),
+        _ => Error::refused(format_args!("cannot watch {shown}"), Call::Handle, error),
     };
     let handles = Handles::probe(fd.as_fd()).map_err(no_handles)?;
     let (handle, mount_id) = handles.of_fd(fd.as_fd()).map_err(no_handles)?;
@@ -136,7 +140,8 @@ fn locate(path: &Path) -> Result<(PathBuf, Option<PathBuf>), Error> {
         };
         // A file in the way is told of by whoever looks at what is nearest.
         if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
-            return Err(Error::os(format!("cannot watch {shown}"), error));
+            let what = format_args!("cannot watch {shown}");
+            return Err(Error::refused(what, Call::Directory, error));
         }
         if at.is_symlink() {
             return Err(Error::new(format!(

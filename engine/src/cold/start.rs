@@ -4,6 +4,7 @@
 //! then events are read. So there is no moment that nobody looks at.
 
 use super::mount_watch::{Ears, Follower, MountWatch};
+use super::remedy::{Call, Refused};
 use super::{host, marks, roots, who};
 use crate::config::{Backend, Config, Cpu};
 use crate::counters::{Counters, Shared};
@@ -24,6 +25,7 @@ use crate::ring::{Consumer, ring};
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
 use crate::sys::fd::{eventfd, pending_bytes};
+use crate::sys::limit::raise_descriptors;
 use crate::sys::poll::{Poll, Sources};
 use crate::sys::thread::{self, allowed_cpus};
 use crate::sys::uring::Uring;
@@ -37,6 +39,9 @@ use std::time::Duration;
 /// Directories between two reports of progress.
 const PROGRESS_EVERY: usize = 4096;
 
+/// What the reader's thread ends with.
+type ReaderThread = JoinHandle<Result<Counters, Error>>;
+
 /// A reader at work.
 pub(crate) struct Started {
     pub(crate) plan: Plan,
@@ -45,7 +50,7 @@ pub(crate) struct Started {
     pub(crate) wake: Arc<OwnedFd>,
     /// Follows what is mounted; none where mountinfo is not to be had.
     pub(crate) mounts: Option<Follower>,
-    pub(crate) thread: JoinHandle<Result<Counters, Error>>,
+    pub(crate) thread: ReaderThread,
     pub(crate) consumer: Consumer,
 }
 
@@ -55,16 +60,17 @@ pub(crate) struct Started {
 /// Whatever keeps it from doing what was asked; nothing is left behind.
 pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     check(&config)?;
+    raise_descriptors(host::descriptors_needed(config.roots.len()));
     let mut opened = roots::open_all(&config.roots, config.recursive)?;
     let mut plan = Plan { kernel: host::kernel(), ..Plan::default() };
     plan.cpu = host::choose_cpu(config.cpu, config.reader)?;
-    let probe = host::probe_uring();
-    let backend = host::choose_backend(config.backend, &probe)?;
-    plan.note_backend(backend, probe);
-
     let group = marks::group(config.bounded_queue)?;
     let (mut who, found) =
         who::open(config.who, config.processes_max, group.as_fd(), config.cmdline)?;
+    // Now that the perf rings have their memory: both are charged to `RLIMIT_MEMLOCK`.
+    let probe = host::probe_uring();
+    let backend = host::choose_backend(config.backend, &probe)?;
+    plan.note_backend(backend, probe);
     // With BPF nothing has to be worked out from what executables were opened.
     let programs = (who.rung() != Rung::Bpf).then(|| {
         let (programs, openings) = marks::mark_programs(&group, opened.iter());
@@ -104,7 +110,8 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let shared = Arc::new(Shared::default());
     shared.store(&counters);
     let (control, commands) = flume::unbounded();
-    let wake = Arc::new(eventfd().map_err(|error| Error::os("cannot make an eventfd", error))?);
+    let no_eventfd = |error| Error::refused("cannot make an eventfd", Call::Plain, error);
+    let wake = Arc::new(eventfd().map_err(no_eventfd)?);
     // FIONREAD counts the heads of events alone (fanotify_ioctl() in fanotify_user.c).
     let quiet = (pending_bytes(watch.disk.group.as_fd()) / METADATA_LEN) as u64;
     let resolver = Resolver::new(tree, watch, above, config.types, std::process::id(), quiet);
@@ -123,10 +130,15 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
             .filter(|_| config.cpu == Cpu::Auto)
             .and_then(|_| Placement::new(&allowed_cpus(), config.elsewhere.is_empty())),
     };
-    let thread = spawn(parts, backend, plan.cpu)?;
+    let fall_back = if config.backend == Backend::Auto { FallBack::Poll } else { FallBack::None };
+    let (thread, fallen) = spawn(parts, (backend, fall_back), plan.cpu)?;
+    if let Some(why) = fallen {
+        plan.note_fallback(&why);
+    }
     let ears =
         Ears { reader: control.clone(), wake: Arc::clone(&wake), notice: config.notice.take() };
-    let no_thread = |error| Error::os("cannot start the thread that follows mounts", error);
+    let no_thread =
+        |error| Error::refused("cannot start the thread that follows mounts", Call::Thread, error);
     let mounts = mounts.map(|mounts| mounts.start(ears)).transpose().map_err(no_thread)?;
     Ok(Started { plan, shared, control, wake, mounts, thread, consumer })
 }
@@ -232,6 +244,7 @@ fn fill(
     plan: &mut Plan,
 ) -> Counters {
     let (mut refused, mut unreadable, mut next) = (0u64, 0u64, PROGRESS_EVERY);
+    let mut why = None;
     for at in 0..watch.roots.len() {
         let root = watch.roots[at].node;
         if root == 0 {
@@ -239,7 +252,10 @@ fn fill(
         }
         watch.walk(tree, root, &mut |_, tree, found| match found {
             Met::Full => refused += 1,
-            Met::Unreadable => unreadable += 1,
+            Met::Unreadable(error) => {
+                unreadable += 1;
+                why.get_or_insert_with(|| Refused::new(Call::Directory, error));
+            }
             Met::Moved(_) | Met::Read(_) | Met::Elsewhere { .. } | Met::Unheard => {}
             Met::Entry { .. } => {
                 if tree.len() >= next {
@@ -256,9 +272,10 @@ fn fill(
             "{refused} directories are beyond --max-dirs: changes in them and below are not seen; raise it"
         ));
     }
-    if unreadable > 0 {
+    if let Some(why) = why {
         plan.losses.push(format!(
-            "{unreadable} directories could not be read: changes below them are not seen; run fsmon as root"
+            "changes in or below {unreadable} directories are not seen, as they could not be read; \
+             of the first: {why}"
         ));
     }
     Counters {
@@ -269,14 +286,24 @@ fn fill(
     }
 }
 
+/// What to do where the reader's own io_uring cannot be set up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FallBack {
+    Poll,
+    /// It was asked for by name.
+    None,
+}
+
 /// Starts the thread and waits until it has its backend, as the ring of io_uring belongs to the
-/// thread that makes it, and has followed what happened while the tree was read.
+/// thread that makes it, and has followed what happened while the tree was read. Gives why it uses
+/// poll where that is not `backend`.
 fn spawn(
     mut parts: Parts,
-    backend: Backend,
+    (backend, fall_back): (Backend, FallBack),
     cpu: Option<usize>,
-) -> Result<JoinHandle<Result<Counters, Error>>, Error> {
+) -> Result<(ReaderThread, Option<String>), Error> {
     let (ready, is_ready) = flume::bounded(1);
+    let (fallen, has_fallen) = flume::bounded(1);
     let body = move || {
         // Interrupted amid a read it would keep changes of processes from being told in their place
         // (cold/bpf); it sleeps most of the time, and the kernel bounds what real-time threads take.
@@ -285,12 +312,14 @@ fn spawn(
             // A set of CPUs that shrank since it was looked at: the reader runs where it may.
             let _ = thread::run_on([cpu]);
         }
-        let (files, connector) =
-            host::buffers().map_err(|error| Error::os("cannot map the buffers", error))?;
-        let backend = match open_backend(&parts, backend, &files, &connector) {
-            Ok(backend) => backend,
-            Err(error) => return Err(Error::os("the backend cannot be set up", error)),
-        };
+        let (files, connector) = host::buffers()
+            .map_err(|error| Error::refused("cannot map the buffers", Call::Plain, error))?;
+        let open = |backend| open_backend(&parts, backend, &files, &connector);
+        let (backend, why) = open_or_fall_back(backend, fall_back, open)?;
+        if let Some(why) = why {
+            // Room for one, and somebody waits for it.
+            let _ = fallen.send(why);
+        }
         if let intake::Backend::Uring(_) = &backend {
             parts.who.set_fed();
         }
@@ -298,14 +327,32 @@ fn spawn(
         reader::run(parts, intake, &files, ready)
     };
     let builder = std::thread::Builder::new().name("fsmon-reader".into());
-    let thread =
-        builder.spawn(body).map_err(|error| Error::os("cannot start the reader", error))?;
+    let no_thread = |error| Error::refused("cannot start the reader", Call::Thread, error);
+    let thread = builder.spawn(body).map_err(no_thread)?;
     match is_ready.recv() {
-        Ok(()) => Ok(thread),
+        Ok(()) => Ok((thread, has_fallen.try_recv().ok())),
         Err(_) => match thread.join() {
             Ok(Err(error)) => Err(error),
             _ => Err(Error::new("the reader ended before it began")),
         },
+    }
+}
+
+/// Opens `backend` by `open`; or poll, and says why.
+///
+/// # Errors
+/// Where there is nothing to fall back to.
+fn open_or_fall_back<T>(
+    backend: Backend,
+    fall_back: FallBack,
+    open: impl Fn(Backend) -> std::io::Result<T>,
+) -> Result<(T, Option<String>), Refused> {
+    match open(backend).map_err(Refused::by(Call::Uring)) {
+        Err(why) if fall_back == FallBack::Poll => {
+            let poll = open(Backend::Poll).map_err(Refused::by(Call::Plain))?;
+            Ok((poll, Some(why.to_string())))
+        }
+        opened => opened.map(|opened| (opened, None)),
     }
 }
 
@@ -325,7 +372,32 @@ fn open_backend(
         Backend::Poll => intake::Backend::Poll(Poll::new(&sources, files, parts.who.gauge())),
         _ => {
             let gauge = parts.who.gauge();
-            intake::Backend::Uring(Uring::new(&sources, files, connector, gauge)?)
+            let mut uring = Uring::new(&sources, files, connector, gauge)?;
+            // What stands is submitted now: what the kernel refuses of it shows while there is
+            // another backend to turn to.
+            uring.flush()?;
+            intake::Backend::Uring(uring)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn without_io_uring_poll_is_used_unless_it_was_asked_for() {
+        let open = |backend| match backend {
+            Backend::Poll => Ok("poll"),
+            _ => Err(io::Error::from_raw_os_error(libc::ENOMEM)),
+        };
+        let fallen = open_or_fall_back(Backend::Uring, FallBack::Poll, open);
+        let (opened, why) = fallen.unwrap_or_else(|refused| panic!("{refused}"));
+        assert_eq!(opened, "poll");
+        assert!(why.is_some_and(|why| why.contains("io_uring")));
+        assert!(open_or_fall_back(Backend::Uring, FallBack::None, open).is_err());
+        let asked = open_or_fall_back(Backend::Poll, FallBack::None, open);
+        assert!(asked.is_ok_and(|(opened, why)| opened == "poll" && why.is_none()));
+    }
 }

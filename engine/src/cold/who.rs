@@ -1,5 +1,6 @@
 //! Which sources of attribution work here, and opening them.
 
+use super::remedy::{Call, Cause, Refused};
 use super::{bpf, mounts, procfs};
 use crate::config;
 use crate::hot::who::perf_record::Layout;
@@ -31,31 +32,38 @@ pub(crate) struct Opened {
     pub(crate) teller: Teller,
     pub(crate) socket: Option<Socket>,
     probes: Vec<Probe>,
+    /// Why the rings are smaller than they should be.
+    cramped: Option<String>,
 }
 
 const NO_LAYOUT: Layout = Layout { filename: 0, cgroup: false };
 
-/// Tries what a rung needs, and the rungs below it until one works. Nothing stays open.
-#[must_use]
-pub fn probe(requested: config::Who) -> Found {
-    let mut found = found(&mut open_sources(requested, None, false));
-    if found.who == config::Who::Bpf {
-        // What there would be without it.
-        found.probes.extend(open_sources(config::Who::Tracepoint, None, false).probes);
-    }
-    found
+/// Tries what a rung needs, and the rungs below it until one works. The sources stay open with the
+/// second value, so that what is tried next finds as many descriptors and as much memory as it will
+/// have.
+pub(crate) fn probe(requested: config::Who) -> (Found, Opened) {
+    let mut opened = open_sources(requested, None, false);
+    (found(&mut opened), opened)
 }
 
 fn found(opened: &mut Opened) -> Found {
-    let mut losses = vec![rung_loss(opened.rung).to_owned()];
-    if opened.socket.is_none() && matches!(opened.rung, Rung::Tracepoint | Rung::Comm) {
-        losses.push(
-            "without the proc connector the user of a process is read after the fact: \
-             run in the initial pid and user namespace"
-                .to_owned(),
-        );
+    // Why a rung is not in use; nothing where it was not asked for.
+    let why = |names: &[&str]| {
+        let failed = opened.probes.iter().filter(|probe| !probe.works);
+        let failed = failed.filter(|probe| names.contains(&probe.name));
+        failed.map(|probe| format!(": {}", probe.detail)).collect::<String>()
+    };
+    let mut losses = Vec::new();
+    if let Some((loss, reasons)) = rung_loss(opened.rung) {
+        losses.push(format!("{loss}{}", why(reasons)));
     }
-    losses.retain(|loss| !loss.is_empty());
+    if opened.socket.is_none() && matches!(opened.rung, Rung::Tracepoint | Rung::Comm) {
+        losses.push(format!(
+            "without the proc connector the user of a process is read after the fact{}",
+            why(&["proc_connector"])
+        ));
+    }
+    losses.extend(opened.cramped.take());
     Found { who: named(opened.rung), probes: std::mem::take(&mut opened.probes), losses }
 }
 
@@ -75,15 +83,15 @@ pub fn open(
     if requested != config::Who::Auto && opened.rung != wish(requested) {
         let reason = opened.probes.iter().find(|probe| !probe.works);
         let reason = reason.map_or("not available", |probe| &probe.detail);
-        return Err(Error::new(format!("the source of process names asked for: {reason}")));
+        return Err(Error::new(format!(
+            "the source of process names asked for cannot be used: {reason}"
+        )));
     }
     let told_of_users = opened.socket.is_some() || opened.rung == Rung::Bpf;
     let mut table = Table::new(images_max, opened.rung, told_of_users, OpenExec::None);
     table.set_cgroups(cgroups());
     // The sources are open: what happens while /proc is read is told by them, and applied later.
-    table.scan(true).map_err(|error| {
-        Error::os("cannot read /proc, which tells of processes that run already: mount it", error)
-    })?;
+    table.scan(true).map_err(Refused::by(Call::Proc))?;
     let found = found(&mut opened);
     let sources = Sources::new(opened.rings, opened.teller, opened.socket, opened.rung);
     Ok((Who::new(table, sources), found))
@@ -99,12 +107,12 @@ pub fn read_cmdlines(who: &mut Who) -> Option<String> {
              tell when one begins another exec"
         }
         (false, true) => {
-            "command lines are read from /proc after the fact: those of short-lived processes are \
-             left out; give CAP_BPF and CAP_PERFMON"
+            "without BPF command lines are read from /proc after the fact: those of short-lived \
+             processes are left out"
         }
         (false, false) => {
-            "command lines are left out: with this source of process names one could be that of a \
-             later exec; give CAP_PERFMON"
+            "without perf command lines are left out: with this source of process names one could \
+             be that of a later exec"
         }
     };
     Some(lost.to_owned())
@@ -135,25 +143,30 @@ fn named(rung: Rung) -> config::Who {
     }
 }
 
-fn rung_loss(rung: Rung) -> &'static str {
-    match rung {
-        Rung::Bpf => "",
-        Rung::Tracepoint => {
+/// What is lost on a rung, and the probes of the rungs above it whose failure is why.
+fn rung_loss(rung: Rung) -> Option<(&'static str, &'static [&'static str])> {
+    Some(match rung {
+        Rung::Bpf => return None,
+        Rung::Tracepoint => (
             "without BPF a change of user or name among a process's changes of files is flagged \
-             ambiguous; give CAP_BPF and CAP_PERFMON"
-        }
-        Rung::Comm => {
-            "without the exec tracepoint an event has no exe, and its cgroup is that at the start"
-        }
-        Rung::Connector => {
+             ambiguous",
+            &["bpf"],
+        ),
+        Rung::Comm => (
+            "without the exec tracepoint an event has no exe, and its cgroup is that at the start",
+            &["perf_tracepoint"],
+        ),
+        Rung::Connector => (
             "without perf the name of a process is read after exec: of short-lived ones it is \
-             missed or wrong; give CAP_PERFMON"
-        }
-        Rung::Proc => {
+             missed or wrong",
+            &["perf_comm"],
+        ),
+        Rung::Proc => (
             "without perf and the proc connector processes are looked up after the event: \
-             short-lived ones are unknown; give CAP_PERFMON and CAP_NET_ADMIN"
-        }
-    }
+             short-lived ones are unknown",
+            &["perf_comm", "proc_connector"],
+        ),
+    })
 }
 
 /// `group` is the one to be watched; a scratch one is made where there is none yet.
@@ -165,11 +178,12 @@ fn open_sources(requested: config::Who, group: Option<BorrowedFd<'_>>, cmdline: 
         teller: Teller::Perf(NO_LAYOUT),
         socket: None,
         probes: Vec::new(),
+        cramped: None,
     };
     if wish == Rung::Bpf {
         let tried = open_bpf(group, cmdline);
         let detail = "everything, with its place among the changes of files";
-        note(&mut opened.probes, "bpf", &tried, detail, bpf_remedy);
+        note(&mut opened.probes, "bpf", &tried, detail);
         if let Ok(found) = tried {
             return Opened { probes: opened.probes, ..found };
         }
@@ -177,25 +191,27 @@ fn open_sources(requested: config::Who, group: Option<BorrowedFd<'_>>, cmdline: 
     if wish <= Rung::Tracepoint {
         let tried = open_tracepoint();
         let detail = "name given to exec, cgroup, fork and exit, as they happen";
-        note(&mut opened.probes, "perf_tracepoint", &tried, detail, tracepoint_remedy);
+        note(&mut opened.probes, "perf_tracepoint", &tried, detail);
         if let Ok((rings, layout)) = tried {
-            (opened.rings, opened.rung) = (rings, Rung::Tracepoint);
+            (opened.rings, opened.cramped) = (rings.rings, rings.cramped);
+            opened.rung = Rung::Tracepoint;
             opened.teller = Teller::Perf(layout);
         }
     }
     if wish <= Rung::Comm && opened.rung > Rung::Comm {
         let tried = open_rings(Event::Comm);
         let detail = "name, fork and exit of processes, as they happen";
-        note(&mut opened.probes, "perf_comm", &tried, detail, perf_remedy);
+        note(&mut opened.probes, "perf_comm", &tried, detail);
         if let Ok(rings) = tried {
-            (opened.rings, opened.rung) = (rings, Rung::Comm);
+            (opened.rings, opened.cramped) = (rings.rings, rings.cramped);
+            opened.rung = Rung::Comm;
         }
     }
     if wish <= Rung::Connector {
         let rung = opened.rung.min(Rung::Connector);
         let tried = open_connector(rung);
         let detail = "parents, and changes of user and group, as they happen";
-        note(&mut opened.probes, "proc_connector", &tried, detail, connector_remedy);
+        note(&mut opened.probes, "proc_connector", &tried, detail);
         if let Ok(socket) = tried {
             (opened.socket, opened.rung) = (Some(socket), rung);
         }
@@ -203,84 +219,36 @@ fn open_sources(requested: config::Who, group: Option<BorrowedFd<'_>>, cmdline: 
     opened
 }
 
-fn note<T>(
-    probes: &mut Vec<Probe>,
-    name: &'static str,
-    tried: &io::Result<T>,
-    gives: &str,
-    remedy: fn(&io::Error) -> String,
-) {
-    let detail = tried.as_ref().map_or_else(remedy, |_| gives.to_owned());
+fn note<T>(probes: &mut Vec<Probe>, name: &'static str, tried: &Result<T, Refused>, gives: &str) {
+    let detail = tried.as_ref().map_or_else(Refused::to_string, |_| gives.to_owned());
     probes.push(Probe { name, works: tried.is_ok(), detail });
-}
-
-fn bpf_remedy(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => {
-            format!(
-                "the kernel lacks CONFIG_DEBUG_INFO_BTF or something that is asked of it ({error})"
-            )
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("needs CAP_BPF and CAP_PERFMON, and a kernel that is not locked down ({error})")
-        }
-        _ => format!("not on this kernel ({error})"),
-    }
-}
-
-fn tracepoint_remedy(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => {
-            format!("no sched_process_exec in tracefs: the kernel lacks CONFIG_FTRACE ({error})")
-        }
-        _ => format!(
-            "needs CAP_PERFMON and tracefs readable (CAP_DAC_READ_SEARCH), or \
-             kernel.perf_event_paranoid <= -1 ({error})"
-        ),
-    }
-}
-
-fn perf_remedy(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::ENOSYS) => format!("the kernel lacks CONFIG_PERF_EVENTS ({error})"),
-        Some(libc::EMFILE) => format!("too many open files: raise ulimit -n ({error})"),
-        _ => format!("needs CAP_PERFMON, or kernel.perf_event_paranoid <= 0 ({error})"),
-    }
-}
-
-fn connector_remedy(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::EPROTONOSUPPORT) => format!("the kernel lacks CONFIG_PROC_EVENTS ({error})"),
-        // Linux 6.6 let everyone listen (seen on 6.18).
-        _ => format!(
-            "only in the initial pid and user namespace; before Linux 6.6 it needs CAP_NET_ADMIN \
-             too ({error})"
-        ),
-    }
 }
 
 /// What the best rung needs. Command lines are told where they are asked for.
 ///
 /// # Errors
 /// What keeps the programs from being set to work.
-pub(crate) fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> io::Result<Opened> {
+pub(crate) fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> Result<Opened, Refused> {
     if !procfs::in_initial_pid_namespace() {
         // The programs know a process by its number there; file events have ours.
-        let text = "only in the initial pid namespace";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        let error = io::Error::new(io::ErrorKind::Unsupported, "in a pid namespace");
+        return Err(Refused::new(Call::Bpf, error));
     }
     let scratch;
     let group = match group {
         Some(group) => group,
         None => {
-            scratch = Group::new(true)?;
+            scratch = Group::new(true).map_err(Refused::by(Call::FanotifyInit))?;
             scratch.as_fd()
         }
     };
-    let rings = open_rings(Event::Bpf)?;
-    let cpus = perf::online_cpus()?;
+    let Rings { rings, cramped } = open_rings(Event::Bpf)?;
+    let cpus = perf::online_cpus().map_err(Refused::by(Call::Cpus))?;
     let socket = open_connector(Rung::Bpf)?;
-    let attach = |cmdline| bpf::attach(group, socket.as_fd(), &cpus, &rings, cmdline);
+    let attach = |cmdline| {
+        let attached = bpf::attach(group, socket.as_fd(), &cpus, &rings, cmdline);
+        attached.map_err(Refused::by(Call::Bpf))
+    };
     // Better without command lines than a worse source of everything else.
     let counted =
         attach(cmdline).or_else(|error| if cmdline { attach(false) } else { Err(error) })?;
@@ -290,11 +258,12 @@ pub(crate) fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> io::Resu
         teller: Teller::Bpf(counted),
         socket: Some(socket),
         probes: Vec::new(),
+        cramped,
     })
 }
 
-fn open_tracepoint() -> io::Result<(Vec<Ring>, Layout)> {
-    let (id, mut layout) = procfs::exec_tracepoint()?;
+fn open_tracepoint() -> Result<(Rings, Layout), Refused> {
+    let (id, mut layout) = procfs::exec_tracepoint().map_err(Refused::by(Call::Tracefs))?;
     match open_rings(Event::Tracepoint { id, cgroup: true }) {
         // No CONFIG_CGROUP_PERF.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -305,33 +274,63 @@ fn open_tracepoint() -> io::Result<(Vec<Ring>, Layout)> {
     }
 }
 
+/// Rings of all CPUs.
+struct Rings {
+    rings: Vec<Ring>,
+    /// What is lost where they are smaller than they should be, and why.
+    cramped: Option<String>,
+}
+
 /// A ring for each CPU, as big as may be had.
-fn open_rings(event: Event) -> io::Result<Vec<Ring>> {
-    let cpus = perf::online_cpus()?;
+fn open_rings(event: Event) -> Result<Rings, Refused> {
+    let cpus = perf::online_cpus().map_err(Refused::by(Call::Cpus))?;
     let share = limits::PERF_RINGS_BYTES / cpus.len().max(1);
-    let mut size = limits::PERF_RING_BYTES.min(share.next_power_of_two());
-    size = size.max(limits::PERF_RING_BYTES_MIN);
+    let wanted = limits::PERF_RING_BYTES.min(share.next_power_of_two());
+    let wanted = wanted.max(limits::PERF_RING_BYTES_MIN);
+    let mut size = wanted;
+    let mut cramped = None;
     loop {
-        let rings: io::Result<Vec<_>> =
-            cpus.iter().map(|&cpu| Ring::open(event, cpu, size)).collect();
-        match rings {
-            // More memory than may be locked without a capability (kernel.perf_event_mlock_kb).
-            Err(error)
-                if size > limits::PERF_RING_BYTES_MIN
-                    && matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOMEM)) =>
-            {
+        match cpus.iter().map(|&cpu| open_ring(event, cpu, size)).collect() {
+            // Not that much memory.
+            Err(refused) if size > limits::PERF_RING_BYTES_MIN && lacks_memory(&refused) => {
                 size /= 2;
+                cramped = Some(refused);
             }
-            done => return done,
+            Err(refused) => return Err(refused),
+            Ok(rings) => {
+                let cramped = cramped.map(|refused| {
+                    format!(
+                        "messages about processes have room for {} KiB on each CPU instead of {}, \
+                         and are lost where many come and go at once: {refused}",
+                        size >> 10,
+                        wanted >> 10
+                    )
+                });
+                return Ok(Rings { rings, cramped });
+            }
         }
     }
 }
 
-fn open_connector(rung: Rung) -> io::Result<Socket> {
-    let socket = Socket::open(limits::CONNECTOR_BYTES)?;
-    if socket.listen(sources::wanted(rung))? {
-        Ok(socket)
-    } else {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel did not acknowledge"))
-    }
+fn open_ring(event: Event, cpu: usize, size: usize) -> Result<Ring, Refused> {
+    let fd = event.open(cpu, size).map_err(Refused::by(Call::PerfOpen))?;
+    Ring::map(fd, size).map_err(Refused::by(Call::PerfRing))
+}
+
+/// Whether a smaller ring may be had.
+fn lacks_memory(refused: &Refused) -> bool {
+    refused.call() == Call::PerfRing
+        && matches!(refused.cause(), Cause::LockedMemory(_) | Cause::Memory)
+}
+
+fn open_connector(rung: Rung) -> Result<Socket, Refused> {
+    let listen = || {
+        let socket = Socket::open(limits::CONNECTOR_BYTES)?;
+        if socket.listen(sources::wanted(rung))? {
+            Ok(socket)
+        } else {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel did not acknowledge"))
+        }
+    };
+    listen().map_err(Refused::by(Call::Connector))
 }

@@ -118,7 +118,7 @@ pub(crate) enum Met<'a> {
     /// in it was not told.
     Unheard,
     /// A directory could not be read, for a reason other than that it is gone.
-    Unreadable,
+    Unreadable(io::Error),
 }
 
 impl<D: Disk> Watch<D> {
@@ -209,7 +209,7 @@ impl<D: Disk> Watch<D> {
                 match self.read(tree, at, visit) {
                     Ok(()) => {}
                     Err(error) if is_gone(&error) => tree.set(at, flag::UNREAD),
-                    Err(_) => visit(&self.disk, tree, Met::Unreadable),
+                    Err(error) => visit(&self.disk, tree, Met::Unreadable(error)),
                 }
             }
             at = tree.following(at, top);

@@ -36,9 +36,7 @@ const REST: Duration = Duration::from_millis(20);
 pub fn record(dir: &Path, command: &mut Command) -> Result<Recording, Error> {
     let mut root = roots::open(dir, &mounts::reachable())?;
     let group = marks::group(false)?;
-    let no_bpf =
-        |error| Error::os("process messages are recorded as BPF programs tell them", error);
-    let mut told = who::open_bpf(Some(group.as_fd()), false).map_err(no_bpf)?;
+    let mut told = who::open_bpf(Some(group.as_fd()), false)?;
     let mask = marks::mask_for(kind::DEFAULT);
     let (mark, why) = marks::mark(&group, &mut root, mask).map_err(Error::new)?;
     if mark != MarkKind::Filesystem {

@@ -266,8 +266,9 @@ pub(crate) fn load(name: &str, insns: &[Insn], attach: Attach, btf_id: u32) -> i
         Err(_) => {
             let text = String::from_utf8_lossy(&log[..memchr::memchr(0, &log).unwrap_or(0)]);
             let last = text.lines().rev().find(|line| !line.starts_with("processed"));
-            let message = format!("{name}: {}: {refused}", last.unwrap_or("refused"));
-            Err(io::Error::new(refused.kind(), message))
+            // Without words it was not the verifier: the errno tells more.
+            let Some(last) = last else { return Err(refused) };
+            Err(io::Error::new(refused.kind(), format!("{name}: {last}: {refused}")))
         }
     }
 }

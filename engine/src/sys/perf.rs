@@ -132,15 +132,14 @@ pub struct Ring {
 // SAFETY: the mapping belongs to this value alone and is not tied to a thread.
 unsafe impl Send for Ring {}
 
-impl Ring {
-    /// Opens the event on `cpu` for all processes and maps `size` bytes of ring: a power of two
-    /// of at least a page.
+impl Event {
+    /// Opens the event on `cpu` for all processes, to be mapped with `size` bytes of ring.
     ///
     /// # Errors
     /// EACCES or EPERM without `CAP_PERFMON` where `kernel.perf_event_paranoid` is above 0 (or
-    /// above -1 for tracepoints); EPERM where more memory may not be locked.
-    pub fn open(event: Event, cpu: usize, size: usize) -> io::Result<Ring> {
-        let attr = event.attr(u32::try_from(size / 4).unwrap_or(u32::MAX));
+    /// above -1 for tracepoints); EMFILE without a descriptor left.
+    pub fn open(self, cpu: usize, size: usize) -> io::Result<OwnedFd> {
+        let attr = self.attr(u32::try_from(size / 4).unwrap_or(u32::MAX));
         // SAFETY: `attr` is a valid perf_event_attr of the size it states (checked above by
         // const asserts) and outlives the call; the other arguments are plain numbers.
         let fd = unsafe {
@@ -157,7 +156,18 @@ impl Ring {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the kernel has just returned this descriptor; nothing else knows it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
+        Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    }
+}
+
+impl Ring {
+    /// Maps `size` bytes of ring of an event that [`Event::open`] opened: a power of two of at least
+    /// a page.
+    ///
+    /// # Errors
+    /// EPERM where no more memory may be locked (`RLIMIT_MEMLOCK` on top of
+    /// `kernel.perf_event_mlock_kb`, without `CAP_IPC_LOCK`); ENOMEM without memory.
+    pub fn map(fd: OwnedFd, size: usize) -> io::Result<Ring> {
         // SAFETY: plain number in and out.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
         // SAFETY: a new shared mapping of our own descriptor at an address of the kernel's choice.

@@ -62,7 +62,7 @@ impl<D: Disk> Resolver<D> {
                 batch.output.counters.dirs_unheard += 1;
                 walk_loss(None, batch);
             }
-            Met::Unreadable => {
+            Met::Unreadable(_) => {
                 batch.output.counters.dirs_unreadable += 1;
                 walk_loss(Some(1), batch);
             }

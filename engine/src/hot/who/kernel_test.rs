@@ -440,7 +440,7 @@ fn lower_rungs_say_what_they_are() {
     for rung in [config::Who::Comm, config::Who::Connector, config::Who::Proc] {
         let pause = |_| Duration::from_millis(1);
         let Some((score, who)) = run(rung, 4, rounds(5), OpenExec::All, pause) else { return };
-        assert!(score.right + score.late > 0 && crate::cold::who::probe(rung).who == rung);
+        assert!(score.right + score.late > 0 && crate::cold::who::probe(rung).0.who == rung);
         assert!(who.rung() != Rung::Comm || score.wrong.is_empty());
     }
 }

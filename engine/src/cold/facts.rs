@@ -1,0 +1,202 @@
+//! What decides whether the kernel refuses a call of set-up: privileges, limits, sysctls. Read when
+//! a call was refused, so that the error names the cause that applies here.
+
+use crate::sys::fd::eventfd;
+use crate::sys::limit::{Resource, UNLIMITED};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A capability by its number in linux/capability.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Cap {
+    DacOverride = 1,
+    DacReadSearch = 2,
+    NetAdmin = 12,
+    IpcLock = 14,
+    SysAdmin = 21,
+    SysResource = 24,
+    Perfmon = 38,
+    Bpf = 39,
+}
+
+impl Cap {
+    /// Its name in capabilities(7).
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Cap::DacOverride => "CAP_DAC_OVERRIDE",
+            Cap::DacReadSearch => "CAP_DAC_READ_SEARCH",
+            Cap::NetAdmin => "CAP_NET_ADMIN",
+            Cap::IpcLock => "CAP_IPC_LOCK",
+            Cap::SysAdmin => "CAP_SYS_ADMIN",
+            Cap::SysResource => "CAP_SYS_RESOURCE",
+            Cap::Perfmon => "CAP_PERFMON",
+            Cap::Bpf => "CAP_BPF",
+        }
+    }
+}
+
+/// How far the kernel is locked down against root, kernel_lockdown(7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Lockdown {
+    #[default]
+    None,
+    Integrity,
+    Confidentiality,
+}
+
+/// What was read. `None` is not known: /proc or /sys does not tell.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    /// Effective capabilities, a bit each.
+    pub(crate) caps: Option<u64>,
+    /// Whether a seccomp filter is in force.
+    pub(crate) seccomp: bool,
+    /// Whether this process is in a user namespace of its own, where capabilities do not count for
+    /// what concerns the whole host.
+    pub(crate) inner_user_namespace: bool,
+    /// The same of the pid namespace.
+    pub(crate) inner_pid_namespace: bool,
+    pub(crate) lockdown: Lockdown,
+    /// Security modules that have rules of their own, such as `apparmor`.
+    pub(crate) modules: Vec<String>,
+    /// `RLIMIT_NOFILE`.
+    pub(crate) descriptors_max: Option<u64>,
+    /// Whether no further file descriptor could be made.
+    pub(crate) descriptors_used_up: bool,
+    /// `RLIMIT_MEMLOCK` in bytes, where there is a limit.
+    pub(crate) locked_max: Option<u64>,
+    /// `RLIMIT_NPROC`, where there is a limit.
+    pub(crate) processes_max: Option<u64>,
+    /// The control group that has as many processes and threads as it may, and how many.
+    pub(crate) full_group: Option<(PathBuf, u64)>,
+    /// `kernel.perf_event_paranoid`.
+    pub(crate) perf_paranoid: Option<i64>,
+    /// `kernel.io_uring_disabled` (Linux 6.6).
+    pub(crate) uring_disabled: Option<i64>,
+    /// `fs.fanotify.max_user_groups`.
+    pub(crate) groups_max: Option<i64>,
+    /// `fs.fanotify.max_user_marks`.
+    pub(crate) marks_max: Option<i64>,
+    /// `fs.file-max`.
+    pub(crate) files_max: Option<i64>,
+    /// Whether tracefs is where it is usually mounted, as far as this process can see.
+    pub(crate) tracefs_mounted: bool,
+    /// Major and minor number of the kernel.
+    pub(crate) kernel: Option<(u32, u32)>,
+}
+
+impl Facts {
+    /// Reads them. Allocates, and opens files one after the other; what cannot be read is not known.
+    pub(crate) fn read() -> Self {
+        // First: what comes below frees no descriptor, and needs one.
+        let made = eventfd().err().and_then(|error| error.raw_os_error());
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let soft = |resource: Resource| resource.get().ok().map(|limit| limit.soft);
+        let limited = |resource| soft(resource).filter(|&soft| soft != UNLIMITED);
+        Facts {
+            caps: field(&status, "CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok()),
+            seccomp: field(&status, "Seccomp:").is_some_and(|mode| mode != "0"),
+            // PROC_USER_INIT_INO and PROC_PID_INIT_INO of linux/proc_ns.h.
+            inner_user_namespace: is_inner("/proc/self/ns/user", 0xeffffffd),
+            inner_pid_namespace: is_inner("/proc/self/ns/pid", 0xeffffffc),
+            lockdown: fs::read_to_string("/sys/kernel/security/lockdown")
+                .map_or(Lockdown::None, |text| lockdown(&text)),
+            modules: modules(&fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default()),
+            descriptors_max: soft(Resource::Descriptors),
+            descriptors_used_up: made == Some(libc::EMFILE),
+            locked_max: limited(Resource::LockedMemory),
+            processes_max: limited(Resource::Processes),
+            full_group: full_group(),
+            perf_paranoid: sysctl("kernel/perf_event_paranoid"),
+            uring_disabled: sysctl("kernel/io_uring_disabled"),
+            groups_max: sysctl("fs/fanotify/max_user_groups"),
+            marks_max: sysctl("fs/fanotify/max_user_marks"),
+            files_max: sysctl("fs/file-max"),
+            tracefs_mounted: ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"]
+                .iter()
+                .any(|path| !Path::new(path).try_exists().is_ok_and(|exists| !exists)),
+            kernel: version(&super::host::kernel()),
+        }
+    }
+
+    /// Whether the capability is known to be lacking.
+    pub(crate) fn lacks(&self, cap: Cap) -> bool {
+        self.caps.is_some_and(|caps| caps & (1 << cap as u8) == 0)
+    }
+}
+
+/// The value of a line of /proc/PID/status.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+fn is_inner(namespace: &str, initial: u64) -> bool {
+    fs::metadata(namespace).is_ok_and(|found| found.ino() != initial)
+}
+
+/// The word in brackets of `none [integrity] confidentiality`.
+fn lockdown(text: &str) -> Lockdown {
+    match text.split(['[', ']']).nth(1) {
+        Some("integrity") => Lockdown::Integrity,
+        Some("confidentiality") => Lockdown::Confidentiality,
+        _ => Lockdown::None,
+    }
+}
+
+/// Those of `lockdown,capability,yama,apparmor` that can refuse calls by rules of their own.
+fn modules(list: &str) -> Vec<String> {
+    let with_rules = ["apparmor", "selinux", "smack", "tomoyo", "bpf", "landlock"];
+    list.trim().split(',').filter(|name| with_rules.contains(name)).map(str::to_owned).collect()
+}
+
+fn sysctl(name: &str) -> Option<i64> {
+    fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?.trim().parse().ok()
+}
+
+/// The control group at or above ours in which no process or thread can be made any more (`pids.max`
+/// of the version 2 hierarchy).
+fn full_group() -> Option<(PathBuf, u64)> {
+    let mount = super::mounts::cgroup2()?;
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let number = |dir: &Path, file: &str| -> Option<u64> {
+        fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok()
+    };
+    let dir = mount.join(own);
+    let groups = dir.ancestors().take_while(|dir| dir.starts_with(&mount));
+    groups.into_iter().find_map(|dir| {
+        let max = number(dir, "pids.max")?;
+        (number(dir, "pids.current")? >= max).then(|| (dir.to_owned(), max))
+    })
+}
+
+/// `(6, 18)` of `6.18.1-rc1`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut next = || numbers.next().and_then(Result::ok);
+    next().zip(next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_writes_is_understood() {
+        assert_eq!(lockdown("none [integrity] confidentiality\n"), Lockdown::Integrity);
+        assert_eq!(lockdown("[none] integrity confidentiality\n"), Lockdown::None);
+        assert_eq!(lockdown(""), Lockdown::None);
+        assert_eq!(modules("lockdown,capability,yama,apparmor\n"), ["apparmor"]);
+        assert_eq!(version("6.1.0-18-amd64"), Some((6, 1)));
+        assert_eq!(field("Name:\tx\nCapEff:\t000001ff\n", "CapEff:"), Some("000001ff"));
+    }
+
+    #[test]
+    fn this_process_is_known() {
+        let facts = Facts::read();
+        assert!(facts.caps.is_some() && facts.kernel >= Some((5, 17)));
+        assert!(!facts.descriptors_used_up);
+    }
+}

@@ -1,0 +1,287 @@
+//! Why the kernel refused a call of set-up, and what to do about it, in one line. Which cause it is
+//! `cold/diagnosis.rs` finds out.
+
+use super::facts::Facts;
+use crate::error::Error;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// A call, or a group of calls with the same causes of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// fanotify_init(2).
+    FanotifyInit,
+    /// fanotify_mark(2) with flags and types that are known to be right but for the kernel's age.
+    FanotifyMark,
+    /// io_uring_setup(2), io_uring_register(2), io_uring_enter(2).
+    Uring,
+    /// perf_event_open(2).
+    PerfOpen,
+    /// mmap(2) of a perf ring.
+    PerfRing,
+    /// bpf(2), and reading the kernel's type information for it.
+    Bpf,
+    /// Reading the tracepoint of exec.
+    Tracefs,
+    /// The proc connector's socket.
+    Connector,
+    /// Reading /proc.
+    Proc,
+    /// Reading the list of CPUs.
+    Cpus,
+    /// Opening or reading a directory that is to be watched.
+    Directory,
+    /// name_to_handle_at(2).
+    Handle,
+    /// Starting a thread.
+    Thread,
+    /// Anything else that makes a file descriptor or maps memory.
+    Plain,
+}
+
+/// Why a call was refused. `Display` gives the cause and, after a semicolon, the remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// EMFILE: `RLIMIT_NOFILE`.
+    Descriptors(Option<u64>),
+    /// EMFILE of fanotify_init(2): `fs.fanotify.max_user_groups`.
+    Groups(Option<i64>),
+    /// ENOSPC of fanotify_mark(2): `fs.fanotify.max_user_marks`.
+    Marks(Option<i64>),
+    /// ENFILE: `fs.file-max`.
+    Files(Option<i64>),
+    /// `RLIMIT_MEMLOCK`, in bytes.
+    LockedMemory(u64),
+    /// ENOMEM otherwise.
+    Memory,
+    /// EAGAIN of a new thread: `RLIMIT_NPROC`.
+    Processes(u64),
+    /// EAGAIN of a new thread: `pids.max` of this control group.
+    Group(PathBuf, u64),
+    /// EAGAIN of a new thread otherwise.
+    Threads,
+    /// Capabilities that this process lacks, and the sysctl that asks for them with its value.
+    Capabilities(Vec<&'static str>, Option<(&'static str, i64)>),
+    /// A sysctl forbids it to all.
+    Sysctl(&'static str, i64),
+    /// Capabilities count in the initial user namespace only.
+    UserNamespace,
+    /// The call answers in the initial pid namespace only.
+    PidNamespace,
+    /// kernel_lockdown(7), in this mode.
+    Lockdown(&'static str),
+    /// A seccomp filter.
+    Seccomp,
+    /// A security module, one of these.
+    Module(Vec<String>),
+    /// EPERM or EACCES otherwise.
+    Forbidden,
+    /// The file's permissions.
+    Unreadable,
+    /// The kernel is built without this option; or a seccomp filter answers so.
+    NotBuilt(&'static str, bool),
+    /// Linux is older than this.
+    TooOld(&'static str),
+    /// A pseudo filesystem is not mounted: what to do.
+    NotMounted(&'static str),
+    /// The filesystem has no handles.
+    NoHandles,
+    /// No cause is known for this errno.
+    Other,
+}
+
+/// What the kernel refused.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    call: Call,
+    cause: Cause,
+    error: io::Error,
+}
+
+impl Refused {
+    /// Finds the cause now, while limits are still as they were when the call failed.
+    pub(crate) fn new(call: Call, error: io::Error) -> Self {
+        let cause = Cause::of(call, &error, &Facts::read());
+        Refused { call, cause, error }
+    }
+
+    /// For `map_err`.
+    pub(crate) fn by(call: Call) -> impl FnOnce(io::Error) -> Refused {
+        move |error| Refused::new(call, error)
+    }
+
+    /// The call that was refused.
+    pub(crate) fn call(&self) -> Call {
+        self.call
+    }
+
+    pub(crate) fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    pub(crate) fn raw_os_error(&self) -> Option<i32> {
+        self.error.raw_os_error()
+    }
+}
+
+/// Cause, remedy and the kernel's words in one line.
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cause {
+            Cause::Other => write!(f, "{} ({})", self.call, self.error),
+            _ => write!(f, "{}: {} ({})", self.call, self.cause, self.error),
+        }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        let message = match refused.cause {
+            Cause::Other => refused.call.to_string(),
+            _ => format!("{}: {}", refused.call, refused.cause),
+        };
+        Error::os(message, refused.error)
+    }
+}
+
+impl Error {
+    /// An error of the kernel: `what` could not be done, because `call` was refused. Names the cause
+    /// and the remedy as far as they can be found out now.
+    pub fn refused(what: impl fmt::Display, call: Call, source: io::Error) -> Self {
+        let message = match Cause::of(call, &source, &Facts::read()) {
+            Cause::Other => what.to_string(),
+            cause => format!("{what}: {cause}"),
+        };
+        Error::os(message, source)
+    }
+}
+
+/// What could not be done.
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Call::FanotifyInit => "cannot make a fanotify group",
+            Call::FanotifyMark => "cannot set a fanotify mark",
+            Call::Uring => "cannot set up io_uring",
+            Call::PerfOpen => "cannot open perf events",
+            Call::PerfRing => "cannot map perf rings",
+            Call::Bpf => "cannot load BPF programs",
+            Call::Tracefs => "cannot read the exec tracepoint",
+            Call::Connector => "cannot listen to the proc connector",
+            Call::Proc => "cannot read /proc, which tells of processes that run already",
+            Call::Cpus => "cannot read which CPUs are online from /sys",
+            Call::Directory => "cannot read a directory",
+            Call::Handle => "cannot get a file handle",
+            Call::Thread => "cannot start a thread",
+            Call::Plain => "the kernel refused a call",
+        })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |name: &str, value: &Option<i64>| match value {
+            Some(value) => format!("{name} is {value}"),
+            None => name.to_owned(),
+        };
+        match self {
+            Cause::Descriptors(max) => {
+                let max = max.map_or_else(String::new, |max| format!(" is {max}"));
+                write!(
+                    f,
+                    "no file descriptor is left (RLIMIT_NOFILE{max}); raise it with ulimit -n, or \
+                     LimitNOFILE= in a systemd unit"
+                )
+            }
+            Cause::Groups(max) => write!(
+                f,
+                "too many fanotify groups are open ({}); raise it, or stop other watchers",
+                shown("fs.fanotify.max_user_groups", max)
+            ),
+            Cause::Marks(max) => write!(
+                f,
+                "too many fanotify marks are set ({}); raise it",
+                shown("fs.fanotify.max_user_marks", max)
+            ),
+            Cause::Files(max) => {
+                write!(f, "the host has too many open files ({}); raise it", shown("fs.file-max", max))
+            }
+            Cause::LockedMemory(max) => write!(
+                f,
+                "no more memory may be locked (RLIMIT_MEMLOCK is {} KiB); raise it with ulimit -l, \
+                 or LimitMEMLOCK= in a systemd unit, or give CAP_IPC_LOCK",
+                max >> 10
+            ),
+            Cause::Memory => f.write_str(
+                "the kernel has no memory for it; free some, or raise memory.max of its control group",
+            ),
+            Cause::Processes(max) => write!(
+                f,
+                "this user has as many processes and threads as allowed (RLIMIT_NPROC is {max}); \
+                 raise it with ulimit -u, or LimitNPROC= in a systemd unit"
+            ),
+            Cause::Group(dir, max) => write!(
+                f,
+                "the control group {} has as many processes and threads as allowed (pids.max is \
+                 {max}); raise it, or TasksMax= in a systemd unit",
+                dir.display()
+            ),
+            Cause::Threads => f.write_str(
+                "the host has no room for one more thread; raise kernel.threads-max, or free memory",
+            ),
+            Cause::Capabilities(names, sysctl) => needs(f, names, sysctl),
+            Cause::Sysctl(name, value) => {
+                write!(f, "forbidden, as {name} is {value}; allow it with sysctl {name}=0")
+            }
+            Cause::UserNamespace => f.write_str(
+                "capabilities of a user namespace do not count; run fsmon in the initial one",
+            ),
+            Cause::PidNamespace => {
+                f.write_str("works in the initial pid namespace only; run fsmon there")
+            }
+            Cause::Lockdown(mode) => write!(
+                f,
+                "the kernel is locked down (lockdown={mode}), which forbids it to root as well; \
+                 start it with less"
+            ),
+            Cause::Seccomp => {
+                f.write_str("a seccomp filter forbids it; allow the call in the filter")
+            }
+            Cause::Module(names) => write!(
+                f,
+                "a security module ({}) forbids it; allow it in its policy",
+                names.join(", ")
+            ),
+            Cause::Forbidden => f.write_str("the kernel, or what confines this process, forbids it"),
+            Cause::Unreadable => f.write_str("its permissions forbid it; run fsmon as root"),
+            Cause::NotBuilt(option, false) => {
+                write!(f, "this kernel is built without {option}")
+            }
+            Cause::NotBuilt(option, true) => write!(
+                f,
+                "this kernel is built without {option}, or a seccomp filter hides the call; allow \
+                 it in the filter"
+            ),
+            Cause::TooOld(what) => f.write_str(what),
+            Cause::NotMounted(what) => f.write_str(what),
+            Cause::NoHandles => f.write_str("its filesystem gives no file handles"),
+            Cause::Other => f.write_str("the kernel refuses"),
+        }
+    }
+}
+
+/// Capabilities that are needed, and why where a sysctl asks for them.
+fn needs(
+    f: &mut fmt::Formatter<'_>,
+    names: &[&str],
+    sysctl: &Option<(&'static str, i64)>,
+) -> fmt::Result {
+    let word = if names.len() == 1 { "capability" } else { "capabilities" };
+    write!(f, "needs the {word} {}", names.join(" and "))?;
+    if let Some((name, value)) = sysctl {
+        write!(f, ", as {name} is {value}")?;
+    }
+    f.write_str("; run fsmon as root (sudo fsmon ...), or give it")
+}
