@@ -78,6 +78,9 @@ pub(crate) fn run(
     reader.tell_walk(parts.start_ns);
     let (mut stop_ns, mut looks) = (None, 0);
     let result = loop {
+        if ready.is_some() {
+            reader.end_quiet();
+        }
         if reader.index >= reader.resolver.quiet
             && let Some(ready) = ready.take()
         {
@@ -257,6 +260,17 @@ impl<'a, D: Disk> Reader<'a, D> {
         }
         if until_ns >= self.tick_ns {
             self.tick(until_ns);
+        }
+    }
+
+    /// Ends the time in which events are followed and not told, where the queue is empty: what was in it
+    /// when the walk ended is resolved then, however many events that were. Else that time ends with
+    /// as many events as FIONREAD counted; a kernel that counts otherwise must not keep an idle host
+    /// from being ready.
+    fn end_quiet(&mut self) {
+        let queue = self.resolver.watch.group.as_fd();
+        if self.sources.intake.waiting() == 0 && !is_readable(queue.as_raw_fd()) {
+            self.resolver.quiet = self.resolver.quiet.min(self.index);
         }
     }
 
