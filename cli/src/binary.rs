@@ -4,8 +4,8 @@ use crate::limits::{BLOCK, BLOCK_EVENTS, GATHER_BLOCK, SMALL_BLOCK};
 use crate::pipeline::{Output, Patience};
 use crate::wall::Wall;
 use crate::world::{Change, World};
-use fsmon_engine::Error;
 use fsmon_engine::plan::Plan;
+use fsmon_engine::{Call, Error};
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::{Body, Build, Dir, EventRef, Loss, Record, Slot, end_flag};
 use fsmon_format::stream::layout::{BlockHeader, FileHeader, MAGIC, block_kind};
@@ -288,7 +288,7 @@ pub(crate) fn stream_id() -> Result<[u8; 16], Error> {
     let mut id = [0; 16];
     File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut id))
-        .map_err(|error| Error::os("cannot read /dev/urandom", error))?;
+        .map_err(|error| Error::refused("cannot read /dev/urandom", Call::Plain, error))?;
     Ok(id)
 }
 

@@ -118,9 +118,11 @@ impl Plan {
         }
     }
 
-    pub(crate) fn note_backend(&mut self, backend: Backend, probe: Probe) {
+    /// The backend in use, the one that was asked for, and what came of trying io_uring.
+    pub(crate) fn note_backend(&mut self, backend: Backend, asked: Backend, probe: Probe) {
         self.backend = if backend == Backend::Poll { "poll" } else { "io_uring" };
-        if !probe.works {
+        // Of poll that was asked for nothing is lost.
+        if !probe.works && asked != Backend::Poll {
             self.losses.push(without_uring(&probe.detail));
         }
         self.probes.push(probe);
@@ -172,7 +174,7 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
         found.probes.extend(who::probe(Who::Tracepoint).0.probes);
     }
     let backend = if uring.works { Backend::Uring } else { Backend::Poll };
-    plan.note_backend(backend, uring);
+    plan.note_backend(backend, Backend::Auto, uring);
     let fanotify = match &group {
         Ok(_) => (true, "renames with both names, handles of directories and objects".to_owned()),
         Err(error) => (false, error.to_string()),

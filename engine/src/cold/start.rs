@@ -70,7 +70,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     // Now that the perf rings have their memory: both are charged to `RLIMIT_MEMLOCK`.
     let probe = host::probe_uring();
     let backend = host::choose_backend(config.backend, &probe)?;
-    plan.note_backend(backend, probe);
+    plan.note_backend(backend, config.backend, probe);
     // With BPF nothing has to be worked out from what executables were opened.
     let programs = (who.rung() != Rung::Bpf).then(|| {
         let (programs, openings) = marks::mark_programs(&group, opened.iter());
