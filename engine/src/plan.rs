@@ -204,7 +204,9 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
             },
         };
         let (path, fs_type, error) = refused;
-        plan.losses.push(error.clone());
+        if !plan.losses.contains(&error) {
+            plan.losses.push(error.clone());
+        }
         plan.roots.push(RootPlan { path, fs_type, mark: Err(error), why: String::new() });
     }
     plan

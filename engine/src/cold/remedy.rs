@@ -117,10 +117,6 @@ impl Refused {
         self.call
     }
 
-    pub(crate) fn cause(&self) -> &Cause {
-        &self.cause
-    }
-
     pub(crate) fn raw_os_error(&self) -> Option<i32> {
         self.error.raw_os_error()
     }

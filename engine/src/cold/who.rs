@@ -1,6 +1,6 @@
 //! Which sources of attribution work here, and opening them.
 
-use super::remedy::{Call, Cause, Refused};
+use super::remedy::{Call, Refused};
 use super::{bpf, mounts, procfs};
 use crate::config;
 use crate::hot::who::perf_record::Layout;
@@ -317,10 +317,11 @@ fn open_ring(event: Event, cpu: usize, size: usize) -> Result<Ring, Refused> {
     Ring::map(fd, size).map_err(Refused::by(Call::PerfRing))
 }
 
-/// Whether a smaller ring may be had.
+/// Whether a smaller ring may be had (perf_mmap() in kernel/events/core.c: EPERM beyond
+/// `RLIMIT_MEMLOCK`).
 fn lacks_memory(refused: &Refused) -> bool {
     refused.call() == Call::PerfRing
-        && matches!(refused.cause(), Cause::LockedMemory(_) | Cause::Memory)
+        && matches!(refused.raw_os_error(), Some(libc::EPERM | libc::ENOMEM))
 }
 
 fn open_connector(rung: Rung) -> Result<Socket, Refused> {
