@@ -40,9 +40,10 @@ pub(crate) const PIECES: usize = 1 << 12;
 /// The longest text that is kept; a longer one is rendered every time.
 pub(crate) const PIECE_BYTES: usize = 1 << 10;
 
-/// Room for the text of one process. Of four strings of 4 KiB each byte may take six; beyond that
-/// there are some small fields and the ancestry.
-pub(crate) const PROCESS_BYTES: usize = 128 << 10;
+/// Room for the text of one process. Of five strings of 4 KiB each byte may take six, and
+/// two more where three of them stand in base64 too; beyond that there are some small fields and the
+/// ancestry.
+pub(crate) const PROCESS_BYTES: usize = 160 << 10;
 
 /// Users whose names are known at one time; those that did nothing for a while make room.
 pub(crate) const USERS_MAX: usize = 1 << 12;

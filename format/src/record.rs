@@ -166,12 +166,21 @@ pub mod proc_flag {
     pub const COMM: u16 = 1;
     /// uid and gid are known.
     pub const CRED: u16 = 1 << 1;
-    /// `exe` was read from /proc, not given to exec under our eyes.
+    /// `exe` was read from /proc, not told with the exec.
     pub const EXE_READ: u16 = 1 << 2;
     /// `cmdline` was read from /proc, not told with the exec.
     pub const CMDLINE_READ: u16 = 1 << 3;
     /// `cmdline` is the beginning of a longer one.
     pub const CMDLINE_CUT: u16 = 1 << 4;
+    /// `exe` was read from /proc after the exec: it may be that of another exec.
+    pub const EXE_LATE: u16 = 1 << 5;
+    /// A rename ran while `exe` was read: it may be a path that never was. Or the file is in a
+    /// filesystem that is mounted nowhere any more, and the path begins there.
+    pub const EXE_UNSURE: u16 = 1 << 6;
+    /// `exe` is the end of a longer path.
+    pub const EXE_CUT: u16 = 1 << 7;
+    /// All that is said of `exe`.
+    pub const EXE_ALL: u16 = EXE_READ | EXE_LATE | EXE_UNSURE | EXE_CUT;
 }
 
 /// A process image: one process between two changes of its identity (exec, credentials, cgroup).
@@ -202,7 +211,8 @@ pub struct Proc {
     pub gid: U32,
     /// The kernel's name of the process, NUL-padded.
     pub comm: [u8; 16],
-    /// [`Str`] id: the file name as given to exec.
+    /// [`Str`] id: the path of the file that runs. Streams written before version 1.0 of fsmon have
+    /// the file name given to exec here, and no `exec`.
     pub exe: U32,
     /// [`Str`] id: the cgroup's path; 0 unknown. Filled in by the consumer of the ring.
     pub cgroup: U32,
@@ -213,8 +223,12 @@ pub struct Proc {
     /// [`Str`] id: the command line, words separated by NUL, at most [`TEXT_MAX`] bytes of it; 0
     /// unknown.
     pub cmdline: U32,
+    /// [`Str`] id: the file name given to exec; 0 unknown.
+    pub exec: U32,
+    /// Number of the mount namespace that `exe` holds in, where that is not the watcher's; else 0.
+    pub exe_root: U32,
     /// Reserved.
-    pub reserved: [u8; 48],
+    pub reserved: [u8; 40],
 }
 
 /// A string that processes refer to.

@@ -2,9 +2,11 @@
 //!
 //! Paths are always quoted, so that a directory's part can be kept. Bytes that are not UTF-8 are
 //! replaced, and so are control characters when the output is a terminal; then the exact bytes
-//! stand in `path_b64`. The columns of the command line come last, and only when it is asked for.
+//! stand in `path_b64`. The columns of the executed file follow those of JSON's other fields, and
+//! those of the command line come last, and only when it is asked for.
 
 use super::escape::{self, Style, escape};
+use super::exe::{self, Exe};
 use super::json::{append_chain, path_base64};
 use super::pieces::Pieces;
 use super::prefix::Paths;
@@ -43,6 +45,8 @@ pub(crate) struct Csv<S> {
     paths: Paths<S>,
     /// The columns from `pid` to `chain`.
     processes: Pieces,
+    /// The columns of what runs, behind all others.
+    files: Pieces,
     rendered: Vec<u8>,
     /// JSON inside a column.
     json: Vec<u8>,
@@ -57,6 +61,7 @@ impl<S: Style> Csv<S> {
             time: Utc::utc(),
             paths: Paths::default(),
             processes: Pieces::default(),
+            files: Pieces::default(),
             rendered: Vec::with_capacity(PROCESS_BYTES),
             json: Vec::with_capacity(PROCESS_BYTES),
         }
@@ -107,6 +112,24 @@ impl<S: Style> Csv<S> {
         }
     }
 
+    fn append_file(&mut self, mirror: &Mirror, id: u32, out: &mut Vec<u8>) {
+        if let Some(index) = self.files.find(id) {
+            out.extend_from_slice(self.files.get(index).0);
+        } else if let Some(image) = mirror.proc(id) {
+            self.rendered.clear();
+            let exe = Exe::of(mirror, image);
+            // The path itself stands in its column before.
+            let path_exact = append_text::<S>(exe.path, &mut self.rendered);
+            self.rendered.clear();
+            let exec_exact = append_text::<S>(exe.exec, &mut self.rendered);
+            exe.append_columns([path_exact, exec_exact], &mut self.rendered);
+            self.files.put(id, &self.rendered, true);
+            out.extend_from_slice(&self.rendered);
+        } else {
+            out.extend_from_slice(&[b','; exe::COLUMNS]);
+        }
+    }
+
     #[cold]
     fn render_process(&mut self, mirror: &Mirror, image: &Proc) {
         let out = &mut self.rendered;
@@ -124,7 +147,7 @@ impl<S: Style> Csv<S> {
                 out.extend_from_slice(b",id:");
                 number::append(id, out);
             }
-            (path, _) => append_text::<S>(path, out),
+            (path, _) => _ = append_text::<S>(path, out),
         }
         self.json.clear();
         if self.chain && ancestors(mirror, image).next().is_some() {
@@ -150,6 +173,7 @@ impl<S: Style> Format for Csv<S> {
 
     fn begin(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(HEADER);
+        out.extend_from_slice(exe::HEADER);
         if self.cmdline {
             out.extend_from_slice(CMDLINE_HEADER);
         }
@@ -159,8 +183,14 @@ impl<S: Style> Format for Csv<S> {
     fn changed(&mut self, change: Change) {
         self.paths.changed(change);
         match change {
-            Change::Proc(id) => self.processes.forget(id),
-            Change::Everything => self.processes.forget_all(),
+            Change::Proc(id) => {
+                self.processes.forget(id);
+                self.files.forget(id);
+            }
+            Change::Everything => {
+                self.processes.forget_all();
+                self.files.forget_all();
+            }
             _ => {}
         }
     }
@@ -180,6 +210,7 @@ impl<S: Style> Format for Csv<S> {
         } else {
             append_seldom(mirror, line, exact, old_exact, out);
         }
+        self.append_file(mirror, event.head.proc.get(), out);
         if self.cmdline {
             self.append_cmdline(mirror, event.head.proc.get(), out);
         }
@@ -198,6 +229,7 @@ impl<S: Style> Format for Csv<S> {
         out.extend_from_slice(&[b','; LOSS_TO_REASON]);
         out.extend_from_slice(Reason::from_code(loss.reason.get()).name().as_bytes());
         append_number(Some(loss.count.get()).filter(|count| *count != COUNT_UNKNOWN), out);
+        out.extend_from_slice(&[b','; exe::COLUMNS]);
         if self.cmdline {
             out.extend_from_slice(&[b','; CMDLINE_COLUMNS]);
         }
@@ -234,18 +266,19 @@ fn append_number(value: Option<u64>, out: &mut Vec<u8>) {
     }
 }
 
-/// Quoted only where it must be.
-fn append_text<S: Style>(text: Option<&[u8]>, out: &mut Vec<u8>) {
+/// Quoted only where it must be. Says whether the text is told exactly.
+fn append_text<S: Style>(text: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
     out.push(b',');
     let text = text.unwrap_or_default();
     let quoted = text.iter().any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n'));
     if quoted {
         out.push(b'"');
     }
-    escape::<S>(text, out);
+    let exact = escape::<S>(text, out);
     if quoted {
         out.push(b'"');
     }
+    exact
 }
 
 fn append_base64(
@@ -319,27 +352,63 @@ mod tests {
         let cc = format!("12,11,cc,/usr/bin/cc,1000,100,builder,/job/7,{chain}");
         let t = "2023-11-14T22:13:19.000000000Z";
         let lines: Vec<_> = text.split_terminator("\r\n").collect();
-        assert_eq!(lines[0].as_bytes(), HEADER);
+        assert_eq!(lines[0].as_bytes(), [HEADER, exe::HEADER].concat());
+        let files = ",".repeat(exe::COLUMNS);
         assert_eq!(
             lines[1],
-            format!("2023-11-14T22:13:20.000000042Z,CREATE,\"/srv/b/sub/a.o\",,,{cc},,,,,,,,,,")
+            format!(
+                "2023-11-14T22:13:20.000000042Z,CREATE,\"/srv/b/sub/a.o\",,,{cc},,,,,,,,,,{files}"
+            )
         );
         assert_eq!(
             lines[3],
-            format!("{t},RENAME,\"/srv/b/new\",\"/srv/b/sub/old\",true,{cc},,,,true,,,,,,")
+            format!("{t},RENAME,\"/srv/b/new\",\"/srv/b/sub/old\",true,{cc},,,,true,,,,,,{files}")
         );
         assert_eq!(
             lines[6],
             format!(
-                "{t},CREATE,\"/srv/b/\u{fffd}x\n\",,,,,,,,,,,,unknown,true,,,L3Nydi9iL/94Cg==,,,,,"
+                "{t},CREATE,\"/srv/b/\u{fffd}x\n\",,,,,,,,,,,,unknown,true,,,L3Nydi9iL/94Cg==,,,,,{files}"
             )
         );
-        assert_eq!(lines[7], format!("{t},FS_ERROR{},117,5,,", &",".repeat(18)));
-        assert_eq!(lines[9], format!("{t},LOSS{},queue_overflow,", &",".repeat(20)));
-        assert_eq!(lines[10], format!("{t},LOSS{},process_messages,12", &",".repeat(20)));
+        assert_eq!(lines[7], format!("{t},FS_ERROR{},117,5,,{files}", ",".repeat(18)));
+        assert_eq!(lines[9], format!("{t},LOSS{},queue_overflow,{files}", ",".repeat(20)));
+        assert_eq!(lines[10], format!("{t},LOSS{},process_messages,12{files}", ",".repeat(20)));
         for record in read(text.as_bytes()) {
-            assert_eq!(record.len(), 24);
+            assert_eq!(record.len(), 24 + exe::COLUMNS);
         }
+    }
+
+    #[test]
+    fn what_runs_is_told_as_in_json() {
+        let mut bench = bench::<escape::Csv>();
+        bench.pipeline.begin(&mut bench.out);
+        bench.dir(1, 0, b"/r");
+        bench.string(1, b"/opt/\xff,a");
+        bench.string(2, b"./a");
+        let flags = proc_flag::EXE_LATE | proc_flag::EXE_UNSURE | proc_flag::EXE_CUT;
+        let image = image(1, 5, "a");
+        let (exe, exec) = (1.into(), 2.into());
+        bench.image(Proc {
+            exe,
+            exec,
+            exe_root: 4_026_532_201.into(),
+            flags: flags.into(),
+            ..image
+        });
+        bench.event(event(kind::CREATE, 1, 1), b"f", b"");
+        bench.event(event(kind::CREATE, 1, 0), b"f", b"");
+        let lines = read(bench.text().as_bytes());
+        let columns = lines[0].iter().map(|name| text(name)).zip(&lines[1]);
+        let of =
+            |name: &str| columns.clone().find(|(n, _)| *n == name).map(|(_, field)| text(field));
+        assert_eq!(of("exe"), Some("/opt/\u{fffd},a"));
+        assert_eq!(of("exe_b64"), Some("L29wdC//LGE="));
+        assert_eq!((of("exec"), of("exec_b64")), (Some("./a"), Some("")));
+        assert_eq!(of("exe_root"), Some("mnt:[4026532201]"));
+        for flag in ["exe_late", "exe_unsure", "exe_cut"] {
+            assert_eq!(of(flag), Some("true"), "{flag}");
+        }
+        assert!(lines[2][24..].iter().all(Vec::is_empty) && lines[2].len() == lines[0].len());
     }
 
     fn row<S: Style>(name: &[u8], cmd: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {

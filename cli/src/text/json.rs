@@ -1,6 +1,7 @@
 //! JSON: one object a line. What is not known is absent.
 
 use super::escape::{self, escape};
+use super::exe::Exe;
 use super::pieces::Pieces;
 use super::prefix::{Paths, append_raw};
 use super::words::CommandLine;
@@ -171,9 +172,7 @@ fn render_process(mirror: &Mirror, image: &Proc, chain: bool, out: &mut Vec<u8>)
     if flags & proc_flag::COMM != 0 {
         append_text(b",\"cmd\":\"", comm(image), out);
     }
-    if let Some(exe) = mirror.string(image.exe.get()) {
-        append_text(b",\"exe\":\"", exe, out);
-    }
+    Exe::of(mirror, image).append_fields(out);
     if flags & proc_flag::CRED != 0 {
         append_number(b",\"uid\":", image.uid.get().into(), out);
         append_number(b",\"gid\":", image.gid.get().into(), out);
@@ -303,6 +302,33 @@ mod tests {
         let line: Value = serde_json::from_str(&bench.text()).expect("JSON");
         assert_eq!((&line["cgroup"], &line["path"]), (&"id:77".into(), &"/f".into()));
         assert_eq!((line.get("cmd"), line.get("uid"), line.get("chain")), (None, None, None));
+    }
+
+    #[test]
+    fn what_runs_is_told_exactly() {
+        let mut bench = bench(false);
+        bench.dir(1, 0, b"/r");
+        bench.string(1, b"/opt/\xff");
+        bench.string(2, b"./\xfe");
+        let (exe, exec, exe_root) = (1.into(), 2.into(), 4_026_532_201.into());
+        let flags = (proc_flag::EXE_LATE | proc_flag::EXE_UNSURE | proc_flag::EXE_CUT).into();
+        bench.image(Proc { exe, exec, exe_root, flags, ..image(1, 5, "") });
+        bench.event(event(kind::DELETE, 1, 1), b"f", b"");
+        // Without a path nothing is to be said of it.
+        bench.image(Proc { exec, exe_root, flags, ..image(2, 6, "") });
+        bench.event(event(kind::DELETE, 1, 2), b"f", b"");
+        let text = bench.text();
+        let mut lines = text.lines();
+        let whole = lines.next().expect("a line");
+        let expected = "\"pid\":5,\"exe\":\"/opt/\u{fffd}\",\"exe_root\":\"mnt:[4026532201]\",\
+                        \"exe_late\":true,\"exe_unsure\":true,\"exe_cut\":true,\
+                        \"exec\":\"./\u{fffd}\",\"exe_b64\":\"L29wdC//\",\"exec_b64\":\"Li/+\"}";
+        assert!(whole.ends_with(expected), "{whole}");
+        let without = lines.next().expect("a line");
+        assert!(
+            without.ends_with("\"pid\":6,\"exec\":\"./\u{fffd}\",\"exec_b64\":\"Li/+\"}"),
+            "{without}"
+        );
     }
 
     #[test]

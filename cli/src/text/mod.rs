@@ -2,6 +2,7 @@
 
 pub(crate) mod csv;
 pub(crate) mod escape;
+mod exe;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod human;

@@ -28,7 +28,7 @@ pub(crate) struct Told {
     pub(crate) pid: u32,
     pub(crate) comm: Vec<u8>,
     /// The name given to exec; empty where the process ran before.
-    pub(crate) exe: Vec<u8>,
+    pub(crate) exec: Vec<u8>,
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -121,7 +121,7 @@ impl Dirs {
 pub(crate) struct Image {
     place: u64,
     pub(crate) comm: Vec<u8>,
-    pub(crate) exe: Vec<u8>,
+    pub(crate) exec: Vec<u8>,
 }
 
 /// What each process was, oldest first.
@@ -137,13 +137,13 @@ impl Images {
             let reads = u32_at(raw, message::READS) - first.number;
             let place = before[reads as usize] + u64::from(u32_at(raw, message::LENGTH));
             let comm = until_nul(&raw[message::COMM..message::COMM + message::COMM_LEN]);
-            let exe = match u32_at(raw, message::KIND) {
+            let exec = match u32_at(raw, message::KIND) {
                 message::kind::EXEC => until_nul(&raw[message::EXE..]),
-                message::kind::FORK => images.latest(u32_at(raw, message::CALLER)).exe,
-                _ => images.latest(u32_at(raw, message::PID)).exe,
+                message::kind::FORK => images.latest(u32_at(raw, message::CALLER)).exec,
+                _ => images.latest(u32_at(raw, message::PID)).exec,
             };
             let all = images.0.entry(u32_at(raw, message::PID)).or_default();
-            all.push(Image { place, comm, exe });
+            all.push(Image { place, comm, exec });
         }
         images
     }
@@ -189,7 +189,7 @@ pub(crate) fn told(recording: &Recording) -> Vec<Told> {
             old: event.old.as_ref().map_or(Vec::new(), |old| dirs.path(old)),
             pid: event.pid,
             comm: image.comm,
-            exe: image.exe,
+            exec: image.exec,
         });
     }
     told

@@ -81,8 +81,8 @@ fn check(recording: &Recording) {
             let (image, event) = (who.describe(answer.image), &events[index as usize]);
             let comm: Vec<u8> = image.comm.iter().copied().take_while(|byte| *byte != 0).collect();
             let expected = images.at(event.pid, index);
-            let is = (image.pid.get(), &comm[..], who.exe(image.exe.get()));
-            assert_eq!(is, (event.pid, &expected.comm[..], &expected.exe[..]), "event {index}");
+            let is = (image.pid.get(), &comm[..], who.exe(image.exec.get()));
+            assert_eq!(is, (event.pid, &expected.comm[..], &expected.exec[..]), "event {index}");
         });
     }
     assert_eq!(table.index, events.len() as u64);

@@ -25,9 +25,9 @@ fn check(recording: &Recording) -> usize {
                 // What came after the change is another's, or the process under another name.
                 let is_first = part.mask == mask;
                 let by = if is_first { &expected } else { part };
-                let (comm, exe) = (by.comm.clone(), by.exe.clone());
+                let (comm, exec) = (by.comm.clone(), by.exec.clone());
                 let whole = Told { mask: expected.mask, ..part.clone() };
-                assert_eq!(whole, Told { comm, exe, ..expected.clone() });
+                assert_eq!(whole, Told { comm, exec, ..expected.clone() });
             }
         }
         assert_eq!(records.next(), None);

@@ -73,7 +73,7 @@ fn tell(event: &EventRef<'_>, mirror: &Mirror) -> Told {
         old: path(event.head.dir2.get(), event.name2),
         pid: image.pid.get(),
         comm: image.comm.iter().copied().take_while(|byte| *byte != 0).collect(),
-        exe: mirror.string(image.exe.get()).unwrap_or_default().to_vec(),
+        exec: mirror.string(image.exec.get()).unwrap_or_default().to_vec(),
     }
 }
 

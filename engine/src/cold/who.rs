@@ -245,13 +245,20 @@ pub(crate) fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> Result<O
     let Rings { rings, cramped } = open_rings(Event::Bpf)?;
     let cpus = perf::online_cpus().map_err(Refused::by(Call::Cpus))?;
     let socket = open_connector(Rung::Bpf)?;
-    let attach = |cmdline| {
-        let attached = bpf::attach(group, socket.as_fd(), &cpus, &rings, cmdline);
-        attached.map_err(Refused::by(Call::Bpf))
-    };
-    // Better without command lines than a worse source of everything else.
-    let counted =
-        attach(cmdline).or_else(|error| if cmdline { attach(false) } else { Err(error) })?;
+    // Better without paths or command lines than a worse source of everything else.
+    let wishes = [(cmdline, true), (cmdline, false), (false, false)];
+    let mut counted = Err(io::Error::other("no program was tried"));
+    for (index, (cmdline, path)) in wishes.into_iter().enumerate() {
+        let told = bpf::Told { cmdline, path };
+        let again = bpf::attach(group, socket.as_fd(), &cpus, &rings, told);
+        // What is told is what was wrong at first.
+        counted = if index == 0 { again } else { again.or(counted) };
+        let refused = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        if counted.as_ref().map_or_else(refused, |_| true) {
+            break;
+        }
+    }
+    let counted = counted.map_err(Refused::by(Call::Bpf))?;
     Ok(Opened {
         rung: Rung::Bpf,
         rings,

@@ -141,6 +141,7 @@ impl Output {
             while !sources.who.is_defined(sources.who.parent(at)) {
                 at = sources.who.parent(at);
             }
+            read_exe(sources, at);
             let cmdline = self.define_cmdline(sources, at);
             if !sources.who.is_defined(sources.who.parent(at)) {
                 // It turned out meanwhile to have another parent.
@@ -149,11 +150,12 @@ impl Output {
             let mut head = sources.who.describe(at);
             head.cmdline = cmdline.string.into();
             head.flags |= cmdline.flags;
-            let exe = head.exe.get();
-            if !sources.who.is_exe_defined(exe) {
-                let record = self.build.str(exe, sources.who.exe(exe));
-                push(&mut self.producer, sources, record);
-                sources.who.set_exe_defined(exe);
+            for text in [head.exe.get(), head.exec.get()] {
+                if !sources.who.is_exe_defined(text) {
+                    let record = self.build.str(text, sources.who.exe(text));
+                    push(&mut self.producer, sources, record);
+                    sources.who.set_exe_defined(text);
+                }
             }
             if !sources.who.is_defined(head.prev.get()) {
                 head.prev = 0.into();
@@ -261,6 +263,17 @@ impl Output {
         head.losses = self.counters.losses.into();
         push(&mut self.producer, sources, self.build.end(head));
         self.producer.publish();
+    }
+}
+
+/// Which file an image runs, where nothing told it but /proc still shows it.
+#[inline]
+fn read_exe(sources: &mut Sources<'_>, image: u32) {
+    if sources.who.read_exe(image) {
+        sources.who.hold(image);
+        sources.catch_up();
+        sources.who.settle_exe(image);
+        sources.who.release(image);
     }
 }
 

@@ -268,8 +268,7 @@ impl<'a, D: Disk> Reader<'a, D> {
     /// as many events as FIONREAD counted; a kernel that counts otherwise must not keep an idle host
     /// from being ready.
     fn end_quiet(&mut self) {
-        let queue = self.resolver.watch.group.as_fd();
-        if self.sources.intake.waiting() == 0 && !is_readable(queue.as_raw_fd()) {
+        if self.sources.intake.waiting() == 0 && self.resolver.watch.disk.is_queue_empty() {
             self.resolver.quiet = self.resolver.quiet.min(self.index);
         }
     }

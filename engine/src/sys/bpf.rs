@@ -14,6 +14,7 @@ const MAP_UPDATE_ELEM: libc::c_int = 2;
 const PROG_LOAD: libc::c_int = 5;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+const BTF_LOAD: libc::c_int = 18;
 /// `enum bpf_map_type`
 const MAP_ARRAY: u32 = 2;
 const MAP_PERF_EVENT_ARRAY: u32 = 4;
@@ -84,13 +85,80 @@ struct ProgLoad {
     name: [u8; 16],
     ifindex: u32,
     attach_type: u32,
-    /// Types, functions and lines of the program itself, which has none.
-    own_btf: [u32; 9],
+    /// Types of the program itself, and its functions: [`FuncInfo`].
+    own_btf: u32,
+    func_info_size: u32,
+    func_info: u64,
+    func_info_count: u32,
+    /// Its lines, of which it has none.
+    lines: [u32; 4],
     attach_btf_id: u32,
     pad: u32,
 }
 
+const _: () = assert!(std::mem::offset_of!(ProgLoad, func_info) == 80);
 const _: () = assert!(std::mem::offset_of!(ProgLoad, attach_btf_id) == 108);
+
+/// `struct bpf_func_info`: where a function begins, and its type.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct FuncInfo {
+    insn: u32,
+    type_id: u32,
+}
+
+/// Functions of a program at the most.
+const FUNCTIONS_MAX: usize = 8;
+
+/// For `BPF_BTF_LOAD`.
+#[repr(C)]
+#[derive(Default)]
+struct BtfLoad {
+    btf: u64,
+    log: u64,
+    btf_size: u32,
+    log_size: u32,
+    log_level: u32,
+    pad: u32,
+}
+
+/// Types that describe the functions of a program, which the kernel asks for where a program hands
+/// one of its functions to a helper. Each function has the same: `int name()`.
+pub(crate) struct FunctionTypes(OwnedFd);
+
+/// Id of the function's type in [`FunctionTypes`].
+const FUNCTION_TYPE: u32 = 3;
+
+impl FunctionTypes {
+    /// Tells the kernel. Format: Documentation/bpf/btf.rst.
+    pub(crate) fn new() -> io::Result<Self> {
+        const STRINGS: &[u8] = b"\0int\0step\0";
+        const TYPES: [u32; 10] = [
+            // 1: int, 4 bytes, signed, 32 bits.
+            1,
+            1 << 24,
+            4,
+            1 << 24 | 32, // 2: a function without parameters, which returns that.
+            0,
+            13 << 24,
+            1, // 3: such a function, static, by name.
+            5,
+            12 << 24,
+            2,
+        ];
+        let types = TYPES.map(u32::to_ne_bytes).concat();
+        let mut bytes = 0xeb9f_u16.to_ne_bytes().to_vec();
+        bytes.extend([1, 0]);
+        let (types_len, strings_len) = (types.len() as u32, STRINGS.len() as u32);
+        for number in [24, 0, types_len, types_len, strings_len] {
+            bytes.extend(number.to_ne_bytes());
+        }
+        bytes.extend(types);
+        bytes.extend(STRINGS);
+        let (btf, btf_size) = (bytes.as_ptr() as u64, bytes.len() as u32);
+        Ok(FunctionTypes(bpf_fd(BTF_LOAD, &mut BtfLoad { btf, btf_size, ..BtfLoad::default() })?))
+    }
+}
 
 /// For `BPF_RAW_TRACEPOINT_OPEN`.
 #[repr(C)]
@@ -241,8 +309,21 @@ impl Drop for Globals {
     }
 }
 
-/// Loads a program for a tracepoint or function, named by its id in the kernel's type information. Where the verifier refuses it, the error ends with the verifier's last words.
-pub(crate) fn load(name: &str, insns: &[Insn], attach: Attach, btf_id: u32) -> io::Result<OwnedFd> {
+/// Loads a program for a tracepoint or function, named by its id in the kernel's type information.
+/// `functions` is where its functions after the first begin. Where the verifier refuses it, the
+/// error ends with the verifier's last words.
+pub(crate) fn load(
+    name: &str,
+    insns: &[Insn],
+    functions: &[usize],
+    attach: Attach,
+    btf_id: u32,
+) -> io::Result<OwnedFd> {
+    let mut infos = [FuncInfo { insn: 0, type_id: FUNCTION_TYPE }; FUNCTIONS_MAX];
+    for (info, at) in infos[1..].iter_mut().zip(functions) {
+        info.insn = *at as u32;
+    }
+    let types = if functions.is_empty() { None } else { Some(FunctionTypes::new()?) };
     let mut attr = ProgLoad {
         kind: PROG_TRACING,
         insn_count: insns.len() as u32,
@@ -253,6 +334,13 @@ pub(crate) fn load(name: &str, insns: &[Insn], attach: Attach, btf_id: u32) -> i
         attach_btf_id: btf_id,
         ..ProgLoad::default()
     };
+    // The kernel keeps the types as long as the program.
+    if let Some(types) = &types {
+        attr.own_btf = types.0.as_raw_fd() as u32;
+        attr.func_info_size = size_of::<FuncInfo>() as u32;
+        attr.func_info = infos.as_ptr() as u64;
+        attr.func_info_count = 1 + functions.len().min(FUNCTIONS_MAX - 1) as u32;
+    }
     let len = name.len().min(attr.name.len() - 1);
     attr.name[..len].copy_from_slice(&name.as_bytes()[..len]);
     let refused = match patiently(&mut attr) {

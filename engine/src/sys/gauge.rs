@@ -20,13 +20,21 @@ pub(crate) mod global {
     pub(crate) const SEEKER: usize = 5;
     /// Which of its descriptors: eight times the number.
     pub(crate) const SEEK_AT: usize = 6;
-    /// How far into what that stands for the address wanted lies; 0: it is itself wanted.
+    /// How far into what is found there the address wanted lies; 0: it is itself wanted.
     pub(crate) const SEEK_INTO: usize = 7;
     /// What was found.
     pub(crate) const SOUGHT: usize = 8;
     /// The turn in which a program waited in vain for a read to end; the next ones wait no more.
     pub(crate) const STUCK: usize = 9;
-    pub(crate) const COUNT: usize = 10;
+    /// Where in what the descriptor stands for (`struct file`) the address lies that is sought.
+    pub(crate) const SEEK_MEMBER: usize = 10;
+    /// Our root: mount and dentry, and the namespace of that mount.
+    pub(crate) const ROOT_MNT: usize = 11;
+    /// See [`ROOT_MNT`].
+    pub(crate) const ROOT_DENTRY: usize = 12;
+    /// See [`ROOT_MNT`].
+    pub(crate) const ROOT_NS: usize = 13;
+    pub(crate) const COUNT: usize = 14;
 }
 
 /// Held by the backend, which tells by it; without BPF it does nothing.

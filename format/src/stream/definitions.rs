@@ -16,6 +16,8 @@ const DIR_SLOTS_MAX: usize = 300;
 const PROC_LEVELS_MAX: usize = 64;
 /// Slots for one ancestry and its strings.
 const PROC_SLOTS_MAX: usize = 400;
+/// Strings that an image refers to.
+const STRINGS: usize = 5;
 /// Ids left at which numbering starts anew; one block uses far fewer.
 const IDS_SPARE: u32 = 1 << 16;
 
@@ -23,8 +25,8 @@ const _: () = {
     // The header, the clock, both directories of a rename, the process and the event fit a block.
     let most = 2 + 2 * DIR_SLOTS_MAX + PROC_SLOTS_MAX + EVENT_SLOTS_MAX;
     assert!(most <= super::layout::BLOCK_SLOTS);
-    // One image with four longest strings fits its share, one whole path its own.
-    assert!(2 + 4 * slots_for(STR_HEAD + TEXT_MAX) <= PROC_SLOTS_MAX);
+    // One image with its longest strings fits its share, one whole path its own.
+    assert!(2 + STRINGS * slots_for(STR_HEAD + TEXT_MAX) <= PROC_SLOTS_MAX);
     assert!(slots_for(DIR_HEAD + TEXT_MAX) <= DIR_SLOTS_MAX);
 };
 
@@ -357,8 +359,9 @@ impl Definitions {
     }
 
     fn append_proc(&mut self, id: u32, mut proc: Proc, mirror: &Mirror, block: &mut Block) {
-        let [exe, cgroup, user, cmdline] =
+        let [exe, exec, cgroup, user, cmdline] =
             strings_of(&proc).map(|id| self.string(id, mirror, block));
+        proc.exec = exec.into();
         proc.exe = exe.into();
         proc.cgroup = cgroup.into();
         proc.user = user.into();
@@ -387,8 +390,8 @@ impl Definitions {
     }
 }
 
-fn strings_of(proc: &Proc) -> [u32; 4] {
-    [proc.exe, proc.cgroup, proc.user, proc.cmdline].map(U32::get)
+fn strings_of(proc: &Proc) -> [u32; STRINGS] {
+    [proc.exe, proc.exec, proc.cgroup, proc.user, proc.cmdline].map(U32::get)
 }
 
 /// Place 0 stands for none. There is room for all directories of a block.

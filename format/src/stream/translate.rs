@@ -218,7 +218,9 @@ impl Translator {
         // The parent and the image before may be in no block: an ancestry can be cut.
         proc.parent = self.processes.get(proc.parent.get()).unwrap_or(0).into();
         proc.prev = self.processes.get(proc.prev.get()).unwrap_or(0).into();
-        for string in [&mut proc.exe, &mut proc.cgroup, &mut proc.user, &mut proc.cmdline] {
+        let strings =
+            [&mut proc.exe, &mut proc.exec, &mut proc.cgroup, &mut proc.user, &mut proc.cmdline];
+        for string in strings {
             let dense = self.strings.get(string.get());
             *string = dense.ok_or("a process with a string that the block does not define")?.into();
         }

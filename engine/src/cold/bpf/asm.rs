@@ -33,6 +33,8 @@ pub(super) enum Helper {
     ProbeReadKernel = 113,
     ProbeReadKernelStr = 115,
     GetCurrentTask = 158,
+    /// Linux 5.17.
+    Loop = 181,
 }
 
 /// Bytes of a load or store.
@@ -63,7 +65,19 @@ pub(super) struct Asm {
     insns: Vec<Insn>,
     /// Jumps whose target is yet to come, and its label.
     jumps: Vec<(usize, Label)>,
+    /// The same for names of functions.
+    names: Vec<(usize, Label)>,
+    /// Where each function after the first begins.
+    functions: Vec<usize>,
     labels: usize,
+}
+
+/// A program that is put together.
+#[derive(Default)]
+pub(super) struct Code {
+    pub(super) insns: Vec<Insn>,
+    /// Where each function after the first begins.
+    pub(super) functions: Vec<usize>,
 }
 
 impl Asm {
@@ -151,6 +165,12 @@ impl Asm {
         self.push(0, R0, R0, 0, 0);
     }
 
+    /// `dst` is the function that begins at a label below.
+    pub(super) fn function(&mut self, dst: Reg, to: Label) {
+        self.names.push((self.insns.len(), to));
+        self.wide(dst, 4, 0);
+    }
+
     /// Calls a helper.
     pub(super) fn call(&mut self, helper: Helper) {
         self.push(0x85, R0, R0, 0, helper as i32);
@@ -200,11 +220,26 @@ impl Asm {
         self.jumps.retain(|(_, to)| *to != label);
     }
 
-    /// `return 0`, and the program.
-    pub(super) fn end(mut self) -> Vec<Insn> {
-        self.set(R0, 0);
+    /// Here begins a function that a label names. The code before it has to end with
+    /// [`Asm::leave`].
+    pub(super) fn begin_function(&mut self, label: Label) {
+        let here = self.insns.len();
+        self.functions.push(here);
+        for &(at, _) in self.names.iter().filter(|(_, to)| *to == label) {
+            self.insns[at].immediate = (here - at - 1) as i32;
+        }
+        self.names.retain(|(_, to)| *to != label);
+    }
+
+    /// `return number`
+    pub(super) fn leave(&mut self, number: u32) {
+        self.set(R0, number);
         self.push(0x95, R0, R0, 0, 0);
-        debug_assert!(self.jumps.is_empty(), "a jump leads nowhere");
-        self.insns
+    }
+
+    /// The program, which has to end with [`Asm::leave`].
+    pub(super) fn end(self) -> Code {
+        debug_assert!(self.jumps.is_empty() && self.names.is_empty(), "a label is nowhere");
+        Code { insns: self.insns, functions: self.functions }
     }
 }

@@ -33,8 +33,11 @@ pub(super) struct Layout {
     pub(super) queue: Queue,
     /// Of an event in it.
     pub(super) event: Queued,
+    /// From a file that runs to its path; `None` where the kernel lays that out otherwise than is
+    /// known.
+    pub(super) files: Option<Files>,
     /// From task to an open file, and to what it is.
-    pub(super) files: i16,
+    pub(super) open_files: i16,
     pub(super) fdt: i16,
     pub(super) fds: i16,
     pub(super) private_data: i16,
@@ -63,6 +66,79 @@ impl Queue {
 pub(super) struct Queued {
     pub(super) mask: i16,
     pub(super) pid: i16,
+}
+
+/// Where a file's path is found: offsets in the structures of fs/mount.h and of linux/{dcache,fs,
+/// fs_struct,mm_types,mount,ns_common,path}.h.
+#[derive(Clone, Copy)]
+pub(super) struct Files {
+    /// From memory to the file that runs.
+    pub(super) exe_file: i16,
+    /// From task to `struct fs_struct`, and from there to the path of its root.
+    pub(super) fs: i16,
+    pub(super) fs_root: i16,
+    /// From an open file to its `struct path`: mount, then dentry.
+    pub(super) f_path: i16,
+    pub(super) dentry: Dentry,
+    /// From `struct vfsmount` to the dentry that is mounted.
+    pub(super) mnt_root: i16,
+    /// From `struct mount` to the `struct vfsmount` in it.
+    pub(super) vfsmount: i16,
+    pub(super) mnt_parent: i16,
+    pub(super) mnt_mountpoint: i16,
+    pub(super) mnt_ns: i16,
+    /// From a mount namespace to the number that /proc/PID/ns/mnt shows.
+    pub(super) inum: i16,
+}
+
+/// Offsets in `struct dentry`.
+#[derive(Clone, Copy)]
+pub(super) struct Dentry {
+    pub(super) seq: i16,
+    pub(super) parent: i16,
+    pub(super) name: i16,
+    pub(super) name_len: i16,
+    /// Zero once the name was removed from its directory.
+    pub(super) hashed: i16,
+}
+
+/// Bytes of a dentry that are copied at once: all that is looked at of it.
+pub(super) const DENTRY_BYTES: i16 = 64;
+
+impl Files {
+    fn of(btf: &Btf<'_>) -> io::Result<Self> {
+        let at = |structure, name| btf.member(structure, name).map(Member::offset);
+        let path = at("path", "dentry")? - at("path", "mnt")?;
+        let is_known = path == 8 && at("path", "mnt")? == 0;
+        let name = at("dentry", "d_name")?;
+        let files = Files {
+            exe_file: at("mm_struct", "exe_file")?,
+            fs: at("task_struct", "fs")?,
+            fs_root: at("fs_struct", "root")?,
+            f_path: at("file", "f_path")?,
+            dentry: Dentry {
+                seq: at("dentry", "d_seq")?,
+                parent: at("dentry", "d_parent")?,
+                name: name + at("qstr", "name")?,
+                name_len: name + at("qstr", "len")?,
+                // `struct hlist_bl_node`: next, then pprev.
+                hashed: at("dentry", "d_hash")? + 8,
+            },
+            mnt_root: at("vfsmount", "mnt_root")?,
+            vfsmount: at("mount", "mnt")?,
+            mnt_parent: at("mount", "mnt_parent")?,
+            mnt_mountpoint: at("mount", "mnt_mountpoint")?,
+            mnt_ns: at("mount", "mnt_ns")?,
+            inum: at("mnt_namespace", "ns")? + at("ns_common", "inum")?,
+        };
+        is_known.then_some(files).ok_or_else(|| io::Error::other("a path is laid out otherwise"))
+    }
+
+    /// Whether what is looked at of a dentry is within what is copied of it.
+    fn fits(&self) -> bool {
+        let Dentry { seq, parent, name, name_len, hashed } = self.dentry;
+        [seq, parent, name, name_len, hashed].iter().all(|at| (0..=DENTRY_BYTES - 8).contains(at))
+    }
 }
 
 /// `struct list_head`: next, then prev.
@@ -110,7 +186,8 @@ impl Layout {
                 mask: at("fanotify_event", "mask")?,
                 pid: at("fanotify_event", "pid")?,
             },
-            files: at("task_struct", "files")?,
+            files: Files::of(btf).ok().filter(Files::fits),
+            open_files: at("task_struct", "files")?,
             fdt: at("files_struct", "fdt")?,
             fds: at("fdtable", "fd")?,
             private_data: at("file", "private_data")?,

@@ -8,6 +8,7 @@ mod asm;
 mod btf;
 mod layout;
 mod look;
+mod path;
 mod programs;
 
 use crate::hot::who::counted::{Counted, Tells};
@@ -16,7 +17,10 @@ use crate::sys::gauge::global;
 use crate::sys::perf::Ring;
 use crate::sys::thread;
 use btf::Btf;
+use layout::Files;
+pub(crate) use programs::Told;
 use programs::{Maps, Program, Programs};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -24,8 +28,7 @@ use std::sync::Arc;
 /// Loads the programs and sets them to work, until the result is dropped.
 ///
 /// `group` must not have a mark yet: its events are counted from the first on. `connector` is a
-/// socket that is told of changed credentials, and `rings` are the perf rings of `cpus`. With
-/// `cmdline` the arguments given to exec are told too.
+/// socket that is told of changed credentials, and `rings` are the perf rings of `cpus`.
 ///
 /// # Errors
 /// PermissionDenied without CAP_BPF and CAP_PERFMON; NotFound where the kernel lacks what they
@@ -35,7 +38,7 @@ pub(crate) fn attach(
     connector: BorrowedFd<'_>,
     cpus: &[usize],
     rings: &[Ring],
-    cmdline: bool,
+    told: Told,
 ) -> io::Result<Counted> {
     if !cfg!(target_arch = "x86_64") {
         // Elsewhere stores may overtake each other, and nobody has tried.
@@ -56,11 +59,15 @@ pub(crate) fn attach(
         scratch: scratch.as_fd(),
         pause: pause.as_fd(),
     };
-    let programs = Programs::new(&btf, maps, cmdline)?;
+    let programs = Programs::new(&btf, maps, told)?;
     let seeker = Seeker::new(Arc::clone(&globals), &programs.seek()?)?;
-    globals.set(global::GROUP, seeker.find(group.as_raw_fd(), 0)?);
-    let sock = seeker.find(connector.as_raw_fd(), programs.socket_to_sock()?)?;
+    let member = programs.layout.private_data;
+    globals.set(global::GROUP, seeker.find(group.as_raw_fd(), member, 0)?);
+    let sock = seeker.find(connector.as_raw_fd(), member, programs.socket_to_sock()?)?;
     globals.set(global::SOCK, sock);
+    if let Some(files) = &programs.layout.files {
+        find_root(&seeker, files)?;
+    }
     let mut kept = Vec::new();
     let mut links = Vec::new();
     for program in programs.telling()? {
@@ -71,14 +78,33 @@ pub(crate) fn attach(
             kept.push(loaded);
         }
     }
-    let tells = Tells { args: cmdline, exec_begins: programs.tell_exec_begins() };
+    let tells = Tells {
+        args: told.cmdline,
+        path: programs.layout.files.is_some(),
+        exec_begins: programs.tell_exec_begins(),
+    };
     // The kernel takes the rings out of their map when the descriptor that put them in is closed.
     links.push(map);
     Ok(Counted::new(globals, kept, links, tells))
 }
 
 fn load(program: &Program) -> io::Result<OwnedFd> {
-    bpf::load(program.name, &program.insns, program.attach, program.target)
+    let Program { name, code, attach, target, .. } = program;
+    bpf::load(name, &code.insns, &code.functions, *attach, *target)
+}
+
+/// Tells the programs where our root is.
+fn find_root(seeker: &Seeker, files: &Files) -> io::Result<()> {
+    let root = File::open("/")?;
+    let (fd, path) = (root.as_raw_fd(), files.f_path);
+    let to_namespace = u64::try_from(files.mnt_ns - files.vfsmount);
+    let to_namespace =
+        to_namespace.map_err(|_| io::Error::other("mounts are laid out otherwise"))?;
+    let globals = &seeker.globals;
+    globals.set(global::ROOT_MNT, seeker.find(fd, path, 0)?);
+    globals.set(global::ROOT_DENTRY, seeker.find(fd, path + 8, 0)?);
+    globals.set(global::ROOT_NS, seeker.find(fd, path, to_namespace)?);
+    Ok(())
 }
 
 /// Finds out where the kernel keeps what our descriptors stand for.
@@ -95,11 +121,13 @@ impl Seeker {
         Ok(Seeker { globals, _program: program, _link: link })
     }
 
-    /// The address of what `fd` stands for, or if `into` is not 0 the address that lies there.
-    fn find(&self, fd: RawFd, into: u64) -> io::Result<u64> {
+    /// The address at `member` of what `fd` stands for (`struct file`), or if `into` is not 0 the
+    /// address that lies so far behind that one.
+    fn find(&self, fd: RawFd, member: i16, into: u64) -> io::Result<u64> {
         let globals = &self.globals;
         globals.set(global::SOUGHT, 0);
         globals.set(global::SEEK_AT, fd as u64 * size_of::<u64>() as u64);
+        globals.set(global::SEEK_MEMBER, u64::from(member.unsigned_abs()));
         globals.set(global::SEEK_INTO, into);
         globals.set(global::SEEKER, thread::pid_and_tid());
         thread::rename_to_same()?;

@@ -7,7 +7,7 @@
 //! no time need be compared. How they find it out is in `look`.
 
 use super::asm::{
-    Asm, Helper, If, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Reg, STACK, Size,
+    Asm, Code, Helper, If, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Reg, STACK, Size,
 };
 use super::btf::{Btf, Member};
 use super::layout::Layout;
@@ -16,7 +16,7 @@ use super::look::{
     TURN_AFTER,
 };
 use crate::hot::who::bpf_record::{self as record, kind};
-use crate::sys::bpf::{Attach, Insn};
+use crate::sys::bpf::Attach;
 use crate::sys::gauge::global;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -36,7 +36,7 @@ pub(super) struct Maps<'a> {
 /// A program, and where it goes.
 pub(super) struct Program {
     pub(super) name: &'static str,
-    pub(super) insns: Vec<Insn>,
+    pub(super) code: Code,
     pub(super) attach: Attach,
     pub(super) target: u32,
     /// Whether it runs for others too, also in interrupts: where one comes amid another run on the
@@ -49,21 +49,30 @@ pub(super) struct Programs<'a> {
     btf: &'a Btf<'a>,
     pub(super) layout: Layout,
     pub(super) maps: Maps<'a>,
-    cmdline: bool,
+    tells: Told,
+}
+
+/// What the program at exec tells beside who the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The arguments given to exec.
+    pub(crate) cmdline: bool,
+    /// The path of the file that runs, where the kernel's structures are laid out as is known.
+    pub(crate) path: bool,
 }
 
 impl<'a> Programs<'a> {
-    /// With `cmdline` they tell of the arguments given to exec.
-    ///
     /// # Errors
     /// NotFound: the kernel lacks something that all of them need.
-    pub(super) fn new(btf: &'a Btf<'a>, maps: Maps<'a>, cmdline: bool) -> io::Result<Self> {
-        Ok(Programs { btf, layout: Layout::of(btf)?, maps, cmdline })
+    pub(super) fn new(btf: &'a Btf<'a>, maps: Maps<'a>, tells: Told) -> io::Result<Self> {
+        let mut layout = Layout::of(btf)?;
+        layout.files = layout.files.filter(|_| tells.path);
+        Ok(Programs { btf, layout, maps, tells })
     }
 
     /// Whether the beginning of an exec is told too, as it has to be where /proc is read.
     pub(super) fn tell_exec_begins(&self) -> bool {
-        self.cmdline && self.layout.in_exec.is_some()
+        self.tells.cmdline && self.layout.in_exec.is_some()
     }
 
     /// Where a socket keeps what its tracepoints know it by.
@@ -81,14 +90,16 @@ impl<'a> Programs<'a> {
         asm.call(Helper::GetCurrentPidTgid);
         asm.load(Size::Double, R1, R7, word(global::SEEKER));
         asm.jump_if_register(If::NotEqual, R0, R1, skip);
-        asm.load(Size::Double, R9, R8, layout.files);
+        asm.load(Size::Double, R9, R8, layout.open_files);
         asm.load(Size::Double, R9, R9, layout.fdt);
         asm.load(Size::Double, R9, R9, layout.fds);
         asm.load(Size::Double, R1, R7, word(global::SEEK_AT));
         asm.add_register(R9, R1);
         self.peek(&mut asm, TURN, 8, R9, 0);
         asm.load(Size::Double, R9, STACK, TURN);
-        self.peek(&mut asm, TURN, 8, R9, layout.private_data);
+        asm.load(Size::Double, R1, R7, word(global::SEEK_MEMBER));
+        asm.add_register(R9, R1);
+        self.peek(&mut asm, TURN, 8, R9, 0);
         asm.load(Size::Double, R9, STACK, TURN);
         let found = asm.label();
         asm.load(Size::Double, R1, R7, word(global::SEEK_INTO));
@@ -142,12 +153,22 @@ impl<'a> Programs<'a> {
         asm.put(known);
         asm.copy(R7, R0);
         asm.add(R7, record::EXE as i32);
-        if self.cmdline {
+        if self.tells.cmdline {
             self.arguments(&mut asm);
         }
+        let Some(files) = &self.layout.files else {
+            asm.copy(R5, R7);
+            self.output(&mut asm);
+            return self.tracepoint("fsmon_exec", "sched_process_exec", asm, skip);
+        };
+        let step = asm.label();
+        self.path(&mut asm, files, step);
         asm.copy(R5, R7);
         self.output(&mut asm);
-        self.tracepoint("fsmon_exec", "sched_process_exec", asm, skip)
+        asm.put(skip);
+        asm.leave(0);
+        self.path_step(&mut asm, files, step);
+        self.program("fsmon_exec", "sched_process_exec", asm)
     }
 
     /// The arguments, behind the R7 bytes of the message at R9 so far, which they are added to. The
@@ -272,9 +293,10 @@ impl<'a> Programs<'a> {
         self.users(&mut asm, R1);
         self.send(&mut asm, record::LEN);
         asm.put(skip);
+        asm.leave(0);
         let target = self.btf.function("commit_creds")?;
         let (name, attach) = ("fsmon_cred", Attach::Entry);
-        Ok(Program { name, insns: asm.end(), attach, target, shared: false })
+        Ok(Program { name, code: asm.end(), attach, target, shared: false })
     }
 
     fn tracepoint(
@@ -285,9 +307,14 @@ impl<'a> Programs<'a> {
         skip: Label,
     ) -> io::Result<Program> {
         asm.put(skip);
+        asm.leave(0);
+        self.program(name, tracepoint, asm)
+    }
+
+    fn program(&self, name: &'static str, tracepoint: &str, asm: Asm) -> io::Result<Program> {
         let target = self.btf.tracepoint(tracepoint)?;
         let attach = Attach::Tracepoint;
-        Ok(Program { name, insns: asm.end(), attach, target, shared: false })
+        Ok(Program { name, code: asm.end(), attach, target, shared: false })
     }
 
     /// R6: the arguments. R8: the task, the argument at that offset.

@@ -259,13 +259,13 @@ impl Table {
         let mut strange = pending.iter().filter(|&&name| name != LOADER && name & EXPLAINED == 0);
         match (strange.next(), strange.next()) {
             (Some(&name), None)
-                if is_fixed(self.strings.get(image.exe))
+                if is_fixed(self.strings.get(image.file_name()))
                     && self.is_name_of(image, name) == Match::Perhaps =>
             {
-                self.strings.set_alias(image.exe, name);
+                self.strings.set_alias(image.file_name(), name);
             }
             (None, _) if pending.is_empty() && opened_until_ns < image.from_ns => {
-                self.strings.note_opened(image.exe, false);
+                self.strings.note_opened(image.file_name(), false);
             }
             _ => {}
         }
@@ -342,7 +342,7 @@ impl Table {
                 _ => {}
             }
         }
-        let (hits, misses) = self.strings.opened(image.exe);
+        let (hits, misses) = self.strings.opened(image.file_name());
         match self.open_exec {
             OpenExec::None => false,
             OpenExec::Some => hits > 0,
@@ -367,12 +367,12 @@ impl Table {
     fn is_name_of(&mut self, image: &Image, name: u32) -> Match {
         let name = name & !EXPLAINED;
         let comm = &image.comm[..memchr::memchr(0, &image.comm).unwrap_or(image.comm.len())];
-        let exe = self.strings.get(image.exe);
+        let exe = self.strings.get(image.file_name());
         if name == name_hash(comm) || name == name_hash(last_part(exe)) {
             return Match::Yes;
         }
-        let reached = self.reached(image.exe);
-        if name == reached || name == self.strings.alias(image.exe) {
+        let reached = self.reached(image.file_name());
+        if name == reached || name == self.strings.alias(image.file_name()) {
             return Match::Yes;
         }
         // Elsewhere the same path may be another file: in a container.
@@ -401,14 +401,14 @@ impl Table {
         if self.matches(next, name) != Match::Yes {
             return false;
         }
-        let exe = self.images.get(id).exe;
+        let exe = self.images.get(id).file_name();
         let path = Path::join(&[self.strings.get(exe)]);
         let mut magic = [0; 2];
         path.is_some_and(|path| procdir::read(&path, &mut magic).is_ok_and(|bytes| bytes == b"#!"))
     }
 
     fn note_opened(&mut self, id: u32, seen: bool) {
-        let exe = self.images.get(id).exe;
+        let exe = self.images.get(id).file_name();
         self.strings.note_opened(exe, seen);
     }
 

@@ -91,8 +91,8 @@ impl World {
         if let Some(uid) = uid {
             self.tell(Kind::Uid, pid, |message| message.value = uid);
         }
-        let exe = self.table.strings.intern(exe.as_bytes());
-        self.tell(Kind::Exec, pid, |done| done.exe = exe);
+        let exec = self.table.strings.intern(exe.as_bytes());
+        self.tell(Kind::Exec, pid, |done| done.exec = exec);
         if let Some(state) = self.live.get_mut(&pid) {
             state.comm = String::from_utf8_lossy(&comm).into_owned();
             state.uid = uid.unwrap_or(state.uid);

@@ -6,6 +6,8 @@
 
 use super::message::{Bytes, Kind, Message, Parsed, Progress, Source, comm};
 use super::perf_record::{LOST, SAMPLE};
+use arrayvec::ArrayVec;
+use fsmon_format::record::{TEXT_MAX, proc_flag};
 
 /// What happened: u32.
 pub const KIND: usize = 0;
@@ -50,13 +52,50 @@ pub const LEN: usize = 80;
 pub const WITNESS: usize = 8;
 /// The most of those. There is room for as many, in all but FORK and EXIT.
 pub const WITNESSES: usize = 32;
-/// EXEC: where the name given to exec begins. The arguments follow its NUL.
+/// EXEC: where the name given to exec begins. The arguments follow its NUL, and the path of the file
+/// that runs follows them: [`PATH_HEAD`] bytes, then the names on the way from the file up to the
+/// root, each but for [`end::ALONE`] followed by a slash.
 pub const EXE: usize = LEN + WITNESSES * WITNESS;
 /// The longest of those, NUL included.
 pub const EXE_MAX: usize = fsmon_format::record::TEXT_MAX;
 
 /// As much of the arguments as is told, in bytes.
 pub const ARGS_MAX: usize = crate::limits::CMDLINE_BYTES;
+
+/// Bytes before the path.
+pub const PATH_HEAD: usize = 16;
+/// In there: bytes of the path: u32.
+pub const PATH_LEN: usize = 0;
+/// What is to be said of it, [`end`]: u32.
+pub const PATH_FLAGS: usize = 4;
+/// Number of the mount namespace that the file is in; 0 where it is in none: u32.
+pub const PATH_NS: usize = 8;
+/// The longest path, in bytes. A slash begins what ends with one here.
+pub const PATH_MAX: usize = fsmon_format::record::TEXT_MAX - DELETED.len();
+
+/// What the path of a file that was removed ends with, as in /proc.
+pub(super) const DELETED: &[u8] = b" (deleted)";
+
+/// How a path ended, one of the first five or none where it is too deep, and what else is to be
+/// said of it: bits.
+pub mod end {
+    /// At our root.
+    pub const OURS: u32 = 1;
+    /// At the root of the process, in another mount namespace than ours.
+    pub const THEIRS: u32 = 2;
+    /// At the top of a mount namespace, or of mounts that are in none.
+    pub const TOP: u32 = 4;
+    /// At a dentry in no directory. Without a slash: the file is such a one, and that is its name.
+    pub const ALONE: u32 = 8;
+    /// There was no room for all of it: the beginning is missing.
+    pub const CUT: u32 = 16;
+    /// The file's name was removed.
+    pub const DELETED: u32 = 32;
+    /// A rename ran meanwhile: the path may be one that never was.
+    pub const UNSURE: u32 = 64;
+    /// The file is in another mount namespace than ours.
+    pub const OTHER: u32 = 128;
+}
 
 /// Values of [`KIND`].
 pub mod kind {
@@ -115,17 +154,70 @@ pub fn witnesses(record: &[u8]) -> impl Iterator<Item = (u32, u32)> {
 #[must_use]
 pub fn args(record: &[u8]) -> Option<(&[u8], bool)> {
     let raw = raw(record)?;
+    let (start, len) = args_at(raw)?;
+    if len == 0 {
+        return None;
+    }
+    let args = raw.get(start..)?.get(..len.min(ARGS_MAX))?;
+    // Without the last NUL it may fit.
+    Some((args, len > ARGS_MAX + 1))
+}
+
+/// Where the arguments of an exec begin, and how long they are.
+fn args_at(raw: &[u8]) -> Option<(usize, usize)> {
     let bytes = Bytes(raw);
-    let len = bytes.u32(ARGS_LEN)? as usize;
-    if bytes.u32(KIND)? != kind::EXEC || len == 0 {
+    if bytes.u32(KIND)? != kind::EXEC {
         return None;
     }
     let exe = bytes.from(EXE)?;
     let exe = &exe[..exe.len().min(EXE_MAX)];
     let start = EXE + memchr::memchr(0, exe)? + 1;
-    let args = raw.get(start..)?.get(..len.min(ARGS_MAX))?;
-    // Without the last NUL it may fit.
-    Some((args, len > ARGS_MAX + 1))
+    Some((start, bytes.u32(ARGS_LEN)? as usize))
+}
+
+/// The path of the file that runs, as a message of an exec tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Path {
+    /// The path; without a slash before it where the beginning is missing, or it has no place.
+    pub text: ArrayVec<u8, TEXT_MAX>,
+    /// Number of the mount namespace that it holds in; 0 for ours.
+    pub root: u32,
+    /// EXE_CUT and EXE_UNSURE of [`proc_flag`].
+    pub flags: u16,
+}
+
+/// The path in a record that is a message of an exec; `None` where it has none.
+#[must_use]
+pub fn path(record: &[u8]) -> Option<Path> {
+    let raw = raw(record)?;
+    let (start, len) = args_at(raw)?;
+    let told = Bytes(raw.get(start + len.min(ARGS_MAX)..)?);
+    let (len, flags) = (told.u32(PATH_LEN)? as usize, told.u32(PATH_FLAGS)?);
+    let namespace = told.u32(PATH_NS)?;
+    let names = told.from(PATH_HEAD)?.get(..len.min(PATH_MAX))?;
+    let has = |flag| flags & flag != 0;
+    let mut path = Path::default();
+    if has(end::ALONE) && !names.contains(&b'/') {
+        path.text.try_extend_from_slice(names).ok()?;
+        return Some(path).filter(|path| !path.text.is_empty());
+    }
+    let whole = has(end::OURS | end::THEIRS | end::TOP);
+    let detached = has(end::TOP) && namespace == 0;
+    path.flags |= if whole { 0 } else { proc_flag::EXE_CUT };
+    path.flags |= if has(end::UNSURE) || detached { proc_flag::EXE_UNSURE } else { 0 };
+    let ours = has(end::OURS) || !whole && !has(end::OTHER);
+    path.root = if ours { 0 } else { namespace };
+    let names = names.strip_suffix(b"/")?;
+    for name in names.rsplit(|byte| *byte == b'/') {
+        if whole || !path.text.is_empty() {
+            path.text.try_push(b'/').ok()?;
+        }
+        path.text.try_extend_from_slice(name).ok()?;
+    }
+    if has(end::DELETED) {
+        path.text.try_extend_from_slice(DELETED).ok()?;
+    }
+    Some(path)
 }
 
 fn message(raw: &[u8]) -> Option<Parsed<'_>> {
@@ -237,6 +329,61 @@ mod tests {
         }
         for len in 0..record.len() {
             let _ = args(&record[..len]);
+        }
+    }
+
+    /// A message of an exec with the arguments `x`, and a path.
+    fn with_path(names: &[u8], flags: u32, namespace: u32) -> Vec<u8> {
+        let mut head = (names.len() as u32).to_ne_bytes().to_vec();
+        head.extend(flags.to_ne_bytes().into_iter().chain(namespace.to_ne_bytes()));
+        head.resize(PATH_HEAD, 0);
+        let mut record = sample(kind::EXEC, 5, &[b"./a\0x\0", &head[..], names, b"pad"].concat());
+        record[HEADER + 4 + ARGS_LEN] = 2;
+        record
+    }
+
+    #[test]
+    fn names_are_put_in_order() {
+        let is = |names: &[u8], flags: u32, namespace: u32| {
+            let told = path(&with_path(names, flags, namespace)).expect("a path");
+            (told.text.to_vec(), told.root, told.flags)
+        };
+        let names = b"cc/bin/usr/";
+        assert_eq!(is(names, end::OURS, 7), (b"/usr/bin/cc".to_vec(), 0, 0));
+        assert_eq!(is(names, end::THEIRS | end::OTHER, 7), (b"/usr/bin/cc".to_vec(), 7, 0));
+        assert_eq!(is(names, end::TOP, 7), (b"/usr/bin/cc".to_vec(), 7, 0));
+        let (cut, unsure) = (proc_flag::EXE_CUT, proc_flag::EXE_UNSURE);
+        assert_eq!(is(names, end::TOP, 0), (b"/usr/bin/cc".to_vec(), 0, unsure));
+        assert_eq!(is(names, end::OURS | end::UNSURE, 7), (b"/usr/bin/cc".to_vec(), 0, unsure));
+        let deleted = b"/usr/bin/cc (deleted)".to_vec();
+        assert_eq!(is(names, end::OURS | end::DELETED, 7), (deleted, 0, 0));
+        for flags in [end::CUT, 0, end::ALONE] {
+            assert_eq!(is(names, flags, 7), (b"usr/bin/cc".to_vec(), 0, cut), "{flags}");
+            assert_eq!(is(names, flags | end::OTHER, 7).1, 7);
+        }
+        assert_eq!(is(b"memfd:a b", end::ALONE, 0), (b"memfd:a b".to_vec(), 0, 0));
+    }
+
+    #[test]
+    fn a_path_that_makes_no_sense_is_none() {
+        let longest = [&[b'x'; PATH_MAX - 1][..], b"/"].concat();
+        let told = path(&with_path(&longest, end::OURS | end::DELETED, 0)).expect("fits");
+        assert_eq!(told.text.len(), TEXT_MAX);
+        assert_eq!(path(&with_path(b"", end::OURS, 0)), None);
+        assert_eq!(path(&with_path(b"", end::ALONE, 0)), None);
+        assert_eq!(path(&with_path(b"cc", end::OURS, 0)), None, "no slash");
+        // As recorded before there were paths.
+        assert_eq!(path(&sample(kind::EXEC, 5, b"/bin/cc\0\0\0\0\0\0\0\0")), None);
+        let record = with_path(b"cc/bin/", u32::MAX, u32::MAX);
+        for len in 0..record.len() {
+            let _ = path(&record[..len]);
+        }
+        for at in HEADER + 4..record.len() {
+            for bit in 0..8 {
+                let mut record = record.clone();
+                record[at] ^= 1 << bit;
+                let _ = (path(&record), args(&record));
+            }
         }
     }
 

@@ -15,12 +15,14 @@ pub struct Counted {
     tells: Tells,
 }
 
-/// What the programs tell of where command lines are asked for.
+/// What the programs tell of an exec.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tells {
     /// The arguments given to exec.
     pub args: bool,
-    /// That an exec began, before what comes of it shows in /proc.
+    /// The path of the file that runs.
+    pub path: bool,
+    /// That it began, where command lines are asked for, before what comes of it shows in /proc.
     pub exec_begins: bool,
 }
 

@@ -88,11 +88,15 @@ pub struct Image {
     pub gid: u32,
     /// The kernel's name.
     pub comm: [u8; COMM],
-    /// Id of the name given to exec.
+    /// Id of the path of the file that runs.
     pub exe: u32,
+    /// Number of the mount namespace that the path holds in; 0 for ours.
+    pub exe_root: u32,
+    /// Id of the name given to exec.
+    pub exec: u32,
     /// With BPF: the command line, see [`super::args`].
     pub args: u32,
-    /// [`proc_flag`]: COMM, CRED and EXE_READ.
+    /// [`proc_flag`]: COMM, CRED and those of EXE_ALL.
     pub flags: u16,
     /// [`birth`]
     pub birth: u8,
@@ -104,6 +108,8 @@ pub struct Image {
     pub unsure: u8,
     /// /proc was asked for what is missing.
     pub asked: u8,
+    /// /proc was asked for exe.
+    pub exe_asked: u8,
     /// In use.
     pub live: u8,
     /// Its definition was sent.
@@ -139,12 +145,24 @@ impl Image {
     /// Whether a record would say the same of both.
     #[must_use]
     pub fn says_the_same(&self, other: &Image) -> bool {
-        (self.pid, self.ppid, self.uid, self.gid, self.exe)
-            == (other.pid, other.ppid, other.uid, other.gid, other.exe)
+        (self.pid, self.ppid, self.uid, self.gid) == (other.pid, other.ppid, other.uid, other.gid)
+            && (self.exe, self.exe_root, self.exec) == (other.exe, other.exe_root, other.exec)
             && (self.comm, self.cgroup_id, self.flags, self.start_ns)
                 == (other.comm, other.cgroup_id, other.flags, other.start_ns)
             && self.args == other.args
             && (args::is_known(self.args) || self.exec_ns == other.exec_ns)
+    }
+
+    /// Id of the name by which its file is known: that given to exec, else its path.
+    #[must_use]
+    pub fn file_name(&self) -> u32 {
+        if self.exec == 0 { self.exe } else { self.exec }
+    }
+
+    /// Takes over from another image which file runs. The caller counts the references.
+    pub fn set_file(&mut self, from: &Image) {
+        (self.exe, self.exe_root, self.exec) = (from.exe, from.exe_root, from.exec);
+        self.flags = self.flags & !proc_flag::EXE_ALL | from.flags & proc_flag::EXE_ALL;
     }
 
     /// An event of this image may be that of another, which differs in nothing that is told but the
@@ -171,6 +189,8 @@ impl Image {
             gid: self.gid,
             comm: self.comm,
             exe: self.exe,
+            exe_root: self.exe_root,
+            exec: self.exec,
             args: self.args,
             flags: self.flags,
             late: self.late,

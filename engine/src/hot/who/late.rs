@@ -55,17 +55,58 @@ impl Table {
         let mut image = image_of(pid, &seen, now);
         image.birth = birth::SCAN;
         image.from_ns = if first { 0 } else { now };
-        let mut link = [0; EXE];
-        if let Some(exe) = procfs::read_exe(pid, &mut link) {
-            image.exe = self.strings.intern(exe);
-            image.flags |= proc_flag::EXE_READ;
-        }
+        self.read_file(&mut image, !first);
         if same {
             (image.prev, image.parent, image.ppid) = (1, old.parent, old.ppid);
             image.start_ns = old.start_ns;
         }
         self.put(image, now);
         self.strings.release(image.exe);
+    }
+
+    /// Which file the process of an image runs, by /proc; its path has one reference then. `late`:
+    /// it may have come to run that since.
+    fn read_file(&mut self, image: &mut Image, late: bool) {
+        let mut link = [0; EXE];
+        image.exe_asked = 1;
+        if let Some(exe) = procfs::read_exe(image.pid, &mut link) {
+            image.exe = self.strings.intern(exe);
+            let namespace = procfs::read_mount_namespace(image.pid);
+            image.exe_root = if namespace == self.own_namespace { 0 } else { namespace };
+            image.flags |= proc_flag::EXE_READ | if late { proc_flag::EXE_LATE } else { 0 };
+        }
+    }
+
+    /// Reads which file the process of an image runs, where nothing told it: on the rungs below
+    /// BPF. Where this is true, the caller has all sources read, and then says so by
+    /// [`Table::settle_file`].
+    pub(super) fn read_file_late(&mut self, id: u32) -> bool {
+        let mut image = *self.images.get(id);
+        if image.exe != 0 || image.exe_asked != 0 || !self.runs(id) {
+            return false;
+        }
+        self.read_file(&mut image, true);
+        let kept = self.images.get_mut(id);
+        kept.exe_asked = 1;
+        kept.set_file(&image);
+        image.exe != 0
+    }
+
+    /// What was read is of another image where this one is over by now.
+    pub(super) fn settle_file(&mut self, id: u32) {
+        if !self.runs(id) {
+            let image = self.images.get_mut(id);
+            self.strings.release(image.exe);
+            (image.exe, image.exe_root) = (0, 0);
+            image.flags &= !proc_flag::EXE_ALL;
+        }
+    }
+
+    /// Whether an image is what its process is now, as far as was told.
+    fn runs(&self, id: u32) -> bool {
+        let pid = self.images.get(id).pid;
+        let entry = self.pids.get(pid);
+        entry.is_some_and(|entry| pid != 0 && entry.image == id && entry.exit_ns == 0)
     }
 
     fn put(&mut self, image: Image, now: u64) -> u32 {
@@ -152,11 +193,7 @@ impl Table {
             // Nothing speaks for another image before it.
             image.from_ns = 0;
         }
-        let mut link = [0; EXE];
-        if let Some(exe) = procfs::read_exe(pid, &mut link) {
-            image.exe = self.strings.intern(exe);
-            image.flags |= proc_flag::EXE_READ;
-        }
+        self.read_file(&mut image, true);
         let id = self.put(image, now);
         self.strings.release(image.exe);
         if id != 0 && self.rung == Rung::Proc {

@@ -94,8 +94,14 @@ pub struct Message {
     pub progress: Progress,
     /// BPF: events of the process that were in the queue then: the first, and how many.
     pub witnesses: (u32, u32),
-    /// EXEC: the string's id once it is interned; 0 none.
+    /// EXEC: id of the name given to exec, once it is interned; 0 none.
+    pub exec: u32,
+    /// BPF, EXEC: the same of the path of the file that runs.
     pub exe: u32,
+    /// BPF, EXEC: number of the mount namespace that the path holds in; 0 for ours.
+    pub exe_root: u32,
+    /// BPF, EXEC: what is to be said of the path, see [`fsmon_format::record::proc_flag`].
+    pub exe_flags: u16,
     /// BPF, EXEC: see [`super::args`].
     pub args: u32,
     /// EXEC: 0 unknown.
@@ -132,7 +138,10 @@ impl Message {
             caller: 0,
             progress: Progress::default(),
             witnesses: (0, 0),
+            exec: 0,
             exe: 0,
+            exe_root: 0,
+            exe_flags: 0,
             args: 0,
             cgroup_id: 0,
             comm: [0; COMM],

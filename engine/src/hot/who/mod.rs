@@ -409,7 +409,7 @@ impl Who {
         self.table.images.get(image).parent
     }
 
-    /// The image's definition. Those of `parent`, `prev` and `exe` should be sent before it.
+    /// The image's definition. Those of `parent`, `prev`, `exe` and `exec` should be sent before it.
     #[must_use]
     pub fn describe(&self, id: u32) -> Proc {
         let image = self.table.images.get(id);
@@ -425,17 +425,34 @@ impl Who {
         proc.gid = image.gid.into();
         proc.comm = if image.flags & proc_flag::COMM == 0 { [0; 16] } else { image.comm };
         proc.exe = image.exe.into();
+        proc.exe_root = image.exe_root.into();
+        proc.exec = image.exec.into();
         proc.cgroup_id = image.cgroup_id.into();
         proc
     }
 
-    /// The bytes of an exe.
+    /// Reads which file an image runs, where nothing told it. Where this is true, the caller has to
+    /// take in all messages, and then say so by [`Who::settle_exe`].
+    #[inline]
+    pub(crate) fn read_exe(&mut self, image: u32) -> bool {
+        // What plays a recording back has no programs, and /proc knows nothing of its processes.
+        let told = self.rung() == Rung::Bpf
+            && self.sources.counted().is_none_or(|counted| counted.tells().path);
+        !told && self.table.read_file_late(image)
+    }
+
+    /// See [`Who::read_exe`].
+    pub(crate) fn settle_exe(&mut self, image: u32) {
+        self.table.settle_file(image);
+    }
+
+    /// The bytes of an exe or exec.
     #[must_use]
     pub fn exe(&self, id: u32) -> &[u8] {
         self.table.strings.get(id)
     }
 
-    /// Whether an exe's definition was sent.
+    /// Whether the definition of an exe or exec was sent.
     #[must_use]
     pub fn is_exe_defined(&self, id: u32) -> bool {
         id == 0 || self.table.strings.is_defined(id)

@@ -26,8 +26,7 @@ impl Table {
         // made the change before it, or after it; they tell of different things.
         let is_read = !matches!(old.birth, birth::EXEC | birth::CHANGE);
         if message.time_ns < old.from_ns && (is_read || message.kind == Kind::Fork) {
-            self.args.release(message.args);
-            return self.strings.release(message.exe);
+            return self.release_strings(message);
         }
         match message.kind {
             Kind::Fork => self.fork_placed(message, place),
@@ -36,8 +35,7 @@ impl Table {
             Kind::Exec => self.exec_placed(message, place, &old),
             _ => self.change_placed(message, place, &old),
         }
-        self.strings.release(message.exe);
-        self.args.release(message.args);
+        self.release_strings(message);
     }
 
     fn fork_placed(&mut self, message: &Message, place: (u64, u64)) {
@@ -66,9 +64,10 @@ impl Table {
         if old.cgroup_id != 0 {
             image.cgroup_id = old.cgroup_id;
         }
-        (image.exec_ns, image.exe) = (message.time_ns, message.exe);
+        (image.exec_ns, image.exec) = (message.time_ns, message.exec);
+        (image.exe, image.exe_root, image.exe_asked) = (message.exe, message.exe_root, 0);
         image.args = message.args;
-        image.flags &= !proc_flag::EXE_READ;
+        image.flags = image.flags & !proc_flag::EXE_ALL | message.exe_flags;
         if let Some(entry) = self.replace(image, message.time_ns) {
             entry.exit_ns = 0;
             entry.set(IN_EXEC, false);

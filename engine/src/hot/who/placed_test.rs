@@ -52,11 +52,25 @@ fn an_exec_that_is_heard_of_after_a_later_move_is_not_lost() {
     let mut table = table();
     let moved = Message { caller: PID + 1, cgroup_id: 8, ..at(Kind::Cgroup, 30, "a") };
     table.apply_placed(&moved, (2, 4));
-    let exe = table.strings.intern(b"/bin/b");
-    table.apply_placed(&Message { exe, ..at(Kind::Exec, 29, "b") }, (4, 4));
+    let (exe, exec) = (table.strings.intern(b"/bin/b"), table.strings.intern(b"./b"));
+    let told = Message {
+        exe,
+        exec,
+        exe_root: 9,
+        exe_flags: proc_flag::EXE_CUT,
+        ..at(Kind::Exec, 29, "b")
+    };
+    table.apply_placed(&told, (4, 4));
     assert_eq!(find(&mut table, 6), (b'b', 8, Attribution::Exact));
     let image = table.latest(PID);
     assert_eq!(table.strings.get(image.exe), b"/bin/b");
+    assert_eq!((table.strings.get(image.exec), image.exe_root), (&b"./b"[..], 9));
+    assert_ne!(image.flags & proc_flag::EXE_CUT, 0);
+    // Nothing of that outlives the next exec.
+    table.apply_placed(&at(Kind::Exec, 40, "c"), (9, 9));
+    let image = table.latest(PID);
+    assert_eq!((image.exe, image.exec, image.exe_root), (0, 0, 0));
+    assert_eq!(image.flags & proc_flag::EXE_ALL, 0);
 }
 
 #[test]

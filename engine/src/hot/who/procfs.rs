@@ -46,10 +46,19 @@ pub fn read_comm(pid: u32) -> Option<[u8; COMM]> {
     Some(comm(text.strip_suffix(b"\n").unwrap_or(text)))
 }
 
-/// The file that `pid` executes; none for a kernel thread.
+/// The path of the file that `pid` executes, as it is now; none for a kernel thread. One that was
+/// removed ends in ` (deleted)`. A memfd is `memfd:NAME`.
 pub fn read_exe(pid: u32, buffer: &mut [u8]) -> Option<&[u8]> {
     let path = procdir::read_link(&Path::of_process(pid, "exe"), buffer).ok()?;
-    Some(path.strip_suffix(b" (deleted)").unwrap_or(path))
+    let name = path.strip_prefix(b"/").filter(|name| name.starts_with(b"memfd:"));
+    Some(name.and_then(|name| name.strip_suffix(b" (deleted)")).unwrap_or(path))
+}
+
+/// Number of the mount namespace of `pid`; 0 unknown.
+#[must_use]
+pub fn read_mount_namespace(pid: u32) -> u32 {
+    let inode = procdir::inode(&Path::of_process(pid, "ns/mnt"));
+    inode.ok().and_then(|inode| u32::try_from(inode).ok()).unwrap_or(0)
 }
 
 /// `PID (COMM) STATE PPID …`: the name may hold anything, parentheses and spaces too, so it ends

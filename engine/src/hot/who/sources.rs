@@ -174,6 +174,10 @@ pub(super) fn take_bpf(record: &[u8], strings: &mut Strings, args: &mut Args, in
         message.witnesses = witnesses;
         if message.kind == Kind::Exec {
             message.args = args.keep(bpf_record::args(record));
+            if let Some(path) = bpf_record::path(record) {
+                message.exe = strings.intern(&path.text);
+                (message.exe_root, message.exe_flags) = (path.root, path.flags);
+            }
         }
     }
     take(parsed, strings, inbox);
@@ -181,9 +185,9 @@ pub(super) fn take_bpf(record: &[u8], strings: &mut Strings, args: &mut Args, in
 
 fn take(parsed: Parsed<'_>, strings: &mut Strings, inbox: &mut Inbox) {
     match parsed {
-        Parsed::Message(mut message, exe) => {
+        Parsed::Message(mut message, exec) => {
             debug_assert!(message.source != Source::Connector);
-            message.exe = strings.intern(exe);
+            message.exec = strings.intern(exec);
             inbox.messages.push(message);
         }
         Parsed::Lost(count) => inbox.lost += count.max(1),
@@ -192,4 +196,4 @@ fn take(parsed: Parsed<'_>, strings: &mut Strings, inbox: &mut Inbox) {
     }
 }
 
-const _: () = assert!(size_of::<Message>() <= 96);
+const _: () = assert!(size_of::<Message>() <= 112);

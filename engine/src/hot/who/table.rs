@@ -51,6 +51,8 @@ pub struct Table {
     pub(super) cgroups: procfs::Cgroups,
     /// The cgroup in which we run; 0 unknown.
     pub(super) own_cgroup: u64,
+    /// Number of our mount namespace; 0 unknown.
+    pub(super) own_namespace: u32,
     pub(super) counters: TableCounters,
 }
 
@@ -78,6 +80,7 @@ impl Table {
             doubt_ns: 0,
             cgroups: procfs::Cgroups::default(),
             own_cgroup: 0,
+            own_namespace: procfs::read_mount_namespace(std::process::id()),
             counters: TableCounters::default(),
         }
     }
@@ -89,7 +92,7 @@ impl Table {
         self.own_cgroup = own.map_or(0, |seen| seen.cgroup_id);
     }
 
-    /// Applies one message. Its string has one reference, which is used up.
+    /// Applies one message. Its strings have one reference each, which is used up.
     pub fn apply(&mut self, message: &Message) {
         match message.kind {
             Kind::Fork => self.fork(message),
@@ -101,7 +104,14 @@ impl Table {
             // Only BPF tells of it.
             Kind::Cgroup => {}
         }
+        self.release_strings(message);
+    }
+
+    /// Uses up the references of a message to its strings.
+    pub(super) fn release_strings(&mut self, message: &Message) {
         self.strings.release(message.exe);
+        self.strings.release(message.exec);
+        self.args.release(message.args);
     }
 
     /// The image that `pid` had at a time; 0 when none is known.
@@ -180,7 +190,9 @@ impl Table {
         if caller && message.parent != old.ppid && other != 0 {
             inherit(&mut image, &from, message.time_ns, unchanged);
             self.strings.retain(image.exe);
+            self.strings.retain(image.exec);
             self.strings.release(old.exe);
+            self.strings.release(old.exec);
         }
         if !image.says_the_same(&old) || image.parent != old.parent {
             image.defined = 0;
@@ -204,8 +216,9 @@ impl Table {
         image.comm = message.comm;
         image.comm_ns = message.time_ns;
         image.exec_ns = message.time_ns;
-        image.exe = 0;
-        image.flags = (image.flags | proc_flag::COMM) & !proc_flag::EXE_READ;
+        image.set_file(&Image::default());
+        image.exe_asked = 0;
+        image.flags |= proc_flag::COMM;
         image.unsure = u8::from(!self.told_of_users);
         image.late = 0;
         if let Some(entry) = self.replace(image, message.time_ns) {
@@ -237,12 +250,12 @@ impl Table {
         entry.set(IN_EXEC, false);
         let id = entry.image;
         let image = self.images.get_mut(id);
-        let exe_before = image.exe;
+        let exec_before = image.exec;
         image.exec_ns = time;
-        if message.exe != 0 {
-            image.exe = message.exe;
-            self.strings.retain(message.exe);
-            self.strings.release(exe_before);
+        if message.exec != 0 {
+            image.exec = message.exec;
+            self.strings.retain(message.exec);
+            self.strings.release(exec_before);
         }
         let image = self.images.get_mut(id);
         if message.cgroup_id != 0 {
@@ -254,7 +267,7 @@ impl Table {
 
     /// The kernel's rule: what follows the last slash of the name given to exec, cut.
     fn comm_at_exec(&self, message: &Message) -> [u8; COMM] {
-        super::message::comm(last_part(self.strings.get(message.exe)))
+        super::message::comm(last_part(self.strings.get(message.exec)))
     }
 
     fn rename(&mut self, message: &Message) {
@@ -349,6 +362,7 @@ impl Table {
             return None;
         };
         self.strings.retain(image.exe);
+        self.strings.retain(image.exec);
         self.args.retain(image.args);
         let entry = Entry { image: id, ..self.pids.get(pid).copied().unwrap_or_default() };
         if !self.pids.insert(Entry { pid, ..entry }) {
@@ -384,6 +398,7 @@ impl Table {
         let (strings, args) = (&mut self.strings, &mut self.args);
         self.images.release(id, |image| {
             strings.release(image.exe);
+            strings.release(image.exec);
             args.release(image.args);
         });
     }
@@ -410,7 +425,8 @@ fn inherit(image: &mut Image, from: &Image, time_ns: u64, unchanged: impl Fn(u64
     }
     image.flags |= from.flags & proc_flag::CRED;
     if image.exec_ns == 0 || unchanged(image.exec_ns) {
-        (image.exe, image.exec_ns) = (from.exe, time_ns);
+        image.set_file(from);
+        image.exec_ns = time_ns;
     }
     if image.cgroup_id == 0 || unchanged(image.exec_ns) {
         image.cgroup_id = from.cgroup_id;

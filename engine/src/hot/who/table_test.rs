@@ -54,8 +54,8 @@ impl Table {
         let comm = String::from_utf8_lossy(last_part(exe.as_bytes())).into_owned();
         self.apply(&named(Kind::CommExec, time_ns, pid, &comm));
         self.all(inside);
-        let exe = self.strings.intern(exe.as_bytes());
-        self.apply(&Message { exe, ..at(Kind::Exec, time_ns + 5, pid) });
+        let exec = self.strings.intern(exe.as_bytes());
+        self.apply(&Message { exec, ..at(Kind::Exec, time_ns + 5, pid) });
     }
 
     /// A first process: user and group 0, and a name.
