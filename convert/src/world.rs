@@ -170,6 +170,12 @@ pub(crate) fn cgroup(mirror: &Mirror, image: &Proc) -> Option<Vec<u8>> {
     }
 }
 
+/// The mount namespace that exe holds in, as /proc/PID/ns/mnt shows it, where that is not fsmon's.
+pub(crate) fn exe_root(image: &Proc) -> Option<String> {
+    let namespace = image.exe_root.get();
+    (namespace != 0).then(|| format!("mnt:[{namespace}]"))
+}
+
 /// uid and gid, where they are known.
 pub(crate) fn ids(image: &Proc) -> Option<(u32, u32)> {
     let known = image.flags.get() & proc_flag::CRED != 0;

@@ -14,7 +14,7 @@ const CAPACITY: Capacity = Capacity { dirs: 12, processes: 12, strings: 12, text
 #[derive(Clone, Debug)]
 enum Step {
     Dir { id: u32, parent: u32, object: u64, len: usize },
-    Proc { id: u32, parent: u32, strings: [u32; 4] },
+    Proc { id: u32, parent: u32, strings: [u32; 5] },
     Str { id: u32, len: usize },
     Event { dir: u32, dir2: u32, proc: u32, len: usize, len2: usize },
     Flush,
@@ -23,7 +23,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let id = 0u32..14;
     let len = prop_oneof![4 => 0usize..100, 1 => 0usize..5000];
-    let strings = [id.clone(), id.clone(), id.clone(), id.clone()];
+    let strings = [id.clone(), id.clone(), id.clone(), id.clone(), id.clone()];
     prop_oneof![
         3 => (id.clone(), id.clone(), 0u64..4, len.clone())
             .prop_map(|(id, parent, object, len)| Step::Dir { id, parent, object, len }),
@@ -47,7 +47,7 @@ fn build(build: &mut Build, step: &Step, serial: u64) -> Option<Vec<Slot>> {
         Step::Proc { id, parent, strings } => {
             let mut head = Proc::new_zeroed();
             (head.id, head.parent) = (id.into(), parent.into());
-            [head.exe, head.cgroup, head.user, head.cmdline] = strings.map(Into::into);
+            [head.exe, head.exec, head.cgroup, head.user, head.cmdline] = strings.map(Into::into);
             build.proc(head).to_vec()
         }
         Step::Str { id, len } => build.str(id, &text[..len]).to_vec(),

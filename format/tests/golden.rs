@@ -135,6 +135,35 @@ fn small() -> Vec<u8> {
     ring.writer.finish().unwrap()
 }
 
+/// What runs, and what exec was given.
+fn executed() -> Vec<u8> {
+    let mut ring = Ring::new(&header(), Codec::None);
+    ring.dir(1, 0, 0, b"/srv/b");
+    let texts = [&b"/usr/bin/dash"[..], b"./configure", b"memfd:\xff", b"/dev/fd/3", b"end/of/it"];
+    for (id, text) in texts.into_iter().enumerate() {
+        ring.str(id as u32 + 1, text);
+    }
+    let (late, unsure, cut) = (proc_flag::EXE_LATE, proc_flag::EXE_UNSURE, proc_flag::EXE_CUT);
+    let images = [
+        (1, 2, 0, 0),
+        (3, 4, 4_026_532_201, 0),
+        (5, 0, 0, proc_flag::EXE_READ | late | cut),
+        (1, 1, 0, unsure),
+        (0, 2, 0, 0),
+    ];
+    for (id, (exe, exec, root, flags)) in (1..).zip(images) {
+        let mut head = Proc::new_zeroed();
+        head.flags = (proc_flag::COMM | proc_flag::CRED | flags).into();
+        (head.id, head.pid, head.ppid) = (id.into(), (4000 + id).into(), 1.into());
+        head.comm[..2].copy_from_slice(b"sh");
+        (head.exe, head.exec, head.exe_root) = (exe.into(), exec.into(), root.into());
+        ring.push(|build| build.proc(head));
+        ring.event(id.into(), kind::CREATE, 0, 1, b"f", id);
+    }
+    end(&mut ring);
+    ring.writer.finish().unwrap()
+}
+
 /// Every kind of record, and what is unusual about each.
 fn all(codec: Codec) -> Vec<u8> {
     let (before, last) = all_in_segments(codec, false);
@@ -287,7 +316,7 @@ fn line(text: &mut String, body: &Body<'_>) {
         ),
         Body::Proc(p) => format!(
             "PROC {} pid {} ppid {} parent {} prev {} start {} uid {} gid {} comm {:?} exe {} \
-             cgroup {} ({}) user {} cmdline {} flags {:#x}",
+             cgroup {} ({}) user {} cmdline {} flags {:#x}{}",
             p.id,
             p.pid,
             p.ppid,
@@ -303,6 +332,7 @@ fn line(text: &mut String, body: &Body<'_>) {
             p.user,
             p.cmdline,
             p.flags.get(),
+            executed_as(p),
         ),
         Body::Str(s, bytes) => format!("STR {} {:?}", s.id, bytes.escape_ascii().to_string()),
         Body::Loss(l) => format!(
@@ -326,6 +356,14 @@ fn line(text: &mut String, body: &Body<'_>) {
     };
     text.push_str(&line);
     text.push('\n');
+}
+
+/// Nothing in streams from before there was such a field.
+fn executed_as(image: &Proc) -> String {
+    match (image.exec.get(), image.exe_root.get()) {
+        (0, 0) => String::new(),
+        (exec, root) => format!(" exec {exec} root {root}"),
+    }
 }
 
 fn golden(name: &str) -> PathBuf {
@@ -360,6 +398,11 @@ fn the_small_stream_of_the_specification() {
 #[test]
 fn every_kind_of_record() {
     check("v1-all", &all(Codec::None));
+}
+
+#[test]
+fn what_runs_and_what_exec_was_given() {
+    check("v1-exe", &executed());
 }
 
 #[test]

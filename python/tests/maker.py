@@ -61,10 +61,10 @@ def string(id, data):
 
 
 def process(id, pid, ppid=1, parent=0, prev=0, start=0, uid=1000, gid=100, comm=b"cc", exe=0,
-            cgroup=0, cgroup_id=0, user=0, cmdline=0, flags=3):
-    fields = struct.pack("<IIIIIQII16sIIQII", id, pid, ppid, parent, prev, start, uid, gid, comm,
-                         exe, cgroup, cgroup_id, user, cmdline)
-    return record(3, flags, fields + bytes(48))
+            cgroup=0, cgroup_id=0, user=0, cmdline=0, flags=3, exec=0, exe_root=0):
+    fields = struct.pack("<IIIIIQII16sIIQIIII", id, pid, ppid, parent, prev, start, uid, gid, comm,
+                         exe, cgroup, cgroup_id, user, cmdline, exec, exe_root)
+    return record(3, flags, fields + bytes(40))
 
 
 def event(dir=0, name=b"", mask=0x100, time=START + 1, proc=0, obj=0, dir2=0, name2=b"", flags=0):

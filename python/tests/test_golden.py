@@ -14,7 +14,8 @@ TYPE_STR = re.compile(r'STR (?P<id>\d+) "(?P<bytes>.*)"')
 TYPE_PROC = re.compile(
     r'PROC (?P<id>\d+) pid (?P<pid>\d+) ppid (?P<ppid>\d+) parent (?P<parent>\d+) prev (?P<prev>\d+) '
     r'start (?P<start>\d+) uid (?P<uid>\d+) gid (?P<gid>\d+) comm "(?P<comm>.*)" exe (?P<exe>\d+) '
-    r'cgroup (?P<cgroup>\d+) \((?P<cgroup_id>\d+)\) user (?P<user>\d+) cmdline (?P<cmdline>\d+)')
+    r'cgroup (?P<cgroup>\d+) \((?P<cgroup_id>\d+)\) user (?P<user>\d+) cmdline (?P<cmdline>\d+) '
+    r'flags \w+( exec (?P<exec>\d+) root (?P<exe_root>\d+))?')
 
 
 def unescaped(text):
@@ -54,12 +55,12 @@ class Expected:
 
     def _proc(self, line, _):
         match = TYPE_PROC.match(line)
-        number = {key: int(value) for key, value in match.groupdict().items() if key != "comm"}
+        number = {key: int(value or 0) for key, value in match.groupdict().items() if key != "comm"}
         self.processes[number["id"]] = {
             "pid": number["pid"], "ppid": number["ppid"], "uid": number["uid"], "gid": number["gid"],
             "comm": unescaped(match["comm"]).rstrip(b"\0"), "start_ns": number["start"],
-            "cgroup_id": number["cgroup_id"], "parent": self.processes[number["parent"]],
-            **{key: self.strings[number[key]] for key in ("exe", "cgroup", "user", "cmdline")}}
+            "cgroup_id": number["cgroup_id"], "parent": self.processes[number["parent"]], "exe_root": number["exe_root"],
+            **{key: self.strings[number[key]] for key in ("exe", "exec", "cgroup", "user", "cmdline")}}
 
     def _path(self, dir_id, name):
         names = [name] if name else []
@@ -100,7 +101,8 @@ def told(process):
     """A process as `Expected` has it."""
     if process is None:
         return None
-    fields = ("pid", "ppid", "uid", "gid", "comm", "start_ns", "cgroup_id", "exe", "cgroup", "user", "cmdline")
+    fields = ("pid", "ppid", "uid", "gid", "comm", "start_ns", "cgroup_id", "exe",
+              "exe_root", "exec", "cgroup", "user", "cmdline")
     return {"parent": told(process.parent), **{name: getattr(process, name) for name in fields}}
 
 
@@ -114,7 +116,7 @@ def other(item):
 
 class Golden(unittest.TestCase):
     def test_contents(self):
-        for name in ("v1-small", "v1-all"):
+        for name in ("v1-small", "v1-all", "v1-exe"):
             with self.subTest(name):
                 data, text = golden(name)
                 expected = Expected(text).read()

@@ -42,6 +42,14 @@ class Json(unittest.TestCase):
             '"attribution":"unknown","found":true,"exchange":true,"unsure":true,"path_b64":"L3Nydi94/w==",'
             '"old_path_b64":"L3Nydi/+"}'])
 
+    def test_what_runs_and_what_exec_was_given(self):
+        self.assertEqual(lines(
+            string(1, b"/opt/\xff"), string(2, b"./\xfe"), process(1, 5, flags=0xe0, exe=1, exec=2, exe_root=9),
+            process(2, 6, flags=0xe0, exec=2, exe_root=9), event(0, proc=1), event(0, proc=2)), [
+            '"CREATE","pid":5,"ppid":1,"exe":"/opt/\ufffd","exe_root":"mnt:[9]","exe_late":true,"exe_unsure":true,'
+            '"exe_cut":true,"exec":"./\ufffd","exe_b64":"L29wdC//","exec_b64":"Li/+"}',
+            '"CREATE","pid":6,"ppid":1,"exec":"./\ufffd","exec_b64":"Li/+"}'])
+
     def test_what_is_unknown_is_absent(self):
         self.assertEqual(lines(process(1, 0, ppid=0, flags=0, cgroup_id=7), event(0), event(0, proc=1)),
                          ['"CREATE"}', '"CREATE","cgroup":"id:7"}'])

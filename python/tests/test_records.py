@@ -76,6 +76,7 @@ class Fields(unittest.TestCase):
         self.assertEqual((above.pid, above.comm, above.uid, above.gid), (5, None, None, None))
         self.assertEqual((above.exe, above.args, above.user), (b"/bin/cc", [b"a", b"b c"], b""))
         self.assertEqual((above.exe_late, above.cmdline_late, above.cmdline_cut), (True, True, True))
+        self.assertEqual((above.exec, above.exe_root, above.exe_read_late), (None, 0, False))
         self.assertEqual((above.prev_id, above.start_ns, above.cgroup_id), (77, 7, 9))
         self.assertEqual([ancestor.pid for ancestor in one.chain()], [5])
 

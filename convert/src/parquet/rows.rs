@@ -3,7 +3,7 @@
 use super::columns::{Column, Flag, Int, IntOrNull, Long, LongOrNull, Span, Text};
 use super::schema::{COLUMNS, HOST};
 use crate::words;
-use crate::world::{Change, World, cgroup, comm, ids};
+use crate::world::{Change, World, cgroup, comm, exe_root, ids};
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{Proc, proc_flag};
 use parquet::errors::Result;
@@ -46,6 +46,11 @@ pub(super) struct Image {
     cmdline_raw: Option<Span>,
     cmdline_from: Option<Span>,
     cmdline_cut: bool,
+    exec: Option<Span>,
+    exe_root: Option<Span>,
+    exe_late: bool,
+    exe_unsure: bool,
+    exe_cut: bool,
 }
 
 /// Columns, in the order of the schema.
@@ -87,11 +92,17 @@ pub(super) struct Rows {
     stream_id: Text,
     segment: Int,
     event: LongOrNull,
+    exec: Text,
+    exe_root: Text,
+    exe_late: Flag,
+    exe_unsure: Flag,
+    exe_cut: Flag,
 }
 
 impl Rows {
     pub(super) fn is_full(&self) -> bool {
         let text = self.path.len() + self.old_path.len() + self.cmdline.len() + self.exe.len();
+        let text = text + self.exec.len();
         self.len >= ROWS_MAX || text >= TEXT_MAX
     }
 
@@ -105,19 +116,27 @@ impl Rows {
         let words = mirror.string(image.cmdline.get());
         let from: &[u8] = if flags & proc_flag::CMDLINE_READ == 0 { b"exec" } else { b"proc" };
         let keep = |column: &mut Text, text: Option<&[u8]>| Some(keep_lossy(column, text?));
+        let exe = mirror.string(image.exe.get());
+        let is = |flag: u16| exe.is_some() && flags & flag != 0;
+        let root = exe.and(exe_root(image));
         let raw = words.filter(|words| std::str::from_utf8(words).is_err());
         Image {
             pid: number(image.pid.get()),
             ppid: number(image.ppid.get()),
             ids: ids(image),
             cmd: keep(&mut self.cmd, comm(image)),
-            exe: keep(&mut self.exe, mirror.string(image.exe.get())),
+            exe: keep(&mut self.exe, exe),
             user: keep(&mut self.user, mirror.string(image.user.get())),
             cgroup: keep(&mut self.cgroup, cgroup(mirror, image).as_deref()),
             cmdline: words.map(|words| self.cmdline.keep(words::joined(words).as_bytes())),
             cmdline_raw: raw.map(|words| self.cmdline_raw.keep(words)),
             cmdline_from: words.map(|_| self.cmdline_from.keep(from)),
             cmdline_cut: words.is_some() && flags & proc_flag::CMDLINE_CUT != 0,
+            exec: keep(&mut self.exec, mirror.string(image.exec.get())),
+            exe_root: keep(&mut self.exe_root, root.as_deref().map(str::as_bytes)),
+            exe_late: is(proc_flag::EXE_LATE),
+            exe_unsure: is(proc_flag::EXE_UNSURE),
+            exe_cut: is(proc_flag::EXE_CUT),
         }
     }
 
@@ -183,6 +202,11 @@ impl Rows {
         self.cmdline_raw.push_kept(image.cmdline_raw);
         self.cmdline_from.push_kept(image.cmdline_from);
         self.cmdline_cut.push(image.cmdline_cut);
+        self.exec.push_kept(image.exec);
+        self.exe_root.push_kept(image.exe_root);
+        self.exe_late.push(image.exe_late);
+        self.exe_unsure.push(image.exe_unsure);
+        self.exe_cut.push(image.exe_cut);
     }
 
     fn push_origin(&mut self, origin: &Origin) {
@@ -255,6 +279,11 @@ impl Rows {
             &mut self.stream_id,
             &mut self.segment,
             &mut self.event,
+            &mut self.exec,
+            &mut self.exe_root,
+            &mut self.exe_late,
+            &mut self.exe_unsure,
+            &mut self.exe_cut,
         ]
     }
 }

@@ -8,7 +8,7 @@ use parquet::schema::types::TypePtr;
 use std::sync::Arc;
 
 /// Name and type of each column. The names are those of the JSON lines, where these have the same.
-pub(super) const COLUMNS: [(&str, &str); 33] = [
+pub(super) const COLUMNS: [(&str, &str); 38] = [
     ("time", "required int64 time (TIMESTAMP(NANOS,true))"),
     ("event_type", "optional binary event_type (STRING)"),
     ("path", "optional binary path (STRING)"),
@@ -42,6 +42,11 @@ pub(super) const COLUMNS: [(&str, &str); 33] = [
     ("stream_id", "optional binary stream_id (STRING)"),
     ("segment", "required int32 segment"),
     ("event", "optional int64 event"),
+    ("exec", "optional binary exec (STRING)"),
+    ("exe_root", "optional binary exe_root (STRING)"),
+    ("exe_late", "required boolean exe_late"),
+    ("exe_unsure", "required boolean exe_unsure"),
+    ("exe_cut", "required boolean exe_cut"),
 ];
 
 /// What names the partition is not in the file: that is how engines expect it.

@@ -5,7 +5,7 @@ use super::streams::{Moments, Streams};
 use crate::error::Result;
 use crate::feed::Output;
 use crate::words;
-use crate::world::{Told, World, cgroup, comm, ids};
+use crate::world::{Told, World, cgroup, comm, exe_root, ids};
 use fsmon_format::kind;
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{EventRef, Proc, proc_flag};
@@ -21,6 +21,10 @@ pub(super) type Shared = Rc<str>;
 pub(super) struct Facts {
     pub(super) cmd: Option<Shared>,
     pub(super) exe: Option<Shared>,
+    pub(super) exec: Option<Shared>,
+    pub(super) exe_root: Option<Shared>,
+    /// The flags of [`proc_flag`] that are of exe.
+    pub(super) exe_flags: u16,
     pub(super) cmdline: Option<Shared>,
     pub(super) cmdline_cut: bool,
     pub(super) ids: Option<(u32, u32)>,
@@ -204,9 +208,13 @@ impl Census {
         let mirror: &Mirror = &world.mirror;
         let mut share = |text: &[u8]| shared(texts, &String::from_utf8_lossy(text));
         let string = |id: u32| mirror.string(id);
+        let exe = string(image.exe.get());
         Facts {
             cmd: comm(image).map(&mut share),
-            exe: string(image.exe.get()).map(&mut share),
+            exe: exe.map(&mut share),
+            exec: string(image.exec.get()).map(&mut share),
+            exe_root: exe.and(exe_root(image)).map(|root| share(root.as_bytes())),
+            exe_flags: if exe.is_some() { image.flags.get() & proc_flag::EXE_ALL } else { 0 },
             user: string(image.user.get()).map(&mut share),
             cgroup: cgroup(mirror, image).as_deref().map(&mut share),
             cmdline: string(image.cmdline.get()).map(|text| share(words::joined(text).as_bytes())),

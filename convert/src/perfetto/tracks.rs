@@ -5,6 +5,7 @@ use super::census::{Census, Facts, Process};
 use super::proto::{BEGIN, CHRONOLOGICAL, END, TrackDescriptor};
 use super::trace::{self, Trace, Value};
 use crate::error::Result;
+use fsmon_format::record::proc_flag;
 
 /// Tracks of a stream that are no process.
 const OWN: u64 = 3;
@@ -94,12 +95,24 @@ fn name(census: &Census, process: &Process) -> String {
     format!("{} {}", cmd.unwrap_or("?"), process.pid)
 }
 
+/// What is said of exe, by the names of the JSON lines.
+const EXE_FLAGS: [(u16, &str); 3] = [
+    (proc_flag::EXE_LATE, "exe_late"),
+    (proc_flag::EXE_UNSURE, "exe_unsure"),
+    (proc_flag::EXE_CUT, "exe_cut"),
+];
+
 fn annotations<'a>(process: &Process, facts: &'a Facts) -> trace::Facts<'a> {
     let mut all: trace::Facts<'a> = vec![("pid", Value::Number(process.pid.into()))];
     if process.ppid != 0 {
         all.push(("ppid", Value::Number(process.ppid.into())));
     }
     all.extend(facts.exe.as_deref().map(|text| ("exe", Value::Text(text))));
+    all.extend(facts.exe_root.as_deref().map(|text| ("exe_root", Value::Text(text))));
+    for (flag, name) in EXE_FLAGS {
+        all.extend((facts.exe_flags & flag != 0).then_some((name, Value::Flag(true))));
+    }
+    all.extend(facts.exec.as_deref().map(|text| ("exec", Value::Text(text))));
     // Seldom the same twice.
     all.extend(facts.cmdline.as_deref().map(|text| ("cmdline", Value::Once(text.to_owned()))));
     all.extend(facts.cmdline_cut.then_some(("cmdline_cut", Value::Flag(true))));

@@ -32,8 +32,8 @@ def same(what, found, wanted):
 
 
 SAME_NAME = ["event_type", "path", "old_path", "pid", "ppid", "cmd", "exe", "uid", "gid", "user",
-             "cgroup", "cmdline_from", "error", "error_count", "reason", "lost"]
-FLAGS = ["is_dir", "found", "exchange", "unsure", "cmdline_cut"]
+             "cgroup", "exec", "exe_root", "cmdline_from", "error", "error_count", "reason", "lost"]
+FLAGS = ["is_dir", "found", "exchange", "unsure", "cmdline_cut", "exe_late", "exe_unsure", "exe_cut"]
 
 
 def every_row_is_a_line():

@@ -139,7 +139,7 @@ def on_its_track(trace, instant, line):
     assert [pid(name) for name in names][: len(chain)] == chain, (names, line)
     image = trace.slice_at(instant.track, instant.ns)
     assert image and image.name == line.get("cmd", "?"), (image, instant, line)
-    for key in ["pid", "ppid", "exe", "uid", "gid", "user", "cgroup"]:
+    for key in ["pid", "ppid", "exe", "exe_root", "exe_late", "exec", "uid", "gid", "user", "cgroup"]:
         assert image.facts.get(key) == line.get(key), (key, image, line)
 
 

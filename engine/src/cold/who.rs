@@ -153,7 +153,8 @@ fn rung_loss(rung: Rung) -> Option<(&'static str, &'static [&'static str])> {
             &["bpf"],
         ),
         Rung::Comm => (
-            "without the exec tracepoint an event has no exe, and its cgroup is that at the start",
+            "without the exec tracepoint an event has no exec, its exe is read late, and its cgroup is \
+             that at the start",
             &["perf_tracepoint"],
         ),
         Rung::Connector => (

@@ -231,6 +231,10 @@ impl Host {
         self.string(cgroup_id, format!("/job/{}", exe % 3).into_bytes());
         self.string(3000, b"builder".to_vec());
         head.exe = exe_id.into();
+        let exec_id = 100 + exe as u32 % 7;
+        self.string(exec_id, format!("./{}", exe % 7).into_bytes());
+        head.exec = exec_id.into();
+        head.exe_root = (exe as u32 % 5).into();
         head.cgroup = cgroup_id.into();
         head.user = 3000.into();
         self.processes.push(head);
@@ -307,11 +311,13 @@ impl Host {
         };
         let text = |id: u32| escaped(self.strings.get(&id).map_or(&[][..], |text| text));
         format!(
-            "{}:{} {} {} {} {} < {}",
+            "{}:{} {} {} {} {} {} {} < {}",
             proc.pid.get(),
             proc.ppid.get(),
             proc.uid.get(),
             text(proc.exe.get()),
+            text(proc.exec.get()),
+            proc.exe_root.get(),
             text(proc.cgroup.get()),
             text(proc.user.get()),
             self.who(proc.parent.get()),
@@ -409,11 +415,13 @@ fn who(mirror: &Mirror, id: u32, depth: usize) -> String {
     let Some(proc) = mirror.proc(id).filter(|_| depth < 1000) else { return String::from(".") };
     let text = |id: u32| escaped(mirror.string(id).unwrap_or_default());
     format!(
-        "{}:{} {} {} {} {} < {}",
+        "{}:{} {} {} {} {} {} {} < {}",
         proc.pid.get(),
         proc.ppid.get(),
         proc.uid.get(),
         text(proc.exe.get()),
+        text(proc.exec.get()),
+        proc.exe_root.get(),
         text(proc.cgroup.get()),
         text(proc.user.get()),
         who(mirror, proc.parent.get(), depth + 1),

@@ -143,7 +143,12 @@ class JsonLines:
         if process.comm is not None:
             yield f',"cmd":{_quoted(process.comm)}'
         if process.exe:
-            yield f',"exe":{_quoted(process.exe)}'
+            yield from _exe(process, process.exe)
+        if process.exec:
+            yield f',"exec":{_quoted(process.exec)}'
+        for name, path in (("exe", process.exe), ("exec", process.exec)):
+            if path and not is_utf8(path):
+                yield f',"{name}_b64":{_base64(path)}'
         if process.uid is not None:
             yield f',"uid":{process.uid},"gid":{process.gid}'
         if process.user:
@@ -165,6 +170,16 @@ def _chain(process: Process) -> Iterator[str]:
         entries.append(f'{{"pid":{ancestor.pid}{name}}}')
     if entries:
         yield f',"chain":[{",".join(entries)}]'
+
+
+def _exe(process: Process, path: bytes) -> Iterator[str]:
+    yield f',"exe":{_quoted(path)}'
+    if process.exe_root:
+        yield f',"exe_root":"mnt:[{process.exe_root}]"'
+    flags = (("exe_late", process.exe_read_late), ("exe_unsure", process.exe_unsure), ("exe_cut", process.exe_cut))
+    for name, holds in flags:
+        if holds:
+            yield f',"{name}":true'
 
 
 def _cmdline(process: Process, words: bytes) -> Iterator[str]:

@@ -21,7 +21,8 @@ class Process:
     """
 
     __slots__ = ("id", "pid", "ppid", "parent_id", "prev_id", "start_ns", "comm", "uid", "gid", "exe",
-                 "user", "cgroup", "cgroup_id", "cmdline", "exe_late", "cmdline_late", "cmdline_cut",
+                 "exe_root", "exec", "user", "cgroup", "cgroup_id", "cmdline", "exe_late", "exe_read_late", "exe_unsure", "exe_cut",
+                 "cmdline_late", "cmdline_cut",
                  "parent")
 
     id: int
@@ -38,6 +39,11 @@ class Process:
     uid: Optional[int]
     gid: Optional[int]
     exe: Optional[bytes]
+    """The path of the file that runs, at most 4096 bytes. Streams written before fsmon 1.0 have the file
+    name given to exec here, and no `exec`."""
+    exe_root: int
+    """The number of the mount namespace that `exe` holds in; 0 for that of fsmon."""
+    exec: Optional[bytes]
     """The file name given to exec, at most 4096 bytes."""
     user: Optional[bytes]
     cgroup: Optional[bytes]
@@ -47,6 +53,12 @@ class Process:
     """The words with zero bytes between them, at most 4096 bytes."""
     exe_late: bool
     """`exe` was read from /proc, not seen at exec."""
+    exe_read_late: bool
+    """`exe` was read after the exec: it may be that of another exec."""
+    exe_unsure: bool
+    """A rename ran while `exe` was read, or its filesystem is mounted nowhere any more."""
+    exe_cut: bool
+    """`exe` is the end of a longer path."""
     cmdline_late: bool
     """`cmdline` was read from /proc, not told with the exec."""
     cmdline_cut: bool

@@ -140,8 +140,8 @@ class Decoder:
     def _proc(self, at: int, length: int) -> None:
         if length < layout.PROC_SLOTS * layout.SLOT:
             raise Invalid(_at(at, "a process of one slot"))
-        (proc_id, pid, ppid, parent, prev, start, uid, gid, comm, exe, cgroup, cgroup_id, user, cmdline
-         ) = layout.PROC_FIELDS.unpack_from(self._data, at + 4)
+        (proc_id, pid, ppid, parent, prev, start, uid, gid, comm, exe, cgroup, cgroup_id, user, cmdline,
+         exec_id, exe_root) = layout.PROC_FIELDS.unpack_from(self._data, at + 4)
         flags = self._data[at + 2]
         self._check_new(at, proc_id, self._procs)
         has_ids = flags & layout.PROC_IDS
@@ -149,9 +149,12 @@ class Decoder:
             id=proc_id, pid=pid, ppid=ppid or None, parent_id=parent, prev_id=prev, start_ns=start,
             comm=comm.partition(b"\0")[0] if flags & layout.PROC_COMM else None,
             uid=uid if has_ids else None, gid=gid if has_ids else None,
-            exe=self._string(at, exe), user=self._string(at, user), cgroup=self._string(at, cgroup),
+            exe=self._string(at, exe), exe_root=exe_root, exec=self._string(at, exec_id),
+            user=self._string(at, user), cgroup=self._string(at, cgroup),
             cgroup_id=cgroup_id, cmdline=self._string(at, cmdline),
             exe_late=bool(flags & layout.PROC_EXE_LATE),
+            exe_read_late=bool(flags & layout.PROC_EXE_READ_LATE),
+            exe_unsure=bool(flags & layout.PROC_EXE_UNSURE), exe_cut=bool(flags & layout.PROC_EXE_CUT),
             cmdline_late=bool(flags & layout.PROC_CMDLINE_LATE),
             cmdline_cut=bool(flags & layout.PROC_CMDLINE_CUT),
             # Only what is defined before: so there is never a cycle.

@@ -24,7 +24,7 @@ FIELDS: Dict[str, Tuple[int, List[_Field]]] = {
         ("id", "<u4", 4), ("pid", "<u4", 8), ("ppid", "<u4", 12), ("parent", "<u4", 16),
         ("prev", "<u4", 20), ("start", "<u8", 24), ("uid", "<u4", 32), ("gid", "<u4", 36),
         ("comm", "S16", 40), ("exe", "<u4", 56), ("cgroup", "<u4", 60), ("cgroup_id", "<u8", 64),
-        ("user", "<u4", 72), ("cmdline", "<u4", 76)]),
+        ("user", "<u4", 72), ("cmdline", "<u4", 76), ("exec", "<u4", 80), ("exe_root", "<u4", 84)]),
     "STR": (layout.STR, [("id", "<u4", 4), ("len", "<u2", 8), ("bytes", "V52", 12)]),
     "LOSS": (layout.LOSS, [
         ("reason", "<u4", 4), ("first_time", "<u8", 8), ("last_time", "<u8", 16), ("count", "<u8", 24),

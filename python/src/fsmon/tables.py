@@ -77,6 +77,7 @@ _OF_PROCESS: List[Tuple[str, str, Callable[[Process], Any]]] = [
     ("ppid", "u4", lambda process: process.ppid),
     ("cmd", "category", lambda process: text(process.comm)),
     ("exe", "category", lambda process: text(process.exe)),
+    ("exec", "category", lambda process: text(process.exec)),
     ("uid", "u4", lambda process: process.uid),
     ("gid", "u4", lambda process: process.gid),
     ("user", "category", lambda process: text(process.user)),
