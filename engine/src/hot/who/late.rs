@@ -42,7 +42,7 @@ impl Table {
     /// Reads one process and takes over what differs from what is known.
     fn look_at(&mut self, pid: u32, first: bool) {
         let now = clock::monotonic_ns();
-        let Some(seen) = procfs::read(pid, &mut self.cgroups) else { return };
+        let Some(seen) = procfs::read(pid, &self.cgroups) else { return };
         let old = self.latest(pid);
         let known = self.pids.get(pid).is_some_and(|entry| entry.exit_ns == 0);
         let same = known && is_same_process(&old, &seen);
@@ -166,7 +166,7 @@ impl Table {
         let now = clock::monotonic_ns();
         let old_id = self.pids.get(pid).map_or(0, |entry| entry.image);
         let old = *self.images.get(old_id);
-        let Some(seen) = procfs::read(pid, &mut self.cgroups) else {
+        let Some(seen) = procfs::read(pid, &self.cgroups) else {
             if old_id != 0 {
                 self.images.get_mut(old_id).asked = 1;
             }

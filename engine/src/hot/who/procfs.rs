@@ -2,7 +2,6 @@
 //! last resort. Reads go into buffers on the stack.
 
 use super::message::{COMM, comm};
-use super::strings::hash;
 use crate::sys::procdir::{self, Path};
 
 /// Room for /proc/PID/stat, status (its first lines) and cgroup.
@@ -25,7 +24,7 @@ pub struct Seen {
 
 /// Reads `pid`; `None` when it is gone.
 #[must_use]
-pub fn read(pid: u32, cgroups: &mut Cgroups) -> Option<Seen> {
+pub fn read(pid: u32, cgroups: &Cgroups) -> Option<Seen> {
     let mut buffer = [0; TEXT];
     let stat = procdir::read(&Path::of_process(pid, "stat"), &mut buffer).ok()?;
     let mut seen = parse_stat(stat)?;
@@ -104,12 +103,13 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Where the version 2 hierarchy is mounted, and the ids found last. A cgroup's id is the inode
-/// number of its directory.
+/// Where the version 2 hierarchy is mounted. A cgroup's id is the inode number of its directory.
+///
+/// Ids are not kept: a unit that is started again has another cgroup, with another id, under the
+/// same path. A look takes a microsecond or two, the other reads of /proc ten times as long.
 pub struct Cgroups {
     mount: [u8; MOUNT_MAX],
     mount_len: usize,
-    last: [(u32, u64); 64],
 }
 
 /// The longest mount point that is used.
@@ -117,7 +117,7 @@ const MOUNT_MAX: usize = 256;
 
 impl Default for Cgroups {
     fn default() -> Self {
-        Cgroups { mount: [0; MOUNT_MAX], mount_len: 0, last: [(0, 0); 64] }
+        Cgroups { mount: [0; MOUNT_MAX], mount_len: 0 }
     }
 }
 
@@ -133,21 +133,13 @@ impl Cgroups {
         cgroups
     }
 
-    fn id(&mut self, path: &[u8]) -> u64 {
+    /// The id of the cgroup that has this path now; 0 where there is none.
+    fn id(&self, path: &[u8]) -> u64 {
         if self.mount_len == 0 {
             return 0;
         }
-        let hash = hash(path);
-        let place = hash as usize % self.last.len();
-        if self.last[place].0 == hash {
-            return self.last[place].1;
-        }
         let mount = &self.mount[..self.mount_len];
-        let id = Path::join(&[mount, path]).and_then(|path| procdir::inode(&path).ok());
-        if let Some(id) = id {
-            self.last[place] = (hash, id);
-        }
-        id.unwrap_or(0)
+        Path::join(&[mount, path]).and_then(|path| procdir::inode(&path).ok()).unwrap_or(0)
     }
 }
 
@@ -174,9 +166,28 @@ mod tests {
 
     #[test]
     fn we_are_as_we_know() {
-        let seen = read(std::process::id(), &mut Cgroups::default()).expect("we live");
+        let seen = read(std::process::id(), &Cgroups::default()).expect("we live");
         assert!(seen.users.is_some() && seen.start_ticks > 0);
-        assert!(read(0x3fff_ffff, &mut Cgroups::default()).is_none());
+        assert!(read(0x3fff_ffff, &Cgroups::default()).is_none());
+    }
+
+    #[test]
+    fn a_cgroup_that_is_made_again_has_its_own_id() {
+        use std::os::unix::ffi::OsStrExt;
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().expect("a directory");
+        let (unit, old) = (dir.path().join("unit"), dir.path().join("old"));
+        let id = |path: &std::path::Path| std::fs::metadata(path).expect("there").ino();
+        let cgroups = Cgroups::at(dir.path().as_os_str().as_bytes());
+        std::fs::create_dir(&unit).expect("made");
+        let first = cgroups.id(b"/unit");
+        assert_eq!(first, id(&unit));
+        // It stays under another name, so that its number is not given out again.
+        std::fs::rename(&unit, &old).expect("renamed");
+        assert_eq!(cgroups.id(b"/unit"), 0);
+        std::fs::create_dir(&unit).expect("made");
+        assert_eq!((cgroups.id(b"/unit"), cgroups.id(b"/old")), (id(&unit), first));
+        assert_ne!(cgroups.id(b"/unit"), first);
     }
 
     proptest! {

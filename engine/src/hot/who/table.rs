@@ -88,7 +88,7 @@ impl Table {
     /// Where cgroups are found by their paths.
     pub fn set_cgroups(&mut self, cgroups: procfs::Cgroups) {
         self.cgroups = cgroups;
-        let own = procfs::read(std::process::id(), &mut self.cgroups);
+        let own = procfs::read(std::process::id(), &self.cgroups);
         self.own_cgroup = own.map_or(0, |seen| seen.cgroup_id);
     }
 
