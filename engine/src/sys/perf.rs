@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -209,14 +210,10 @@ impl Ring {
         // below head is written. Only we write tail.
         let head = self.index(DATA_HEAD).load(Ordering::Acquire);
         let mut tail = self.index(DATA_TAIL).load(Ordering::Relaxed);
-        // SAFETY: the data area begins one page into the mapping and is `size` bytes long. The
-        // kernel does not write between tail and head until tail moves (it is no overwrite ring),
-        // and we read nothing outside of that.
-        let data = unsafe { std::slice::from_raw_parts(self.base.add(self.page), self.size) };
         let mut sane = true;
         while tail != head {
-            let left = head.wrapping_sub(tail);
-            let Some(record) = record_at(data, tail, left, scratch) else {
+            let written = self.written(tail, head);
+            let Some(record) = written.and_then(|written| first_record(written, scratch)) else {
                 tail = head;
                 sane = false;
                 break;
@@ -230,6 +227,25 @@ impl Ring {
         // are done.
         self.index(DATA_TAIL).store(tail, Ordering::Release);
         sane
+    }
+}
+
+impl Ring {
+    /// What lies between tail and head, in two parts where it wraps around the end. `None` if the
+    /// two make no sense.
+    #[inline]
+    fn written(&self, tail: u64, head: u64) -> Option<(&[u8], &[u8])> {
+        let (first, second) = parts(self.size, tail, head)?;
+        // SAFETY: the data area begins one page into the mapping and is `size` bytes long, and both
+        // parts lie within it (`parts`). They are all that lies between tail and head, where the
+        // kernel does not write until we move tail (it is no overwrite ring); tail is moved after
+        // the last use of these slices, which borrow `self`. Where the kernel writes meanwhile,
+        // outside of that, there is no slice.
+        unsafe {
+            let data = self.base.add(self.page);
+            let first = std::slice::from_raw_parts(data.add(first.start), first.len());
+            Some((first, std::slice::from_raw_parts(data, second)))
+        }
     }
 }
 
@@ -256,30 +272,35 @@ impl Default for Scratch {
     }
 }
 
-/// The record at `tail`, in one piece; `None` if its size is none that a record can have.
-fn record_at<'a>(
-    data: &'a [u8],
-    tail: u64,
-    left: u64,
+/// Where in a data area of `size` bytes lies what is between tail and head: from somewhere up to the
+/// end or less, and so many bytes from the beginning on. `None` where that cannot be.
+#[inline]
+fn parts(size: usize, tail: u64, head: u64) -> Option<(Range<usize>, usize)> {
+    let written = usize::try_from(head.wrapping_sub(tail)).ok().filter(|len| *len <= size)?;
+    let start = (tail % size as u64) as usize;
+    let first = written.min(size - start);
+    start.is_multiple_of(8).then_some((start..start + first, written - first))
+}
+
+/// The first record of what was written, in one piece; `None` if its size is none that a record can
+/// have.
+#[inline]
+fn first_record<'a>(
+    (first, second): (&'a [u8], &'a [u8]),
     scratch: &'a mut Scratch,
 ) -> Option<&'a [u8]> {
-    let size = data.len();
-    let start = (tail % size as u64) as usize;
-    if left < HEADER as u64 || left > size as u64 || !start.is_multiple_of(8) {
-        return None;
-    }
     // The header is 8 bytes and 8-aligned: it never wraps.
-    let header = data.get(start..start + HEADER)?;
+    let header = first.get(..HEADER)?;
     let len = usize::from(u16::from_ne_bytes([header[6], header[7]]));
-    if len < HEADER || len as u64 > left || !len.is_multiple_of(8) {
+    if len < HEADER || !len.is_multiple_of(8) {
         return None;
     }
-    if let Some(whole) = data.get(start..start + len) {
+    if let Some(whole) = first.get(..len) {
         return Some(whole);
     }
-    let first = size - start;
-    scratch.0[..first].copy_from_slice(&data[start..]);
-    scratch.0[first..len].copy_from_slice(&data[..len - first]);
+    let rest = second.get(..len - first.len())?;
+    scratch.0[..first.len()].copy_from_slice(first);
+    scratch.0[first.len()..len].copy_from_slice(rest);
     Some(&scratch.0[..len])
 }
 
@@ -316,24 +337,40 @@ mod tests {
         data
     }
 
+    /// The record at `tail`, of what a ring of these bytes has up to `head`.
+    fn record(data: &[u8], tail: u64, head: u64) -> Option<Vec<u8>> {
+        let (first, second) = parts(data.len(), tail, head)?;
+        let mut scratch = Scratch::default();
+        first_record((&data[first], &data[..second]), &mut scratch).map(<[u8]>::to_vec)
+    }
+
     #[test]
     fn a_record_that_wraps_is_put_together() {
         let data = ring(&[64, 128], 4096 - 96);
-        let mut scratch = Scratch::default();
-        let first = record_at(&data, 4000, 192, &mut scratch).map(<[u8]>::to_vec);
+        let first = record(&data, 4000, 4192);
         assert_eq!(first.map(|record| (record.len(), record[63])), Some((64, 1)));
-        let second = record_at(&data, 4064, 128, &mut scratch).map(<[u8]>::to_vec);
+        let second = record(&data, 4064, 4192);
         assert_eq!(second.map(|record| (record.len(), record[127])), Some((128, 2)));
     }
 
     #[test]
+    fn only_what_was_written_is_looked_at() {
+        assert_eq!(parts(4096, 4000, 4192), Some((4000..4096, 96)));
+        assert_eq!(parts(4096, 8192 + 8, 8192 + 72), Some((8..72, 0)));
+        assert_eq!(parts(4096, 8, 4096 + 8), Some((8..4096, 8)), "full");
+        assert_eq!(parts(4096, u64::MAX - 7, 56), Some((4088..4096, 56)), "the counters wrap");
+        for (tail, head) in [(0, 4097), (8, 0), (4, 68)] {
+            assert_eq!(parts(4096, tail, head), None, "{tail} {head}");
+        }
+    }
+
+    #[test]
     fn a_size_that_cannot_be_is_refused() {
-        let mut scratch = Scratch::default();
         for len in [0, 4, 12, 72] {
             let mut data = vec![0; 4096];
             data[6..8].copy_from_slice(&u16::to_ne_bytes(len));
-            assert!(record_at(&data, 0, 64, &mut scratch).is_none());
+            assert!(record(&data, 0, 64).is_none());
         }
-        assert!(record_at(&[0; 4096], 0, 8192, &mut scratch).is_none());
+        assert!(record(&[0; 4096], 0, 8192).is_none());
     }
 }
