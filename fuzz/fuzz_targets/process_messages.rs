@@ -14,6 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     black_box(perf_record::parse(bytes, layout));
     black_box(bpf_record::parse(bytes));
     black_box(bpf_record::witnesses(bytes).count());
+    black_box((bpf_record::args(bytes), bpf_record::path(bytes)));
     black_box(proc_event::parse(bytes));
     black_box(procfs::parse_stat(bytes));
     black_box(procfs::parse_status(bytes));

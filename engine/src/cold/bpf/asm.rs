@@ -69,7 +69,25 @@ pub(super) struct Asm {
     names: Vec<(usize, Label)>,
     /// Where each function after the first begins.
     functions: Vec<usize>,
+    /// Functions that are called again and again, and where each is named.
+    steps: Vec<(Step, Label)>,
+    /// How many of those are written.
+    written: usize,
     labels: usize,
+}
+
+/// A function that `bpf_loop()` calls again and again. The verifier looks at it once, and not at
+/// each turn as with a loop that is written out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A look at the queue, and so many pauses.
+    Look(usize),
+    /// The same, with a long pause, while patience lasts.
+    Patient,
+    /// One event of the queue.
+    Witness,
+    /// One name or mount of a path.
+    Path,
 }
 
 /// A program that is put together.
@@ -165,10 +183,33 @@ impl Asm {
         self.push(0, R0, R0, 0, 0);
     }
 
-    /// `dst` is the function that begins at a label below.
-    pub(super) fn function(&mut self, dst: Reg, to: Label) {
-        self.names.push((self.insns.len(), to));
-        self.wide(dst, 4, 0);
+    /// Calls `step` up to `turns` times, until it returns 1. It gets the number of the turn in R1,
+    /// from 0 on, and in R2 the address of the stack here, 8 bytes below its end.
+    pub(super) fn repeat(&mut self, turns: u32, step: Step) {
+        let known = self.steps.iter().find(|(other, _)| *other == step).map(|(_, label)| *label);
+        let label = known.unwrap_or_else(|| {
+            let label = self.label();
+            self.steps.push((step, label));
+            label
+        });
+        self.set(R1, turns);
+        self.names.push((self.insns.len(), label));
+        self.wide(R2, 4, 0);
+        self.copy(R3, STACK);
+        self.add(R3, -8);
+        self.set(R4, 0);
+        self.call(Helper::Loop);
+    }
+
+    /// The next function that is named and not written, of which this is the beginning: `frame` is
+    /// the end of the caller's stack. The code before has to end with [`Asm::leave`].
+    pub(super) fn begin_step(&mut self, frame: Reg) -> Option<Step> {
+        let &(step, label) = self.steps.get(self.written)?;
+        self.written += 1;
+        self.begin_function(label);
+        self.copy(frame, R2);
+        self.add(frame, 8);
+        Some(step)
     }
 
     /// Calls a helper.
@@ -186,17 +227,6 @@ impl Asm {
     pub(super) fn jump_if(&mut self, condition: If, dst: Reg, number: i32, to: Label) {
         self.jumps.push((self.insns.len(), to));
         self.push(0x05 | condition as u8, dst, R0, 0, number);
-    }
-
-    /// A place to jump back to: here.
-    pub(super) fn put_above(&self) -> usize {
-        self.insns.len()
-    }
-
-    /// Jumps back if `dst` compares to a number, 64 bits.
-    pub(super) fn jump_back_if(&mut self, condition: If, dst: Reg, number: i32, to: usize) {
-        let offset = to as i64 - self.insns.len() as i64 - 1;
-        self.push(0x05 | condition as u8, dst, R0, offset as i16, number);
     }
 
     /// Jumps if two registers compare, 64 bits.
@@ -220,9 +250,7 @@ impl Asm {
         self.jumps.retain(|(_, to)| *to != label);
     }
 
-    /// Here begins a function that a label names. The code before it has to end with
-    /// [`Asm::leave`].
-    pub(super) fn begin_function(&mut self, label: Label) {
+    fn begin_function(&mut self, label: Label) {
         let here = self.insns.len();
         self.functions.push(here);
         for &(at, _) in self.names.iter().filter(|(_, to)| *to == label) {

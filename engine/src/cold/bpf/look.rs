@@ -8,7 +8,7 @@
 //! change. With each change go the last events of its process that wait, and what they were of by
 //! then: whatever they are of besides in the end came after.
 
-use super::asm::{Asm, Helper, If, Label, R0, R1, R2, R3, R7, R8, R9, Reg, STACK, Size};
+use super::asm::{Asm, Helper, If, Label, R0, R1, R2, R3, R6, R7, R8, R9, Reg, STACK, Size, Step};
 use super::layout::{PREVIOUS, SNAPSHOT_BYTES};
 use super::programs::{Programs, word};
 use crate::hot::who::bpf_record as record;
@@ -25,14 +25,14 @@ pub(super) const BRIEFLY: [(u32, usize); 1] = [(50, 0)];
 /// How long a reader is waited for after that, in nanoseconds: one processor of a virtual machine can
 /// be held up for many milliseconds.
 const PATIENCE: i32 = 40_000_000;
-/// Looks in that time at the most: the verifier wants a number, and follows every turn of a loop.
+/// Looks in that time at the most: the verifier wants a number.
 const PATIENT_LOOKS: u32 = 300;
 /// A pause is the copying of so many bytes, 2 µs or so: programs have no other way to wait.
 pub(super) const PAUSE: usize = 32 << 10;
 /// The same where it takes long anyhow, some 130 µs; more where several wait, as they share the room.
 pub(super) const LONG_PAUSE: usize = 2 << 20;
 /// Events of the queue, from its end back, among which those of a process are looked for.
-const STEPS: i32 = 400;
+const STEPS: u32 = 400;
 /// On the stack: what is looked at, a map's key, the message.
 pub(super) const TURN: i16 = -8;
 pub(super) const TURN_AFTER: i16 = -16;
@@ -45,12 +45,15 @@ const SNAPSHOT_AFTER: i16 = -168;
 const EVENT: i16 = SNAPSHOT_AFTER;
 /// Of the walk through the queue.
 const OWNER: i16 = -176;
-const LEFT: i16 = -184;
+/// How far it is.
+const WENT: i16 = -184;
 const HEAD: i16 = -192;
 pub(super) const KEY: i16 = -200;
 pub(super) const ROOM: i16 = -208;
 const SINCE: i16 = -216;
-pub(super) const MESSAGE: i32 = SINCE as i32 - record::LEN as i32;
+/// The next event.
+const NEXT: i16 = -224;
+pub(super) const MESSAGE: i32 = NEXT as i32 - record::LEN as i32;
 
 /// The number of witnesses, while they are gathered: in the message, and not on the stack, where the
 /// verifier would follow each number for itself.
@@ -79,12 +82,12 @@ impl Programs<'_> {
     ) {
         let (given_up, amid) = (asm.label(), asm.label());
         asm.map_value(R7, self.maps.globals);
-        self.look(asm, 1, 0, done);
+        self.look(asm, done);
         asm.load(Size::Double, R1, STACK, TURN);
         asm.load(Size::Double, R2, R7, word(global::STUCK));
         asm.jump_if_register(If::Equal, R1, R2, given_up);
         for &(looks, pauses) in looks {
-            self.look(asm, looks, pauses, done);
+            self.look_again(asm, looks, Step::Look(pauses), done);
         }
         if patient {
             self.look_patiently(asm, done);
@@ -97,40 +100,59 @@ impl Programs<'_> {
         asm.put(given_up);
     }
 
-    /// Looks how far the queue is, into its slots of the stack, until it is settled, which leads to
-    /// `done`, or so many times. R7: the globals. Takes R9.
-    ///
-    /// One jump for each look: the verifier follows every way through the program.
-    pub(super) fn look(&self, asm: &mut Asm, looks: u32, pauses: usize, done: Label) {
+    /// Looks once how far the queue is, into its slots of the stack; where it is settled, goes to
+    /// `done`. R7: the globals.
+    pub(super) fn look(&self, asm: &mut Asm, done: Label) {
         asm.store_number(Size::Double, STACK, SETTLED, 1);
-        asm.set(R9, looks);
-        let again = asm.put_above();
-        self.look_once(asm, done);
+        self.look_once(asm, STACK, done);
+    }
+
+    /// Looks again, until it is settled, which leads to `done`, or so many times.
+    fn look_again(&self, asm: &mut Asm, looks: u32, step: Step, done: Label) {
+        asm.store_number(Size::Double, STACK, SETTLED, 0);
+        asm.repeat(looks, step);
+        asm.load(Size::Double, R1, STACK, SETTLED);
+        asm.jump_if(If::NotEqual, R1, 0, done);
+    }
+
+    /// [`Step::Look`], with the caller's stack at R6.
+    pub(super) fn look_step(&self, asm: &mut Asm, pauses: usize) {
+        let settled = asm.label();
+        asm.map_value(R7, self.maps.globals);
+        self.look_once(asm, R6, settled);
         for _ in 0..pauses {
-            asm.load(Size::Double, R1, STACK, ROOM);
+            asm.load(Size::Double, R1, R6, ROOM);
             self.pause(asm, PAUSE);
         }
-        asm.add(R9, -1);
-        asm.jump_back_if(If::NotEqual, R9, 0, again);
+        asm.leave(0);
+        asm.put(settled);
+        asm.store_number(Size::Double, R6, SETTLED, 1);
+        asm.leave(1);
     }
 
     /// The same, as long as [`PATIENCE`] lasts.
     fn look_patiently(&self, asm: &mut Asm, done: Label) {
-        let over = asm.label();
         asm.call(Helper::KtimeGetNs);
         asm.store(Size::Double, STACK, SINCE, R0);
-        asm.set(R9, PATIENT_LOOKS);
-        let again = asm.put_above();
-        self.look_once(asm, done);
+        self.look_again(asm, PATIENT_LOOKS, Step::Patient, done);
+    }
+
+    /// [`Step::Patient`], with the caller's stack at R6.
+    pub(super) fn patient_step(&self, asm: &mut Asm) {
+        let (settled, over) = (asm.label(), asm.label());
+        asm.map_value(R7, self.maps.globals);
+        self.look_once(asm, R6, settled);
         asm.map_value(R1, self.maps.pause);
         self.pause(asm, LONG_PAUSE);
         asm.call(Helper::KtimeGetNs);
-        asm.load(Size::Double, R1, STACK, SINCE);
+        asm.load(Size::Double, R1, R6, SINCE);
         asm.subtract(R0, R1);
         asm.jump_if(If::Above, R0, PATIENCE, over);
-        asm.add(R9, -1);
-        asm.jump_back_if(If::NotEqual, R9, 0, again);
+        asm.leave(0);
+        asm.put(settled);
+        asm.store_number(Size::Double, R6, SETTLED, 1);
         asm.put(over);
+        asm.leave(1);
     }
 
     /// Copies the bytes at R1 to where they are.
@@ -140,45 +162,46 @@ impl Programs<'_> {
         asm.call(Helper::ProbeReadKernel);
     }
 
-    /// One look, which leads to `done` if it is settled. Takes R1 to R3.
-    fn look_once(&self, asm: &mut Asm, done: Label) {
-        self.take_look(asm);
+    /// One look, into the stack whose end is at `frame`; leads to `done` if it is settled. R7: the
+    /// globals. Takes R1 to R3.
+    fn look_once(&self, asm: &mut Asm, frame: Reg, done: Label) {
+        self.take_look(asm, frame);
         // What speaks against it comes together in R1: a read under way, a read begun or ended, the
         // lock taken, another event.
-        asm.load(Size::Double, R1, STACK, TURN);
+        asm.load(Size::Double, R1, frame, TURN);
         asm.copy(R2, R1);
         asm.and_number(R1, 1);
-        asm.load(Size::Double, R3, STACK, TURN_AFTER);
+        asm.load(Size::Double, R3, frame, TURN_AFTER);
         asm.xor(R2, R3);
         asm.or(R1, R2);
         let queue = &self.layout.queue;
         for at in [SNAPSHOT, SNAPSHOT_AFTER] {
-            asm.load(Size::Word, R2, STACK, queue.within(at, queue.lock));
+            asm.load(Size::Word, R2, frame, queue.within(at, queue.lock));
             asm.or(R1, R2);
         }
         for (at, size) in [(queue.list + PREVIOUS, Size::Double), (queue.length, Size::Word)] {
-            asm.load(size, R2, STACK, queue.within(SNAPSHOT, at));
-            asm.load(size, R3, STACK, queue.within(SNAPSHOT_AFTER, at));
+            asm.load(size, R2, frame, queue.within(SNAPSHOT, at));
+            asm.load(size, R3, frame, queue.within(SNAPSHOT_AFTER, at));
             asm.xor(R2, R3);
             asm.or(R1, R2);
         }
         asm.jump_if(If::Equal, R1, 0, done);
     }
 
-    fn take_look(&self, asm: &mut Asm) {
+    fn take_look(&self, asm: &mut Asm, frame: Reg) {
         let numbers = [(global::TURN, TURN), (global::READS, READS)];
         for (number, slot) in numbers {
             asm.load(Size::Double, R1, R7, word(number));
-            asm.store(Size::Double, STACK, slot, R1);
+            asm.store(Size::Double, frame, slot, R1);
         }
         for slot in [SNAPSHOT, SNAPSHOT_AFTER] {
             asm.load(Size::Double, R3, R7, word(global::GROUP));
-            self.peek(asm, slot, SNAPSHOT_BYTES, R3, self.layout.queue.start());
+            self.peek(asm, frame, slot, SNAPSHOT_BYTES, R3, self.layout.queue.start());
         }
         let numbers = [(global::READS, READS_AFTER), (global::TURN, TURN_AFTER)];
         for (number, slot) in numbers {
             asm.load(Size::Double, R1, R7, word(number));
-            asm.store(Size::Double, STACK, slot, R1);
+            asm.store(Size::Double, frame, slot, R1);
         }
     }
 
@@ -186,7 +209,6 @@ impl Programs<'_> {
     /// end of the queue, and what they are of by now; then on to `seen`, unless a read began
     /// meanwhile. Takes R7.
     pub(super) fn witnesses(&self, asm: &mut Asm, seen: Label) {
-        let (end, next) = (asm.label(), asm.label());
         let queue = &self.layout.queue;
         asm.store_number(Size::Word, R9, COUNT, 0);
         asm.load(Size::Double, R1, STACK, SETTLED);
@@ -197,30 +219,38 @@ impl Programs<'_> {
         asm.load(Size::Double, R1, R7, word(global::GROUP));
         asm.add(R1, queue.list.into());
         asm.store(Size::Double, STACK, HEAD, R1);
-        asm.store_number(Size::Double, STACK, LEFT, STEPS);
-        asm.load(Size::Double, R7, STACK, queue.within(SNAPSHOT, queue.list + PREVIOUS));
-        let again = asm.put_above();
-        asm.load(Size::Double, R1, STACK, HEAD);
-        asm.jump_if_register(If::Equal, R7, R1, end);
-        self.peek(asm, EVENT, SNAPSHOT_BYTES, R7, 0);
-        asm.load(Size::Double, R1, STACK, EVENT + self.layout.event.pid);
-        asm.load(Size::Double, R2, STACK, OWNER);
-        asm.jump_if_register(If::NotEqual, R1, R2, next);
-        self.witness(asm, end);
-        asm.put(next);
-        asm.load(Size::Double, R7, STACK, EVENT + PREVIOUS);
-        asm.load(Size::Double, R1, STACK, LEFT);
-        asm.add(R1, -1);
-        asm.store(Size::Double, STACK, LEFT, R1);
-        asm.jump_back_if(If::NotEqual, R1, 0, again);
-        asm.put(end);
+        asm.load(Size::Double, R1, STACK, queue.within(SNAPSHOT, queue.list + PREVIOUS));
+        asm.store(Size::Double, STACK, NEXT, R1);
+        asm.repeat(STEPS, Step::Witness);
         asm.map_value(R7, self.maps.globals);
         asm.load(Size::Double, R1, R7, word(global::TURN));
         asm.load(Size::Double, R2, STACK, TURN);
         asm.jump_if_register(If::Equal, R1, R2, seen);
     }
 
-    /// Notes the event at hand; goes to `full` where there is no room.
+    /// [`Step::Witness`], with the caller's stack at R6.
+    pub(super) fn witness_step(&self, asm: &mut Asm) {
+        let (next, end) = (asm.label(), asm.label());
+        asm.store(Size::Double, R6, WENT, R1);
+        asm.load(Size::Double, R7, R6, NEXT);
+        asm.load(Size::Double, R1, R6, HEAD);
+        asm.jump_if_register(If::Equal, R7, R1, end);
+        self.peek(asm, R6, EVENT, SNAPSHOT_BYTES, R7, 0);
+        asm.load(Size::Double, R1, R6, EVENT + self.layout.event.pid);
+        asm.load(Size::Double, R2, R6, OWNER);
+        asm.jump_if_register(If::NotEqual, R1, R2, next);
+        asm.load(Size::Double, R9, R6, ROOM);
+        self.witness(asm, end);
+        asm.put(next);
+        asm.load(Size::Double, R1, R6, EVENT + PREVIOUS);
+        asm.store(Size::Double, R6, NEXT, R1);
+        asm.leave(0);
+        asm.put(end);
+        asm.leave(1);
+    }
+
+    /// Notes the event at hand in the message at R9, with the caller's stack at R6; goes to `full`
+    /// where there is no room.
     fn witness(&self, asm: &mut Asm, full: Label) {
         asm.load(Size::Word, R3, R9, COUNT);
         asm.jump_if(If::Above, R3, record::WITNESSES as i32 - 1, full);
@@ -230,19 +260,26 @@ impl Programs<'_> {
         asm.multiply_number(R1, record::WITNESS as i32);
         asm.copy(R2, R9);
         asm.add_register(R2, R1);
-        asm.set(R1, STEPS as u32);
-        asm.load(Size::Double, R3, STACK, LEFT);
-        asm.subtract(R1, R3);
+        asm.load(Size::Double, R1, R6, WENT);
         asm.store(Size::Word, R2, record::LEN as i16, R1);
-        asm.load(Size::Word, R1, STACK, EVENT + self.layout.event.mask);
+        asm.load(Size::Word, R1, R6, EVENT + self.layout.event.mask);
         asm.store(Size::Word, R2, record::LEN as i16 + 4, R1);
     }
 
-    /// Copies from a kernel address to a slot of the stack; zero where there is nothing.
-    pub(super) fn peek(&self, asm: &mut Asm, slot: i16, bytes: i16, address: Reg, offset: i16) {
+    /// Copies from a kernel address to a slot of the stack whose end is at `frame`; zero where there
+    /// is nothing.
+    pub(super) fn peek(
+        &self,
+        asm: &mut Asm,
+        frame: Reg,
+        slot: i16,
+        bytes: i16,
+        address: Reg,
+        offset: i16,
+    ) {
         asm.copy(R3, address);
         asm.add(R3, offset.into());
-        asm.copy(R1, STACK);
+        asm.copy(R1, frame);
         asm.add(R1, slot.into());
         asm.set(R2, bytes as u32);
         asm.call(Helper::ProbeReadKernel);

@@ -11,7 +11,7 @@
 //! the walk is made twice: if both met the same dentries with the same counts, then all of the path
 //! held at the moment between them. Else it is made again, and in the end told as unsure.
 
-use super::asm::{Asm, Helper, If, Label, R1, R2, R3, R4, R6, R7, R8, R9, Reg, STACK, Size};
+use super::asm::{Asm, Helper, If, Label, R1, R2, R3, R4, R6, R7, R8, R9, Reg, Size, Step};
 use super::layout::{DENTRY_BYTES, Files};
 use super::look::{PAUSE, ROOM};
 use super::programs::{Programs, word};
@@ -63,9 +63,9 @@ const _: () = assert!(AT_MAX + NAME_MAX + 1 < WORK as i32);
 const _: () = assert!((COPY + DENTRY_BYTES) as usize <= PAUSE);
 
 impl Programs<'_> {
-    /// The path, behind the R7 bytes of the message at R9 so far, which it is added to. `step` is
-    /// the function that [`Programs::path_step`] makes. Takes R8.
-    pub(super) fn path(&self, asm: &mut Asm, files: &Files, step: Label) {
+    /// The path, behind the R7 bytes of the message at R9 so far, which it is added to. Takes
+    /// R8.
+    pub(super) fn path(&self, asm: &mut Asm, files: &Files) {
         let (alone, sure, done) = (asm.label(), asm.label(), asm.label());
         self.find_file(asm, files);
         self.look_at_file(asm, files, alone);
@@ -77,12 +77,7 @@ impl Programs<'_> {
             for clean in [SUM, ODD, END] {
                 asm.store_number(Size::Double, R9, clean, 0);
             }
-            asm.set(R1, LEVELS);
-            asm.function(R2, step);
-            asm.copy(R3, STACK);
-            asm.add(R3, ROOM.into());
-            asm.set(R4, 0);
-            asm.call(Helper::Loop);
+            asm.repeat(LEVELS, Step::Path);
             asm.load(Size::Double, R1, R9, SUM);
             if walk > 0 {
                 asm.load(Size::Double, R2, R9, SUM_BEFORE);
@@ -208,11 +203,11 @@ impl Programs<'_> {
         asm.store_number(Size::Word, R1, field(record::PATH_NS) + 4, 0);
     }
 
-    /// The function that goes one step: over a name, or from a mount to what it is mounted on.
-    pub(super) fn path_step(&self, asm: &mut Asm, files: &Files, step: Label) {
-        asm.begin_function(step);
+    /// [`Step::Path`], with the caller's stack at R6: over a name, or from a mount to what it is
+    /// mounted on.
+    pub(super) fn path_step(&self, asm: &mut Asm, files: &Files) {
         let (mounted, ended) = (asm.label(), asm.label());
-        asm.load(Size::Double, R6, R2, 0);
+        asm.load(Size::Double, R6, R6, ROOM);
         asm.load(Size::Double, R7, R6, DENTRY);
         asm.load(Size::Double, R8, R6, MNT);
         for (root, which) in [(OURS, end::OURS), (THEIRS, end::THEIRS)] {

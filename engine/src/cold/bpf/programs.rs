@@ -7,7 +7,7 @@
 //! no time need be compared. How they find it out is in `look`.
 
 use super::asm::{
-    Asm, Code, Helper, If, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Reg, STACK, Size,
+    Asm, Code, Helper, If, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Reg, STACK, Size, Step,
 };
 use super::btf::{Btf, Member};
 use super::layout::Layout;
@@ -95,17 +95,17 @@ impl<'a> Programs<'a> {
         asm.load(Size::Double, R9, R9, layout.fds);
         asm.load(Size::Double, R1, R7, word(global::SEEK_AT));
         asm.add_register(R9, R1);
-        self.peek(&mut asm, TURN, 8, R9, 0);
+        self.peek(&mut asm, STACK, TURN, 8, R9, 0);
         asm.load(Size::Double, R9, STACK, TURN);
         asm.load(Size::Double, R1, R7, word(global::SEEK_MEMBER));
         asm.add_register(R9, R1);
-        self.peek(&mut asm, TURN, 8, R9, 0);
+        self.peek(&mut asm, STACK, TURN, 8, R9, 0);
         asm.load(Size::Double, R9, STACK, TURN);
         let found = asm.label();
         asm.load(Size::Double, R1, R7, word(global::SEEK_INTO));
         asm.jump_if(If::Equal, R1, 0, found);
         asm.add_register(R9, R1);
-        self.peek(&mut asm, TURN, 8, R9, 0);
+        self.peek(&mut asm, STACK, TURN, 8, R9, 0);
         asm.load(Size::Double, R9, STACK, TURN);
         asm.put(found);
         asm.store(Size::Double, R7, word(global::SOUGHT), R9);
@@ -156,19 +156,12 @@ impl<'a> Programs<'a> {
         if self.tells.cmdline {
             self.arguments(&mut asm);
         }
-        let Some(files) = &self.layout.files else {
-            asm.copy(R5, R7);
-            self.output(&mut asm);
-            return self.tracepoint("fsmon_exec", "sched_process_exec", asm, skip);
-        };
-        let step = asm.label();
-        self.path(&mut asm, files, step);
+        if let Some(files) = &self.layout.files {
+            self.path(&mut asm, files);
+        }
         asm.copy(R5, R7);
         self.output(&mut asm);
-        asm.put(skip);
-        asm.leave(0);
-        self.path_step(&mut asm, files, step);
-        self.program("fsmon_exec", "sched_process_exec", asm)
+        self.tracepoint("fsmon_exec", "sched_process_exec", asm, skip)
     }
 
     /// The arguments, behind the R7 bytes of the message at R9 so far, which they are added to. The
@@ -292,29 +285,37 @@ impl<'a> Programs<'a> {
         asm.load(Size::Double, R1, R6, 0);
         self.users(&mut asm, R1);
         self.send(&mut asm, record::LEN);
-        asm.put(skip);
-        asm.leave(0);
         let target = self.btf.function("commit_creds")?;
         let (name, attach) = ("fsmon_cred", Attach::Entry);
-        Ok(Program { name, code: asm.end(), attach, target, shared: false })
+        Ok(Program { name, code: self.end(asm, skip), attach, target, shared: false })
     }
 
     fn tracepoint(
         &self,
         name: &'static str,
         tracepoint: &str,
-        mut asm: Asm,
+        asm: Asm,
         skip: Label,
     ) -> io::Result<Program> {
-        asm.put(skip);
-        asm.leave(0);
-        self.program(name, tracepoint, asm)
-    }
-
-    fn program(&self, name: &'static str, tracepoint: &str, asm: Asm) -> io::Result<Program> {
         let target = self.btf.tracepoint(tracepoint)?;
         let attach = Attach::Tracepoint;
-        Ok(Program { name, code: asm.end(), attach, target, shared: false })
+        Ok(Program { name, code: self.end(asm, skip), attach, target, shared: false })
+    }
+
+    /// What `skip` leads to, and the functions that the program repeats.
+    fn end(&self, mut asm: Asm, skip: Label) -> Code {
+        asm.put(skip);
+        asm.leave(0);
+        while let Some(step) = asm.begin_step(R6) {
+            match (step, &self.layout.files) {
+                (Step::Look(pauses), _) => self.look_step(&mut asm, pauses),
+                (Step::Patient, _) => self.patient_step(&mut asm),
+                (Step::Witness, _) => self.witness_step(&mut asm),
+                (Step::Path, Some(files)) => self.path_step(&mut asm, files),
+                (Step::Path, None) => unreachable!("named by `path` alone"),
+            }
+        }
+        asm.end()
     }
 
     /// R6: the arguments. R8: the task, the argument at that offset.
@@ -356,7 +357,7 @@ impl<'a> Programs<'a> {
         let done = asm.label();
         if kind == kind::EXIT || kind == kind::EXEC_BEGINS {
             asm.map_value(R7, self.maps.globals);
-            self.look(asm, 1, 0, done);
+            self.look(asm, done);
         } else {
             self.find_room(asm, skip);
             self.look_long(asm, &LOOKS, true, done);

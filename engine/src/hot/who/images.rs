@@ -146,11 +146,21 @@ impl Image {
     #[must_use]
     pub fn says_the_same(&self, other: &Image) -> bool {
         (self.pid, self.ppid, self.uid, self.gid) == (other.pid, other.ppid, other.uid, other.gid)
-            && (self.exe, self.exe_root, self.exec) == (other.exe, other.exe_root, other.exec)
-            && (self.comm, self.cgroup_id, self.flags, self.start_ns)
-                == (other.comm, other.cgroup_id, other.flags, other.start_ns)
+            && self.file_as_told() == other.file_as_told()
+            && (self.comm, self.cgroup_id, self.start_ns)
+                == (other.comm, other.cgroup_id, other.start_ns)
             && self.args == other.args
             && (args::is_known(self.args) || self.exec_ns == other.exec_ns)
+    }
+
+    /// What was told of the file that runs, and the flags. What was read from /proc after the exec is
+    /// left out: it is read of some images, when they are defined, and not of others that are the
+    /// same.
+    fn file_as_told(&self) -> (u32, u32, u32, u16) {
+        match self.flags & proc_flag::EXE_LATE {
+            0 => (self.exe, self.exe_root, self.exec, self.flags),
+            _ => (0, 0, self.exec, self.flags & !proc_flag::EXE_ALL),
+        }
     }
 
     /// Id of the name by which its file is known: that given to exec, else its path.
@@ -419,6 +429,19 @@ mod tests {
         assert_eq!((images.len(), freed), (0, vec![7, 0, 0]));
         assert!(images.get_if(tool, serial).is_none());
         assert_eq!(images.add(child(0)), Some(init), "the latest freed comes first");
+    }
+
+    #[test]
+    fn what_is_read_late_of_one_image_makes_it_no_other() {
+        let told = Image { exe: 3, exec: 4, ..child(0) };
+        let none = Image { exe: 0, ..told };
+        let late =
+            Image { exe: 5, exe_root: 9, flags: proc_flag::EXE_READ | proc_flag::EXE_LATE, ..told };
+        assert!(late.says_the_same(&none) && none.says_the_same(&late));
+        assert!(!told.says_the_same(&none) && !told.says_the_same(&late));
+        assert!(!none.says_the_same(&Image { exec: 7, ..none }));
+        assert!(!told.says_the_same(&Image { exe_root: 9, ..told }));
+        assert!(!told.says_the_same(&Image { flags: proc_flag::EXE_CUT, ..told }));
     }
 
     #[test]
