@@ -180,11 +180,13 @@ pub(crate) struct DecodeArgs {
     /// Go on as the file grows, and in the files after it, to the end of the stream
     #[arg(short = 'F', long)]
     pub(crate) follow: bool,
-    /// Show only what is of this moment or later: 2026-01-31T23:59:59Z, 23:59, 10m (ago)
-    #[arg(long, value_name = "MOMENT", value_parser = moment::parse)]
+    /// Show only what is of this moment or later: 2026-01-31T23:59:59Z, 23:59, 10m (ago); see below
+    #[arg(long, value_name = "MOMENT", allow_hyphen_values = true,
+          value_parser = moment::parse_since)]
     pub(crate) since: Option<u64>,
     /// Show only what is of this moment or earlier
-    #[arg(long, value_name = "MOMENT", value_parser = moment::parse)]
+    #[arg(long, value_name = "MOMENT", allow_hyphen_values = true,
+          value_parser = moment::parse_until)]
     pub(crate) until: Option<u64>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,

@@ -51,7 +51,8 @@ impl Binary {
         let buffer = Vec::with_capacity(crate::limits::BUFFER_BYTES);
         let writer = Writer::new(buffer, &header, capacity)
             .map_err(|error| Error::os("cannot begin the stream", error))?
-            .compress(codec);
+            .compress(codec)
+            .count_clock_steps();
         let recent = VecDeque::with_capacity(RECENT);
         let blocks = Blocks { writer: Some(writer), told: 0, given_out: 0, recent };
         Ok(Binary { blocks, header, build: Box::default(), held: 0 })

@@ -15,13 +15,9 @@ use crate::world::World;
 use fsmon_engine::Error;
 use fsmon_format::kind;
 use fsmon_format::record::{Body, End, end_flag};
-use fsmon_format::stream::{self, BLOCK_CAPACITY, Block, Damage, Error as Fault, Item, Reader};
+use fsmon_format::stream::{self, BLOCK_CAPACITY, Damage, Error as Fault, Item, Reader};
 use std::collections::VecDeque;
 use std::path::Path;
-
-/// By so much, in ns, the wall clock may have been set back within a recording for `--since` and
-/// `--until` to find all that they ask for.
-const SLACK_NS: u64 = 2_000_000_000;
 
 /// Prints a stream, up to the first damage or, with `--salvage`, past it.
 ///
@@ -31,7 +27,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
     let range = Range { since: args.since, until: args.until };
     let filter =
         Filter::new(&args.filter, kind::EVERY, Origin::Recorded, BLOCK_CAPACITY)?.within(range);
-    let recordings = recordings(&args.file, args.follow, early(range.since))?;
+    let recordings = recordings(&args.file, args.follow, range.to_search())?;
     let target = Target::new(Path::new("-"))?;
     let is_terminal = target.is_terminal();
     let job = Job { recordings, range, salvage: args.salvage, sink: target.open()?, filter };
@@ -82,6 +78,10 @@ struct Stream {
     has_ended: bool,
     /// It was told if its beginning is missing.
     is_told: bool,
+    /// Up to this offset of the file there may be something of the time that is asked for.
+    chosen: u64,
+    /// The last block was later than all that is asked for.
+    is_late: bool,
 }
 
 /// Reads one stream after the other; one that nothing more is in for now waits beside the others.
@@ -102,27 +102,31 @@ struct Decoder<O> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     Next,
-    /// The header was read: now is the time to go elsewhere in the file.
+    /// Now is the time to go elsewhere in the file: the header was read, or what lies here is not asked for.
     Seek,
     Wait,
     NextFile,
-    Stop,
 }
 
 impl Stream {
     /// Begins with the first file; `None` where there is none.
     fn open(mut recording: Recording, salvage: bool) -> Result<Option<Self>, Error> {
+        recording.pass_over();
         let Some(source) = recording.open_next()? else { return Ok(None) };
         let reader = Reader::new(source).salvage(salvage).follow(recording.may_grow());
-        Ok(Some(Stream { reader, recording, has_ended: false, is_told: false }))
+        let (has_ended, is_told, chosen, is_late) = (false, false, 0, false);
+        Ok(Some(Stream { reader, recording, has_ended, is_told, chosen, is_late }))
     }
 
+    /// Passes over what is not of that time.
     fn seek(&mut self, range: Range) -> Result<(), Error> {
-        let Some(since) = early(range.since).filter(|_| self.recording.is_regular()) else {
+        self.chosen = u64::MAX;
+        let Some(wanted) = range.to_search().filter(|_| self.recording.is_regular()) else {
             return Ok(());
         };
-        let sought = self.reader.seek_to_time(since);
-        sought.map_err(|fault| explained(self.recording.name(), &fault))
+        let sought = self.reader.seek_to_times(&wanted);
+        self.chosen = sought.map_err(|fault| explained(self.recording.name(), &fault))?;
+        Ok(())
     }
 
     /// Goes on in the next file, if there is one.
@@ -132,17 +136,23 @@ impl Stream {
         {
             self.recording.find_successor(header)?;
         }
-        let next = self.recording.open_next()?;
-        let there = next.is_some();
-        if let Some(source) = next {
+        let passed_over = self.recording.pass_over();
+        let Some(source) = self.recording.open_next()? else { return Ok(false) };
+        if passed_over > 0 {
+            self.reader.skip_to(source);
+        } else {
             self.reader.continue_with(source);
-            self.reader.set_follow(self.recording.may_grow());
         }
-        Ok(there)
+        self.reader.set_follow(self.recording.may_grow());
+        Ok(true)
     }
 
     /// Nothing more is there for now: waits, where that is asked for. Whether there may be more.
     fn wait(&mut self) -> Result<bool, Error> {
+        // What comes is later still. The clock may yet be set back, but for that nobody waits.
+        if self.is_late {
+            return Ok(false);
+        }
         match self.recording.wait(self.reader.offset())? {
             Wait::Over => {}
             Wait::InVain => self.reader.set_follow(false),
@@ -183,7 +193,6 @@ impl<O: Output> Decoder<O> {
                     goes_on
                 }
                 Then::NextFile => stream.open_next()?,
-                Then::Stop => false,
             };
             if !goes_on {
                 last = self.close(at);
@@ -236,18 +245,24 @@ impl<O: Output> Decoder<O> {
             }
             Some(Item::Block(block)) => {
                 stream.recording.came();
-                let is_late = is_late(self.range, &block);
-                if !is_late {
+                for record in block.records() {
+                    if let Body::End(end) = record.body() {
+                        stream.has_ended = true;
+                        tell_incomplete(stream.recording.name(), end);
+                    }
+                }
+                let times = self.range.to_search().and_then(|_| block.wall_times());
+                let is_wanted = times.is_none_or(|times| self.range.meets(times));
+                let is_late = |(first, _)| self.range.until.is_some_and(|until| until < first);
+                stream.is_late = times.is_some_and(is_late);
+                if is_wanted {
                     self.pipeline.forget(&mut self.buffer);
                     for record in block.records() {
-                        if let Body::End(end) = record.body() {
-                            stream.has_ended = true;
-                            tell_incomplete(stream.recording.name(), end);
-                        }
                         self.pipeline.take(&record, &mut self.buffer);
                     }
                 }
-                Ok(if is_late { Then::Stop } else { Then::Next })
+                let is_over = !is_wanted && block.offset() >= stream.chosen;
+                Ok(if is_over { Then::Seek } else { Then::Next })
             }
         }
     }
@@ -265,17 +280,6 @@ impl<O: Output> Decoder<O> {
             counted(self.gaps, "place", "places")
         )))
     }
-}
-
-/// Where reading begins for what is asked for from that time on.
-fn early(since: Option<u64>) -> Option<u64> {
-    since.map(|since| since.saturating_sub(SLACK_NS))
-}
-
-/// Whether a block and all that follow are later than what is asked for.
-fn is_late(range: Range, block: &Block<'_>) -> bool {
-    let first = block.wall_times().map(|(first, _)| first);
-    first.zip(range.until).is_some_and(|(first, until)| first > until.saturating_add(SLACK_NS))
 }
 
 fn explained(name: &str, fault: &Fault) -> Error {

@@ -3,10 +3,12 @@
 
 use crate::segments::{STREAM, is_written};
 use fsmon_engine::Error;
-use fsmon_format::stream::Header;
-use std::collections::VecDeque;
+use fsmon_format::stream::{self, Header, Mark, first_within};
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -63,6 +65,10 @@ pub(crate) struct Recording {
     /// Asks whether anybody writes to it.
     lock: Option<File>,
     follow: Option<Follow>,
+    /// The wall times that are asked for, ns since 1970; `None`: all.
+    wanted: Option<RangeInclusive<u64>>,
+    /// Where the clocks are in the files that were looked at.
+    marks: HashMap<PathBuf, Mark>,
 }
 
 /// A file that grows.
@@ -76,28 +82,36 @@ struct Follow {
     pause: Duration,
 }
 
-/// The streams that are to be read, in the order in which they began; `-` is standard input. With
-/// `since` (ns since 1970) without the files that end before that.
+/// The streams that are to be read, in the order in which they began; `-` is standard input. Files
+/// without any of the times in `wanted` (ns since 1970) can be passed over.
 ///
 /// # Errors
 /// There is nothing to be read.
 pub(crate) fn recordings(
     path: &Path,
     follow: bool,
-    since: Option<u64>,
+    wanted: Option<RangeInclusive<u64>>,
 ) -> Result<VecDeque<Recording>, Error> {
     if path.is_dir() {
         let streams = by_stream(list_some(path, follow)?);
-        let recording = |files| Recording::new(Some(path), from(files, since), follow);
+        let recording = |files: Vec<Found>| {
+            let files = files.into_iter().map(|found| found.path).collect();
+            Recording::new(Some(path), files, follow, wanted.clone())
+        };
         return Ok(streams.into_iter().map(recording).collect());
     }
     let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let dir = (path != Path::new("-")).then(|| parent.unwrap_or(Path::new(".")));
-    Ok([Recording::new(dir, [path.to_owned()].into(), follow)].into())
+    Ok([Recording::new(dir, [path.to_owned()].into(), follow, wanted)].into())
 }
 
 impl Recording {
-    fn new(dir: Option<&Path>, files: VecDeque<PathBuf>, follow: bool) -> Self {
+    fn new(
+        dir: Option<&Path>,
+        files: VecDeque<PathBuf>,
+        follow: bool,
+        wanted: Option<RangeInclusive<u64>>,
+    ) -> Self {
         Recording {
             name: files.front().map_or_else(String::new, |path| name(path)),
             files,
@@ -105,6 +119,8 @@ impl Recording {
             is_regular: false,
             lock: None,
             follow: follow.then(Follow::default),
+            wanted,
+            marks: HashMap::new(),
         }
     }
 
@@ -127,6 +143,31 @@ impl Recording {
 
     fn is_written(&self) -> bool {
         self.lock.as_ref().is_some_and(is_written)
+    }
+
+    /// Passes over the next files as long as they have nothing of the times that are asked for; how many.
+    /// Of the last one it is not known, as more may come.
+    pub(crate) fn pass_over(&mut self) -> usize {
+        let Some(wanted) = self.wanted.as_ref().filter(|_| self.files.len() > 1) else { return 0 };
+        let (files, marks) = (&self.files, &mut self.marks);
+        let of = |at: u64| &files[at as usize];
+        let mut mark = |at| {
+            if let Some(known) = marks.get(of(at)) {
+                return Ok::<_, Infallible>(Some(*known));
+            }
+            // What cannot be read is not passed over: it is told when it is opened.
+            let mark = File::open(of(at)).ok().and_then(|file| Mark::of(file).ok().flatten());
+            marks.extend(mark.map(|mark| (of(at).clone(), mark)));
+            Ok(mark)
+        };
+        let grows = |pieces: &Range<u64>, from: &Mark, to: &Mark| {
+            let bytes = of(pieces.start).metadata().map_or(0, |data| data.len());
+            stream::grows(pieces, bytes, from, to)
+        };
+        let ends = (0, files.len() as u64 - 1);
+        let Ok(first) = first_within(ends, wanted, &mut mark, &grows);
+        self.files.drain(..first as usize);
+        first as usize
     }
 
     /// Opens the next file; `None` where there is none.
@@ -283,16 +324,6 @@ fn list(dir: &Path) -> Result<Vec<Found>, Error> {
 
 fn header_of(path: &Path) -> Option<Header> {
     Header::peek(File::open(path).ok()?).ok().flatten()
-}
-
-/// All but those that end before that time: the one after them began before.
-fn from(found: Vec<Found>, since: Option<u64>) -> VecDeque<PathBuf> {
-    let began = |found: &Found| found.header.as_ref().map(|header| header.realtime_ns);
-    let is_early = |at: usize| found.get(at).and_then(began).zip(since);
-    let first = (1..found.len())
-        .take_while(|&at| is_early(at).is_some_and(|(began, since)| began < since))
-        .count();
-    found.into_iter().skip(first).map(|found| found.path).collect()
 }
 
 fn name(path: &Path) -> String {

@@ -425,8 +425,10 @@ pub struct Clock {
     pub slots: u8,
     /// Reserved.
     pub flags: U16,
-    /// Reserved.
-    pub reserved0: U32,
+    /// In a stream: 1, and 1 more for each time that the wall clock was set since the stream began,
+    /// see [`crate::stream::CLOCK_STEP_NS`]. 0 where nobody counted: on the ring, and in streams of
+    /// version 1.0.
+    pub steps: U32,
     /// `CLOCK_MONOTONIC`, ns.
     pub time_ns: U64,
     /// `CLOCK_REALTIME` at the same moment, ns since 1970.

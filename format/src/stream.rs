@@ -83,6 +83,7 @@
 //! begins with the one in force, the first with that of the file header.
 
 mod block;
+mod clock;
 mod codec;
 mod definitions;
 mod error;
@@ -95,10 +96,12 @@ mod seek;
 mod translate;
 mod writer;
 
+pub use clock::CLOCK_STEP_NS;
 pub use codec::Codec;
 pub use error::{Damage, Error, Fault};
 pub use header::{Filesystem, Header};
 pub use reader::{Block, Gap, Item, Reader};
+pub use seek::{Grows, Mark, first_within, grows};
 pub use translate::StreamIds;
 pub use writer::Writer;
 

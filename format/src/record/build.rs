@@ -91,8 +91,14 @@ impl Build {
 
     /// Clocks.
     pub fn clock(&mut self, time_ns: u64, realtime_ns: u64) -> &[Slot] {
+        self.counted_clock(time_ns, realtime_ns, 0)
+    }
+
+    /// Clocks in a stream, where `steps` counts how often the wall clock was set: [`Clock::steps`].
+    pub(crate) fn counted_clock(&mut self, time_ns: u64, realtime_ns: u64, steps: u32) -> &[Slot] {
         let mut head = Clock::new_zeroed();
         head.tag = tag::CLOCK;
+        head.steps = steps.into();
         head.time_ns = time_ns.into();
         head.realtime_ns = realtime_ns.into();
         self.lay(&head, 0, &[])

@@ -1,5 +1,6 @@
 //! The block being filled: one buffer, used over and over.
 
+use super::clock::ClockInForce;
 use super::layout::{BLOCK_SLOTS, BlockHeader, GRID, SYNC, block_flag, block_kind};
 use crate::record::{Build, Event, SLOT, Slot};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
@@ -64,7 +65,7 @@ impl Block {
     }
 
     /// Begins a block of at most so many bytes, with the clock.
-    pub(super) fn open(&mut self, bytes: usize, flags: u16, clock: (u64, u64)) {
+    pub(super) fn open(&mut self, bytes: usize, flags: u16, clock: ClockInForce) {
         self.header = BlockHeader::new_zeroed();
         self.header.kind = block_kind::RECORDS;
         self.header.flags = flags.into();
@@ -75,11 +76,12 @@ impl Block {
     }
 
     /// Appends a clock, or replaces the one that the block began with.
-    pub(super) fn clock(&mut self, (time_ns, realtime_ns): (u64, u64)) {
+    pub(super) fn clock(&mut self, clock: ClockInForce) {
         if self.is_empty() {
             self.used = 1;
         }
-        self.append(Build::default().clock(time_ns, realtime_ns));
+        let ClockInForce { time_ns, realtime_ns, steps, .. } = clock;
+        self.append(Build::default().counted_clock(time_ns, realtime_ns, steps));
     }
 
     /// Appends a record; the caller has asked for [`Block::room`].

@@ -5,7 +5,7 @@ use super::frame::{Found, Frames};
 use super::header::Header;
 use super::layout::{BlockHeader, block_flag};
 use super::translate::StreamIds;
-use crate::record::{Body, End, Records, Slot, end_flag};
+use crate::record::{Body, Clock, End, Records, Slot, end_flag};
 use std::fmt;
 use std::io::Read;
 
@@ -73,19 +73,37 @@ impl<'a> Block<'a> {
         (self.header.first_ns.get(), self.header.last_ns.get())
     }
 
-    /// The same as wall time, ns since 1970, by the clock at the block's beginning; `None` where it
-    /// has no times or no clock.
+    /// The earliest and the latest wall time of a record in it, ns since 1970, each by the clock in
+    /// force at that record; `None` where no record has a time.
     #[must_use]
     pub fn wall_times(&self) -> Option<(u64, u64)> {
-        let (first, last) = self.times();
-        let clock =
-            self.records().filter(|_| last != 0).find_map(|record| match record.body() {
-                Body::Clock(clock) => Some(clock),
-                _ => None,
-            })?;
-        let (mono, real) = (clock.time_ns.get(), clock.realtime_ns.get());
-        let wall = |ns: u64| real.checked_add_signed(ns.wrapping_sub(mono).cast_signed());
-        wall(first).zip(wall(last))
+        let mut times: Option<(u64, u64)> = None;
+        for wall_ns in self.walls().map(|(wall_ns, _)| wall_ns) {
+            let (first, last) = times.unwrap_or((wall_ns, wall_ns));
+            times = Some((first.min(wall_ns), last.max(wall_ns)));
+        }
+        times
+    }
+
+    /// The wall time of each record that has a time, and the clock in force.
+    pub(super) fn walls(&self) -> impl Iterator<Item = (u64, &'a Clock)> {
+        let mut clock = None;
+        self.records().filter_map(move |record| {
+            let time_ns = match record.body() {
+                Body::Clock(now) => {
+                    clock = Some(now);
+                    return None;
+                }
+                Body::Event(event) => event.head.time_ns,
+                Body::Loss(loss) => loss.last_ns,
+                Body::Stats(stats) => stats.time_ns,
+                Body::End(end) => end.time_ns,
+                _ => return None,
+            };
+            let clock = clock?;
+            let since_ns = time_ns.get().wrapping_sub(clock.time_ns.get());
+            Some((clock.realtime_ns.get().wrapping_add(since_ns), clock))
+        })
     }
 
     /// The ids in the stream of the process image that is `proc` in this block: what tells that an
@@ -93,6 +111,11 @@ impl<'a> Block<'a> {
     #[must_use]
     pub fn stream_ids(&self, proc: u32) -> Option<StreamIds> {
         self.images.get((proc as usize).checked_sub(1)?).copied()
+    }
+
+    /// The first four bytes of its stream's id.
+    pub(super) fn tag(&self) -> [u8; 4] {
+        self.header.stream_tag
     }
 
     /// Whether ids in the stream begin anew with this block.
@@ -219,6 +242,14 @@ impl<R: Read> Reader<R> {
         self.told = told;
         self.frames.tag = None;
         std::mem::replace(self.frames.input.source(), source)
+    }
+
+    /// The same where segments in between are passed over on purpose: what is missing is no damage.
+    pub fn skip_to(&mut self, source: R) -> R {
+        self.expected = None;
+        let before = self.continue_with(source);
+        (self.before, self.told) = (None, None);
+        before
     }
 
     /// Goes on where the source now stands. Nothing is known of what comes next.

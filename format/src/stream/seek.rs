@@ -1,33 +1,203 @@
-//! Finds a place by time: a dozen looks at the grid instead of reading all that is before.
+//! Finds places by time: a dozen looks at the grid instead of reading all that is before.
+//!
+//! Wall time grows along a stream, except where the clock was set. CLOCK records count how often it
+//! was ([`crate::record::Clock::steps`]), so two places with one count have nothing but growing times
+//! between them, and what is asked for is found by halving. Where the counts differ both halves are
+//! looked at, down to the piece with the step, which is read:
+//!
+//! ```text
+//!  piece      0      1      2      3      4      5      6      7
+//!  wall       10:00  10:20  10:40  11:00  10:10  10:30  10:50  11:10
+//!  steps      1      1      1      1      2      2      2      2
+//!  10:25..10:35 → piece 1, then piece 3 (it has the step), then piece 5
+//! ```
+//!
+//! Streams of fsmon 1.0 do not count. There each piece is compared with the next, see [`grows`].
 
+use super::clock::is_step;
 use super::error::Error;
 use super::layout::GRID;
 use super::reader::{Item, Reader};
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::{Range, RangeInclusive};
+
+/// What has no counts is read from end to end up to this size, in bytes. That takes some milliseconds,
+/// and finds what was written while the clock was away and back within one piece.
+const UNCOUNTED_READ_BYTES: u64 = 8 * GRID;
+
+/// Whether wall time only grows in these pieces, from the first mark to the second, but for
+/// [`super::CLOCK_STEP_NS`] either way. `bytes` is the length of what they are pieces of.
+///
+/// Without counts that is taken to be so for one piece of something long, if the clock is at its end
+/// where it was at its beginning.
+#[must_use]
+pub fn grows(pieces: &Range<u64>, bytes: u64, from: &Mark, to: &Mark) -> bool {
+    from.grows_to(to).unwrap_or_else(|| {
+        let is_one = pieces.end - pieces.start == 1;
+        is_one && bytes > UNCOUNTED_READ_BYTES && !is_step(from.ahead_ns, to.ahead_ns)
+    })
+}
+
+/// Where the clocks stand at the beginning of a piece of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The wall time of the first record that has a time, ns since 1970.
+    pub wall_ns: u64,
+    /// Wall time minus `CLOCK_MONOTONIC`, ns, modulo 2⁶⁴.
+    ahead_ns: u64,
+    /// [`crate::record::Clock::steps`]
+    steps: u32,
+    /// Of the stream.
+    tag: [u8; 4],
+}
+
+impl Mark {
+    /// That of what a source holds from here on; `None` where nothing has a time. What is damaged is
+    /// passed over.
+    ///
+    /// # Errors
+    /// Those of the source; a stream that is newer than this crate.
+    pub fn of(source: impl Read) -> Result<Option<Self>, Error> {
+        let mut reader = Reader::new(source).salvage(true);
+        while let Some(item) = reader.next()? {
+            if let Item::Block(block) = item
+                && let Some((wall_ns, clock)) = block.walls().next()
+            {
+                let ahead_ns = clock.realtime_ns.get().wrapping_sub(clock.time_ns.get());
+                let (steps, tag) = (clock.steps.get(), block.tag());
+                return Ok(Some(Mark { wall_ns, ahead_ns, steps, tag }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether wall time only grows from here to `next`; `None` where nobody counted.
+    fn grows_to(&self, next: &Mark) -> Option<bool> {
+        let is_counted = self.steps != 0 && next.steps != 0;
+        let is_one_stream = self.tag == next.tag;
+        (is_counted || !is_one_stream).then_some(is_one_stream && self.steps == next.steps)
+    }
+}
+
+/// [`grows`], for pieces of something.
+pub type Grows<'a> = &'a dyn Fn(&Range<u64>, &Mark, &Mark) -> bool;
+
+/// Pieces of a stream that lie one behind the other, by number.
+struct Pieces<'a, E> {
+    wanted: &'a RangeInclusive<u64>,
+    mark: &'a mut dyn FnMut(u64) -> Result<Option<Mark>, E>,
+    grows: Grows<'a>,
+}
+
+/// The first of the pieces `first` to `last` of a stream that may have something of those times in it,
+/// ns since 1970. The last piece always may.
+///
+/// The times are right to [`super::CLOCK_STEP_NS`] in both directions: ask for twice that more.
+/// `mark` gives the mark of a piece.
+///
+/// # Errors
+/// Those of `mark`.
+pub fn first_within<E>(
+    (first, last): (u64, u64),
+    wanted: &RangeInclusive<u64>,
+    mark: &mut dyn FnMut(u64) -> Result<Option<Mark>, E>,
+    grows: Grows<'_>,
+) -> Result<u64, E> {
+    if first >= last {
+        return Ok(last);
+    }
+    let (low, high) = (mark(first)?, mark(last)?);
+    let mut pieces = Pieces { wanted, mark, grows };
+    Ok(pieces.search((first, low), (last, high))?.unwrap_or(last))
+}
+
+impl<E> Pieces<'_, E> {
+    /// The first of the pieces from `low` up to, and without, `high`.
+    fn search(
+        &mut self,
+        low: (u64, Option<Mark>),
+        high: (u64, Option<Mark>),
+    ) -> Result<Option<u64>, E> {
+        let is_one = high.0 - low.0 == 1;
+        match (low.1, high.1) {
+            (Some(from), Some(to)) if (self.grows)(&(low.0..high.0), &from, &to) => {
+                if to.wall_ns < *self.wanted.start() || from.wall_ns > *self.wanted.end() {
+                    return Ok(None);
+                }
+                self.halve(low.0, high.0).map(Some)
+            }
+            _ if is_one => Ok(Some(low.0)),
+            _ => {
+                let at = low.0 + (high.0 - low.0) / 2;
+                let middle = (at, (self.mark)(at)?);
+                match self.search(low, middle)? {
+                    Some(found) => Ok(Some(found)),
+                    None => self.search(middle, high),
+                }
+            }
+        }
+    }
+
+    /// The last piece from `low` up to, and without, `high` before which all is too early. Times grow.
+    fn halve(&mut self, mut low: u64, high: u64) -> Result<u64, E> {
+        let mut high = high - 1;
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if (self.mark)(middle)?.is_some_and(|mark| mark.wall_ns < *self.wanted.start()) {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        Ok(low)
+    }
+}
 
 impl<R: Read + Seek> Reader<R> {
     /// Goes on at a block before which nothing is as late as that wall time, ns since 1970, and not
-    /// much before it; stays where it is if there is none. What is passed over is no gap. For the wall
-    /// clock as it was then: where that was set back, give an earlier time.
+    /// much before it; stays where it is if there is none. What is passed over is no gap.
+    ///
+    /// A stream without counts is searched as if the clock was never set, other than by
+    /// [`Reader::seek_to_times`]. Where it was set back give an earlier time.
     ///
     /// To be asked at a boundary between items, once the header was read.
     ///
     /// # Errors
     /// Those of the input.
     pub fn seek_to_time(&mut self, realtime_ns: u64) -> Result<(), Error> {
+        let grows = |_: &_, _, from: &Mark, to: &Mark| from.grows_to(to).unwrap_or(true);
+        self.seek_within(&(realtime_ns..=u64::MAX), grows).map(|_| ())
+    }
+
+    /// Goes on at the first place from here on that may have something of those wall times in it, ns
+    /// since 1970; stays where it is if that is here. What is passed over is no gap. Gives the offset
+    /// up to which there may be something: for what lies behind it ask again. Twice
+    /// [`super::CLOCK_STEP_NS`] more should be asked for on both sides.
+    ///
+    /// To be asked at a boundary between items, once the header was read.
+    ///
+    /// # Errors
+    /// Those of the input.
+    pub fn seek_to_times(&mut self, wanted: &RangeInclusive<u64>) -> Result<u64, Error> {
+        self.seek_within(wanted, grows)
+    }
+
+    fn seek_within(
+        &mut self,
+        wanted: &RangeInclusive<u64>,
+        grows: impl Fn(&Range<u64>, u64, &Mark, &Mark) -> bool,
+    ) -> Result<u64, Error> {
         let here = self.offset();
-        let len = self.frames.input.source().seek(SeekFrom::End(0))?;
-        let (mut low, mut high) = (here / GRID, len / GRID);
-        // At `low` it is early enough, behind `high` too late.
-        while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            if self.is_before(middle * GRID, realtime_ns)? {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
-        }
-        let to = low * GRID;
+        let source = self.frames.input.source();
+        let len = source.seek(SeekFrom::End(0))?;
+        let mut mark = |piece: u64| {
+            source.seek(SeekFrom::Start(piece * GRID))?;
+            Mark::of(&mut *source)
+        };
+        let ends = (here / GRID, len.saturating_sub(1) / GRID);
+        let grows = |pieces: &Range<u64>, from: &Mark, to: &Mark| grows(pieces, len, from, to);
+        let piece = first_within(ends, wanted, &mut mark, &grows)?;
+        let to = piece * GRID;
         if to > here {
             self.frames.input.source().seek(SeekFrom::Start(to))?;
             self.go_on_at(to);
@@ -36,21 +206,6 @@ impl<R: Read + Seek> Reader<R> {
             let behind = self.frames.input.offset() + self.frames.input.bytes().len() as u64;
             self.frames.input.source().seek(SeekFrom::Start(behind))?;
         }
-        Ok(())
-    }
-
-    /// Whether the first block from that offset on begins before that time.
-    fn is_before(&mut self, offset: u64, realtime_ns: u64) -> Result<bool, Error> {
-        let source = self.frames.input.source();
-        source.seek(SeekFrom::Start(offset))?;
-        let mut probe = Reader::new(source).salvage(true);
-        while let Some(item) = probe.next()? {
-            if let Item::Block(block) = item
-                && let Some((first, _)) = block.wall_times()
-            {
-                return Ok(first < realtime_ns);
-            }
-        }
-        Ok(false)
+        Ok(to.max(here) / GRID * GRID + GRID)
     }
 }

@@ -1,6 +1,7 @@
 //! The writer: records of the ring in, blocks out.
 
 use super::block::{Block, Place, to_grid};
+use super::clock::ClockInForce;
 use super::codec::{Codec, Compressor};
 use super::definitions::Definitions;
 use super::header::Header;
@@ -36,7 +37,7 @@ pub struct Writer<W> {
     losses: u64,
     /// The last time in a record, ns.
     last_ns: u64,
-    clock: (u64, u64),
+    clock: ClockInForce,
     ended: bool,
     broken: bool,
 }
@@ -59,7 +60,7 @@ impl<W: Write> Writer<W> {
             events: header.first_event,
             losses: 0,
             last_ns: header.time_ns,
-            clock: (header.time_ns, header.realtime_ns),
+            clock: ClockInForce::new(header.time_ns, header.realtime_ns),
             ended: false,
             broken: false,
         };
@@ -71,6 +72,14 @@ impl<W: Write> Writer<W> {
     #[must_use]
     pub fn compress(mut self, codec: Codec) -> Self {
         self.compressor = Compressor::new(codec);
+        self
+    }
+
+    /// Has CLOCK records count how often the wall clock was set ([`crate::record::Clock::steps`]), so
+    /// that a search by time needs no look at every clock. To be asked before the first record.
+    #[must_use]
+    pub fn count_clock_steps(mut self) -> Self {
+        self.clock.steps = 1;
         self
     }
 
@@ -192,7 +201,7 @@ impl<W: Write> Writer<W> {
             Body::Loss(loss) => self.loss(slots, loss, mirror)?,
             Body::Stats(stats) => self.timed(slots, stats.time_ns.get())?,
             Body::Clock(clock) => {
-                self.clock = (clock.time_ns.get(), clock.realtime_ns.get());
+                self.clock.set(clock.time_ns.get(), clock.realtime_ns.get());
                 self.ensure(1)?;
                 self.block.clock(self.clock);
             }
