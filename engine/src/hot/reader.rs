@@ -146,6 +146,7 @@ impl Reader<'_> {
         let failed = |error| Error::os("reading file events failed", error);
         sources.intake.wait(sources.files, window, timeout, &mut sources.who).map_err(failed)?;
         let until_ns = clock::monotonic_ns();
+        self.output.note_step(&mut self.sources, until_ns);
         let (index, told) = (self.index, self.output.counters.events);
         let heard = self.sources.who.messages();
         self.work(until_ns)?;

@@ -27,6 +27,48 @@ pub fn boottime_ns() -> u64 {
     read(libc::CLOCK_BOOTTIME)
 }
 
+/// `CLOCK_MONOTONIC` and `CLOCK_REALTIME` at one moment, ns.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// As [`monotonic_ns`].
+    pub monotonic_ns: u64,
+    /// As [`realtime_ns`].
+    pub realtime_ns: u64,
+}
+
+impl Clocks {
+    /// By how much wall time is ahead, ns, modulo 2⁶⁴. It stays the same until the wall clock is set, a
+    /// leap second comes, or the host wakes from suspend: NTP speeds up or slows down both clocks
+    /// alike (`timekeeping_adjust()` in kernel/time/timekeeping.c).
+    #[must_use]
+    pub fn ahead_ns(&self) -> u64 {
+        self.realtime_ns.wrapping_sub(self.monotonic_ns)
+    }
+}
+
+/// How far apart two looks at the monotonic clock may be for what lies between to be of one moment, ns.
+const MOMENT_NS: u64 = 10_000;
+/// How often that is tried: more often than once only where the thread was interrupted.
+const TRIES: usize = 4;
+
+/// Both clocks, as near to each other as a few tries bring them.
+#[must_use]
+pub fn both() -> Clocks {
+    let mut best = (u64::MAX, Clocks { monotonic_ns: 0, realtime_ns: 0 });
+    for _ in 0..TRIES {
+        let monotonic_ns = monotonic_ns();
+        let realtime_ns = realtime_ns();
+        let apart_ns = self::monotonic_ns().saturating_sub(monotonic_ns);
+        if apart_ns < best.0 {
+            best = (apart_ns, Clocks { monotonic_ns, realtime_ns });
+        }
+        if apart_ns < MOMENT_NS {
+            break;
+        }
+    }
+    best.1
+}
+
 /// CPU time of the calling thread, ns.
 #[must_use]
 pub fn thread_cpu_ns() -> u64 {
@@ -41,5 +83,13 @@ mod tests {
         assert!(super::monotonic_ns() >= first && first > 0);
         assert!(super::realtime_ns() > 1_600_000_000_000_000_000);
         assert!(super::thread_cpu_ns() > 0);
+    }
+
+    #[test]
+    fn both_clocks_stay_as_far_apart() {
+        let (first, second) = (super::both(), super::both());
+        assert!(second.monotonic_ns >= first.monotonic_ns && first.monotonic_ns > 0);
+        let moved = second.ahead_ns().wrapping_sub(first.ahead_ns()).cast_signed();
+        assert!(moved.abs() < 100_000_000, "{moved}");
     }
 }
