@@ -1,7 +1,7 @@
 //! `fsmon decode`: from a binary stream to lines, by the pipeline that serves live changes.
 
 use crate::args::{DecodeArgs, TextFormat};
-use crate::filter::{Filter, Source as Origin};
+use crate::filter::{Filter, Roots, Source as Origin};
 use crate::limits::BUFFER_BYTES;
 use crate::moment::Range;
 use crate::pipeline::{Output, Pipeline};
@@ -25,12 +25,14 @@ use std::path::Path;
 /// The stream cannot be read or is damaged, standard output cannot be written to.
 pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
     let range = Range { since: args.since, until: args.until };
-    let filter =
-        Filter::new(&args.filter, kind::EVERY, Origin::Recorded, BLOCK_CAPACITY)?.within(range);
-    let recordings = recordings(&args.file, args.follow, range.to_search())?;
+    let filter = Filter::new(&args.filter, kind::EVERY, Origin::Recorded, BLOCK_CAPACITY)?;
+    let mut filter = filter.within(range);
+    let (recordings, roots) = recordings(&args.file, args.follow, range.to_search())?;
+    filter.set_roots(&roots)?;
     let target = Target::new(Path::new("-"))?;
     let is_terminal = target.is_terminal();
-    let job = Job { recordings, range, salvage: args.salvage, sink: target.open()?, filter };
+    let sink = target.open()?;
+    let job = Job { recordings, roots, range, salvage: args.salvage, sink, filter };
     let (chain, cmdline) = (args.chain, args.cmdline);
     match args.format {
         TextFormat::Human => {
@@ -46,6 +48,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
 /// What is given out.
 struct Job {
     recordings: VecDeque<Recording>,
+    roots: Roots,
     range: Range,
     salvage: bool,
     sink: Sink,
@@ -58,6 +61,7 @@ impl Job {
         let decoder = Decoder {
             streams: Vec::new(),
             unopened: self.recordings,
+            roots: self.roots,
             pipeline: Pipeline::new(world, self.filter, Lines(format), None),
             range: self.range,
             salvage: self.salvage,
@@ -88,6 +92,8 @@ struct Stream {
 struct Decoder<O> {
     streams: Vec<Stream>,
     unopened: VecDeque<Recording>,
+    /// Of all streams that are known.
+    roots: Roots,
     pipeline: Pipeline<O>,
     range: Range,
     salvage: bool,
@@ -234,6 +240,9 @@ impl<O: Output> Decoder<O> {
                     tell(format_args!("{name} {}", begins_late(header.first_event)));
                 }
                 stream.is_told = true;
+                if self.roots.add(&header.roots, header.left_out > 0) {
+                    self.pipeline.set_roots(&self.roots)?;
+                }
                 Ok(Then::Seek)
             }
             Some(Item::Gap(gap)) => {

@@ -1,8 +1,9 @@
 //! From records to output: definitions, filters, counting. The same for live and recorded.
 
-use crate::filter::Filter;
+use crate::filter::{Filter, Roots};
 use crate::limits::GATHER;
 use crate::world::{Change, World};
+use fsmon_engine::Error;
 use fsmon_format::kind;
 use fsmon_format::record::{Body, EventRef, Loss, Record};
 use std::time::{Duration, Instant};
@@ -112,6 +113,14 @@ impl<O: Output> Pipeline<O> {
 
     pub(crate) fn begin(&mut self, out: &mut Vec<u8>) {
         self.output.begin(out);
+    }
+
+    /// What comes from here on was recorded below these roots.
+    ///
+    /// # Errors
+    /// A pattern that can match nothing there.
+    pub(crate) fn set_roots(&mut self, roots: &Roots) -> Result<(), Error> {
+        self.filter.set_roots(roots)
     }
 
     /// Takes one record and appends to `out` what it gives.

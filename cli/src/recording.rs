@@ -1,6 +1,7 @@
 //! Recorded streams: standard input, a file, or what a directory has of each stream one after the
 //! other. They may still grow.
 
+use crate::filter::Roots;
 use crate::segments::{STREAM, is_written};
 use fsmon_engine::Error;
 use fsmon_format::stream::{self, Header, Mark, first_within};
@@ -83,7 +84,8 @@ struct Follow {
 }
 
 /// The streams that are to be read, in the order in which they began; `-` is standard input. Files
-/// without any of the times in `wanted` (ns since 1970) can be passed over.
+/// without any of the times in `wanted` (ns since 1970) can be passed over. With them what was watched,
+/// as far as it can be known before they are read.
 ///
 /// # Errors
 /// There is nothing to be read.
@@ -91,18 +93,27 @@ pub(crate) fn recordings(
     path: &Path,
     follow: bool,
     wanted: Option<RangeInclusive<u64>>,
-) -> Result<VecDeque<Recording>, Error> {
+) -> Result<(VecDeque<Recording>, Roots), Error> {
+    let mut roots = Roots::default();
     if path.is_dir() {
-        let streams = by_stream(list_some(path, follow)?);
+        let found = list_some(path, follow)?;
+        for header in found.iter().filter_map(|found| found.header.as_ref()) {
+            roots.add(&header.roots, header.left_out > 0);
+        }
+        let streams = by_stream(found);
         let recording = |files: Vec<Found>| {
             let files = files.into_iter().map(|found| found.path).collect();
             Recording::new(Some(path), files, follow, wanted.clone())
         };
-        return Ok(streams.into_iter().map(recording).collect());
+        return Ok((streams.into_iter().map(recording).collect(), roots));
     }
     let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let dir = (path != Path::new("-")).then(|| parent.unwrap_or(Path::new(".")));
-    Ok([Recording::new(dir, [path.to_owned()].into(), follow, wanted)].into())
+    // A pipe gives what it has once.
+    if let Some(header) = path.is_file().then(|| header_of(path)).flatten() {
+        roots.add(&header.roots, header.left_out > 0);
+    }
+    Ok(([Recording::new(dir, [path.to_owned()].into(), follow, wanted)].into(), roots))
 }
 
 impl Recording {

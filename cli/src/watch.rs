@@ -4,7 +4,7 @@
 use crate::args::{Format, WatchArgs};
 use crate::binary::{self, Binary};
 use crate::control::{Control, INTERRUPTED};
-use crate::filter::{self, Filter, Source};
+use crate::filter::{self, Filter, Roots, Source};
 use crate::formatter::{Job, Outcome, spawn};
 use crate::limits::{DIR_NAME_BYTES, NAMES_BYTES};
 use crate::names::STRING_IDS;
@@ -41,10 +41,20 @@ pub(crate) fn run(args: &WatchArgs) -> Result<ExitCode, Error> {
     }
     keep_pages_small();
     let capacity = capacity(args);
-    let filter = || Filter::new(&args.filter, kind::DEFAULT, Source::Live, capacity);
-    let filters = parts.iter().map(|_| filter()).collect::<Result<Vec<_>, _>>()?;
-    let config = |reader| config(args, &parts, reader, filters[reader].types());
-    let configs = (0..parts.len()).map(config).collect::<Result<Vec<_>, _>>()?;
+    let roots = Roots::of_paths(parts.iter().flatten());
+    let filter = || {
+        let mut filter = Filter::new(&args.filter, kind::DEFAULT, Source::Live, capacity)?;
+        filter.set_roots(&roots)?;
+        Ok(filter)
+    };
+    let filters = parts.iter().map(|_| filter()).collect::<Result<Vec<_>, Error>>()?;
+    let config = |reader| {
+        let mut config = config(args, &parts, reader, filters[reader].types());
+        config.skip_dir = filter::skip_dir(&args.filter, &roots)?;
+        config.skip_mount = filter::skip_dir(&args.filter, &roots)?.map(|skip| skip.skips);
+        Ok(config)
+    };
+    let configs = (0..parts.len()).map(config).collect::<Result<Vec<_>, Error>>()?;
     let control = Control::new()?;
     let engines = configs.into_iter().map(fsmon_engine::start).collect::<Result<Vec<_>, _>>()?;
     let stats = args.stats.as_deref().map(Stats::open).transpose()?;
@@ -93,20 +103,13 @@ fn capacity(args: &WatchArgs) -> Capacity {
 }
 
 /// Of one of the readers.
-fn config(
-    args: &WatchArgs,
-    parts: &[Vec<PathBuf>],
-    reader: usize,
-    types: u32,
-) -> Result<Config, Error> {
+fn config(args: &WatchArgs, parts: &[Vec<PathBuf>], reader: usize, types: u32) -> Config {
     let mut config = Config::new(parts[reader].clone());
     let others = parts.iter().enumerate().filter(|(other, _)| *other != reader);
     config.elsewhere = others.flat_map(|(_, part)| part).cloned().collect();
     config.reader = reader;
     config.types = types;
     config.recursive = !args.no_recursive;
-    config.skip_dir = filter::skip_dir(&args.filter)?;
-    config.skip_mount = filter::skip_dir(&args.filter)?.map(|skip| skip.skips);
     config.notice = Some(Box::new(tell));
     config.backend = args.engine.backend.into();
     config.cpu = args.engine.cpu;
@@ -119,7 +122,7 @@ fn config(
     if io::stderr().is_terminal() {
         config.progress = Some(Box::new(|dirs| progress(format_args!("{dirs} directories..."))));
     }
-    Ok(config)
+    config
 }
 
 fn start_formatter(

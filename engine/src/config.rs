@@ -46,8 +46,8 @@ pub enum Who {
     Proc,
 }
 
-/// Says of a directory, by its path below the watched root, whether it is left out.
-pub type Skips = Box<dyn FnMut(&[u8]) -> bool + Send>;
+/// Says of a directory, by the path of its root and its own path below that, whether it is left out.
+pub type Skips = Box<dyn FnMut(&[u8], &[u8]) -> bool + Send>;
 
 /// Takes a line for the user.
 pub type Notice = Box<dyn FnMut(String) + Send>;

@@ -1,10 +1,13 @@
 //! What is shown of what happens.
 
 mod globs;
+mod patterns;
 mod places;
+mod roots;
 mod who;
 
 pub(crate) use globs::PathGlobs;
+pub(crate) use roots::Roots;
 
 use crate::args::FilterArgs;
 use crate::moment::Range;
@@ -14,6 +17,7 @@ use fsmon_engine::config::SkipDir;
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::EventRef;
+use patterns::Purpose;
 use places::Places;
 use who::Who;
 
@@ -33,6 +37,9 @@ pub(crate) struct Filter {
     who: Option<Who>,
     /// None: of any time.
     range: Option<Range>,
+    include: Vec<String>,
+    exclude: Vec<String>,
+    capacity: Capacity,
 }
 
 impl Filter {
@@ -46,17 +53,30 @@ impl Filter {
         source: Source,
         capacity: Capacity,
     ) -> Result<Self, Error> {
-        let places = Places::new(
-            PathGlobs::new("--include", &args.include)?,
-            PathGlobs::new("--exclude", &args.exclude)?,
-            capacity,
-        );
-        Ok(Filter {
+        let mut filter = Filter {
             types: parse_types(&args.types, types)?,
-            places,
+            places: None,
             who: Who::new(args, source, capacity)?,
             range: None,
-        })
+            include: args.include.clone(),
+            exclude: args.exclude.clone(),
+            capacity,
+        };
+        filter.set_roots(&Roots::default())?;
+        Ok(filter)
+    }
+
+    /// Patterns with absolute paths are below these roots. To be said before a block, or before all.
+    ///
+    /// # Errors
+    /// A pattern that can never match.
+    pub(crate) fn set_roots(&mut self, roots: &Roots) -> Result<(), Error> {
+        self.places = Places::new(
+            PathGlobs::new(Purpose::Include, &self.include, roots)?,
+            PathGlobs::new(Purpose::Exclude, &self.exclude, roots)?,
+            self.capacity,
+        );
+        Ok(())
     }
 
     /// Shows only what is of that time.
@@ -118,12 +138,12 @@ impl Filter {
 /// What the engine asks before it watches a directory, where there is anything to leave out.
 ///
 /// # Errors
-/// A bad glob.
-pub(crate) fn skip_dir(args: &FilterArgs) -> Result<Option<SkipDir>, Error> {
-    let exclude = PathGlobs::new("--exclude", &args.exclude)?;
+/// A bad glob, or one that can never match.
+pub(crate) fn skip_dir(args: &FilterArgs, roots: &Roots) -> Result<Option<SkipDir>, Error> {
+    let exclude = PathGlobs::new(Purpose::Exclude, &args.exclude, roots)?;
     Ok(exclude.map(|globs| SkipDir {
         by_path: globs.need_path(),
-        skips: Box::new(move |path: &[u8]| globs.matches(path)),
+        skips: Box::new(move |root: &[u8], path: &[u8]| globs.matches(root, path)),
     }))
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Places {
     /// A renamed directory raises it: verdicts of all below are void. Never 0.
     epoch: u32,
     path: Vec<u8>,
+    /// The root that it is below, where the globs need that.
+    root: Vec<u8>,
     /// Directories on the way up to one whose verdict is known.
     pending: Vec<u32>,
 }
@@ -52,6 +54,7 @@ impl Places {
             verdicts: vec![0; capacity.dirs + 1],
             epoch: 1,
             path: Vec::with_capacity(1 << 13),
+            root: Vec::with_capacity(1 << 13),
             pending: Vec::with_capacity(1 << 10),
         })
     }
@@ -103,7 +106,7 @@ impl Places {
             return true;
         }
         if self.need_path() {
-            if !below_root(mirror, dir, &mut self.path) {
+            if !below_root(mirror, dir, &mut self.root, &mut self.path) {
                 return self.include.is_none();
             }
             if !self.path.is_empty() {
@@ -119,7 +122,7 @@ impl Places {
     /// The verdict on `self.path`, which lies in a directory of this verdict.
     fn refine(&self, dir: Verdict) -> Verdict {
         let matches = |globs: &Option<PathGlobs>| {
-            globs.as_ref().is_some_and(|globs| globs.matches(&self.path))
+            globs.as_ref().is_some_and(|globs| globs.matches(&self.root, &self.path))
         };
         Verdict {
             included: dir.included || matches(&self.include),
@@ -174,7 +177,7 @@ impl Places {
         let mut verdict = verdict?;
         while let Some(next) = self.pending.pop() {
             if mirror.dir(next)?.parent != 0 {
-                if !below_root(mirror, next, &mut self.path) {
+                if !below_root(mirror, next, &mut self.root, &mut self.path) {
                     return None;
                 }
                 verdict = self.refine(verdict);
@@ -185,8 +188,9 @@ impl Places {
     }
 }
 
-/// Makes `path` that of directory `dir` below its root; false where it is not known.
-fn below_root(mirror: &Mirror, dir: u32, path: &mut Vec<u8>) -> bool {
+/// Makes `path` that of directory `dir` below its root, and `top` that of the root; false where it is not
+/// known.
+fn below_root(mirror: &Mirror, dir: u32, top: &mut Vec<u8>, path: &mut Vec<u8>) -> bool {
     path.clear();
     if !mirror.append_dir_path(dir, path) {
         return false;
@@ -195,6 +199,8 @@ fn below_root(mirror: &Mirror, dir: u32, path: &mut Vec<u8>) -> bool {
     while let Some(found) = mirror.dir(at) {
         if found.parent == 0 {
             let root = mirror.dir_name(found);
+            top.clear();
+            top.extend_from_slice(root);
             let slash = usize::from(path.get(root.len()) == Some(&b'/'));
             path.drain(..root.len() + slash);
             return true;

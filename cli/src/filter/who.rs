@@ -53,8 +53,8 @@ impl Who {
         source: Source,
         capacity: Capacity,
     ) -> Result<Option<Self>, Error> {
-        let cmd = globs::names("--cmd", &args.cmd)?;
-        let exclude_cmd = globs::names("--exclude-cmd", &args.exclude_cmd)?;
+        let cmd = globs::names("--cmd", "--exclude-cmd", &args.cmd)?;
+        let exclude_cmd = globs::names("--exclude-cmd", "--cmd", &args.exclude_cmd)?;
         let users =
             args.user.iter().map(|name| parse_user(name, source)).collect::<Result<Vec<_>, _>>()?;
         if let Some(pid) = args.pid.filter(|_| source == Source::Live) {
@@ -183,6 +183,12 @@ impl Who {
 
 /// A recorded stream may come from a host with other users, so there a name is just a name.
 fn parse_user(text: &str, source: Source) -> Result<User, Error> {
+    if text.is_empty() || text.starts_with('!') || text.contains(',') {
+        return Err(Error::new(format!(
+            "bad user '{}'; write one name or uid, and --user again for another",
+            text.escape_debug()
+        )));
+    }
     let name = text.as_bytes().to_vec();
     if let Ok(uid) = text.parse() {
         return Ok(User { uid: Some(uid), name });

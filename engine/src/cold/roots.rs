@@ -5,6 +5,7 @@
 
 use super::mounts::{self, Mount};
 use super::remedy::Call;
+use crate::config::SkipDir;
 use crate::error::Error;
 use crate::hot::above::Reached;
 use crate::sys::handle::{Handle, Handles, filesystem};
@@ -12,6 +13,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// A root that is open, or the nearest directory above it.
@@ -40,20 +42,25 @@ impl OpenRoot {
 }
 
 /// Opens every root, in the order given; those below another are dropped when everything below
-/// is watched anyway.
+/// is watched anyway. One inside a directory that is left out is a root of its own: who names it wants it.
 ///
 /// # Errors
 /// A path that is no directory, or cannot be read; a filesystem without handles.
-pub(crate) fn open_all(paths: &[PathBuf], recursive: bool) -> Result<Vec<OpenRoot>, Error> {
+pub(crate) fn open_all(
+    paths: &[PathBuf],
+    recursive: bool,
+    mut skip: Option<&mut SkipDir>,
+) -> Result<Vec<OpenRoot>, Error> {
     let mounts = mounts::reachable();
     let mut roots: Vec<OpenRoot> = Vec::new();
     for path in paths {
         let root = open(path, &mounts)?;
-        let covers = |outer: &OpenRoot, inner: &OpenRoot| {
+        let mut covers = |outer: &OpenRoot, inner: &OpenRoot| {
             inner.path == outer.path
                 || recursive
                     && inner.path.starts_with(&outer.path)
                     && inner.mount_id == outer.mount_id
+                    && !skip.as_mut().is_some_and(|skip| is_left_out(skip, outer, inner))
         };
         if roots.iter().any(|known| covers(known, &root)) {
             continue;
@@ -65,6 +72,16 @@ pub(crate) fn open_all(paths: &[PathBuf], recursive: bool) -> Result<Vec<OpenRoo
         return Err(Error::new("no directory to watch was named"));
     }
     Ok(roots)
+}
+
+/// Whether a root is, or is inside, a directory that is left out below another root.
+fn is_left_out(skip: &mut SkipDir, outer: &OpenRoot, inner: &OpenRoot) -> bool {
+    let Ok(below) = inner.path.strip_prefix(&outer.path) else { return false };
+    let root = outer.path.as_os_str().as_bytes();
+    below.ancestors().any(|dir| {
+        let path = dir.as_os_str().as_bytes();
+        !path.is_empty() && (skip.skips)(root, path)
+    })
 }
 
 /// Opens one.
@@ -170,23 +187,41 @@ mod tests {
         let inner = dir.path().join("a/b");
         std::fs::create_dir_all(&inner).expect("made");
         let paths = [inner.clone(), dir.path().to_owned(), dir.path().join("a")];
-        let count = |recursive| open_all(&paths, recursive).map(|roots| roots.len()).ok();
+        let count = |recursive| open_all(&paths, recursive, None).map(|roots| roots.len()).ok();
         assert_eq!((count(true), count(false)), (Some(1), Some(3)));
+    }
+
+    #[test]
+    fn roots_inside_what_is_left_out_are_roots_of_their_own() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let real = dir.path().canonicalize().expect("it is there");
+        let [inner, kept] = ["out/in", "kept/in"].map(|name| real.join(name));
+        [&inner, &kept].map(|dir| std::fs::create_dir_all(dir).expect("made"));
+        let outer = real.as_os_str().as_bytes().to_vec();
+        let skips = move |root: &[u8], path: &[u8]| root == outer && path == b"out";
+        let mut skip = SkipDir { skips: Box::new(skips), by_path: true };
+        for paths in [[&real, &inner, &kept], [&inner, &kept, &real]] {
+            let paths = paths.map(Clone::clone);
+            let roots = open_all(&paths, true, Some(&mut skip)).unwrap_or_else(|e| panic!("{e}"));
+            let mut paths: Vec<_> = roots.into_iter().map(|root| root.path).collect();
+            paths.sort();
+            assert_eq!(paths, [real.clone(), inner.clone()]);
+        }
     }
 
     #[test]
     fn what_is_no_directory_is_refused_with_a_remedy() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let error = open_all(&[file.path().to_owned()], true).err().expect("refused");
+        let error = open_all(&[file.path().to_owned()], true, None).err().expect("refused");
         assert!(error.to_string().contains("is not a directory; watch "));
         let below = file.path().join("below");
-        let error = open_all(&[below], true).err().expect("refused");
+        let error = open_all(&[below], true, None).err().expect("refused");
         assert!(error.to_string().contains("cannot watch "));
-        let error = open_all(&["/no/such/../place".into()], true).err().expect("refused");
+        let error = open_all(&["/no/such/../place".into()], true, None).err().expect("refused");
         assert!(error.to_string().contains("name it without"));
         let dir = tempfile::tempdir().expect("a directory");
         std::os::unix::fs::symlink("/no/such/place", dir.path().join("link")).expect("made");
-        let error = open_all(&[dir.path().join("link")], true).err().expect("refused");
+        let error = open_all(&[dir.path().join("link")], true, None).err().expect("refused");
         assert!(error.to_string().contains("is a symbolic link"));
     }
 
@@ -198,7 +233,7 @@ mod tests {
         assert_eq!((root.path, root.nearest), (real.join("a/b"), Some(real.clone())));
         // One that will be within another is left to it.
         let both = [dir.path().join("a/b"), dir.path().to_owned()];
-        let roots = open_all(&both, true).unwrap_or_else(|error| panic!("{error}"));
+        let roots = open_all(&both, true, None).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(roots.iter().map(|root| &root.path).collect::<Vec<_>>(), [&real]);
     }
 }

@@ -61,7 +61,7 @@ pub(crate) struct Started {
 pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     check(&config)?;
     raise_descriptors(host::descriptors_needed(config.roots.len()));
-    let mut opened = roots::open_all(&config.roots, config.recursive)?;
+    let mut opened = roots::open_all(&config.roots, config.recursive, config.skip_dir.as_mut())?;
     let mut plan = Plan { kernel: host::kernel(), ..Plan::default() };
     plan.cpu = host::choose_cpu(config.cpu, config.reader)?;
     let group = marks::group(config.bounded_queue)?;
