@@ -4,6 +4,7 @@ use crate::duration;
 use crate::moment;
 use crate::segments::{self, Keep, Rotate};
 use crate::tell::tell;
+use crate::text::when::TimeFormat;
 use clap::builder::{EnumValueParser, RangedU64ValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -22,14 +23,19 @@ Event types: CREATE DELETE RENAME CLOSE_WRITE ATTRIB (shown unless -t is given),
 OPEN_EXEC ACCESS CLOSE_NOWRITE DELETE_SELF MOVED_FROM MOVED_TO MOVE_SELF FS_ERROR, and all.
 
 Globs: one without `/` matches a name at any depth; one with `/` matches the whole path below the \
-watched directory, where `*` stays within a name and `**` goes through directories; a leading `/` \
-stands for the watched directory. A directory that matches stands for everything below it. --exclude wins.
+watched directory, where `*` stays within a name and `**` goes through directories. /target and \
+./target are target in the watched directory itself; a path that begins with that of the watched \
+directory is meant from there on. A directory that matches stands for everything below it. {a,b} is a or \
+b. --exclude wins, but a PATH in an excluded directory is watched.
 
 Times: 10s, 500ms, 2h 30m; a bare number is seconds.
 
-Moments: 2026-01-31T23:59:59Z; 2026-01-31 23:59 and 23:59 are of this zone; 10m is ten minutes ago.
+Moments: 2026-01-31T23:59:59Z or any offset; 2026-01-31 23:59, 23:59, today, yesterday 23:59 are of this \
+zone, and a day alone is its beginning; 10m is ten minutes ago; @1767225600 and 1767225600 are Unix \
+times. In the hour that comes twice --since means the first and --until the second.
 
-To watch a directory called decode, convert, doctor or generate, write ./decode.";
+A PATH that does not exist yet is watched from when it appears; it must look like one (./x, /srv/x), or \
+be given with --wait. To watch a directory called decode, convert, doctor or generate, write ./decode.";
 
 /// `fsmon [OPTIONS] [PATH]...` and its subcommands.
 #[derive(Debug, Parser)]
@@ -103,6 +109,12 @@ pub(crate) struct WatchArgs {
     pub(crate) compress: Compress,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
+    /// Watch a PATH that does not exist yet, however it is written
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How human lines say when [default: the time of day here, and a line where the day changes]
+    #[arg(long, value_name = "rfc3339|local|utc|delta", hide_possible_values = true)]
+    pub(crate) time: Option<TimeFormat>,
     /// Watch direct children only
     #[arg(long)]
     pub(crate) no_recursive: bool,
@@ -168,6 +180,9 @@ pub(crate) struct DecodeArgs {
     #[arg(short, long, default_value = "human", hide_default_value = true,
           value_parser = EnumValueParser::<TextFormat>::new())]
     pub(crate) format: TextFormat,
+    /// How human lines say when, as for watching
+    #[arg(long, value_name = "rfc3339|local|utc|delta", hide_possible_values = true)]
+    pub(crate) time: Option<TimeFormat>,
     /// Add the ancestry of each process
     #[arg(long)]
     pub(crate) chain: bool,

@@ -37,6 +37,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
     match args.format {
         TextFormat::Human => {
             let human = Human::new(chain, human::wants_colours(is_terminal));
+            let human = human.with_time(args.time);
             job.run(human.with_cmdline(cmdline))
         }
         TextFormat::Json => job.run(Json::new(chain).with_cmdline(cmdline)),

@@ -54,8 +54,6 @@ pub(crate) struct Stamp<const LEN: usize> {
 
 /// `2026-01-31T23:59:59.123456789Z`
 pub(crate) type Utc = Stamp<30>;
-/// `23:59:59.123`
-pub(crate) type Local = Stamp<12>;
 
 /// How a time is written.
 #[derive(Clone, Copy)]
@@ -78,15 +76,30 @@ impl Utc {
     }
 }
 
-impl Local {
-    /// The time of day where this runs, with milliseconds.
-    pub(crate) fn local() -> Self {
-        Stamp::in_zone(TimeZone::system())
-    }
-
-    fn in_zone(zone: TimeZone) -> Self {
+impl Stamp<12> {
+    /// `23:59:59.123` in a zone.
+    pub(crate) fn time_of_day(zone: TimeZone) -> Self {
         let second = |zone: &TimeZone, at| laid_out(zone.to_datetime(at).strftime("%H:%M:%S.000"));
         Stamp::new(zone, Layout { second, fraction: (9, 12), unit_ns: 1_000_000 })
+    }
+}
+
+impl Stamp<24> {
+    /// `2026-01-31T23:59:59.123Z`
+    pub(crate) fn utc_millis() -> Self {
+        let second =
+            |zone: &TimeZone, at| laid_out(zone.to_datetime(at).strftime("%Y-%m-%dT%H:%M:%S.000Z"));
+        Stamp::new(TimeZone::UTC, Layout { second, fraction: (20, 23), unit_ns: 1_000_000 })
+    }
+}
+
+impl Stamp<29> {
+    /// `2026-01-31T23:59:59.123+01:00` in a zone.
+    pub(crate) fn local_with_date(zone: TimeZone) -> Self {
+        let second = |zone: &TimeZone, at: Timestamp| {
+            laid_out(at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S.000%:z"))
+        };
+        Stamp::new(zone, Layout { second, fraction: (20, 23), unit_ns: 1_000_000 })
     }
 }
 
@@ -151,7 +164,7 @@ mod tests {
     #[test]
     fn milliseconds_of_the_day() {
         let zone = TimeZone::fixed(jiff::tz::offset(2));
-        let mut local = Local::in_zone(zone);
+        let mut local = Stamp::time_of_day(zone);
         assert_eq!(local.text(1_700_000_000_987_654_321), b"00:13:20.987");
     }
 

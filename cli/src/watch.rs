@@ -136,6 +136,7 @@ fn start_formatter(
     match args.format {
         Format::Human => {
             let human = Human::new(chain, human::wants_colours(is_terminal));
+            let human = human.with_time(args.time);
             spawn(job, Lines(human.with_cmdline(cmdline)))
         }
         Format::Json => spawn(job, Lines(Json::new(chain).with_cmdline(cmdline))),

@@ -2,9 +2,9 @@
 
 use super::escape::{self, escape};
 use super::prefix::Paths;
+use super::when::{TimeFormat, When};
 use super::words::CommandLine;
 use super::{Format, Line, Place, ancestors, comm, doubt, number};
-use crate::wall::Local;
 use crate::world::{Change, World};
 use fsmon_format::kind;
 use fsmon_format::mirror::Mirror;
@@ -29,15 +29,20 @@ pub(crate) struct Human {
     chain: bool,
     cmdline: bool,
     colours: bool,
-    time: Local,
+    when: When,
     paths: Paths<escape::Human>,
 }
 
 impl Human {
     /// With `chain`, the ancestry ends the line.
     pub(crate) fn new(chain: bool, colours: bool) -> Self {
-        let (time, paths) = (Local::local(), Paths::default());
-        Human { chain, cmdline: false, colours, time, paths }
+        let (when, paths) = (When::new(None), Paths::default());
+        Human { chain, cmdline: false, colours, when, paths }
+    }
+
+    /// With other times than those of the day.
+    pub(crate) fn with_time(self, format: Option<TimeFormat>) -> Self {
+        Human { when: When::new(format), ..self }
     }
 
     /// With `on`, the command line ends the line.
@@ -53,7 +58,11 @@ impl Human {
 
     fn begin_line(&mut self, real_ns: u64, name: &str, colour: &str, out: &mut Vec<u8>) {
         self.colour(DIM, out);
-        out.extend_from_slice(self.time.text(real_ns));
+        if let Some(news) = self.when.news(real_ns) {
+            news.append(out);
+            out.push(b'\n');
+        }
+        self.when.append(real_ns, out);
         self.colour(RESET, out);
         out.extend_from_slice(b"  ");
         self.colour(colour, out);
@@ -246,7 +255,7 @@ mod tests {
 
     /// Everything but the time, which depends on where this runs.
     fn shown(chain: bool) -> Vec<String> {
-        let mut bench = Bench::lines(Human::new(chain, false));
+        let mut bench = Bench::lines(Human::new(chain, false).with_time(Some(TimeFormat::Delta)));
         bench.play();
         bench.text().lines().map(|line| line[12..].to_owned()).collect()
     }
@@ -268,6 +277,17 @@ mod tests {
                 "  LOSS           *** 12 lost: process messages were lost, names may be read late ***",
             ]
         );
+    }
+
+    #[test]
+    fn a_line_says_which_day_it_is_where_that_is_not_today() {
+        let mut bench = Bench::lines(Human::new(false, false));
+        bench.play();
+        let text = bench.text();
+        let mut lines = text.lines();
+        let first = lines.next().expect("a line");
+        assert!(first.starts_with("-- 2023-11-1") && first.ends_with(" --"), "{first}");
+        assert!(lines.all(|line| !line.starts_with("--")));
     }
 
     #[test]
@@ -293,7 +313,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_name_reaches_the_terminal_as_control(name in proptest::collection::vec(any::<u8>(), 1..255)) {
-            let mut bench = Bench::lines(Human::new(false, false));
+            let human = Human::new(false, false).with_time(Some(TimeFormat::Utc));
+            let mut bench = Bench::lines(human);
             bench.dir(1, 0, &name);
             bench.event(event(kind::CREATE, 1, 0), &name, b"");
             let text = bench.text();

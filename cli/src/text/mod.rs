@@ -10,6 +10,7 @@ pub(crate) mod json;
 pub(crate) mod number;
 mod pieces;
 mod prefix;
+pub(crate) mod when;
 mod words;
 
 use crate::limits::CHAIN_MAX;
