@@ -36,6 +36,7 @@ mod target;
 #[doc(hidden)]
 pub mod tell;
 mod text;
+mod usage;
 mod users;
 mod wall;
 mod watch;
@@ -57,6 +58,10 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return args::explain(&tell::with_arguments_escaped(error)),
     };
+    if let Err(wrong) = usage::check(&cli) {
+        tell(wrong);
+        return ExitCode::from(2);
+    }
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {

@@ -1,0 +1,123 @@
+//! What is wrong with a command line whose parts are sound one by one.
+
+use crate::args::{Cli, Command, DecodeArgs, WatchArgs};
+use clap::CommandFactory;
+use jiff::Timestamp;
+use std::path::Path;
+
+/// How alike a word must be to a command to be taken for a misspelling: what clap asks for as well.
+const ALIKE: f64 = 0.7;
+
+/// Looks at all of it.
+///
+/// # Errors
+/// What is wrong, in one line with the remedy.
+pub(crate) fn check(cli: &Cli) -> Result<(), String> {
+    match &cli.command {
+        None => paths_look_like_paths(&cli.watch),
+        Some(Command::Decode(args)) => range_is_one(args),
+        Some(_) => Ok(()),
+    }
+}
+
+/// A word that was meant as a command would be watched for ever as a path that is to come.
+fn paths_look_like_paths(args: &WatchArgs) -> Result<(), String> {
+    let is_bare = |path: &&Path| path.components().count() == 1 && !has_slash(path);
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    let paths = args.paths.iter().map(|path| path.as_path());
+    let Some(word) = paths.filter(is_bare).find(|path| !is_there(path)).filter(|_| !args.wait)
+    else {
+        return Ok(());
+    };
+    let word = word.to_string_lossy();
+    let shown = word.escape_debug();
+    let commands: Vec<_> =
+        Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let nearest = commands
+        .iter()
+        .map(|command| (strsim::jaro(&word, command), command))
+        .filter(|(alike, _)| *alike > ALIKE)
+        .max_by(|one, other| one.0.total_cmp(&other.0));
+    let remedy = match nearest {
+        Some((_, command)) => format!("did you mean {command}?"),
+        None => format!("commands are {}.", commands.join(", ")),
+    };
+    Err(format!(
+        "{shown} is neither a command nor a directory; {remedy} To watch a directory that is to \
+         come write ./{shown}, or add --wait"
+    ))
+}
+
+fn has_slash(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().contains(&b'/')
+}
+
+/// A range that ends before it begins has nothing in it.
+fn range_is_one(args: &DecodeArgs) -> Result<(), String> {
+    match (args.since, args.until) {
+        (Some(since), Some(until)) if since > until => Err(format!(
+            "--since {} is later than --until {}; turn them round",
+            shown(since),
+            shown(until)
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn shown(real_ns: u64) -> String {
+    let at = Timestamp::from_nanosecond(real_ns.into()).unwrap_or(Timestamp::MAX);
+    at.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn checked(args: &[&str]) -> Result<(), String> {
+        check(&Cli::try_parse_from([&["fsmon"], args].concat()).expect("sound parts"))
+    }
+
+    #[test]
+    fn a_bare_word_that_is_no_directory_names_the_nearest_command() {
+        for (args, words) in [
+            (&["nosuchword"][..], "commands are decode"),
+            (&["decod", "x"], "did you mean decode?"),
+            (&["-f", "json", "docter"], "did you mean doctor?"),
+            (&["/tmp", "nosuchword"], "./nosuchword"),
+            (&["-"], "write ./-"),
+            (&["nosuch\n\x1b[2Jword"], "nosuch\\n\\u{1b}[2Jword is neither"),
+        ] {
+            let line = checked(args).expect_err("no directory");
+            assert!(line.contains(words) && !line.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_path_may_come_to_be() {
+        for args in [
+            &[][..],
+            &["src"],
+            &[".", "..", "/"],
+            &["./nosuchword"],
+            &["nosuchword/"],
+            &["no/such/word"],
+            &["/no-such-word"],
+            &["--wait", "nosuchword"],
+        ] {
+            assert_eq!(checked(args), Ok(()), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_does_not_end_before_it_begins() {
+        let range = |since, until| checked(&["decode", "--since", since, "--until", until, "x"]);
+        let line = range("2030-01-01T00:00:00Z", "2020-01-01T00:00:00Z").expect_err("none");
+        assert!(
+            line.starts_with("--since 2030-01-01T00:00:00Z is later than --until 2020"),
+            "{line}"
+        );
+        assert_eq!(range("@5", "@5"), Ok(()));
+        assert_eq!(range("10m", "now"), Ok(()));
+    }
+}
