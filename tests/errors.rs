@@ -28,6 +28,29 @@ fn wrong_usage() {
     refused(&mut fsmon(["--max-processes", "-5"]), 2, &[]);
     refused(&mut fsmon(["--pid", "me"]), 2, &["me"]);
     refused(&mut fsmon(["decode"]), 2, &["FILE"]);
+    refused(&mut fsmon(["--time", "swatch"]), 2, &["swatch", "rfc3339"]);
+}
+
+#[test]
+fn words_that_are_no_paths() {
+    refused(&mut fsmon(["nosuchword"]), 2, &["nosuchword", "./nosuchword", "--wait"]);
+    refused(&mut fsmon(["-f", "json", "decdoe", "x"]), 2, &["did you mean decode?"]);
+    refused(fsmon(["nosuchword"]).arg(Area::new().watched()), 2, &["nosuchword"]);
+    refused(&mut fsmon(["-"]), 2, &["./-"]);
+}
+
+#[test]
+fn moments_that_are_none() {
+    for option in ["--since", "--until"] {
+        for moment in ["", "soon", "25:00", "2026-13-01", "1900-01-01", "@", "123456789"] {
+            refused(&mut fsmon(["decode", option, moment, "x"]), 2, &[option, "write "]);
+        }
+        let mut command = fsmon(["decode", option, "12:00", "x"]);
+        refused(command.env("TZ", "Nowhere/Bad"), 2, &[option, "Nowhere/Bad"]);
+    }
+    let range =
+        ["decode", "--since", "2030-01-01T00:00:00Z", "--until", "2020-01-01T00:00:00Z", "x"];
+    refused(&mut fsmon(range), 2, &["2030-01-01T00:00:00Z", "later", "2020-01-01T00:00:00Z"]);
 }
 
 #[test]
@@ -44,6 +67,21 @@ fn bad_globs() {
     let area = Area::new();
     for option in ["--include", "--exclude", "--cmd", "--exclude-cmd"] {
         refused(fsmon([option, "a[b"]).arg(area.watched()), 1, &[option, "a[b"]);
+        for pattern in ["", "!a", "a,b", "a\\"] {
+            refused(fsmon([option, pattern]).arg(area.watched()), 1, &[option, "bad glob"]);
+        }
+    }
+    for option in ["--include", "--exclude"] {
+        for pattern in ["../a", "a/../b", "/", "./", "~/a", "/usr/bin/env"] {
+            refused(fsmon([option, pattern]).arg(area.watched()), 1, &[option, pattern]);
+        }
+    }
+    refused(fsmon(["--exclude"]).arg(area.watched()).arg(area.watched()), 1, &["--exclude"]);
+    for option in ["--cmd", "--exclude-cmd"] {
+        refused(fsmon([option, "/usr/bin/env"]).arg(area.watched()), 1, &[option, "'env'"]);
+    }
+    for user in ["", "!root", "root,bin"] {
+        refused(fsmon(["--user", user]).arg(area.watched()), 1, &["--user"]);
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{Area, Event, Fsmon, briefs, is_root, is_root_with, record, sh, succeed};
+use harness::{Area, Event, Fsmon, briefs, fsmon, is_root, is_root_with, record, sh, succeed};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -64,6 +64,66 @@ fn a_directory_that_is_renamed_out_of_the_exclusion_is_watched() {
     });
     assert!(lines.contains(&"CREATE kept/debug/a".into()), "{lines:#?}");
     assert!(!lines.iter().any(|line| line.ends_with("/b")), "{lines:#?}");
+}
+
+/// Makes what patterns choose from.
+const PLACES: &str = "mkdir -p b/out sub/out; touch b/out/1 sub/out/2 3";
+
+#[test]
+fn a_pattern_with_the_path_of_its_root_is_meant_from_there_on() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (dir, other) = (area.watched(), area.dir("other"));
+    let link = area.path("link");
+    std::os::unix::fs::symlink(&dir, &link).expect("made");
+    let stream = area.path("stream");
+    let mut command = fsmon(["-f", "binary", "-t", "create", "-o"]);
+    let recorder = Fsmon::start(command.arg(&stream).args([&dir, &other]));
+    let at = |root: &Path, name: &str| root.join(name).to_string_lossy().into_owned();
+    let cases = [
+        (
+            ["--exclude".into(), at(&dir, "b/out")],
+            &["3", "sub/out/2", "other/b/out/1", "other/sub/out/2", "other/3"][..],
+        ),
+        (
+            ["--exclude".into(), at(&link, "b/out/")],
+            &["3", "sub/out/2", "other/b/out/1", "other/sub/out/2", "other/3"],
+        ),
+        (["--exclude".into(), "./b".into()], &["3", "sub/out/2", "other/sub/out/2", "other/3"]),
+        (["--include".into(), at(&dir, "*/out")], &["b/out/1", "sub/out/2"]),
+        (["--include".into(), at(&other, "")], &["other/b/out/1", "other/sub/out/2", "other/3"]),
+    ];
+    let live = cases.iter().map(|(args, _)| {
+        Fsmon::start(fsmon(["-f", "json", "-t", "create"]).args(args).args([&dir, &other]))
+    });
+    let live: Vec<_> = live.collect();
+    [&dir, &other].map(|dir| sh(dir, PLACES)).iter().for_each(drop);
+    recorder.stop().assert_complete();
+    let files = |events: Vec<Event>| {
+        let files = events.iter().filter(|event| !event.flag("is_dir"));
+        let name = |event: &Event| {
+            let path = event.path().expect("each has one");
+            let below = path.strip_prefix(&dir).or(path.strip_prefix(area.path("")));
+            below.expect("in there").to_string_lossy().into_owned()
+        };
+        let mut files: Vec<_> = files.map(name).collect();
+        files.sort();
+        files
+    };
+    for ((args, expected), live) in cases.iter().zip(live) {
+        let mut expected: Vec<_> = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(files(live.stop().events()), expected, "{args:?}");
+        let link_is_known = !args[1].contains("/link/");
+        if link_is_known {
+            let decoded = succeed(fsmon(["decode", "-f", "json"]).args(args).arg(&stream));
+            assert_eq!(files(harness::parse(&decoded.stdout)), expected, "decode {args:?}");
+        }
+    }
+    let ended = Fsmon::run(fsmon(["decode", "--include", "/usr/bin/env"]).arg(&stream));
+    ended.assert_failed(1, &["/usr/bin/env", "./usr/bin/env"]);
 }
 
 #[test]

@@ -271,6 +271,25 @@ fn a_root_in_a_root_without_what_is_below() {
 }
 
 #[test]
+fn a_root_inside_what_is_left_out() {
+    if !is_root() {
+        return;
+    }
+    for pattern in ["out", "/out", "in"] {
+        let area = Area::new();
+        let dir = area.watched();
+        sh(&dir, "mkdir -p out/in/deep");
+        let mut command = fsmon(["-f", "json", "-t", "create", "--exclude", pattern]);
+        let running = Fsmon::start(command.args([dir.join("out/in"), dir.clone()]));
+        sh(&dir, "touch out/in/1 out/in/deep/2 3");
+        let ended = running.stop();
+        ended.assert_complete();
+        let told = briefs(&ended.events(), &dir);
+        assert_eq!(told, ["CREATE out/in/1", "CREATE out/in/deep/2", "CREATE 3"], "{pattern}");
+    }
+}
+
+#[test]
 fn roots_on_other_filesystems_than_the_way_there() {
     if !is_root() {
         return;
