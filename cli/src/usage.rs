@@ -3,7 +3,7 @@
 use crate::args::{Cli, Command, DecodeArgs, WatchArgs};
 use clap::CommandFactory;
 use jiff::Timestamp;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How alike a word must be to a command to be taken for a misspelling: what clap asks for as well.
 const ALIKE: f64 = 0.7;
@@ -24,7 +24,7 @@ pub(crate) fn check(cli: &Cli) -> Result<(), String> {
 fn paths_look_like_paths(args: &WatchArgs) -> Result<(), String> {
     let is_bare = |path: &&Path| path.components().count() == 1 && !has_slash(path);
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
-    let paths = args.paths.iter().map(|path| path.as_path());
+    let paths = args.paths.iter().map(PathBuf::as_path);
     let Some(word) = paths.filter(is_bare).find(|path| !is_there(path)).filter(|_| !args.wait)
     else {
         return Ok(());

@@ -46,8 +46,20 @@ pub enum Who {
     Proc,
 }
 
-/// Says of a directory, by the path of its root and its own path below that, whether it is left out.
-pub type Skips = Box<dyn FnMut(&[u8], &[u8]) -> bool + Send>;
+/// Says of directories whether they are left out. A closure can do so by the path below the root alone.
+pub trait Skip {
+    /// Of the directory at `path` below the watched directory `root`, which is absolute.
+    fn skips(&mut self, root: &[u8], path: &[u8]) -> bool;
+}
+
+impl<F: FnMut(&[u8]) -> bool> Skip for F {
+    fn skips(&mut self, _: &[u8], path: &[u8]) -> bool {
+        self(path)
+    }
+}
+
+/// Asked of each directory.
+pub type Skips = Box<dyn Skip + Send>;
 
 /// Takes a line for the user.
 pub type Notice = Box<dyn FnMut(String) + Send>;

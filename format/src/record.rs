@@ -426,8 +426,7 @@ pub struct Clock {
     /// Reserved.
     pub flags: U16,
     /// In a stream: 1, and 1 more for each time that the wall clock was set since the stream began,
-    /// see [`crate::stream::CLOCK_STEP_NS`]. 0 where nobody counted: on the ring, and in streams of
-    /// version 1.0.
+    /// see [`crate::stream::CLOCK_STEP_NS`]. 0 where nobody counted: on the ring, and in older streams.
     pub steps: U32,
     /// `CLOCK_MONOTONIC`, ns.
     pub time_ns: U64,

@@ -3,6 +3,7 @@
 use super::patterns::{self, Pattern, Purpose};
 use super::roots::Roots;
 use fsmon_engine::Error;
+use fsmon_engine::config::Skip;
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -75,6 +76,12 @@ impl PathGlobs {
             || self.below.iter().any(|(own, globs)| {
                 own == root && globs.is_match_candidate(&Candidate::from_bytes(path))
             })
+    }
+}
+
+impl Skip for PathGlobs {
+    fn skips(&mut self, root: &[u8], path: &[u8]) -> bool {
+        self.matches(root, path)
     }
 }
 

@@ -141,10 +141,7 @@ impl Filter {
 /// A bad glob, or one that can never match.
 pub(crate) fn skip_dir(args: &FilterArgs, roots: &Roots) -> Result<Option<SkipDir>, Error> {
     let exclude = PathGlobs::new(Purpose::Exclude, &args.exclude, roots)?;
-    Ok(exclude.map(|globs| SkipDir {
-        by_path: globs.need_path(),
-        skips: Box::new(move |root: &[u8], path: &[u8]| globs.matches(root, path)),
-    }))
+    Ok(exclude.map(|globs| SkipDir { by_path: globs.need_path(), skips: Box::new(globs) }))
 }
 
 fn parse_types(names: &[String], default: u32) -> Result<u32, Error> {

@@ -148,7 +148,7 @@ impl<D: Disk> Watch<D> {
             self.path.push(b'/');
         }
         self.path.extend_from_slice(name);
-        let skips = (skip.skips)(tree.name(tree.root_of(parent)), &self.path);
+        let skips = skip.skips.skips(tree.name(tree.root_of(parent)), &self.path);
         if skips && tree.node(parent).flags & flag::UNREAD == 0 {
             tree.set(parent, flag::PARTIAL);
         }
@@ -164,7 +164,7 @@ impl<D: Disk> Watch<D> {
         while at != 0 {
             self.path.clear();
             tree.append_path(at, &mut self.path);
-            if at != top && (skip.skips)(tree.name(tree.root_of(at)), &self.path) {
+            if at != top && skip.skips.skips(tree.name(tree.root_of(at)), &self.path) {
                 tree.set(tree.node(at).parent, flag::PARTIAL);
                 let next = tree.past(at, top);
                 tree.forget(at);

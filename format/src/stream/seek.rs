@@ -12,7 +12,7 @@
 //!  10:25..10:35 → piece 1, then piece 3 (it has the step), then piece 5
 //! ```
 //!
-//! Streams of fsmon 1.0 do not count. There each piece is compared with the next, see [`grows`].
+//! Older streams do not count. There each piece is compared with the next, see [`grows`].
 
 use super::clock::is_step;
 use super::error::Error;

@@ -34,7 +34,7 @@ FIELDS: Dict[str, Tuple[int, List[_Field]]] = {
         ("events", "<u8", 32), ("losses", "<u8", 40), ("dirs", "<u4", 48), ("processes", "<u4", 52)]),
     "END": (layout.END, [
         ("reason", "<u4", 4), ("time", "<u8", 8), ("events", "<u8", 16), ("losses", "<u8", 24)]),
-    "CLOCK": (layout.CLOCK, [("time", "<u8", 8), ("realtime", "<u8", 16)]),
+    "CLOCK": (layout.CLOCK, [("steps", "<u4", 4), ("time", "<u8", 8), ("realtime", "<u8", 16)]),
 }
 """Tag of a record and its fields: name, numpy's type, bytes from the record's beginning."""
 
