@@ -15,9 +15,9 @@ pub const PROCESSES_MAX: usize = 1 << 22;
 pub const RING_SLOTS: usize = 1 << 16;
 /// The longest time for which events are gathered before a batch is read.
 pub const BATCH_WINDOW_MAX_MS: u64 = 1000;
-/// Distinct exe names known at one time; a name without room is reported as not known.
+/// Distinct paths of executables, and names given to exec, known at one time; one without room is reported as not known.
 pub const STRINGS_MAX: usize = 1 << 16;
-/// Bytes for all exe names together.
+/// Bytes for all of those together.
 pub const STRINGS_BYTES: usize = 8 << 20;
 /// Command lines known at one time, where they are asked for: those of processes that run or have
 /// just ended, and changed a file. One without room is left out.
@@ -33,8 +33,9 @@ pub const ARGS_BYTES: usize = 16 << 20;
 pub const CMDLINES_BYTES: usize = fsmon_format::arena::room_for(CMDLINES_MAX + ARGS_MAX);
 /// String ids that the engine gives out: exe names, then command lines, then those told with an exec.
 pub const STRING_IDS: usize = STRINGS_MAX + CMDLINES_MAX + ARGS_MAX;
-/// The ring of one CPU for process messages. A fork, exec and exit take some 470 bytes (seen on
-/// 6.18): 450 ms at 10,000 a second, all on one CPU.
+/// The ring of one CPU for process messages. By its layout (`hot/who/bpf_record.rs`) a fork, exec
+/// and exit take some 600 bytes, the path of what runs included: 350 ms at 10,000 a second, all on one
+/// CPU.
 pub const PERF_RING_BYTES: usize = 2 << 20;
 /// The least that is worth having.
 pub const PERF_RING_BYTES_MIN: usize = 32 << 10;
@@ -43,7 +44,7 @@ pub const PERF_RINGS_BYTES: usize = 64 << 20;
 /// Room for messages of the proc connector. Each takes some 800 bytes of it: 10,000 forks a second
 /// for two seconds.
 pub const CONNECTOR_BYTES: usize = 16 << 20;
-/// Process messages put in order at one time, 64 bytes each: more than a full ring of each of
+/// Process messages put in order at one time, some 100 bytes each: more than a full ring of each of
 /// some ten CPUs; beyond that they are put in order a part at a time.
 pub const MESSAGES_MAX: usize = 1 << 16;
 
