@@ -113,7 +113,8 @@ fn is_skipped(root: &Path, point: &Path, skips: &mut Option<Skips>) -> bool {
     use std::os::unix::ffi::OsStrExt;
     let (Some(skips), Ok(below)) = (skips, point.strip_prefix(root)) else { return false };
     let mut paths = below.ancestors().filter(|path| !path.as_os_str().is_empty());
-    paths.any(|path| skips(path.as_os_str().as_bytes()))
+    let root = root.as_os_str().as_bytes();
+    paths.any(|path| skips.skips(root, path.as_os_str().as_bytes()))
 }
 
 #[cfg(test)]
