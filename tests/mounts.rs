@@ -285,7 +285,7 @@ fn the_path_of_a_mount_is_in_every_format() {
         String::from_utf8(ended.stdout).expect("UTF-8")
     };
     let sub = root.join("sub").display().to_string();
-    let human = format!("*** something was mounted there that is not watched: {sub}/ ***");
+    let human = format!("*** something was mounted there, changes on it are missing: {sub}/ ***");
     assert!(out(&["-f", "human"]).contains(&human));
     let csv = out(&["-f", "csv"]);
     let line = csv.lines().find(|line| line.contains(",LOSS,")).expect("a loss");

@@ -79,7 +79,7 @@ impl Plan {
                 mount.fs_type
             ));
         }
-        let (path, fs_type) = (root.path.clone(), root.fs_type.clone());
+        let (path, fs_type) = (root.named.clone(), root.fs_type.clone());
         self.roots.push(RootPlan { path, fs_type, mark: Ok(mark), why });
     }
 

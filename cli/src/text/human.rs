@@ -215,8 +215,8 @@ fn consequence(reason: Reason) -> &'static str {
         Reason::Unmarked => {
             "made in new directories before these could be watched: what was done to them until then is not known"
         }
-        Reason::Mount => "something was mounted there that is not watched",
-        Reason::Unmount => "it was unmounted, what is there is watched as before",
+        Reason::Mount => "something was mounted there, changes on it are missing",
+        Reason::Unmount => "it was unmounted, what is there is watched again",
         Reason::Other(_) => "for a reason that this version does not know",
     }
 }

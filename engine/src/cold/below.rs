@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Span {
     /// The root's path.
     pub(crate) path: PathBuf,
+    /// The id of the mount that it is on.
+    pub(crate) mount: u32,
     device: String,
     dir: PathBuf,
 }
@@ -25,9 +27,15 @@ impl Span {
         let mount = mounts::of(mounts, path)?;
         Some(Span {
             path: path.to_owned(),
+            mount: mount.id,
             device: mount.device.clone(),
             dir: mount.place_of(path),
         })
+    }
+
+    /// Whether it is on that filesystem.
+    pub(crate) fn is_on(&self, mount: &Mount) -> bool {
+        self.device == mount.device
     }
 
     /// Whether both are one directory, whatever mount leads to it.

@@ -3,16 +3,19 @@ use super::*;
 
 fn view(mounts: &[Mount], roots: &[&str]) -> View {
     let spans = roots.iter().filter_map(|path| Span::new(mounts, Path::new(path)));
-    let roots = spans.map(|span| Root { span, is_covered: false }).collect();
-    let (elsewhere, skips) = (Vec::new(), None);
-    let mut view = View { roots, elsewhere, skips, recursive: true, below: Vec::new() };
+    let roots = spans.map(|span| Root { span, is_covered: false, was_missing: false }).collect();
+    let (elsewhere, skips, recursive) = (Vec::new(), None, true);
+    let (below, slow) = (Vec::new(), Vec::new());
+    let mut view = View { roots, elsewhere, skips, recursive, below, slow };
     view.below = view.find(mounts);
     view
 }
 
 /// What the reader is told.
 fn told(view: &mut View, mounts: &[Mount]) -> Vec<String> {
-    let changes = view.look(mounts).into_iter().filter_map(|news| news.change);
+    // The first one of a host is never unmounted.
+    let ids = mounts.iter().map(|mount| mount.id).chain([1]).collect();
+    let changes = view.look(mounts, &ids).into_iter().filter_map(|news| news.change);
     let line = |change: Change| {
         format!("{:?} {}", change.happened, String::from_utf8_lossy(&change.point))
     };
@@ -72,4 +75,15 @@ fn a_covered_root_and_what_is_below_it() {
     mounts.remove(1);
     mounts.push(mount(6, 5, "xfs", "/srv/www/a"));
     assert_eq!(told(&mut view, &mounts), ["Mounted /srv/www/a"]);
+}
+
+#[test]
+fn the_filesystem_of_a_root_goes_and_comes_back() {
+    let mut mounts = vec![mount(1, 0, "ext4", "/"), mount(2, 1, "xfs", "/mnt")];
+    let mut view = view(&mounts, &["/mnt/data"]);
+    mounts.pop();
+    assert_eq!(told(&mut view, &mounts), ["Gone /mnt/data"]);
+    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    mounts.push(mount(3, 1, "xfs", "/mnt"));
+    assert_eq!(told(&mut view, &mounts), ["Mounted /mnt/data"]);
 }

@@ -47,6 +47,11 @@ impl Mount {
         }
     }
 
+    /// Whether looking at what is in it may take any time: it is on a server, or made by a program.
+    pub(crate) fn may_hang(&self) -> bool {
+        self.is_shared() || matches!(self.fs_type.as_str(), "fuseblk" | "autofs")
+    }
+
     /// Whether files of its own can be in it. There is nothing to miss in one without: what is in it is
     /// made by the kernel, or it is there to have another mounted on it (autofs).
     pub(crate) fn has_files(&self) -> bool {
@@ -106,6 +111,13 @@ pub(crate) fn all() -> Vec<Mount> {
 /// The mounts that paths lead to: those that no other mount hides.
 pub(crate) fn reachable() -> Vec<Mount> {
     only_reachable(all())
+}
+
+/// The same, and the ids of all mounts.
+pub(crate) fn reachable_and_ids() -> (Vec<Mount>, HashSet<u32>) {
+    let all = all();
+    let ids = all.iter().map(|mount| mount.id).collect();
+    (only_reachable(all), ids)
 }
 
 fn parse_all(text: &[u8]) -> Vec<Mount> {

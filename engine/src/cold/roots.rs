@@ -14,12 +14,16 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A root that is open, or the nearest directory above it.
 pub(crate) struct OpenRoot {
     /// Absolute, without symbolic links.
     pub(crate) path: PathBuf,
+    /// Absolute, as the user named it: what lines have.
+    pub(crate) named: PathBuf,
+    /// Whether all of it is watched as part of another root, for as long as its path leads there.
+    pub(crate) is_within: bool,
     /// What is open where the root does not exist yet.
     pub(crate) nearest: Option<PathBuf>,
     pub(crate) fd: OwnedFd,
@@ -54,7 +58,7 @@ pub(crate) fn open_all(
     let mounts = mounts::reachable();
     let mut roots: Vec<OpenRoot> = Vec::new();
     for path in paths {
-        let root = open(path, &mounts)?;
+        let mut root = open(path, &mounts)?;
         let mut covers = |outer: &OpenRoot, inner: &OpenRoot| {
             inner.path == outer.path
                 || recursive
@@ -62,11 +66,20 @@ pub(crate) fn open_all(
                     && inner.mount_id == outer.mount_id
                     && !skip.as_mut().is_some_and(|skip| is_left_out(skip, outer, inner))
         };
-        if roots.iter().any(|known| covers(known, &root)) {
+        let is_known = |known: &OpenRoot| known.named == root.named;
+        if roots.iter().any(is_known) {
             continue;
         }
-        roots.retain(|known| !covers(&root, known));
+        // A path through a symbolic link may lead elsewhere later.
+        root.is_within = roots.iter().any(|known| !known.is_within && covers(known, &root));
+        if root.is_within && root.named == root.path {
+            continue;
+        }
+        for known in roots.iter_mut().filter(|known| !root.is_within && covers(&root, known)) {
+            known.is_within = true;
+        }
         roots.push(root);
+        roots.retain(|known| !known.is_within || known.named != known.path);
     }
     if roots.is_empty() {
         return Err(Error::new("no directory to watch was named"));
@@ -129,6 +142,8 @@ pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
     let (handle, mount_id) = handles.of_fd(fd.as_fd()).map_err(no_handles)?;
     Ok(OpenRoot {
         path: real,
+        named: named(path),
+        is_within: false,
         nearest,
         fd,
         handles,
@@ -138,6 +153,19 @@ pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
         fs_type,
         mount: mount.cloned(),
     })
+}
+
+/// The absolute path as it was given, but up to its last `..`: that is where the path leads now.
+fn named(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let is_up = |part: Component<'_>| part == Component::ParentDir;
+    let after_last = match absolute.components().rev().position(is_up) {
+        Some(count) => absolute.components().count() - count,
+        None => return absolute,
+    };
+    let to: PathBuf = absolute.components().take(after_last).collect();
+    let rest: PathBuf = absolute.components().skip(after_last).collect();
+    to.canonicalize().map_or(absolute, |to| to.join(rest))
 }
 
 /// The absolute path without symbolic links, and the nearest directory above it where nothing is

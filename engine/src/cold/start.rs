@@ -3,7 +3,7 @@
 //! Order: processes are subscribed to first, then files are marked, then directories are walked,
 //! then events are read. So there is no moment that nobody looks at.
 
-use super::mount_watch::{Ears, Follower, MountWatch};
+use super::mount_watch::{Ask, Ears, Follower, MountWatch};
 use super::remedy::{Call, Refused};
 use super::{host, marks, roots, who};
 use crate::config::{Backend, Config, Cpu};
@@ -104,6 +104,11 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     for (root, mark) in opened.into_iter().zip(kinds) {
         add_root(&mut watch, &mut tree, &mut above, root, mark, &mut plan)?;
     }
+    if let Some(mounts) = &mounts {
+        let asker = mounts.asker();
+        let moved = move |at, path: &[u8]| asker.ask(Ask::Follow(at, path.into()));
+        above.moved = Some(Box::new(moved));
+    }
     let counters = fill(&mut watch, &mut tree, config.progress.as_mut(), &mut plan);
 
     let (producer, consumer) = ring(config.ring_slots);
@@ -149,7 +154,8 @@ fn follow_mounts(
     config: &mut Config,
     plan: &mut Plan,
 ) -> Option<MountWatch> {
-    let paths: Vec<_> = opened.iter().map(|root| root.path.clone()).collect();
+    let path = |root: &roots::OpenRoot| (root.path.clone(), root.nearest.is_some());
+    let paths: Vec<_> = opened.iter().map(path).collect();
     let elsewhere = config.elsewhere.iter().filter_map(|path| path.canonicalize().ok()).collect();
     match MountWatch::new(&paths, elsewhere, config.skip_mount.take(), config.recursive) {
         Ok(mounts) => {
@@ -205,7 +211,7 @@ fn add_root(
     mark: MarkKind,
     plan: &mut Plan,
 ) -> Result<(), Error> {
-    let path = root.path.clone();
+    let path = root.named.clone();
     let bytes = path.as_os_str().as_bytes();
     let bad_path = |_| Error::new(format!("{} has a NUL in it", path.display()));
     watch.roots.push(Root {
@@ -221,7 +227,10 @@ fn add_root(
     // Where it is by now: from here on the queue tells. One that the way does not lead to, because
     // fsmon may not look into a directory above it, is the one that was opened.
     let is_gone = root.nearest.is_some() || !root.path.exists();
-    let reached = above.go_down(at, &watch.disk, tree);
+    let reached = above.go_down(at, &watch.disk, tree).ok();
+    if root.is_within {
+        return Ok(());
+    }
     if let Some(reached) = reached.or_else(|| {
         (!is_gone).then(|| root.reached()).map(|found| found.without_mounts(&watch.disk))
     }) {

@@ -12,20 +12,24 @@
 //! what was made where only single directories are marked, is looked up step by step, and what is in
 //! it is told as found.
 //!
-//! The kernel merges a rename into an identical one that is still pending (see `shuffled.rs`), so the
-//! last of several to and fro may be missing: a root that was renamed away is looked for once more
-//! when nothing is left to read.
+//! The kernel merges a rename into an identical one that is still pending, so the last of several renames
+//! there and back may be missing: a root that was renamed away is looked for once more when nothing is
+//! left to read.
 //!
-//! What cannot be known: a filesystem that is mounted on one of the steps gives no event.
+//! A symbolic link on the way is known by its name and the directory that it is in. When an event says
+//! that something happened at that place, or that a link may have come where a step is missing, the way
+//! is followed anew on disk (`descent.rs`): a root is what its path leads to. Lines have the path as the
+//! user named it.
+//!
+//! A filesystem that is mounted on one of the steps gives no event: see `cold/mount_watch.rs`.
 
+use super::descent::{Descent, LINKS_MAX, Link, place_of};
 use super::disk::Disk;
-use super::event::Key;
 use super::tree::Tree;
 use super::who::Who;
-use crate::sys::handle::{Handle, Handles, btrfs_whole};
+use crate::sys::handle::{Handle, Handles};
+use arrayvec::ArrayVec;
 use fsmon_format::kind;
-use fsmon_format::record::NAME_MAX;
-use std::ffi::CStr;
 use std::io;
 
 /// What can happen to a step.
@@ -36,14 +40,26 @@ pub(crate) const STEP_MASK: u64 = (TYPES | kind::ONDIR) as u64;
 const LOOKS: u8 = 2;
 /// Bits of the sieve.
 const SIEVE_BITS: usize = 1024;
+/// Bytes of a path beyond those that the user named, and steps, that there is room for from the start:
+/// links seldom lead deeper.
+const PATH_ROOM: usize = 1024;
+const STEPS_ROOM: usize = 64;
 
 /// The way to one root.
 pub(super) struct Way {
-    pub(super) path: Box<[u8]>,
-    /// Where the name of each step ends in the path; that of `/` is 1.
-    ends: Box<[usize]>,
+    /// The path as the user named it: absolute, and without `..`.
+    pub(super) named: Box<[u8]>,
+    /// Where that leads: the same without symbolic links, as far as it is there. Its room grows only for
+    /// a link that leads to a longer path than any before.
+    pub(super) path: Vec<u8>,
+    /// Where the name of each step ends in `path`; that of `/` is 1.
+    ends: Vec<usize>,
     /// The hash of the handle at each step, the root's included; 0 where none is known.
-    pub(super) hashes: Box<[u64]>,
+    pub(super) hashes: Vec<u64>,
+    /// The symbolic links on the way.
+    pub(super) links: ArrayVec<Link, LINKS_MAX>,
+    /// Whether `path` ends before the root, as what is missing there is followed by `..`.
+    pub(super) is_cut: bool,
     /// Who renamed a step last, held while `looks` is not 0; 0 where that is not known.
     pub(super) mover: u32,
     /// How often nothing must be left to read before the root is looked for once more.
@@ -51,14 +67,87 @@ pub(super) struct Way {
 }
 
 impl Way {
-    fn new(path: &[u8]) -> Self {
-        let mut ends = vec![1];
-        if path.len() > 1 {
-            ends.extend(memchr::memchr_iter(b'/', &path[1..]).map(|at| at + 1));
-            ends.push(path.len());
+    pub(super) fn new(named: &[u8]) -> Self {
+        let mut way = Way {
+            named: named.into(),
+            path: Vec::with_capacity(named.len() + PATH_ROOM),
+            ends: Vec::with_capacity(STEPS_ROOM),
+            hashes: Vec::with_capacity(STEPS_ROOM),
+            links: ArrayVec::new(),
+            is_cut: false,
+            mover: 0,
+            looks: 0,
+        };
+        way.restart();
+        for name in named.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            way.push(name, 0);
         }
-        let hashes = vec![0; ends.len()].into();
-        Way { path: path.into(), ends: ends.into(), hashes, mover: 0, looks: 0 }
+        way
+    }
+
+    /// Only `/` is left of the way; the links stay.
+    pub(super) fn restart(&mut self) {
+        self.path.clear();
+        self.path.push(b'/');
+        (self.ends.clear(), self.hashes.clear());
+        (self.ends.push(1), self.hashes.push(0));
+        self.is_cut = false;
+    }
+
+    /// Adds a step.
+    pub(super) fn push(&mut self, name: &[u8], hash: u64) {
+        if self.path != b"/" {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(name);
+        (self.ends.push(self.path.len()), self.hashes.push(hash));
+    }
+
+    /// Goes back by a step; from `/` there is no way up.
+    pub(super) fn pop(&mut self) {
+        if self.ends.len() > 1 {
+            (self.ends.pop(), self.hashes.pop());
+            self.path.truncate(self.ends[self.ends.len() - 1]);
+        }
+    }
+
+    pub(super) fn last_hash(&self) -> u64 {
+        self.hashes[self.last()]
+    }
+
+    pub(super) fn set_last(&mut self, hash: u64) {
+        let last = self.last();
+        self.hashes[last] = hash;
+    }
+
+    /// Whether the last step of `found` is a directory of this hash, and another is known there.
+    pub(super) fn is_another(&self, found: &Way, hash: u64) -> bool {
+        let last = found.last();
+        let is_same_path = self.ends.get(last) == found.ends.get(last)
+            && self.path.starts_with(&found.path[..found.ends[last]]);
+        is_same_path && !matches!(self.hashes[last], 0) && self.hashes[last] != hash
+    }
+
+    /// Notes the steps that `found` has and that are not known here.
+    pub(super) fn learn(&mut self, found: &Way) {
+        for step in 0..found.last().min(self.hashes.len()) {
+            let end = found.ends[step];
+            if self.ends[step] != end || self.path[..end] != found.path[..end] {
+                return;
+            }
+            if found.hashes[step] != 0 {
+                self.hashes[step] = found.hashes[step];
+            }
+        }
+    }
+
+    /// The way is the one that was found; the room of this one is used for the next.
+    pub(super) fn take_over(&mut self, found: &mut Way) {
+        std::mem::swap(&mut self.path, &mut found.path);
+        std::mem::swap(&mut self.ends, &mut found.ends);
+        std::mem::swap(&mut self.hashes, &mut found.hashes);
+        std::mem::swap(&mut self.links, &mut found.links);
+        self.is_cut = found.is_cut;
     }
 
     /// The root's own step.
@@ -75,6 +164,18 @@ impl Way {
     /// The step that is `name` in the directory of that hash.
     pub(super) fn step_at(&self, dir: u64, name: &[u8]) -> Option<usize> {
         (1..=self.last()).find(|&step| self.hashes[step - 1] == dir && self.name(step) == name)
+    }
+
+    /// Whether one of the links is `name` in the directory of that hash.
+    pub(super) fn has_link(&self, tree: &Tree, dir: u64, name: &[u8]) -> bool {
+        let is_it = |link: &Link| link.dir == dir && link.place == place_of(tree, dir, name);
+        self.links.iter().any(is_it)
+    }
+
+    /// Whether the root is missing, and that is a step on the way to it. What is known of the steps may be
+    /// that of directories which were removed.
+    pub(super) fn misses(&self, dir: u64, name: &[u8]) -> bool {
+        (self.last_hash() == 0 || self.is_cut) && self.step_at(dir, name).is_some()
     }
 
     /// What a step is now, and nothing is known of what follows.
@@ -123,15 +224,52 @@ pub(crate) struct Above {
     pub(super) ways: Vec<Way>,
     /// Filesystems with a mark.
     covered: Vec<u64>,
+    /// Where filesystems are mounted that may not answer; the reader does not go there.
+    pub(crate) slow: Box<[Box<[u8]>]>,
     /// Ways that are to be looked at again.
     doubts: usize,
-    sieve: [u64; SIEVE_BITS / 64],
+    /// Of steps and of directories with links in them.
+    sieve: Sieve,
+    /// Of directories in which a symbolic link matters, or one that may come.
+    links: Sieve,
+    any_links: bool,
+    /// Told where the path of a root leads, when that changes: its number, and the path.
+    pub(crate) moved: Option<Box<dyn Fn(usize, &[u8]) + Send>>,
+    /// Room for [`Above::go_down`]; none while it is in use.
+    pub(super) descent: Option<Box<Descent>>,
+}
+
+/// A set of hashes that may say yes for one that is not in it.
+#[derive(Default)]
+struct Sieve([u64; SIEVE_BITS / 64]);
+
+impl Sieve {
+    fn put(&mut self, hash: u64) {
+        let bit = (hash >> 54) as usize;
+        self.0[bit / 64] |= 1 << (bit % 64);
+    }
+
+    #[inline]
+    fn has(&self, hash: u64) -> bool {
+        let bit = (hash >> 54) as usize;
+        self.0[bit / 64] >> (bit % 64) & 1 != 0
+    }
 }
 
 impl Above {
     /// No ways as yet, on filesystems of which these have a mark.
     pub(crate) fn new(covered: Vec<u64>) -> Self {
-        Above { ways: Vec::new(), covered, doubts: 0, sieve: [0; SIEVE_BITS / 64] }
+        Above {
+            ways: Vec::new(),
+            covered,
+            slow: Box::default(),
+            doubts: 0,
+            sieve: Sieve::default(),
+            links: Sieve::default(),
+            any_links: false,
+            moved: None,
+            descent: Some(Box::new(Descent::new())),
+        }
     }
 
     /// Adds the way to a root: its absolute path.
@@ -152,13 +290,39 @@ impl Above {
     /// Whether a directory may be one of the steps.
     #[inline]
     pub(super) fn may_be_step(&self, hash: u64) -> bool {
-        let bit = (hash >> 54) as usize;
-        self.sieve[bit / 64] >> (bit % 64) & 1 != 0
+        self.sieve.has(hash)
     }
 
-    /// Whether it is one.
+    /// Whether it is one, or has a link of a way in it.
     pub(crate) fn is_step(&self, hash: u64) -> bool {
-        self.may_be_step(hash) && self.ways.iter().any(|way| way.hashes.contains(&hash))
+        let is_of =
+            |way: &Way| way.hashes.contains(&hash) || way.links.iter().any(|link| link.dir == hash);
+        self.may_be_step(hash) && self.ways.iter().any(is_of)
+    }
+
+    /// Whether it matters what happens to files in some directories: there are links on a way, or a root
+    /// is missing and may come by one.
+    #[inline]
+    pub(super) fn any_links(&self) -> bool {
+        self.any_links
+    }
+
+    /// Whether a directory may be one of those.
+    #[inline]
+    pub(super) fn may_have_links(&self, hash: u64) -> bool {
+        self.links.has(hash)
+    }
+
+    /// Whether they still do is not known.
+    pub(super) fn uncover(&mut self, fsid: u64) {
+        self.covered.retain(|covered| *covered != fsid);
+    }
+
+    /// Events of every directory of that filesystem come from now on.
+    pub(super) fn cover(&mut self, fsid: u64) {
+        if !self.covers(fsid) {
+            self.covered.push(fsid);
+        }
     }
 
     /// Whether a root may be where the queue does not tell.
@@ -192,10 +356,22 @@ impl Above {
 
     #[cold]
     pub(super) fn sift(&mut self) {
-        self.sieve.fill(0);
-        for &hash in self.ways.iter().flat_map(|way| &way.hashes).filter(|&&hash| hash != 0) {
-            let bit = (hash >> 54) as usize;
-            self.sieve[bit / 64] |= 1 << (bit % 64);
+        (self.sieve, self.links) = (Sieve::default(), Sieve::default());
+        self.any_links = false;
+        for way in &self.ways {
+            let is_missing = way.last_hash() == 0 || way.is_cut;
+            self.any_links |= is_missing || !way.links.is_empty();
+            let steps = way.hashes.iter().enumerate().filter(|(_, hash)| **hash != 0);
+            for (step, &hash) in steps {
+                self.sieve.put(hash);
+                if is_missing && step < way.last() {
+                    self.links.put(hash);
+                }
+            }
+            for link in way.links.iter().filter(|link| link.dir != 0) {
+                self.sieve.put(link.dir);
+                self.links.put(link.dir);
+            }
         }
     }
 
@@ -203,62 +379,6 @@ impl Above {
         self.ways[way].set(step, hash);
         self.sift();
     }
-
-    /// Goes down the way to a root on disk, as far as it leads, marking and noting each step. A step
-    /// that is another than the queue has told so far ends it: what happened to it is still to come.
-    pub(crate) fn go_down<D: Disk>(
-        &mut self,
-        at: usize,
-        disk: &D,
-        tree: &Tree,
-    ) -> Option<Reached<D::Dir>> {
-        let covered = &self.covered;
-        let way = &mut self.ways[at];
-        let mut fd = disk.open_absolute(c"/").ok()?;
-        let mut reached = None;
-        for step in 0..=way.last() {
-            if step > 0 {
-                fd = match open_named(disk, &fd, way.name(step)) {
-                    Some(fd) => fd,
-                    None => break,
-                };
-            }
-            let Ok(fsid) = disk.filesystem(&fd) else { break };
-            let Some((handles, handle, mount_id)) = handle_of(disk, &fd) else { continue };
-            // Events of a btrfs subvolume carry the id of the filesystem that was marked.
-            let whole = btrfs_whole(fsid, handle.key()).filter(|whole| covered.contains(whole));
-            let fsid = whole.unwrap_or(fsid);
-            let hash = tree.hash(Key { fsid, handle: handle.key() });
-            if way.hashes[step] != 0 && way.hashes[step] != hash {
-                break;
-            }
-            if step == way.last() {
-                way.hashes[step] = hash;
-                let here = Reached { fd, handle, handles, mount_id, fsid };
-                reached = Some(here.without_mounts(disk));
-                break;
-            }
-            // It may come from where it was busy, and of no interest.
-            disk.unmute(STEP_MASK, &fd);
-            if covered.contains(&fsid) || disk.mark_step(STEP_MASK, &fd).is_ok() {
-                way.hashes[step] = hash;
-            }
-        }
-        self.sift();
-        reached
-    }
-}
-
-fn open_named<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8]) -> Option<D::Dir> {
-    let mut room = [0; NAME_MAX + 1];
-    room.get_mut(..name.len())?.copy_from_slice(name);
-    disk.open_step(dir, CStr::from_bytes_until_nul(&room).ok()?).ok()
-}
-
-fn handle_of<D: Disk>(disk: &D, fd: &D::Dir) -> Option<(Handles, Handle, i32)> {
-    let handles = disk.probe_handles(fd).ok()?;
-    let (handle, mount_id) = disk.handle_of(fd, handles).ok()?;
-    Some((handles, handle, mount_id))
 }
 
 #[cfg(test)]
@@ -269,6 +389,7 @@ mod tests {
     fn a_way_has_a_step_for_each_directory() {
         let way = Way::new(b"/srv/www/a");
         assert_eq!((way.last(), way.name(1), way.name(3)), (3, &b"srv"[..], &b"a"[..]));
+        assert_eq!(way.path, b"/srv/www/a");
         assert_eq!(Way::new(b"/").last(), 0);
     }
 
@@ -281,7 +402,7 @@ mod tests {
         assert_eq!(above.ways[0].step_at(2 << 60, b"www"), Some(2));
         assert_eq!(above.ways[0].step_at(2 << 60, b"ww"), None);
         above.set(0, 1, 4 << 60);
-        assert_eq!(*above.ways[0].hashes, [1 << 60, 4 << 60, 0]);
+        assert_eq!(above.ways[0].hashes, [1 << 60, 4 << 60, 0]);
         assert!(above.is_step(4 << 60) && !above.is_step(3 << 60));
     }
 }

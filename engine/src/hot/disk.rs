@@ -20,6 +20,15 @@ pub(crate) trait Disk {
 
     /// Opens the directory at an absolute path, not to read it: openat(2) with `O_PATH`.
     fn open_absolute(&self, path: &CStr) -> io::Result<Self::Dir>;
+    /// The same through symbolic links.
+    fn open_following(&self, path: &CStr) -> io::Result<Self::Dir>;
+    /// The text of a symbolic link, cut off where `room` ends: readlinkat(2).
+    fn read_link<'a>(
+        &self,
+        dir: &Self::Dir,
+        name: &CStr,
+        room: &'a mut [u8],
+    ) -> io::Result<&'a [u8]>;
     /// Opens the directory `name` in `dir`, not to read it: openat(2) with `O_PATH`.
     fn open_step(&self, dir: &Self::Dir, name: &CStr) -> io::Result<Self::Dir>;
     /// Opens a directory below `dir` to read it, by a path of any length; `dir` itself where the path is
@@ -82,6 +91,19 @@ impl Disk for Kernel {
 
     fn open_absolute(&self, path: &CStr) -> io::Result<OwnedFd> {
         handle::open_absolute(path)
+    }
+
+    fn open_following(&self, path: &CStr) -> io::Result<OwnedFd> {
+        handle::open_following(path)
+    }
+
+    fn read_link<'a>(
+        &self,
+        dir: &OwnedFd,
+        name: &CStr,
+        room: &'a mut [u8],
+    ) -> io::Result<&'a [u8]> {
+        handle::read_link(dir.as_fd(), name, room)
     }
 
     fn open_step(&self, dir: &OwnedFd, name: &CStr) -> io::Result<OwnedFd> {

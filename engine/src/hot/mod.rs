@@ -6,6 +6,7 @@ pub(crate) mod arrivals;
 pub(crate) mod busy;
 pub(crate) mod chains;
 pub(crate) mod deferred;
+pub(crate) mod descent;
 pub(crate) mod disk;
 pub(crate) mod doubts;
 pub mod event;

@@ -2,6 +2,7 @@
 
 use super::disk::Disk;
 use super::resolve::{Batch, Resolver};
+use super::who::Answer;
 use fsmon_format::record::Reason;
 
 /// What happened.
@@ -11,6 +12,8 @@ pub(crate) enum Happened {
     Mounted,
     /// It is gone: what is there is watched as before.
     Unmounted,
+    /// The filesystem of a root was unmounted: its path leads to another directory, or none.
+    Gone,
 }
 
 /// A directory below a root, or a root itself, on which something was mounted or no longer is.
@@ -19,17 +22,38 @@ pub(crate) struct Change {
     /// Absolute, without symbolic links.
     pub(crate) point: Box<[u8]>,
     pub(crate) happened: Happened,
+    /// The number of the root whose path leads elsewhere now.
+    pub(crate) root: Option<usize>,
 }
 
 impl<D: Disk> Resolver<D> {
     /// Tells of a mount as a loss with the path of the directory that it hides. What came before in the
     /// queue is resolved by now, or happened at the same time.
+    ///
+    /// A root that is hidden stays watched, so that nothing is missing when the mount goes. Where there was
+    /// no directory at its path, or it was on the filesystem that went, it is looked for.
     #[cold]
     pub(crate) fn mount_changed(&mut self, change: &Change, batch: &mut Batch<'_, '_>) {
+        let node = change.root.map(|at| self.watch.roots[at].node);
+        if node != Some(0) {
+            self.tell_mount(change, batch);
+        }
+        let Some((at, node)) = change.root.zip(node) else { return };
+        if change.happened != Happened::Mounted && node != 0 {
+            // A mark goes with its filesystem; where another mount keeps that alive, it is set again.
+            let fsid = self.tree.fsid(node);
+            self.above.uncover(fsid);
+        }
+        if node == 0 || change.happened != Happened::Mounted {
+            self.look_again(at, Answer::default().into(), batch);
+        }
+    }
+
+    fn tell_mount(&mut self, change: &Change, batch: &mut Batch<'_, '_>) {
         let counters = &mut batch.output.counters;
         let (reason, total) = match change.happened {
-            Happened::Mounted => (Reason::Mount, &mut counters.mounts_unwatched),
             Happened::Unmounted => (Reason::Unmount, &mut counters.mounts_gone),
+            Happened::Mounted | Happened::Gone => (Reason::Mount, &mut counters.mounts_unwatched),
         };
         *total += 1;
         let (total, span) = (*total, batch.window.span());

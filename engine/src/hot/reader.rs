@@ -37,6 +37,8 @@ const LAST_LOOKS: u32 = 20;
 pub(crate) enum Control {
     /// Something was mounted on what is watched, or unmounted.
     Mount(Change),
+    /// Where filesystems are mounted that may not answer, all of them: the reader does not go there.
+    Slow(Box<[Box<[u8]>]>),
     /// Deliver what happened until now, then end.
     Stop,
 }
@@ -200,6 +202,7 @@ impl<'a, D: Disk> Reader<'a, D> {
                     self.resolver.mount_changed(&change, &mut batch);
                     self.output.publish();
                 }
+                Ok(Control::Slow(points)) => self.resolver.above.slow = points,
                 Ok(Control::Stop) | Err(flume::TryRecvError::Disconnected) => return true,
                 Err(flume::TryRecvError::Empty) => return false,
             }

@@ -261,6 +261,14 @@ impl Tree {
         self.fsids.iter().position(|&known| known == fsid).map(|at| at as u8)
     }
 
+    /// Takes up directories of that filesystem, too. Whether there is room: a node has a byte for which.
+    pub(crate) fn add_filesystem(&mut self, fsid: u64) -> bool {
+        if self.fs_index(fsid).is_none() && self.fsids.len() < usize::from(u8::MAX) {
+            self.fsids.push(fsid);
+        }
+        self.fs_index(fsid).is_some()
+    }
+
     /// The filesystem id of a node.
     pub fn fsid(&self, id: u32) -> u64 {
         self.fsids[usize::from(self.node(id).fs)]

@@ -27,7 +27,7 @@ const PATH_LEN: usize = 64 << 10;
 
 /// A watched root: the directory that is at a path.
 pub(crate) struct Root<F> {
-    /// Absolute, without symbolic links.
+    /// Absolute, as the user named it.
     pub(crate) path: CString,
     /// Its node; 0 while there is no directory.
     pub(crate) node: u32,
@@ -51,7 +51,7 @@ impl<F> Root<F> {
     /// Opens the directory anew for reading.
     fn open<D: Disk<Dir = F>>(&mut self, disk: &D, tree: &Tree) -> io::Result<F> {
         if self.fd.is_none() {
-            let fd = disk.open_absolute(&self.path)?;
+            let fd = disk.open_following(&self.path)?;
             let (handle, mount_id) = disk.handle_of(&fd, self.handles)?;
             if handle.key() != tree.key_of(self.node) {
                 return Err(io::ErrorKind::NotFound.into());

@@ -243,7 +243,8 @@ fn resolver(disk: Model, mask: u64, mix: Mix) -> Resolver<Model> {
         inode_marks: mix.marks_each(),
     });
     above.add(WATCHED.as_bytes());
-    let reached = above.go_down(0, &watch.disk, &tree).expect("there at the start");
+    let reached = above.go_down(0, &watch.disk, &tree);
+    let reached = reached.unwrap_or_else(|why| panic!("there at the start: {why:?}"));
     let key = crate::hot::event::Key { fsid: FSID, handle: reached.handle.key() };
     let node = tree.insert_root(WATCHED.as_bytes(), key).expect("room");
     watch.roots[0].set(node, reached, mix.marks_each());

@@ -164,6 +164,15 @@ impl Disk for Model {
         self.open(super::files::TOP, path.to_bytes())
     }
 
+    fn open_following(&self, path: &CStr) -> io::Result<Open> {
+        self.open_absolute(path)
+    }
+
+    fn read_link<'a>(&self, _: &Open, _: &CStr, _: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        // Links are files here that lead nowhere.
+        Err(io::Error::from_raw_os_error(libc::EINVAL))
+    }
+
     fn open_step(&self, dir: &Open, name: &CStr) -> io::Result<Open> {
         self.open(dir.inode, name.to_bytes())
     }

@@ -35,6 +35,12 @@ pub(crate) fn signal(fd: BorrowedFd<'_>) {
     unsafe { libc::write(fd.as_raw_fd(), (&raw const one).cast(), 8) };
 }
 
+/// An eventfd is no longer readable, until it is signalled again.
+pub(crate) fn drain(fd: BorrowedFd<'_>) {
+    // It does not block, and that it was not readable is as good.
+    let _ = read(fd, &mut [0; 8]);
+}
+
 /// Whether there is something to read now.
 pub(crate) fn is_readable(fd: RawFd) -> bool {
     let mut one = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };

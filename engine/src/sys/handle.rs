@@ -232,6 +232,30 @@ pub(crate) fn open_absolute(path: &CStr) -> io::Result<OwnedFd> {
     super::fd::owned(unsafe { libc::open(path.as_ptr(), flags) })
 }
 
+/// The same through symbolic links.
+pub(crate) fn open_following(path: &CStr) -> io::Result<OwnedFd> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: the path ends in NUL.
+    super::fd::owned(unsafe { libc::open(path.as_ptr(), flags) })
+}
+
+/// The text of a symbolic link, cut off where `room` ends.
+///
+/// # Errors
+/// EINVAL where it is something else; those of readlinkat(2).
+pub(crate) fn read_link<'a>(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    room: &'a mut [u8],
+) -> io::Result<&'a [u8]> {
+    // SAFETY: the name ends in NUL; pointer and length are of one live slice, which the kernel fills.
+    let len = unsafe {
+        libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), room.as_mut_ptr().cast(), room.len())
+    };
+    let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+    Ok(&room[..len.min(room.len())])
+}
+
 /// Opens the directory of that handle to ask about it, on the filesystem of `beside`, an open one that
 /// can be read (open_by_handle_at(2)).
 ///

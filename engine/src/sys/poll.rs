@@ -22,18 +22,18 @@ pub(crate) struct Sources<'a> {
 }
 
 /// Waits until a file of /proc has changed since it was last asked about (POLLPRI and POLLERR: proc(5) on
-/// mounts), or `stop` is readable. Whether it is.
+/// mounts), or `other` is readable.
 ///
 /// # Errors
 /// Those of poll(2).
-pub(crate) fn wait_for_change(file: BorrowedFd<'_>, stop: BorrowedFd<'_>) -> io::Result<bool> {
+pub(crate) fn wait_for_change(file: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<()> {
     let polled =
         |fd: BorrowedFd<'_>, events| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
-    let mut fds = [polled(file, libc::POLLPRI), polled(stop, libc::POLLIN)];
+    let mut fds = [polled(file, libc::POLLPRI), polled(other, libc::POLLIN)];
     loop {
         // SAFETY: as many live pollfds as it is told.
         match check(unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, -1) }) {
-            Ok(_) => return Ok(fds[1].revents != 0),
+            Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

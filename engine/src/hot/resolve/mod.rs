@@ -2,6 +2,7 @@
 
 mod doubt;
 mod exchange;
+mod relook;
 mod rename;
 mod sides;
 mod steps;
@@ -241,9 +242,13 @@ impl<D: Disk> Resolver<D> {
         if self.concerns_steps(event) {
             self.leave_steps(event, batch);
             self.place_in_tree(event, batch);
-            return self.reach_steps(event, batch);
+            self.reach_steps(event, batch);
+        } else {
+            self.place_in_tree(event, batch);
         }
-        self.place_in_tree(event, batch);
+        if self.may_concern_links(event) {
+            self.follow_links(event, batch);
+        }
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! Roots that come and go, and the directories above them: see `hot/above.rs`.
 
 use super::{Actor, Batch, FROM_RENAME, Known, Resolver, Told, dirs_full, who};
-use crate::hot::above::TYPES;
+use crate::hot::above::{Reached, TYPES};
 use crate::hot::deferred::Gone;
 use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Key};
@@ -13,7 +13,7 @@ use fsmon_format::record::{Attribution, event_flag};
 
 /// How a root came to be where it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Came {
+pub(super) enum Came {
     /// By an event that was told already, from the directory that it is in.
     Known,
     /// This event made it.
@@ -130,7 +130,7 @@ impl<D: Disk> Resolver<D> {
     }
 
     /// The directory is watched no longer, with all below it.
-    fn drop_root(&mut self, node: u32) {
+    pub(super) fn drop_root(&mut self, node: u32) {
         self.tree.forget_root(node);
         self.watch.no_root(node);
     }
@@ -240,7 +240,7 @@ impl<D: Disk> Resolver<D> {
         object: Key<'_>,
         batch: &mut Batch<'_, '_>,
     ) {
-        let path = &self.above.ways[at].path;
+        let path = &self.above.ways[at].named;
         let Ok(node) = self.tree.insert_root(path, object) else {
             return dirs_full(batch);
         };
@@ -253,15 +253,27 @@ impl<D: Disk> Resolver<D> {
 
     /// Looks for a root on disk, and takes in what is there.
     fn look(&mut self, at: usize, came: Came, who: Actor, batch: &mut Batch<'_, '_>) {
-        let Some(reached) = self.above.go_down(at, &self.watch.disk, &self.tree) else { return };
+        let Ok(reached) = self.above.go_down(at, &self.watch.disk, &self.tree) else { return };
+        let inode_marks = self.needs_inode_marks(&reached);
+        self.adopt(at, (reached, inode_marks), came, who, batch);
+    }
+
+    /// Watches the directory that was found at a root's path, and tells what is in it.
+    pub(super) fn adopt(
+        &mut self,
+        at: usize,
+        (reached, inode_marks): (Reached<D::Dir>, bool),
+        came: Came,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
         let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
         if self.is_within_another(key) {
             return;
         }
-        let Ok(node) = self.tree.insert_root(&self.above.ways[at].path, key) else {
+        let Ok(node) = self.tree.insert_root(&self.above.ways[at].named, key) else {
             return dirs_full(batch);
         };
-        let inode_marks = !self.above.covers(reached.fsid);
         self.watch.roots[at].set(node, reached, inode_marks);
         self.tell_arrival(node, came, who, batch);
         if self.watch.recursive || inode_marks {
@@ -270,10 +282,12 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
-    /// Whether all of a directory is watched as part of another root.
+    /// Whether a directory is another root, or all of it is watched as part of one.
     fn is_within_another(&self, key: Key<'_>) -> bool {
         let known = self.tree.find_live(key).map(|id| self.tree.node(id).flags);
-        known.is_some_and(|flags| self.watch.recursive && flags & (flag::ROOT | flag::LEAF) == 0)
+        known.is_some_and(|flags| {
+            flags & flag::ROOT != 0 || self.watch.recursive && flags & flag::LEAF == 0
+        })
     }
 
     fn tell_arrival(&mut self, node: u32, came: Came, who: Actor, batch: &mut Batch<'_, '_>) {
@@ -298,7 +312,7 @@ impl<D: Disk> Resolver<D> {
     pub(super) fn find_roots(&mut self, batch: &mut Batch<'_, '_>) {
         for at in 0..self.watch.roots.len() {
             self.above.ways[at].hashes.fill(0);
-            let reached = self.above.go_down(at, &self.watch.disk, &self.tree);
+            let reached = self.above.go_down(at, &self.watch.disk, &self.tree).ok();
             let node = self.watch.roots[at].node;
             let found = reached.as_ref().map(|found| (found.fsid, found.handle));
             let key =
@@ -313,9 +327,10 @@ impl<D: Disk> Resolver<D> {
             if self.is_within_another(key) {
                 continue;
             }
-            match self.tree.insert_root(&self.above.ways[at].path, key) {
+            let inode_marks = self.needs_inode_marks(&reached);
+            let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
+            match self.tree.insert_root(&self.above.ways[at].named, key) {
                 Ok(node) => {
-                    let inode_marks = !self.above.covers(reached.fsid);
                     self.watch.roots[at].set(node, reached, inode_marks);
                 }
                 Err(_) => dirs_full(batch),

@@ -268,7 +268,7 @@ impl<D: Disk> Resolver<D> {
 }
 
 /// A directory could not be read, or not everything in it was told.
-fn walk_loss(count: Option<u64>, batch: &mut Batch<'_, '_>) {
+pub(super) fn walk_loss(count: Option<u64>, batch: &mut Batch<'_, '_>) {
     let counters = batch.output.counters;
     let total = counters.dirs_unreadable + counters.dirs_unheard;
     batch.output.loss(batch.sources, Reason::Walk, batch.window.span(), count, total);
