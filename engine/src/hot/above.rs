@@ -89,8 +89,10 @@ impl Way {
     pub(super) fn restart(&mut self) {
         self.path.clear();
         self.path.push(b'/');
-        (self.ends.clear(), self.hashes.clear());
-        (self.ends.push(1), self.hashes.push(0));
+        self.ends.clear();
+        self.ends.push(1);
+        self.hashes.clear();
+        self.hashes.push(0);
         self.is_cut = false;
     }
 
@@ -100,13 +102,15 @@ impl Way {
             self.path.push(b'/');
         }
         self.path.extend_from_slice(name);
-        (self.ends.push(self.path.len()), self.hashes.push(hash));
+        self.ends.push(self.path.len());
+        self.hashes.push(hash);
     }
 
     /// Goes back by a step; from `/` there is no way up.
     pub(super) fn pop(&mut self) {
         if self.ends.len() > 1 {
-            (self.ends.pop(), self.hashes.pop());
+            self.ends.pop();
+            self.hashes.pop();
             self.path.truncate(self.ends[self.ends.len() - 1]);
         }
     }
@@ -219,6 +223,9 @@ pub(crate) fn open_without_mounts<D: Disk>(
     Ok((fd, mount_id))
 }
 
+/// Takes the number of a root, and where its path leads now.
+pub(crate) type Moved = Box<dyn Fn(usize, &[u8]) + Send>;
+
 /// The ways to all roots, in the order of [`Watch::roots`].
 pub(crate) struct Above {
     pub(super) ways: Vec<Way>,
@@ -234,7 +241,7 @@ pub(crate) struct Above {
     links: Sieve,
     any_links: bool,
     /// Told where the path of a root leads, when that changes: its number, and the path.
-    pub(crate) moved: Option<Box<dyn Fn(usize, &[u8]) + Send>>,
+    pub(crate) moved: Option<Moved>,
     /// Room for [`Above::go_down`]; none while it is in use.
     pub(super) descent: Option<Box<Descent>>,
 }

@@ -115,7 +115,7 @@ impl Above {
         disk: &D,
         tree: &Tree,
     ) -> Result<Reached<D::Dir>, Missed> {
-        let mut descent = std::mem::replace(&mut self.descent, None).ok_or(Missed::Gone)?;
+        let mut descent = self.descent.take().ok_or(Missed::Gone)?;
         descent.begin(&self.ways[at].named);
         let reached = self.descend(at, &mut descent, disk, tree);
         match reached {
