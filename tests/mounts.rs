@@ -3,10 +3,11 @@
 
 mod harness;
 
-use harness::{Area, Event, Fsmon, briefs, fsmon, is_root_with, sh, skip, succeed};
+use harness::{Area, Event, Fsmon, briefs, fsmon, is_at_least, is_root_with, sh, skip, succeed};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use std::path::Path;
+use std::process::Command;
 
 const TREE: [&str; 4] = ["-f", "json", "-t", "create,delete,rename"];
 
@@ -299,4 +300,180 @@ fn the_path_of_a_mount_is_in_every_format() {
     let decoded = succeed(fsmon(["decode", "-f", "json"]).arg(&stream)).stdout;
     let decoded = String::from_utf8(decoded).expect("UTF-8");
     assert!(decoded.contains(&format!("\"path\":\"{sub}\",\"reason\":\"mount\"")), "{decoded}");
+}
+
+/// The lines, whether what they tell of was seen happening or found; those that come twice once.
+fn settled_lines(events: &[Event], base: &Path) -> Vec<String> {
+    let mut all: Vec<_> =
+        lines(events, base).into_iter().map(|line| line.replace(" (found)", "")).collect();
+    all.dedup();
+    all
+}
+
+#[test]
+fn mounts_are_followed() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    sh(&root, "mkdir early late ../outer; mount -t tmpfs none early; mkdir early/in early/d");
+    sh(&root, "mount -t tmpfs none early/in; mount -t tmpfs none ../outer; touch ../outer/there");
+    let mut running = Fsmon::start(fsmon(TREE).arg("--follow-mounts").arg(&root));
+    sh(&root, "touch early/d/f early/in/g; mount --bind ../outer late");
+    wait_mounted(&mut running, "tmpfs", &root.join("late"));
+    sh(&root, "touch late/new; umount late");
+    wait_unmounted(&mut running, &root.join("late"));
+    sh(&root, "touch late/under ../outer/unseen; umount -R early");
+    wait_unmounted(&mut running, &root.join("early"));
+    // The number of one that went is used again.
+    sh(&root, "mount --move ../outer early");
+    wait_mounted(&mut running, "tmpfs", &root.join("early"));
+    sh(&root, "touch early/last");
+    let ended = running.stop();
+    let told = settled_lines(&ended.events(), &base);
+    for line in ["early/d/f", "early/in/g", "late/there", "late/new", "late/under", "early/last"] {
+        let line = format!("CREATE watched/{line}");
+        assert!(told.contains(&line), "{line}: {told:#?}");
+    }
+    for line in ["RENAME ?/ -> watched/late/", "RENAME watched/late/ -> ?/"] {
+        assert!(told.iter().any(|one| one == line), "{line}: {told:#?}");
+    }
+    assert!(!told.contains(&"CREATE watched/late/unseen".into()), "{told:#?}");
+    assert_unwatched(&ended, 0);
+}
+
+#[test]
+fn one_filesystem_mounted_twice_is_told_once() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    sh(
+        &root,
+        "mkdir a b c; mount -t tmpfs none a; mkdir a/d; mount --bind a b; mount --bind a/d c",
+    );
+    let ended = {
+        let running = Fsmon::start(fsmon(TREE).arg("--follow-mounts").arg(&root));
+        sh(&root, "touch a/f b/g c/h");
+        running.stop()
+    };
+    let told = lines(&ended.events(), &base);
+    assert_eq!(told, ["CREATE watched/a/f", "CREATE watched/a/g", "CREATE watched/a/d/h"]);
+    assert_unwatched(&ended, 0);
+}
+
+#[test]
+fn what_may_not_answer_is_not_followed() {
+    if !is_root_with(&["bindfs", "fusermount3"]) || !Path::new("/dev/fuse").exists() {
+        return;
+    }
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    sh(&root, "mkdir fuse later ../from; touch ../from/f; bindfs ../from fuse");
+    let mut running = Fsmon::start(fsmon(TREE).arg("--follow-mounts").arg(&root));
+    sh(&root, "bindfs ../from later");
+    running.wait_said("fsmon: fuse");
+    sh(&root, "touch fuse/g later/h; ln -s fuse link");
+    let ended = running.stop();
+    let told = lines(&ended.events(), &base);
+    let expected = ["LOSS mount watched/fuse", "LOSS mount watched/later", "CREATE watched/link"];
+    assert_eq!(told, expected, "{:#?}", ended.stderr);
+    assert_unwatched(&ended, 2);
+    sh(&root, "umount fuse later");
+}
+
+#[test]
+fn the_root_of_a_container_is_not_followed() {
+    if !is_root_with(&["chroot", "sleep"]) || !is_at_least(6, 5) {
+        return;
+    }
+    let Some(mut area) = own_mounts() else { return };
+    let scratch = area.tmpfs("scratch", "size=64m");
+    let (root, below) = (area.watched(), area.path("watched"));
+    std::fs::create_dir(scratch.join("own")).expect("made");
+    let Some(merged) = area.overlay("watched/merged", Path::new("/"), &scratch, "") else { return };
+    let Some(_) = area.overlay("watched/own", &below, &scratch.join("own"), "") else { return };
+    let mut inside = Command::new("unshare")
+        .args(["--mount", "chroot"])
+        .arg(&merged)
+        .args(["sleep", "600"])
+        .spawn()
+        .expect("started");
+    let comm = format!("/proc/{}/comm", inside.id());
+    while std::fs::read_to_string(&comm).expect("it runs") != "sleep\n" {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let running = Fsmon::start(fsmon(TREE).arg("--follow-mounts").arg(&root));
+    sh(&root, "touch own/f merged/unseen");
+    let ended = running.stop();
+    inside.kill().expect("it runs");
+    inside.wait().expect("it ends");
+    let told = lines(&ended.events(), &root);
+    assert_eq!(told, ["LOSS mount merged", "CREATE own/f"], "{:#?}", ended.stderr);
+    assert_unwatched(&ended, 1);
+}
+
+#[test]
+fn the_filesystem_of_a_root_is_unmounted_and_mounted_again() {
+    if !is_root_with(&["mkfs.ext4"]) {
+        return;
+    }
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.path("mnt/data"));
+    sh(&base, "mkdir mnt; truncate -s 64M image; mkfs.ext4 -q -F image; mount -o loop image mnt");
+    sh(&base, "mkdir -p mnt/data/d");
+    let mut running = Fsmon::start(fsmon(TREE).arg(&root));
+    for turn in 0..3 {
+        // It is not kept busy, and not alive: the file can be checked.
+        sh(&base, &format!("touch mnt/data/d/a{turn}; umount mnt"));
+        match turn {
+            0 => wait_said(&mut running, "the filesystem of ", &root, " was unmounted"),
+            _ => wait_said(&mut running, "", &root, " leads to where it did"),
+        }
+        sh(&base, "e2fsck -fn image >/dev/null; mkdir mnt/data; touch mnt/data/under");
+        sh(&base, "rm -r mnt/data; mount -o loop image mnt");
+        running.wait_said("fsmon: ext4 was mounted on ");
+        sh(&base, &format!("touch mnt/data/d/b{turn}"));
+    }
+    let told = settled_lines(&running.stop().events(), &base);
+    for turn in 0..3 {
+        for line in [format!("CREATE mnt/data/d/a{turn}"), format!("CREATE mnt/data/d/b{turn}")] {
+            assert!(told.contains(&line), "{line}: {told:#?}");
+        }
+    }
+    let count = |line: &str| told.iter().filter(|one| *one == line).count();
+    assert_eq!(count("RENAME ?/ -> mnt/data/"), 3, "{told:#?}");
+    assert_eq!(count("CREATE mnt/data/under"), 3, "{told:#?}");
+}
+
+#[test]
+fn a_root_is_hidden_and_comes_back() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.path("a/b/root"));
+    sh(&base, "mkdir -p a/b/root/d");
+    let mut running = Fsmon::start(fsmon(TREE).arg(&root));
+    for over in ["a/b/root", "a/b", "a"] {
+        sh(&base, &format!("mount -t tmpfs none {over}; mkdir -p a/b/root/unseen"));
+        wait_mounted(&mut running, "tmpfs", &area.path(over));
+        sh(&base, &format!("umount {over}; touch a/b/root/d/{}", over.replace('/', "-")));
+        wait_said(&mut running, "", &root, " leads to where it did");
+    }
+    let ended = running.stop();
+    let told = lines(&ended.events(), &base);
+    let files: Vec<_> = told.iter().filter(|line| line.starts_with("CREATE")).collect();
+    let expected = ["a-b-root", "a-b", "a"].map(|name| format!("CREATE a/b/root/d/{name}"));
+    assert_eq!(files, expected.iter().collect::<Vec<_>>(), "{told:#?}");
+    let count = |line: &str| told.iter().filter(|one| one.starts_with(line)).count();
+    assert_eq!((count("LOSS mount a/b/root"), count("LOSS unmount a/b/root")), (3, 3));
+    assert_unwatched(&ended, 3);
+}
+
+#[test]
+fn a_root_comes_by_a_mount() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.path("mnt/data/root"));
+    sh(&base, "mkdir mnt");
+    let mut running = Fsmon::start(fsmon(TREE).arg(&root));
+    sh(&base, "mount -t tmpfs none mnt");
+    wait_mounted(&mut running, "tmpfs", &area.path("mnt"));
+    sh(&base, "mkdir -p mnt/data/root/d; touch mnt/data/root/d/f");
+    let told = settled_lines(&running.stop().events(), &base);
+    assert_eq!(told.last().map(String::as_str), Some("CREATE mnt/data/root/d/f"), "{told:#?}");
+    sh(&base, "umount mnt");
 }

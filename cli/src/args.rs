@@ -118,6 +118,10 @@ pub(crate) struct WatchArgs {
     /// Watch direct children only
     #[arg(long)]
     pub(crate) no_recursive: bool,
+    /// Also watch what is mounted below PATH, now and later, but for FUSE and network filesystems and roots
+    /// of containers
+    #[arg(long)]
+    pub(crate) follow_mounts: bool,
     /// Add the ancestry of each process
     #[arg(long)]
     pub(crate) chain: bool,

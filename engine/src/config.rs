@@ -84,6 +84,9 @@ pub struct Config {
     pub types: u32,
     /// Whether directories below the roots are watched too.
     pub recursive: bool,
+    /// Whether filesystems that are mounted below the roots are watched too, those at the start and those
+    /// that come later; but none that may not answer (FUSE, on a server), and no root of a container.
+    pub follow_mounts: bool,
     /// Directories to leave out.
     pub skip_dir: Option<SkipDir>,
     /// The same as `skip_dir`, for the thread that follows mounts: nothing is said of one in a directory
@@ -128,6 +131,7 @@ impl Config {
             elsewhere: Vec::new(),
             types: fsmon_format::kind::DEFAULT,
             recursive: true,
+            follow_mounts: false,
             skip_dir: None,
             skip_mount: None,
             notice: None,

@@ -6,6 +6,7 @@
 //! directory is below a root. In the mount namespace of a service it is as a rule: systemd mounts `/usr`
 //! on `/usr` to make it read-only.
 
+use super::containers::Containers;
 use super::mounts::{self, Mount};
 use crate::config::Skips;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,11 @@ impl Span {
         })
     }
 
+    /// Whether it is that directory, or one below it, on the same filesystem.
+    pub(crate) fn is_below(&self, other: &Span) -> bool {
+        self.device == other.device && self.dir.starts_with(&other.dir)
+    }
+
     /// Whether it is on that filesystem.
     pub(crate) fn is_on(&self, mount: &Mount) -> bool {
         self.device == mount.device
@@ -58,6 +64,9 @@ pub(crate) struct Below {
     pub(crate) point: PathBuf,
     pub(crate) fs_type: String,
     pub(crate) kind: Kind,
+    device: String,
+    /// Whether looking at what is in it may take any time.
+    may_hang: bool,
 }
 
 /// What a mount below a root means for the record.
@@ -75,6 +84,13 @@ impl Below {
     /// Whether its changes are missing in the record.
     pub(crate) fn is_unwatched(&self) -> bool {
         matches!(self.kind, Kind::Other | Kind::Outside)
+    }
+
+    /// Whether it is watched where mounts are followed.
+    pub(crate) fn can_be_followed(&self, containers: &mut Containers) -> bool {
+        self.is_unwatched()
+            && !self.may_hang
+            && !(self.fs_type == "overlay" && containers.have_root(&self.device))
     }
 }
 
@@ -103,8 +119,14 @@ pub(crate) fn below(
             None if own => Kind::Outside,
             None => Kind::Other,
         };
-        let (point, fs_type) = (mount.point.clone(), mount.fs_type.clone());
-        found.push(Below { id: mount.id, point, fs_type, kind });
+        found.push(Below {
+            id: mount.id,
+            point: mount.point.clone(),
+            fs_type: mount.fs_type.clone(),
+            kind,
+            device: mount.device.clone(),
+            may_hang: mount.may_hang(),
+        });
     }
     found.sort_by(|a, b| a.point.cmp(&b.point));
     found

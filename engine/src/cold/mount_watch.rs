@@ -8,14 +8,15 @@
 //! of the change on a host that is not overloaded.
 
 use super::below::{Below, Kind, Span, below};
+use super::containers::Containers;
 use super::mounts::{self, Mount};
 use crate::config::{Notice, Skips};
-use crate::hot::mounts::{Change, Happened};
+use crate::hot::mounts::{self as mounts_hot, Change, Happened};
 use crate::hot::reader::Control;
 use crate::sys::fd::{drain, eventfd, signal};
 use crate::sys::poll::wait_for_change;
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,8 +32,40 @@ const LINES_MAX: usize = 16;
 struct Root {
     span: Span,
     is_covered: bool,
-    /// Whether there was nothing at its path when the watch began.
-    was_missing: bool,
+    /// Whether there may have been nothing at its path when something was mounted over it.
+    may_be_missing: bool,
+    /// The mount, where the root is one that was followed.
+    followed: Followed,
+}
+
+/// Whether a root is a mount that nobody named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Followed {
+    No,
+    Yes,
+    /// It went; its number is free.
+    Gone,
+}
+
+/// A root, as it was when the watch began.
+pub(crate) struct Named {
+    /// Absolute, without symbolic links.
+    pub(crate) path: PathBuf,
+    /// Whether there is nothing at it yet.
+    pub(crate) is_missing: bool,
+    /// Whether nobody named it: it is a mount below one that was named.
+    pub(crate) is_followed: bool,
+}
+
+/// What is done about mounts below the roots.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BelowRoots {
+    /// What is below the roots is not watched anyway.
+    Ignore,
+    /// They are told.
+    Tell,
+    /// They are watched as roots of their own, where that can be done.
+    Follow,
 }
 
 /// What the thread is asked.
@@ -64,38 +97,75 @@ struct View {
     /// Roots of other readers.
     elsewhere: Vec<PathBuf>,
     skips: Option<Skips>,
-    /// Whether mounts below the roots matter.
-    recursive: bool,
+    handling: BelowRoots,
     below: Vec<Below>,
     /// Where filesystems are mounted that may not answer. One that a root is on was named.
     slow: Vec<PathBuf>,
 }
 
 /// Something changed.
-#[derive(Debug, PartialEq, Eq)]
 struct News {
     /// What the reader is told; `None` where no change is missing in the record because of it.
-    change: Option<Change>,
+    tell: Option<Control>,
     line: String,
 }
 
 impl News {
     fn new(point: &Path, happened: Happened, line: String) -> News {
         let point = point.as_os_str().as_bytes().into();
-        News { change: Some(Change { point, happened, root: None }), line }
+        News { tell: Some(Control::Mount(Change { point, happened, root: None })), line }
     }
 
-    fn of_root(self, root: usize) -> News {
-        News { change: self.change.map(|change| Change { root: Some(root), ..change }), ..self }
+    fn of_root(root: usize, path: &Path, happened: Happened, line: String) -> News {
+        let point = path.as_os_str().as_bytes().into();
+        News { tell: Some(Control::Mount(Change { point, happened, root: Some(root) })), line }
     }
 }
 
 impl View {
+    fn spans(&self) -> Vec<Span> {
+        let there = self.roots.iter().filter(|root| root.followed != Followed::Gone);
+        there.map(|root| root.span.clone()).collect()
+    }
+
+    /// Whether a path is below a root that something is mounted on.
+    fn is_below_covered(&self, point: &Path) -> bool {
+        self.roots.iter().any(|root| root.is_covered && point.starts_with(&root.span.path))
+    }
+
+    /// Makes roots of the mounts that came and can be followed.
+    fn follow(&mut self, reachable: &[Mount], news: &mut Vec<News>) {
+        let mut containers = Containers::default();
+        for mount in self.find(reachable) {
+            let Some(span) = Span::new(reachable, &mount.point) else { continue };
+            let is_watched = self.spans().iter().any(|known| span.is_below(known));
+            // What could not be followed before is as it was.
+            let is_known = self.below.iter().any(|known| known.id == mount.id);
+            let is_hidden = self.is_below_covered(&mount.point);
+            if is_watched || is_known || is_hidden || !mount.can_be_followed(&mut containers) {
+                continue;
+            }
+            let Ok(point) = CString::new(mount.point.as_os_str().as_bytes()) else { continue };
+            let root =
+                Root { span, is_covered: false, may_be_missing: false, followed: Followed::Yes };
+            let free = self.roots.iter().position(|root| root.followed == Followed::Gone);
+            let at = free.unwrap_or(self.roots.len());
+            match free {
+                Some(at) => self.roots[at] = root,
+                None => self.roots.push(root),
+            }
+            let (fs_type, shown) = (&mount.fs_type, mount.point.display());
+            let line = format!("{fs_type} was mounted on {shown}: watched from now on");
+            let followed = Box::new(mounts_hot::Followed::new(at, point));
+            news.push(News { tell: Some(Control::Follow(followed)), line });
+        }
+    }
+
     fn find(&mut self, reachable: &[Mount]) -> Vec<Below> {
-        if !self.recursive {
+        if self.handling == BelowRoots::Ignore {
             return Vec::new();
         }
-        let spans: Vec<_> = self.roots.iter().map(|root| root.span.clone()).collect();
+        let spans = self.spans();
         below(reachable, &spans, &self.elsewhere, &mut self.skips)
     }
 
@@ -114,13 +184,14 @@ impl View {
     /// Takes in what is mounted now; what changed since the last look.
     fn look(&mut self, reachable: &[Mount], ids: &HashSet<u32>) -> Vec<News> {
         let looks = self.roots.iter_mut().enumerate();
-        let of_roots = looks.filter_map(|(at, root)| Some(root.look(reachable, ids)?.of_root(at)));
-        let mut news: Vec<_> = of_roots.collect();
+        let mut news: Vec<_> =
+            looks.filter_map(|(at, root)| root.look(at, reachable, ids)).collect();
+        if self.handling == BelowRoots::Follow {
+            self.follow(reachable, &mut news);
+        }
         let (before, mut now) = (std::mem::take(&mut self.below), self.find(reachable));
         // What is below a covered root is another directory's affair: it is as it was.
-        let is_hidden = |point: &Path| {
-            self.roots.iter().any(|root| root.is_covered && point.starts_with(&root.span.path))
-        };
+        let is_hidden = |point: &Path| self.is_below_covered(point);
         now.retain(|mount| !is_hidden(&mount.point));
         now.extend(before.iter().filter(|mount| is_hidden(&mount.point)).cloned());
         let is_in = |all: &[Below], mount: &Below| {
@@ -142,7 +213,10 @@ impl View {
 
 impl Root {
     /// Whether what the root's path leads to has changed. `ids` are those of all mounts.
-    fn look(&mut self, reachable: &[Mount], ids: &HashSet<u32>) -> Option<News> {
+    fn look(&mut self, at: usize, reachable: &[Mount], ids: &HashSet<u32>) -> Option<News> {
+        if self.followed == Followed::Gone {
+            return None;
+        }
         let (path, shown) = (self.span.path.clone(), self.span.path.display().to_string());
         let now = Span::new(reachable, &path);
         let is_home = now.as_ref().is_some_and(|now| now.is_same_place(&self.span));
@@ -151,16 +225,23 @@ impl Root {
             self.span = now;
             let line = format!("{shown} leads to where it did before: watched as before");
             return std::mem::take(&mut self.is_covered)
-                .then(|| News::new(&path, Happened::Unmounted, line));
+                .then(|| News::of_root(at, &path, Happened::Unmounted, line));
+        }
+        if self.followed == Followed::Yes && !self.is_still_there(reachable, ids) {
+            self.followed = Followed::Gone;
+            let line = format!("{shown} was unmounted");
+            return Some(News { tell: Some(Control::Unfollow(at)), line });
         }
         if !ids.contains(&self.span.mount)
             && let Some(now) = now
         {
             (self.span, self.is_covered) = (now, false);
+            // Perhaps: only the reader knows.
+            self.may_be_missing = true;
             let line = format!(
                 "the filesystem of {shown} was unmounted: what is at that path now is watched instead"
             );
-            return Some(News::new(&path, Happened::Gone, line));
+            return Some(News::of_root(at, &path, Happened::Gone, line));
         }
         if std::mem::replace(&mut self.is_covered, true) {
             return None;
@@ -169,7 +250,7 @@ impl Root {
         let (fs_type, point) = mount
             .map_or(("nothing", Path::new("/")), |mount| (&mount.fs_type, mount.point.as_path()));
         let what = format!("{fs_type} was mounted on {}", point.display());
-        let line = match self.was_missing {
+        let line = match self.may_be_missing {
             true => format!(
                 "{what}: {shown} is looked for there if there was nothing at that path; else it is \
                  hidden, and changes there are not watched"
@@ -179,7 +260,13 @@ impl Root {
                  watch them"
             ),
         };
-        Some(News::new(&path, Happened::Mounted, line))
+        Some(News::of_root(at, &path, Happened::Mounted, line))
+    }
+
+    /// Whether the mount that was followed is where it was, if perhaps hidden by another.
+    fn is_still_there(&self, reachable: &[Mount], ids: &HashSet<u32>) -> bool {
+        let found = reachable.iter().find(|mount| mount.id == self.span.mount);
+        ids.contains(&self.span.mount) && found.is_none_or(|mount| mount.point == self.span.path)
     }
 }
 
@@ -194,10 +281,10 @@ fn mounted(mount: &Below) -> Option<News> {
         }
         Kind::Inside(path) if *path == mount.point => return None,
         Kind::Inside(path) => {
-            let change = None;
+            let tell = None;
             let path = path.display();
             let line = format!("{path} was mounted on {point}: its changes have the path {path}");
-            return Some(News { change, line });
+            return Some(News { tell, line });
         }
     };
     Some(News::new(&mount.point, Happened::Mounted, line))
@@ -220,31 +307,31 @@ pub(crate) struct Ears {
 }
 
 impl MountWatch {
-    /// For roots at `paths`, absolute and without symbolic links, each with whether there is nothing as
-    /// yet. `skips` says of a directory below a
+    /// `skips` says of a directory below a
     /// root whether it is left out; `recursive`, whether what is below the roots matters; `elsewhere`
     /// are roots of other readers.
     ///
     /// # Errors
     /// Those of opening /proc/self/mountinfo.
     pub(crate) fn new(
-        paths: &[(PathBuf, bool)],
+        named: &[Named],
         elsewhere: Vec<PathBuf>,
         skips: Option<Skips>,
-        recursive: bool,
+        handling: BelowRoots,
     ) -> io::Result<Self> {
         let (asks, asked) = flume::unbounded();
         let asker = Asker { asks, attention: Arc::new(eventfd()?) };
         // What changes after this makes the file ready.
         let file = File::open("/proc/self/mountinfo")?;
         let reachable = mounts::reachable();
-        let root = |(path, was_missing): &(PathBuf, bool)| {
-            let span = Span::new(&reachable, path).ok_or(io::ErrorKind::NotFound)?;
-            Ok(Root { span, is_covered: false, was_missing: *was_missing })
+        let root = |named: &Named| {
+            let span = Span::new(&reachable, &named.path).ok_or(io::ErrorKind::NotFound)?;
+            let followed = if named.is_followed { Followed::Yes } else { Followed::No };
+            Ok(Root { span, is_covered: false, may_be_missing: named.is_missing, followed })
         };
-        let roots = paths.iter().map(root).collect::<io::Result<_>>()?;
+        let roots = named.iter().map(root).collect::<io::Result<_>>()?;
         let (below, slow) = (Vec::new(), Vec::new());
-        let mut view = View { roots, elsewhere, skips, recursive, below, slow };
+        let mut view = View { roots, elsewhere, skips, handling, below, slow };
         view.below = view.find(&reachable);
         Ok(MountWatch { file, view, asked, asker })
     }
@@ -256,7 +343,7 @@ impl MountWatch {
 
     /// The roots, and what is mounted below them.
     pub(crate) fn found(&self) -> (Vec<Span>, &[Below]) {
-        (self.view.roots.iter().map(|root| root.span.clone()).collect(), &self.view.below)
+        (self.view.spans(), &self.view.below)
     }
 
     /// Starts the thread. The reader is told of what is there already.
@@ -314,10 +401,10 @@ impl Ears {
 
     fn tell(&mut self, news: impl Iterator<Item = News>) {
         let (mut lines, mut any) = (0, false);
-        for News { change, line } in news {
-            if let Some(change) = change {
+        for News { tell, line } in news {
+            if let Some(tell) = tell {
                 // The reader is gone only when all is over.
-                let _ = self.reader.send(Control::Mount(change));
+                let _ = self.reader.send(tell);
                 any = true;
             }
             lines += usize::from(!line.is_empty());

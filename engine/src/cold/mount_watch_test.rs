@@ -3,10 +3,12 @@ use super::*;
 
 fn view(mounts: &[Mount], roots: &[&str]) -> View {
     let spans = roots.iter().filter_map(|path| Span::new(mounts, Path::new(path)));
-    let roots = spans.map(|span| Root { span, is_covered: false, was_missing: false }).collect();
-    let (elsewhere, skips, recursive) = (Vec::new(), None, true);
+    let roots = spans
+        .map(|span| Root { span, is_covered: false, may_be_missing: false, followed: Followed::No })
+        .collect();
+    let (elsewhere, skips, handling) = (Vec::new(), None, BelowRoots::Tell);
     let (below, slow) = (Vec::new(), Vec::new());
-    let mut view = View { roots, elsewhere, skips, recursive, below, slow };
+    let mut view = View { roots, elsewhere, skips, handling, below, slow };
     view.below = view.find(mounts);
     view
 }
@@ -15,11 +17,15 @@ fn view(mounts: &[Mount], roots: &[&str]) -> View {
 fn told(view: &mut View, mounts: &[Mount]) -> Vec<String> {
     // The first one of a host is never unmounted.
     let ids = mounts.iter().map(|mount| mount.id).chain([1]).collect();
-    let changes = view.look(mounts, &ids).into_iter().filter_map(|news| news.change);
-    let line = |change: Change| {
-        format!("{:?} {}", change.happened, String::from_utf8_lossy(&change.point))
+    let line = |told: Control| match told {
+        Control::Mount(change) => {
+            format!("{:?} {}", change.happened, String::from_utf8_lossy(&change.point))
+        }
+        Control::Follow(followed) => format!("Follow {}", followed.at),
+        Control::Unfollow(at) => format!("Unfollow {at}"),
+        Control::Slow(_) | Control::Stop => panic!("that is told elsewhere"),
     };
-    changes.map(line).collect()
+    view.look(mounts, &ids).into_iter().filter_map(|news| news.tell).map(line).collect()
 }
 
 #[test]
@@ -86,4 +92,21 @@ fn the_filesystem_of_a_root_goes_and_comes_back() {
     assert_eq!(told(&mut view, &mounts), [""; 0]);
     mounts.push(mount(3, 1, "xfs", "/mnt"));
     assert_eq!(told(&mut view, &mounts), ["Mounted /mnt/data"]);
+}
+
+#[test]
+fn mounts_that_are_followed_are_roots() {
+    let mut mounts = vec![mount(1, 0, "ext4", "/"), mount(2, 1, "fuse.x", "/srv/fuse")];
+    let mut view = View { handling: BelowRoots::Follow, ..view(&mounts, &["/srv"]) };
+    mounts.push(mount(3, 1, "xfs", "/srv/a"));
+    mounts.push(mount(4, 3, "tmpfs", "/srv/a/b"));
+    assert_eq!(told(&mut view, &mounts), ["Follow 1", "Follow 2"]);
+    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    // What is mounted over one hides it, and what goes is no more.
+    mounts.push(mount(5, 4, "nfs", "/srv/a/b"));
+    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/a/b"]);
+    mounts.truncate(3);
+    assert_eq!(told(&mut view, &mounts), ["Unfollow 2"]);
+    mounts[2].point = "/srv/moved".into();
+    assert_eq!(told(&mut view, &mounts), ["Unfollow 1", "Follow 1"]);
 }

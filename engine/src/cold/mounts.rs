@@ -101,8 +101,13 @@ const SHARED: &[&str] =
 
 /// Every mount in mounting order, those that others hide included; none where /proc is not mounted.
 pub(crate) fn all() -> Vec<Mount> {
+    of_process(Path::new("/proc/self"))
+}
+
+/// Those of a process's namespace, given its directory in /proc.
+pub(crate) fn of_process(process: &Path) -> Vec<Mount> {
     let mut text = Vec::new();
-    let read = File::open("/proc/self/mountinfo").map(|file| file.take(TEXT_MAX));
+    let read = File::open(process.join("mountinfo")).map(|file| file.take(TEXT_MAX));
     // What was read before an error is as good as it gets.
     let _ = read.and_then(|mut file| file.read_to_end(&mut text));
     parse_all(&text)

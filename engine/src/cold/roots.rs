@@ -3,9 +3,11 @@
 //! A root is a path. Where nothing is at it yet, the nearest directory above it stands in: its
 //! filesystem is where the root is going to be.
 
+use super::below::{Span, below};
+use super::containers::Containers;
 use super::mounts::{self, Mount};
 use super::remedy::Call;
-use crate::config::SkipDir;
+use crate::config::{SkipDir, Skips};
 use crate::error::Error;
 use crate::hot::above::Reached;
 use crate::sys::handle::{Handle, Handles, filesystem};
@@ -24,6 +26,8 @@ pub(crate) struct OpenRoot {
     pub(crate) named: PathBuf,
     /// Whether all of it is watched as part of another root, for as long as its path leads there.
     pub(crate) is_within: bool,
+    /// Whether nobody named it: it is mounted below one that was named.
+    pub(crate) is_followed: bool,
     /// What is open where the root does not exist yet.
     pub(crate) nearest: Option<PathBuf>,
     pub(crate) fd: OwnedFd,
@@ -97,6 +101,30 @@ fn is_left_out(skip: &mut SkipDir, outer: &OpenRoot, inner: &OpenRoot) -> bool {
     })
 }
 
+/// Opens what is mounted below the roots and can be followed, as roots of their own. What cannot be opened
+/// is left: it is told as not watched.
+pub(crate) fn open_mounts(
+    opened: &mut Vec<OpenRoot>,
+    elsewhere: &[PathBuf],
+    skips: &mut Option<Skips>,
+) {
+    let reachable = mounts::reachable();
+    let mut spans: Vec<_> =
+        opened.iter().filter_map(|root| Span::new(&reachable, &root.path)).collect();
+    let found = below(&reachable, &spans, elsewhere, skips);
+    let mut containers = Containers::default();
+    for mount in found.iter().filter(|mount| mount.can_be_followed(&mut containers)) {
+        let Some(span) = Span::new(&reachable, &mount.point) else { continue };
+        if spans.iter().any(|known| span.is_below(known)) {
+            continue;
+        }
+        if let Ok(root) = open(&mount.point, &reachable) {
+            opened.push(OpenRoot { is_followed: true, ..root });
+            spans.push(span);
+        }
+    }
+}
+
 /// Opens one.
 pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
     let shown = path.display();
@@ -144,6 +172,7 @@ pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
         path: real,
         named: named(path),
         is_within: false,
+        is_followed: false,
         nearest,
         fd,
         handles,

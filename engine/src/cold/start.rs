@@ -3,7 +3,7 @@
 //! Order: processes are subscribed to first, then files are marked, then directories are walked,
 //! then events are read. So there is no moment that nobody looks at.
 
-use super::mount_watch::{Ask, Ears, Follower, MountWatch};
+use super::mount_watch::{Ask, BelowRoots, Ears, Follower, MountWatch, Named};
 use super::remedy::{Call, Refused};
 use super::{host, marks, roots, who};
 use crate::config::{Backend, Config, Cpu};
@@ -32,6 +32,7 @@ use crate::sys::uring::Uring;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -62,6 +63,9 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     check(&config)?;
     raise_descriptors(host::descriptors_needed(config.roots.len()));
     let mut opened = roots::open_all(&config.roots, config.recursive, config.skip_dir.as_mut())?;
+    if config.follow_mounts && config.recursive {
+        roots::open_mounts(&mut opened, &elsewhere(&config), &mut config.skip_mount);
+    }
     let mut plan = Plan { kernel: host::kernel(), ..Plan::default() };
     plan.cpu = host::choose_cpu(config.cpu, config.reader)?;
     let group = marks::group(config.bounded_queue)?;
@@ -91,11 +95,20 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         config.skip_dir.take(),
     );
     let mut kinds = Vec::new();
-    for root in &mut opened {
-        let (kind, why) = marks::mark(&watch.disk.group, root, mask).map_err(Error::new)?;
-        plan.note_root(root, kind, why);
-        kinds.push(kind);
+    let mut marked = Vec::new();
+    for mut root in opened {
+        match marks::mark(&watch.disk.group, &mut root, mask) {
+            Ok((kind, why)) => {
+                plan.note_root(&root, kind, why);
+                kinds.push(kind);
+                marked.push(root);
+            }
+            // It counts as a mount that is not watched.
+            Err(error) if root.is_followed => plan.losses.push(error),
+            Err(error) => return Err(Error::new(error)),
+        }
     }
+    let opened = marked;
     let mounts = follow_mounts(&opened, &mut config, &mut plan);
     let mut tree = Tree::new(config.dirs_max, filesystems(&opened)?);
     // Only when all roots have their marks: those above may be refused beside them.
@@ -154,10 +167,18 @@ fn follow_mounts(
     config: &mut Config,
     plan: &mut Plan,
 ) -> Option<MountWatch> {
-    let path = |root: &roots::OpenRoot| (root.path.clone(), root.nearest.is_some());
-    let paths: Vec<_> = opened.iter().map(path).collect();
-    let elsewhere = config.elsewhere.iter().filter_map(|path| path.canonicalize().ok()).collect();
-    match MountWatch::new(&paths, elsewhere, config.skip_mount.take(), config.recursive) {
+    let named = |root: &roots::OpenRoot| Named {
+        path: root.path.clone(),
+        is_missing: root.nearest.is_some(),
+        is_followed: root.is_followed,
+    };
+    let named: Vec<_> = opened.iter().map(named).collect();
+    let handling = match (config.recursive, config.follow_mounts) {
+        (false, _) => BelowRoots::Ignore,
+        (true, false) => BelowRoots::Tell,
+        (true, true) => BelowRoots::Follow,
+    };
+    match MountWatch::new(&named, elsewhere(config), config.skip_mount.take(), handling) {
         Ok(mounts) => {
             let (spans, below) = mounts.found();
             plan.note_mounts(&spans, below);
@@ -171,6 +192,11 @@ fn follow_mounts(
             None
         }
     }
+}
+
+/// The roots of other readers, without symbolic links.
+fn elsewhere(config: &Config) -> Vec<PathBuf> {
+    config.elsewhere.iter().filter_map(|path| path.canonicalize().ok()).collect()
 }
 
 /// The filesystems of the roots, each once. A node has a byte for which.

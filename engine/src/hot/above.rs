@@ -60,6 +60,8 @@ pub(super) struct Way {
     pub(super) links: ArrayVec<Link, LINKS_MAX>,
     /// Whether `path` ends before the root, as what is missing there is followed by `..`.
     pub(super) is_cut: bool,
+    /// Whether there is no such root any more.
+    is_given_up: bool,
     /// Who renamed a step last, held while `looks` is not 0; 0 where that is not known.
     pub(super) mover: u32,
     /// How often nothing must be left to read before the root is looked for once more.
@@ -75,6 +77,7 @@ impl Way {
             hashes: Vec::with_capacity(STEPS_ROOM),
             links: ArrayVec::new(),
             is_cut: false,
+            is_given_up: false,
             mover: 0,
             looks: 0,
         };
@@ -352,6 +355,17 @@ impl Above {
         (way.mover, way.looks) = (image, LOOKS);
     }
 
+    /// No root has that number any more.
+    pub(super) fn give_up(&mut self, at: usize, who: &mut Who) {
+        let way = &mut self.ways[at];
+        self.doubts -= usize::from(way.looks != 0);
+        if way.mover != 0 {
+            who.release(way.mover);
+        }
+        *way = Way { is_given_up: true, ..Way::new(b"/") };
+        self.sift();
+    }
+
     /// Nothing is left to read. Whether a root is to be looked for now.
     pub(super) fn is_due(&mut self, at: usize) -> bool {
         let way = &mut self.ways[at];
@@ -365,7 +379,7 @@ impl Above {
     pub(super) fn sift(&mut self) {
         (self.sieve, self.links) = (Sieve::default(), Sieve::default());
         self.any_links = false;
-        for way in &self.ways {
+        for way in self.ways.iter().filter(|way| !way.is_given_up) {
             let is_missing = way.last_hash() == 0 || way.is_cut;
             self.any_links |= is_missing || !way.links.is_empty();
             let steps = way.hashes.iter().enumerate().filter(|(_, hash)| **hash != 0);

@@ -1,9 +1,14 @@
 //! What the reader is told of mounts: see `cold/mount_watch.rs`.
 
+use super::above::Way;
 use super::disk::Disk;
 use super::resolve::{Batch, Resolver};
+use super::watch::Root;
 use super::who::Answer;
+use crate::sys::handle::Handles;
 use fsmon_format::record::Reason;
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +31,52 @@ pub(crate) struct Change {
     pub(crate) root: Option<usize>,
 }
 
+/// A mount that is to be watched: a root that nobody named.
+pub(crate) struct Followed<F = OwnedFd> {
+    /// The number of the root: the next one, or that of one that went.
+    pub(crate) at: usize,
+    way: Way,
+    root: Root<F>,
+}
+
+impl<F> Followed<F> {
+    /// What is mounted at `point`, absolute and without symbolic links.
+    pub(crate) fn new(at: usize, point: CString) -> Self {
+        let way = Way::new(point.as_bytes());
+        let (handles, mount_id) = (Handles::MODERN, 0);
+        let root = Root { path: point, node: 0, fd: None, mount_id, handles, inode_marks: false };
+        Followed { at, way, root }
+    }
+}
+
 impl<D: Disk> Resolver<D> {
+    /// Watches what is mounted somewhere: what is in it is told as found.
+    #[cold]
+    pub(crate) fn follow_mount(&mut self, followed: Followed<D::Dir>, batch: &mut Batch<'_, '_>) {
+        let Followed { at, way, root } = followed;
+        if at < self.watch.roots.len() {
+            (self.above.ways[at], self.watch.roots[at]) = (way, root);
+        } else {
+            self.above.ways.push(way);
+            self.watch.roots.push(root);
+        }
+        let at = at.min(self.watch.roots.len() - 1);
+        self.look_again(at, Answer::default().into(), batch);
+    }
+
+    /// That mount went.
+    #[cold]
+    pub(crate) fn unfollow_mount(&mut self, at: usize, batch: &mut Batch<'_, '_>) {
+        let Some(node) = self.watch.roots.get(at).map(|root| root.node) else { return };
+        if node != 0 {
+            let fsid = self.tree.fsid(node);
+            self.above.uncover(fsid);
+            self.tell_away(node, Answer::default().into(), batch);
+            self.drop_root(node);
+        }
+        self.above.give_up(at, &mut batch.sources.who);
+    }
+
     /// Tells of a mount as a loss with the path of the directory that it hides. What came before in the
     /// queue is resolved by now, or happened at the same time.
     ///
@@ -45,6 +95,8 @@ impl<D: Disk> Resolver<D> {
             self.above.uncover(fsid);
         }
         if node == 0 || change.happened != Happened::Mounted {
+            // No event tells of the directories that are on the way now.
+            self.above.ways[at].hashes.fill(0);
             self.look_again(at, Answer::default().into(), batch);
         }
     }

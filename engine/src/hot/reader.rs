@@ -7,7 +7,7 @@
 use super::disk::{Disk, Kernel};
 use super::event::Events;
 use super::intake::Intake;
-use super::mounts::Change;
+use super::mounts::{Change, Followed};
 use super::output::{Output, Sources};
 use super::pace::{Pace, Reach};
 use super::placement::Placement;
@@ -37,6 +37,10 @@ const LAST_LOOKS: u32 = 20;
 pub(crate) enum Control {
     /// Something was mounted on what is watched, or unmounted.
     Mount(Change),
+    /// What is mounted somewhere is to be watched from now on, as a root of its own.
+    Follow(Box<Followed>),
+    /// That mount went: the root of that number is no more.
+    Unfollow(usize),
     /// Where filesystems are mounted that may not answer, all of them: the reader does not go there.
     Slow(Box<[Box<[u8]>]>),
     /// Deliver what happened until now, then end.
@@ -141,6 +145,28 @@ pub(crate) struct Reader<'a, D: Disk = Kernel> {
 }
 
 impl Reader<'_> {
+    /// Does what the control channel says. Whether the end is asked for, or nobody is there any more to
+    /// ask for it.
+    #[cold]
+    fn is_told_to_stop(&mut self, control: &flume::Receiver<Control>) -> bool {
+        loop {
+            match control.try_recv() {
+                Ok(Control::Mount(change)) => {
+                    self.at_once(|resolver, batch| resolver.mount_changed(&change, batch));
+                }
+                Ok(Control::Follow(followed)) => {
+                    self.at_once(|resolver, batch| resolver.follow_mount(*followed, batch));
+                }
+                Ok(Control::Unfollow(at)) => {
+                    self.at_once(|resolver, batch| resolver.unfollow_mount(at, batch));
+                }
+                Ok(Control::Slow(points)) => self.resolver.above.slow = points,
+                Ok(Control::Stop) | Err(flume::TryRecvError::Disconnected) => return true,
+                Err(flume::TryRecvError::Empty) => return false,
+            }
+        }
+    }
+
     /// One batch.
     fn turn(&mut self, window: Duration, timeout: Duration) -> Result<(), Error> {
         let window = self.pace.gather_for(window);
@@ -189,24 +215,13 @@ impl<'a, D: Disk> Reader<'a, D> {
         }
     }
 
-    /// Does what the control channel says. Whether the end is asked for, or nobody is there any more to
-    /// ask for it.
-    #[cold]
-    fn is_told_to_stop(&mut self, control: &flume::Receiver<Control>) -> bool {
-        loop {
-            match control.try_recv() {
-                Ok(Control::Mount(change)) => {
-                    let until_ns = clock::monotonic_ns();
-                    let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
-                    let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
-                    self.resolver.mount_changed(&change, &mut batch);
-                    self.output.publish();
-                }
-                Ok(Control::Slow(points)) => self.resolver.above.slow = points,
-                Ok(Control::Stop) | Err(flume::TryRecvError::Disconnected) => return true,
-                Err(flume::TryRecvError::Empty) => return false,
-            }
-        }
+    /// Does something between two batches.
+    fn at_once(&mut self, act: impl FnOnce(&mut Resolver<D>, &mut Batch<'_, '_>)) {
+        let until_ns = clock::monotonic_ns();
+        let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
+        let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
+        act(&mut self.resolver, &mut batch);
+        self.output.publish();
     }
 
     /// A batch of that many events, of which so many were told; so many messages of processes came with it.

@@ -54,6 +54,9 @@ pub(crate) struct Handles {
 }
 
 impl Handles {
+    /// As kernels from Linux 6.5 on are asked; for where it is found out later.
+    pub(crate) const MODERN: Handles = Handles { flags: AT_HANDLE_FID };
+
     /// Finds out with the directory `dir`.
     pub(crate) fn probe(dir: BorrowedFd<'_>) -> io::Result<Self> {
         let modern = Handles { flags: AT_HANDLE_FID };

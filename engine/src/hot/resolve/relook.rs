@@ -78,7 +78,7 @@ impl<D: Disk> Resolver<D> {
     }
 
     /// A root's path no longer leads to its directory, which is still there.
-    fn tell_away(&mut self, node: u32, who: Actor, batch: &mut Batch<'_, '_>) {
+    pub(crate) fn tell_away(&mut self, node: u32, who: Actor, batch: &mut Batch<'_, '_>) {
         let wanted = self.types & FROM_RENAME & !kind::MOVED_TO;
         if wanted != 0 && !batch.silent {
             let object = self.tree.node(node).hash();

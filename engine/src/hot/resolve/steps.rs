@@ -130,7 +130,7 @@ impl<D: Disk> Resolver<D> {
     }
 
     /// The directory is watched no longer, with all below it.
-    pub(super) fn drop_root(&mut self, node: u32) {
+    pub(crate) fn drop_root(&mut self, node: u32) {
         self.tree.forget_root(node);
         self.watch.no_root(node);
     }
