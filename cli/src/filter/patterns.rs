@@ -159,7 +159,7 @@ fn below_roots(
                     Ok(Some(covered.into_iter().map(|root| (root.into(), "**".into())).collect()))
                 }
                 Purpose::Exclude => Err(format!(
-                    "{} is in it, which is to be watched; name what to leave out below that",
+                    "{} is to be watched, and nothing of it would be left; name what to leave out below it",
                     covered[0].display()
                 )),
             };
