@@ -47,8 +47,10 @@ pub(crate) const PROCESS_BYTES: usize = 160 << 10;
 
 /// Users whose names are known at one time; those that did nothing for a while make room.
 pub(crate) const USERS_MAX: usize = 1 << 12;
-/// How often it is looked whether a user who does something has another name by now: one stat(2), and a
-/// look into a table for each user.
+/// How often it is looked whether /etc/passwd changed, while something happens: one stat(2), some 2 us.
+pub(crate) const USERS_FILE_CHECK: Duration = Duration::from_millis(5);
+/// How often it is looked whether a user who does something has another name by now; and how soon a file
+/// that was just changed is read again, as a second change in the same tick of its clock does not show.
 pub(crate) const USER_CHECK: Duration = Duration::from_millis(200);
 /// After what time a name that is not in /etc/passwd is asked for again, and after what time it does not
 /// count any more: with the check above it is at most ten seconds old.

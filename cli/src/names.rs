@@ -8,7 +8,7 @@
 //! something (`users.rs`). A control group's path does not: cgroup2 renames nothing, and its ids, which are
 //! those of kernfs, are not used again on 64 bits.
 
-use crate::limits::{CGROUPS_MAX, USER_CHECK, USERS_MAX};
+use crate::limits::{CGROUPS_MAX, USER_CHECK, USERS_FILE_CHECK, USERS_MAX};
 use crate::users::Users;
 use crate::world::Change;
 use fsmon_engine::limits;
@@ -46,6 +46,8 @@ pub(crate) struct Names {
     epoch: u32,
     /// When it began.
     began: Instant,
+    /// When it was last looked whether /etc/passwd changed.
+    looked: Instant,
     /// The highest id of an image so far.
     images: u32,
 }
@@ -71,6 +73,7 @@ impl Names {
             changes: Vec::with_capacity(4),
             epoch: 1,
             began: Instant::now(),
+            looked: Instant::now(),
             images: 0,
         }
     }
@@ -102,11 +105,12 @@ impl Names {
     /// Time goes on: names that were not looked at for a while are looked at when they are used.
     pub(crate) fn tick(&mut self, now: Instant) {
         let FindUser::Host(users) = &mut self.find_user else { return };
+        let is_other = now.saturating_duration_since(self.looked) >= USERS_FILE_CHECK && {
+            self.looked = now;
+            users.refresh()
+        };
         let is_due = now.saturating_duration_since(self.began) >= USER_CHECK;
-        if is_due {
-            users.refresh();
-        }
-        if users.take_answers() || is_due {
+        if users.take_answers() || is_other || is_due {
             self.begin_epoch(now);
         }
     }

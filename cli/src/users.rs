@@ -7,7 +7,8 @@
 //! the uid and no name.
 
 use crate::limits::{
-    USER_AGE_MAX, USER_AGE_RENEWED, USER_PATIENCE, USERS_ASKED_MAX, USERS_FILE_BYTES, USERS_MAX,
+    USER_AGE_MAX, USER_AGE_RENEWED, USER_CHECK, USER_PATIENCE, USERS_ASKED_MAX, USERS_FILE_BYTES,
+    USERS_MAX,
 };
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -37,10 +38,9 @@ impl Users {
         Users { local: Local::new(passwd), others: Others::new(lookup) }
     }
 
-    /// Looks for what changed. To be called before names are asked for, as often as they are to be
-    /// looked at again.
-    pub(crate) fn refresh(&mut self) {
-        self.local.refresh();
+    /// Looks whether /etc/passwd changed since the last look; then names may be others.
+    pub(crate) fn refresh(&mut self) -> bool {
+        self.local.refresh()
     }
 
     /// Takes the answers that have come in; whether there are any.
@@ -60,8 +60,10 @@ impl Users {
 /// What /etc/passwd has.
 struct Local {
     path: PathBuf,
-    /// Of the file as it was read; `None` where it may have changed since without that it shows.
+    /// Of the file as it was read.
     stamp: Option<Stamp>,
+    /// When it was read, if that was so soon after a change that another change may not show in the stamp.
+    unsettled: Option<Instant>,
     names: HashMap<u32, Box<[u8]>>,
 }
 
@@ -80,21 +82,24 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 impl Local {
     fn new(path: PathBuf) -> Self {
-        let mut local = Local { path, stamp: None, names: HashMap::new() };
+        let mut local = Local { path, stamp: None, unsettled: None, names: HashMap::new() };
         local.refresh();
         local
     }
 
-    fn refresh(&mut self) {
+    fn refresh(&mut self) -> bool {
         let stamp = self.path.metadata().ok().map(|data| Stamp {
             file: (data.dev(), data.ino()),
             len: data.len(),
             modified: (data.mtime(), data.mtime_nsec()),
             changed: (data.ctime(), data.ctime_nsec()),
         });
-        if stamp.is_none() || stamp != self.stamp {
+        let is_due = self.unsettled.is_some_and(|since| since.elapsed() >= USER_CHECK);
+        let is_read = stamp != self.stamp || is_due;
+        if is_read {
             self.read(stamp);
         }
+        is_read
     }
 
     #[cold]
@@ -104,9 +109,12 @@ impl Local {
         let mut text = Vec::new();
         let file = File::open(&self.path).map(|file| file.take(USERS_FILE_BYTES));
         let read = file.and_then(|mut file| file.read_to_end(&mut text));
-        // What is missing now and was there before: a file that is being replaced. No names are known then.
+        let is_settled =
+            stamp.as_ref().is_none_or(|stamp| read.is_ok() && stamp.changed.0 < settled);
+        self.unsettled = (!is_settled).then(Instant::now);
+        self.stamp = stamp;
+        // Where it cannot be read, as while it is being replaced, no names are known.
         self.names.clear();
-        self.stamp = stamp.filter(|stamp| read.is_ok() && stamp.changed.0 < settled);
         for (uid, name) in text.split(|byte| *byte == b'\n').filter_map(user) {
             // The first line counts, as for getpwuid(3).
             self.names.entry(uid).or_insert_with(|| name.into());
@@ -266,11 +274,14 @@ mod tests {
         let mut users = Users::new(path.clone(), nobody());
         assert_eq!(users.name(0), Some(&b"root"[..]));
         assert_eq!(users.name(7), Some(&b"old"[..]));
-        // In place, of the same length, and within the same tick.
+        // In place, of the same length, and within the same tick: seen at the latest when it is read again.
         fs::write(&path, "root:x:0:0::/:/bin/sh\nnew:x:7:7::/:\nother:x:7:7::/:\n")
             .expect("written");
-        users.refresh();
-        assert_eq!(users.name(7), Some(&b"new"[..]));
+        let began = Instant::now();
+        while users.name(7) != Some(b"new") {
+            users.refresh();
+            assert!(began.elapsed() < 100 * USER_CHECK, "{:?}", users.name(7));
+        }
         fs::remove_file(&path).expect("removed");
         users.refresh();
         assert_eq!(users.name(7), None);
