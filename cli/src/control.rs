@@ -162,8 +162,8 @@ impl Control {
     }
 }
 
-/// The formatters end at the next whole line or block. One that cannot, as it waits for whoever reads a
-/// full pipe, is not waited for.
+/// Has the formatters end at the next whole line or block. A formatter that waits for the reader of a full
+/// pipe cannot do so, and the process ends without it.
 fn hurry(stage: &Stage) {
     stage.is_hurried.store(true, Ordering::Relaxed);
     let give_up = || {
@@ -176,7 +176,7 @@ fn hurry(stage: &Stage) {
     }
 }
 
-/// Signals that whoever started fsmon has it ignore, a bit each, the lowest for signal 1: proc(5). None
+/// Signals that this process was started to ignore, a bit each, the lowest for signal 1: proc(5). None
 /// where /proc does not tell.
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

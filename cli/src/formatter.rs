@@ -86,7 +86,7 @@ impl<O: Output> Outlet<O> {
         if reader == Reader::There && self.sink.is_due() { self.turn_over() } else { Ok(reader) }
     }
 
-    /// Writes what is at hand. A file that somebody cut begins anew with it.
+    /// Writes the buffer. A file that somebody cut begins anew with it.
     fn put(&mut self) -> Result<Reader, Error> {
         if !self.buffer.is_empty()
             && let Some(cut) = self.sink.was_cut()

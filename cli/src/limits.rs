@@ -56,8 +56,8 @@ pub(crate) const USER_CHECK: Duration = Duration::from_millis(200);
 /// count any more: with the check above it is at most ten seconds old.
 pub(crate) const USER_AGE_RENEWED: Duration = Duration::from_secs(5);
 pub(crate) const USER_AGE_MAX: Duration = Duration::from_secs(9);
-/// How long the formatter waits for such a name. What is at hand on this host (nscd, sssd's cache,
-/// systemd) takes less; the ring to the engine holds far more than comes meanwhile.
+/// How long the formatter waits for such a name. Sources on this host (nscd, sssd's cache,
+/// systemd) take less; the ring to the engine holds far more than comes meanwhile.
 pub(crate) const USER_PATIENCE: Duration = Duration::from_millis(20);
 /// Names asked for at one time; more are asked for later.
 pub(crate) const USERS_ASKED_MAX: usize = 64;

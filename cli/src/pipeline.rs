@@ -63,7 +63,7 @@ pub(crate) trait Output {
     fn begin_file(&mut self, out: &mut Vec<u8>) {
         self.begin(out);
     }
-    /// Somebody cut the file at hand. Puts before `carried`, which is whole lines or blocks that are not in
+    /// Somebody cut the open file. Puts before `carried`, which is whole lines or blocks that are not in
     /// it yet, what comes before everything else.
     fn begin_again(&mut self, carried: &mut Vec<u8>) {
         let mut all = Vec::new();

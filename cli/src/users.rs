@@ -1,6 +1,6 @@
 //! Names of users, as this host knows them now: one is at most ten seconds old.
 //!
-//! Users in /etc/passwd are looked up by whoever asks: whether it changed costs one stat(2) of a local
+//! Users in /etc/passwd are looked up by the formatter itself: whether it changed costs one stat(2) of a local
 //! file. Others (LDAP, systemd's DynamicUser, whatever nsswitch.conf names) are asked of the C library
 //! on a thread of its own, as a directory service can take seconds to answer. The first answer is waited
 //! for some milliseconds, and not at all while the service is late with one: until it comes a line has
