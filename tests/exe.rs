@@ -15,6 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// The shell's own words: its first argument is the file that it makes.
 const TELL: &str = r#"exec >"$1"; readlink -n /proc/$$/exe"#;
@@ -302,6 +303,11 @@ fn the_longest_paths_are_whole_and_longer_ones_say_that_they_are_cut() {
     }
 }
 
+/// Levels between the two directories that are renamed: the walk from one to the other takes long.
+const LEVELS: usize = 200;
+/// How long all stays as it is between renames: longer than a walk.
+const REST: Duration = Duration::from_micros(200);
+
 #[test]
 fn a_path_under_renames_is_one_that_was_or_says_unsure() {
     let area = Area::new();
@@ -309,26 +315,37 @@ fn a_path_under_renames_is_one_that_was_or_says_unsure() {
         return;
     }
     let (dir, tools) = (area.watched(), area.dir("tools"));
-    let at = |path: &str| tools.join(path);
-    for name in ["a", "b"] {
-        fs::create_dir(at(name)).expect("made");
-    }
-    shell_at(&at("a/one/tool"));
-    // a/one, b/one, b/two, b/one, a/one and so on: never a/two.
-    let round = ["a/one", "b/one", "b/two", "b/one", "a/one"];
-    let valid =
-        ["a/one/tool", "b/one/tool", "b/two/tool"].map(|path| at(path).display().to_string());
-    let (over, count) = (AtomicBool::new(false), harness::repeats(400));
+    let deep = "d/".repeat(LEVELS);
+    let at = |above: &str, below: &str| tools.join(format!("{above}/mid/{deep}{below}"));
+    fs::create_dir(tools.join("b")).expect("made");
+    shell_at(&at("a", "one").join("tool"));
+    let lower = |above, from, to| fs::rename(at(above, from), at(above, to)).expect("renamed");
+    let upper = |from: &str, to: &str| {
+        fs::rename(tools.join(from).join("mid"), tools.join(to).join("mid")).expect("renamed");
+    };
+    // The way from a/one to b/two and back, by b/one: never a/two.
+    let valid = [("a", "one"), ("b", "one"), ("b", "two")]
+        .map(|(above, below)| at(above, below).join("tool").display().to_string());
+    let rest = || {
+        let start = Instant::now();
+        while start.elapsed() < REST {
+            std::hint::spin_loop();
+        }
+    };
+    let (over, count) = (AtomicBool::new(false), harness::repeats(1000));
     let events = record(&dir, &["-t", "create"], || {
-        // A descriptor of the program runs it wherever it is.
-        let program = fs::File::open(at("a/one/tool")).expect("opened");
+        // By its descriptor the program can be run wherever it is.
+        let program = fs::File::open(at("a", "one").join("tool")).expect("opened");
         let program = format!("/proc/{}/fd/{}", std::process::id(), program_fd(&program));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
-                    for pair in round.windows(2) {
-                        fs::rename(at(pair[0]), at(pair[1])).expect("renamed");
-                    }
+                    upper("a", "b");
+                    lower("b", "one", "two");
+                    rest();
+                    lower("b", "two", "one");
+                    upper("b", "a");
+                    rest();
                 }
             });
             for number in 0..count {
@@ -340,14 +357,16 @@ fn a_path_under_renames_is_one_that_was_or_says_unsure() {
     });
     let told: Vec<_> = events.iter().filter(|event| event.kind() == "CREATE").collect();
     assert_eq!(told.len(), count);
-    let sure = told.iter().filter(|event| !event.flag("exe_unsure"));
-    let mut seen = [0; 3];
-    for event in sure {
+    let (mut sure, mut wrong) = (0, Vec::new());
+    for event in told.iter().filter(|event| !event.flag("exe_unsure")) {
         let exe = event.text("exe").expect("it is told");
-        let which = valid.iter().position(|path| path == exe);
-        seen[which.unwrap_or_else(|| panic!("it never was there: {event:?}"))] += 1;
+        sure += 1;
+        if !valid.iter().any(|path| path == exe) {
+            wrong.push(exe);
+        }
     }
-    assert!(seen.iter().sum::<usize>() > count / 2, "{seen:?} of {count}");
+    assert!(wrong.is_empty(), "{} of {sure} were never there: {wrong:?}", wrong.len());
+    assert!(sure > count / 2, "{sure} of {count}");
 }
 
 fn program_fd(file: &fs::File) -> i32 {
@@ -403,8 +422,8 @@ fn without_bpf_it_is_read_late_and_exec_is_what_was_given() {
             .spawn()
             .expect("runs");
         let file = dir.join(format!("{who}-lives"));
-        let deadline = std::time::Instant::now() + harness::PATIENCE;
-        while !file.exists() && std::time::Instant::now() < deadline {
+        let deadline = Instant::now() + harness::PATIENCE;
+        while !file.exists() && Instant::now() < deadline {
             std::thread::yield_now();
         }
         let ended = running.stop();
