@@ -399,24 +399,24 @@ impl Ears {
         }
     }
 
+    /// First the reader, then the user.
     fn tell(&mut self, news: impl Iterator<Item = News>) {
-        let (mut lines, mut any) = (0, false);
+        let (mut lines, mut any) = (Vec::new(), false);
         for News { tell, line } in news {
             if let Some(tell) = tell {
                 // The reader is gone only when all is over.
                 let _ = self.reader.send(tell);
                 any = true;
             }
-            lines += usize::from(!line.is_empty());
-            if !line.is_empty() && lines <= LINES_MAX {
-                self.say(line);
-            }
-        }
-        if lines > LINES_MAX {
-            self.say(format!("... and {} more changes of mounts", lines - LINES_MAX));
+            lines.extend(Some(line).filter(|line| !line.is_empty()));
         }
         if any {
             signal(self.wake.as_fd());
+        }
+        let more = lines.len().saturating_sub(LINES_MAX);
+        lines.into_iter().take(LINES_MAX).for_each(|line| self.say(line));
+        if more > 0 {
+            self.say(format!("... and {more} more changes of mounts"));
         }
     }
 
