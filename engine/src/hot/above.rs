@@ -60,6 +60,8 @@ pub(super) struct Way {
     pub(super) links: ArrayVec<Link, LINKS_MAX>,
     /// Whether `path` ends before the root, as what is missing there is followed by `..`.
     pub(super) is_cut: bool,
+    /// Whether something is mounted over the root, which is watched all the same.
+    pub(super) is_hidden: bool,
     /// Whether there is no such root any more.
     is_given_up: bool,
     /// Who renamed a step last, held while `looks` is not 0; 0 where that is not known.
@@ -77,6 +79,7 @@ impl Way {
             hashes: Vec::with_capacity(STEPS_ROOM),
             links: ArrayVec::new(),
             is_cut: false,
+            is_hidden: false,
             is_given_up: false,
             mover: 0,
             looks: 0,

@@ -84,11 +84,14 @@ impl<D: Disk> Resolver<D> {
     /// no directory at its path, or it was on the filesystem that went, it is looked for.
     #[cold]
     pub(crate) fn mount_changed(&mut self, change: &Change, batch: &mut Batch<'_, '_>) {
-        let node = change.root.map(|at| self.watch.roots[at].node);
-        if node != Some(0) {
+        let Some(at) = change.root else { return self.tell_mount(change, batch) };
+        let node = self.watch.roots[at].node;
+        let hides = change.happened == Happened::Mounted && node != 0;
+        // Where nothing was hidden the renames that follow tell it all.
+        if hides != self.above.ways[at].is_hidden {
+            self.above.ways[at].is_hidden = hides;
             self.tell_mount(change, batch);
         }
-        let Some((at, node)) = change.root.zip(node) else { return };
         if change.happened != Happened::Mounted && node != 0 {
             // A mark goes with its filesystem; where another mount keeps that alive, it is set again.
             let fsid = self.tree.fsid(node);
@@ -104,8 +107,8 @@ impl<D: Disk> Resolver<D> {
     fn tell_mount(&mut self, change: &Change, batch: &mut Batch<'_, '_>) {
         let counters = &mut batch.output.counters;
         let (reason, total) = match change.happened {
-            Happened::Unmounted => (Reason::Unmount, &mut counters.mounts_gone),
-            Happened::Mounted | Happened::Gone => (Reason::Mount, &mut counters.mounts_unwatched),
+            Happened::Unmounted | Happened::Gone => (Reason::Unmount, &mut counters.mounts_gone),
+            Happened::Mounted => (Reason::Mount, &mut counters.mounts_unwatched),
         };
         *total += 1;
         let (total, span) = (*total, batch.window.span());
