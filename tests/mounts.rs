@@ -295,8 +295,10 @@ fn the_path_of_a_mount_is_in_every_format() {
     assert!(out(&["-f", "human"]).contains(&human));
     let csv = out(&["-f", "csv"]);
     let line = csv.lines().find(|line| line.contains(",LOSS,")).expect("a loss");
-    let commas = |count| ",".repeat(count);
-    assert!(line.ends_with(&format!(",LOSS,\"{sub}\"{}mount,", commas(20))), "{line}");
+    let columns: Vec<_> = csv.lines().next().expect("a header").split(',').collect();
+    let field =
+        |name| line.split(',').nth(columns.iter().position(|&one| one == name).expect(name));
+    assert_eq!((field("path"), field("reason")), (Some(&*format!("\"{sub}\"")), Some("mount")));
     let json = out(&["-f", "json"]);
     assert!(json.contains(&format!("\"path\":\"{sub}\",\"reason\":\"mount\"")), "{json}");
     let stream = area.path("stream");

@@ -185,6 +185,7 @@ fn what_does_not_go_together_is_refused() {
     let running = Fsmon::start(fsmon(["--per-filesystem"]).args([&roots[0], &below]));
     let ended = running.stop();
     assert!(!ended.stderr.iter().any(|line| line.contains("not watched")), "{:#?}", ended.stderr);
+    sh(&area.path(""), "umount one/a/below");
     // One filesystem has one reader, whatever was asked for.
     let mut command = fsmon(["--per-filesystem", "-f", "binary", "-o"]);
     let running = Fsmon::start(command.arg(&out).args([&roots[0], &roots[2]]));

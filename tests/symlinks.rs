@@ -73,10 +73,11 @@ fn a_symbolic_link_given_as_root_is_pointed_elsewhere() {
         "DELETE current/e/g by rm",
         "CREATE current/ by mkdir",
         "CREATE current/j by touch",
-        "CREATE current/k by touch",
     ] {
         assert!(lines.iter().any(|one| one == line), "{line}: {lines:#?}");
     }
+    // The walk of the directory that was moved there may have met it first.
+    assert!(lines.iter().any(|line| line.starts_with("CREATE current/k ")), "{lines:#?}");
     assert!(!lines.iter().any(|line| line.contains("unseen")), "{lines:#?}");
     let (replayed, doubts) = replay(&base, start, &events);
     assert!(doubts.is_empty(), "{doubts:#?}");

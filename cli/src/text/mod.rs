@@ -62,7 +62,8 @@ impl<'a> Line<'a> {
     /// its first name.
     pub(crate) fn joined_by(&self) -> Option<u64> {
         let object = self.event.head.object.get();
-        let is_nameless = self.place.is_none() && self.old.is_none();
+        let is_nameless =
+            self.place.is_none() && self.old.is_none() && self.kind.bit != kind::FS_ERROR;
         (object != 0 && (is_nameless || self.event.named())).then_some(object)
     }
 

@@ -101,7 +101,7 @@ class JsonLines:
         if event.is_dir:
             parts.append(',"is_dir":true')
         is_nameless = line.path is None and line.old_path is None
-        if event.object and (is_nameless or event.named):
+        if event.object and line.type != "FS_ERROR" and (is_nameless or event.named):
             parts.append(f',"object":"{event.object:016x}"')
         if event.process is not None:
             parts.append(self._process(event.process))
