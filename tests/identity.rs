@@ -89,7 +89,7 @@ fn by_writer_or_unknown(ended: &Ended) -> BTreeMap<String, usize> {
     for event in ended.events().iter().filter(|event| event.name() == "f") {
         let who = event.text("cmd").map(str::to_owned);
         assert!(who.as_deref().is_none_or(|who| who == "writer"), "{event:?}");
-        assert!(event.text("attribution").is_none() || who.is_none(), "{event:?}");
+        assert_ne!(event.text("attribution"), Some("late"), "{event:?}");
         *counts.entry(event.kind().to_owned()).or_default() += 1;
     }
     for kind in ["CREATE", "CLOSE_WRITE"] {
@@ -165,7 +165,8 @@ fd = os.open('#77', os.O_WRONLY); os.write(fd, b'x'); os.close(fd)
     let ends_written = |name: &str| {
         assert_eq!(of(name).last().map(String::as_str), Some("CLOSE_WRITE"), "{name}: {events:#?}")
     };
-    ["1", "2", "4", "#77"].into_iter().for_each(ends_written);
+    // Of `1` the closing may be merged into the writing, which had no name.
+    ["2", "4", "#77"].into_iter().for_each(ends_written);
     let nameless: Vec<_> = events.iter().filter(|event| event.path().is_none()).collect();
     assert!(nameless.iter().any(|event| event.kind() == "CLOSE_WRITE"), "{events:#?}");
 }
