@@ -93,11 +93,14 @@ struct ProgLoad {
     /// Its lines, of which it has none.
     lines: [u32; 4],
     attach_btf_id: u32,
-    pad: u32,
+    /// `attach_prog_fd` and `core_relo_cnt`. The kernel reads all of the struct: padding of the compiler's at
+    /// its end is not zero.
+    pad: [u32; 2],
 }
 
 const _: () = assert!(std::mem::offset_of!(ProgLoad, func_info) == 80);
 const _: () = assert!(std::mem::offset_of!(ProgLoad, attach_btf_id) == 108);
+const _: () = assert!(size_of::<ProgLoad>() == 108 + 3 * size_of::<u32>());
 
 /// `struct bpf_func_info`: where a function begins, and its type.
 #[repr(C)]
