@@ -5,7 +5,6 @@ mod harness;
 
 use harness::{Area, Ended, Fsmon, fsmon, is_root, is_root_with, sh};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 const TREE: [&str; 2] = ["-t", "create,delete,rename"];
@@ -163,7 +162,7 @@ fd = os.open('#77', os.O_WRONLY); os.write(fd, b'x'); os.close(fd)
         events.iter().filter(is_of).map(|event| event.kind().to_owned()).collect()
     };
     let ends_written = |name: &str| {
-        assert_eq!(of(name).last().map(String::as_str), Some("CLOSE_WRITE"), "{name}: {events:#?}")
+        assert_eq!(of(name).last().map(String::as_str), Some("CLOSE_WRITE"), "{name}: {events:#?}");
     };
     // Of `1` the closing may be merged into the writing, which had no name.
     ["2", "4", "#77"].into_iter().for_each(ends_written);

@@ -10,15 +10,17 @@ use std::process::Command;
 
 const TREE: [&str; 2] = ["-t", "create,delete,rename,close_write"];
 
-/// Every event has a process that is exactly known; but what was found, which nobody saw being made,
-/// can be told in the name of whoever did something to it later, and says so.
+/// Every event has a process that is exactly known, but for what was found, which nobody saw being made: that
+/// is told late, or names nobody.
 fn assert_named(events: &[Event]) {
     let doubtful: Vec<_> = events
         .iter()
         .filter(|event| {
             let sure = event.text("attribution");
-            let is_known = sure.is_none() || event.flag("found") && sure == Some("late");
-            event.text("cmd").is_none() || !is_known
+            match event.flag("found") {
+                true => !matches!(sure, None | Some("late" | "unknown")),
+                false => event.text("cmd").is_none() || sure.is_some(),
+            }
         })
         .collect();
     assert!(doubtful.is_empty(), "{} in doubt, first {:#?}", doubtful.len(), doubtful[0]);

@@ -106,7 +106,7 @@ const NEEDED: &[Injection] = &[
     Injection::new("fstatfs", "1", LEAN),
     Injection::new("name_to_handle_at", "1", LEAN),
     Injection::new("name_to_handle_at", "2", LEAN),
-    Injection::new("eventfd2", "3", LEAN),
+    Injection::new("eventfd2", "4", LEAN),
     Injection::of_file("/proc", LEAN),
     Injection::new("io_uring_setup", "1", &["--who", "proc", "--backend", "uring"]),
 ];

@@ -105,7 +105,13 @@ fn release(mut workers: Vec<Child>) -> Vec<String> {
 
 fn incomplete(ended: &Ended) -> Option<String> {
     let last = ended.last_words();
-    let complete = ended.status.success() && last.contains("complete") && !last.contains("NOT");
+    // Where each directory has a mark, what is made before that is told as found, and said to be missing.
+    let is_marks = |missing: &str| missing.contains("made before") && !missing.contains(',');
+    let complete = ended.status.success()
+        && match last.split_once("; NOT complete: ") {
+            Some((_, missing)) => is_marks(missing),
+            None => last.contains("complete"),
+        };
     (!complete).then(|| format!("{}: {:?}", ended.status, ended.stderr))
 }
 

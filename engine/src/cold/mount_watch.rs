@@ -367,7 +367,10 @@ impl MountWatch {
             }
             // Before what was asked is looked at: what is asked after that makes it readable again.
             drain(self.asker.attention.as_fd());
-            let (reachable, ids) = mounts::reachable_and_ids();
+            let (reachable, ids) = match mounts::of_file(&self.file) {
+                Ok(all) => mounts::reachable_and_ids(all),
+                Err(error) => return ears.say(format!("mounts are no longer followed: {error}")),
+            };
             let mut is_over = false;
             for ask in self.asked.drain() {
                 match ask {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -113,14 +113,25 @@ pub(crate) fn of_process(process: &Path) -> Vec<Mount> {
     parse_all(&text)
 }
 
+/// Those that an open mountinfo shows now.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn of_file(mountinfo: &File) -> io::Result<Vec<Mount>> {
+    let mut text = Vec::new();
+    let mut from_start = mountinfo;
+    from_start.seek(SeekFrom::Start(0))?;
+    from_start.take(TEXT_MAX).read_to_end(&mut text)?;
+    Ok(parse_all(&text))
+}
+
 /// The mounts that paths lead to: those that no other mount hides.
 pub(crate) fn reachable() -> Vec<Mount> {
     only_reachable(all())
 }
 
-/// The same, and the ids of all mounts.
-pub(crate) fn reachable_and_ids() -> (Vec<Mount>, HashSet<u32>) {
-    let all = all();
+/// Those of `all` that paths lead to, and the ids of all.
+pub(crate) fn reachable_and_ids(all: Vec<Mount>) -> (Vec<Mount>, HashSet<u32>) {
     let ids = all.iter().map(|mount| mount.id).collect();
     (only_reachable(all), ids)
 }

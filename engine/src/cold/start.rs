@@ -185,9 +185,10 @@ fn follow_mounts(
             Some(mounts)
         }
         Err(error) => {
+            let refused = Refused::new(Call::Proc, error);
             plan.losses.push(format!(
                 "what is mounted over watched directories is not seen, as /proc/self/mountinfo cannot \
-                 be read; mount /proc: {error}"
+                 be followed: {refused}"
             ));
             None
         }

@@ -254,8 +254,10 @@ pub(crate) fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> Result<O
         let again = bpf::attach(group, socket.as_fd(), &cpus, &rings, told);
         // What is told is what was wrong at first.
         counted = if index == 0 { again } else { again.or(counted) };
-        let refused = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-        if counted.as_ref().map_or_else(refused, |_| true) {
+        // The verifier says why it refuses a program, and may take a smaller one. Else that is no use.
+        let is_other =
+            |error: &io::Error| error.raw_os_error().is_some_and(|errno| errno != libc::E2BIG);
+        if counted.as_ref().map_or_else(is_other, |_| true) {
             break;
         }
     }

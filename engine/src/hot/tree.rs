@@ -220,6 +220,15 @@ impl Tree {
         self.unread != 0
     }
 
+    /// No live directory is to be read any more, wherever it hangs.
+    #[cold]
+    pub(crate) fn give_up_unread(&mut self) {
+        for id in 1..self.fresh {
+            self.clear(id, flag::UNREAD);
+        }
+        debug_assert!(!self.any_unread());
+    }
+
     /// A node's own name; a root's is its absolute path.
     pub fn name(&self, id: u32) -> &[u8] {
         self.text.get(self.node(id).name)

@@ -244,7 +244,12 @@ fn choose(mix: Mix, files: &Files, rng: &mut Rng) -> Op {
                 _ => Op::Close(of.slot()),
             };
         }
-        Mix::Twins if special < 10 => return Op::Twin(of.place(), of.dir()),
+        Mix::Twins if special < 10 => {
+            let (path, like) = (of.place(), of.dir());
+            if like != WATCHED && like != OUTSIDE {
+                return Op::Twin(path, like);
+            }
+        }
         Mix::Snapshots if special < 20 => return Op::Snapshot(of.place(), 1 + (special % 3) as u8),
         Mix::Roots if special < 30 => {
             let places = ["/r", "/r/w", "/r2", "/w2", "/o/w"];

@@ -378,8 +378,10 @@ impl<D: Disk> Resolver<D> {
                 Some(is_there) if self.doubts.note_look(at, is_there) => {
                     if is_there != doubt.told {
                         self.correct(&doubt, None, batch);
+                        self.give_up(&doubt, batch);
+                        continue;
                     }
-                    is_there == doubt.told
+                    true
                 }
                 Some(_) => false,
                 // Its directory is in doubt itself, as a rule.
@@ -390,6 +392,16 @@ impl<D: Disk> Resolver<D> {
             } else {
                 at += 1;
             }
+        }
+    }
+
+    /// Where no line could say what a look showed, none ever will: looking goes on for nothing.
+    fn give_up(&mut self, doubt: &Doubt, batch: &mut Batch<'_, '_>) {
+        let index = self.doubts.find(doubt.place, doubt.object);
+        let is_so =
+            |index: &usize| self.doubts.get(*index).is_some_and(|now| now.told == doubt.told);
+        if let Some(index) = index.filter(is_so) {
+            batch.sources.who.release(self.doubts.remove(index));
         }
     }
 

@@ -362,7 +362,10 @@ impl<D: Disk> Resolver<D> {
         };
         let find_end = || moves().last().map_or(0, |(at, _)| index + at + 2);
         let end = *batch.moves_end.get_or_insert_with(find_end);
-        let is_above = |key| self.tree.find(key).is_some_and(|id| self.tree.is_below(dir, id));
+        let is_above = |key| {
+            self.tree.find(key).is_some_and(|id| self.tree.is_below(dir, id))
+                || self.above.is_step(self.tree.hash(key))
+        };
         index < end && moves().any(|(_, key)| is_above(key))
     }
 

@@ -189,7 +189,7 @@ impl<D: Disk> Resolver<D> {
         let hash = self.tree.hash(object);
         let is_root = step == self.above.ways[at].last();
         let renamed = event.types() & kind::RENAME != 0;
-        self.replace(at, renamed, event, batch);
+        self.replace((at, step), renamed, event, batch);
         self.above.set(at, step, hash);
         if self.watch.recursive && is_root && self.known(event.place).is_some() {
             // All of it is watched from above.
@@ -217,7 +217,13 @@ impl<D: Disk> Resolver<D> {
 
     /// Something else comes to be where a root is, or above it. A rename replaces an empty directory,
     /// and the kernel tells no DELETE of it. One that is still there was exchanged for it.
-    fn replace(&mut self, at: usize, renamed: bool, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+    fn replace(
+        &mut self,
+        (at, step): (usize, usize),
+        renamed: bool,
+        event: &Event<'_>,
+        batch: &mut Batch<'_, '_>,
+    ) {
         let node = self.watch.roots[at].node;
         if let Some(gone) = self.deferred.take(node).filter(|_| node != 0) {
             return self.tell_one(gone, batch);
@@ -226,7 +232,10 @@ impl<D: Disk> Resolver<D> {
         if node == 0 {
             return;
         }
-        if renamed && root.fd.as_ref().is_some_and(|fd| self.watch.disk.has_name(fd)) {
+        // What is above a root, or has something in it, is not empty.
+        let is_full = step != self.above.ways[at].last() || self.tree.node(node).child != 0;
+        let is_there = is_full || root.fd.as_ref().is_some_and(|fd| self.watch.disk.has_name(fd));
+        if renamed && is_there {
             self.tell_departure(node, event, batch);
         }
         self.drop_root(node);

@@ -225,6 +225,10 @@ impl<D: Disk> Resolver<D> {
                 id = self.tree.following(id, root);
             }
         }
+        // Below one that is gone, for one: nothing leads there.
+        if self.tree.any_unread() {
+            self.tree.give_up_unread();
+        }
     }
 
     /// The kernel's queue overflowed: said, and the tree made true again from the filesystem.
