@@ -179,8 +179,9 @@ fn is_right(event: &Event) -> bool {
 
 /// What happened, `count` chains side by side; each event is checked.
 fn chains(count: usize, args: &[&str], check: fn(&Event) -> bool) -> Vec<Event> {
-    let area = Area::new();
-    let dir = area.watched();
+    // A filesystem of its own: what other tests do must not fill the queue.
+    let mut area = Area::new();
+    let dir = area.tmpfs("own", "size=64m");
     let events = record(&dir, &[&["--cmdline", "-t", "create,close_write"], args].concat(), || {
         let chain = |i: usize| {
             let (script, own, number) = (CHAIN, format!("chain{i}"), i.to_string());
@@ -195,7 +196,13 @@ fn chains(count: usize, args: &[&str], check: fn(&Event) -> bool) -> Vec<Event> 
     });
     let made = || events.iter().filter(|event| event.kind() == "CREATE");
     assert_eq!(made().count(), count * (ROUNDS * FILES_A_ROUND + 1));
-    let wrong: Vec<_> = events.iter().filter(|event| !check(event)).collect();
+    // A program waits for a reader that is held up amid a read, but for no more than 40 ms (`PATIENCE` in
+    // cold/bpf/look.rs): a virtual machine's processor can be away for longer. Then an event says that it is
+    // not sure. None is wrong, and such ones are rare.
+    let is_unsure = |event: &&Event| event.text("attribution") == Some("ambiguous");
+    let odd = || events.iter().filter(|event| !check(event));
+    assert!(odd().filter(is_unsure).count() * 1000 <= events.len(), "many are ambiguous");
+    let wrong: Vec<_> = odd().filter(|event| !is_unsure(event)).collect();
     assert!(wrong.is_empty(), "{} of {} wrong, first {:#?}", wrong.len(), events.len(), wrong[0]);
     // Processes lacked it until now if at all; what outlives its first change has it.
     let own = || made().filter(|event| event.name().starts_with("chain"));
