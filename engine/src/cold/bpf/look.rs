@@ -249,7 +249,7 @@ impl Programs<'_> {
         asm.leave(1);
     }
 
-    /// Notes the event at hand in the message at R9, with the caller's stack at R6; goes to `full`
+    /// Notes the current event in the message at R9, with the caller's stack at R6; goes to `full`
     /// where there is no room.
     fn witness(&self, asm: &mut Asm, full: Label) {
         asm.load(Size::Word, R3, R9, COUNT);

@@ -69,8 +69,8 @@ impl<D: Disk> Resolver<D> {
         });
     }
 
-    /// Tells that an entry was there before an event of it. Who made it, nobody knows: whoever removes or
-    /// renames it next may be another.
+    /// Tells that an entry was there before an event of it. Its maker is not known: the process that
+    /// removes or renames it next may be another.
     #[cold]
     pub(super) fn tell_found(
         &mut self,

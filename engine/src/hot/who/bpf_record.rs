@@ -85,7 +85,7 @@ pub mod end {
     pub const THEIRS: u32 = 2;
     /// At the top of a mount namespace, or of mounts that are in none.
     pub const TOP: u32 = 4;
-    /// At a dentry in no directory. Without a slash: the file is such a one, and that is its name.
+    /// At a dentry in no directory. Without a slash: the file is in no directory, and this is its name.
     pub const ALONE: u32 = 8;
     /// There was no room for all of it: the beginning is missing.
     pub const CUT: u32 = 16;
