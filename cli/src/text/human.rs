@@ -108,7 +108,8 @@ impl Human {
     fn append_paths(&mut self, mirror: &Mirror, line: &Line<'_>, out: &mut Vec<u8>) {
         let is_dir = line.event.is_dir();
         if line.kind.bit != kind::RENAME {
-            return self.append_place(mirror, line.place, is_dir, "(a file without a name)", out);
+            let nowhere = if line.joined_by().is_some() { "(a file without a name)" } else { "?" };
+            return self.append_place(mirror, line.place, is_dir, nowhere, out);
         }
         self.append_place(mirror, line.old, is_dir, "(outside)", out);
         out.extend_from_slice(b" -> ");
@@ -277,6 +278,16 @@ mod tests {
                 "  LOSS           *** 12 lost: process messages were lost, names may be read late ***",
             ]
         );
+    }
+
+    /// The error of a filesystem has no path either, and is of no such file: see `aligned_lines`.
+    #[test]
+    fn a_file_without_a_name() {
+        let mut bench = Bench::lines(Human::new(false, false).with_time(Some(TimeFormat::Delta)));
+        let mut modified = event(kind::MODIFY, 0, 0);
+        modified.object = 7.into();
+        bench.event(modified, b"", b"");
+        assert!(bench.text().ends_with("  (a file without a name)\n"), "{}", bench.text());
     }
 
     #[test]
