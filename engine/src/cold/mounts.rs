@@ -145,21 +145,27 @@ fn parse_all(text: &[u8]) -> Vec<Mount> {
 ///
 /// In the kernel (`__lookup_mnt()`, fs/namespace.c) a path goes over from a mount to what is mounted on
 /// a directory of it as soon as it comes by one. So a mount is hidden by a sibling (one with the same
-/// parent) whose point is above its own, by one that is mounted on its top, and with its parent.
+/// parent) whose point is above its own, by one that is mounted on its top, and with its parent. But a path
+/// begins in this process's root directory itself: what is mounted on that hides nothing, and no path
+/// leads to it. The root's own mount has that point, too, and may be its own parent (rootfs).
 fn only_reachable(mounts: Vec<Mount>) -> Vec<Mount> {
     let by_id: HashMap<u32, &Mount> = mounts.iter().map(|mount| (mount.id, mount)).collect();
+    let has_parent = |mount: &Mount| mount.parent != mount.id;
+    let is_at_root = |mount: &Mount| mount.point == Path::new("/");
+    let on_root =
+        |mount: &Mount| is_at_root(mount) && has_parent(mount) && by_id.contains_key(&mount.parent);
+    let below_root = mounts.iter().filter(|mount| !is_at_root(mount));
     let points: HashSet<(u32, &Path)> =
-        mounts.iter().map(|mount| (mount.parent, mount.point.as_path())).collect();
+        below_root.map(|mount| (mount.parent, mount.point.as_path())).collect();
     let is_passed = |mount: &Mount| {
         let above = mount.point.ancestors().skip(1);
         above.take(DEPTH_MAX).any(|path| points.contains(&(mount.parent, path)))
     };
-    let has_parent = |mount: &Mount| mount.parent != mount.id;
     let is_reached = |mount: &Mount| {
         // Each parent is mounted before what is on it, so this ends; hostile text could say otherwise.
         let mut at = mount;
         for _ in 0..DEPTH_MAX {
-            if has_parent(at) && by_id.contains_key(&at.parent) && is_passed(at) {
+            if on_root(at) || (by_id.contains_key(&at.parent) && is_passed(at)) {
                 return false;
             }
             match by_id.get(&at.parent).filter(|_| has_parent(at)) {
@@ -169,8 +175,7 @@ fn only_reachable(mounts: Vec<Mount>) -> Vec<Mount> {
         }
         false
     };
-    let is_on_top =
-        |mount: &Mount| !has_parent(mount) || !points.contains(&(mount.id, mount.point.as_path()));
+    let is_on_top = |mount: &Mount| !points.contains(&(mount.id, mount.point.as_path()));
     let keep: Vec<bool> =
         mounts.iter().map(|mount| is_on_top(mount) && is_reached(mount)).collect();
     mounts.into_iter().zip(keep).filter_map(|(mount, keep)| keep.then_some(mount)).collect()

@@ -79,7 +79,19 @@ fn what_is_mounted_over_hides_what_is_below() {
 
 #[test]
 fn the_top_of_a_namespace_may_be_on_itself() {
-    assert_eq!(reachable_points(&[mount(1, 1, "rootfs", "/")]), ["1 /"]);
+    let mut rootfs = vec![
+        mount(1, 1, "rootfs", "/"),
+        mount(2, 1, "proc", "/proc"),
+        mount(3, 1, "ext4", "/srv/a"),
+        mount(4, 3, "tmpfs", "/srv/a/b"),
+    ];
+    let all = ["1 /", "2 /proc", "3 /srv/a", "4 /srv/a/b"];
+    assert_eq!(reachable_points(&rootfs[..1]), all[..1]);
+    assert_eq!(reachable_points(&rootfs), all);
+    // `mount -t tmpfs none /`: the paths of those who run do not go there.
+    rootfs.push(mount(5, 1, "tmpfs", "/"));
+    rootfs.push(mount(6, 5, "tmpfs", "/srv"));
+    assert_eq!(reachable_points(&rootfs), all);
     let chroot = [mount(7, 3, "ext4", "/"), mount(8, 7, "tmpfs", "/tmp")];
     assert_eq!(reachable_points(&chroot), ["7 /", "8 /tmp"]);
 }
