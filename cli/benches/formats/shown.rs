@@ -71,7 +71,7 @@ fn object(line: &str) -> Shown {
 /// No field of the recording has a comma or a quote in it.
 fn row(line: &str) -> Shown {
     let fields: Vec<_> = line.split(',').map(|field| field.trim_matches('"').to_owned()).collect();
-    assert_eq!((fields.len(), &fields[11][..], &fields[12][..]), (24, "builder", "/job"));
+    assert_eq!((fields.len(), &fields[11][..], &fields[12][..]), (31, "builder", "/job"));
     Shown {
         kind: fields[1].clone(),
         path: fields[2].clone(),
@@ -82,9 +82,10 @@ fn row(line: &str) -> Shown {
     }
 }
 
-/// Lines for people: time, type, process, user, and one path or two.
+/// Lines for people: time, type, process, user, and one path or two. A line between them tells the date.
 fn people(out: &[u8]) -> Vec<Shown> {
-    let lines = text(out).lines().map(|line| {
+    let events = text(out).lines().filter(|line| !line.starts_with("--"));
+    let lines = events.map(|line| {
         let words: Vec<_> = line.split_whitespace().collect();
         let (comm, pid) = words[2].strip_suffix(']').unwrap().split_once('[').unwrap();
         assert_eq!(words[3], "builder");
