@@ -30,6 +30,32 @@ fn record(root: &Path, args: &[&str], action: impl FnOnce()) -> Vec<Event> {
     record_where(root, args, false, action)
 }
 
+/// The same in steps, from the directory of the test: each is a script, a line that must come of it, and how
+/// often that has come by then. The next begins when it has, so that nothing hangs on how soon fsmon looks.
+fn record_in_steps(root: &Path, steps: impl FnOnce(&dyn Fn(&str, &str, usize))) -> Vec<Event> {
+    let (start, area) = (whole(root), Area::new());
+    let base = root.ancestors().nth(3).expect("it is three deep");
+    let out = area.path("out");
+    let file = std::fs::File::create(&out).expect("create");
+    let running = Fsmon::start_with(fsmon(TREE).arg(root), file.into());
+    let told = || {
+        let text = std::fs::read(&out).expect("read");
+        let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        harness::parse(&text[..end])
+    };
+    steps(&|script, line, times| {
+        sh(base, script);
+        let is_line = |one: &&String| one.as_str() == line;
+        harness::wait_until(line, || named(&told(), base).iter().filter(is_line).count() >= times);
+    });
+    running.stop().assert_complete();
+    let events = told();
+    let (replayed, doubts) = replay(root.parent().expect("it is in one"), start, &events);
+    assert!(doubts.is_empty(), "{} lines made no sense: {:#?}", doubts.len(), &doubts[0]);
+    assert_eq!(replayed, whole(root), "the lines and what is there: {events:#?}");
+    events
+}
+
 fn record_where(root: &Path, args: &[&str], found: bool, action: impl FnOnce()) -> Vec<Event> {
     let start = whole(root);
     let running = Fsmon::start(fsmon(TREE).args(args).arg(root));
@@ -211,10 +237,18 @@ fn directories_above_a_root() {
     let area = Area::new();
     let (base, root) = (area.path(""), area.path("a/b/root"));
     sh(&base, "mkdir -p a/b/root/d");
-    let events = record(&root, &[], || {
-        sh(&base, "mv a z; touch z/b/root/unseen; mv z a; touch a/b/root/f");
-        sh(&base, "mv a/b a/y; mkdir a/b; touch a/b/unseen; rm -r a/b; mv a/y a/b; rm -r a");
-        sh(&base, "mkdir -p a/b/root/e; mkdir -p new/b/root; mv a old; mv new a; touch a/b/root/g");
+    let events = record_in_steps(&root, |step| {
+        let (out, back) = ("RENAME a/b/root/ -> ?/ by mv", "RENAME ?/ -> a/b/root/ by mv");
+        step("mv a z; touch z/b/root/unseen; mv z a", "CREATE a/b/root/unseen (found) by mv", 1);
+        step("", "CREATE a/b/root/d/ (found) by mv", 1);
+        step("touch a/b/root/f", "CREATE a/b/root/f by touch", 1);
+        step("mv a/b a/y; mkdir a/b; touch a/b/unseen; rm -r a/b; mv a/y a/b", back, 2);
+        step("rm -r a", "DELETE a/b/root/ by rm", 1);
+        step("mkdir -p a/b/root", "CREATE a/b/root/ by mkdir", 1);
+        step("mkdir a/b/root/e", "CREATE a/b/root/e/ by mkdir", 1);
+        step("mkdir -p new/b/root; mv a old", out, 3);
+        step("mv new a", back, 3);
+        step("touch a/b/root/g", "CREATE a/b/root/g by touch", 1);
     });
     let lines = named(&events, &base);
     let expected = [
