@@ -5,7 +5,7 @@ mod harness;
 
 use harness::{
     Area, Event, Fsmon, Listing, backends, briefs, fsmon, is_at_least, is_root, is_root_with,
-    listing, repeats, replay, sh, skip, succeed,
+    listing, repeats, replay, sh, skip,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,11 +30,14 @@ fn record(root: &Path, args: &[&str], action: impl FnOnce()) -> Vec<Event> {
     record_where(root, args, false, action)
 }
 
-/// The same in steps, from the directory of the test: each is a script, a line that must come of it, and how
+/// The same in steps, which run in `base`: each is a script, a line that must come of it, and how
 /// often that has come by then. The next begins when it has, so that nothing hangs on how soon fsmon looks.
-fn record_in_steps(root: &Path, steps: impl FnOnce(&dyn Fn(&str, &str, usize))) -> Vec<Event> {
+fn record_in_steps(
+    base: &Path,
+    root: &Path,
+    steps: impl FnOnce(&dyn Fn(&str, &str, usize)),
+) -> Vec<Event> {
     let (start, area) = (whole(root), Area::new());
-    let base = root.ancestors().nth(3).expect("it is three deep");
     let out = area.path("out");
     let file = std::fs::File::create(&out).expect("create");
     let running = Fsmon::start_with(fsmon(TREE).arg(root), file.into());
@@ -179,14 +182,13 @@ fn another_directory_takes_the_place_of_a_root() {
     let area = Area::new();
     let (base, root) = (area.path(""), area.watched());
     sh(&base, "mkdir -p other/d; touch other/d/f");
-    let events = record(&root, &[], || {
+    let events = record_in_steps(&base, &root, |step| {
         // Over an empty directory; the root is the other one from then on.
-        succeed(Command::new("mv").args(["-T", "other", "watched"]).current_dir(&base));
-        sh(
-            &base,
-            "touch watched/d/g; mkdir fresh; touch fresh/h; mv watched gone; mv fresh watched",
-        );
-        sh(&base, "touch gone/unseen; rm watched/h");
+        step("mv -T other watched", "CREATE watched/d/f (found) by mv", 1);
+        step("touch watched/d/g", "CREATE watched/d/g by touch", 1);
+        step("mkdir fresh; touch fresh/h; mv watched gone", "RENAME watched/ -> ?/ by mv", 1);
+        step("mv fresh watched", "CREATE watched/h (found) by mv", 1);
+        step("touch gone/unseen; rm watched/h", "DELETE watched/h by rm", 1);
     });
     let expected = [
         "RENAME ?/ -> watched/ by mv",
@@ -237,7 +239,7 @@ fn directories_above_a_root() {
     let area = Area::new();
     let (base, root) = (area.path(""), area.path("a/b/root"));
     sh(&base, "mkdir -p a/b/root/d");
-    let events = record_in_steps(&root, |step| {
+    let events = record_in_steps(&base, &root, |step| {
         let (out, back) = ("RENAME a/b/root/ -> ?/ by mv", "RENAME ?/ -> a/b/root/ by mv");
         step("mv a z; touch z/b/root/unseen; mv z a", "CREATE a/b/root/unseen (found) by mv", 1);
         step("", "CREATE a/b/root/d/ (found) by mv", 1);
