@@ -5,7 +5,7 @@ mod harness;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use harness::{Area, Event, Fsmon, fsmon, is_root, parse, record, sh, skip, succeed};
+use harness::{Area, Event, Fsmon, fsmon, is_root, parse, record, sh, skip, succeed, wait_until};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -67,9 +67,7 @@ fn make(child: &mut Child, dir: &Path, file: &str) {
 }
 
 fn until_there(path: &Path) {
-    while !path.exists() {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
+    wait_until("it made its file", || path.exists());
 }
 
 fn end(mut child: Child) {

@@ -17,7 +17,10 @@ fn signals_end_it_with_everything_printed() {
     let area = Area::new();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         for _ in 0..5 {
-            let running = Fsmon::watch(&area.watched(), &["-t", "create"]);
+            // The tests themselves may run below nohup(1).
+            let mut command = Command::new("env");
+            command.arg("--default-signal").arg(program()).args(["-f", "json", "-t", "create"]);
+            let running = Fsmon::start(command.arg(area.watched()));
             sh(&area.watched(), "for i in $(seq 200); do : > $i; done");
             running.signal(signal);
             let ended = running.wait();
@@ -253,7 +256,8 @@ fn stalled(area: &Area) -> (Fsmon, std::process::ChildStdout) {
     let (running, stdout) = Fsmon::start_unread(fsmon(["-f", "json"]).arg(area.watched()));
     sh(&area.watched(), "for i in $(seq 3000); do : > $i; done");
     running.signal(Signal::SIGINT);
-    // A second one at once would be the same one.
+    // Signals that come within 200 ms are one (`TOGETHER` in cli/src/control.rs): no barrier tells that a
+    // second one counts by now.
     std::thread::sleep(Duration::from_millis(400));
     (running, stdout)
 }

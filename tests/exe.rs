@@ -8,7 +8,7 @@ mod harness;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use harness::{Area, Event, Fsmon, fsmon, is_root_with, parse, record, skip, succeed};
+use harness::{Area, Event, Fsmon, fsmon, is_root_with, parse, record, skip, succeed, wait_until};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -422,10 +422,7 @@ fn without_bpf_it_is_read_late_and_exec_is_what_was_given() {
             .spawn()
             .expect("runs");
         let file = dir.join(format!("{who}-lives"));
-        let deadline = Instant::now() + harness::PATIENCE;
-        while !file.exists() && Instant::now() < deadline {
-            std::thread::yield_now();
-        }
+        wait_until("it made its file", || file.exists());
         let ended = running.stop();
         drop(child.stdin.take());
         child.wait().expect("waited");

@@ -5,7 +5,7 @@ mod harness;
 
 use harness::{
     Area, Event, Fsmon, Verdict, fsmon, is_at_least, is_root, is_root_with, listing, parse,
-    program, public_fsmon, replay, sh,
+    program, public_fsmon, replay, sh, wait_written,
 };
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
@@ -14,7 +14,6 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -287,15 +286,6 @@ fn in_a_pid_namespace() {
     }
 }
 
-/// Waits until so many lines that were written have these words.
-fn wait_told(out: &Path, words: &str, times: usize) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while fs::read_to_string(out).expect("readable").matches(words).count() < times {
-        assert!(Instant::now() < deadline, "never told {times} times: {words}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// The queue overflows again and again. What was told up to each loss, and from each listing made
 /// after it, makes sense; in the end nothing is missing or extra.
 #[test]
@@ -319,7 +309,7 @@ fn a_bounded_queue_that_overflows() {
         let work = "mkdir -p new/e; for i in 1 2 3; do : > new/e/$i; done; mv new/e e; rm -r new; \
                     mv old/deep/f e/g; rmdir old/deep; mv old e/old; rm e/1; : > told";
         sh(&dir.join(last.to_string()), work);
-        wait_told(&out, "/told\"", round);
+        wait_written(&out, "/told\"", round);
         running.signal(Signal::SIGSTOP);
         let too_much = format!(
             "cd {last}/e; for i in $(seq 1000); do : > $i-{round}; done; cd ../..; \
@@ -327,7 +317,7 @@ fn a_bounded_queue_that_overflows() {
         );
         sh(&dir, &too_much);
         running.signal(Signal::SIGCONT);
-        wait_told(&out, "\"LOSS\"", round);
+        wait_written(&out, "\"LOSS\"", round);
         listings.push(listing(&dir));
     }
     sh(&dir, "mkdir 3/old/n; mv 3/old/deep 3/old/n/m; : > 3/old/n/m/f2; rm 3/old/n/m/f; mv 3 4");

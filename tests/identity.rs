@@ -60,12 +60,14 @@ fn a_snapshot_with_nested_subvolumes_is_told_once() {
 /// A process makes directories, another one a file in each as soon as it is there.
 fn make_in_new_directories(dir: &Path) {
     let script = "
-import os, ctypes, time
+import os, ctypes
 libc = ctypes.CDLL(None)
 for i in range(60):
+    ready, begun = os.pipe()
     child = os.fork()
     if child == 0:
         libc.prctl(15, b'writer', 0, 0, 0)
+        os.write(begun, b'.')
         while True:
             try:
                 os.close(os.open(f'n{i}/f', os.O_CREAT | os.O_WRONLY))
@@ -73,7 +75,8 @@ for i in range(60):
             except FileNotFoundError:
                 pass
     libc.prctl(15, b'maker', 0, 0, 0)
-    time.sleep(.002)
+    os.read(ready, 1)
+    os.close(ready), os.close(begun)
     os.mkdir(f'n{i}')
     os.waitpid(child, 0)
 ";

@@ -4,15 +4,13 @@
 mod harness;
 
 use harness::{
-    Area, Event, Fsmon, PATIENCE, briefs, fsmon, is_at_least, is_root_with, parse, sh, skip,
-    succeed,
+    Area, Event, Fsmon, briefs, fsmon, is_at_least, is_root_with, parse, sh, skip, succeed,
+    wait_until, wait_written,
 };
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use std::path::Path;
 use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 const TREE: [&str; 4] = ["-f", "json", "-t", "create,delete,rename"];
 
@@ -403,9 +401,7 @@ fn the_root_of_a_container_is_not_followed() {
         .spawn()
         .expect("started");
     let comm = format!("/proc/{}/comm", inside.id());
-    while std::fs::read_to_string(&comm).expect("it runs") != "sleep\n" {
-        sleep(Duration::from_millis(2));
-    }
+    wait_until("sleep runs", || std::fs::read_to_string(&comm).expect("it runs") == "sleep\n");
     let running = Fsmon::start(fsmon(TREE).arg("--follow-mounts").arg(&root));
     sh(&root, "touch own/f merged/unseen");
     let ended = running.stop();
@@ -427,24 +423,16 @@ fn the_filesystem_of_a_root_is_unmounted_and_mounted_again() {
     sh(&base, "mkdir -p mnt/data/d");
     let out = area.path("out");
     let running = Fsmon::start(fsmon(TREE).arg("-o").args([&out, &root]));
-    let wait_told = |count: usize, words: &str| {
-        let told = || std::fs::read_to_string(&out).expect("the lines");
-        let deadline = Instant::now() + PATIENCE;
-        while told().matches(words).count() < count {
-            assert!(Instant::now() < deadline, "never {count} times {words}: {}", told());
-            sleep(Duration::from_millis(5));
-        }
-    };
     for turn in 0..3 {
         sh(&base, &format!("touch mnt/data/d/f{turn}"));
-        wait_told(1, &format!("/d/f{turn}\",\"pid\""));
+        wait_written(&out, &format!("/d/f{turn}\",\"pid\""), 1);
         sh(&base, "umount mnt");
-        wait_told(turn + 1, "\"RENAME\",\"old_path\"");
+        wait_written(&out, "\"RENAME\",\"old_path\"", turn + 1);
         // It was not kept busy, and is not kept alive: it can be checked.
         let check = "for i in $(seq 1000); do e2fsck -fn image && exit; sleep 0.01; done; exit 1";
         sh(&base, &format!("({check}) >/dev/null 2>&1"));
         sh(&base, "mount -o loop image mnt");
-        wait_told(turn + 1, "/mnt/data/d\"");
+        wait_written(&out, "/mnt/data/d\"", turn + 1);
     }
     sh(&base, "touch mnt/data/d/last; umount mnt");
     // While it is not mounted nothing happens on it.

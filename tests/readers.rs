@@ -4,14 +4,13 @@
 mod harness;
 
 use harness::{
-    Area, Event, Fsmon, Listing, PATIENCE, assert_follows, fsmon, is_root, is_root_with, parse,
-    read_stats, sh, succeed,
+    Area, Event, Fsmon, Listing, assert_follows, fsmon, is_root, is_root_with, parse, read_stats,
+    sh, succeed, wait_until,
 };
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 /// Short-lived processes that name themselves, and directories that move while they do.
 const WORK: &str = r#"
@@ -50,12 +49,8 @@ fn threads(running: &Fsmon, name: &str) -> usize {
 /// A reader and a formatter for each of so many filesystems. A thread has its name once it runs,
 /// which on a busy machine may be after fsmon said that it is ready.
 fn assert_readers(running: &Fsmon, count: usize) {
-    let deadline = Instant::now() + PATIENCE;
     let seen = || (threads(running, "fsmon-reader"), threads(running, "fsmon-format"));
-    while seen() != (count, count) {
-        assert!(Instant::now() < deadline, "readers and formatters: {:?}, not {count}", seen());
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_until(&format!("{count} readers and formatters"), || seen() == (count, count));
 }
 
 /// Every event is in its place and by who says so.

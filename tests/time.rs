@@ -4,11 +4,13 @@
 
 mod harness;
 
-use harness::{Area, Event, Fsmon, PATIENCE, fsmon, is_root_with, parse, program, skip, succeed};
+use harness::{
+    Area, Event, Fsmon, fsmon, is_root_with, parse, program, skip, succeed, wait_until,
+    wait_written,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 /// `CLOCK_REALTIME` is ahead by as many seconds as the file says that `CLOCK_AHEAD` names.
 const LIBRARY: &str = r#"
@@ -70,15 +72,6 @@ fn make(dir: &Path, prefix: &str, count: usize) {
     }
 }
 
-/// Waits until what was written to a file has these words.
-fn until_written(file: &Path, words: &str) {
-    let began = Instant::now();
-    while !fs::read_to_string(file).is_ok_and(|text| text.contains(words)) {
-        assert!(began.elapsed() < PATIENCE, "{words} does not come");
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-}
-
 fn decode(args: &[&str], recording: &Path) -> String {
     let output = succeed(fsmon(["decode"]).args(args).arg(recording));
     String::from_utf8(output.stdout).expect("UTF-8")
@@ -111,7 +104,7 @@ fn the_first_event_after_a_step_has_the_new_time() {
     for (number, ahead) in steps.into_iter().enumerate() {
         clock.set(ahead);
         make(&dir, &number.to_string(), 1);
-        until_written(&out, &format!("/{number}-0\""));
+        wait_written(&out, &format!("/{number}-0\""), 1);
     }
     running.stop().assert_complete();
     let events = parse(&fs::read(&out).expect("written"));
@@ -153,10 +146,7 @@ fn what_was_written_while_the_clock_was_elsewhere_is_found() {
         made += count;
         // All of them are read before the clock is set again.
         for recording in [&one, &many] {
-            let began = Instant::now();
-            while decoded(&[], recording).len() < made {
-                assert!(began.elapsed() < PATIENCE, "they do not come");
-            }
+            wait_until("they come", || decoded(&[], recording).len() >= made);
         }
     }
     running.into_iter().for_each(|running| running.stop().assert_complete());
@@ -243,11 +233,8 @@ fn recorded(area: &Area, clock: &Clock, moments: &[i64]) -> PathBuf {
         make(&dir, &number.to_string(), 1);
         // A block is written within a second: then this one was read.
         let size = || fs::metadata(&out).map_or(0, |data| data.len());
-        let (before, began) = (size(), Instant::now());
-        while size() == before {
-            assert!(began.elapsed() < PATIENCE, "nothing is written");
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        let before = size();
+        wait_until("a block is written", || size() != before);
     }
     running.stop().assert_complete();
     out

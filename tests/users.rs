@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{Area, Event, Fsmon, fsmon, is_root_with, parse, program, sh, succeed};
+use harness::{Area, Event, Fsmon, fsmon, is_root_with, parse, program, sh, succeed, wait_until};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -143,22 +143,33 @@ fn a_process_that_goes_on_gets_the_new_name_also_in_a_stream() {
             writeln!(to, "{name}").expect("it reads");
             from.read_exact(&mut [0]).expect("it answers");
         };
+        let users = |host: &Host| -> Vec<_> {
+            let text = match format {
+                "json" => fs::read(&host.out).expect("read"),
+                // The end of the stream is still to come.
+                _ => fsmon(["decode", "-f", "json"]).arg(&host.out).output().expect("run").stdout,
+            };
+            let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let event = |event: Event| (event.text("user").map(str::to_owned), event.number("pid"));
+            parse(&text[..whole]).into_iter().map(event).collect()
+        };
         make("before");
+        wait_until("the first name", || users(&host).len() == 1);
         host.set(&line("newuser", ONE));
-        std::thread::sleep(Duration::from_secs(2));
-        make("after");
+        let mut made = 0;
+        wait_until("the new name", || {
+            made += 1;
+            make(&format!("after-{made}"));
+            users(&host).iter().any(|(user, _)| user.as_deref() == Some("newuser"))
+        });
         drop(to);
         assert!(child.wait().expect("a child").success());
         running.stop().assert_complete();
-        let text = match format {
-            "json" => fs::read(&host.out).expect("read"),
-            _ => succeed(fsmon(["decode", "-f", "json"]).arg(&host.out)).stdout,
-        };
-        let events = parse(&text);
-        let users: Vec<_> = events.iter().map(|event| event.text("user")).collect();
-        assert_eq!(users, [Some("olduser"), Some("newuser")], "{format}");
-        let pids: Vec<_> = events.iter().map(|event| event.number("pid")).collect();
-        assert_eq!(pids[0], pids[1]);
+        let mut all = users(&host);
+        all.dedup();
+        let pid = all[0].1;
+        let expected = ["olduser", "newuser"].map(|name| (Some(name.to_owned()), pid));
+        assert_eq!(all, expected, "{format}");
     }
 }
 

@@ -153,6 +153,14 @@ pub(crate) fn is_root_with(programs: &[&str]) -> bool {
     missing.is_empty() && is_root()
 }
 
+/// Waits until words stand so many times in what was written to a file.
+#[track_caller]
+pub(crate) fn wait_written(file: &Path, words: &str, times: usize) {
+    wait_until(&format!("{words} stands {times} times in {}", file.display()), || {
+        std::fs::read_to_string(file).is_ok_and(|text| text.matches(words).count() >= times)
+    });
+}
+
 /// Waits until something is so.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
