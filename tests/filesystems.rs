@@ -6,6 +6,7 @@ use harness::{
     Area, Event, Fsmon, Listing, briefs, fsmon, is_at_least, is_root, is_root_with, listing,
     record_and_replay, replay, sh, skip, succeed,
 };
+use nix::sys::signal::Signal;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -112,6 +113,59 @@ fn btrfs_subvolumes_and_snapshots_below_a_root() {
     assert_eq!(lines.pop().as_deref(), Some("DELETE new/"));
     lines.sort();
     assert_eq!(lines, ["RENAME new/d/ -> ?/ (found)", "RENAME new/e/ -> ?/ (found)"]);
+}
+
+/// Of several subvolumes that are mounted one stays watched when another goes, and when something is
+/// mounted over it and unmounted: events go on carrying the id of the whole filesystem.
+#[test]
+fn mounts_over_btrfs_subvolumes_and_beside_them() {
+    if !is_root_with(&["mkfs.btrfs", "btrfs", "mount", "findmnt", "umount"]) {
+        return;
+    }
+    let mut area = Area::new();
+    let Some(first) = subvolume(&mut area, "image") else { return skip("btrfs cannot be mounted") };
+    sh(&area.path("image-mount"), "btrfs subvolume create other");
+    let source = succeed(Command::new("findmnt").args(["-no", "SOURCE"]).arg(&first)).stdout;
+    let source = String::from_utf8_lossy(&source);
+    let (source, _) = source.trim().split_once('[').expect("a subvolume");
+    let second = area.try_mount("second", &["-o", "subvol=other", source]).expect("mounted");
+    sh(&second, "mkdir d; touch d/f");
+    let mut running = Fsmon::start(fsmon(TREE).args([&first, &second]));
+    sh(&first, "touch a");
+    succeed(Command::new("umount").arg(&first));
+    running.wait_said(&format!("fsmon: the filesystem of {} was unmounted", first.display()));
+    let over = format!("mount -t tmpfs none {}", second.display());
+    sh(&area.path(""), &over);
+    running.wait_said(&format!("fsmon: tmpfs was mounted on {}", second.display()));
+    sh(&area.path(""), &format!("umount {}", second.display()));
+    running.wait_said(&format!("fsmon: {} leads to where it did before", second.display()));
+    sh(&second, "touch d/g");
+    let ended = running.stop();
+    let of_second = |line: &String| line.contains("second") && !line.starts_with("LOSS");
+    let lines: Vec<_> =
+        briefs(&ended.events(), &area.path("")).into_iter().filter(of_second).collect();
+    assert_eq!(lines, ["CREATE second/d/g"], "{:#?}", ended.events());
+}
+
+/// What was made in a new directory before its mark took hold may have been written to unseen: also where
+/// its CREATE is not asked for.
+#[test]
+fn what_is_made_before_a_directory_has_its_mark_is_missing() {
+    if !is_root_with(&["mount"]) || !is_at_least(6, 5) {
+        return;
+    }
+    let mut area = Area::new();
+    let (lower, scratch) = (area.dir("lower"), area.tmpfs("scratch", "size=64m"));
+    let Some(dir) = area.overlay("merged", &lower, &scratch, "") else {
+        return skip("overlayfs cannot be mounted");
+    };
+    let running = Fsmon::start(fsmon(["-f", "json", "-t", "close_write"]).arg(&dir));
+    running.signal(Signal::SIGSTOP);
+    sh(&dir, "mkdir new; echo x > new/f");
+    running.signal(Signal::SIGCONT);
+    let ended = running.stop();
+    assert!(ended.events().iter().all(|event| event.kind() == "LOSS"), "{:#?}", ended.events());
+    assert!(ended.last_words().contains("NOT complete: 1 entry made before"), "{ended:?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use harness::{
 };
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
 use std::path::Path;
 use std::process::Command;
 
@@ -476,4 +477,33 @@ fn a_root_comes_by_a_mount() {
     let told = settled_lines(&running.stop().events(), &base);
     assert_eq!(told.last().map(String::as_str), Some("CREATE mnt/data/root/d/f"), "{told:#?}");
     sh(&base, "umount mnt");
+}
+
+#[test]
+fn after_a_loss_a_mount_that_was_followed_and_went_is_no_root() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root, out) = (area.path(""), area.watched(), area.path("out"));
+    let mut command = fsmon(TREE);
+    command.args(["--follow-mounts", "--bounded-queue", "-o"]);
+    let mut running = Fsmon::start(command.args([&out, &root]));
+    let sub = root.join("sub");
+    sh(&root, "mkdir sub; mount -t tmpfs none sub");
+    wait_mounted(&mut running, "tmpfs", &sub);
+    sh(&root, "umount sub");
+    wait_unmounted(&mut running, &sub);
+    // More than the kernel keeps: fs.fanotify.max_queued_events.
+    running.signal(Signal::SIGSTOP);
+    sh(
+        &root,
+        "for i in $(seq $(($(cat /proc/sys/fs/fanotify/max_queued_events) + 1000))); do : >$i; done",
+    );
+    running.signal(Signal::SIGCONT);
+    wait_written(&out, "queue_overflow", 1);
+    sh(&base, "touch outside; touch watched/last");
+    wait_written(&out, "/last\"", 1);
+    running.stop();
+    let events = parse(&std::fs::read(&out).expect("the lines"));
+    let paths = events.iter().filter_map(Event::path);
+    let outside: Vec<_> = paths.filter(|path| !path.starts_with(&root)).collect();
+    assert!(outside.is_empty(), "{} lines, {:?}", outside.len(), outside.first());
 }

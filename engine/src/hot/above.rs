@@ -62,8 +62,8 @@ pub(super) struct Way {
     pub(super) is_cut: bool,
     /// Whether something is mounted over the root, which is watched all the same.
     pub(super) is_hidden: bool,
-    /// Whether there is no such root any more.
-    is_given_up: bool,
+    /// Whether there is no such root any more: see [`Above::give_up`].
+    pub(super) is_given_up: bool,
     /// Who renamed a step last, held while `looks` is not 0; 0 where that is not known.
     pub(super) mover: u32,
     /// How often nothing must be left to read before the root is looked for once more.
@@ -326,7 +326,7 @@ impl Above {
         self.links.has(hash)
     }
 
-    /// Whether they still do is not known.
+    /// Whether events of every directory of that filesystem come is not known any more.
     pub(super) fn uncover(&mut self, fsid: u64) {
         self.covered.retain(|covered| *covered != fsid);
     }

@@ -11,6 +11,7 @@ use super::tree::Tree;
 use crate::sys::handle::{Handle, Handles, btrfs_whole};
 use fsmon_format::record::NAME_MAX;
 use std::ffi::CStr;
+use std::io;
 
 /// Symbolic links on one way: as many as the kernel follows (`MAXSYMLINKS`, include/linux/namei.h).
 pub(super) const LINKS_MAX: usize = 40;
@@ -18,6 +19,9 @@ pub(super) const LINKS_MAX: usize = 40;
 const PATH_MAX: usize = 4096;
 /// Room for what is left of a path while it is followed: the path as it was named, and the text of a link.
 const REST_ROOM: usize = 2 * PATH_MAX;
+/// Names on one way, those of links and `..` included: as many as the longest path has. Each takes some calls
+/// into the kernel, and whoever owns a link on the way chooses them.
+const NAMES_MAX: usize = PATH_MAX / 2;
 
 /// Why a root was not reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +32,21 @@ pub(crate) enum Missed {
     Ahead,
     /// The way leads over a filesystem that may not answer, such as one on a server.
     Slow,
+    /// It could not be looked for: the kernel refused a call for another reason than that something is
+    /// missing (EMFILE, EIO), or the way is longer than any that is meant to be one.
+    Refused,
+}
+
+impl Missed {
+    /// Of a call that opens or reads what is on the way.
+    fn by(error: &io::Error) -> Self {
+        // EINVAL: no symbolic link, readlink(2).
+        let is_gone = matches!(
+            error.raw_os_error(),
+            Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ESTALE | libc::EINVAL)
+        );
+        if is_gone { Missed::Gone } else { Missed::Refused }
+    }
 }
 
 /// Room for a descent, made once.
@@ -78,14 +97,19 @@ impl Descent {
         left.split(|&byte| byte == b'/').all(|name| matches!(name, b"" | b"."))
     }
 
-    /// What is left is replaced by the text of a link and what follows it.
-    fn follow(&mut self, text: &[u8]) {
+    /// What is left is replaced by the text of a link and what follows it; false where that is too long.
+    fn follow(&mut self, text: &[u8]) -> bool {
+        let left = self.rest.len().saturating_sub(self.at);
+        if text.len() + 1 + left > REST_ROOM {
+            return false;
+        }
         self.spare.clear();
         self.spare.extend_from_slice(text);
         self.spare.push(b'/');
         self.spare.extend_from_slice(&self.rest[self.at.min(self.rest.len())..]);
         std::mem::swap(&mut self.rest, &mut self.spare);
         self.at = 0;
+        true
     }
 
     /// Nothing is at `name`: the way is known that far, and what is left of the path as it is written. One
@@ -105,21 +129,26 @@ impl Descent {
 }
 
 impl Above {
-    /// Goes down the way to a root on disk, as far as it leads, marking and noting each step and link.
+    /// Goes down the way to a root on disk, as far as it leads, marking and noting each step and link. A
+    /// root that was given up is nowhere.
     ///
     /// # Errors
-    /// See [`Missed`]. With [`Missed::Ahead`] the way is what it was, but for steps that are known now.
+    /// See [`Missed`]. With [`Missed::Ahead`] and [`Missed::Refused`] the way is what it was, but for steps
+    /// that are known now.
     pub(crate) fn go_down<D: Disk>(
         &mut self,
         at: usize,
         disk: &D,
         tree: &Tree,
     ) -> Result<Reached<D::Dir>, Missed> {
+        if self.ways[at].is_given_up {
+            return Err(Missed::Gone);
+        }
         let mut descent = self.descent.take().ok_or(Missed::Gone)?;
         descent.begin(&self.ways[at].named);
         let reached = self.descend(at, &mut descent, disk, tree);
         match reached {
-            Err(Missed::Ahead) => self.ways[at].learn(&descent.found),
+            Err(Missed::Ahead | Missed::Refused) => self.ways[at].learn(&descent.found),
             _ => {
                 let is_moved = self.ways[at].path != descent.found.path;
                 self.ways[at].take_over(&mut descent.found);
@@ -140,8 +169,10 @@ impl Above {
         disk: &D,
         tree: &Tree,
     ) -> Result<Reached<D::Dir>, Missed> {
-        let mut fd = disk.open_absolute(c"/").map_err(|_| Missed::Gone)?;
+        let by = |error: io::Error| Missed::by(&error);
+        let mut fd = disk.open_absolute(c"/").map_err(by)?;
         let mut text = [0; PATH_MAX];
+        let mut names = 0;
         loop {
             let here = self.note_step(at, descent, fd, disk, tree)?;
             fd = match here {
@@ -151,6 +182,10 @@ impl Above {
             // Until there is another directory to note.
             loop {
                 let Some((from, to)) = descent.next_name() else { return Err(Missed::Gone) };
+                names += 1;
+                if names > NAMES_MAX {
+                    return Err(Missed::Refused);
+                }
                 let mut room = [0; NAME_MAX + 1];
                 let name = c_name(&descent.rest[from..to], &mut room).ok_or(Missed::Gone)?;
                 let is_up = name == c"..";
@@ -158,27 +193,37 @@ impl Above {
                     descent.note_missing((from, to));
                     return Err(Missed::Slow);
                 }
-                if let Ok(next) = disk.open_step(&fd, name) {
-                    match is_up {
-                        true => descent.found.pop(),
-                        false => descent.found.push(name.to_bytes(), 0),
+                match disk.open_step(&fd, name).map_err(by) {
+                    Ok(next) => {
+                        match is_up {
+                            true => descent.found.pop(),
+                            false => descent.found.push(name.to_bytes(), 0),
+                        }
+                        fd = next;
+                        break;
                     }
-                    fd = next;
-                    break;
+                    Err(Missed::Gone) => {}
+                    Err(refused) => return Err(refused),
                 }
-                let Ok(target) = disk.read_link(&fd, name, &mut text) else {
-                    descent.note_missing((from, to));
-                    return Err(Missed::Gone);
+                let target = match disk.read_link(&fd, name, &mut text).map_err(by) {
+                    Ok(target) => target,
+                    Err(Missed::Gone) => {
+                        descent.note_missing((from, to));
+                        return Err(Missed::Gone);
+                    }
+                    Err(refused) => return Err(refused),
                 };
                 let dir = descent.found.last_hash();
                 let link = Link { dir, place: place_of(tree, dir, name.to_bytes()) };
                 if descent.found.links.try_push(link).is_err() || target.is_empty() {
                     return Err(Missed::Gone);
                 }
-                descent.follow(target);
+                if !descent.follow(target) {
+                    return Err(Missed::Refused);
+                }
                 if target[0] == b'/' {
                     descent.found.restart();
-                    fd = disk.open_absolute(c"/").map_err(|_| Missed::Gone)?;
+                    fd = disk.open_absolute(c"/").map_err(by)?;
                     break;
                 }
                 if descent.is_at_end() {
@@ -199,7 +244,7 @@ impl Above {
         tree: &Tree,
     ) -> Result<Here<D::Dir>, Missed> {
         let is_root = descent.is_at_end();
-        let fsid = disk.filesystem(&fd).map_err(|_| Missed::Gone)?;
+        let fsid = disk.filesystem(&fd).map_err(|error| Missed::by(&error))?;
         let Some((handles, handle, mount_id)) = handle_of(disk, &fd) else {
             return if is_root { Err(Missed::Gone) } else { Ok(Here::Step(fd)) };
         };

@@ -44,7 +44,9 @@ impl<F> Followed<F> {
     pub(crate) fn new(at: usize, point: CString) -> Self {
         let way = Way::new(point.as_bytes());
         let (handles, mount_id) = (Handles::MODERN, 0);
-        let root = Root { path: point, node: 0, fd: None, mount_id, handles, inode_marks: false };
+        let (inode_marks, is_given_up) = (false, false);
+        let root =
+            Root { path: point, node: 0, fd: None, mount_id, handles, inode_marks, is_given_up };
         Followed { at, way, root }
     }
 }
@@ -69,11 +71,11 @@ impl<D: Disk> Resolver<D> {
     pub(crate) fn unfollow_mount(&mut self, at: usize, batch: &mut Batch<'_, '_>) {
         let Some(node) = self.watch.roots.get(at).map(|root| root.node) else { return };
         if node != 0 {
-            let fsid = self.tree.fsid(node);
-            self.above.uncover(fsid);
+            self.uncover_from(at);
             self.tell_away(node, Answer::default().into(), batch);
             self.drop_root(node);
         }
+        self.watch.roots[at].is_given_up = true;
         self.above.give_up(at, &mut batch.sources.who);
     }
 
@@ -92,15 +94,26 @@ impl<D: Disk> Resolver<D> {
             self.above.ways[at].is_hidden = hides;
             self.tell_mount(change, batch);
         }
-        if change.happened != Happened::Mounted && node != 0 {
-            // A mark goes with its filesystem; where another mount keeps that alive, it is set again.
-            let fsid = self.tree.fsid(node);
-            self.above.uncover(fsid);
+        if change.happened == Happened::Gone && node != 0 {
+            self.uncover_from(at);
         }
         if node == 0 || change.happened != Happened::Mounted {
             // No event tells of the directories that are on the way now.
             self.above.ways[at].hashes.fill(0);
             self.look_again(at, Answer::default().into(), batch);
+        }
+    }
+
+    /// The filesystem of a root was unmounted, and its mark may be gone with it. While another root is on it,
+    /// it is mounted there and keeps its mark. (That matters for btrfs: a second mark on the filesystem cannot
+    /// be set by way of a subvolume, see `cold/marks.rs`.)
+    fn uncover_from(&mut self, at: usize) {
+        let fsid = self.tree.fsid(self.watch.roots[at].node);
+        let is_beside = |(other, root): (usize, &Root<D::Dir>)| {
+            other != at && root.node != 0 && self.tree.fsid(root.node) == fsid
+        };
+        if !self.watch.roots.iter().enumerate().any(is_beside) {
+            self.above.uncover(fsid);
         }
     }
 

@@ -38,6 +38,12 @@ impl Nameless {
     pub(crate) fn has(&self, object: u64) -> bool {
         object != 0 && self.told.contains(&object)
     }
+
+    /// The file gets a name. Whether a line told of it.
+    pub(crate) fn take(&mut self, object: u64) -> bool {
+        let place = self.told.iter_mut().find(|told| **told == object && object != 0);
+        place.map(|told| *told = 0).is_some()
+    }
 }
 
 /// The inode's number in a name that the kernel gives a file without one.
@@ -69,5 +75,6 @@ mod tests {
         assert!(!nameless.any() && !nameless.has(0));
         (1..=COUNT as u64 + 1).for_each(|object| nameless.put(object));
         assert!(nameless.has(2) && nameless.has(COUNT as u64 + 1) && !nameless.has(1));
+        assert!(nameless.take(2) && !nameless.take(2) && !nameless.take(0));
     }
 }

@@ -22,6 +22,9 @@ const KEY_INLINE: usize = 24;
 /// Bytes of names and long keys reserved for each directory, on average.
 const TEXT_PER_NODE: usize = 64;
 
+/// Filesystems at one time: a node has a byte for which it is on.
+const FILESYSTEMS_MAX: usize = u8::MAX as usize;
+
 /// What is true of a node.
 pub mod flag {
     /// In use. A node without it is free.
@@ -139,8 +142,10 @@ impl Tree {
     }
 
     /// The same; so many of the dead are kept when nothing of theirs is to come any more.
-    pub fn with_dead(capacity: usize, dead_max: usize, fsids: Vec<u64>) -> Self {
+    pub fn with_dead(capacity: usize, dead_max: usize, mut fsids: Vec<u64>) -> Self {
         let room = capacity + dead_max;
+        // More may come while it is in use, and nothing is allocated then.
+        fsids.reserve_exact(FILESYSTEMS_MAX.saturating_sub(fsids.len()));
         Tree {
             nodes: Node::new_vec_zeroed(room + 1).expect("address space for the tree"),
             index: Index::new(room),
@@ -271,11 +276,27 @@ impl Tree {
     }
 
     /// Takes up directories of that filesystem, too. Whether there is room: a node has a byte for which.
+    #[cold]
     pub(crate) fn add_filesystem(&mut self, fsid: u64) -> bool {
-        if self.fs_index(fsid).is_none() && self.fsids.len() < usize::from(u8::MAX) {
-            self.fsids.push(fsid);
+        if self.fs_index(fsid).is_some() {
+            return true;
         }
-        self.fs_index(fsid).is_some()
+        if self.fsids.len() < FILESYSTEMS_MAX {
+            self.fsids.push(fsid);
+            return true;
+        }
+        let unused = self.unused_filesystem();
+        unused.map(|at| self.fsids[at] = fsid).is_some()
+    }
+
+    /// The index of a filesystem that no directory is on: filesystems that were followed come and go.
+    fn unused_filesystem(&self) -> Option<usize> {
+        let mut is_used = [false; FILESYSTEMS_MAX];
+        let used = self.nodes[1..self.fresh as usize].iter();
+        for node in used.filter(|node| node.flags & flag::LIVE != 0) {
+            is_used[usize::from(node.fs)] = true;
+        }
+        is_used.iter().position(|is_used| !is_used)
     }
 
     /// The filesystem id of a node.

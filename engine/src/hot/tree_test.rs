@@ -16,6 +16,20 @@ fn path(tree: &Tree, id: u32) -> String {
 }
 
 #[test]
+fn a_filesystem_takes_the_place_of_one_that_no_directory_is_on() {
+    let mut tree = Tree::new(8, vec![1]);
+    let key = |fsid: u64| Key { fsid, handle: b"handle" };
+    let first = tree.insert_root(b"/1", key(1)).expect("room");
+    assert!((2..=255).all(|fsid| tree.add_filesystem(fsid)));
+    let second = tree.insert_root(b"/255", key(255)).expect("room");
+    for fsid in 256..1000 {
+        assert!(tree.add_filesystem(fsid));
+    }
+    assert_eq!((tree.find(key(1)), tree.find(key(255))), (Some(first), Some(second)));
+    assert_eq!((tree.fsid(first), tree.fsid(second)), (1, 255));
+}
+
+#[test]
 fn a_moved_directory_takes_its_subtree_along() {
     let mut tree = Tree::new(100, vec![FSID]);
     let root = tree.insert(0, b"/r", key(b"root")).expect("room").id();

@@ -39,6 +39,8 @@ pub(crate) struct Root<F> {
     pub(crate) handles: Handles,
     /// Whether every directory gets a mark of its own.
     pub(crate) inode_marks: bool,
+    /// Whether no such root is looked for any more: it was a mount that was followed and went.
+    pub(crate) is_given_up: bool,
 }
 
 impl<F> Root<F> {
@@ -71,6 +73,9 @@ impl<F> Root<F> {
         tree: &Tree,
         tell: bool,
     ) -> io::Result<()> {
+        if self.is_given_up {
+            return Ok(());
+        }
         if self.inode_marks {
             return if tell { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) };
         }

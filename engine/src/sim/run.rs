@@ -38,9 +38,9 @@ const TURN_NS: u64 = 1_000_000;
 const UNSETTLED_NS: u64 = 5_000_000;
 /// After that long without an event nothing more is printed.
 const QUIET_NS: u64 = 1_000_000_000;
-/// Room for what one history fills.
 /// Buffers that a turn fills.
 const BUFFERS: usize = 8;
+/// Room for what one history fills.
 const SLOTS: usize = 1 << 12;
 const DIRS: usize = 256;
 const IMAGES: usize = 64;
@@ -241,6 +241,7 @@ fn resolver(disk: Model, mask: u64, mix: Mix) -> Resolver<Model> {
         mount_id: 1,
         handles: Handles::modern(),
         inode_marks: mix.marks_each(),
+        is_given_up: false,
     });
     above.add(WATCHED.as_bytes());
     let reached = above.go_down(0, &watch.disk, &tree);

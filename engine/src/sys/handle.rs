@@ -167,7 +167,9 @@ const INO64_GEN: u8 = 0x81;
 
 /// The number of a handle's inode, where its type says where that is (fs/libfs.c
 /// `generic_encode_ino32_fh()`, fs/xfs/xfs_export.c, fs/btrfs/export.c). tmpfs has a form of its own
-/// under the same type: generation, then number (mm/shmem.c).
+/// under the same type: generation, then number (mm/shmem.c). FUSE's has the same type and length as xfs's,
+/// and the halves of a node's id the other way round (fs/fuse/inode.c): that gives a number which no file of
+/// that name has.
 pub(crate) fn inode_number(handle: &[u8]) -> Option<u64> {
     let kind = i32::from_ne_bytes(handle.get(..TYPE_LEN)?.try_into().ok()?);
     let word = |at: usize| Some(u32::from_ne_bytes(handle.get(at..at + 4)?.try_into().ok()?));

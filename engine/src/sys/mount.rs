@@ -1,4 +1,5 @@
-//! Mounts that are in no namespace: fsopen(2), fsconfig(2), fsmount(2) and open_tree(2), since Linux 5.2.
+//! Mounts that are in no namespace: fsopen(2), fsconfig(2), fsmount(2) and open_tree(2), since Linux 5.2;
+//! and mount_setattr(2), since 5.12.
 
 use super::fd::{check, owned};
 use std::ffi::CStr;

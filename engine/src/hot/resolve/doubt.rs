@@ -2,6 +2,7 @@
 //! them, and names that have to be held against the filesystem.
 
 use super::exchange::LOST;
+use super::walk::walk_loss;
 use super::{Actor, Batch, Known, Resolver, Told};
 use crate::hot::deferred::Gone;
 use crate::hot::disk::Disk;
@@ -12,7 +13,7 @@ use crate::hot::tree::flag;
 use crate::hot::who::Answer;
 use crate::sys::handle::{KEY_MAX, is_btrfs_subvolume, may_recur};
 use fsmon_format::kind;
-use fsmon_format::record::{Attribution, NAME_MAX, Reason, event_flag};
+use fsmon_format::record::{Attribution, NAME_MAX, event_flag};
 
 /// Names of one object among which one is looked for.
 const NAMES: usize = 8;
@@ -627,8 +628,7 @@ impl<D: Disk> Resolver<D> {
 #[cold]
 pub(super) fn note_twin(batch: &mut Batch<'_, '_>) {
     batch.output.counters.dirs_alike += 1;
-    let total = batch.output.counters.dirs_alike;
-    batch.output.loss(batch.sources, Reason::Walk, batch.window.span(), Some(1), total);
+    walk_loss(Some(1), batch);
 }
 
 /// The name in doubt.

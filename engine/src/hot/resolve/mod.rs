@@ -110,8 +110,41 @@ pub(crate) struct Batch<'a, 's> {
     merged: bool,
     /// Who did this event, where that was asked already: once for each event.
     settled: Option<Actor>,
-    /// No event from this number on is known to rename a directory; `None`: nobody has looked.
-    moves_end: Option<u64>,
+    /// The directories that are renamed in what follows; looked for when it first matters.
+    moves: Option<Moves<'a>>,
+}
+
+/// Directories that are renamed by events which follow.
+struct Moves<'a> {
+    /// The number of each event, and the directory.
+    dirs: [(u64, Key<'a>); MOVES],
+    len: usize,
+}
+
+/// Renames of directories ahead that are looked at.
+const MOVES: usize = 64;
+
+impl<'a> Moves<'a> {
+    /// Those in two buffers, the first event of which has that number.
+    #[cold]
+    fn new([here, next]: [Events<'a>; 2], first: u64) -> Self {
+        let mut moves = Moves { dirs: [(0, Key { fsid: 0, handle: &[] }); MOVES], len: 0 };
+        let second = first + u64::from(here.len());
+        let next = next.renamed_dirs().map(|(at, key)| (second + at, key));
+        let all = here.renamed_dirs().map(|(at, key)| (first + at, key)).chain(next);
+        for (room, found) in moves.dirs.iter_mut().zip(all) {
+            *room = found;
+            moves.len += 1;
+        }
+        moves
+    }
+
+    /// Those of events after that number; `None` for more than were looked at: any directory.
+    fn after(&self, index: u64) -> impl Iterator<Item = Option<Key<'a>>> {
+        let more = (self.len == MOVES).then_some(None);
+        let dirs = self.dirs[..self.len].iter().filter(move |(at, _)| *at > index);
+        dirs.map(|(_, key)| Some(*key)).chain(more)
+    }
 }
 
 impl<'a, 's> Batch<'a, 's> {
@@ -129,7 +162,7 @@ impl<'a, 's> Batch<'a, 's> {
             silent: false,
             merged: false,
             settled: None,
-            moves_end: None,
+            moves: None,
         }
     }
 
@@ -288,14 +321,12 @@ impl<D: Disk> Resolver<D> {
         if at.name.first() == Some(&b'#') && self.is_nameless(event, at) {
             return self.nameless_entry(event, batch);
         }
-        let object = event.object.filter(|_| !at.name.is_empty());
-        let hash = match object {
+        let (object, hash) = match event.object.filter(|_| !at.name.is_empty()) {
             // Others have this handle: its name is what tells it apart.
-            Some(key) if is_shared(key.handle) => at.place & !1,
-            Some(key) => self.tree.hash(key),
-            None => 0,
+            Some(key) if is_shared(key.handle) => (None, at.place & !1),
+            Some(key) => (Some(key), self.tree.hash(key)),
+            None => (None, 0),
         };
-        let object = object.filter(|key| !is_shared(key.handle));
         let comes_or_goes = types & (kind::CREATE | kind::DELETE) != 0 && hash != 0;
         let file = (comes_or_goes && !event.is_dir()).then_some(at.place);
         let mut actor = None;
@@ -321,16 +352,11 @@ impl<D: Disk> Resolver<D> {
         let wanted = types & self.types;
         if wanted & !kind::ONDIR != 0 {
             let who = *actor.get_or_insert_with(|| who(event.pid, batch));
-            let is_named = types == kind::CREATE && self.nameless.any() && self.nameless.has(hash);
+            let is_named = types == kind::CREATE && self.nameless.any() && self.nameless.take(hash);
             let flags = if is_named { event_flag::NAMED } else { 0 };
             let mut told = Told { at: Some(at), old: None, wanted, flags, object: hash, who };
-            let is_merged = event.types() & !kind::ONDIR != kind::DELETE;
-            if wanted & kind::DELETE != 0 && is_merged && self.may_move(at.dir, batch) {
-                told.wanted = wanted & !kind::DELETE;
-                if told.wanted != 0 {
-                    self.emit(told, event, batch);
-                }
-                (told.wanted, told.flags) = (kind::DELETE, event_flag::UNSURE);
+            if wanted & kind::DELETE != 0 && event.types() & !kind::ONDIR != kind::DELETE {
+                told = self.part_delete(told, event, batch);
             }
             self.emit(told, event, batch);
         }
@@ -349,24 +375,35 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
-    /// Whether an event that follows renames a directory, or one above it. What was merged into the event
-    /// before happened before or after that: nobody knows under which path.
+    /// A DELETE that was merged with other types: where the directory may move before it happened, what came
+    /// before it is told first, and it has a path that is not sure. What is still to be told.
     #[cold]
+    fn part_delete<'a>(
+        &mut self,
+        told: Told<'a>,
+        event: &Event<'_>,
+        batch: &mut Batch<'_, '_>,
+    ) -> Told<'a> {
+        if !told.at.is_some_and(|at| self.may_move(at.dir, batch)) {
+            return told;
+        }
+        let before = Told { wanted: told.wanted & !kind::DELETE, ..told };
+        if before.wanted != 0 {
+            self.emit(before, event, batch);
+        }
+        Told { wanted: kind::DELETE, flags: event_flag::UNSURE, ..told }
+    }
+
+    /// Whether an event that follows renames a directory, or one above it. What was merged into the event
+    /// before happened before or after that, and the path that it had then is not known.
     fn may_move(&self, dir: u32, batch: &mut Batch<'_, '_>) -> bool {
         let index = batch.window.index;
-        let ahead = batch.ahead;
-        let moves = || {
-            let [here, next] = ahead;
-            let len = u64::from(here.len());
-            here.renamed_dirs().chain(next.renamed_dirs().map(move |(at, key)| (len + at, key)))
-        };
-        let find_end = || moves().last().map_or(0, |(at, _)| index + at + 2);
-        let end = *batch.moves_end.get_or_insert_with(find_end);
+        let moves = batch.moves.get_or_insert_with(|| Moves::new(batch.ahead, index + 1));
         let is_above = |key| {
             self.tree.find(key).is_some_and(|id| self.tree.is_below(dir, id))
                 || self.above.is_step(self.tree.hash(key))
         };
-        index < end && moves().any(|(_, key)| is_above(key))
+        moves.after(index).any(|key| key.is_none_or(is_above))
     }
 
     /// Whether a file was renamed just before it gets a name: that one was a hard link, then.
@@ -476,10 +513,9 @@ impl<D: Disk> Resolver<D> {
                 true => actor.unwrap_or_else(|| who(event.pid, batch)).late(),
                 false => Answer::default().into(),
             };
-            let entries = batch.output.counters.events;
-            self.walk(id, Some(actor), batch);
-            if !is_btrfs_subvolume(key.handle) {
-                batch.output.counters.entries_unmarked += batch.output.counters.events - entries;
+            let count = self.walk(id, Some(actor), batch);
+            if !is_btrfs_subvolume(key.handle) && !batch.silent {
+                batch.output.counters.entries_unmarked += count;
             }
         }
         if types & kind::DELETE != 0

@@ -1,7 +1,7 @@
 //! Roots whose path may lead elsewhere now: a symbolic link on the way changed, or a mount did.
 
 use super::steps::Came;
-use super::walk::walk_loss;
+use super::walk::unreadable;
 use super::{Actor, Batch, FROM_RENAME, Known, Resolver, Told, who};
 use crate::hot::above::{Reached, TYPES};
 use crate::hot::descent::Missed;
@@ -14,7 +14,10 @@ impl<D: Disk> Resolver<D> {
     /// After an event: whether it can be one of a link on a way to a root.
     #[inline]
     pub(super) fn may_concern_links(&self, event: &Event<'_>) -> bool {
-        self.above.any_links() && event.types() & (TYPES | SIDES) != 0
+        let may_be = |dir| self.above.may_have_links(self.tree.hash(dir));
+        self.above.any_links()
+            && event.types() & (TYPES | SIDES) != 0
+            && [event.place, event.old].into_iter().flatten().any(|place| may_be(place.dir))
     }
 
     /// Follows the ways anew on which something happened to a link, or on which one may have come.
@@ -45,6 +48,7 @@ impl<D: Disk> Resolver<D> {
     pub(crate) fn look_again(&mut self, at: usize, who: Actor, batch: &mut Batch<'_, '_>) {
         let reached = match self.above.go_down(at, &self.watch.disk, &self.tree) {
             Err(Missed::Ahead) => return,
+            Err(Missed::Refused) => return unreadable(batch),
             reached => reached,
         };
         let inode_marks = reached.as_ref().is_ok_and(|found| self.needs_inode_marks(found));
@@ -67,8 +71,7 @@ impl<D: Disk> Resolver<D> {
             Ok(reached) => self.adopt(at, (reached, inode_marks), Came::Renamed, who, batch),
             Err(missed) => {
                 if missed == Missed::Slow {
-                    batch.output.counters.dirs_unreadable += 1;
-                    walk_loss(Some(1), batch);
+                    unreadable(batch);
                 }
                 if node != 0 {
                     self.above.doubt(at, who.image, &mut batch.sources.who);
@@ -94,7 +97,9 @@ impl<D: Disk> Resolver<D> {
         if self.tree.add_filesystem(reached.fsid) {
             // As the others are marked now: see `hot/renames.rs`.
             let sides = if self.renames.is_on() { SIDES } else { 0 };
-            let mask = self.watch.mask | u64::from(sides);
+            // That of directories lacks what only a filesystem reports.
+            let of_filesystem = self.types & kind::FS_ERROR;
+            let mask = self.watch.mask | u64::from(sides | of_filesystem);
             if self.watch.disk.mark_filesystem(mask, &reached.fd).is_ok() {
                 self.above.cover(reached.fsid);
                 return false;

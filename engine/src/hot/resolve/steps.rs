@@ -1,8 +1,10 @@
 //! Roots that come and go, and the directories above them: see `hot/above.rs`.
 
+use super::walk::unreadable;
 use super::{Actor, Batch, FROM_RENAME, Known, Resolver, Told, dirs_full, who};
 use crate::hot::above::{Reached, TYPES};
 use crate::hot::deferred::Gone;
+use crate::hot::descent::Missed;
 use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Key};
 use crate::hot::tree::flag;
@@ -262,7 +264,11 @@ impl<D: Disk> Resolver<D> {
 
     /// Looks for a root on disk, and takes in what is there.
     fn look(&mut self, at: usize, came: Came, who: Actor, batch: &mut Batch<'_, '_>) {
-        let Ok(reached) = self.above.go_down(at, &self.watch.disk, &self.tree) else { return };
+        let reached = match self.above.go_down(at, &self.watch.disk, &self.tree) {
+            Ok(reached) => reached,
+            Err(Missed::Refused) => return unreadable(batch),
+            Err(_) => return,
+        };
         let inode_marks = self.needs_inode_marks(&reached);
         self.adopt(at, (reached, inode_marks), came, who, batch);
     }
@@ -321,7 +327,12 @@ impl<D: Disk> Resolver<D> {
     pub(super) fn find_roots(&mut self, batch: &mut Batch<'_, '_>) {
         for at in 0..self.watch.roots.len() {
             self.above.ways[at].hashes.fill(0);
-            let reached = self.above.go_down(at, &self.watch.disk, &self.tree).ok();
+            let reached = self.above.go_down(at, &self.watch.disk, &self.tree);
+            if reached.as_ref().is_err_and(|missed| *missed == Missed::Refused) {
+                unreadable(batch);
+                continue;
+            }
+            let reached = reached.ok();
             let node = self.watch.roots[at].node;
             let found = reached.as_ref().map(|found| (found.fsid, found.handle));
             let key =

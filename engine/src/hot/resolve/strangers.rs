@@ -73,15 +73,20 @@ impl<D: Disk> Resolver<D> {
             return false;
         };
         let Some(key) = event.object.filter(|_| !event.is_dir()) else { return false };
-        let is_number = inode_number(key.handle).is_none_or(|known| known == number);
-        let is_known = self.recent.get(self.tree.hash(key)).map(|(dir, _, name)| {
+        // The rest is asked of the disk: anybody can name a file so.
+        if inode_number(key.handle).is_some_and(|known| known != number) {
+            return false;
+        }
+        let object = self.tree.hash(key);
+        let is_known = self.recent.get(object).map(|(dir, _, name)| {
             // It was made by that very name, or got another.
             (dir, name) != (at.dir, at.name)
         });
-        let is_none = is_known.unwrap_or_else(|| {
-            self.watch.holds(&self.tree, at.dir, at.name, key.handle) != Some(true)
-        });
-        is_number && is_none
+        is_known.unwrap_or_else(|| {
+            // Of one that a line told of, no CREATE came since.
+            self.nameless.has(object)
+                || self.watch.holds(&self.tree, at.dir, at.name, key.handle) != Some(true)
+        })
     }
 
     /// Such an event: told under the name that the file got, or without a path.

@@ -14,16 +14,22 @@ use fsmon_format::record::{self, Reason, event_flag};
 
 impl<D: Disk> Resolver<D> {
     /// Reads a directory that came in, with all below it. What is found is told, in the name of
-    /// who brought it.
+    /// who brought it. How many entries that were, whether they are told or not.
     #[cold]
-    pub(super) fn walk(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) {
+    pub(super) fn walk(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) -> u64 {
         self.tree.set(id, flag::UNREAD);
-        self.walk_rest(id, actor, batch);
+        self.walk_rest(id, actor, batch)
     }
 
     /// Reads what is still unread from a directory down.
     #[cold]
-    pub(super) fn walk_rest(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) {
+    pub(super) fn walk_rest(
+        &mut self,
+        id: u32,
+        actor: Option<Actor>,
+        batch: &mut Batch<'_, '_>,
+    ) -> u64 {
+        let mut count = 0;
         let tell = actor.filter(|_| self.types & kind::CREATE != 0 && !batch.silent);
         let (found, doubts, links) = (&mut self.found, &mut self.doubts, &mut self.links);
         self.watch.walk_rest(&mut self.tree, id, &mut |disk, tree, met| match met {
@@ -40,7 +46,11 @@ impl<D: Disk> Resolver<D> {
                 while let Some(at) = doubts.at(at.place) {
                     batch.sources.who.release(doubts.remove(at));
                 }
-                if let Some(who) = tell.filter(|_| !found.has(place)) {
+                if found.has(place) {
+                    return;
+                }
+                count += 1;
+                if let Some(who) = tell {
                     found.put(place);
                     let head = found_head(dir, is_dir, who, batch);
                     batch.output.event(tree, batch.sources, head, name, &[]);
@@ -63,10 +73,10 @@ impl<D: Disk> Resolver<D> {
                 walk_loss(None, batch);
             }
             Met::Unreadable(_) => {
-                batch.output.counters.dirs_unreadable += 1;
-                walk_loss(Some(1), batch);
+                unreadable(batch);
             }
         });
+        count
     }
 
     /// Tells that an entry was there before an event of it. Its maker is not known: the process that
@@ -271,10 +281,16 @@ impl<D: Disk> Resolver<D> {
     }
 }
 
-/// A directory could not be read, or not everything in it was told.
+/// A directory could not be read, or reached.
+pub(super) fn unreadable(batch: &mut Batch<'_, '_>) {
+    batch.output.counters.dirs_unreadable += 1;
+    walk_loss(Some(1), batch);
+}
+
+/// A directory could not be read, or not everything in it was told, or another has its handle.
 pub(super) fn walk_loss(count: Option<u64>, batch: &mut Batch<'_, '_>) {
     let counters = batch.output.counters;
-    let total = counters.dirs_unreadable + counters.dirs_unheard;
+    let total = counters.dirs_unreadable + counters.dirs_unheard + counters.dirs_alike;
     batch.output.loss(batch.sources, Reason::Walk, batch.window.span(), count, total);
 }
 
