@@ -2,12 +2,12 @@
 //!
 //! Paths are always quoted, so that a directory's part can be kept. Bytes that are not UTF-8 are
 //! replaced, and so are control characters when the output is a terminal; then the exact bytes
-//! stand in `path_b64`. The columns of the executed file follow those of JSON's other fields, and
-//! those of the command line come last, and only when it is asked for.
+//! stand in `path_b64`. Behind the columns of JSON's other fields come those of the executed file, then
+//! `object`. Those of the command line come last, and only when it is asked for.
 
 use super::escape::{self, Style, escape};
 use super::exe::{self, Exe};
-use super::json::{append_chain, path_base64};
+use super::json::{append_chain, format_hex, path_base64};
 use super::pieces::Pieces;
 use super::prefix::Paths;
 use super::words::CommandLine;
@@ -22,6 +22,9 @@ use memchr::memchr2_iter;
 
 const HEADER: &[u8] = b"time,event_type,path,old_path,is_dir,pid,ppid,cmd,exe,uid,gid,user,\
 cgroup,chain,attribution,found,exchange,unsure,path_b64,old_path_b64,error,error_count,reason,lost";
+
+/// The column behind those of what runs: what joins the lines of a file without a name.
+const OBJECT_HEADER: &[u8] = b",object";
 
 /// The columns of the command line.
 const CMDLINE_HEADER: &[u8] = b",cmdline,cmdline_from,cmdline_cut,cmdline_b64";
@@ -45,7 +48,7 @@ pub(crate) struct Csv<S> {
     paths: Paths<S>,
     /// The columns from `pid` to `chain`.
     processes: Pieces,
-    /// The columns of what runs, behind all others.
+    /// The columns of what runs, behind those of the event.
     files: Pieces,
     rendered: Vec<u8>,
     /// JSON inside a column.
@@ -174,6 +177,7 @@ impl<S: Style> Format for Csv<S> {
     fn begin(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(HEADER);
         out.extend_from_slice(exe::HEADER);
+        out.extend_from_slice(OBJECT_HEADER);
         if self.cmdline {
             out.extend_from_slice(CMDLINE_HEADER);
         }
@@ -211,6 +215,10 @@ impl<S: Style> Format for Csv<S> {
             append_seldom(mirror, line, exact, old_exact, out);
         }
         self.append_file(mirror, event.head.proc.get(), out);
+        out.push(b',');
+        if let Some(object) = line.joined_by() {
+            out.extend_from_slice(&format_hex(object));
+        }
         if self.cmdline {
             self.append_cmdline(mirror, event.head.proc.get(), out);
         }
@@ -230,6 +238,7 @@ impl<S: Style> Format for Csv<S> {
         out.extend_from_slice(Reason::from_code(loss.reason.get()).name().as_bytes());
         append_number(Some(loss.count.get()).filter(|count| *count != COUNT_UNKNOWN), out);
         out.extend_from_slice(&[b','; exe::COLUMNS]);
+        out.push(b',');
         if self.cmdline {
             out.extend_from_slice(&[b','; CMDLINE_COLUMNS]);
         }
@@ -305,6 +314,7 @@ mod tests {
     use crate::text::fixture::{Bench, event, image};
     use base64::Engine;
     use base64::prelude::BASE64_STANDARD;
+    use fsmon_format::record::{Event, event_flag};
     use proptest::prelude::*;
 
     /// A plain reader of RFC 4180: records of fields.
@@ -352,8 +362,9 @@ mod tests {
         let cc = format!("12,11,cc,/usr/bin/cc,1000,100,builder,/job/7,{chain}");
         let t = "2023-11-14T22:13:19.000000000Z";
         let lines: Vec<_> = text.split_terminator("\r\n").collect();
-        assert_eq!(lines[0].as_bytes(), [HEADER, exe::HEADER].concat());
-        let files = ",".repeat(exe::COLUMNS);
+        assert_eq!(lines[0].as_bytes(), [HEADER, exe::HEADER, OBJECT_HEADER].concat());
+        // Behind the first 24 columns nothing is known.
+        let files = ",".repeat(exe::COLUMNS + 1);
         assert_eq!(
             lines[1],
             format!(
@@ -374,7 +385,7 @@ mod tests {
         assert_eq!(lines[9], format!("{t},LOSS{},queue_overflow,{files}", ",".repeat(20)));
         assert_eq!(lines[10], format!("{t},LOSS{},process_messages,12{files}", ",".repeat(20)));
         for record in read(text.as_bytes()) {
-            assert_eq!(record.len(), 24 + exe::COLUMNS);
+            assert_eq!(record.len(), 24 + exe::COLUMNS + 1);
         }
     }
 
@@ -409,6 +420,27 @@ mod tests {
             assert_eq!(of(flag), Some("true"), "{flag}");
         }
         assert!(lines[2][24..].iter().all(Vec::is_empty) && lines[2].len() == lines[0].len());
+    }
+
+    #[test]
+    fn a_file_without_a_name_is_joined_by_its_object() {
+        let mut bench = Bench::lines(Csv::<escape::Csv>::new(false).with_cmdline(true));
+        bench.pipeline.begin(&mut bench.out);
+        bench.dir(1, 0, b"/r");
+        let of = |mut event: Event, flags: u16| {
+            (event.object, event.flags) = (0x2a_u64.into(), flags.into());
+            event
+        };
+        bench.event(of(event(kind::MODIFY, 0, 0), 0), b"", b"");
+        bench.event(of(event(kind::CREATE, 1, 0), event_flag::NAMED), b"f", b"");
+        bench.event(of(event(kind::DELETE, 1, 0), 0), b"f", b"");
+        bench.loss(1, 5);
+        let lines = read(bench.text().as_bytes());
+        let at = lines[0].iter().position(|name| name == b"object").expect("a column");
+        assert_eq!(lines[0].len() - at, 1 + CMDLINE_COLUMNS);
+        let objects: Vec<_> = lines[1..].iter().map(|line| text(&line[at])).collect();
+        assert_eq!(objects, ["000000000000002a", "000000000000002a", "", ""]);
+        assert!(lines.iter().all(|line| line.len() == lines[0].len()));
     }
 
     fn row<S: Style>(name: &[u8], cmd: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {

@@ -13,7 +13,7 @@ const FLAGS: [(u16, &str); 3] = [
     (proc_flag::EXE_CUT, "exe_cut"),
 ];
 
-/// The columns of CSV that follow those of all other fields.
+/// The columns of CSV that follow those of the event.
 pub(crate) const HEADER: &[u8] = b",exec,exe_root,exe_late,exe_unsure,exe_cut,exe_b64,exec_b64";
 /// How many those are.
 pub(crate) const COLUMNS: usize = 7;

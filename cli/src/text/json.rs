@@ -139,7 +139,7 @@ impl Json {
 
 /// The 16 digits of an object.
 #[cold]
-fn format_hex(object: u64) -> [u8; 16] {
+pub(crate) fn format_hex(object: u64) -> [u8; 16] {
     let digit = |at: usize| b"0123456789abcdef"[(object >> (60 - 4 * at)) as usize & 15];
     std::array::from_fn(digit)
 }
