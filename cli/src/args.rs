@@ -32,7 +32,7 @@ Times: 10s, 500ms, 2h 30m; a bare number is seconds.
 
 Moments: 2026-01-31T23:59:59Z or any offset; 2026-01-31 23:59, 23:59, today, yesterday 23:59 are of this \
 zone, and a day alone is its beginning; 10m is ten minutes ago; @1767225600 and 1767225600 are Unix \
-times. In the hour that comes twice --since means the first and --until the second.
+times. When clocks go back and a local time occurs twice, --since takes the first and --until the second.
 
 A PATH that does not exist yet is watched from when it appears; it must look like one (./x, /srv/x), or \
 be given with --wait. To watch a directory called decode, convert, doctor or generate, write ./decode.";
@@ -95,7 +95,8 @@ pub(crate) struct WatchArgs {
     /// How changes are written
     #[arg(short, long, value_enum, default_value_t, hide_default_value = true)]
     pub(crate) format: Format,
-    /// Write to FILE, emptied first, or to new files in DIR/; `-` is standard output
+    /// Write to FILE, which is emptied once everything else has begun, or to new files in DIR/; `-` is standard
+    /// output
     #[arg(short, long, value_name = "FILE|DIR/", default_value = "-", hide_default_value = true)]
     pub(crate) output: PathBuf,
     /// With -o DIR/: begin another file when one is this large (100M) or this old (1h)
