@@ -123,6 +123,9 @@ pub(crate) struct WatchArgs {
     /// of containers
     #[arg(long)]
     pub(crate) follow_mounts: bool,
+    /// Also tell changes of files below PATH that are made through hard links outside of it
+    #[arg(long)]
+    pub(crate) hard_links: bool,
     /// Add the ancestry of each process
     #[arg(long)]
     pub(crate) chain: bool,

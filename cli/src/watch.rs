@@ -111,6 +111,7 @@ fn config(args: &WatchArgs, parts: &[Vec<PathBuf>], reader: usize, types: u32) -
     config.types = types;
     config.recursive = !args.no_recursive;
     config.follow_mounts = args.follow_mounts;
+    config.hard_links = args.hard_links;
     config.notice = Some(Box::new(tell));
     config.backend = args.engine.backend.into();
     config.cpu = args.engine.cpu;

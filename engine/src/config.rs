@@ -87,6 +87,9 @@ pub struct Config {
     /// Whether filesystems that are mounted below the roots are watched too, those at the start and those
     /// that come later; but none that may not answer (FUSE, on a server), and no root of a container.
     pub follow_mounts: bool,
+    /// Whether a change of a file in a watched directory is told that is made through a hard link outside
+    /// of them, under its watched name. Names of all files are kept for it.
+    pub hard_links: bool,
     /// Directories to leave out.
     pub skip_dir: Option<SkipDir>,
     /// The same as `skip_dir`, for the thread that follows mounts: nothing is said of one in a directory
@@ -132,6 +135,7 @@ impl Config {
             types: fsmon_format::kind::DEFAULT,
             recursive: true,
             follow_mounts: false,
+            hard_links: false,
             skip_dir: None,
             skip_mount: None,
             notice: None,

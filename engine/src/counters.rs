@@ -101,6 +101,8 @@ counters! {
     losses,
     /// Directories refused for want of room: those below them are not counted.
     dirs_refused["directory beyond --max-dirs", "directories beyond --max-dirs"],
+    /// Names of files refused for want of room: changes of these through hard links are not told.
+    files_refused["file that there was no room for", "files that there was no room for"],
     /// Directories that could not be read.
     dirs_unreadable["unreadable directory", "unreadable directories"],
     /// Directories that were brought in while the kernel was told to be silent of them.

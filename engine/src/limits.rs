@@ -6,6 +6,10 @@ pub const DIRS_DEFAULT: usize = 1 << 20;
 pub const DIRS_MAX: usize = 1 << 26;
 /// Removed directories that stay known for late events; their ids come on top of the limit above.
 pub const DIRS_DEAD_MAX: usize = 1 << 10;
+/// Names of files known at one time, where changes through hard links are asked for.
+pub const FILES_MAX: usize = 1 << 22;
+/// Bytes for all of those together.
+pub const FILES_BYTES: usize = FILES_MAX * 32;
 /// Process images known at one time, unless configured. A consumer that stalls for ten seconds
 /// at 10,000 short-lived processes a second, two images each, fits.
 pub const PROCESSES_DEFAULT: usize = 1 << 18;

@@ -273,6 +273,9 @@ pub enum Reason {
     Unmarked,
     /// It was unmounted: what is there is watched as before.
     Unmount,
+    /// More names of files than can be known, where changes through hard links are asked for: those of
+    /// the rest are not seen.
+    FilesMax,
     /// A reason this version does not know.
     Other(u32),
 }
@@ -290,6 +293,7 @@ impl Reason {
             Reason::Unmarked => 6,
             Reason::Mount => 7,
             Reason::Unmount => 8,
+            Reason::FilesMax => 9,
             Reason::Other(code) => code,
         }
     }
@@ -306,6 +310,7 @@ impl Reason {
             6 => Reason::Unmarked,
             7 => Reason::Mount,
             8 => Reason::Unmount,
+            9 => Reason::FilesMax,
             other => Reason::Other(other),
         }
     }
@@ -322,6 +327,7 @@ impl Reason {
             Reason::Unmarked => "unmarked",
             Reason::Mount => "mount",
             Reason::Unmount => "unmount",
+            Reason::FilesMax => "max_files",
             Reason::Other(_) => "other",
         }
     }

@@ -218,6 +218,9 @@ fn consequence(reason: Reason) -> &'static str {
         }
         Reason::Mount => "something was mounted there, changes on it are missing",
         Reason::Unmount => "it was unmounted, what is there is watched again",
+        Reason::FilesMax => {
+            "more files than can be known, changes of the rest through hard links are not seen"
+        }
         Reason::Other(_) => "for a reason that this version does not know",
     }
 }

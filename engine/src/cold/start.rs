@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::hot::above::Above;
 use crate::hot::disk::Kernel;
 use crate::hot::event::{Key, METADATA_LEN};
+use crate::hot::file_names::FileNames;
 use crate::hot::intake::{self, Intake};
 use crate::hot::placement::Placement;
 use crate::hot::reader::{self, Control, Parts};
@@ -32,7 +33,7 @@ use crate::sys::uring::Uring;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -94,12 +95,16 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         config.recursive,
         config.skip_dir.take(),
     );
+    watch.file_names = config.hard_links.then(FileNames::new);
     let mut kinds = Vec::new();
     let mut marked = Vec::new();
     for mut root in opened {
         match marks::mark(&watch.disk.group, &mut root, mask) {
             Ok((kind, why)) => {
                 plan.note_root(&root, kind, why);
+                if config.hard_links && kind == MarkKind::Inode {
+                    plan.losses.push(no_hard_links(&root.path));
+                }
                 kinds.push(kind);
                 marked.push(root);
             }
@@ -159,6 +164,13 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         |error| Error::refused("cannot start the thread that follows mounts", Call::Thread, error);
     let mounts = mounts.map(|mounts| mounts.start(ears)).transpose().map_err(no_thread)?;
     Ok(Started { plan, shared, control, wake, mounts, thread, consumer })
+}
+
+fn no_hard_links(root: &Path) -> String {
+    format!(
+        "changes in {} through hard links outside of it are not seen, as each directory has its own mark there",
+        root.display()
+    )
 }
 
 /// Finds out what is mounted below the roots, and says what of it is not watched.
@@ -309,6 +321,12 @@ fn fill(
             "{refused} directories are beyond --max-dirs: changes in them and below are not seen; raise it"
         ));
     }
+    let files_refused = watch.names_refused();
+    if files_refused > 0 {
+        plan.losses.push(format!(
+            "there was no room for {files_refused} files: changes of these through hard links are not seen"
+        ));
+    }
     if let Some(why) = why {
         plan.losses.push(format!(
             "changes in or below {unreadable} directories are not seen, as they could not be read; \
@@ -319,6 +337,7 @@ fn fill(
         dirs: tree.len() as u64,
         dirs_refused: refused,
         dirs_unreadable: unreadable,
+        files_refused,
         ..Counters::default()
     }
 }

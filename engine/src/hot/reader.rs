@@ -256,6 +256,9 @@ impl<'a, D: Disk> Reader<'a, D> {
         if self.output.counters.entries_unmarked != self.unmarked {
             self.tell_unmarked(window);
         }
+        if self.resolver.watch.names_refused() != self.output.counters.files_refused {
+            self.tell_files_refused(window);
+        }
         self.sources.who.note_resolved(self.index);
         if let Some(error) = self.sources.failed.take() {
             return Err(failed(error));
@@ -357,12 +360,23 @@ impl<'a, D: Disk> Reader<'a, D> {
     /// Loss records for what the walk at the start could not take in.
     fn tell_walk(&mut self, start_ns: u64) {
         let counters = self.output.counters;
-        let losses =
-            [(Reason::DirsMax, counters.dirs_refused), (Reason::Walk, counters.dirs_unreadable)];
+        let losses = [
+            (Reason::DirsMax, counters.dirs_refused),
+            (Reason::Walk, counters.dirs_unreadable),
+            (Reason::FilesMax, counters.files_refused),
+        ];
         for (reason, count) in losses.into_iter().filter(|(_, count)| *count > 0) {
             let span = (start_ns, clock::monotonic_ns());
             self.output.loss(&mut self.sources, reason, span, Some(count), count);
         }
+    }
+
+    /// A loss record for names of files that there was no room for: one a batch.
+    #[cold]
+    fn tell_files_refused(&mut self, window: Window) {
+        let total = self.resolver.watch.names_refused();
+        let count = total - std::mem::replace(&mut self.output.counters.files_refused, total);
+        self.output.loss(&mut self.sources, Reason::FilesMax, window.span(), Some(count), total);
     }
 
     /// A loss record for what was made in directories before they had their marks: one a batch.

@@ -8,6 +8,7 @@ use super::arrivals::Arrivals;
 use super::busy::Muting;
 use super::disk::{Disk, Kernel};
 use super::event::Key;
+use super::file_names::FileNames;
 use super::trail::Trail;
 use super::tree::{Full, Inserted, Tree, flag};
 use crate::config::SkipDir;
@@ -99,6 +100,8 @@ pub(crate) struct Watch<D: Disk = Kernel> {
     pub(crate) roots: Vec<Root<D::Dir>>,
     pub(crate) recursive: bool,
     pub(crate) arrivals: Arrivals,
+    /// The names of files, where changes through other names are asked for.
+    pub(crate) file_names: Option<FileNames>,
     /// Whether any directory was ever muted.
     mutes: bool,
     skip_dir: Option<SkipDir>,
@@ -135,6 +138,7 @@ impl<D: Disk> Watch<D> {
             roots: Vec::new(),
             recursive,
             arrivals: Arrivals::new(),
+            file_names: None,
             mutes: false,
             skip_dir,
             trail: Trail::default(),
@@ -365,6 +369,9 @@ impl<D: Disk> Watch<D> {
             libc::DT_UNKNOWN => self.disk.is_dir(fd, entry.name),
             kind => kind == libc::DT_DIR,
         };
+        if !is_dir {
+            self.note_file(tree, (id, root), fd, entry.name);
+        }
         let told = Met::Entry { dir: id, name, is_dir };
         let left_out = !is_dir || self.skips(tree, id, name);
         let how = self.roots[root].handles;
@@ -408,12 +415,31 @@ impl<D: Disk> Watch<D> {
         }
     }
 
+    /// Keeps the name of a file, where names are kept.
+    fn note_file(&mut self, tree: &Tree, (dir, root): (u32, usize), fd: &D::Dir, name: &CStr) {
+        let Some(names) = &mut self.file_names else { return };
+        let root = &self.roots[root];
+        // One that is gone is told of by the queue.
+        let Ok((handle, mount_id)) = self.disk.handle_of_entry(fd, name, root.handles) else {
+            return;
+        };
+        if mount_id == root.mount_id && !is_shared(handle.key()) {
+            let key = Key { fsid: tree.fsid(dir), handle: handle.key() };
+            names.put(tree, tree.hash(key), dir, name.to_bytes());
+        }
+    }
+
     /// What is to be done with a directory that came up: read it, or not look into it.
     fn take_up(&self, tree: &mut Tree, id: u32) {
         if tree.node(id).flags & flag::ROOT != 0 {
             return;
         }
         tree.set(id, if self.recursive { flag::UNREAD } else { flag::LEAF });
+    }
+
+    /// Names of files that there was no room for.
+    pub(crate) fn names_refused(&self) -> u64 {
+        self.file_names.as_ref().map_or(0, FileNames::refused)
     }
 
     /// Whether there are roots whose directories have a mark each.

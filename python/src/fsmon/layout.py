@@ -81,6 +81,7 @@ LOSS_REASONS = {
     6: "unmarked",
     7: "mount",
     8: "unmount",
+    9: "max_files",
 }
 """Reasons of a LOSS as the JSON of fsmon calls them; every other number is `other`."""
 END_INCOMPLETE = 1

@@ -483,6 +483,9 @@ impl<D: Disk> Resolver<D> {
                 true => self.links.forget(place),
                 false => self.links.put(place, file),
             }
+            if self.watch.file_names.is_some() {
+                self.note_name(at, if is_dir { 0 } else { file });
+            }
         }
     }
 

@@ -74,6 +74,11 @@ impl<D: Disk> Resolver<D> {
         own_pid: u32,
         quiet: u64,
     ) -> Self {
+        let mut busy = Busy::new();
+        if watch.file_names.is_some() {
+            // A change outside may be of a file that has a name inside.
+            busy.give_up();
+        }
         Resolver {
             tree,
             watch,
@@ -89,7 +94,7 @@ impl<D: Disk> Resolver<D> {
             doubts: Doubts::new(),
             links: Links::new(),
             unsure: Unsure::default(),
-            busy: Busy::new(),
+            busy,
             renames: Renames::new(),
             deferred: Deferred::new(),
         }
@@ -240,6 +245,9 @@ impl<D: Disk> Resolver<D> {
     #[inline]
     pub(crate) fn settle(&mut self, empty_ns: u64) {
         self.doubts.settle();
+        if let Some(names) = &mut self.watch.file_names {
+            names.settle();
+        }
         self.unsure.settle(empty_ns);
         self.settle_found(empty_ns);
         // What was found is remembered by the ids of directories.
@@ -315,6 +323,7 @@ impl<D: Disk> Resolver<D> {
     /// An event in a watched directory, or on one.
     fn entry(&mut self, event: &Event<'_>, at: Known<'_>, batch: &mut Batch<'_, '_>) {
         if self.tree.node(at.dir).flags & flag::LEAF != 0 && !at.name.is_empty() {
+            self.through_link(event, batch);
             return;
         }
         let mut types = event.types();
@@ -347,6 +356,9 @@ impl<D: Disk> Resolver<D> {
             match is_there {
                 true => self.links.put(place, hash),
                 false => self.links.remove(place, hash),
+            }
+            if self.watch.file_names.is_some() {
+                self.note_entry(event, at, (hash, is_there));
             }
         }
         let wanted = types & self.types;

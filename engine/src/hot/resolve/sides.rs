@@ -198,7 +198,8 @@ impl<D: Disk> Resolver<D> {
     /// A file was renamed where nobody watches.
     #[cold]
     pub(super) fn renamed_outside(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        if event.is_dir() {
+        // With names of files nothing is muted, and sides serve that alone.
+        if event.is_dir() || self.watch.file_names.is_some() {
             return;
         }
         if self.renames.note_outside(batch.window.until_ns) {

@@ -4,13 +4,23 @@ use super::{Batch, Known, Resolver, SELF, Told, who};
 use crate::hot::busy::Muting;
 use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Key, Place};
+use crate::hot::file_names::Found;
 use crate::hot::nameless;
 use crate::hot::orphans::Orphans;
 use crate::hot::tree::flag;
-use crate::sys::handle::inode_number;
+use crate::sys::handle::{inode_number, is_shared};
 use fsmon_format::kind;
-use fsmon_format::record;
+use fsmon_format::record::{self, event_flag};
 use std::io;
+
+/// Types that are of a file, whatever its name.
+const OF_FILE: u32 = kind::MODIFY
+    | kind::CLOSE_WRITE
+    | kind::ATTRIB
+    | kind::OPEN
+    | kind::OPEN_EXEC
+    | kind::ACCESS
+    | kind::CLOSE_NOWRITE;
 
 impl<D: Disk> Resolver<D> {
     /// An event of an unknown directory: outside the watched paths, or too early.
@@ -20,6 +30,9 @@ impl<D: Disk> Resolver<D> {
         place: Place<'_>,
         batch: &mut Batch<'_, '_>,
     ) {
+        if self.through_link(event, batch) {
+            return;
+        }
         let hash = self.tree.hash(place.dir);
         const MADE: u32 = kind::CREATE | kind::ONDIR;
         if event.types() & MADE == MADE {
@@ -32,6 +45,60 @@ impl<D: Disk> Resolver<D> {
                 let how = if is_on { self.busy.how(hash) } else { Muting::Entries };
                 self.mute(place.dir, how);
             }
+        }
+    }
+
+    /// A file may be changed through a name that is not watched: told under one that is, if it has any.
+    /// Whether it has.
+    #[inline]
+    pub(super) fn through_link(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) -> bool {
+        self.watch.file_names.is_some() && self.tell_through_link(event, batch)
+    }
+
+    #[cold]
+    fn tell_through_link(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) -> bool {
+        let is_one = |key: &Key<'_>| !event.is_dir() && !is_shared(key.handle);
+        let Some(key) = event.object.filter(is_one) else { return false };
+        let object = self.tree.hash(key);
+        let mut room = [0; record::NAME_MAX];
+        let names = self.watch.file_names.as_mut();
+        let Some(Found { dir, len, is_leaving }) =
+            names.and_then(|names| names.find(&self.tree, object, &mut room))
+        else {
+            return false;
+        };
+        let wanted = event.types() & self.types & OF_FILE;
+        if wanted != 0 {
+            let at = Some(Known::new(&self.tree, dir, &room[..len]));
+            let who = who(event.pid, batch);
+            let flags = if is_leaving { event_flag::UNSURE } else { 0 };
+            self.emit(Told { at, old: None, wanted, flags, object, who }, event, batch);
+        }
+        true
+    }
+
+    /// A file came or went.
+    #[cold]
+    pub(super) fn note_entry(
+        &mut self,
+        event: &Event<'_>,
+        at: Known<'_>,
+        (file, is_there): (u64, bool),
+    ) {
+        let is_merged = event.types() & !kind::ONDIR != kind::DELETE;
+        self.note_name(at, if is_there || is_merged { file } else { 0 });
+        if let Some(names) = self.watch.file_names.as_mut().filter(|_| !is_there && is_merged) {
+            names.leave(at.place);
+        }
+    }
+
+    /// The file of that hash is at that place from now on; 0: none is.
+    #[cold]
+    pub(super) fn note_name(&mut self, at: Known<'_>, file: u64) {
+        let Some(names) = &mut self.watch.file_names else { return };
+        match file {
+            0 => names.remove(at.place),
+            _ => names.put(&self.tree, file, at.dir, at.name),
         }
     }
 

@@ -247,6 +247,9 @@ impl<D: Disk> Resolver<D> {
         self.tell_gone(batch);
         self.tell_left(batch);
         self.links.clear();
+        if let Some(names) = &mut self.watch.file_names {
+            names.clear();
+        }
         batch.output.counters.lost_queue_overflows += 1;
         let total = batch.output.counters.lost_queue_overflows;
         batch.output.loss(batch.sources, Reason::QueueOverflow, batch.window.span(), None, total);
