@@ -17,7 +17,7 @@ use crate::target::{Target, check_writable};
 use crate::tell::{end_progress, progress, tell};
 use crate::text::{Lines, csv, human, human::Human, json::Json};
 use crate::wall::Wall;
-use fsmon_engine::limits::{CMDLINES_BYTES, DIRS_DEAD_MAX, STRINGS_BYTES};
+use fsmon_engine::limits::{CMDLINES_BYTES, DIRS_DEAD_MAX, OUTSIDE_MAX, STRINGS_BYTES};
 use fsmon_engine::plan::Plan;
 use fsmon_engine::{Config, Counters, Error, Monitor};
 use fsmon_format::kind;
@@ -92,7 +92,7 @@ fn keep_pages_small() {
 
 fn capacity(args: &WatchArgs) -> Capacity {
     Capacity {
-        dirs: args.engine.max_dirs + DIRS_DEAD_MAX,
+        dirs: args.engine.max_dirs + DIRS_DEAD_MAX + OUTSIDE_MAX,
         processes: args.engine.max_processes,
         strings: STRING_IDS,
         text: args.engine.max_dirs * DIR_NAME_BYTES

@@ -6,6 +6,9 @@ pub const DIRS_DEFAULT: usize = 1 << 20;
 pub const DIRS_MAX: usize = 1 << 26;
 /// Removed directories that stay known for late events; their ids come on top of the limit above.
 pub const DIRS_DEAD_MAX: usize = 1 << 10;
+/// Directories that are not watched, in which watched files have other names, that the consumer knows at one
+/// time; their ids come on top of those of the dead.
+pub const OUTSIDE_MAX: usize = 64;
 /// Names of files known at one time, where changes through hard links are asked for.
 pub const FILES_MAX: usize = 1 << 22;
 /// Bytes for all of those together.

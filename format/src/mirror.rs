@@ -5,7 +5,7 @@
 //! the mirror is made and paged in as it is used; nothing is allocated afterwards.
 
 use crate::arena::{Arena, Text};
-use crate::record::{Body, Proc};
+use crate::record::{Body, Proc, dir_flag};
 use zerocopy::FromZeros;
 
 /// The deepest directory whose path is built; deeper is taken for a cycle.
@@ -33,17 +33,26 @@ pub struct Dir {
     pub generation: u32,
     /// Hash of the handle.
     pub object: u64,
-    /// With it, 1 more than the index of the filesystem; 0 where the directory is not known.
+    /// With it, 1 more than the index of the filesystem, and [`WHOLE`]; 0 where the directory is not known.
     name: Text,
 }
+
+/// The bit of [`Dir::name`] for [`dir_flag::WHOLE_PATH`].
+const WHOLE: u16 = 1 << 15;
 
 const _: () = assert!(size_of::<Dir>() == 24);
 
 impl Dir {
-    /// Index of the filesystem; one beyond 65,534, of which there are none, is told as that.
+    /// Index of the filesystem; one beyond 32,766, of which there are none, is told as that.
     #[must_use]
     pub fn fs(&self) -> u32 {
-        u32::from(self.name.spare.saturating_sub(1))
+        u32::from((self.name.spare & !WHOLE).saturating_sub(1))
+    }
+
+    /// Whether its name is its whole path, and it is no watched root.
+    #[must_use]
+    pub fn is_whole_path(&self) -> bool {
+        self.name.spare & WHOLE != 0
     }
 
     fn is_known(&self) -> bool {
@@ -134,7 +143,9 @@ impl Mirror {
         };
         let Some(text) = self.text.insert(name) else { return Defined::Full };
         dir.name = text;
-        dir.name.spare = u16::try_from(head.fs.get()).map_or(u16::MAX, |fs| fs.saturating_add(1));
+        let fs = u16::try_from(head.fs.get()).map_or(!WHOLE, |fs| fs.saturating_add(1).min(!WHOLE));
+        let is_whole = head.flags.get() & dir_flag::WHOLE_PATH != 0;
+        dir.name.spare = fs | if is_whole { WHOLE } else { 0 };
         if again { Defined::DirAgain(id) } else { Defined::Dir(id) }
     }
 

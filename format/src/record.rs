@@ -83,8 +83,10 @@ pub mod event_flag {
     pub const EXCHANGE: u16 = 1 << 3;
     /// CREATE: the file was told of before, when it had no name: [`super::Event::object`] joins the lines.
     pub const NAMED: u16 = 1 << 5;
-    /// A directory on the way came in a moment ago, or was renamed to and fro: the path may be that of
-    /// a moment before or after.
+    /// The file was changed through another name, which is not watched: `dir2` and `name2`, where it is known.
+    pub const VIA: u16 = 1 << 6;
+    /// A directory in the path had just come in, or had just been renamed several times: the path may be that
+    /// of a moment before or after. Or the name may have been removed just before.
     pub const UNSURE: u16 = 1 << 4;
 }
 
@@ -92,7 +94,7 @@ pub mod event_flag {
 ///
 /// The tail is `name` then `name2`. An empty name with a directory means the directory itself.
 /// For RENAME `dir`/`name` is the new place and `dir2`/`name2` the old one; 0 is outside the
-/// watched paths.
+/// watched paths. With [`event_flag::VIA`] `dir2`/`name2` is the name through which the file was changed.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Event {
@@ -112,7 +114,7 @@ pub struct Event {
     pub proc: U32,
     /// Hash of the object's handle, 0 unknown; for FS_ERROR errno (low half) and count (high half).
     pub object: U64,
-    /// RENAME: the old directory's id.
+    /// RENAME: the old directory's id. VIA: that of the other name.
     pub dir2: U32,
     /// Bytes of `name`.
     pub name_len: U16,
@@ -124,14 +126,16 @@ pub struct Event {
 
 /// Flag bits of a [`Dir`].
 pub mod dir_flag {
-    /// In a stream: the name is the whole path of a directory that lies too deep for its parents
-    /// to be defined one by one; it is no watched root.
+    /// The name is the whole path of a directory that is no watched root: in a stream, one that lies too deep
+    /// for its parents to be defined one by one; or one that is not watched, in which a watched file has
+    /// another name.
     pub const WHOLE_PATH: u16 = 1;
 }
 
 /// A watched directory: where it hangs and what it is called.
 ///
-/// Without a parent it is a watched root and the name is its absolute path. Defined anew after a
+/// Without a parent the name is its absolute path, and it is a watched root, unless
+/// [`dir_flag::WHOLE_PATH`] says otherwise. Defined anew after a
 /// rename, with `generation` raised.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

@@ -133,6 +133,11 @@ impl Format for Human {
         self.append_process(mirror, image, out);
         out.push(b' ');
         self.append_paths(mirror, line, out);
+        if line.via.is_some() {
+            out.extend_from_slice(b"  (via ");
+            self.append_place(mirror, line.via, false, "?", out);
+            out.push(b')');
+        }
         if let Some((errno, count)) = line.fs_error() {
             append_noted(b"  error ", errno.into(), out);
             append_noted(b", times ", count.into(), out);

@@ -81,6 +81,7 @@ impl Format for Json {
         out.push(b'"');
         let exact = self.append_path(mirror, line.place, b",\"path\":\"", out);
         let old_exact = self.append_path(mirror, line.old, b",\"old_path\":\"", out);
+        let via_exact = self.append_path(mirror, line.via, b",\"via\":\"", out);
         if event.is_dir() {
             out.extend_from_slice(b",\"is_dir\":true");
         }
@@ -96,6 +97,9 @@ impl Format for Json {
         }
         if old_exact == Some(false) {
             append_base64(mirror, line.old, b",\"old_path_b64\":\"", out);
+        }
+        if via_exact == Some(false) {
+            append_base64(mirror, line.via, b",\"via_b64\":\"", out);
         }
         if let Some((error, count)) = line.fs_error() {
             append_number(b",\"error\":", error.into(), out);

@@ -45,16 +45,19 @@ pub(crate) struct Line<'a> {
     pub(crate) place: Option<Place<'a>>,
     /// The old place of a RENAME.
     pub(crate) old: Option<Place<'a>>,
+    /// The name through which a file was changed, where that is not watched.
+    pub(crate) via: Option<Place<'a>>,
 }
 
 impl<'a> Line<'a> {
     fn new(event: EventRef<'a>, kind: Kind) -> Self {
         let new = place(event.head.dir.get(), event.name);
         let old = place(event.head.dir2.get(), event.name2);
+        let line = Line { event, kind, place: new, old: None, via: None };
         match kind.bit {
-            kind::RENAME => Line { event, kind, place: new, old },
-            kind::MOVED_FROM => Line { event, kind, place: old, old: None },
-            _ => Line { event, kind, place: new, old: None },
+            kind::RENAME => Line { old, ..line },
+            kind::MOVED_FROM => Line { place: old, ..line },
+            _ => Line { via: old.filter(|_| event.is_via()), ..line },
         }
     }
 

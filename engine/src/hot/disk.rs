@@ -8,7 +8,7 @@ use crate::sys::clock;
 use crate::sys::fanotify::Group;
 use crate::sys::fd::is_readable;
 use crate::sys::handle::{self, Handle, Handles};
-use crate::sys::mount;
+use crate::sys::{mount, procdir};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -39,6 +39,9 @@ pub(crate) trait Disk {
     /// Opens the directory of a handle, not to read it, on the filesystem of `beside`:
     /// open_by_handle_at(2).
     fn open_handle(&self, beside: &Self::Dir, handle: &[u8]) -> io::Result<Self::Dir>;
+    /// The path of an open directory, cut off where `room` ends: readlink(2) of `/proc/self/fd/N`. It may
+    /// lead elsewhere: it is that through the mount by which the directory was opened.
+    fn path_of<'a>(&self, dir: &Self::Dir, room: &'a mut [u8]) -> io::Result<&'a [u8]>;
     /// Whether a directory is linked anywhere: fstat(2) `st_nlink`.
     fn has_name(&self, dir: &Self::Dir) -> bool;
     /// The filesystem id that events carry: statfs(2) `f_fsid`.
@@ -120,6 +123,10 @@ impl Disk for Kernel {
 
     fn open_handle(&self, beside: &OwnedFd, key: &[u8]) -> io::Result<OwnedFd> {
         handle::open_handle(beside.as_fd(), key)
+    }
+
+    fn path_of<'a>(&self, dir: &OwnedFd, room: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        procdir::read_link(&procdir::Path::of_fd(dir.as_fd()), room)
     }
 
     fn has_name(&self, dir: &OwnedFd) -> bool {

@@ -20,6 +20,7 @@ pub(crate) mod mounts;
 pub(crate) mod nameless;
 pub(crate) mod orphans;
 pub(crate) mod output;
+pub(crate) mod outside;
 pub(crate) mod pace;
 pub(crate) mod placement;
 pub(crate) mod reader;

@@ -8,7 +8,7 @@ use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
 use crate::sys::clock::{self, Clocks};
 use fsmon_format::record::{
-    self, Build, COUNT_UNKNOWN, Reason, Slot, end_flag, event_slots, lay_event,
+    self, Build, COUNT_UNKNOWN, Reason, Slot, dir_flag, end_flag, event_slots, lay_event,
 };
 use std::io;
 use std::time::Duration;
@@ -109,6 +109,21 @@ impl Output {
             tree.clear(dir, flag::DEFINED);
             self.define_dir(tree, sources, dir);
         }
+    }
+
+    /// A directory that is not watched: its whole path.
+    pub(crate) fn define_outside(
+        &mut self,
+        sources: &mut Sources<'_>,
+        (id, object): (u32, u64),
+        path: &[u8],
+    ) {
+        let mut head = record::Dir::new_zeroed();
+        head.flags = dir_flag::WHOLE_PATH.into();
+        head.id = id.into();
+        head.object = object.into();
+        let record = self.build.dir(head, path);
+        push(&mut self.producer, sources, record);
     }
 
     /// Ancestors first: a defined directory has only defined ancestors.

@@ -10,7 +10,7 @@ mod dead;
 
 use super::event::Key;
 use super::index::Index;
-use crate::limits::DIRS_DEAD_MAX;
+use crate::limits::{DIRS_DEAD_MAX, OUTSIDE_MAX};
 use fsmon_format::arena::{Arena, Text};
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;
@@ -146,8 +146,12 @@ impl Tree {
         let room = capacity + dead_max;
         // More may come while it is in use, and nothing is allocated then.
         fsids.reserve_exact(FILESYSTEMS_MAX.saturating_sub(fsids.len()));
+        let mut nodes =
+            Node::new_vec_zeroed(room + 1 + OUTSIDE_MAX).expect("address space for the tree");
+        // Not the tree's to define: see `outside`.
+        nodes[room + 1..].iter_mut().for_each(|node| node.flags = flag::DEFINED);
         Tree {
-            nodes: Node::new_vec_zeroed(room + 1).expect("address space for the tree"),
+            nodes,
             index: Index::new(room),
             names: Index::new(room),
             last: Cell::new(0),
@@ -170,6 +174,18 @@ impl Tree {
     #[allow(clippy::len_without_is_empty, reason = "there is always a root")]
     pub fn len(&self) -> usize {
         self.live
+    }
+
+    /// The id of a directory that is not in the tree, the one with that number of [`OUTSIDE_MAX`]. It can be
+    /// told like a node, once it was defined.
+    pub(crate) fn outside(&self, at: usize) -> u32 {
+        debug_assert!(at < OUTSIDE_MAX);
+        (self.nodes.len() - OUTSIDE_MAX + at) as u32
+    }
+
+    /// A hash of some bytes.
+    pub(crate) fn text_hash(&self, text: &[u8]) -> u64 {
+        fold(self.seed, Key { fsid: 0, handle: text })
     }
 
     /// The node of that id, which must be one that this tree gave out.

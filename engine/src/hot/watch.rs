@@ -23,6 +23,8 @@ pub(crate) const SIDES: u32 = kind::MOVED_FROM | kind::MOVED_TO;
 
 /// Bytes of directory entries read in one go.
 const ENTRIES_LEN: usize = 64 << 10;
+/// Bytes of the longest path that the kernel takes, with its NUL.
+const PATH_MAX: usize = libc::PATH_MAX as usize;
 /// Bytes for paths; the deepest real trees stay far below, deeper ones make it grow.
 const PATH_LEN: usize = 64 << 10;
 
@@ -49,6 +51,11 @@ impl<F> Root<F> {
     pub(crate) fn set(&mut self, node: u32, found: Reached<F>, inode_marks: bool) {
         (self.node, self.fd, self.mount_id) = (node, Some(found.fd), found.mount_id);
         (self.handles, self.inode_marks) = (found.handles, inode_marks);
+    }
+
+    /// Whether it is on the filesystem of that directory, and a mark on the filesystem tells of both.
+    fn is_beside(&self, tree: &Tree, dir: Key<'_>) -> bool {
+        self.node != 0 && !self.inode_marks && tree.fsid(self.node) == dir.fsid
     }
 
     /// Opens the directory anew for reading.
@@ -248,10 +255,8 @@ impl<D: Disk> Watch<D> {
     /// [`Group::mute`] and [`open_handle`].
     #[cold]
     pub(crate) fn mute(&mut self, tree: &Tree, dir: Key<'_>, how: Muting) -> io::Result<()> {
-        let is_beside = |root: &&mut Root<D::Dir>| {
-            root.node != 0 && !root.inode_marks && tree.fsid(root.node) == dir.fsid
-        };
-        let beside = self.roots.iter_mut().find(is_beside).ok_or(io::ErrorKind::NotFound)?;
+        let beside = self.roots.iter_mut().find(|root| root.is_beside(tree, dir));
+        let beside = beside.ok_or(io::ErrorKind::NotFound)?;
         let fd = self.disk.open_handle(&beside.open(&self.disk, tree)?, dir.handle)?;
         // A mark that ignores more than is to be ignored now goes first.
         self.disk.unmute(self.muted_mask(Muting::Heard), &fd);
@@ -278,6 +283,26 @@ impl<D: Disk> Watch<D> {
             }
         }
         result
+    }
+
+    /// The path of a directory that is not in the tree, as it is now; `None` where there is none to be had.
+    #[cold]
+    pub(crate) fn path_outside(&mut self, tree: &Tree, dir: Key<'_>) -> Option<&[u8]> {
+        let root = self.roots.iter().find(|root| root.is_beside(tree, dir))?;
+        // The directory of a root that is kept open may be on a mount that is attached nowhere.
+        let beside = self.disk.open_following(&root.path).ok()?;
+        let beside = self.disk.open_path(&beside, b"").ok()?;
+        let fd = self.disk.open_handle(&beside, dir.handle).ok()?;
+        self.path.resize(PATH_MAX, 0);
+        let len = self.disk.path_of(&fd, &mut self.path).ok()?.len();
+        self.path.truncate(len);
+        self.path.push(0);
+        let path = CStr::from_bytes_with_nul(&self.path).ok().filter(|_| len < PATH_MAX)?;
+        // Where the mount does not have it, the path leads elsewhere.
+        let there = self.disk.open_absolute(path).ok()?;
+        let (handle, _) = self.disk.handle_of(&there, root.handles).ok()?;
+        let fsid = self.disk.filesystem(&there).ok()?;
+        (handle.key() == dir.handle && fsid == dir.fsid).then_some(path.to_bytes())
     }
 
     fn root_of(&self, root: u32) -> Option<usize> {

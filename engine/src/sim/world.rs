@@ -190,6 +190,11 @@ impl Disk for Model {
         self.look(|world| world.files.by_handle(handle).map(Open::new).ok_or_else(stale))
     }
 
+    /// There are no names of files here, which it serves.
+    fn path_of<'a>(&self, _: &Open, _: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn has_name(&self, dir: &Open) -> bool {
         self.look(|world| world.files.has_name(dir.inode))
     }

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::io;
 use std::io::Write;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// The longest path built here: `/proc/4294967295/` and a short name, or a path that the kernel
 /// gave, with its prefix.
@@ -40,6 +40,16 @@ impl Path {
         let _ = write!(room, "/proc/{pid}/{name}");
         path.len = 64 - room.len();
         path.bytes[63] = 0;
+        path
+    }
+
+    /// `/proc/self/fd/FD`
+    #[must_use]
+    pub fn of_fd(fd: BorrowedFd<'_>) -> Path {
+        let mut path = Path { bytes: [0; PATH_MAX], len: 0 };
+        let mut room = &mut path.bytes[..64];
+        let _ = write!(room, "/proc/self/fd/{}", fd.as_raw_fd());
+        path.len = 64 - room.len();
         path
     }
 

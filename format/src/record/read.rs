@@ -44,7 +44,7 @@ pub struct EventRef<'a> {
     pub head: &'a Event,
     /// The entry's name in `head.dir`; empty for the directory itself.
     pub name: &'a [u8],
-    /// RENAME: the old name in `head.dir2`.
+    /// RENAME: the old name in `head.dir2`. VIA: the other name.
     pub name2: &'a [u8],
 }
 
@@ -76,6 +76,12 @@ impl EventRef<'_> {
     #[must_use]
     pub fn named(&self) -> bool {
         self.head.flags.get() & event_flag::NAMED != 0
+    }
+
+    /// Whether the file was changed through another name, which is not watched.
+    #[must_use]
+    pub fn is_via(&self) -> bool {
+        self.head.flags.get() & event_flag::VIA != 0
     }
 
     /// Whether a directory on the way may have been elsewhere.

@@ -307,7 +307,7 @@ impl Definitions {
         head.fs = dir.fs().into();
         head.generation = dir.generation.into();
         head.object = dir.object.into();
-        if whole_path.is_some() {
+        if whole_path.is_some() || dir.is_whole_path() {
             head.flags = dir_flag::WHOLE_PATH.into();
         }
         block.append(self.build.dir(head, whole_path.unwrap_or(mirror.dir_name(dir))));

@@ -21,6 +21,7 @@ use super::links::Links;
 use super::nameless::Nameless;
 use super::orphans::Orphans;
 use super::output::{Output, Sources};
+use super::outside::Outside;
 use super::recent::Recent;
 use super::renames::Renames;
 use super::tree::{Full, Inserted, Tree, flag};
@@ -53,6 +54,7 @@ pub(crate) struct Resolver<D: Disk = Kernel> {
     pub(crate) orphans: Orphans,
     pub(crate) recent: Recent,
     pub(crate) nameless: Nameless,
+    pub(crate) outside: Outside,
     pub(crate) found: Found,
     pub(crate) exchange: Exchange,
     pub(crate) doubts: Doubts,
@@ -89,6 +91,7 @@ impl<D: Disk> Resolver<D> {
             orphans: Orphans::new(),
             recent: Recent::new(),
             nameless: Nameless::new(),
+            outside: Outside::new(),
             found: Found::new(),
             exchange: Exchange::default(),
             doubts: Doubts::new(),
@@ -213,7 +216,7 @@ impl Actor {
 #[derive(Clone, Copy)]
 struct Told<'a> {
     at: Option<Known<'a>>,
-    /// RENAME: the old place.
+    /// RENAME: the old place. VIA: the name that is not watched.
     old: Option<Known<'a>>,
     /// Those of its types that are wanted.
     wanted: u32,

@@ -71,10 +71,25 @@ impl<D: Disk> Resolver<D> {
         if wanted != 0 {
             let at = Some(Known::new(&self.tree, dir, &room[..len]));
             let who = who(event.pid, batch);
-            let flags = if is_leaving { event_flag::UNSURE } else { 0 };
-            self.emit(Told { at, old: None, wanted, flags, object, who }, event, batch);
+            let via = event.place.and_then(|place| self.outside(place, batch));
+            let flags = event_flag::VIA | if is_leaving { event_flag::UNSURE } else { 0 };
+            self.emit(Told { at, old: via, wanted, flags, object, who }, event, batch);
         }
         true
+    }
+
+    /// A place that is not watched, for the consumer; `None` where its path is not to be had.
+    fn outside<'a>(&mut self, place: Place<'a>, batch: &mut Batch<'_, '_>) -> Option<Known<'a>> {
+        if batch.silent {
+            return None;
+        }
+        let object = self.tree.hash(place.dir);
+        let path = self.watch.path_outside(&self.tree, place.dir)?;
+        let (dir, is_new) = self.outside.id(&self.tree, object, path);
+        if is_new {
+            batch.output.define_outside(batch.sources, (dir, object), path);
+        }
+        Some(Known { dir, name: place.name, place: 0 })
     }
 
     /// A file came or went.
