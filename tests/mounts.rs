@@ -177,6 +177,33 @@ fn the_same_filesystem_through_another_mount() {
 }
 
 #[test]
+fn what_is_mounted_is_renamed() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    sh(&base, "mkdir -p from/x/sub watched/in watched/here; mount --bind watched/in watched/here");
+    sh(&base, "mkdir bound; mount --bind from/x bound");
+    let bound = area.path("bound");
+    let mut running = Fsmon::start(fsmon(TREE).args([&root, &bound]));
+    sh(&base, "mv from from2; mv watched/in out; mount -t tmpfs none bound/sub");
+    // Both are seen with the next mount.
+    wait_mounted(&mut running, "a directory from elsewhere", &root.join("here"));
+    sh(&base, "touch bound/f watched/here/unseen; mv out watched/back; umount bound/sub");
+    wait_said(&mut running, "what is mounted on ", &root.join("here"), " came below");
+    sh(&base, "touch watched/here/seen bound/g");
+    let ended = running.stop();
+    let told = lines(&ended.events(), &base);
+    for line in ["CREATE bound/f", "CREATE bound/g", "CREATE watched/back/seen"] {
+        assert!(told.contains(&line.into()), "{line}: {told:#?}");
+    }
+    let losses: Vec<_> = told.iter().filter(|line| line.starts_with("LOSS mount")).collect();
+    assert_eq!(losses, ["LOSS mount bound/sub", "LOSS mount watched/here"]);
+    // What is mounted on a root is still what it was.
+    let went = told.iter().any(|line| line.starts_with("RENAME") && line.contains("bound"));
+    assert!(!went, "{told:#?}");
+    assert_unwatched(&ended, 2);
+}
+
+#[test]
 fn what_lies_under_mounts_is_watched() {
     let Some(area) = own_mounts() else { return };
     let (base, root) = (area.path(""), area.watched());

@@ -18,7 +18,10 @@ pub(crate) struct Span {
     pub(crate) path: PathBuf,
     /// The id of the mount that it is on.
     pub(crate) mount: u32,
+    /// Where that is mounted.
+    point: PathBuf,
     device: String,
+    /// As mountinfo has it: another path once a directory above the one that is mounted was renamed.
     dir: PathBuf,
 }
 
@@ -29,6 +32,7 @@ impl Span {
         Some(Span {
             path: path.to_owned(),
             mount: mount.id,
+            point: mount.point.clone(),
             device: mount.device.clone(),
             dir: mount.place_of(path),
         })
@@ -47,6 +51,12 @@ impl Span {
     /// Whether both are one directory, whatever mount leads to it.
     pub(crate) fn is_same_place(&self, other: &Span) -> bool {
         self.device == other.device && self.dir == other.dir
+    }
+
+    /// Whether both are on one mount in one place. They may be different directories all the same: the id
+    /// of a mount that went is given to the next one.
+    pub(crate) fn is_same_mount(&self, other: &Span) -> bool {
+        self.device == other.device && self.mount == other.mount && self.point == other.point
     }
 
     /// The path below this root of a directory that is mounted elsewhere as well.

@@ -194,21 +194,39 @@ impl View {
         let is_hidden = |point: &Path| self.is_below_covered(point);
         now.retain(|mount| !is_hidden(&mount.point));
         now.extend(before.iter().filter(|mount| is_hidden(&mount.point)).cloned());
-        let is_in = |all: &[Below], mount: &Below| {
-            all.iter().any(|other| other.id == mount.id && other.point == mount.point)
-        };
-        for gone in before.iter().filter(|mount| mount.is_unwatched() && !is_in(&now, mount)) {
+        let (were, are) = (marks(&before), marks(&now));
+        for gone in
+            before.iter().filter(|mount| mount.is_unwatched() && !are.contains(&mark(mount)))
+        {
             let is_still_hidden =
                 |other: &Below| other.is_unwatched() && gone.point.starts_with(&other.point);
             if !now.iter().any(is_still_hidden) {
-                let line = format!("{} was unmounted: watched as before", gone.point.display());
+                let shown = gone.point.display();
+                let line = match are.contains(&(gone.id, &gone.point, false)) {
+                    true => {
+                        format!("what is mounted on {shown} came below a watched path: watched")
+                    }
+                    false => format!("{shown} was unmounted: watched as before"),
+                };
                 news.push(News::new(&gone.point, Happened::Unmounted, line));
             }
         }
-        news.extend(now.iter().filter(|mount| !is_in(&before, mount)).filter_map(mounted));
+        news.extend(now.iter().filter(|mount| !were.contains(&mark(mount))).filter_map(mounted));
         self.below = now;
         news
     }
+}
+
+/// What a mount is known by from one look to the next: a rename brings one from outside of the watched
+/// paths, or out of them.
+type Mark<'a> = (u32, &'a Path, bool);
+
+fn mark(mount: &Below) -> Mark<'_> {
+    (mount.id, &mount.point, mount.is_unwatched())
+}
+
+fn marks(mounts: &[Below]) -> HashSet<Mark<'_>> {
+    mounts.iter().map(mark).collect()
 }
 
 impl Root {
@@ -219,13 +237,21 @@ impl Root {
         }
         let (path, shown) = (self.span.path.clone(), self.span.path.display().to_string());
         let now = Span::new(reachable, &path);
-        let is_home = now.as_ref().is_some_and(|now| now.is_same_place(&self.span));
-        if is_home && let Some(now) = now {
+        let is_same_place = now.as_ref().is_some_and(|now| now.is_same_place(&self.span));
+        let is_same_mount = now.as_ref().is_some_and(|now| now.is_same_mount(&self.span));
+        if (is_same_place || is_same_mount)
+            && let Some(now) = now
+        {
             // Perhaps by another mount.
             self.span = now;
-            let line = format!("{shown} leads to where it did before: watched as before");
-            return std::mem::take(&mut self.is_covered)
-                .then(|| News::of_root(at, &path, Happened::Unmounted, line));
+            let line = match std::mem::take(&mut self.is_covered) {
+                true => format!("{shown} leads to where it did before: watched as before"),
+                false if is_same_place => return None,
+                // What is mounted was renamed, or it is another mount that came by the id of the one
+                // before. The reader knows the directory and finds out.
+                false => String::new(),
+            };
+            return Some(News::of_root(at, &path, Happened::Unmounted, line));
         }
         if self.followed == Followed::Yes && !self.is_still_there(reachable, ids) {
             self.followed = Followed::Gone;

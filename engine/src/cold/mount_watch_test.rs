@@ -94,6 +94,39 @@ fn the_filesystem_of_a_root_goes_and_comes_back() {
     assert_eq!(told(&mut view, &mounts), ["Mounted /mnt/data"]);
 }
 
+fn bind(id: u32, dir: &str, point: &str) -> Mount {
+    Mount { dir: dir.into(), ..mount(id, 1, "ext4", point) }
+}
+
+#[test]
+fn the_directory_that_is_mounted_on_a_root_is_renamed() {
+    let mut mounts = vec![mount(1, 0, "ext4", "/"), bind(2, "/a/x", "/srv")];
+    let mut view = view(&mounts, &["/srv/www"]);
+    // It may be another mount with the same id: the reader has a look.
+    mounts[1].dir = "/b/x".into();
+    assert_eq!(told(&mut view, &mounts), ["Unmounted /srv/www"]);
+    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    mounts.push(mount(3, 2, "tmpfs", "/srv/www"));
+    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/www"]);
+    // Also while it is hidden.
+    mounts.pop();
+    mounts[1].dir = "//deleted".into();
+    assert_eq!(told(&mut view, &mounts), ["Unmounted /srv/www"]);
+    mounts[1] = bind(4, "/c", "/srv");
+    assert_eq!(told(&mut view, &mounts), ["Gone /srv/www"]);
+}
+
+#[test]
+fn what_is_mounted_below_a_root_is_renamed_out_of_it_and_back() {
+    let mut mounts = vec![mount(1, 0, "ext4", "/"), bind(2, "/srv/in", "/srv/here")];
+    let mut view = view(&mounts, &["/srv"]);
+    mounts[1].dir = "/out".into();
+    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/here"]);
+    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    mounts[1].dir = "/srv/back".into();
+    assert_eq!(told(&mut view, &mounts), ["Unmounted /srv/here"]);
+}
+
 #[test]
 fn mounts_that_are_followed_are_roots() {
     let mut mounts = vec![mount(1, 0, "ext4", "/"), mount(2, 1, "fuse.x", "/srv/fuse")];
