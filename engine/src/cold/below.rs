@@ -9,6 +9,7 @@
 use super::containers::Containers;
 use super::mounts::{self, Mount};
 use crate::config::Skips;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// A root, and where it is in its filesystem.
@@ -120,7 +121,8 @@ pub(crate) fn below(
         let Some(root) = innermost(roots, &mount.point) else { continue };
         let is_elsewhere =
             |other: &PathBuf| other.starts_with(&root.path) && mount.point.starts_with(other);
-        if elsewhere.iter().any(is_elsewhere) || is_skipped(&root.path, &mount.point, skips) {
+        let is_skipped = |skips| is_left_out(skips, &root.path, &mount.point);
+        if elsewhere.iter().any(is_elsewhere) || skips.as_mut().is_some_and(is_skipped) {
             continue;
         }
         let own = mount.device == root.device;
@@ -148,13 +150,12 @@ pub(crate) fn innermost<'a>(roots: &'a [Span], point: &Path) -> Option<&'a Span>
     above.max_by_key(|root| root.path.as_os_str().len()).filter(|root| root.path != point)
 }
 
-/// Whether the point, or a directory between it and the root, is left out.
-fn is_skipped(root: &Path, point: &Path, skips: &mut Option<Skips>) -> bool {
-    use std::os::unix::ffi::OsStrExt;
-    let (Some(skips), Ok(below)) = (skips, point.strip_prefix(root)) else { return false };
-    let mut paths = below.ancestors().filter(|path| !path.as_os_str().is_empty());
+/// Whether a directory below a root is left out, or one between them is.
+pub(crate) fn is_left_out(skips: &mut Skips, root: &Path, path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix(root) else { return false };
     let root = root.as_os_str().as_bytes();
-    paths.any(|path| skips.skips(root, path.as_os_str().as_bytes()))
+    let mut dirs = below.ancestors().map(|dir| dir.as_os_str().as_bytes());
+    dirs.any(|dir| !dir.is_empty() && skips.skips(root, dir))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A root is a path. Where nothing is at it yet, the nearest directory above it stands in: its
 //! filesystem is where the root is going to be.
 
-use super::below::{Span, below};
+use super::below::{Span, below, is_left_out};
 use super::containers::Containers;
 use super::mounts::{self, Mount};
 use super::remedy::Call;
@@ -15,7 +15,6 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 /// A root that is open, or the nearest directory above it.
@@ -68,7 +67,9 @@ pub(crate) fn open_all(
                 || recursive
                     && inner.path.starts_with(&outer.path)
                     && inner.mount_id == outer.mount_id
-                    && !skip.as_mut().is_some_and(|skip| is_left_out(skip, outer, inner))
+                    && !skip
+                        .as_mut()
+                        .is_some_and(|skip| is_left_out(&mut skip.skips, &outer.path, &inner.path))
         };
         let is_known = |known: &OpenRoot| known.named == root.named;
         if roots.iter().any(is_known) {
@@ -89,16 +90,6 @@ pub(crate) fn open_all(
         return Err(Error::new("no directory to watch was named"));
     }
     Ok(roots)
-}
-
-/// Whether a root is, or is inside, a directory that is left out below another root.
-fn is_left_out(skip: &mut SkipDir, outer: &OpenRoot, inner: &OpenRoot) -> bool {
-    let Ok(below) = inner.path.strip_prefix(&outer.path) else { return false };
-    let root = outer.path.as_os_str().as_bytes();
-    below.ancestors().any(|dir| {
-        let path = dir.as_os_str().as_bytes();
-        !path.is_empty() && skip.skips.skips(root, path)
-    })
 }
 
 /// Opens what is mounted below the roots and can be followed, as roots of their own. What cannot be opened
