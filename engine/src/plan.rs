@@ -187,10 +187,9 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
     let programs = group.as_ref().map_or(0, mark);
     plan.note_who(found, Some(programs));
     let mask = marks::mask_for(fsmon_format::kind::DEFAULT);
-    let reachable = mounts::reachable();
     let there = opened.iter().filter_map(|(_, root)| root.as_ref().ok());
-    let spans: Vec<_> = there.filter_map(|root| Span::new(&reachable, &root.path)).collect();
-    plan.note_mounts(&spans, &below(&reachable, &spans, &[], &mut None));
+    let spans: Vec<_> = there.filter_map(|root| Span::new(&mounts, &root.path)).collect();
+    plan.note_mounts(&spans, &below(&mounts, &spans, &[], &mut None));
     for (path, root) in &mut opened {
         let refused = match (root, &group) {
             (Err(error), _) => ((*path).clone(), "unknown".to_owned(), error.to_string()),

@@ -64,8 +64,9 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     check(&config)?;
     raise_descriptors(host::descriptors_needed(config.roots.len()));
     let mut opened = roots::open_all(&config.roots, config.recursive, config.skip_dir.as_mut())?;
+    let elsewhere = elsewhere(&config);
     if config.follow_mounts && config.recursive {
-        roots::open_mounts(&mut opened, &elsewhere(&config), &mut config.skip_mount);
+        roots::open_mounts(&mut opened, &elsewhere, &mut config.skip_mount);
     }
     let mut plan = Plan { kernel: host::kernel(), ..Plan::default() };
     plan.cpu = host::choose_cpu(config.cpu, config.reader)?;
@@ -114,7 +115,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         }
     }
     let opened = marked;
-    let mounts = follow_mounts(&opened, &mut config, &mut plan);
+    let mounts = follow_mounts(&opened, elsewhere, &mut config, &mut plan);
     let mut tree = Tree::new(config.dirs_max, filesystems(&opened)?);
     // Only when all roots have their marks: those above may be refused beside them.
     let covered = opened.iter().zip(&kinds).filter(|(_, kind)| **kind == MarkKind::Filesystem);
@@ -176,6 +177,7 @@ fn no_hard_links(root: &Path) -> String {
 /// Finds out what is mounted below the roots, and says what of it is not watched.
 fn follow_mounts(
     opened: &[roots::OpenRoot],
+    elsewhere: Vec<PathBuf>,
     config: &mut Config,
     plan: &mut Plan,
 ) -> Option<MountWatch> {
@@ -190,7 +192,7 @@ fn follow_mounts(
         (true, false) => BelowRoots::Tell,
         (true, true) => BelowRoots::Follow,
     };
-    match MountWatch::new(&named, elsewhere(config), config.skip_mount.take(), handling) {
+    match MountWatch::new(&named, elsewhere, config.skip_mount.take(), handling) {
         Ok(mounts) => {
             let (spans, below) = mounts.found();
             plan.note_mounts(&spans, below);
