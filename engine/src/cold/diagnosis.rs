@@ -29,13 +29,12 @@ impl Cause {
                 Cause::NotBuilt("CONFIG_PROC_EVENTS", false)
             }
             (Some(libc::ENODEV), _) if call == Call::Tracefs => not_built(call, facts),
-            (Some(libc::EOPNOTSUPP | libc::EOVERFLOW), _) if call == Call::Handle => {
-                Cause::NoHandles
-            }
             (_, io::ErrorKind::NotFound) => not_found(call, error.raw_os_error(), facts),
             // The connector takes a request from elsewhere and does nothing (see `open_connector`).
             (None, io::ErrorKind::Unsupported) if call == Call::Connector => not_heard(facts),
-            (None, io::ErrorKind::Unsupported) if facts.inner_pid_namespace => Cause::PidNamespace,
+            (None, io::ErrorKind::Unsupported) if facts.initial_pid_namespace == Some(false) => {
+                Cause::PidNamespace
+            }
             // What the verifier says of it comes with the error.
             (None, _) if call == Call::Bpf => locked_down(call, facts).unwrap_or(Cause::Other),
             (_, io::ErrorKind::PermissionDenied) => forbidden(call, error.raw_os_error(), facts),
@@ -126,13 +125,13 @@ fn forbidden(call: Call, error: Option<i32>, facts: &Facts) -> Cause {
             | Call::Connector
             | Call::Tracefs
     );
-    if whole_host && facts.inner_user_namespace {
+    if whole_host && facts.initial_user_namespace == Some(false) {
         return Cause::UserNamespace;
     }
     if let Some(cause) = locked_down(call, facts) {
         return cause;
     }
-    if call == Call::Tracefs && !facts.tracefs_mounted {
+    if call == Call::Tracefs && facts.tracefs_mounted == Some(false) {
         return NO_TRACEFS;
     }
     if facts.seccomp {
@@ -161,7 +160,7 @@ fn missing(call: Call, facts: &Facts) -> Vec<Cap> {
         Call::Connector if facts.kernel < Some((6, 6)) => {
             return [Cap::NetAdmin].into_iter().filter(|cap| lacks(*cap)).collect();
         }
-        Call::Tracefs if facts.tracefs_mounted => {
+        Call::Tracefs if facts.tracefs_mounted != Some(false) => {
             let unreadable = lacks(Cap::DacReadSearch) && lacks(Cap::DacOverride);
             return if unreadable { vec![Cap::DacReadSearch] } else { Vec::new() };
         }
@@ -174,7 +173,7 @@ fn missing(call: Call, facts: &Facts) -> Vec<Cap> {
 /// linux/security.h are beyond confidentiality.
 fn locked_down(call: Call, facts: &Facts) -> Option<Cause> {
     let concerns = matches!(call, Call::Bpf | Call::Tracefs);
-    (concerns && facts.lockdown == Lockdown::Confidentiality)
+    (concerns && facts.lockdown == Some(Lockdown::Confidentiality))
         .then_some(Cause::Lockdown("confidentiality"))
 }
 
@@ -198,9 +197,9 @@ fn not_found(call: Call, error: Option<i32>, facts: &Facts) -> Cause {
 /// The connector took the request and acknowledged nothing, or refused it.
 fn not_heard(facts: &Facts) -> Cause {
     let names: Vec<_> = missing(Call::Connector, facts).into_iter().map(Cap::name).collect();
-    match (facts.inner_pid_namespace, facts.inner_user_namespace) {
-        (true, _) => Cause::PidNamespace,
-        (_, true) => Cause::UserNamespace,
+    match (facts.initial_pid_namespace, facts.initial_user_namespace) {
+        (Some(false), _) => Cause::PidNamespace,
+        (_, Some(false)) => Cause::UserNamespace,
         _ if !names.is_empty() => Cause::Capabilities(names, None),
         _ => Cause::Other,
     }
@@ -217,7 +216,7 @@ mod tests {
             descriptors_max: Some(1024),
             groups_max: Some(128),
             perf_paranoid: Some(2),
-            tracefs_mounted: true,
+            tracefs_mounted: Some(true),
             kernel: Some((6, 12)),
             ..Facts::default()
         }
@@ -285,7 +284,7 @@ mod tests {
         says(Call::FanotifyInit, libc::ENOSYS, &root(), &["CONFIG_FANOTIFY"], &["seccomp"]);
         let module = Facts { modules: vec!["apparmor".into()], ..root() };
         says(Call::Bpf, libc::EACCES, &module, &["apparmor"], &["CAP_"]);
-        let inner = Facts { inner_user_namespace: true, ..root() };
+        let inner = Facts { initial_user_namespace: Some(false), ..root() };
         says(Call::FanotifyInit, libc::EPERM, &inner, &["user namespace"], &["CAP_"]);
         let sysctl = Facts { uring_disabled: Some(2), ..seccomp };
         says(Call::Uring, libc::EPERM, &sysctl, &["kernel.io_uring_disabled is 2"], &["seccomp"]);
@@ -293,13 +292,13 @@ mod tests {
 
     #[test]
     fn lockdown_is_called_so() {
-        let locked = Facts { lockdown: Lockdown::Confidentiality, ..root() };
+        let locked = Facts { lockdown: Some(Lockdown::Confidentiality), ..root() };
         let words = ["lockdown=confidentiality"];
         says(Call::Tracefs, libc::ENOENT, &locked, &words, &["CONFIG_FTRACE"]);
         says(Call::Tracefs, libc::ENOENT, &root(), &["CONFIG_FTRACE"], &["lockdown"]);
         says(Call::Bpf, libc::EPERM, &locked, &words, &["CAP_"]);
         says(Call::Bpf, libc::EINVAL, &locked, &words, &[]);
-        let integrity = Facts { lockdown: Lockdown::Integrity, ..root() };
+        let integrity = Facts { lockdown: Some(Lockdown::Integrity), ..root() };
         says(Call::Bpf, libc::EPERM, &integrity, &["confines"], &["lockdown"]);
     }
 

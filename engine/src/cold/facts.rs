@@ -1,10 +1,10 @@
 //! What decides whether the kernel refuses a call of set-up: privileges, limits, sysctls. Read when
 //! a call was refused, so that the error names the cause that applies here.
 
+use super::procfs;
 use crate::sys::fd::eventfd;
 use crate::sys::limit::{Resource, UNLIMITED};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A capability by its number in linux/capability.h.
@@ -38,9 +38,8 @@ impl Cap {
 }
 
 /// How far the kernel is locked down against root, kernel_lockdown(7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lockdown {
-    #[default]
     None,
     Integrity,
     Confidentiality,
@@ -53,12 +52,12 @@ pub(crate) struct Facts {
     pub(crate) caps: Option<u64>,
     /// Whether a seccomp filter is in force.
     pub(crate) seccomp: bool,
-    /// Whether this process is in a user namespace of its own, where capabilities do not count for
-    /// what concerns the whole host.
-    pub(crate) inner_user_namespace: bool,
+    /// Whether this process is in the user namespace that the kernel began with: in others
+    /// capabilities do not count for what concerns the whole host.
+    pub(crate) initial_user_namespace: Option<bool>,
     /// The same of the pid namespace.
-    pub(crate) inner_pid_namespace: bool,
-    pub(crate) lockdown: Lockdown,
+    pub(crate) initial_pid_namespace: Option<bool>,
+    pub(crate) lockdown: Option<Lockdown>,
     /// Security modules that have rules of their own, such as `apparmor`.
     pub(crate) modules: Vec<String>,
     /// `RLIMIT_NOFILE`.
@@ -81,8 +80,8 @@ pub(crate) struct Facts {
     pub(crate) marks_max: Option<i64>,
     /// `fs.file-max`.
     pub(crate) files_max: Option<i64>,
-    /// Whether tracefs is where it is usually mounted, as far as this process can see.
-    pub(crate) tracefs_mounted: bool,
+    /// Whether tracefs is where it is usually mounted; not known where this process may not look.
+    pub(crate) tracefs_mounted: Option<bool>,
     /// Major and minor number of the kernel.
     pub(crate) kernel: Option<(u32, u32)>,
 }
@@ -98,11 +97,11 @@ impl Facts {
         Facts {
             caps: field(&status, "CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok()),
             seccomp: field(&status, "Seccomp:").is_some_and(|mode| mode != "0"),
-            // PROC_USER_INIT_INO and PROC_PID_INIT_INO of linux/proc_ns.h.
-            inner_user_namespace: is_inner("/proc/self/ns/user", 0xeffffffd),
-            inner_pid_namespace: is_inner("/proc/self/ns/pid", 0xeffffffc),
+            initial_user_namespace: procfs::in_initial_user_namespace(),
+            initial_pid_namespace: procfs::in_initial_pid_namespace(),
             lockdown: fs::read_to_string("/sys/kernel/security/lockdown")
-                .map_or(Lockdown::None, |text| lockdown(&text)),
+                .ok()
+                .and_then(|text| lockdown(&text)),
             modules: modules(&fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default()),
             descriptors_max: soft(Resource::Descriptors),
             descriptors_used_up: made == Some(libc::EMFILE),
@@ -114,9 +113,10 @@ impl Facts {
             groups_max: sysctl("fs/fanotify/max_user_groups"),
             marks_max: sysctl("fs/fanotify/max_user_marks"),
             files_max: sysctl("fs/file-max"),
-            tracefs_mounted: ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"]
-                .iter()
-                .any(|path| !Path::new(path).try_exists().is_ok_and(|exists| !exists)),
+            tracefs_mounted: any_exists(&[
+                "/sys/kernel/tracing/events",
+                "/sys/kernel/debug/tracing/events",
+            ]),
             kernel: version(&super::host::kernel()),
         }
     }
@@ -132,16 +132,22 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
-fn is_inner(namespace: &str, initial: u64) -> bool {
-    fs::metadata(namespace).is_ok_and(|found| found.ino() != initial)
+/// Whether one of these is there. `None` where that cannot be seen of one, and no other is.
+fn any_exists(paths: &[&str]) -> Option<bool> {
+    let found: Vec<_> = paths.iter().map(|path| Path::new(path).try_exists().ok()).collect();
+    match found.contains(&Some(true)) {
+        true => Some(true),
+        false => (!found.contains(&None)).then_some(false),
+    }
 }
 
 /// The word in brackets of `none [integrity] confidentiality`.
-fn lockdown(text: &str) -> Lockdown {
-    match text.split(['[', ']']).nth(1) {
-        Some("integrity") => Lockdown::Integrity,
-        Some("confidentiality") => Lockdown::Confidentiality,
-        _ => Lockdown::None,
+fn lockdown(text: &str) -> Option<Lockdown> {
+    match text.split(['[', ']']).nth(1)? {
+        "none" => Some(Lockdown::None),
+        "integrity" => Some(Lockdown::Integrity),
+        "confidentiality" => Some(Lockdown::Confidentiality),
+        _ => None,
     }
 }
 
@@ -185,12 +191,22 @@ mod tests {
 
     #[test]
     fn what_the_kernel_writes_is_understood() {
-        assert_eq!(lockdown("none [integrity] confidentiality\n"), Lockdown::Integrity);
-        assert_eq!(lockdown("[none] integrity confidentiality\n"), Lockdown::None);
-        assert_eq!(lockdown(""), Lockdown::None);
+        assert_eq!(lockdown("none [integrity] confidentiality\n"), Some(Lockdown::Integrity));
+        assert_eq!(lockdown("[none] integrity confidentiality\n"), Some(Lockdown::None));
+        assert_eq!(lockdown(""), None);
         assert_eq!(modules("lockdown,capability,yama,apparmor\n"), ["apparmor"]);
         assert_eq!(version("6.1.0-18-amd64"), Some((6, 1)));
         assert_eq!(field("Name:\tx\nCapEff:\t000001ff\n", "CapEff:"), Some("000001ff"));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_not_known() {
+        // A name that is too long is an error other than that it is not there.
+        let unseen = format!("/{}", "x".repeat(300));
+        assert_eq!(any_exists(&["/no/such", "/"]), Some(true));
+        assert_eq!(any_exists(&["/no/such"]), Some(false));
+        assert_eq!(any_exists(&["/no/such", &unseen]), None);
+        assert_eq!(any_exists(&[&unseen, "/"]), Some(true));
     }
 
     #[test]

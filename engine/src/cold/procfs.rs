@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 
 /// The tracepoint of exec: its number and where its fields lie.
 ///
@@ -28,10 +29,18 @@ fn filename_offset(format: &str) -> Option<usize> {
 }
 
 /// Whether we are in the pid namespace that the kernel began with: its inode number is fixed
-/// (`PROC_PID_INIT_INO` in linux/proc_ns.h).
-pub fn in_initial_pid_namespace() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata("/proc/self/ns/pid").is_ok_and(|found| found.ino() == 0xeffffffc)
+/// (`PROC_PID_INIT_INO` in linux/proc_ns.h). `None` where /proc does not tell.
+pub(crate) fn in_initial_pid_namespace() -> Option<bool> {
+    is_namespace("/proc/self/ns/pid", 0xeffffffc)
+}
+
+/// The same of the user namespace (`PROC_USER_INIT_INO`).
+pub(crate) fn in_initial_user_namespace() -> Option<bool> {
+    is_namespace("/proc/self/ns/user", 0xeffffffd)
+}
+
+fn is_namespace(path: &str, inode: u64) -> Option<bool> {
+    fs::metadata(path).ok().map(|found| found.ino() == inode)
 }
 
 /// Reads a file of tracefs, from where it is mounted or else from a mount of our own that no one

@@ -86,8 +86,6 @@ pub enum Cause {
     TooOld(&'static str),
     /// A pseudo filesystem is not mounted: what to do.
     NotMounted(&'static str),
-    /// The filesystem has no handles.
-    NoHandles,
     /// No cause is known for this errno.
     Other,
 }
@@ -262,7 +260,6 @@ impl fmt::Display for Cause {
             ),
             Cause::TooOld(what) => f.write_str(what),
             Cause::NotMounted(what) => f.write_str(what),
-            Cause::NoHandles => f.write_str("its filesystem gives no file handles"),
             Cause::Other => f.write_str("the kernel refuses"),
         }
     }

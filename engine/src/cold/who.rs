@@ -230,10 +230,14 @@ fn note<T>(probes: &mut Vec<Probe>, name: &'static str, tried: &Result<T, Refuse
 /// # Errors
 /// What keeps the programs from being set to work.
 pub(crate) fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> Result<Opened, Refused> {
-    if !procfs::in_initial_pid_namespace() {
+    match procfs::in_initial_pid_namespace() {
+        Some(true) => {}
         // The programs know a process by its number there; file events have ours.
-        let error = io::Error::new(io::ErrorKind::Unsupported, "in a pid namespace");
-        return Err(Refused::new(Call::Bpf, error));
+        Some(false) => {
+            let error = io::Error::new(io::ErrorKind::Unsupported, "in a pid namespace");
+            return Err(Refused::new(Call::Bpf, error));
+        }
+        None => return Err(Refused::new(Call::Proc, io::ErrorKind::NotFound.into())),
     }
     let scratch;
     let group = match group {
