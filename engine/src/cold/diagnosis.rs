@@ -25,9 +25,12 @@ impl Cause {
             (Some(libc::E2BIG), _) if call == Call::Bpf => {
                 Cause::TooOld("this kernel does not know what is asked of it; run a newer one")
             }
-            (Some(libc::EPROTONOSUPPORT | libc::ECONNREFUSED), _) if call == Call::Connector => {
+            (Some(libc::EPROTONOSUPPORT), _) if call == Call::Connector => {
                 Cause::NotBuilt("CONFIG_PROC_EVENTS", false)
             }
+            // The kernel's end of the socket is in the initial network namespace alone (cn_init() in
+            // drivers/connector/connector.c).
+            (Some(libc::ECONNREFUSED), _) if call == Call::Connector => Cause::NetNamespace,
             (Some(libc::ENODEV), _) if call == Call::Tracefs => not_built(call, facts),
             (_, io::ErrorKind::NotFound) => not_found(call, error.raw_os_error(), facts),
             // The connector takes a request from elsewhere and does nothing (see `open_connector`).
@@ -288,6 +291,14 @@ mod tests {
         says(Call::FanotifyInit, libc::EPERM, &inner, &["user namespace"], &["CAP_"]);
         let sysctl = Facts { uring_disabled: Some(2), ..seccomp };
         says(Call::Uring, libc::EPERM, &sysctl, &["kernel.io_uring_disabled is 2"], &["seccomp"]);
+    }
+
+    #[test]
+    fn the_connector_is_refused_in_another_network_namespace() {
+        let (words, never) = (["network namespace"], ["CONFIG_"]);
+        says(Call::Connector, libc::ECONNREFUSED, &root(), &words, &never);
+        let (words, never) = (["CONFIG_PROC_EVENTS"], ["namespace"]);
+        says(Call::Connector, libc::EPROTONOSUPPORT, &root(), &words, &never);
     }
 
     #[test]

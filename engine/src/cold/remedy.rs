@@ -70,6 +70,8 @@ pub enum Cause {
     UserNamespace,
     /// The call answers in the initial pid namespace only.
     PidNamespace,
+    /// The proc connector answers in the initial network namespace only.
+    NetNamespace,
     /// kernel_lockdown(7), in this mode.
     Lockdown(&'static str),
     /// A seccomp filter.
@@ -235,6 +237,10 @@ impl fmt::Display for Cause {
             Cause::PidNamespace => {
                 f.write_str("works in the initial pid namespace only; run fsmon there")
             }
+            Cause::NetNamespace => f.write_str(
+                "works in the initial network namespace only; run fsmon there, in a container with the \
+                 network of the host",
+            ),
             Cause::Lockdown(mode) => write!(
                 f,
                 "the kernel is locked down (lockdown={mode}), which forbids it to root as well; \
