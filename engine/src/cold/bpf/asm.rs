@@ -51,6 +51,7 @@ pub(super) enum If {
     Equal = 0x10,
     NotEqual = 0x50,
     Above = 0x20,
+    AtMost = 0xb0,
     /// Any of these bits is set.
     Any = 0x40,
 }
@@ -210,6 +211,14 @@ impl Asm {
         self.copy(frame, R2);
         self.add(frame, 8);
         Some(step)
+    }
+
+    /// `dst` is `most` if it is above it, without a sign: so the verifier knows a bound.
+    pub(super) fn at_most(&mut self, dst: Reg, most: u32) {
+        let bounded = self.label();
+        self.jump_if(If::AtMost, dst, most.cast_signed(), bounded);
+        self.set(dst, most);
+        self.put(bounded);
     }
 
     /// Calls a helper.

@@ -66,7 +66,7 @@ impl Programs<'_> {
     /// The path, behind the R7 bytes of the message at R9 so far, which it is added to. Takes
     /// R8.
     pub(super) fn path(&self, asm: &mut Asm, files: &Files) {
-        let (alone, sure, done) = (asm.label(), asm.label(), asm.label());
+        let (alone, sure) = (asm.label(), asm.label());
         self.find_file(asm, files);
         self.look_at_file(asm, files, alone);
         for walk in 0..WALKS {
@@ -96,13 +96,7 @@ impl Programs<'_> {
         self.path_head(asm);
         // The verifier does not know what is in the room.
         asm.load(Size::Double, R7, R9, AT);
-        let most = AT_MAX + NAME_MAX + 1;
-        let bounded = asm.label();
-        asm.jump_if(If::Above, R7, most, bounded);
-        asm.jump(done);
-        asm.put(bounded);
-        asm.set(R7, most as u32);
-        asm.put(done);
+        asm.at_most(R7, (AT_MAX + NAME_MAX + 1) as u32);
     }
 
     /// File, roots and namespace into the room.
@@ -165,14 +159,8 @@ impl Programs<'_> {
 
     /// The name of a file that is in no directory, such as a memfd.
     fn own_name(&self, asm: &mut Asm, files: &Files) {
-        let fits = asm.label();
         asm.load(Size::Word, R8, R9, COPY + files.dentry.name_len);
-        let within = asm.label();
-        asm.jump_if(If::Above, R8, NAME_MAX, fits);
-        asm.jump(within);
-        asm.put(fits);
-        asm.set(R8, NAME_MAX as u32);
-        asm.put(within);
+        asm.at_most(R8, NAME_MAX as u32);
         asm.copy(R1, R9);
         asm.add_register(R1, R7);
         asm.add(R1, record::PATH_HEAD as i32);

@@ -143,11 +143,9 @@ impl<'a> Programs<'a> {
         asm.load(Size::Double, R3, R6, 16);
         asm.load(Size::Double, R3, R3, self.layout.filename);
         asm.call(Helper::ProbeReadKernelStr);
-        let (fits, known) = (asm.label(), asm.label());
+        let known = asm.label();
         // A negative number, an error, is above everything.
-        asm.jump_if(If::Above, R0, record::EXE_MAX as i32, fits);
-        asm.jump(known);
-        asm.put(fits);
+        asm.jump_if(If::AtMost, R0, record::EXE_MAX as i32, known);
         asm.store_number(Size::Byte, R9, record::EXE as i16, 0);
         asm.set(R0, 1);
         asm.put(known);
@@ -169,16 +167,14 @@ impl<'a> Programs<'a> {
     /// so they are as exec was given them. They were just written: what could not be read is swapped
     /// out, and told as nothing.
     fn arguments(&self, asm: &mut Asm) {
-        let (bounded, read) = (asm.label(), asm.label());
+        let read = asm.label();
         asm.load(Size::Double, R2, R8, self.layout.mm);
         asm.load(Size::Double, R3, R2, self.layout.arg_start);
         asm.load(Size::Double, R1, R2, self.layout.arg_end);
         asm.subtract(R1, R3);
         asm.store(Size::Word, R9, record::ARGS_LEN as i16, R1);
-        asm.set(R8, record::ARGS_MAX as u32);
-        asm.jump_if(If::Above, R1, record::ARGS_MAX as i32, bounded);
         asm.copy(R8, R1);
-        asm.put(bounded);
+        asm.at_most(R8, record::ARGS_MAX as u32);
         asm.copy(R2, R8);
         asm.copy(R1, R9);
         asm.add_register(R1, R7);
