@@ -32,8 +32,8 @@ pub(crate) struct Opened {
     pub(crate) teller: Teller,
     pub(crate) socket: Option<Socket>,
     probes: Vec<Probe>,
-    /// Why the rings are smaller than they should be.
-    cramped: Option<String>,
+    /// What of them is less than it should be, and why.
+    losses: Vec<String>,
 }
 
 const NO_LAYOUT: Layout = Layout { filename: 0, cgroup: false };
@@ -63,7 +63,7 @@ fn found(opened: &mut Opened) -> Found {
             why(&["proc_connector"])
         ));
     }
-    losses.extend(opened.cramped.take());
+    losses.append(&mut opened.losses);
     Found { who: named(opened.rung), probes: std::mem::take(&mut opened.probes), losses }
 }
 
@@ -106,6 +106,8 @@ pub fn read_cmdlines(who: &mut Who) -> Option<String> {
             "command lines of processes that ran before fsmon are left out: this kernel does not \
              tell when one begins another exec"
         }
+        // Why BPF does not tell them is said already.
+        (false, _) if who.rung() == Rung::Bpf => return None,
         (false, true) => {
             "without BPF command lines are read from /proc after the fact: those of short-lived \
              processes are left out"
@@ -179,7 +181,7 @@ fn open_sources(requested: config::Who, group: Option<BorrowedFd<'_>>, cmdline: 
         teller: Teller::Perf(NO_LAYOUT),
         socket: None,
         probes: Vec::new(),
-        cramped: None,
+        losses: Vec::new(),
     };
     if wish == Rung::Bpf {
         let tried = open_bpf(group, cmdline);
@@ -194,7 +196,8 @@ fn open_sources(requested: config::Who, group: Option<BorrowedFd<'_>>, cmdline: 
         let detail = "name given to exec, cgroup, fork and exit, as they happen";
         note(&mut opened.probes, "perf_tracepoint", &tried, detail);
         if let Ok((rings, layout)) = tried {
-            (opened.rings, opened.cramped) = (rings.rings, rings.cramped);
+            opened.rings = rings.rings;
+            opened.losses.extend(rings.cramped);
             opened.rung = Rung::Tracepoint;
             opened.teller = Teller::Perf(layout);
         }
@@ -204,7 +207,8 @@ fn open_sources(requested: config::Who, group: Option<BorrowedFd<'_>>, cmdline: 
         let detail = "name, fork and exit of processes, as they happen";
         note(&mut opened.probes, "perf_comm", &tried, detail);
         if let Ok(rings) = tried {
-            (opened.rings, opened.cramped) = (rings.rings, rings.cramped);
+            opened.rings = rings.rings;
+            opened.losses.extend(rings.cramped);
             opened.rung = Rung::Comm;
         }
     }
@@ -251,29 +255,62 @@ pub(crate) fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> Result<O
     let cpus = perf::online_cpus().map_err(Refused::by(Call::Cpus))?;
     let socket = open_connector(Rung::Bpf)?;
     // Better without paths or command lines than a worse source of everything else.
-    let wishes = [(cmdline, true), (cmdline, false), (false, false)];
-    let mut counted = Err(io::Error::other("no program was tried"));
-    for (index, (cmdline, path)) in wishes.into_iter().enumerate() {
+    let mut wishes = vec![(cmdline, true), (cmdline, false), (false, false)];
+    wishes.dedup();
+    let attach = |(cmdline, path)| {
         let told = bpf::Told { cmdline, path };
-        let again = bpf::attach(group, socket.as_fd(), &cpus, &rings, told);
-        // What is told is what was wrong at first.
-        counted = if index == 0 { again } else { again.or(counted) };
-        // The verifier says why it refuses a program, and may take a smaller one. Else that is no use.
-        let is_other =
-            |error: &io::Error| error.raw_os_error().is_some_and(|errno| errno != libc::E2BIG);
-        if counted.as_ref().map_or_else(is_other, |_| true) {
-            break;
-        }
-    }
-    let counted = counted.map_err(Refused::by(Call::Bpf))?;
+        let counted = bpf::attach(group, socket.as_fd(), &cpus, &rings, told);
+        counted.map(|counted| (counted, told))
+    };
+    let ((counted, told), refused) = first_taken(wishes, attach).map_err(Refused::by(Call::Bpf))?;
+    let smaller = refused
+        .map(|error| smaller_loss(cmdline && !told.cmdline, &Refused::new(Call::Bpf, error)));
     Ok(Opened {
         rung: Rung::Bpf,
         rings,
         teller: Teller::Bpf(counted),
         socket: Some(socket),
         probes: Vec::new(),
-        cramped,
+        losses: cramped.into_iter().chain(smaller).collect(),
     })
+}
+
+/// What the first of the wishes gives that the kernel takes, and what it had against the first of all.
+///
+/// # Errors
+/// None is taken: what the kernel had against the first.
+fn first_taken<W, T>(
+    wishes: Vec<W>,
+    mut attach: impl FnMut(W) -> io::Result<T>,
+) -> io::Result<(T, Option<io::Error>)> {
+    let mut first = None;
+    for wish in wishes {
+        match attach(wish) {
+            Ok(taken) => return Ok((taken, first)),
+            Err(error) => {
+                let is_too_big = is_too_big(&error);
+                first.get_or_insert(error);
+                if !is_too_big {
+                    break;
+                }
+            }
+        }
+    }
+    Err(first.unwrap_or_else(|| io::Error::other("no program was tried")))
+}
+
+/// The verifier says why it refuses a program, and may take a smaller one. Else that is no use.
+fn is_too_big(error: &io::Error) -> bool {
+    error.raw_os_error().is_none_or(|errno| errno == libc::E2BIG)
+}
+
+/// What is lost where the kernel takes smaller programs only.
+fn smaller_loss(without_cmdlines: bool, why: &Refused) -> String {
+    let cmdlines = if without_cmdlines { "command lines are left out, and " } else { "" };
+    format!(
+        "with the smaller BPF programs that this kernel takes {cmdlines}paths of executables are read \
+         from /proc after the fact: {why}"
+    )
 }
 
 fn open_tracepoint() -> Result<(Rings, Layout), Refused> {
@@ -348,4 +385,39 @@ fn open_connector(rung: Rung) -> Result<Socket, Refused> {
         }
     };
     listen().map_err(Refused::by(Call::Connector))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_smaller_wish_is_tried_where_the_first_is_too_big() {
+        let take = |errors: &[io::Error]| {
+            let mut tried = 0;
+            let taken = first_taken(vec![0, 1], |wish: usize| {
+                tried += 1;
+                match errors.get(wish) {
+                    Some(error) => Err(io::Error::new(error.kind(), error.to_string())),
+                    None => Ok(wish),
+                }
+            });
+            let words = |error: io::Error| error.to_string();
+            (tried, taken.map(|(wish, why)| (wish, why.map(words))).map_err(words))
+        };
+        let [first, second] = ["too big", "also"].map(io::Error::other);
+        assert_eq!(take(&[]), (1, Ok((0, None))));
+        assert_eq!(take(std::slice::from_ref(&first)), (2, Ok((1, Some("too big".into())))));
+        assert_eq!(take(&[first, second]), (2, Err("too big".into())));
+        let forbidden = |_| Err::<(), _>(io::Error::from_raw_os_error(libc::EPERM));
+        assert!(first_taken(vec![(), ()], forbidden).is_err());
+    }
+
+    #[test]
+    fn only_what_is_lost_is_told_of_smaller_programs() {
+        let why = Refused::new(Call::Bpf, io::Error::other("invalid access"));
+        assert!(smaller_loss(true, &why).contains("command lines"));
+        let paths = smaller_loss(false, &why);
+        assert!(!paths.contains("command lines") && paths.contains("invalid access"), "{paths}");
+    }
 }
