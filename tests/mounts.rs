@@ -534,3 +534,32 @@ fn after_a_loss_a_mount_that_was_followed_and_went_is_no_root() {
     let outside: Vec<_> = paths.filter(|path| !path.starts_with(&root)).collect();
     assert!(outside.is_empty(), "{} lines, {:?}", outside.len(), outside.first());
 }
+
+/// Makes a directory in which fsmon can be run by chroot(8), on which nothing is mounted itself.
+fn make_jail(area: &Area) {
+    let own = harness::program();
+    let (base, program) = (area.path(""), own.canonicalize().expect("it is built"));
+    let system = "for dir in bin lib lib64 usr proc sys dev; do
+        if [ -L /$dir ]; then cp -a /$dir jail/
+        elif [ -d /$dir ]; then mkdir jail/$dir; mount --bind /$dir jail/$dir; fi; done";
+    sh(&base, &format!("mkdir -p jail/srv/a; {system}"));
+    sh(&base, &format!("touch jail/fsmon; mount --bind '{}' jail/fsmon", program.display()));
+}
+
+#[test]
+fn mounts_are_told_in_a_chroot_that_mountinfo_does_not_list() {
+    let Some(area) = own_mounts().filter(|_| is_root_with(&["chroot"])) else { return };
+    make_jail(&area);
+    let (base, jail) = (area.path(""), area.path("jail"));
+    let mut command = Command::new("chroot");
+    let mut running = Fsmon::start(command.arg(&jail).arg("/fsmon").args(TREE).arg("/srv"));
+    sh(&base, "mount -t tmpfs none jail/srv/a");
+    wait_mounted(&mut running, "tmpfs", Path::new("/srv/a"));
+    sh(&base, "touch jail/srv/a/unseen; umount jail/srv/a; touch jail/srv/a/seen");
+    let ended = running.stop();
+    let told = lines(&ended.events(), Path::new("/"));
+    let expected = ["LOSS mount srv/a", "LOSS unmount srv/a", "CREATE srv/a/seen"];
+    assert!(expected.iter().all(|line| told.contains(&(*line).into())), "{told:#?}");
+    assert!(!ended.stderr.iter().any(|line| line.contains("mountinfo")), "{:#?}", ended.stderr);
+    assert_unwatched(&ended, 1);
+}

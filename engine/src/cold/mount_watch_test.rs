@@ -1,4 +1,4 @@
-use super::super::mounts::tests::mount;
+use super::super::mounts::{tests::mount, with_root};
 use super::*;
 
 fn view(mounts: &[Mount], roots: &[&str]) -> View {
@@ -142,4 +142,17 @@ fn mounts_that_are_followed_are_roots() {
     assert_eq!(told(&mut view, &mounts), ["Unfollow 2"]);
     mounts[2].point = "/srv/moved".into();
     assert_eq!(told(&mut view, &mounts), ["Unfollow 1", "Follow 1"]);
+}
+
+#[test]
+fn in_a_chroot_the_mount_of_the_root_directory_may_be_unlisted() {
+    let mut mounts = with_root(vec![mount(2, 1, "proc", "/proc")]);
+    let mut view = view(&mounts, &["/srv", "/srv/www"]);
+    assert_eq!(view.roots.len(), 2);
+    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    mounts.push(mount(3, 1, "tmpfs", "/srv/www"));
+    mounts.push(mount(4, 1, "xfs", "/srv/a"));
+    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/www", "Mounted /srv/a"]);
+    mounts.truncate(2);
+    assert_eq!(told(&mut view, &mounts), ["Unmounted /srv/www", "Unmounted /srv/a"]);
 }

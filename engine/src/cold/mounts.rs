@@ -99,9 +99,36 @@ const WITHOUT_FILES: &[&str] = &["autofs", "bpf", "configfs", "mqueue"];
 const SHARED: &[&str] =
     &["nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "virtiofs", "afs", "lustre", "gfs2", "ocfs2"];
 
+/// The id that the mount of our root directory has where mountinfo does not list it: no other has it, as
+/// they are positive ints in the kernel.
+const UNLISTED: u32 = u32::MAX;
+
 /// Every mount in mounting order, those that others hide included; none where /proc is not mounted.
 pub(crate) fn all() -> Vec<Mount> {
-    of_process(Path::new("/proc/self"))
+    with_root(of_process(Path::new("/proc/self")))
+}
+
+/// In a chroot to a directory on which nothing is mounted, mountinfo has no mount for that: of it nothing
+/// is known but that it is there.
+pub(crate) fn with_root(mut mounts: Vec<Mount>) -> Vec<Mount> {
+    let is_listed = mounts.iter().any(|mount| mount.point == Path::new("/"));
+    if !mounts.is_empty() && !is_listed {
+        mounts.insert(0, unlisted_root());
+    }
+    mounts
+}
+
+fn unlisted_root() -> Mount {
+    Mount {
+        id: UNLISTED,
+        parent: UNLISTED,
+        dir: "/".into(),
+        point: "/".into(),
+        fs_type: "unknown".into(),
+        device: String::new(),
+        source: OsString::new(),
+        read_only: false,
+    }
 }
 
 /// Those of a process's namespace, given its directory in /proc.
@@ -122,7 +149,7 @@ pub(crate) fn of_file(mountinfo: &File) -> io::Result<Vec<Mount>> {
     let mut from_start = mountinfo;
     from_start.seek(SeekFrom::Start(0))?;
     from_start.take(TEXT_MAX).read_to_end(&mut text)?;
-    Ok(parse_all(&text))
+    Ok(with_root(parse_all(&text)))
 }
 
 /// The mounts that paths lead to: those that no other mount hides.

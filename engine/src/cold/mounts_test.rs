@@ -95,3 +95,15 @@ fn the_top_of_a_namespace_may_be_on_itself() {
     let chroot = [mount(7, 3, "ext4", "/"), mount(8, 7, "tmpfs", "/tmp")];
     assert_eq!(reachable_points(&chroot), ["7 /", "8 /tmp"]);
 }
+
+#[test]
+fn a_root_that_is_not_listed_is_there_all_the_same() {
+    let listed = vec![mount(1, 0, "ext4", "/"), mount(2, 1, "tmpfs", "/tmp")];
+    assert_eq!(with_root(listed.clone()), listed);
+    // Nothing was read.
+    assert_eq!(with_root(Vec::new()), []);
+    let chroot = with_root(vec![mount(2, 1, "tmpfs", "/tmp"), mount(3, 1, "proc", "/proc")]);
+    assert_eq!(reachable_points(&chroot).len(), 3);
+    let found = |path: &str| of(&chroot, Path::new(path)).map(|mount| mount.fs_type.as_str());
+    assert_eq!((found("/srv"), found("/tmp/a")), (Some("unknown"), Some("tmpfs")));
+}
