@@ -1,7 +1,7 @@
 //! The fanotify group and its marks: which kind works is found out by trying.
 
 use super::facts::Facts;
-use super::mounts::{self, Mount};
+use super::mounts::{self, Mount, Slow};
 use super::remedy::{Call, Cause, Refused};
 use super::roots::OpenRoot;
 use crate::hot::above::STEP_MASK;
@@ -17,33 +17,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// What is always asked for, because the tree is kept by it.
 const TREE: u32 = kind::CREATE | kind::DELETE | kind::RENAME | kind::ONDIR;
 
-/// Filesystems that hold no executables, or have no handles to report.
-const WITHOUT_PROGRAMS: &[&str] = &[
-    "proc",
-    "sysfs",
-    "cgroup",
-    "cgroup2",
-    "devpts",
-    "devtmpfs",
-    "tracefs",
-    "debugfs",
-    "bpf",
-    "securityfs",
-    "pstore",
-    "mqueue",
-    "hugetlbfs",
-    "configfs",
-    "fusectl",
-    "autofs",
-    "rpc_pipefs",
-    "binfmt_misc",
-    "nsfs",
-    "efivarfs",
-];
+/// Filesystems with files that are no executables: devices, and memory.
+const WITHOUT_PROGRAMS: &[&str] = &["devtmpfs", "hugetlbfs"];
 
 /// The mask to ask the kernel for, so that `types` can be shown. What RENAME tells is not asked
 /// for twice.
@@ -174,11 +154,7 @@ pub(crate) fn mark_programs<'a>(
     if roots.any(stands_alone) {
         return (0, OpenExec::None);
     }
-    let mut seen = HashSet::new();
-    let mounts = mounts::all();
-    let candidates = mounts.iter().filter(|mount| {
-        !WITHOUT_PROGRAMS.contains(&mount.fs_type.as_str()) && seen.insert(mount.device.as_str())
-    });
+    let (mounts, filesystems) = with_programs(&mounts::all());
     let mask = u64::from(kind::OPEN_EXEC);
     let here = |mount: &Mount| {
         let path = CString::new(mount.point.as_os_str().as_bytes()).ok()?;
@@ -186,12 +162,53 @@ pub(crate) fn mark_programs<'a>(
         let marked = group.mark_filesystem(mask, root.as_fd(), &path);
         marked.or_else(|_| mark_btrfs(group, Some(mount), mask).map(drop)).ok()
     };
-    let marked: Vec<bool> = candidates.map(|mount| here(mount).is_some()).collect();
-    let count = marked.iter().filter(|marked| **marked).count();
+    let count = mounts.iter().filter(|mount| here(mount).is_some()).count();
     let extent = match count {
         0 => OpenExec::None,
-        _ if count == marked.len() => OpenExec::All,
+        _ if count == filesystems => OpenExec::All,
         _ => OpenExec::Some,
     };
     (count, extent)
+}
+
+/// A mount of each filesystem on which executables can be, and the number of all of them. Left out are
+/// those that may not answer, and those that no other way leads to.
+fn with_programs(mounts: &[Mount]) -> (Vec<Mount>, usize) {
+    let holds_programs =
+        |mount: &Mount| mount.has_files() && !WITHOUT_PROGRAMS.contains(&mount.fs_type.as_str());
+    let all = mounts.iter().filter(|mount| holds_programs(mount));
+    let mut all: HashSet<&str> = all.map(|mount| mount.device.as_str()).collect();
+    let count = all.len();
+    let (reachable, _) = mounts::reachable_and_ids(mounts.to_vec());
+    let slow = Slow::of(&reachable);
+    let answers =
+        |mount: &Mount| !mount.may_hang() && !slow.is_between(Path::new("/"), &mount.point);
+    let found = reachable.iter().filter(|mount| holds_programs(mount) && answers(mount));
+    let found = found.filter(|mount| all.remove(mount.device.as_str())).cloned().collect();
+    (found, count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mounts::tests::mount;
+    use super::*;
+
+    #[test]
+    fn programs_are_looked_for_where_files_are_and_answers_come() {
+        let mounts = [
+            mount(1, 0, "ext4", "/"),
+            mount(2, 1, "proc", "/proc"),
+            mount(3, 1, "devtmpfs", "/dev"),
+            mount(4, 1, "ext4", "/again"),
+            mount(5, 1, "xfs", "/home"),
+            mount(6, 1, "nfs4", "/net"),
+            mount(7, 6, "tmpfs", "/net/tmp"),
+            // What it hides can be asked through another mount.
+            mount(8, 5, "fuse.x", "/home"),
+            mount(9, 1, "xfs", "/other"),
+        ];
+        let (found, count) = with_programs(&mounts);
+        let ids: Vec<_> = found.iter().map(|mount| mount.id).collect();
+        assert_eq!((ids, count), (vec![1, 9], 5));
+    }
 }

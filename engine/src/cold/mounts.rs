@@ -103,6 +103,21 @@ const SHARED: &[&str] =
 /// they are positive ints in the kernel.
 const UNLISTED: u32 = u32::MAX;
 
+/// Where filesystems are mounted that may not answer.
+pub(crate) struct Slow<'a>(HashSet<&'a Path>);
+
+impl<'a> Slow<'a> {
+    pub(crate) fn of(mounts: &'a [Mount]) -> Self {
+        let slow = mounts.iter().filter(|mount| mount.may_hang());
+        Slow(slow.map(|mount| mount.point.as_path()).collect())
+    }
+
+    /// Whether the way from a directory down to one below leads through such a filesystem.
+    pub(crate) fn is_between(&self, from: &Path, to: &Path) -> bool {
+        to.ancestors().take_while(|dir| *dir != from).any(|dir| self.0.contains(dir))
+    }
+}
+
 /// Every mount in mounting order, those that others hide included; none where /proc is not mounted.
 pub(crate) fn all() -> Vec<Mount> {
     with_root(of_process(Path::new("/proc/self")))
