@@ -430,14 +430,21 @@ fn the_root_of_a_container_is_not_followed() {
         .expect("started");
     let comm = format!("/proc/{}/comm", inside.id());
     wait_until("sleep runs", || std::fs::read_to_string(&comm).expect("it runs") == "sleep\n");
-    let running = Fsmon::start(fsmon(TREE).arg("--follow-mounts").arg(&root));
-    sh(&root, "touch own/f merged/unseen");
+    std::fs::create_dir(scratch.join("late")).expect("made");
+    let mut running = Fsmon::start(fsmon(TREE).arg("--follow-mounts").arg(&root));
+    // Nobody is in there yet.
+    let late = area.overlay("watched/late", &below, &scratch.join("late"), "");
+    assert!(late.is_some(), "as the other");
+    wait_mounted(&mut running, "overlay", &root.join("late"));
+    sh(&root, "touch own/f merged/unseen late/unseen");
     let ended = running.stop();
     inside.kill().expect("it runs");
     inside.wait().expect("it ends");
-    let told = lines(&ended.events(), &root);
-    assert_eq!(told, ["LOSS mount merged", "CREATE own/f"], "{:#?}", ended.stderr);
-    assert_unwatched(&ended, 1);
+    let mut told = lines(&ended.events(), &root);
+    told.sort();
+    let expected = ["CREATE late/", "CREATE own/f", "LOSS mount late", "LOSS mount merged"];
+    assert_eq!(told, expected, "{:#?}", ended.stderr);
+    assert_unwatched(&ended, 2);
 }
 
 #[test]

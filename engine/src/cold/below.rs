@@ -97,11 +97,20 @@ impl Below {
         matches!(self.kind, Kind::Other | Kind::Outside)
     }
 
-    /// Whether it is watched where mounts are followed.
+    /// Whether it is watched where mounts are followed, as one that is there at the start.
     pub(crate) fn can_be_followed(&self, containers: &mut Containers) -> bool {
-        self.is_unwatched()
-            && !self.may_hang
-            && !(self.fs_type == "overlay" && containers.have_root(&self.device))
+        let is_container = self.is_overlay() && containers.have_root(&self.device);
+        self.is_unwatched() && !self.may_hang && !is_container
+    }
+
+    /// The same as one that comes later. An overlay may be the root of a container that is being made: no
+    /// process is in there yet by which that could be known.
+    pub(crate) fn can_be_followed_later(&self) -> bool {
+        self.is_unwatched() && !self.may_hang && !self.is_overlay()
+    }
+
+    fn is_overlay(&self) -> bool {
+        self.fs_type == "overlay"
     }
 }
 

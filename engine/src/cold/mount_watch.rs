@@ -8,7 +8,6 @@
 //! of the change on a host that is not overloaded.
 
 use super::below::{Below, Kind, Span, below};
-use super::containers::Containers;
 use super::mounts::{self, Mount};
 use crate::config::{Notice, Skips};
 use crate::hot::mounts::{self as mounts_hot, Change, Happened};
@@ -135,14 +134,13 @@ impl View {
 
     /// Makes roots of the mounts that came and can be followed.
     fn follow(&mut self, reachable: &[Mount], news: &mut Vec<News>) {
-        let mut containers = Containers::default();
         for mount in self.find(reachable) {
             let Some(span) = Span::new(reachable, &mount.point) else { continue };
             let is_watched = self.spans().iter().any(|known| span.is_below(known));
             // What could not be followed before is as it was.
             let is_known = self.below.iter().any(|known| known.id == mount.id);
             let is_hidden = self.is_below_covered(&mount.point);
-            if is_watched || is_known || is_hidden || !mount.can_be_followed(&mut containers) {
+            if is_watched || is_known || is_hidden || !mount.can_be_followed_later() {
                 continue;
             }
             let Ok(point) = CString::new(mount.point.as_os_str().as_bytes()) else { continue };

@@ -145,6 +145,15 @@ fn mounts_that_are_followed_are_roots() {
 }
 
 #[test]
+fn an_overlay_that_comes_later_is_told_and_not_followed() {
+    let mut mounts = vec![mount(1, 0, "ext4", "/")];
+    let mut view = View { handling: BelowRoots::Follow, ..view(&mounts, &["/srv"]) };
+    mounts.push(mount(2, 1, "overlay", "/srv/merged"));
+    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/merged"]);
+    assert_eq!(told(&mut view, &mounts), [""; 0]);
+}
+
+#[test]
 fn in_a_chroot_the_mount_of_the_root_directory_may_be_unlisted() {
     let mut mounts = with_root(vec![mount(2, 1, "proc", "/proc")]);
     let mut view = view(&mounts, &["/srv", "/srv/www"]);
