@@ -412,6 +412,21 @@ fn what_may_not_answer_is_not_followed() {
 }
 
 #[test]
+fn what_is_mounted_on_a_file_is_not_followed() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    sh(&base, "mkdir out; mount -t tmpfs none out; touch out/f watched/early watched/late");
+    sh(&base, "mount --bind out/f watched/early");
+    let mut running = Fsmon::start(fsmon(TREE).arg("--follow-mounts").arg(&root));
+    sh(&base, "mount --bind out/f watched/late");
+    let late = root.join("late");
+    wait_said(&mut running, "tmpfs was mounted on ", &late, ": changes there are not watched");
+    let ended = running.stop();
+    assert_eq!(lines(&ended.events(), &base), ["LOSS mount watched"; 2], "{:#?}", ended.stderr);
+    assert_unwatched(&ended, 2);
+}
+
+#[test]
 fn the_root_of_a_container_is_not_followed() {
     if !is_root_with(&["chroot", "sleep"]) || !is_at_least(6, 5) {
         return;

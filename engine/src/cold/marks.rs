@@ -1,6 +1,7 @@
 //! The fanotify group and its marks: which kind works is found out by trying.
 
 use super::facts::Facts;
+use super::mount_watch::Trial;
 use super::mounts::{self, Mount, Slow};
 use super::remedy::{Call, Cause, Refused};
 use super::roots::OpenRoot;
@@ -8,7 +9,7 @@ use crate::hot::above::STEP_MASK;
 use crate::hot::who::OpenExec;
 use crate::plan::MarkKind;
 use crate::sys::fanotify::Group;
-use crate::sys::handle::filesystem;
+use crate::sys::handle::{Handles, filesystem, open_absolute};
 use crate::sys::mount::open_btrfs_top;
 use fsmon_format::kind;
 use std::collections::HashSet;
@@ -131,7 +132,7 @@ fn refusal(root: &OpenRoot, error: &io::Error) -> String {
 /// is a btrfs subvolume whose top is not to be had. Found out with a group of its own: such marks do
 /// not mix with others (EXDEV, fanotify_set_mark_fsid() in fs/notify/fanotify/fanotify_user.c; seen on
 /// 6.18).
-fn stands_alone(root: &OpenRoot) -> bool {
+pub(crate) fn stands_alone(root: &OpenRoot) -> bool {
     let Ok(scratch) = Group::new(true) else { return false };
     let mask = u64::from(kind::OPEN_EXEC);
     let Err(error) = scratch.mark_filesystem(mask, root.fd.as_fd(), c".") else { return false };
@@ -140,6 +141,30 @@ fn stands_alone(root: &OpenRoot) -> bool {
         Some(libc::ENODEV) => true,
         _ => false,
     }
+}
+
+/// Looks whether what is mounted on a directory can be watched beside others: marks are tried with groups
+/// of their own.
+///
+/// # Errors
+/// Those of [`group`].
+pub(crate) fn trial() -> Result<Trial, Refused> {
+    let scratch = group(true)?;
+    Ok(Box::new(move |point| try_mark(&scratch, point).ok()))
+}
+
+fn try_mark(scratch: &Group, point: &Path) -> io::Result<u64> {
+    let mask = u64::from(kind::OPEN_EXEC);
+    let dir = open_absolute(&CString::new(point.as_os_str().as_bytes())?)?;
+    Handles::probe(dir.as_fd())?;
+    match scratch.mark_filesystem(mask, dir.as_fd(), c".") {
+        // Its directories are marked each.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            Group::new(true)?.mark_dir(mask, dir.as_fd(), c".")?;
+        }
+        marked => marked.and_then(|()| scratch.unmark_filesystem(mask, dir.as_fd()))?,
+    }
+    filesystem(dir.as_fd()).map(|(fsid, _)| fsid)
 }
 
 /// Asks for OPEN_EXEC wherever executables can be, so that an exec can be placed between two file
@@ -192,6 +217,17 @@ fn with_programs(mounts: &[Mount]) -> (Vec<Mount>, usize) {
 mod tests {
     use super::super::mounts::tests::mount;
     use super::*;
+
+    #[test]
+    fn a_directory_can_be_watched_and_a_file_cannot() {
+        let Ok(mut trial) = trial() else {
+            return eprintln!("SKIP: no fanotify group is to be had");
+        };
+        let (dir, file) = (tempfile::tempdir(), tempfile::NamedTempFile::new());
+        let (dir, file) = (dir.expect("a directory"), file.expect("a file"));
+        assert!(trial(dir.path()).is_some() && trial(dir.path()).is_some());
+        assert_eq!((trial(file.path()), trial(Path::new("/proc/self"))), (None, None));
+    }
 
     #[test]
     fn programs_are_looked_for_where_files_are_and_answers_come() {

@@ -2,13 +2,15 @@
 //!
 //! A thread waits for mountinfo to change (poll(2) says POLLPRI and POLLERR then, `mounts_poll()` in
 //! fs/proc_namespace.c), reads it, and compares what concerns the roots with what was there before. It
-//! runs at ordinary priority and asks no filesystem anything, so it never waits for one that hangs.
+//! runs at ordinary priority and asks no filesystem anything, but for one that is to be followed and is
+//! neither FUSE nor on a server: so it never waits for one that hangs.
 //!
 //! What is mounted and unmounted again between two looks is not seen: a look comes within a millisecond
 //! of the change on a host that is not overloaded.
 
 use super::below::{Below, Kind, Span, below};
 use super::mounts::{self, Mount};
+use super::roots::FILESYSTEMS_MAX;
 use crate::config::{Notice, Skips};
 use crate::hot::mounts::{self as mounts_hot, Change, Happened};
 use crate::hot::reader::Control;
@@ -52,19 +54,20 @@ pub(crate) struct Named {
     pub(crate) path: PathBuf,
     /// Whether there is nothing at it yet.
     pub(crate) is_missing: bool,
+    /// The id of its filesystem.
+    pub(crate) fsid: u64,
     /// Whether nobody named it: it is a mount below one that was named.
     pub(crate) is_followed: bool,
 }
 
 /// What is done about mounts below the roots.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BelowRoots {
     /// What is below the roots is not watched anyway.
     Ignore,
     /// They are told.
     Tell,
     /// They are watched as roots of their own, where that can be done.
-    Follow,
+    Follow(Trial),
 }
 
 /// What the thread is asked.
@@ -90,6 +93,9 @@ impl Asker {
     }
 }
 
+/// Looks whether what is mounted on a directory can be watched: the id of its filesystem, where it can.
+pub(crate) type Trial = Box<dyn FnMut(&Path) -> Option<u64> + Send>;
+
 /// What concerns the roots, as of the last look.
 struct View {
     roots: Vec<Root>,
@@ -97,6 +103,8 @@ struct View {
     elsewhere: Vec<PathBuf>,
     skips: Option<Skips>,
     handling: BelowRoots,
+    /// The filesystems of roots, those that went included.
+    filesystems: HashSet<u64>,
     below: Vec<Below>,
     /// Where filesystems are mounted that may not answer. One that a root is on was named.
     slow: Vec<PathBuf>,
@@ -143,6 +151,9 @@ impl View {
             if is_watched || is_known || is_hidden || !mount.can_be_followed_later() {
                 continue;
             }
+            if !self.can_watch(&mount.point) {
+                continue;
+            }
             let Ok(point) = CString::new(mount.point.as_os_str().as_bytes()) else { continue };
             let root =
                 Root { span, is_covered: false, may_be_missing: false, followed: Followed::Yes };
@@ -159,8 +170,19 @@ impl View {
         }
     }
 
+    /// Whether what is mounted there can be watched, and there is room for its filesystem.
+    fn can_watch(&mut self, point: &Path) -> bool {
+        let BelowRoots::Follow(trial) = &mut self.handling else { return false };
+        let Some(fsid) = trial(point) else { return false };
+        let has_room = self.filesystems.len() < FILESYSTEMS_MAX || self.filesystems.contains(&fsid);
+        if has_room {
+            self.filesystems.insert(fsid);
+        }
+        has_room
+    }
+
     fn find(&mut self, reachable: &[Mount]) -> Vec<Below> {
-        if self.handling == BelowRoots::Ignore {
+        if matches!(self.handling, BelowRoots::Ignore) {
             return Vec::new();
         }
         let spans = self.spans();
@@ -184,7 +206,7 @@ impl View {
         let looks = self.roots.iter_mut().enumerate();
         let mut news: Vec<_> =
             looks.filter_map(|(at, root)| root.look(at, reachable, ids)).collect();
-        if self.handling == BelowRoots::Follow {
+        if matches!(self.handling, BelowRoots::Follow(_)) {
             self.follow(reachable, &mut news);
         }
         let (before, mut now) = (std::mem::take(&mut self.below), self.find(reachable));
@@ -354,8 +376,9 @@ impl MountWatch {
             Ok(Root { span, is_covered: false, may_be_missing: named.is_missing, followed })
         };
         let roots = named.iter().map(root).collect::<io::Result<_>>()?;
+        let filesystems = named.iter().map(|named| named.fsid).collect();
         let (below, slow) = (Vec::new(), Vec::new());
-        let mut view = View { roots, elsewhere, skips, handling, below, slow };
+        let mut view = View { roots, elsewhere, skips, handling, filesystems, below, slow };
         view.below = view.find(&reachable);
         Ok(MountWatch { file, view, asked, asker })
     }

@@ -7,10 +7,20 @@ fn view(mounts: &[Mount], roots: &[&str]) -> View {
         .map(|span| Root { span, is_covered: false, may_be_missing: false, followed: Followed::No })
         .collect();
     let (elsewhere, skips, handling) = (Vec::new(), None, BelowRoots::Tell);
-    let (below, slow) = (Vec::new(), Vec::new());
-    let mut view = View { roots, elsewhere, skips, handling, below, slow };
+    let (filesystems, below, slow) = (HashSet::new(), Vec::new(), Vec::new());
+    let mut view = View { roots, elsewhere, skips, handling, filesystems, below, slow };
     view.below = view.find(mounts);
     view
+}
+
+/// One that follows mounts; what is mounted on these cannot be watched.
+fn following(mounts: &[Mount], roots: &[&str], unfit: &'static [&str]) -> View {
+    let mut next = 0;
+    let trial = move |point: &Path| {
+        next += 1;
+        (!unfit.iter().any(|unfit| point == Path::new(unfit))).then_some(next)
+    };
+    View { handling: BelowRoots::Follow(Box::new(trial)), ..view(mounts, roots) }
 }
 
 /// What the reader is told.
@@ -130,7 +140,7 @@ fn what_is_mounted_below_a_root_is_renamed_out_of_it_and_back() {
 #[test]
 fn mounts_that_are_followed_are_roots() {
     let mut mounts = vec![mount(1, 0, "ext4", "/"), mount(2, 1, "fuse.x", "/srv/fuse")];
-    let mut view = View { handling: BelowRoots::Follow, ..view(&mounts, &["/srv"]) };
+    let mut view = following(&mounts, &["/srv"], &[]);
     mounts.push(mount(3, 1, "xfs", "/srv/a"));
     mounts.push(mount(4, 3, "tmpfs", "/srv/a/b"));
     assert_eq!(told(&mut view, &mounts), ["Follow 1", "Follow 2"]);
@@ -147,7 +157,7 @@ fn mounts_that_are_followed_are_roots() {
 #[test]
 fn an_overlay_that_comes_later_is_told_and_not_followed() {
     let mut mounts = vec![mount(1, 0, "ext4", "/")];
-    let mut view = View { handling: BelowRoots::Follow, ..view(&mounts, &["/srv"]) };
+    let mut view = following(&mounts, &["/srv"], &[]);
     mounts.push(mount(2, 1, "overlay", "/srv/merged"));
     assert_eq!(told(&mut view, &mounts), ["Mounted /srv/merged"]);
     assert_eq!(told(&mut view, &mounts), [""; 0]);
@@ -164,4 +174,26 @@ fn in_a_chroot_the_mount_of_the_root_directory_may_be_unlisted() {
     assert_eq!(told(&mut view, &mounts), ["Mounted /srv/www", "Mounted /srv/a"]);
     mounts.truncate(2);
     assert_eq!(told(&mut view, &mounts), ["Unmounted /srv/www", "Unmounted /srv/a"]);
+}
+
+#[test]
+fn what_cannot_be_watched_is_told_and_not_followed() {
+    let mut mounts = vec![mount(1, 0, "ext4", "/")];
+    let mut view = following(&mounts, &["/srv"], &["/srv/file"]);
+    mounts.push(mount(2, 1, "xfs", "/srv/file"));
+    mounts.push(mount(3, 1, "tmpfs", "/srv/dir"));
+    assert_eq!(told(&mut view, &mounts), ["Follow 1", "Mounted /srv/file"]);
+    assert_eq!(told(&mut view, &mounts), [""; 0]);
+}
+
+#[test]
+fn there_is_room_for_so_many_filesystems_and_no_more() {
+    let mut mounts = vec![mount(1, 0, "ext4", "/")];
+    let mut view = following(&mounts, &["/srv"], &[]);
+    for id in 0..FILESYSTEMS_MAX as u32 + 2 {
+        mounts.push(mount(id + 2, 1, &format!("x{id}"), &format!("/srv/{id:03}")));
+    }
+    let told = told(&mut view, &mounts);
+    let count = |of: &str| told.iter().filter(|line| line.starts_with(of)).count();
+    assert_eq!((count("Follow"), count("Mounted")), (FILESYSTEMS_MAX, 2));
 }

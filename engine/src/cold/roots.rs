@@ -17,6 +17,9 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
+/// Filesystems that can be watched at one time: a node of the tree has a byte for which.
+pub(crate) const FILESYSTEMS_MAX: usize = u8::MAX as usize;
+
 /// A root that is open, or the nearest directory above it.
 pub(crate) struct OpenRoot {
     /// Absolute, without symbolic links.

@@ -184,13 +184,14 @@ fn follow_mounts(
     let named = |root: &roots::OpenRoot| Named {
         path: root.path.clone(),
         is_missing: root.nearest.is_some(),
+        fsid: root.fsid,
         is_followed: root.is_followed,
     };
     let named: Vec<_> = opened.iter().map(named).collect();
     let handling = match (config.recursive, config.follow_mounts) {
         (false, _) => BelowRoots::Ignore,
         (true, false) => BelowRoots::Tell,
-        (true, true) => BelowRoots::Follow,
+        (true, true) => follow_later(opened, plan),
     };
     match MountWatch::new(&named, elsewhere, config.skip_mount.take(), handling) {
         Ok(mounts) => {
@@ -209,20 +210,36 @@ fn follow_mounts(
     }
 }
 
+/// How mounts that come later are followed; they are told where that cannot be done.
+fn follow_later(opened: &[roots::OpenRoot], plan: &mut Plan) -> BelowRoots {
+    // No other filesystem can be watched beside such a root.
+    if opened.iter().any(marks::stands_alone) {
+        return BelowRoots::Tell;
+    }
+    match marks::trial() {
+        Ok(trial) => BelowRoots::Follow(trial),
+        Err(refused) => {
+            plan.losses.push(format!("mounts that come later are not watched: {refused}"));
+            BelowRoots::Tell
+        }
+    }
+}
+
 /// The roots of other readers, without symbolic links.
 fn elsewhere(config: &Config) -> Vec<PathBuf> {
     config.elsewhere.iter().filter_map(|path| path.canonicalize().ok()).collect()
 }
 
-/// The filesystems of the roots, each once. A node has a byte for which.
+/// The filesystems of the roots, each once.
 fn filesystems(roots: &[roots::OpenRoot]) -> Result<Vec<u64>, Error> {
     let mut fsids: Vec<u64> = roots.iter().map(|root| root.fsid).collect();
     fsids.sort_unstable();
     fsids.dedup();
-    if fsids.len() > usize::from(u8::MAX) {
-        return Err(Error::new(
-            "more than 255 filesystems to watch; start a second fsmon for some",
-        ));
+    if fsids.len() > roots::FILESYSTEMS_MAX {
+        return Err(Error::new(format!(
+            "more than {} filesystems to watch; start a second fsmon for some",
+            roots::FILESYSTEMS_MAX
+        )));
     }
     Ok(fsids)
 }
