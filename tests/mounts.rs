@@ -585,3 +585,19 @@ fn mounts_are_told_in_a_chroot_that_mountinfo_does_not_list() {
     assert!(!ended.stderr.iter().any(|line| line.contains("mountinfo")), "{:#?}", ended.stderr);
     assert_unwatched(&ended, 1);
 }
+
+#[test]
+fn more_filesystems_than_there_is_room_for() {
+    let Some(area) = own_mounts() else { return };
+    let root = area.watched();
+    // Beside the one that the root is on.
+    let mounts = "for i in $(seq 257); do mkdir m$i; mount -t tmpfs none m$i; done";
+    sh(&root, mounts);
+    // Each takes descriptors, of which more may be had than there are at first.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -S -n 128; exec \"$0\" \"$@\""]).arg(harness::program());
+    let ended = Fsmon::start(command.args(TREE).arg("--follow-mounts").arg(&root)).stop();
+    let told = "fsmon: there is room for 255 filesystems: 3 more below the watched paths";
+    assert!(ended.stderr.iter().any(|line| line.starts_with(told)), "{:#?}", ended.stderr);
+    assert_unwatched(&ended, 3);
+}

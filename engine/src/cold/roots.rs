@@ -5,12 +5,15 @@
 
 use super::below::{Span, below, is_left_out};
 use super::containers::Containers;
+use super::host::descriptors_needed;
 use super::mounts::{self, Mount};
 use super::remedy::Call;
 use crate::config::{SkipDir, Skips};
 use crate::error::Error;
 use crate::hot::above::Reached;
 use crate::sys::handle::{Handle, Handles, filesystem};
+use crate::sys::limit::raise_descriptors;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -96,27 +99,36 @@ pub(crate) fn open_all(
 }
 
 /// Opens what is mounted below the roots and can be followed, as roots of their own. What cannot be opened
-/// is left: it is told as not watched.
+/// is left: it is told as not watched. Gives how many filesystems are left because there is no room for
+/// more.
 pub(crate) fn open_mounts(
     opened: &mut Vec<OpenRoot>,
     elsewhere: &[PathBuf],
     skips: &mut Option<Skips>,
-) {
+) -> usize {
     let reachable = mounts::reachable();
     let mut spans: Vec<_> =
         opened.iter().filter_map(|root| Span::new(&reachable, &root.path)).collect();
     let found = below(&reachable, &spans, elsewhere, skips);
+    raise_descriptors(descriptors_needed(opened.len() + found.len()));
+    let mut filesystems: HashSet<u64> = opened.iter().map(|root| root.fsid).collect();
+    let mut left = HashSet::new();
     let mut containers = Containers::default();
     for mount in found.iter().filter(|mount| mount.can_be_followed(&mut containers)) {
         let Some(span) = Span::new(&reachable, &mount.point) else { continue };
         if spans.iter().any(|known| span.is_below(known)) {
             continue;
         }
-        if let Ok(root) = open(&mount.point, &reachable) {
-            opened.push(OpenRoot { is_followed: true, ..root });
-            spans.push(span);
+        let Ok(root) = open(&mount.point, &reachable) else { continue };
+        if filesystems.len() >= FILESYSTEMS_MAX && !filesystems.contains(&root.fsid) {
+            left.insert(root.fsid);
+            continue;
         }
+        filesystems.insert(root.fsid);
+        opened.push(OpenRoot { is_followed: true, ..root });
+        spans.push(span);
     }
+    left.len()
 }
 
 /// Opens one.

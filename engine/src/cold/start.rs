@@ -65,10 +65,11 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     raise_descriptors(host::descriptors_needed(config.roots.len()));
     let mut opened = roots::open_all(&config.roots, config.recursive, config.skip_dir.as_mut())?;
     let elsewhere = elsewhere(&config);
-    if config.follow_mounts && config.recursive {
-        roots::open_mounts(&mut opened, &elsewhere, &mut config.skip_mount);
-    }
     let mut plan = Plan { kernel: host::kernel(), ..Plan::default() };
+    if config.follow_mounts && config.recursive {
+        let left = roots::open_mounts(&mut opened, &elsewhere, &mut config.skip_mount);
+        plan.losses.extend((left > 0).then(|| no_room(left)));
+    }
     plan.cpu = host::choose_cpu(config.cpu, config.reader)?;
     let group = marks::group(config.bounded_queue)?;
     let (mut who, found) =
@@ -228,6 +229,14 @@ fn follow_later(opened: &[roots::OpenRoot], plan: &mut Plan) -> BelowRoots {
 /// The roots of other readers, without symbolic links.
 fn elsewhere(config: &Config) -> Vec<PathBuf> {
     config.elsewhere.iter().filter_map(|path| path.canonicalize().ok()).collect()
+}
+
+fn no_room(left: usize) -> String {
+    format!(
+        "there is room for {} filesystems: {left} more below the watched paths are not watched; start a \
+         second fsmon for some",
+        roots::FILESYSTEMS_MAX
+    )
 }
 
 /// The filesystems of the roots, each once.
