@@ -7,7 +7,7 @@
 //! on `/usr` to make it read-only.
 
 use super::containers::Containers;
-use super::mounts::{self, Mount};
+use super::mounts::{self, Mount, Slow};
 use crate::config::Skips;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ pub(crate) struct Below {
     pub(crate) fs_type: String,
     pub(crate) kind: Kind,
     device: String,
-    /// Whether looking at what is in it may take any time.
+    /// Whether looking at what is in it, or going there from the root, may take any time.
     may_hang: bool,
 }
 
@@ -125,6 +125,7 @@ pub(crate) fn below(
     elsewhere: &[PathBuf],
     skips: &mut Option<Skips>,
 ) -> Vec<Below> {
+    let slow = Slow::of(mounts);
     let mut found = Vec::new();
     for mount in mounts.iter().filter(|mount| mount.has_files()) {
         let Some(root) = innermost(roots, &mount.point) else { continue };
@@ -146,7 +147,7 @@ pub(crate) fn below(
             fs_type: mount.fs_type.clone(),
             kind,
             device: mount.device.clone(),
-            may_hang: mount.may_hang(),
+            may_hang: slow.is_between(&root.path, &mount.point),
         });
     }
     found.sort_by(|a, b| a.point.cmp(&b.point));

@@ -137,7 +137,8 @@ impl View {
 
     /// Whether a path is below a root that something is mounted on.
     fn is_below_covered(&self, point: &Path) -> bool {
-        self.roots.iter().any(|root| root.is_covered && point.starts_with(&root.span.path))
+        let mut there = self.roots.iter().filter(|root| root.followed != Followed::Gone);
+        there.any(|root| root.is_covered && point.starts_with(&root.span.path))
     }
 
     /// Makes roots of the mounts that came and can be followed.

@@ -152,6 +152,19 @@ fn mounts_that_are_followed_are_roots() {
     assert_eq!(told(&mut view, &mounts), ["Unfollow 2"]);
     mounts[2].point = "/srv/moved".into();
     assert_eq!(told(&mut view, &mounts), ["Unfollow 1", "Follow 1"]);
+    // What was hidden and went hides nothing.
+    mounts.push(mount(6, 1, "nfs", "/srv/a/b"));
+    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/a/b"]);
+}
+
+#[test]
+fn what_lies_behind_one_that_may_not_answer_is_not_followed() {
+    let mut mounts = vec![mount(1, 0, "ext4", "/"), mount(2, 1, "nfs4", "/srv/net")];
+    let mut above = following(&mounts, &["/srv"], &[]);
+    let mut named = following(&mounts, &["/srv/net"], &[]);
+    mounts.push(mount(3, 2, "tmpfs", "/srv/net/tmp"));
+    assert_eq!(told(&mut above, &mounts), ["Mounted /srv/net/tmp"]);
+    assert_eq!(told(&mut named, &mounts), ["Follow 1"]);
 }
 
 #[test]
