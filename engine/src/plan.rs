@@ -1,7 +1,7 @@
 //! What a host offers, what the engine will use of it for given roots, and what it loses by it.
 //! `fsmon doctor` prints this; [`crate::start`] follows it.
 
-use crate::cold::below::{Below, Kind, Span, below, innermost};
+use crate::cold::below::{Below, Kind, Span, below};
 use crate::cold::roots::OpenRoot;
 use crate::cold::{host, marks, mounts, roots, who};
 use crate::config::{Backend, Who};
@@ -87,7 +87,7 @@ impl Plan {
     /// below them is told.
     pub(crate) fn note_mounts(&mut self, roots: &[Span], below: &[Below]) {
         for root in roots {
-            let is_here = |mount: &&Below| innermost(roots, &mount.point) == Some(root);
+            let is_here = |mount: &&Below| mount.root == root.path;
             let named = |is_meant: &dyn Fn(&Kind) -> bool| {
                 let points = below.iter().filter(is_here).filter(|mount| is_meant(&mount.kind));
                 points.map(|mount| mount.point.display().to_string()).collect::<Vec<_>>().join(", ")
@@ -181,14 +181,16 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
     };
     plan.probes.push(Probe { name: "fanotify", works: fanotify.0, detail: fanotify.1 });
     let mounts = mounts::reachable();
-    let mut opened: Vec<_> = paths.iter().map(|path| (path, roots::open(path, &mounts))).collect();
+    let points = mounts::Points::of(&mounts);
+    let mut opened: Vec<_> =
+        paths.iter().map(|path| (path, roots::open_on(path, &points))).collect();
     let there = opened.iter().filter_map(|(_, root)| root.as_ref().ok());
     let mark = |group| marks::mark_programs(group, there).0;
     let programs = group.as_ref().map_or(0, mark);
     plan.note_who(found, Some(programs));
     let mask = marks::mask_for(fsmon_format::kind::DEFAULT);
     let there = opened.iter().filter_map(|(_, root)| root.as_ref().ok());
-    let spans: Vec<_> = there.filter_map(|root| Span::new(&mounts, &root.path)).collect();
+    let spans: Vec<_> = there.filter_map(|root| Span::new(&points, &root.path)).collect();
     plan.note_mounts(&spans, &below(&mounts, &spans, &[], &mut None));
     for (path, root) in &mut opened {
         let refused = match (root, &group) {

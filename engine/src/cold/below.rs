@@ -7,8 +7,9 @@
 //! on `/usr` to make it read-only.
 
 use super::containers::Containers;
-use super::mounts::{self, Mount, Slow};
+use super::mounts::{Mount, Points, Slow};
 use crate::config::Skips;
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -28,8 +29,8 @@ pub(crate) struct Span {
 
 impl Span {
     /// `None` where mountinfo has no mount for the path.
-    pub(crate) fn new(mounts: &[Mount], path: &Path) -> Option<Span> {
-        let mount = mounts::of(mounts, path)?;
+    pub(crate) fn new(mounts: &Points<'_>, path: &Path) -> Option<Span> {
+        let mount = mounts.mount_of(path)?;
         Some(Span {
             path: path.to_owned(),
             mount: mount.id,
@@ -37,11 +38,6 @@ impl Span {
             device: mount.device.clone(),
             dir: mount.place_of(path),
         })
-    }
-
-    /// Whether it is that directory, or one below it, on the same filesystem.
-    pub(crate) fn is_below(&self, other: &Span) -> bool {
-        self.device == other.device && self.dir.starts_with(&other.dir)
     }
 
     /// Whether it is on that filesystem.
@@ -59,12 +55,35 @@ impl Span {
     pub(crate) fn is_same_mount(&self, other: &Span) -> bool {
         self.device == other.device && self.mount == other.mount && self.point == other.point
     }
+}
 
-    /// The path below this root of a directory that is mounted elsewhere as well.
-    fn path_of(&self, mount: &Mount) -> Option<PathBuf> {
-        let below =
-            mount.dir.strip_prefix(&self.dir).ok().filter(|_| mount.device == self.device)?;
-        Some(if below.as_os_str().is_empty() { self.path.clone() } else { self.path.join(below) })
+/// Roots by where they are in their filesystems: filesystem, directory, and the root's path.
+#[derive(Default)]
+pub(crate) struct Places(HashMap<String, HashMap<PathBuf, PathBuf>>);
+
+impl Places {
+    pub(crate) fn of<'a>(roots: impl IntoIterator<Item = &'a Span>) -> Self {
+        let mut places = Places::default();
+        roots.into_iter().for_each(|root| places.put(root));
+        places
+    }
+
+    pub(crate) fn put(&mut self, root: &Span) {
+        let dirs = self.0.entry(root.device.clone()).or_default();
+        dirs.entry(root.dir.clone()).or_insert_with(|| root.path.clone());
+    }
+
+    /// Whether it is one of the roots, or a directory below one, whatever mount leads to it.
+    pub(crate) fn have(&self, span: &Span) -> bool {
+        self.path_of(&span.device, &span.dir).is_some()
+    }
+
+    /// The path of a directory below the nearest root that it is in.
+    fn path_of(&self, device: &str, dir: &Path) -> Option<PathBuf> {
+        let dirs = self.0.get(device)?;
+        let (above, path) = dir.ancestors().find_map(|above| Some((above, dirs.get(above)?)))?;
+        let below = dir.strip_prefix(above).ok()?;
+        Some(if below.as_os_str().is_empty() { path.clone() } else { path.join(below) })
     }
 }
 
@@ -73,6 +92,8 @@ impl Span {
 pub(crate) struct Below {
     pub(crate) id: u32,
     pub(crate) point: PathBuf,
+    /// The path of the root that it is below: the innermost of several.
+    pub(crate) root: PathBuf,
     pub(crate) fs_type: String,
     pub(crate) kind: Kind,
     device: String,
@@ -125,10 +146,13 @@ pub(crate) fn below(
     elsewhere: &[PathBuf],
     skips: &mut Option<Skips>,
 ) -> Vec<Below> {
-    let slow = Slow::of(mounts);
+    let by_path: HashMap<&Path, &Span> =
+        roots.iter().map(|root| (root.path.as_path(), root)).collect();
+    let (places, slow) = (Places::of(roots), Slow::of(mounts));
     let mut found = Vec::new();
     for mount in mounts.iter().filter(|mount| mount.has_files()) {
-        let Some(root) = innermost(roots, &mount.point) else { continue };
+        let root = mount.point.ancestors().find_map(|dir| by_path.get(dir));
+        let Some(root) = root.filter(|root| root.path != mount.point) else { continue };
         let is_elsewhere =
             |other: &PathBuf| other.starts_with(&root.path) && mount.point.starts_with(other);
         let is_skipped = |skips| is_left_out(skips, &root.path, &mount.point);
@@ -136,7 +160,7 @@ pub(crate) fn below(
             continue;
         }
         let own = mount.device == root.device;
-        let kind = match roots.iter().find_map(|root| root.path_of(mount)) {
+        let kind = match places.path_of(&mount.device, &mount.dir) {
             Some(path) => Kind::Inside(path),
             None if own => Kind::Outside,
             None => Kind::Other,
@@ -144,6 +168,7 @@ pub(crate) fn below(
         found.push(Below {
             id: mount.id,
             point: mount.point.clone(),
+            root: root.path.clone(),
             fs_type: mount.fs_type.clone(),
             kind,
             device: mount.device.clone(),
@@ -152,12 +177,6 @@ pub(crate) fn below(
     }
     found.sort_by(|a, b| a.point.cmp(&b.point));
     found
-}
-
-/// The root that a mount's point is below; `None` also where the point is a root.
-pub(crate) fn innermost<'a>(roots: &'a [Span], point: &Path) -> Option<&'a Span> {
-    let above = roots.iter().filter(|root| point.starts_with(&root.path));
-    above.max_by_key(|root| root.path.as_os_str().len()).filter(|root| root.path != point)
 }
 
 /// Whether a directory below a root is left out, or one between them is.
@@ -178,8 +197,9 @@ mod tests {
     }
 
     fn kinds(mounts: &[Mount], roots: &[&str], skips: Option<Skips>) -> Vec<(String, Kind)> {
+        let points = Points::of(mounts);
         let spans: Vec<_> =
-            roots.iter().filter_map(|path| Span::new(mounts, Path::new(path))).collect();
+            roots.iter().filter_map(|path| Span::new(&points, Path::new(path))).collect();
         let found = below(mounts, &spans, &["/srv/elsewhere".into()], &mut { skips });
         found.into_iter().map(|below| (below.point.display().to_string(), below.kind)).collect()
     }

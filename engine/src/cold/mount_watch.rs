@@ -8,17 +8,19 @@
 //! What is mounted and unmounted again between two looks is not seen: a look comes within a millisecond
 //! of the change on a host that is not overloaded.
 
-use super::below::{Below, Kind, Span, below};
-use super::mounts::{self, Mount};
+use super::below::{Below, Kind, Places, Span, below};
+use super::mounts::{self, Mount, Points};
 use super::roots::FILESYSTEMS_MAX;
 use crate::config::{Notice, Skips};
 use crate::hot::mounts::{self as mounts_hot, Change, Happened};
 use crate::hot::reader::Control;
 use crate::sys::fd::{drain, eventfd, signal};
 use crate::sys::poll::wait_for_change;
+use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::ffi::{CString, OsString};
 use std::fs::File;
+use std::hash::Hash;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -135,39 +137,57 @@ impl View {
         there.map(|root| root.span.clone()).collect()
     }
 
-    /// Whether a path is below a root that something is mounted on.
-    fn is_below_covered(&self, point: &Path) -> bool {
-        let mut there = self.roots.iter().filter(|root| root.followed != Followed::Gone);
-        there.any(|root| root.is_covered && point.starts_with(&root.span.path))
+    /// Where something is mounted on roots, or on a directory above them.
+    fn covered(&self) -> HashSet<PathBuf> {
+        let is_there = |root: &&Root| root.followed != Followed::Gone;
+        let covered = self.roots.iter().filter(|root| root.is_covered).filter(is_there);
+        covered.map(|root| root.span.path.clone()).collect()
     }
 
-    /// Makes roots of the mounts that came and can be followed.
-    fn follow(&mut self, reachable: &[Mount], news: &mut Vec<News>) {
-        for mount in self.find(reachable) {
-            let Some(span) = Span::new(reachable, &mount.point) else { continue };
-            let is_watched = self.spans().iter().any(|known| span.is_below(known));
-            // What could not be followed before is as it was.
-            let is_known = self.below.iter().any(|known| known.id == mount.id);
-            let is_hidden = self.is_below_covered(&mount.point);
-            if is_watched || is_known || is_hidden || !mount.can_be_followed_later() {
-                continue;
-            }
-            if !self.can_watch(&mount.point) {
+    /// Makes roots of the mounts that came and can be followed. `before` is what was there: what could not
+    /// be followed then is as it was.
+    fn follow(
+        &mut self,
+        reachable: &[Mount],
+        points: &Points<'_>,
+        before: &[Below],
+        news: &mut Vec<News>,
+    ) {
+        let (found, known, covered) = (self.find(reachable), marks(before), self.covered());
+        let mut places = Places::of(&self.spans());
+        let came = found.iter().filter(|mount| {
+            mount.can_be_followed_later()
+                && !known.contains(&mark(mount))
+                && !is_below(&mount.point, &covered)
+        });
+        for mount in came {
+            let Some(span) = Span::new(points, &mount.point) else { continue };
+            // Another mount of what has just become a root.
+            if places.have(&span) || !self.can_watch(&mount.point) {
                 continue;
             }
             let Ok(point) = CString::new(mount.point.as_os_str().as_bytes()) else { continue };
-            let root =
-                Root { span, is_covered: false, may_be_missing: false, followed: Followed::Yes };
-            let free = self.roots.iter().position(|root| root.followed == Followed::Gone);
-            let at = free.unwrap_or(self.roots.len());
-            match free {
-                Some(at) => self.roots[at] = root,
-                None => self.roots.push(root),
-            }
+            places.put(&span);
+            let at = self.add(span);
             let (fs_type, shown) = (&mount.fs_type, mount.point.display());
             let line = format!("{fs_type} was mounted on {shown}: watched from now on");
             let followed = Box::new(mounts_hot::Followed::new(at, point));
             news.push(News { tell: Some(Control::Follow(followed)), line });
+        }
+    }
+
+    /// Makes a root of a mount; its number.
+    fn add(&mut self, span: Span) -> usize {
+        let root = Root { span, is_covered: false, may_be_missing: false, followed: Followed::Yes };
+        match self.roots.iter().position(|root| root.followed == Followed::Gone) {
+            Some(free) => {
+                self.roots[free] = root;
+                free
+            }
+            None => {
+                self.roots.push(root);
+                self.roots.len() - 1
+            }
         }
     }
 
@@ -204,38 +224,39 @@ impl View {
 
     /// Takes in what is mounted now; what changed since the last look.
     fn look(&mut self, reachable: &[Mount], ids: &HashSet<u32>) -> Vec<News> {
+        let points = Points::of(reachable);
         let looks = self.roots.iter_mut().enumerate();
-        let mut news: Vec<_> =
-            looks.filter_map(|(at, root)| root.look(at, reachable, ids)).collect();
+        let mut news: Vec<_> = looks.filter_map(|(at, root)| root.look(at, &points, ids)).collect();
+        let before = std::mem::take(&mut self.below);
         if matches!(self.handling, BelowRoots::Follow(_)) {
-            self.follow(reachable, &mut news);
+            self.follow(reachable, &points, &before, &mut news);
         }
-        let (before, mut now) = (std::mem::take(&mut self.below), self.find(reachable));
+        let (mut now, covered) = (self.find(reachable), self.covered());
         // What is below a covered root is another directory's affair: it is as it was.
-        let is_hidden = |point: &Path| self.is_below_covered(point);
-        now.retain(|mount| !is_hidden(&mount.point));
-        now.extend(before.iter().filter(|mount| is_hidden(&mount.point)).cloned());
-        let (were, are) = (marks(&before), marks(&now));
-        for gone in
-            before.iter().filter(|mount| mount.is_unwatched() && !are.contains(&mark(mount)))
-        {
-            let is_still_hidden =
-                |other: &Below| other.is_unwatched() && gone.point.starts_with(&other.point);
-            if !now.iter().any(is_still_hidden) {
-                let shown = gone.point.display();
-                let line = match are.contains(&(gone.id, &gone.point, false)) {
-                    true => {
-                        format!("what is mounted on {shown} came below a watched path: watched")
-                    }
-                    false => format!("{shown} was unmounted: watched as before"),
-                };
-                news.push(News::new(&gone.point, Happened::Unmounted, line));
-            }
-        }
-        news.extend(now.iter().filter(|mount| !were.contains(&mark(mount))).filter_map(mounted));
+        now.retain(|mount| !is_below(&mount.point, &covered));
+        now.extend(before.iter().filter(|mount| is_below(&mount.point, &covered)).cloned());
+        news.extend(changes(&before, &now));
         self.below = now;
         news
     }
+}
+
+/// Whether a path is one of those, or below one.
+fn is_below<T: Borrow<Path> + Eq + Hash>(path: &Path, those: &HashSet<T>) -> bool {
+    path.ancestors().any(|dir| those.contains(dir))
+}
+
+/// What is to be told of mounts below the roots, from one look to the next.
+fn changes(before: &[Below], now: &[Below]) -> Vec<News> {
+    let (were, are) = (marks(before), marks(now));
+    let unwatched = now.iter().filter(|mount| mount.is_unwatched());
+    let hiding: HashSet<&Path> = unwatched.map(|mount| mount.point.as_path()).collect();
+    let gone = before.iter().filter(|mount| {
+        mount.is_unwatched() && !are.contains(&mark(mount)) && !is_below(&mount.point, &hiding)
+    });
+    let went = gone.map(|mount| unmounted(mount, are.contains(&(mount.id, &mount.point, false))));
+    let came = now.iter().filter(|mount| !were.contains(&mark(mount)));
+    went.chain(came.filter_map(mounted)).collect()
 }
 
 /// What a mount is known by from one look to the next: a rename brings one from outside of the watched
@@ -252,12 +273,12 @@ fn marks(mounts: &[Below]) -> HashSet<Mark<'_>> {
 
 impl Root {
     /// Whether what the root's path leads to has changed. `ids` are those of all mounts.
-    fn look(&mut self, at: usize, reachable: &[Mount], ids: &HashSet<u32>) -> Option<News> {
+    fn look(&mut self, at: usize, points: &Points<'_>, ids: &HashSet<u32>) -> Option<News> {
         if self.followed == Followed::Gone {
             return None;
         }
         let (path, shown) = (self.span.path.clone(), self.span.path.display().to_string());
-        let now = Span::new(reachable, &path);
+        let now = Span::new(points, &path);
         let is_same_place = now.as_ref().is_some_and(|now| now.is_same_place(&self.span));
         let is_same_mount = now.as_ref().is_some_and(|now| now.is_same_mount(&self.span));
         if (is_same_place || is_same_mount)
@@ -274,7 +295,7 @@ impl Root {
             };
             return Some(News::of_root(at, &path, Happened::Unmounted, line));
         }
-        if self.followed == Followed::Yes && !self.is_still_there(reachable, ids) {
+        if self.followed == Followed::Yes && !self.is_still_there(points, ids) {
             self.followed = Followed::Gone;
             let line = format!("{shown} was unmounted");
             return Some(News { tell: Some(Control::Unfollow(at)), line });
@@ -293,7 +314,7 @@ impl Root {
         if std::mem::replace(&mut self.is_covered, true) {
             return None;
         }
-        let mount = mounts::of(reachable, &path);
+        let mount = points.mount_of(&path);
         let (fs_type, point) = mount
             .map_or(("nothing", Path::new("/")), |mount| (&mount.fs_type, mount.point.as_path()));
         let what = format!("{fs_type} was mounted on {}", point.display());
@@ -311,10 +332,21 @@ impl Root {
     }
 
     /// Whether the mount that was followed is where it was, if perhaps hidden by another.
-    fn is_still_there(&self, reachable: &[Mount], ids: &HashSet<u32>) -> bool {
-        let found = reachable.iter().find(|mount| mount.id == self.span.mount);
+    fn is_still_there(&self, points: &Points<'_>, ids: &HashSet<u32>) -> bool {
+        let found = points.mount_with_id(self.span.mount);
         ids.contains(&self.span.mount) && found.is_none_or(|mount| mount.point == self.span.path)
     }
+}
+
+/// What is said of a mount that is not watched any more: it went, or a rename brought what is mounted below
+/// a watched path.
+fn unmounted(mount: &Below, is_there: bool) -> News {
+    let shown = mount.point.display();
+    let line = match is_there {
+        true => format!("what is mounted on {shown} came below a watched path: watched"),
+        false => format!("{shown} was unmounted: watched as before"),
+    };
+    News::new(&mount.point, Happened::Unmounted, line)
 }
 
 /// What is said of a new mount; nothing where it is a directory mounted on itself.
@@ -371,8 +403,9 @@ impl MountWatch {
         // What changes after this makes the file ready.
         let file = File::open("/proc/self/mountinfo")?;
         let reachable = mounts::reachable();
+        let points = Points::of(&reachable);
         let root = |named: &Named| {
-            let span = Span::new(&reachable, &named.path).ok_or(io::ErrorKind::NotFound)?;
+            let span = Span::new(&points, &named.path).ok_or(io::ErrorKind::NotFound)?;
             let followed = if named.is_followed { Followed::Yes } else { Followed::No };
             Ok(Root { span, is_covered: false, may_be_missing: named.is_missing, followed })
         };
@@ -424,7 +457,8 @@ impl MountWatch {
                 match ask {
                     Ask::Follow(at, path) => {
                         let path = PathBuf::from(OsString::from_vec(path.into()));
-                        let root = self.view.roots.get_mut(at).zip(Span::new(&reachable, &path));
+                        let span = Span::new(&Points::of(&reachable), &path);
+                        let root = self.view.roots.get_mut(at).zip(span);
                         if let Some((root, span)) = root {
                             (root.span, root.is_covered) = (span, false);
                         }

@@ -2,7 +2,8 @@ use super::super::mounts::{tests::mount, with_root};
 use super::*;
 
 fn view(mounts: &[Mount], roots: &[&str]) -> View {
-    let spans = roots.iter().filter_map(|path| Span::new(mounts, Path::new(path)));
+    let points = Points::of(mounts);
+    let spans = roots.iter().filter_map(|path| Span::new(&points, Path::new(path)));
     let roots = spans
         .map(|span| Root { span, is_covered: false, may_be_missing: false, followed: Followed::No })
         .collect();

@@ -227,11 +227,24 @@ fn only_reachable(mounts: Vec<Mount>) -> Vec<Mount> {
 /// (PATH_MAX).
 const DEPTH_MAX: usize = 2048;
 
-/// The mount that `path` (absolute, without symbolic links) is on: the longest point above it,
-/// the last one mounted there.
-pub(crate) fn of<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
-    let above = mounts.iter().filter(|mount| path.starts_with(&mount.point));
-    above.max_by_key(|mount| mount.point.as_os_str().len())
+/// Mounts by their points.
+pub(crate) struct Points<'a>(HashMap<&'a Path, &'a Mount>);
+
+impl<'a> Points<'a> {
+    /// Of several on one point that is the last, which hides the others.
+    pub(crate) fn of(mounts: &'a [Mount]) -> Self {
+        Points(mounts.iter().map(|mount| (mount.point.as_path(), mount)).collect())
+    }
+
+    /// The mount that `path` (absolute, without symbolic links) is on: the one with the longest point
+    /// above it.
+    pub(crate) fn mount_of(&self, path: &Path) -> Option<&'a Mount> {
+        path.ancestors().find_map(|dir| self.0.get(dir).copied())
+    }
+
+    pub(crate) fn mount_with_id(&self, id: u32) -> Option<&'a Mount> {
+        self.0.values().copied().find(|mount| mount.id == id)
+    }
 }
 
 /// Where the version 2 cgroup hierarchy is mounted: anywhere, on hosts with both versions. Where

@@ -52,7 +52,9 @@ fn any_bytes_are_taken() {
 fn the_longest_point_above_a_path_wins_and_the_last_of_equals() {
     let mounts =
         [mount(1, 0, "ext4", "/"), mount(2, 1, "xfs", "/srv"), mount(3, 2, "tmpfs", "/srv")];
-    let found = |path: &str| of(&mounts, Path::new(path)).map(|mount| mount.fs_type.as_str());
+    let found = |path: &str| {
+        Points::of(&mounts).mount_of(Path::new(path)).map(|mount| mount.fs_type.as_str())
+    };
     assert_eq!(found("/srv/x"), Some("tmpfs"));
     assert_eq!(found("/srvx"), Some("ext4"));
 }
@@ -104,6 +106,8 @@ fn a_root_that_is_not_listed_is_there_all_the_same() {
     assert_eq!(with_root(Vec::new()), []);
     let chroot = with_root(vec![mount(2, 1, "tmpfs", "/tmp"), mount(3, 1, "proc", "/proc")]);
     assert_eq!(reachable_points(&chroot).len(), 3);
-    let found = |path: &str| of(&chroot, Path::new(path)).map(|mount| mount.fs_type.as_str());
+    let found = |path: &str| {
+        Points::of(&chroot).mount_of(Path::new(path)).map(|mount| mount.fs_type.as_str())
+    };
     assert_eq!((found("/srv"), found("/tmp/a")), (Some("unknown"), Some("tmpfs")));
 }

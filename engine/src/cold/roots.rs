@@ -3,10 +3,10 @@
 //! A root is a path. Where nothing is at it yet, the nearest directory above it stands in: its
 //! filesystem is where the root is going to be.
 
-use super::below::{Span, below, is_left_out};
+use super::below::{Places, Span, below, is_left_out};
 use super::containers::Containers;
 use super::host::descriptors_needed;
-use super::mounts::{self, Mount};
+use super::mounts::{self, Mount, Points};
 use super::remedy::Call;
 use crate::config::{SkipDir, Skips};
 use crate::error::Error;
@@ -65,9 +65,10 @@ pub(crate) fn open_all(
     mut skip: Option<&mut SkipDir>,
 ) -> Result<Vec<OpenRoot>, Error> {
     let mounts = mounts::reachable();
+    let mounts = Points::of(&mounts);
     let mut roots: Vec<OpenRoot> = Vec::new();
     for path in paths {
-        let mut root = open(path, &mounts)?;
+        let mut root = open_on(path, &mounts)?;
         let mut covers = |outer: &OpenRoot, inner: &OpenRoot| {
             inner.path == outer.path
                 || recursive
@@ -107,32 +108,38 @@ pub(crate) fn open_mounts(
     skips: &mut Option<Skips>,
 ) -> usize {
     let reachable = mounts::reachable();
-    let mut spans: Vec<_> =
-        opened.iter().filter_map(|root| Span::new(&reachable, &root.path)).collect();
+    let points = Points::of(&reachable);
+    let spans: Vec<_> = opened.iter().filter_map(|root| Span::new(&points, &root.path)).collect();
+    let mut places = Places::of(&spans);
     let found = below(&reachable, &spans, elsewhere, skips);
     raise_descriptors(descriptors_needed(opened.len() + found.len()));
     let mut filesystems: HashSet<u64> = opened.iter().map(|root| root.fsid).collect();
     let mut left = HashSet::new();
     let mut containers = Containers::default();
     for mount in found.iter().filter(|mount| mount.can_be_followed(&mut containers)) {
-        let Some(span) = Span::new(&reachable, &mount.point) else { continue };
-        if spans.iter().any(|known| span.is_below(known)) {
+        let Some(span) = Span::new(&points, &mount.point) else { continue };
+        if places.have(&span) {
             continue;
         }
-        let Ok(root) = open(&mount.point, &reachable) else { continue };
+        let Ok(root) = open_on(&mount.point, &points) else { continue };
         if filesystems.len() >= FILESYSTEMS_MAX && !filesystems.contains(&root.fsid) {
             left.insert(root.fsid);
             continue;
         }
         filesystems.insert(root.fsid);
         opened.push(OpenRoot { is_followed: true, ..root });
-        spans.push(span);
+        places.put(&span);
     }
     left.len()
 }
 
 /// Opens one.
 pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
+    open_on(path, &Points::of(mounts))
+}
+
+/// Opens one of several.
+pub(crate) fn open_on(path: &Path, mounts: &Points<'_>) -> Result<OpenRoot, Error> {
     let shown = path.display();
     let (real, nearest) = locate(path)?;
     let at = nearest.as_deref().unwrap_or(&real);
@@ -148,7 +155,7 @@ pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
             ),
         }));
     }
-    let mount = mounts::of(mounts, at);
+    let mount = mounts.mount_of(at);
     if let Some(mount) = mount.filter(|mount| mount.is_made_by_the_kernel()) {
         return Err(Error::new(format!(
             "cannot watch {shown}: what is in {} is made by the kernel, which tells fanotify little \
