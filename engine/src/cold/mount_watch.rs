@@ -386,12 +386,11 @@ pub(crate) struct Ears {
 }
 
 impl MountWatch {
-    /// `skips` says of a directory below a
-    /// root whether it is left out; `recursive`, whether what is below the roots matters; `elsewhere`
-    /// are roots of other readers.
+    /// `elsewhere` are roots of other readers; `skips` says of a directory below a root whether it is left
+    /// out.
     ///
     /// # Errors
-    /// Those of opening /proc/self/mountinfo.
+    /// Those of eventfd(2), and of opening /proc/self/mountinfo; NotFound where that lists nothing.
     pub(crate) fn new(
         named: &[Named],
         elsewhere: Vec<PathBuf>,
@@ -519,8 +518,8 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Has the thread look for the last time, and waits for its end: some milliseconds at most, as it
-    /// reads nothing but mountinfo.
+    /// Has the thread look for the last time, and waits for its end: it reads mountinfo, and opens what is
+    /// to be followed, which is on this host.
     pub(crate) fn stop(&self) {
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread {
