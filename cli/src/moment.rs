@@ -81,6 +81,10 @@ fn moment(text: &str, end: End, now: &Zoned) -> Result<u64, String> {
 }
 
 fn not_understood(text: &str) -> String {
+    // Now and 1970 may both be meant by it.
+    if matches!(text, "0" | "0s") {
+        return "no time ago is no length; write now, or @0 for 1970".to_owned();
+    }
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return format!(
             "a Unix time has 10 digits, and seconds ago at most 7; write @{text} or {text}s"
@@ -165,7 +169,13 @@ fn civil(text: &str, end: End, now: &Zoned) -> Result<Option<Timestamp>, String>
         "tomorrow" => now.date().tomorrow().ok(),
         _ => None,
     };
-    let time = |text: &str| text.parse::<Time>().ok().filter(|_| text.contains(':'));
+    // An offset or a zone behind it would be read, and forgotten.
+    let is_plain = |text: &str| {
+        text.contains(':')
+            && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b':' | b'.' | b','))
+    };
+    let date_time = |text: &str| text.parse::<DateTime>().ok().filter(|_| !text.contains('['));
+    let time = |text: &str| text.parse::<Time>().ok().filter(|_| is_plain(text));
     let at = match day {
         Some(day) if rest.is_empty() => Civil::Day(day),
         Some(day) => match time(rest) {
@@ -173,10 +183,10 @@ fn civil(text: &str, end: End, now: &Zoned) -> Result<Option<Timestamp>, String>
             None => return Ok(None),
         },
         // `10` is ten seconds, and no hour.
-        None => match (time(text), text.parse::<DateTime>()) {
-            (Some(time), _) if !text.contains('-') => Civil::Moment(now.date().to_datetime(time)),
-            (_, Ok(at)) if text.contains(':') || text.contains('T') => Civil::Moment(at),
-            (_, Ok(at)) => Civil::Day(at.date()),
+        None => match (time(text), date_time(text)) {
+            (Some(time), _) => Civil::Moment(now.date().to_datetime(time)),
+            (_, Some(at)) if text.contains(':') || text.contains('T') => Civil::Moment(at),
+            (_, Some(at)) => Civil::Day(at.date()),
             _ => return Ok(None),
         },
     };
@@ -273,6 +283,8 @@ mod tests {
             ("2026-01-01T02:00:05,000000000+02:00", 5),
             ("2026-01-01T02:00+02:00", 0),
             ("2026-01-01T01:00:05+01:00[Europe/Berlin]", 5),
+            ("2026-01-01T09:00:05[Asia/Tokyo]", 5),
+            ("2026-01-01[Asia/Tokyo]", -9 * 3600),
             ("Thu, 01 Jan 2026 00:00:05 +0000", 5),
             ("2026-01-01 02:00:05", 5),
             ("2026-01-01T02:00", 0),
@@ -339,9 +351,22 @@ mod tests {
             "-",
             "+",
             "@1767225600.x",
+            "12:00+05:00",
+            "12:00Z",
+            "T12:00",
+            "12:00[Asia/Tokyo]",
+            "yesterday 23:59+01:00",
+            "2026-01-01+05:00",
+            "2026-01-01 12:00[No/Where]",
+            "2026-01-01 12:00[u-ca=hebrew]",
+            "0",
+            "0s",
         ] {
             let error = moment(text, End::Since, &at_two()).expect_err(text);
             assert!(error.contains("; write ") || error.starts_with("write "), "{text}: {error}");
+            // What is to be written instead is understood.
+            let is_now = error.ends_with("; write now, or @0 for 1970");
+            assert_eq!(is_now, matches!(text, "0" | "0s"), "{text}: {error}");
         }
     }
 
