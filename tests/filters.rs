@@ -122,8 +122,13 @@ fn a_pattern_with_the_path_of_its_root_is_meant_from_there_on() {
             assert_eq!(files(harness::parse(&decoded.stdout)), expected, "decode {args:?}");
         }
     }
-    let ended = Fsmon::run(fsmon(["decode", "--include", "/usr/bin/env"]).arg(&stream));
+    // Watching knows that this cannot be meant below what is watched; a stream may be of another host, where
+    // nothing is called so.
+    let wrong = ["--include", "/usr/bin/env"];
+    let ended = Fsmon::run(fsmon(wrong).args([&dir, &other]));
     ended.assert_failed(1, &["/usr/bin/env", "./usr/bin/env"]);
+    let decoded = succeed(fsmon(["decode", "-f", "json"]).args(wrong).arg(&stream));
+    assert_eq!(harness::parse(&decoded.stdout), []);
 }
 
 #[test]

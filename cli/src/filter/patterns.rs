@@ -132,38 +132,33 @@ fn below_roots(
     purpose: Purpose,
     roots: &Roots,
 ) -> Result<Option<Vec<(PathBuf, String)>>, String> {
-    let spelled = roots.spellings().find_map(|(given, path)| {
-        let rest = below(parts, given)?;
-        (given != path).then(|| {
-            let path: Vec<_> = names(path).map(escaped).collect();
-            path.into_iter().chain(rest.iter().map(|&part| part.to_owned())).collect::<Vec<_>>()
-        })
-    });
-    let written: Vec<String> = parts.iter().map(|&part| part.to_owned()).collect();
-    let linked = through_links(parts);
-    for parts in [spelled, Some(written), linked].into_iter().flatten() {
+    // A pattern with a * can mean one root as it is written, and another by a link.
+    let (mut within, mut covered) = (Vec::new(), Vec::new());
+    for parts in readings(parts, roots) {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        let below: Vec<_> = roots
-            .paths()
-            .filter_map(|root| Some((root.to_owned(), below(&parts, root)?.join("/"))))
-            .collect();
-        let within = below.iter().filter(|(_, rest)| !rest.is_empty()).cloned().collect::<Vec<_>>();
-        if !within.is_empty() {
-            return Ok(Some(within));
+        for root in roots.paths() {
+            match below(&parts, root) {
+                Some(rest) if !rest.is_empty() => add(&mut within, (root.into(), rest.join("/"))),
+                // It is a root, or above one.
+                _ if is_above(&parts, root) => add(&mut covered, root),
+                _ => {}
+            }
         }
-        // It is a root, or above some.
-        let covered: Vec<_> = roots.paths().filter(|root| is_above(&parts, root)).collect();
-        if !covered.is_empty() {
-            return match purpose {
-                Purpose::Include => {
-                    Ok(Some(covered.into_iter().map(|root| (root.into(), "**".into())).collect()))
-                }
-                Purpose::Exclude => Err(format!(
-                    "{} is to be watched, and nothing of it would be left; name what to leave out below it",
-                    covered[0].display()
-                )),
-            };
-        }
+    }
+    let all = || covered.iter().map(|&root| (root.into(), "**".into())).collect();
+    if !within.is_empty() {
+        return Ok(Some(within));
+    }
+    if !covered.is_empty() {
+        let is_all = roots.all_known() && roots.paths().all(|root| covered.contains(&root));
+        return match purpose {
+            // What was recorded below the others is left.
+            Purpose::Exclude if roots.are_of_this_host() || is_all => Err(format!(
+                "{} is to be watched, and nothing of it would be left; name what to leave out below it",
+                covered[0].display()
+            )),
+            _ => Ok(Some(all())),
+        };
     }
     match outside(parts, roots) {
         true => Err(format!(
@@ -173,6 +168,22 @@ fn below_roots(
         )),
         false => Ok(None),
     }
+}
+
+fn add<T: PartialEq>(all: &mut Vec<T>, one: T) {
+    if !all.contains(&one) {
+        all.push(one);
+    }
+}
+
+/// The patterns that may be meant, with paths as records have them: as it is written, with a root for what
+/// that was given as, and with what links of this host lead to.
+fn readings(parts: &[&str], roots: &Roots) -> Vec<Vec<String>> {
+    let spelled = roots.spellings().filter(|(given, path)| given != path);
+    let spelled = spelled.filter_map(|(given, path)| Some(instead(path, below(parts, given)?)));
+    let linked = roots.are_of_this_host().then(|| through_links(parts, roots));
+    let written = parts.iter().map(|&part| part.to_owned()).collect();
+    spelled.chain([written]).chain(linked).collect()
 }
 
 /// The parts of a pattern that are left below a directory; `None` where it leads elsewhere.
@@ -212,23 +223,28 @@ fn escaped(name: &OsStr) -> String {
     globset::escape(&name.to_string_lossy())
 }
 
-/// The same pattern with the path that its first names lead to, where these are symbolic links. Of what
-/// the last name leads to the pattern says nothing.
-fn through_links(parts: &[&str]) -> Option<Vec<String>> {
+/// A path, and of a pattern what is below it.
+fn instead(path: &Path, rest: &[&str]) -> Vec<String> {
+    names(path).map(escaped).chain(rest.iter().map(|&part| part.to_owned())).collect()
+}
+
+/// The same pattern with the path that its first names lead to, where these are symbolic links: to a root
+/// and no further. Of what the last name leads to the pattern says nothing.
+fn through_links(parts: &[&str], roots: &Roots) -> Vec<String> {
     let count = parts.iter().take_while(|part| is_literal(part)).count().min(parts.len() - 1);
-    let path: PathBuf = std::iter::once(&"/").chain(&parts[..count]).collect();
-    let real = real(&path);
-    (real != path).then(|| {
-        let rest = parts[count..].iter().map(|&part| part.to_owned());
-        names(&real).map(escaped).chain(rest).collect()
-    })
+    let real =
+        |count: usize| real(&std::iter::once(&"/").chain(&parts[..count]).collect::<PathBuf>());
+    let is_in_root = |count: &usize| roots.paths().any(|root| real(*count).starts_with(root));
+    let count = (0..count).find(is_in_root).unwrap_or(count);
+    instead(&real(count), &parts[count..])
 }
 
 /// Whether a pattern can only mean a place that is not watched: it begins with a directory of `/`, and
-/// no root has one of that name. `/target` begins at the watched directory.
+/// no root has one of that name. `/target` begins at the watched directory. Of another host, or another
+/// time, nothing of that is known.
 fn outside(parts: &[&str], roots: &Roots) -> bool {
     let first = parts[0];
-    if !roots.all_known() || !is_literal(first) {
+    if !roots.are_of_this_host() || !roots.all_known() || !is_literal(first) {
         return false;
     }
     let is_of_root = |root: &Path| names(root).next() == Some(OsStr::from_bytes(first.as_bytes()));
@@ -241,9 +257,13 @@ mod tests {
     use super::*;
 
     fn roots(paths: &[&str]) -> Roots {
+        Roots::of_paths(&paths.iter().map(PathBuf::from).collect::<Vec<_>>())
+    }
+
+    fn recorded(paths: &[&str], more: bool) -> Roots {
         let mut roots = Roots::default();
         let paths: Vec<_> = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
-        roots.add(&paths, false);
+        roots.add(&paths, more);
         roots
     }
 
@@ -339,5 +359,49 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_pattern_is_meant_below_each_root_that_it_matches() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let real = dir.path().canonicalize().expect("it is there");
+        for name in ["real/a", "real/b", "l/b"] {
+            std::fs::create_dir_all(real.join(name)).expect("made");
+        }
+        std::os::unix::fs::symlink(real.join("real/a"), real.join("l/a")).expect("made");
+        std::os::unix::fs::symlink(real.join("real"), real.join("link")).expect("made");
+        let pattern = |text: &str| real.join(text).to_string_lossy().into_owned();
+        let at = |roots: [&str; 2], glob: &str| {
+            Ok(Pattern::Below(roots.map(|root| (real.join(root), glob.into())).into()))
+        };
+        // One is given by a link, or both are above it.
+        let roots = Roots::of_paths(&["l/a", "l/b"].map(|root| real.join(root)));
+        let found = read(&pattern("l/*/x"), Purpose::Exclude, &roots);
+        assert_eq!(found, at(["real/a", "l/b"], "x"));
+        let found = read(&pattern("l/*"), Purpose::Include, &roots);
+        assert_eq!(found, at(["real/a", "l/b"], "**"));
+        let roots = Roots::of_paths(&["link/a", "real/b"].map(|root| real.join(root)));
+        let found = read(&pattern("link/*/x"), Purpose::Exclude, &roots);
+        assert_eq!(found, at(["real/a", "real/b"], "x"));
+    }
+
+    #[test]
+    fn what_a_recorded_pattern_means_is_no_matter_of_this_host() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let real = dir.path().canonicalize().expect("it is there");
+        std::os::unix::fs::symlink("/no-such-place", real.join("link")).expect("made");
+        let link = real.join("link/b/x").to_string_lossy().into_owned();
+        let two = ["/no-such-place/b", "/no-such-place/c"];
+        let exclude = |text: &str, more| read(text, Purpose::Exclude, &recorded(&two, more));
+        let path = |glob: &str| Ok(Pattern::Path(glob.trim_start_matches('/').into()));
+        for text in ["/usr/bin", "/no-such-place/d/x", &link] {
+            assert_eq!(exclude(text, false), path(text));
+        }
+        // What was recorded below the other is left.
+        assert_eq!(exclude(two[0], false), Ok(below(two[0], "**")));
+        assert!(exclude("/no-such-place", true).is_ok());
+        assert!(
+            exclude("/no-such-place", false).expect_err("nothing").contains("is to be watched")
+        );
     }
 }

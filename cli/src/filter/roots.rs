@@ -10,6 +10,8 @@ pub(crate) struct Roots {
     known: Vec<Root>,
     /// There are others of which nothing is known.
     more: bool,
+    /// They are watched here and now: the filesystem can be asked what leads to them.
+    of_this_host: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +29,8 @@ impl Roots {
             let given = std::path::absolute(given).ok()?;
             Some(Root { path: real(&given), given })
         };
-        Roots { known: paths.into_iter().filter_map(root).collect(), more: false }
+        let known = paths.into_iter().filter_map(root).collect();
+        Roots { known, more: false, of_this_host: true }
     }
 
     /// Adds those of a stream; whether there is anything new. `more` says that it has others.
@@ -45,6 +48,11 @@ impl Roots {
     /// Whether all there are are known.
     pub(crate) fn all_known(&self) -> bool {
         !self.known.is_empty() && !self.more
+    }
+
+    /// Whether this host can be asked about them.
+    pub(crate) fn are_of_this_host(&self) -> bool {
+        self.of_this_host
     }
 
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
