@@ -115,7 +115,8 @@ impl Names {
         }
     }
 
-    fn begin_epoch(&mut self, now: Instant) {
+    /// Names are looked at again when they are used.
+    pub(crate) fn begin_epoch(&mut self, now: Instant) {
         self.epoch = self.epoch.wrapping_add(1);
         self.began = now;
     }

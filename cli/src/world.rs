@@ -124,7 +124,9 @@ impl World {
         let id = head.id.get();
         // A command line's id stands for another text each time an image's is used again.
         let same = |old: &record::Proc| old.as_bytes() == head.as_bytes();
-        if head.cmdline.get() == 0 && self.mirror.proc(id).is_some_and(same) {
+        // Its user may have another name by the look at it, as may other images.
+        let is_alone = self.side_changes().is_empty();
+        if is_alone && head.cmdline.get() == 0 && self.mirror.proc(id).is_some_and(same) {
             return Change::Nothing;
         }
         self.define(&Body::Proc(&head));
@@ -135,5 +137,31 @@ impl World {
         if self.mirror.define(body) == Defined::Full {
             self.refused += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::fixture::{capacity, image};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn an_image_that_is_told_again_shows_that_its_user_has_another_name() {
+        let is_new = Arc::new(AtomicBool::new(false));
+        let asked = is_new.clone();
+        let find = move |_| Some(if asked.load(Ordering::Relaxed) { "new" } else { "old" }.into());
+        let names = Names::from_lookups(Box::new(find), Box::new(|_| None));
+        let mut world = World::live(capacity(), Wall::default(), names);
+        let image = image(1, 1001, "cc");
+        for expected in [Change::Proc(1), Change::Nothing] {
+            assert_eq!(world.take(&Body::Proc(&image)), expected);
+        }
+        is_new.store(true, Ordering::Relaxed);
+        world.names.as_mut().expect("it is live").begin_epoch(Instant::now());
+        assert_eq!(world.take(&Body::Proc(&image)), Change::Proc(1));
+        assert!(world.side_changes().contains(&Change::Proc(1)), "{:?}", world.side_changes());
+        assert_eq!(world.take(&Body::Proc(&image)), Change::Nothing);
     }
 }
