@@ -122,12 +122,13 @@ impl Local {
     }
 }
 
-/// `name:password:uid:...`: passwd(5). Lines that begin with + or - are about other sources.
+/// `name:password:uid:...`: passwd(5). Lines that begin with + or - are about other sources. A line that
+/// ends with the uid may be cut amid it, as while the file is being written.
 fn user(line: &[u8]) -> Option<(u32, &[u8])> {
     let mut fields = line.split(|byte| *byte == b':');
     let name = fields.next().filter(|name| !name.is_empty() && !b"+-#".contains(&name[0]))?;
     let uid = str::from_utf8(fields.nth(1)?).ok()?.parse().ok()?;
-    Some((uid, name))
+    fields.next().map(|_| (uid, name))
 }
 
 /// Users that are not in the file.
@@ -261,6 +262,18 @@ mod tests {
     use std::fs;
     use std::sync::mpsc::channel;
 
+    /// How long anything may take.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Until user 5 has that name.
+    fn wait_for_name(users: &mut Users, name: &[u8]) {
+        let began = Instant::now();
+        while users.name(5) != Some(name) {
+            users.take_answers();
+            assert!(began.elapsed() < PATIENCE, "{:?}", users.name(5));
+        }
+    }
+
     fn nobody() -> Lookup {
         Box::new(|_| None)
     }
@@ -294,6 +307,14 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_cut_is_none() {
+        assert_eq!(user(b"cut:x:5241:"), Some((5241, &b"cut"[..])));
+        for cut in ["cut:x:524", "cut:x:", "cut:x", "cut", ""] {
+            assert_eq!(user(cut.as_bytes()), None, "{cut}");
+        }
+    }
+
+    #[test]
     fn a_slow_service_is_waited_for_once() {
         let (answer, answers) = channel::<Option<Vec<u8>>>();
         let slow = Box::new(move |_| answers.recv().ok()?);
@@ -309,6 +330,7 @@ mod tests {
         answer.send(Some(b"five".to_vec())).expect("it waits");
         answer.send(None).expect("it waits");
         while !users.take_answers() || !users.others.asked.is_empty() {
+            assert!(began.elapsed() < PATIENCE, "{:?}", users.others.asked);
             thread::yield_now();
         }
         assert_eq!(users.name(5), Some(&b"five"[..]));
@@ -321,16 +343,11 @@ mod tests {
         let (answer, answers) = channel::<Option<Vec<u8>>>();
         answer.send(Some(b"old".to_vec())).expect("there");
         let mut users = Users::new("/no/such/file".into(), Box::new(move |_| answers.recv().ok()?));
-        while users.name(5) != Some(b"old") {
-            users.take_answers();
-        }
+        wait_for_name(&mut users, b"old");
         let Some(known) = users.others.known.get_mut(&5) else { panic!("known") };
-        let Some(then) = known.at.checked_sub(USER_AGE_MAX) else { return };
-        known.at = then;
+        known.at = known.at.checked_sub(USER_AGE_MAX).expect("this host runs for longer");
         assert_eq!(users.name(5), None);
         answer.send(Some(b"new".to_vec())).expect("asked for again");
-        while users.name(5) != Some(b"new") {
-            users.take_answers();
-        }
+        wait_for_name(&mut users, b"new");
     }
 }
