@@ -4,8 +4,10 @@ mod harness;
 
 use harness::{Area, Fsmon, briefs, fsmon, is_root, program, read_stats, sh, wait_until};
 use nix::sys::signal::Signal;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -220,6 +222,14 @@ fn start_ignoring(signal: &str, area: &Area) -> Fsmon {
     Fsmon::start(command.arg(area.watched()))
 }
 
+/// Whether the kernel throws such a signal away: proc(5).
+fn ignores(running: &Fsmon, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).expect("it runs");
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("a mask");
+    let ignored = u64::from_str_radix(ignored.trim(), 16).expect("hexadecimal");
+    ignored & (1 << (signal as i32 - 1)) != 0
+}
+
 #[test]
 fn a_signal_that_is_ignored_stays_ignored() {
     if !is_root() {
@@ -228,12 +238,14 @@ fn a_signal_that_is_ignored_stays_ignored() {
     for (signal, name) in [(Signal::SIGHUP, "HUP"), (Signal::SIGTERM, "TERM")] {
         let area = Area::new();
         let mut running = start_ignoring(name, &area);
+        // A signal that is ignored goes nowhere: there is nothing to wait for.
+        assert!(ignores(&running, signal), "{name}");
         running.signal(signal);
-        sh(&area.watched(), "touch a; sleep 0.3; touch b");
+        sh(&area.watched(), "touch a");
         assert!(running.is_running(), "{name} ended it");
         let ended = running.stop();
         ended.assert_complete();
-        assert_eq!(briefs(&ended.events(), &area.watched()), ["CREATE a", "CREATE b"]);
+        assert_eq!(briefs(&ended.events(), &area.watched()), ["CREATE a"]);
     }
 }
 
@@ -255,24 +267,29 @@ fn an_interrupt_ends_what_a_script_started_in_the_background() {
 fn stalled(area: &Area) -> (Fsmon, std::process::ChildStdout) {
     let (running, stdout) = Fsmon::start_unread(fsmon(["-f", "json"]).arg(area.watched()));
     sh(&area.watched(), "for i in $(seq 3000); do : > $i; done");
+    // As the kernel calls what the thread waits in: `pipe_write`, or `anon_pipe_write`.
+    let is_full = |task: &Path| {
+        fs::read_to_string(task.join("wchan")).is_ok_and(|call| call.ends_with("pipe_write"))
+    };
+    wait_until("the pipe is full", || has_task(&running, is_full));
     running.signal(Signal::SIGINT);
-    // Signals that come within 200 ms are one (`TOGETHER` in cli/src/control.rs): no barrier tells that a
-    // second one counts by now.
-    std::thread::sleep(Duration::from_millis(400));
     (running, stdout)
 }
 
-/// Sends a second signal, and waits until it was taken.
+/// Whether a thread is so; given is its directory in /proc.
+fn has_task(running: &Fsmon, is_so: impl Fn(&Path) -> bool) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{}/task", running.pid()));
+    tasks.is_ok_and(|tasks| tasks.flatten().any(|task| is_so(&task.path())))
+}
+
+/// Sends a second signal, and waits until it was taken. Of signals that come within 200 ms (`TOGETHER` in
+/// cli/src/control.rs) one is: none of those sent here is taken for the second too early, or for a third.
 fn hurry(running: &Fsmon) {
-    running.signal(Signal::SIGINT);
-    let tasks = std::path::PathBuf::from(format!("/proc/{}/task", running.pid()));
-    let is_hurried = |task: std::path::PathBuf| {
-        std::fs::read(task.join("comm")).is_ok_and(|name| name == b"fsmon-hurry\n")
-    };
+    let is_hurried =
+        |task: &Path| fs::read(task.join("comm")).is_ok_and(|name| name == b"fsmon-hurry\n");
     wait_until("the second signal was taken", || {
-        tasks
-            .read_dir()
-            .is_ok_and(|mut all| all.any(|task| is_hurried(task.expect("listed").path())))
+        running.signal(Signal::SIGINT);
+        has_task(running, is_hurried)
     });
 }
 
@@ -282,9 +299,8 @@ fn a_second_signal_does_not_wait_for_a_reader_that_stalls() {
         return;
     }
     let area = Area::new();
-    let (mut running, stdout) = stalled(&area);
-    assert!(running.is_running(), "it waits for its reader");
-    running.signal(Signal::SIGINT);
+    let (running, stdout) = stalled(&area);
+    hurry(&running);
     let ended = running.wait();
     assert_eq!(ended.status.code(), Some(130), "{ended:?}");
     assert!(!ended.stderr.iter().any(|line| line.ends_with("; complete")), "{ended:?}");
@@ -315,10 +331,30 @@ fn a_third_signal_kills() {
         return;
     }
     let area = Area::new();
+    let (mut running, stdout) = stalled(&area);
+    hurry(&running);
+    // One that comes too soon after the second is no third.
+    wait_until("a third was taken", || {
+        running.signal(Signal::SIGTERM);
+        !running.is_running()
+    });
+    assert_eq!(running.wait().status.signal(), Some(Signal::SIGTERM as i32));
+    drop(stdout);
+}
+
+#[test]
+fn a_second_signal_that_make_passes_on_is_no_third() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
     let (running, stdout) = stalled(&area);
     hurry(&running);
-    running.signal(Signal::SIGTERM);
-    assert_eq!(running.wait().status.signal(), Some(Signal::SIGTERM as i32));
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        running.signal(signal);
+    }
+    let ended = running.wait();
+    assert_eq!(ended.status.code(), Some(130), "{ended:?}");
     drop(stdout);
 }
 

@@ -95,24 +95,23 @@ impl Control {
         let (to_main, stage) = (sender.clone(), Arc::<Stage>::default());
         let seen_by = stage.clone();
         let listen = move || {
-            let mut first = None;
+            // When the last one came that was taken.
+            let mut taken: Option<Instant> = None;
             for signal in signals.forever() {
                 if !seen_by.is_ready.load(Ordering::Relaxed) {
                     tell("stopped before it was ready");
                     process::exit(0);
                 }
-                let since = *first.get_or_insert_with(|| {
-                    let _ = to_main.send(Message::Signal);
-                    Instant::now()
-                });
-                // Nobody asks twice by closing a terminal, or so soon.
-                if signal == SIGHUP || since.elapsed() < TOGETHER {
-                    continue;
+                match taken {
+                    None => drop(to_main.send(Message::Signal)),
+                    // Nobody asks twice by closing a terminal, or so soon.
+                    Some(last) if signal == SIGHUP || last.elapsed() < TOGETHER => continue,
+                    Some(_) if seen_by.is_hurried.load(Ordering::Relaxed) => {
+                        let _ = emulate_default_handler(signal);
+                    }
+                    Some(_) => hurry(&seen_by),
                 }
-                if seen_by.is_hurried.load(Ordering::Relaxed) {
-                    let _ = emulate_default_handler(signal);
-                }
-                hurry(&seen_by);
+                taken = Some(Instant::now());
             }
         };
         let builder = thread::Builder::new().name("fsmon-signals".into());
