@@ -88,27 +88,8 @@ impl<O: Output> Outlet<O> {
 
     /// Writes the buffer. A file that somebody cut begins anew with it.
     fn put(&mut self) -> Result<Reader, Error> {
-        if !self.buffer.is_empty()
-            && let Some(cut) = self.sink.was_cut()
-        {
-            self.begin_again(cut);
-        }
-        self.sink.put(&mut self.buffer)
-    }
-
-    /// `copytruncate` of logrotate does that, and what was written between its copy and its cut is in
-    /// neither file.
-    #[cold]
-    fn begin_again(&mut self, cut: Cut) {
-        tell(format_args!(
-            "{} was cut while it was written: what was written between a copy and the cut is in neither; \
-             -o DIR/ with --rotate loses nothing",
-            self.sink.name()
-        ));
-        self.pipeline.begin_again(&mut self.buffer);
-        if cut == Cut::InLine && O::IS_TEXT {
-            self.buffer.insert(0, b'\n');
-        }
+        let Outlet { pipeline, sink, buffer, .. } = self;
+        sink.put_after_cut(buffer, |name, cut, buffer| begin_again(pipeline, name, cut, buffer))
     }
 
     /// Lines that were made and did not get out, after an error or where nobody reads any more.
@@ -131,6 +112,20 @@ impl<O: Output> Outlet<O> {
         self.sink.turn_over()?;
         self.pipeline.begin_file(&mut self.buffer);
         self.sink.put(&mut self.buffer)
+    }
+}
+
+/// `copytruncate` of logrotate cuts a file, and what was written between its copy and its cut is in neither
+/// file.
+#[cold]
+fn begin_again<O: Output>(pipeline: &mut Pipeline<O>, name: &str, cut: Cut, buffer: &mut Vec<u8>) {
+    tell(format_args!(
+        "{name} was cut while it was written: what was written between a copy and the cut is in neither; \
+         -o DIR/ with --rotate loses nothing",
+    ));
+    pipeline.begin_again(buffer);
+    if cut == Cut::InLine && O::IS_TEXT {
+        buffer.insert(0, b'\n');
     }
 }
 

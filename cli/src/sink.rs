@@ -120,11 +120,6 @@ impl Sink {
         self.is_file
     }
 
-    /// For messages.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Whether the file at hand is to end.
     pub(crate) fn is_due(&self) -> bool {
         self.segments.as_ref().is_some_and(|segments| segments.is_due(self.in_file))
@@ -175,6 +170,26 @@ impl Sink {
         self.write(bytes, &mut hold(&state))
     }
 
+    /// The same; where somebody has cut the file since it was written to, `begin_again` first puts into
+    /// `bytes` what is to come before them. No other formatter gets in between.
+    ///
+    /// # Errors
+    /// Those of [`Sink::put`].
+    pub(crate) fn put_after_cut(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        begin_again: impl FnOnce(&str, Cut, &mut Vec<u8>),
+    ) -> Result<Reader, Error> {
+        let state = self.state.clone();
+        let mut state = hold(&state);
+        if !bytes.is_empty()
+            && let Some(cut) = self.was_cut(&mut state)
+        {
+            begin_again(&self.name, cut, bytes);
+        }
+        self.write(bytes, &mut state)
+    }
+
     fn write(&mut self, bytes: &mut Vec<u8>, state: &mut State) -> Result<Reader, Error> {
         let mut done = 0;
         let result = loop {
@@ -215,12 +230,10 @@ impl Sink {
 
     /// Whether somebody cut the file since it was written to, and what is to come before the next
     /// line: nothing, or the end of the line in which it was cut. Told once for each cut.
-    pub(crate) fn was_cut(&mut self) -> Option<Cut> {
+    fn was_cut(&mut self, state: &mut State) -> Option<Cut> {
         if !self.is_file {
             return None;
         }
-        let state = self.state.clone();
-        let mut state = hold(&state);
         let len = self.file.metadata().ok()?.len();
         let is_cut = len < state.len;
         if self.appends || is_cut {
@@ -310,6 +323,11 @@ mod tests {
         sink.put(&mut text.as_bytes().to_vec())
     }
 
+    fn was_cut(sink: &mut Sink) -> Option<Cut> {
+        let state = sink.state.clone();
+        sink.was_cut(&mut hold(&state))
+    }
+
     #[test]
     fn a_file_that_exists_is_untouched_until_something_is_written() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -332,12 +350,32 @@ mod tests {
         let mut two = one.share().expect("a descriptor");
         for sink in [&mut one, &mut two] {
             sink.begin(&mut b"head\n".to_vec()).expect("written");
-            assert_eq!(sink.was_cut(), None);
+            assert_eq!(was_cut(sink), None);
             put(sink, "line\n").expect("written");
         }
         assert_eq!(fs::read(&path).expect("read"), b"head\nline\nline\n");
         File::options().write(true).open(&path).and_then(|file| file.set_len(0)).expect("cut");
-        assert_eq!((two.was_cut(), one.was_cut()), (Some(Cut::AtLine), None));
+        assert_eq!((was_cut(&mut two), was_cut(&mut one)), (Some(Cut::AtLine), None));
+    }
+
+    #[test]
+    fn nothing_of_another_end_gets_before_what_a_cut_file_begins_with() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("out");
+        let mut one = open(&path);
+        let two = one.share().expect("a descriptor");
+        put(&mut one, "line\n").expect("written");
+        File::options().write(true).open(&path).and_then(|file| file.set_len(0)).expect("cut");
+        let mut bytes = b"line\n".to_vec();
+        let begin_again = |name: &str, cut, bytes: &mut Vec<u8>| {
+            assert!(two.state.try_lock().is_err(), "the other end could write");
+            assert_eq!((name, cut), (&*shown(&path), Cut::AtLine));
+            bytes.splice(0..0, *b"head\n");
+        };
+        one.put_after_cut(&mut bytes, begin_again).expect("written");
+        one.put_after_cut(&mut b"line\n".to_vec(), |_, _, _| panic!("it was told"))
+            .expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"head\nline\nline\n");
     }
 
     #[test]
@@ -372,11 +410,11 @@ mod tests {
             };
             sink.begin(&mut Vec::new()).expect("begun");
             put(&mut sink, "one\ntwo\n").expect("written");
-            assert_eq!(sink.was_cut(), None);
+            assert_eq!(was_cut(&mut sink), None);
             for (len, expected) in [(0, Cut::AtLine), (6, Cut::AtLine), (2, Cut::InLine)] {
                 put(&mut sink, "more\n").expect("written");
                 cut(len).expect("cut");
-                assert_eq!((sink.was_cut(), sink.was_cut()), (Some(expected), None));
+                assert_eq!((was_cut(&mut sink), was_cut(&mut sink)), (Some(expected), None));
                 put(&mut sink, "three\n").expect("written");
                 let text = fs::read(&path).expect("read");
                 assert_eq!(text.len() as u64, len + 6);
