@@ -162,16 +162,21 @@ impl<S: Style> Csv<S> {
 
 impl<S: Style> Format for Csv<S> {
     /// A name can have line breaks in it, between its quotes.
-    fn whole_lines(text: &[u8]) -> (usize, u64) {
-        let (mut end, mut lines, mut is_quoted) = (0, 0, false);
+    fn line_end(text: &[u8]) -> Option<usize> {
+        let mut is_quoted = false;
         for at in memchr2_iter(b'"', b'\n', text) {
             if text[at] == b'"' {
                 is_quoted = !is_quoted;
             } else if !is_quoted {
-                (end, lines) = (at + 1, lines + 1);
+                return Some(at + 1);
             }
         }
-        (end, lines)
+        None
+    }
+
+    /// It begins with a time; a header does not, nor what ends a line that somebody cut.
+    fn is_told(line: &[u8]) -> bool {
+        line[0].is_ascii_digit()
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {

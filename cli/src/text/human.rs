@@ -2,7 +2,7 @@
 
 use super::escape::{self, escape};
 use super::prefix::Paths;
-use super::when::{TimeFormat, When};
+use super::when::{self, TimeFormat, When};
 use super::words::CommandLine;
 use super::{Format, Line, Place, ancestors, comm, doubt, number};
 use crate::world::{Change, World};
@@ -118,6 +118,12 @@ impl Human {
 }
 
 impl Format for Human {
+    /// It is no date, nor what ends a line that somebody cut.
+    fn is_told(line: &[u8]) -> bool {
+        let text = line.strip_prefix(DIM.as_bytes()).unwrap_or(line);
+        !text.starts_with(when::NEWS) && line != b"\n"
+    }
+
     fn begin(&mut self, _: &mut Vec<u8>) {}
 
     fn changed(&mut self, change: Change) {

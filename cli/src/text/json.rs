@@ -61,6 +61,10 @@ impl Json {
 }
 
 impl Format for Json {
+    fn is_told(line: &[u8]) -> bool {
+        line[0] == b'{'
+    }
+
     fn begin(&mut self, _: &mut Vec<u8>) {}
 
     fn changed(&mut self, change: Change) {

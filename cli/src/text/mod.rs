@@ -19,7 +19,7 @@ use crate::world::{Change, World};
 use fsmon_format::kind::{self, Kind};
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{Attribution, EventRef, Loss, Proc, Record};
-use memchr::{memchr_iter, memrchr};
+use memchr::memchr;
 
 /// A directory and a name in it; an empty name is the directory itself.
 #[derive(Clone, Copy)]
@@ -83,10 +83,12 @@ fn place(dir: u32, name: &[u8]) -> Option<Place<'_>> {
 
 /// A way to write lines.
 pub(crate) trait Format {
-    /// Where the last whole line of `text` ends, which begins with a line, and how many there are.
-    fn whole_lines(text: &[u8]) -> (usize, u64) {
-        (memrchr(b'\n', text).map_or(0, |at| at + 1), memchr_iter(b'\n', text).count() as u64)
+    /// Where the first line of `text` ends, if it is whole.
+    fn line_end(text: &[u8]) -> Option<usize> {
+        memchr(b'\n', text).map(|at| at + 1)
     }
+    /// Whether a line tells an event or a loss, and is no header and the like.
+    fn is_told(line: &[u8]) -> bool;
     /// What comes before the first line.
     fn begin(&mut self, out: &mut Vec<u8>);
     /// What was kept about an id may be out of date.
@@ -100,13 +102,23 @@ pub(crate) trait Format {
 /// A [`Format`] as the end of a pipeline: a line for each type of a merged event.
 pub(crate) struct Lines<F>(pub(crate) F);
 
+/// The lines at the beginning of some text that are whole.
+fn whole_lines<F: Format>(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (line, behind) = rest.split_at(F::line_end(rest)?);
+        rest = behind;
+        Some(line)
+    })
+}
+
 impl<F: Format> Output for Lines<F> {
     fn whole(part: &[u8]) -> usize {
-        F::whole_lines(part).0
+        whole_lines::<F>(part).map(<[u8]>::len).sum()
     }
 
     fn told_in(&self, rest: &[u8]) -> u64 {
-        F::whole_lines(rest).1
+        whole_lines::<F>(rest).filter(|line| F::is_told(line)).count() as u64
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
@@ -160,4 +172,30 @@ pub(crate) fn ancestors<'a>(mirror: &'a Mirror, image: &'a Proc) -> impl Iterato
         mirror.proc(child.parent.get()).filter(|parent| parent.pid == ppid)
     };
     std::iter::successors(parent(&image), parent).take(CHAIN_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fixture::Bench;
+
+    /// Whether headers and dates are no events, nor the line break after a line that somebody cut.
+    fn assert_only_events_count<F: Format>(format: F, others: usize) {
+        let mut bench = Bench::lines(format);
+        bench.out.push(b'\n');
+        bench.pipeline.begin(&mut bench.out);
+        bench.play();
+        let told = bench.pipeline.passed().told();
+        assert_eq!(bench.pipeline.told_in(&bench.out), told);
+        let lines = whole_lines::<F>(&bench.out).count();
+        assert_eq!(lines, told as usize + 1 + others);
+    }
+
+    #[test]
+    fn of_what_did_not_get_out_events_are_counted() {
+        assert_only_events_count(json::Json::new(true), 0);
+        assert_only_events_count(csv::Plain::new(true), 1);
+        assert_only_events_count(human::Human::new(true, false), 1);
+        assert_only_events_count(human::Human::new(true, true), 1);
+    }
 }

@@ -8,6 +8,9 @@ use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, Zoned};
 use std::io::Write;
 
+/// What a line of [`News`] begins with.
+pub(crate) const NEWS: &[u8] = b"-- ";
+
 const SECOND_NS: u64 = 1_000_000_000;
 /// Columns of a time since the line before: as many as of the time of day.
 const DELTA_WIDTH: usize = 12;
@@ -95,14 +98,15 @@ pub(crate) struct News {
 impl News {
     /// Appends `-- 2026-11-01 --`, or `-- 2026-11-01 UTC-05:00 --`. No event begins like that.
     pub(crate) fn append(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(NEWS);
         let date = self.date;
         // A buffer in memory takes everything.
         let _ = match self.offset {
-            None => write!(out, "-- {date} --"),
+            None => write!(out, "{date} --"),
             Some(offset) => {
                 let seconds = offset.seconds();
                 let (sign, minutes) = (if seconds < 0 { '-' } else { '+' }, seconds.abs() / 60);
-                write!(out, "-- {date} UTC{sign}{:02}:{:02} --", minutes / 60, minutes % 60)
+                write!(out, "{date} UTC{sign}{:02}:{:02} --", minutes / 60, minutes % 60)
             }
         };
     }
