@@ -14,7 +14,7 @@ use crate::text::{Format, Lines, csv, human, human::Human, json::Json};
 use crate::world::World;
 use fsmon_engine::Error;
 use fsmon_format::kind;
-use fsmon_format::record::{Body, End, end_flag};
+use fsmon_format::record::End;
 use fsmon_format::stream::{self, BLOCK_CAPACITY, Damage, Error as Fault, Item, Reader};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -255,11 +255,9 @@ impl<O: Output> Decoder<O> {
             }
             Some(Item::Block(block)) => {
                 stream.recording.came();
-                for record in block.records() {
-                    if let Body::End(end) = record.body() {
-                        stream.has_ended = true;
-                        tell_incomplete(stream.recording.name(), end);
-                    }
+                if let Some(end) = block.end() {
+                    stream.has_ended = true;
+                    tell_incomplete(stream.recording.name(), end);
                 }
                 let times = self.range.to_search().and_then(|_| block.wall_times());
                 let is_wanted = times.is_none_or(|times| self.range.meets(times));
@@ -311,7 +309,7 @@ fn begins_late(events: u64) -> String {
 
 /// What the writer said at the end of its stream.
 fn tell_incomplete(name: &str, end: &End) {
-    if end.flags.get() & end_flag::INCOMPLETE != 0 {
+    if end.is_incomplete() {
         let why = if end.reason.get() == 0 { "" } else { ": the watch failed" };
         tell(format_args!("{name}: the recording was NOT complete when it ended{why}"));
     }

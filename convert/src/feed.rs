@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::inputs::Input;
 use fsmon_cli::tell::tell;
+use fsmon_format::record::End;
 use fsmon_format::stream::{Block, Fault, Gap, Header, Item, Reader};
 use std::io::Read;
 
@@ -68,7 +69,7 @@ fn one<R: Read>(
         match item {
             Item::Header(header) => output.header(header)?,
             Item::Block(block) => {
-                if loud && block.is_end_of_incomplete() {
+                if loud && block.end().is_some_and(End::is_incomplete) {
                     tell(format_args!("{name}: the recording was NOT complete when it ended"));
                 }
                 output.block(&block)?;

@@ -425,6 +425,14 @@ pub struct End {
     pub reserved: [u8; 32],
 }
 
+impl End {
+    /// Whether it says that something is missing in the stream: [`end_flag::INCOMPLETE`].
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        self.flags.get() & end_flag::INCOMPLETE != 0
+    }
+}
+
 /// Ties the monotonic clock of the events to wall time.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

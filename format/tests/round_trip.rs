@@ -4,14 +4,17 @@
 
 mod sim;
 
+use fsmon_format::mirror::Mirror;
+use fsmon_format::record::{Build, End, Record, end_flag};
 use fsmon_format::stream::layout::{BLOCK_MAX, BlockHeader, GRID, HEADER_LEN};
-use fsmon_format::stream::{Codec, Item, Reader};
+use fsmon_format::stream::{Codec, Header, Item, Reader, Writer};
 use proptest::prelude::*;
 use sim::{
-    CODECS, Host, Op, Random, decode, decode_strict, record_all, record_as, record_segments,
+    CAPACITY, CODECS, Host, Op, Random, decode, decode_strict, record_all, record_as,
+    record_segments,
 };
 use std::io::Cursor;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, FromZeros};
 
 #[track_caller]
 fn check(host: &Host) -> Vec<u8> {
@@ -336,5 +339,31 @@ fn a_time_is_found_past_damage_and_at_any_place() {
         reader.seek_to_time(wanted).unwrap();
         let found = blocks(&mut reader);
         assert!(all.ends_with(&found) && found.len() > 1);
+    }
+}
+
+#[test]
+fn the_end_is_found_in_whichever_block_it_stands() {
+    for is_flushed in [false, true] {
+        let mut writer = Writer::new(Vec::new(), &Header::default(), CAPACITY).unwrap();
+        let (mirror, mut build) = (Mirror::new(CAPACITY), Build::default());
+        let mut end = End::new_zeroed();
+        end.flags = end_flag::INCOMPLETE.into();
+        for slots in [build.clock(1, 1).to_vec(), build.end(end).to_vec()] {
+            writer.push(&Record::split_first(&slots).unwrap().0, &mirror).unwrap();
+        }
+        if is_flushed {
+            writer.flush().unwrap();
+        }
+        let stream = writer.finish().unwrap();
+        let mut reader = Reader::new(&stream[..]);
+        let mut ends = Vec::new();
+        while let Some(item) = reader.next().unwrap() {
+            if let Item::Block(block) = item {
+                ends.push(block.end().map(End::is_incomplete));
+            }
+        }
+        let expected = if is_flushed { &[Some(true), None][..] } else { &[Some(true)] };
+        assert_eq!(ends, expected);
     }
 }

@@ -5,7 +5,7 @@ use super::error::{Error, Fault};
 use super::header::Header;
 use super::input::Input;
 use super::layout::{BLOCK_MAX, BlockHeader, FILE_HEADER_FIXED, MAGIC, SYNC, block_kind, codec};
-use super::translate::{StreamIds, Translator};
+use super::translate::Translator;
 use crate::record::{SLOT, Slot};
 use std::io::Read;
 use zerocopy::FromBytes;
@@ -162,11 +162,10 @@ impl<R: Read> Frames<R> {
         if events == header.events.get() { Ok(()) } else { Err(Fault::EventCount) }
     }
 
-    /// The records of the block at the front, once they were translated, and the ids that its
-    /// process images had.
-    pub(super) fn payload(&mut self, header: &BlockHeader) -> (&[Slot], &[StreamIds]) {
+    /// The records of the block at the front, once they were translated, and what is known of them.
+    pub(super) fn payload(&mut self, header: &BlockHeader) -> (&[Slot], &Translator) {
         let slots = payload(&mut self.input, &mut self.decompressor, header);
-        (slots, self.translator.images())
+        (slots, &self.translator)
     }
 
     /// Passes over `len` bytes and on to what may be a header.

@@ -5,7 +5,7 @@ use super::frame::{Found, Frames};
 use super::header::Header;
 use super::layout::{BlockHeader, block_flag};
 use super::translate::StreamIds;
-use crate::record::{Body, Clock, End, Records, Slot, end_flag};
+use crate::record::{Body, Clock, End, Record, Records, Slot};
 use std::fmt;
 use std::io::Read;
 
@@ -28,6 +28,7 @@ pub struct Block<'a> {
     offset: u64,
     slots: &'a [Slot],
     images: &'a [StreamIds],
+    has_end: bool,
 }
 
 impl<'a> Block<'a> {
@@ -130,13 +131,16 @@ impl<'a> Block<'a> {
         self.header.flags.get() & block_flag::LOSS != 0
     }
 
-    /// Whether it ends the stream and says that something is missing in it: [`end_flag::INCOMPLETE`].
+    /// The record that says that the stream ends, which need not stand in the final block; `None` where
+    /// this block has none.
     #[must_use]
-    pub fn is_end_of_incomplete(&self) -> bool {
-        let is_incomplete = |end: &End| end.flags.get() & end_flag::INCOMPLETE != 0;
-        let mut records = self.records();
-        is_final(&self.header)
-            && records.any(|record| matches!(record.body(), Body::End(end) if is_incomplete(end)))
+    pub fn end(&self) -> Option<&'a End> {
+        let end = |record: Record<'a>| match record.body() {
+            Body::End(end) => Some(end),
+            _ => None,
+        };
+        // Most blocks need not be looked through.
+        self.has_end.then(|| self.records().find_map(end)).flatten()
     }
 }
 
@@ -314,8 +318,9 @@ impl<R: Read> Reader<R> {
             Step::Header => self.header.as_ref().map(Item::Header),
             Step::Block(header) => {
                 let offset = self.frames.input.offset();
-                let (slots, images) = self.frames.payload(&header);
-                Some(Item::Block(Block { header, offset, slots, images }))
+                let (slots, translator) = self.frames.payload(&header);
+                let (images, has_end) = (translator.images(), translator.has_end());
+                Some(Item::Block(Block { header, offset, slots, images, has_end }))
             }
             Step::Gap(gap) => Some(Item::Gap(gap)),
             Step::Pending => Some(Item::Pending),

@@ -109,6 +109,11 @@ impl Translator {
         &self.images
     }
 
+    /// Whether the last block has an END record.
+    pub(super) fn has_end(&self) -> bool {
+        self.ended
+    }
+
     /// Replaces the ids in all records of a block's payload, before which there are so many events;
     /// returns how many there are in it.
     pub(super) fn block(&mut self, slots: &mut [Slot], before: u64) -> Result<u32, Broken> {
