@@ -11,9 +11,24 @@ use tempfile::NamedTempFile;
 /// A file being written.
 pub(crate) enum Out {
     /// Standard output, and what is no regular file: written as it comes.
-    Plain(File, String),
+    Plain(Plain),
     /// A file beside the one that it will be.
     Temporary(NamedTempFile, PathBuf),
+}
+
+/// What is written as it comes.
+pub(crate) struct Plain {
+    file: File,
+    name: String,
+    /// Of a regular file: how long it is if nobody else writes to it.
+    len: u64,
+}
+
+impl Plain {
+    fn new(file: File, name: String) -> Self {
+        let len = file.metadata().map_or(0, |data| data.len());
+        Plain { file, name, len }
+    }
 }
 
 impl Out {
@@ -31,7 +46,7 @@ impl Out {
         if path.exists() && !path.is_file() {
             let file = OpenOptions::new().write(true).open(path);
             let file = file.map_err(|error| Error::writing(&shown(path), &error))?;
-            return Ok(Out::Plain(file, shown(path)));
+            return Ok(Out::Plain(Plain::new(file, shown(path))));
         }
         // What a link leads to is replaced, not the link.
         Out::temporary(&path.canonicalize().unwrap_or_else(|_| path.to_owned()))
@@ -60,19 +75,18 @@ impl Out {
     /// What it is or will be called.
     pub(crate) fn name(&self) -> String {
         match self {
-            Out::Plain(_, name) => name.clone(),
+            Out::Plain(plain) => plain.name.clone(),
             Out::Temporary(_, path) => shown(path),
         }
     }
 
-    /// Takes so many bytes away from the end of a file that standard output is; a temporary one vanishes as
-    /// a whole.
+    /// Takes so many bytes away from the end of a file that standard output is, if nobody else has written
+    /// to it; a temporary one vanishes as a whole.
     pub(crate) fn cut_back(&self, bytes: usize) {
-        let Out::Plain(file, _) = self else { return };
-        let data = file.metadata().ok().filter(std::fs::Metadata::is_file);
-        if let Some(left) = data.and_then(|data| data.len().checked_sub(bytes as u64)) {
+        let Out::Plain(Plain { file, len, .. }) = self else { return };
+        if file.metadata().is_ok_and(|data| data.is_file() && data.len() == *len) {
             // Where that fails as well, nothing is left to be tried.
-            let _ = file.set_len(left);
+            let _ = file.set_len(len - bytes as u64);
         }
     }
 
@@ -99,21 +113,46 @@ fn standard(binary: bool) -> Result<Out> {
     }
     let file = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned();
     let name = "standard output".to_owned();
-    Ok(Out::Plain(file.map_err(|error| Error::writing(&name, &error))?.into(), name))
+    let file = file.map_err(|error| Error::writing(&name, &error))?;
+    Ok(Out::Plain(Plain::new(file.into(), name)))
 }
 
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Out::Plain(file, _) => file.write(bytes),
+            Out::Plain(plain) => {
+                let count = plain.file.write(bytes)?;
+                plain.len += count as u64;
+                Ok(count)
+            }
             Out::Temporary(file, _) => file.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Out::Plain(file, _) => file.flush(),
+            Out::Plain(plain) => plain.file.flush(),
             Out::Temporary(file, _) => file.flush(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_has_written_is_not_cut_off() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("out");
+        for (other, left) in [("", "before\nline\n"), ("other\n", "before\nline\nhalother\n")] {
+            std::fs::write(&path, "before\n").expect("written");
+            let file = || File::options().append(true).open(&path).expect("opened");
+            let mut out = Out::Plain(Plain::new(file(), "it".into()));
+            out.write_all(b"line\nhal").expect("written");
+            file().write_all(other.as_bytes()).expect("written");
+            out.cut_back("hal".len());
+            assert_eq!(std::fs::read_to_string(&path).expect("read"), left);
         }
     }
 }
