@@ -8,7 +8,7 @@
 use super::escape::{self, Style, escape};
 use super::exe::{self, Exe};
 use super::json::{append_chain, format_hex, path_base64};
-use super::pieces::Pieces;
+use super::pieces::{Piece, Pieces};
 use super::prefix::Paths;
 use super::words::CommandLine;
 use super::{Format, Line, Place, ancestors, comm, doubt, number};
@@ -17,7 +17,7 @@ use crate::wall::Utc;
 use crate::world::{Change, World};
 use fsmon_format::kind;
 use fsmon_format::mirror::Mirror;
-use fsmon_format::record::{COUNT_UNKNOWN, Loss, Proc, Reason, proc_flag};
+use fsmon_format::record::{COUNT_UNKNOWN, Loss, Reason, proc_flag};
 use memchr::memchr2_iter;
 
 const HEADER: &[u8] = b"time,event_type,path,old_path,is_dir,pid,ppid,cmd,exe,uid,gid,user,\
@@ -37,6 +37,10 @@ const LOSS_TO_REASON: usize = 4;
 /// Columns of a process, from `pid` to `chain`.
 const PROCESS_COLUMNS: usize = 9;
 
+/// What is told of a process that is not known.
+const UNKNOWN_PROCESS: Piece<'_, usize> =
+    (&[b','; PROCESS_COLUMNS + exe::COLUMNS], PROCESS_COLUMNS);
+
 /// Columns that say something of few events only, from `attribution` to `lost`.
 const SELDOM_COLUMNS: usize = 10;
 
@@ -46,10 +50,8 @@ pub(crate) struct Csv<S> {
     cmdline: bool,
     time: Utc,
     paths: Paths<S>,
-    /// The columns from `pid` to `chain`.
-    processes: Pieces,
-    /// The columns of what runs, behind those of the event.
-    files: Pieces,
+    /// The columns from `pid` to `chain`, and from where these end on those of what runs.
+    processes: Pieces<usize>,
     rendered: Vec<u8>,
     /// JSON inside a column.
     json: Vec<u8>,
@@ -64,7 +66,6 @@ impl<S: Style> Csv<S> {
             time: Utc::utc(),
             paths: Paths::default(),
             processes: Pieces::default(),
-            files: Pieces::default(),
             rendered: Vec::with_capacity(PROCESS_BYTES),
             json: Vec::with_capacity(PROCESS_BYTES),
         }
@@ -102,46 +103,27 @@ impl<S: Style> Csv<S> {
         Some(exact)
     }
 
-    fn append_process(&mut self, mirror: &Mirror, id: u32, out: &mut Vec<u8>) {
-        if let Some(index) = self.processes.find(id) {
-            out.extend_from_slice(self.processes.get(index).0);
-        } else if let Some(image) = mirror.proc(id) {
-            self.rendered.clear();
-            self.render_process(mirror, image);
-            self.processes.put(id, &self.rendered, true);
-            out.extend_from_slice(&self.rendered);
-        } else {
-            out.extend_from_slice(&[b','; PROCESS_COLUMNS]);
-        }
-    }
-
-    fn append_file(&mut self, mirror: &Mirror, id: u32, out: &mut Vec<u8>) {
-        if let Some(index) = self.files.find(id) {
-            out.extend_from_slice(self.files.get(index).0);
-        } else if let Some(image) = mirror.proc(id) {
-            self.rendered.clear();
-            let exe = Exe::of(mirror, image);
-            // The path itself stands in its column before.
-            let path_exact = append_text::<S>(exe.path, &mut self.rendered);
-            self.rendered.clear();
-            let exec_exact = append_text::<S>(exe.exec, &mut self.rendered);
-            exe.append_columns([path_exact, exec_exact], &mut self.rendered);
-            self.files.put(id, &self.rendered, true);
-            out.extend_from_slice(&self.rendered);
-        } else {
-            out.extend_from_slice(&[b','; exe::COLUMNS]);
-        }
+    /// The columns from `pid` to `chain`, and those of what runs.
+    fn process(&mut self, mirror: &Mirror, id: u32) -> (&[u8], &[u8]) {
+        let (columns, end) = match self.processes.find(id) {
+            Some(index) => self.processes.get(index),
+            None => self.render_process(mirror, id),
+        };
+        columns.split_at(end)
     }
 
     #[cold]
-    fn render_process(&mut self, mirror: &Mirror, image: &Proc) {
+    fn render_process(&mut self, mirror: &Mirror, id: u32) -> Piece<'_, usize> {
+        let Some(image) = mirror.proc(id) else { return UNKNOWN_PROCESS };
         let out = &mut self.rendered;
+        out.clear();
         let flags = image.flags.get();
         let (known, cred) = (flags & proc_flag::COMM != 0, flags & proc_flag::CRED != 0);
+        let exe = Exe::of(mirror, image);
         append_number(Some(image.pid.get().into()).filter(|pid| *pid != 0), out);
         append_number(Some(image.ppid.get().into()).filter(|pid| *pid != 0), out);
         append_text::<S>(known.then(|| comm(image)), out);
-        append_text::<S>(mirror.string(image.exe.get()), out);
+        let path_exact = append_text::<S>(exe.path, out);
         append_number(cred.then(|| image.uid.get().into()), out);
         append_number(cred.then(|| image.gid.get().into()), out);
         append_text::<S>(mirror.string(image.user.get()), out);
@@ -157,6 +139,11 @@ impl<S: Style> Csv<S> {
             append_chain(mirror, image, &mut self.json);
         }
         append_text::<S>(Some(&self.json), out);
+        let end = out.len();
+        let exec_exact = append_text::<S>(exe.exec, out);
+        exe.append_columns([path_exact, exec_exact], out);
+        self.processes.put(id, out, end);
+        (out, end)
     }
 }
 
@@ -192,14 +179,8 @@ impl<S: Style> Format for Csv<S> {
     fn changed(&mut self, change: Change) {
         self.paths.changed(change);
         match change {
-            Change::Proc(id) => {
-                self.processes.forget(id);
-                self.files.forget(id);
-            }
-            Change::Everything => {
-                self.processes.forget_all();
-                self.files.forget_all();
-            }
+            Change::Proc(id) => self.processes.forget(id),
+            Change::Everything => self.processes.forget_all(),
             _ => {}
         }
     }
@@ -212,14 +193,15 @@ impl<S: Style> Format for Csv<S> {
         let exact = self.append_path(mirror, line.place, out);
         let old_exact = self.append_path(mirror, line.old, out);
         out.extend_from_slice(if event.is_dir() { b",true" } else { b"," });
-        self.append_process(mirror, event.head.proc.get(), out);
+        let (process, file) = self.process(mirror, event.head.proc.get());
+        out.extend_from_slice(process);
         let is_plain = event.head.flags.get() == 0 && line.kind.bit != kind::FS_ERROR;
         if is_plain && exact != Some(false) && old_exact != Some(false) {
             out.extend_from_slice(&[b','; SELDOM_COLUMNS]);
         } else {
             append_seldom(mirror, line, exact, old_exact, out);
         }
-        self.append_file(mirror, event.head.proc.get(), out);
+        out.extend_from_slice(file);
         out.push(b',');
         if let Some(object) = line.joined_by() {
             out.extend_from_slice(&format_hex(object));
@@ -319,7 +301,7 @@ mod tests {
     use crate::text::fixture::{Bench, event, image};
     use base64::Engine;
     use base64::prelude::BASE64_STANDARD;
-    use fsmon_format::record::{Event, event_flag};
+    use fsmon_format::record::{Event, Proc, event_flag};
     use proptest::prelude::*;
 
     /// A plain reader of RFC 4180: records of fields.

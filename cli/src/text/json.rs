@@ -21,7 +21,7 @@ pub(crate) struct Json {
     time: Utc,
     paths: Paths<escape::Json>,
     /// The fields of a process, from `,"pid":` on.
-    processes: Pieces,
+    processes: Pieces<()>,
     rendered: Vec<u8>,
 }
 
@@ -54,7 +54,7 @@ impl Json {
             {
                 cmdline.append_fields(&mut self.rendered);
             }
-            self.processes.put(id, &self.rendered, true);
+            self.processes.put(id, &self.rendered, ());
             out.extend_from_slice(&self.rendered);
         }
     }

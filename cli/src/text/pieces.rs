@@ -6,25 +6,25 @@
 use crate::limits::{PIECE_BYTES, PIECES};
 
 #[derive(Clone, Copy, Default)]
-struct Entry {
+struct Entry<K> {
     id: u32,
     /// Of the cache when it was put; another one makes it void. 0 is never current.
     epoch: u32,
     len: u16,
-    exact: bool,
+    known: K,
 }
 
-/// A text and whether it is exactly what it stands for.
-pub(crate) type Piece<'a> = (&'a [u8], bool);
+/// A text and what its owner knows of it.
+pub(crate) type Piece<'a, K> = (&'a [u8], K);
 
 /// The cache.
-pub(crate) struct Pieces {
-    entries: Vec<Entry>,
+pub(crate) struct Pieces<K> {
+    entries: Vec<Entry<K>>,
     bytes: Vec<u8>,
     epoch: u32,
 }
 
-impl Default for Pieces {
+impl<K: Copy + Default> Default for Pieces<K> {
     fn default() -> Self {
         Pieces {
             entries: vec![Entry::default(); PIECES],
@@ -34,7 +34,7 @@ impl Default for Pieces {
     }
 }
 
-impl Pieces {
+impl<K: Copy + Default> Pieces<K> {
     /// Where the text for `id` is, if it is kept.
     #[inline]
     pub(crate) fn find(&self, id: u32) -> Option<usize> {
@@ -45,20 +45,20 @@ impl Pieces {
 
     /// The text that [`Pieces::find`] found.
     #[inline]
-    pub(crate) fn get(&self, index: usize) -> Piece<'_> {
+    pub(crate) fn get(&self, index: usize) -> Piece<'_, K> {
         let (entry, start) = (&self.entries[index], index * PIECE_BYTES);
-        (&self.bytes[start..start + usize::from(entry.len)], entry.exact)
+        (&self.bytes[start..start + usize::from(entry.len)], entry.known)
     }
 
     /// Keeps a text; one that is too long is not.
-    pub(crate) fn put(&mut self, id: u32, text: &[u8], exact: bool) {
+    pub(crate) fn put(&mut self, id: u32, text: &[u8], known: K) {
         let Ok(len) = u16::try_from(text.len()) else { return };
         let start = place(id) * PIECE_BYTES;
         if text.len() > PIECE_BYTES {
             return;
         }
         self.bytes[start..start + text.len()].copy_from_slice(text);
-        self.entries[place(id)] = Entry { id, epoch: self.epoch, len, exact };
+        self.entries[place(id)] = Entry { id, epoch: self.epoch, len, known };
     }
 
     /// The text for `id` is out of date.
@@ -88,7 +88,7 @@ fn place(id: u32) -> usize {
 mod tests {
     use super::*;
 
-    fn text(pieces: &Pieces, id: u32) -> Option<Piece<'_>> {
+    fn text(pieces: &Pieces<bool>, id: u32) -> Option<Piece<'_, bool>> {
         pieces.find(id).map(|index| pieces.get(index))
     }
 

@@ -9,8 +9,8 @@ use std::marker::PhantomData;
 
 /// Writes paths in one style.
 pub(crate) struct Paths<S> {
-    /// Directories' paths with a slash at the end.
-    prefixes: Pieces,
+    /// Directories' paths with a slash at the end, and whether they are the paths exactly.
+    prefixes: Pieces<bool>,
     raw: Vec<u8>,
     rendered: Vec<u8>,
     style: PhantomData<S>,
@@ -53,7 +53,7 @@ impl<S: Style> Paths<S> {
     }
 
     #[inline]
-    fn prefix(&mut self, mirror: &Mirror, dir: u32) -> Option<Piece<'_>> {
+    fn prefix(&mut self, mirror: &Mirror, dir: u32) -> Option<Piece<'_, bool>> {
         match self.prefixes.find(dir) {
             Some(index) => Some(self.prefixes.get(index)),
             None => self.render(mirror, dir),
@@ -61,7 +61,7 @@ impl<S: Style> Paths<S> {
     }
 
     #[cold]
-    fn render(&mut self, mirror: &Mirror, dir: u32) -> Option<Piece<'_>> {
+    fn render(&mut self, mirror: &Mirror, dir: u32) -> Option<Piece<'_, bool>> {
         self.raw.clear();
         if !mirror.append_dir_path(dir, &mut self.raw) {
             return None;
