@@ -3,15 +3,14 @@
 use crate::duration;
 use crate::moment;
 use crate::segments::{self, Keep, Rotate};
-use crate::tell::tell;
+use crate::tell::{print_help, tell};
 use crate::text::when::TimeFormat;
 use clap::builder::{EnumValueParser, RangedU64ValueParser};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fsmon_engine::{config, limits};
 use fsmon_format::stream::Codec;
 use std::ffi::OsString;
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -360,15 +359,8 @@ fn at_most(max: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
 
 /// Prints help and version as they are, and any error as one line; says how to exit.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return match error.print() {
-            // A reader that closed the pipe has read enough of the help.
-            Err(failed) if failed.kind() != io::ErrorKind::BrokenPipe => {
-                tell(format_args!("cannot write to standard output: {failed}"));
-                ExitCode::FAILURE
-            }
-            _ => ExitCode::SUCCESS,
-        };
+    if let Some(code) = print_help(error) {
+        return code;
     }
     tell(one_line(error));
     ExitCode::from(2)

@@ -3,6 +3,7 @@
 
 use crate::filter::Roots;
 use crate::segments::{STREAM, is_written};
+use crate::tell::shown_input;
 use fsmon_engine::Error;
 use fsmon_format::stream::{self, Header, Mark, first_within};
 use std::collections::{HashMap, VecDeque};
@@ -124,7 +125,7 @@ impl Recording {
         wanted: Option<RangeInclusive<u64>>,
     ) -> Self {
         Recording {
-            name: files.front().map_or_else(String::new, |path| name(path)),
+            name: files.front().map_or_else(String::new, |path| shown_input(path)),
             files,
             dir: dir.map(Path::to_owned),
             is_regular: false,
@@ -187,7 +188,7 @@ impl Recording {
     /// It cannot be opened.
     pub(crate) fn open_next(&mut self) -> Result<Option<Source>, Error> {
         let Some(path) = self.files.pop_front() else { return Ok(None) };
-        self.name = name(&path);
+        self.name = shown_input(&path);
         if path == Path::new("-") {
             return Ok(Some(Source::Standard(io::stdin())));
         }
@@ -296,7 +297,7 @@ fn list_some(dir: &Path, follow: bool) -> Result<Vec<Found>, Error> {
             return Err(Error::new(format!(
                 "{} has no files of that kind in it; name one into which fsmon -f binary -o DIR/ \
                  wrote, or a file",
-                name(dir)
+                shown_input(dir)
             )));
         }
         pause.pause();
@@ -319,7 +320,7 @@ fn by_stream(found: Vec<Found>) -> Vec<Vec<Found>> {
 
 /// The streams of a directory in order: by when they began, and by segment.
 fn list(dir: &Path) -> Result<Vec<Found>, Error> {
-    let failed = |error| cannot_read(&name(dir), error);
+    let failed = |error| cannot_read(&shown_input(dir), error);
     let mut found = Vec::new();
     for entry in dir.read_dir().map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -335,10 +336,6 @@ fn list(dir: &Path) -> Result<Vec<Found>, Error> {
 
 fn header_of(path: &Path) -> Option<Header> {
     Header::peek(File::open(path).ok()?).ok().flatten()
-}
-
-fn name(path: &Path) -> String {
-    if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
 }
 
 fn cannot_read(name: &str, error: io::Error) -> Error {

@@ -2,12 +2,13 @@
 //! a name in them reaches a terminal as it is.
 
 use crate::text::escape;
-use clap::error::ContextValue;
+use clap::error::{ContextValue, ErrorKind};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::PanicHookInfo;
 use std::path::Path;
+use std::process::ExitCode;
 
 /// Prints one line, as [`line`] makes it. That standard error is closed is no reason to fail.
 pub fn tell(message: impl Display) {
@@ -28,6 +29,12 @@ pub fn shown(path: &Path) -> String {
     escape::shown(path.as_os_str().as_bytes())
 }
 
+/// The path of an input for a message; `-` is standard input.
+#[must_use]
+pub fn shown_input(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".into() } else { shown(path) }
+}
+
 /// Escapes the arguments that an error is about: rendered as they are they would lose what is in
 /// them of escape sequences, and break the line.
 #[must_use]
@@ -40,6 +47,22 @@ pub fn with_arguments_escaped(mut error: clap::Error) -> clap::Error {
         error.insert(kind, ContextValue::String(text));
     }
     error
+}
+
+/// What was asked for is help or the version: prints that as it is and says how to exit; `None` for an error.
+#[must_use]
+pub fn print_help(error: &clap::Error) -> Option<ExitCode> {
+    if !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return None;
+    }
+    Some(match error.print() {
+        // A reader that closed the pipe has read enough of the help.
+        Err(failed) if failed.kind() != io::ErrorKind::BrokenPipe => {
+            tell(format_args!("cannot write to standard output: {failed}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    })
 }
 
 /// Has a panic told as one line, too: a name can be part of its message.

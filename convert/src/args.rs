@@ -1,9 +1,7 @@
 //! The arguments.
 
-use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
-use fsmon_cli::tell::tell;
-use std::io;
+use fsmon_cli::tell::{print_help, tell};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -58,15 +56,8 @@ pub(crate) enum Key {
 
 /// Prints help and version as they are, and any error as one line; says how to exit.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return match error.print() {
-            // A reader that closed the pipe has read enough of the help.
-            Err(failed) if failed.kind() != io::ErrorKind::BrokenPipe => {
-                tell(format_args!("cannot write to standard output: {failed}"));
-                ExitCode::FAILURE
-            }
-            _ => ExitCode::SUCCESS,
-        };
+    if let Some(code) = print_help(error) {
+        return code;
     }
     let rendered = error.to_string();
     let told = rendered.lines().take_while(|line| !line.starts_with("Usage"));

@@ -1,7 +1,7 @@
 //! Which files are read, and in which order.
 
 use crate::error::{Error, Result};
-use fsmon_cli::tell::shown;
+use fsmon_cli::tell::{shown, shown_input};
 use fsmon_format::stream::Header;
 use std::cell::Cell;
 use std::fs::{self, File, TryLockError};
@@ -22,7 +22,7 @@ pub(crate) struct Input {
 impl Input {
     /// For messages.
     pub(crate) fn name(&self) -> String {
-        name(&self.path)
+        shown_input(&self.path)
     }
 
     /// Opens it anew.
@@ -113,10 +113,6 @@ fn is_standard(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-fn name(path: &Path) -> String {
-    if is_standard(path) { "standard input".into() } else { shown(path) }
-}
-
 fn segments(dir: &Path) -> Result<Vec<Input>> {
     let failed = |error: io::Error| Error::new(format!("cannot list {}: {error}", shown(dir)));
     let mut found = Vec::new();
@@ -136,7 +132,7 @@ fn segments(dir: &Path) -> Result<Vec<Input>> {
 
 fn open(path: &Path) -> Result<File> {
     let failed = |error: io::Error| {
-        let name = name(path);
+        let name = shown_input(path);
         Error::new(format!("cannot read {name}: {error}; name a file made by fsmon -f binary"))
     };
     File::open(path).map_err(failed)

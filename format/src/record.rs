@@ -185,6 +185,9 @@ pub mod proc_flag {
     pub const EXE_CUT: u16 = 1 << 7;
     /// All that is said of `exe`.
     pub const EXE_ALL: u16 = EXE_READ | EXE_LATE | EXE_UNSURE | EXE_CUT;
+    /// What readers tell of `exe`, each by the name that it has in every format.
+    pub const EXE_NAMES: [(u16, &str); 3] =
+        [(EXE_LATE, "exe_late"), (EXE_UNSURE, "exe_unsure"), (EXE_CUT, "exe_cut")];
 }
 
 /// A process image: one process between two changes of its identity (exec, credentials, cgroup).

@@ -6,13 +6,6 @@ use super::number;
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{Proc, proc_flag};
 
-/// What can be said of `exe`, with its name in JSON and CSV.
-const FLAGS: [(u16, &str); 3] = [
-    (proc_flag::EXE_LATE, "exe_late"),
-    (proc_flag::EXE_UNSURE, "exe_unsure"),
-    (proc_flag::EXE_CUT, "exe_cut"),
-];
-
 /// The columns of CSV that follow those of the event.
 pub(crate) const HEADER: &[u8] = b",exec,exe_root,exe_late,exe_unsure,exe_cut,exe_b64,exec_b64";
 /// How many those are.
@@ -50,7 +43,7 @@ impl<'a> Exe<'a> {
             append_root(self.root, out);
             out.push(b'"');
         }
-        for (flag, name) in FLAGS {
+        for (flag, name) in proc_flag::EXE_NAMES {
             if self.flags & flag != 0 {
                 out.extend_from_slice(b",\"");
                 out.extend_from_slice(name.as_bytes());
@@ -77,7 +70,7 @@ impl<'a> Exe<'a> {
         if self.root != 0 {
             append_root(self.root, out);
         }
-        for (flag, _) in FLAGS {
+        for (flag, _) in proc_flag::EXE_NAMES {
             out.extend_from_slice(if self.flags & flag == 0 { b"," } else { b",true" });
         }
         for (exact, text) in exact.into_iter().zip([self.path, self.exec]) {

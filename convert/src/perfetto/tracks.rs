@@ -95,13 +95,6 @@ fn name(census: &Census, process: &Process) -> String {
     format!("{} {}", cmd.unwrap_or("?"), process.pid)
 }
 
-/// What is said of exe, by the names of the JSON lines.
-const EXE_FLAGS: [(u16, &str); 3] = [
-    (proc_flag::EXE_LATE, "exe_late"),
-    (proc_flag::EXE_UNSURE, "exe_unsure"),
-    (proc_flag::EXE_CUT, "exe_cut"),
-];
-
 fn annotations<'a>(process: &Process, facts: &'a Facts) -> trace::Facts<'a> {
     let mut all: trace::Facts<'a> = vec![("pid", Value::Number(process.pid.into()))];
     if process.ppid != 0 {
@@ -109,7 +102,7 @@ fn annotations<'a>(process: &Process, facts: &'a Facts) -> trace::Facts<'a> {
     }
     all.extend(facts.exe.as_deref().map(|text| ("exe", Value::Text(text))));
     all.extend(facts.exe_root.as_deref().map(|text| ("exe_root", Value::Text(text))));
-    for (flag, name) in EXE_FLAGS {
+    for (flag, name) in proc_flag::EXE_NAMES {
         all.extend((facts.exe_flags & flag != 0).then_some((name, Value::Flag(true))));
     }
     all.extend(facts.exec.as_deref().map(|text| ("exec", Value::Text(text))));
