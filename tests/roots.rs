@@ -4,8 +4,8 @@
 mod harness;
 
 use harness::{
-    Area, Event, Fsmon, Listing, backends, briefs, fsmon, is_at_least, is_root, is_root_with,
-    listing, repeats, replay, sh, skip,
+    Area, Event, Fsmon, backends, briefs, fsmon, is_at_least, is_root, is_root_with, named,
+    record_in_steps, repeats, replay, sh, skip, whole,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,49 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const TREE: [&str; 4] = ["-f", "json", "-t", "create,delete,rename"];
 
-/// What lies below a root, and the root itself: nothing where it is not there.
-fn whole(root: &Path) -> Listing {
-    if !root.exists() {
-        return Listing::new();
-    }
-    let mut all = listing(root);
-    all.insert(root.to_path_buf(), true);
-    all
-}
-
 /// Watches `root`, which need not exist, while `action` runs; what is there at the end must follow
 /// from the lines.
 fn record(root: &Path, args: &[&str], action: impl FnOnce()) -> Vec<Event> {
     record_where(root, args, false, action)
-}
-
-/// The same in steps, which run in `base`: each is a script, a line that must come of it, and how
-/// often that has come by then. The next begins when it has, so that nothing hangs on how soon fsmon looks.
-fn record_in_steps(
-    base: &Path,
-    root: &Path,
-    steps: impl FnOnce(&dyn Fn(&str, &str, usize)),
-) -> Vec<Event> {
-    let (start, area) = (whole(root), Area::new());
-    let out = area.path("out");
-    let file = std::fs::File::create(&out).expect("create");
-    let running = Fsmon::start_with(fsmon(TREE).arg(root), file.into());
-    let told = || {
-        let text = std::fs::read(&out).expect("read");
-        let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        harness::parse(&text[..end])
-    };
-    steps(&|script, line, times| {
-        sh(base, script);
-        let is_line = |one: &&String| one.as_str() == line;
-        harness::wait_until(line, || named(&told(), base).iter().filter(is_line).count() >= times);
-    });
-    running.stop().assert_complete();
-    let events = told();
-    let (replayed, doubts) = replay(root.parent().expect("it is in one"), start, &events);
-    assert!(doubts.is_empty(), "{} lines made no sense: {:#?}", doubts.len(), &doubts[0]);
-    assert_eq!(replayed, whole(root), "the lines and what is there: {events:#?}");
-    events
 }
 
 fn record_where(root: &Path, args: &[&str], found: bool, action: impl FnOnce()) -> Vec<Event> {
@@ -73,16 +34,6 @@ fn record_where(root: &Path, args: &[&str], found: bool, action: impl FnOnce()) 
     assert!(doubts.is_empty(), "{} lines made no sense: {:#?}", doubts.len(), &doubts[0]);
     assert_eq!(replayed, whole(root), "the lines and what is there: {events:#?}");
     events
-}
-
-/// The lines, relative to `base`, each with the command.
-fn named(events: &[Event], base: &Path) -> Vec<String> {
-    let cmd = |event: &Event| event.text("cmd").unwrap_or("?").to_owned();
-    briefs(events, base)
-        .into_iter()
-        .zip(events)
-        .map(|(line, e)| format!("{} by {}", line, cmd(e)))
-        .collect()
 }
 
 #[test]

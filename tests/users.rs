@@ -2,7 +2,9 @@
 
 mod harness;
 
-use harness::{Area, Event, Fsmon, fsmon, is_root_with, parse, program, sh, succeed, wait_until};
+use harness::{
+    Area, Event, Fsmon, fsmon, is_root_with, parse_whole, program, sh, succeed, wait_until,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -61,8 +63,7 @@ impl Host {
         let mut found = None;
         harness::wait_until(name, || {
             let text = fs::read(&self.out).expect("read");
-            let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            found = parse(&text[..whole]).into_iter().find(|event| event.name() == name);
+            found = parse_whole(&text).into_iter().find(|event| event.name() == name);
             found.is_some()
         });
         let event = found.expect("found");
@@ -149,9 +150,8 @@ fn a_process_that_goes_on_gets_the_new_name_also_in_a_stream() {
                 // The end of the stream is still to come.
                 _ => fsmon(["decode", "-f", "json"]).arg(&host.out).output().expect("run").stdout,
             };
-            let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             let event = |event: Event| (event.text("user").map(str::to_owned), event.number("pid"));
-            parse(&text[..whole]).into_iter().map(event).collect()
+            parse_whole(&text).into_iter().map(event).collect()
         };
         make("before");
         wait_until("the first name", || users(&host).len() == 1);

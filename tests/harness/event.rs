@@ -18,6 +18,12 @@ pub(crate) fn parse(output: &[u8]) -> Vec<Event> {
     text.lines().map(Event::parse).collect()
 }
 
+/// The same of an output that is being written: its last line may not be whole.
+pub(crate) fn parse_whole(output: &[u8]) -> Vec<Event> {
+    let end = output.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    parse(&output[..end])
+}
+
 impl Event {
     fn parse(line: &str) -> Self {
         match serde_json::from_str(line) {

@@ -7,13 +7,15 @@ mod oracle;
 mod replay;
 mod running;
 mod sources;
+mod steps;
 mod tree;
 
-pub(crate) use event::{Event, briefs, parse};
+pub(crate) use event::{Event, briefs, parse, parse_whole};
 pub(crate) use kernel::{backends, is_at_least};
 pub(crate) use replay::{Listing, Verdict, assert_follows, listing, replay};
 pub(crate) use running::{Ended, Fsmon, PATIENCE, read_stats};
 pub(crate) use sources::{archive_of, cargo_home};
+pub(crate) use steps::{named, record_in_steps, watch_in_steps, whole};
 pub(crate) use tree::Area;
 
 use std::ffi::OsStr;
