@@ -111,9 +111,11 @@ fn a_root_renamed_and_back() {
     let area = Area::new();
     let (base, root) = (area.path(""), area.watched());
     sh(&root, "mkdir d; touch d/old");
-    let events = record(&root, &[], || {
-        sh(&base, "mv watched moved; touch moved/d/unseen; rm moved/d/old; mv moved watched");
-        sh(&base, "rm watched/d/unseen");
+    let events = record_in_steps(&base, &root, |step| {
+        step("mv watched moved", "RENAME watched/ -> ?/ by mv", 1);
+        let unseen = "touch moved/d/unseen; rm moved/d/old; mv moved watched";
+        step(unseen, "CREATE watched/d/unseen (found) by mv", 1);
+        step("rm watched/d/unseen", "DELETE watched/d/unseen by rm", 1);
     });
     let expected = [
         "RENAME watched/ -> ?/ by mv",
@@ -160,26 +162,32 @@ fn a_root_exchanged_for_another_directory() {
         return;
     }
     let area = Area::new();
-    let (root, other) = (area.watched(), area.dir("other"));
-    sh(&area.path(""), "touch watched/old other/new");
+    let (base, root, other) = (area.path(""), area.watched(), area.dir("other"));
+    sh(&base, "touch watched/old other/new");
     let exchange = |from: &Path, to: &Path| {
         use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
         renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_EXCHANGE).expect("exchanged");
     };
-    let events = record(&root, &[], || {
+    let events = record_in_steps(&base, &root, |step| {
         exchange(&other, &root);
-        sh(&root, "rm new; touch newer");
+        step("", "CREATE watched/new (found)", 1);
+        step("rm watched/new; touch watched/newer", "CREATE watched/newer", 1);
         exchange(&root, &other);
-        sh(&root, "rm old");
+        step("", "CREATE watched/old (found)", 1);
+        step("rm watched/old", "DELETE watched/old", 1);
     });
-    let lines = briefs(&events, &area.path(""));
-    let told = |line: &str| lines.iter().filter(|one| *one == line).count();
-    assert_eq!(
-        (told("RENAME watched/ -> ?/"), told("RENAME ?/ -> watched/")),
-        (2, 2),
-        "{lines:#?}"
-    );
-    assert!(lines.contains(&"DELETE watched/new".into()), "{lines:#?}");
+    let expected = [
+        "RENAME watched/ -> ?/",
+        "RENAME ?/ -> watched/",
+        "CREATE watched/new (found)",
+        "DELETE watched/new",
+        "CREATE watched/newer",
+        "RENAME watched/ -> ?/",
+        "RENAME ?/ -> watched/",
+        "CREATE watched/old (found)",
+        "DELETE watched/old",
+    ];
+    assert_eq!(briefs(&events, &base), expected);
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(crate) fn named(events: &[Event], base: &Path) -> Vec<String> {
 }
 
 /// Watches `roots` during some steps, which run in `base`: each is a script, a line that must come of it
-/// as [`named`] gives it, and how often that has come by then. The next begins when it has.
+/// as [`named`] gives it or without the command, and how often that has come by then. The next begins when it has.
 pub(crate) fn watch_in_steps(
     base: &Path,
     roots: &[&Path],
@@ -40,7 +40,10 @@ pub(crate) fn watch_in_steps(
     let told = || parse_whole(&fs::read(&out).expect("read"));
     steps(&|script, line, times| {
         sh(base, script);
-        let is_line = |one: &&String| one.as_str() == line;
+        let is_line = |one: &&String| {
+            let rest = one.strip_prefix(line);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" by "))
+        };
         wait_until(line, || named(&told(), base).iter().filter(is_line).count() >= times);
     });
     running.stop().assert_complete();
