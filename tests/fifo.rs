@@ -179,9 +179,10 @@ fn decode_reads_a_pipe_and_a_signal_ends_its_waiting() {
         Fsmon::spawn(command.arg(&pipe).stdout(Stdio::null()))
     };
     let waiting = decode();
-    let stat = format!("/proc/{}/stat", waiting.pid());
-    // It sleeps in open(2): fifo(7).
-    wait_until("it waits", || fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") S ")));
+    let call = format!("/proc/{}/wchan", waiting.pid());
+    // In open(2) for somebody who writes: fifo(7). As the kernel calls it.
+    let is_waiting = |call: String| call == "wait_for_partner";
+    wait_until("it waits", || fs::read_to_string(&call).is_ok_and(is_waiting));
     waiting.signal(Signal::SIGTERM);
     assert_eq!(waiting.wait().status.signal(), Some(Signal::SIGTERM as i32));
     let reading = decode();
