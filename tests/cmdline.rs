@@ -5,7 +5,9 @@ mod harness;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use harness::{Area, Event, Fsmon, fsmon, is_root, parse, record, sh, skip, succeed, wait_until};
+use harness::{
+    Area, Event, Fsmon, fsmon, has_bpf, is_root, parse, record, sh, succeed, wait_until,
+};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -21,12 +23,7 @@ const WAITS: &str = r#": > "$0"; while read -r more; do : > "$more"; done"#;
 
 /// Whether each exec is told with its words here, when fsmon may choose how.
 fn is_told() -> bool {
-    let said = String::from_utf8(succeed(&mut fsmon(["doctor"])).stdout).expect("UTF-8");
-    let is_told = said.lines().any(|line| line.split_whitespace().eq(["names", "from", "BPF"]));
-    if !is_told {
-        skip("no BPF here: not every process has its words");
-    }
-    is_told
+    has_bpf("not every process has its words")
 }
 
 /// Of what is started while fsmon runs.

@@ -56,21 +56,22 @@ impl Event {
 
     /// The path's very bytes.
     pub(crate) fn path(&self) -> Option<PathBuf> {
-        self.exact("path", "path_b64")
+        self.bytes("path").map(|bytes| OsString::from_vec(bytes).into())
     }
 
     /// Those of the old path.
     pub(crate) fn old_path(&self) -> Option<PathBuf> {
-        self.exact("old_path", "old_path_b64")
+        self.bytes("old_path").map(|bytes| OsString::from_vec(bytes).into())
     }
 
-    fn exact(&self, lossy: &str, exact: &str) -> Option<PathBuf> {
-        let text = self.text(lossy);
-        let Some(encoded) = self.text(exact) else { return text.map(PathBuf::from) };
+    /// A text's very bytes, where the field is there.
+    pub(crate) fn bytes(&self, key: &str) -> Option<Vec<u8>> {
+        let text = self.text(key)?;
+        let Some(encoded) = self.text(&format!("{key}_b64")) else { return Some(text.into()) };
         let bytes = BASE64_STANDARD.decode(encoded).expect("base64");
         assert!(std::str::from_utf8(&bytes).is_err(), "only where it is not UTF-8");
-        assert_eq!(Some(&*String::from_utf8_lossy(&bytes)), text, "the lossy form of the same");
-        Some(OsString::from_vec(bytes).into())
+        assert_eq!(String::from_utf8_lossy(&bytes), text, "the lossy form of the same");
+        Some(bytes)
     }
 
     /// The last part of the path, or of the old one, lossy.

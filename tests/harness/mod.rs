@@ -11,7 +11,7 @@ mod steps;
 mod tree;
 
 pub(crate) use event::{Event, briefs, parse, parse_whole};
-pub(crate) use kernel::{backends, is_at_least};
+pub(crate) use kernel::{backends, has_bpf, is_at_least};
 pub(crate) use replay::{Listing, Verdict, assert_follows, listing, replay};
 pub(crate) use running::{Ended, Fsmon, PATIENCE, read_stats};
 pub(crate) use sources::{archive_of, cargo_home};
