@@ -6,9 +6,10 @@
 
 mod harness;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use harness::{Area, Event, Fsmon, fsmon, is_root_with, parse, record, skip, succeed, wait_until};
+use harness::{
+    Area, Event, Fsmon, fsmon, has_bpf, is_root_with, own_mounts, parse, record, succeed,
+    wait_until,
+};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -28,22 +29,8 @@ const WHOLE_MAX: usize = PATH_MAX - 10;
 
 /// Whether exe is told with the exec here; where not, that is said.
 fn is_told() -> bool {
-    if !is_root_with(&["readlink", "mount", "unshare", "chroot"]) {
-        return false;
-    }
-    let said = String::from_utf8(succeed(&mut fsmon(["doctor"])).stdout).expect("UTF-8");
-    let is_told = said.lines().any(|line| line.split_whitespace().eq(["names", "from", "BPF"]));
-    if !is_told {
-        skip("exe is told with the exec by BPF alone");
-    }
-    is_told
-}
-
-/// Text of a field, its very bytes.
-fn bytes(event: &Event, field: &str) -> Option<Vec<u8>> {
-    let exact = event.text(&format!("{field}_b64"));
-    let exact = exact.map(|text| BASE64_STANDARD.decode(text).expect("base64"));
-    exact.or_else(|| event.text(field).map(|text| text.as_bytes().to_vec()))
+    is_root_with(&["readlink", "mount", "unshare", "chroot"])
+        && has_bpf("exe is not told with the exec")
 }
 
 /// The CREATE of that name.
@@ -60,7 +47,7 @@ fn assert_as_written(events: &[Event]) -> usize {
     let mut count = 0;
     for event in made {
         let written = fs::read(event.path().expect("a path")).expect("what it wrote");
-        let told = bytes(event, "exe").unwrap_or_default();
+        let told = event.bytes("exe").unwrap_or_default();
         let (told, written) = (String::from_utf8_lossy(&told), String::from_utf8_lossy(&written));
         assert_eq!(told, written, "{event:?}");
         for flag in ["exe_late", "exe_unsure", "exe_cut"] {
@@ -72,10 +59,11 @@ fn assert_as_written(events: &[Event]) -> usize {
     count
 }
 
-/// A copy of the shell at that place.
+/// A copy of the shell at that place. A process of its own makes it: what another test starts meanwhile would
+/// have it open for writing for a moment, and then it cannot be run (ETXTBSY).
 fn shell_at(path: &Path) -> PathBuf {
     fs::create_dir_all(path.parent().expect("a directory")).expect("made");
-    fs::copy(SHELL, path).expect("copied");
+    succeed(Command::new("cp").arg(SHELL).arg(path));
     path.to_path_buf()
 }
 
@@ -218,14 +206,12 @@ fn relative_words_scripts_and_children_say_which_file_runs() {
 
 #[test]
 fn in_a_changed_root_the_path_is_ours_and_in_another_namespace_its_own() {
-    let mut area = Area::new();
     if !is_told() {
         return;
     }
+    let Some(mut area) = own_mounts() else { return };
     let dir = area.watched();
     let root = area.mount("root", &["--rbind", "/"]);
-    // What is mounted below goes with it, and nothing comes back to where it is from.
-    succeed(Command::new("mount").arg("--make-rprivate").arg(&root));
     let bin = area.dir("bin");
     shell_at(&bin.join("tool"));
     let other = r#"mount -t tmpfs none "$0" && cp /bin/sh "$0/tool" && readlink -n /proc/self/ns/mnt >"$2" &&
@@ -454,9 +440,7 @@ fn what_ran_before_is_read_at_the_start() {
         .expect("runs");
     // It runs the tool once /proc says so.
     let link = format!("/proc/{}/exe", child.id());
-    while fs::read_link(&link).is_ok_and(|exe| exe != tool) {
-        std::thread::yield_now();
-    }
+    wait_until("it runs the tool", || fs::read_link(&link).is_ok_and(|exe| exe == tool));
     fs::rename(&tool, bin.join("moved")).expect("moved");
     fs::remove_file(bin.join("moved")).expect("removed");
     let events = record(&dir, &["-t", "create"], || {

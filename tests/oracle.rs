@@ -4,6 +4,7 @@ mod harness;
 
 use harness::{Area, Event, Listing, Verdict, listing, parse, record_and_replay, replay, sh};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn events(lines: &[&str]) -> Vec<Event> {
     parse(lines.iter().map(|line| format!("{{{line}}}\n")).collect::<String>().as_bytes())
@@ -253,4 +254,20 @@ fn exact_bytes_come_before_lossy_text() {
     let lines = ["\"event_type\":\"CREATE\",\"path\":\"/\u{fffd}\",\"path_b64\":\"L+Q=\""];
     let path = events(&lines)[0].path().expect("a path");
     assert_eq!(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()), b"/\xe4");
+}
+
+#[test]
+fn an_area_is_not_deleted_while_something_is_mounted_in_it() {
+    let Some(area) = harness::own_mounts() else { return };
+    let other = area.dir("other");
+    sh(&other, "touch precious");
+    let (kept, path) = {
+        let inner = Area::new();
+        let path = inner.dir("mount");
+        harness::succeed(Command::new("mount").arg("--bind").args([&other, &path]));
+        (inner.path(""), path)
+    };
+    assert_eq!(listing(&other).into_keys().collect::<Vec<_>>(), [other.join("precious")]);
+    harness::succeed(Command::new("umount").arg(&path));
+    std::fs::remove_dir_all(kept).expect("nothing is mounted there");
 }

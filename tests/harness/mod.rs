@@ -3,6 +3,7 @@
 
 mod event;
 mod kernel;
+mod mounts;
 mod oracle;
 mod replay;
 mod running;
@@ -12,6 +13,7 @@ mod tree;
 
 pub(crate) use event::{Event, briefs, parse, parse_whole};
 pub(crate) use kernel::{backends, has_bpf, is_at_least};
+pub(crate) use mounts::{is_mounted_below, own_mounts};
 pub(crate) use replay::{Listing, Verdict, assert_follows, listing, replay};
 pub(crate) use running::{Ended, Fsmon, PATIENCE, read_stats};
 pub(crate) use sources::{archive_of, cargo_home};

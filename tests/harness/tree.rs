@@ -1,6 +1,8 @@
 //! Directories for tests, gone afterwards.
 
+use super::is_mounted_below;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -9,7 +11,7 @@ use tempfile::TempDir;
 pub(crate) struct Area {
     mounts: Vec<PathBuf>,
     base: PathBuf,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Area {
@@ -21,7 +23,7 @@ impl Area {
         fs::set_permissions(dir.path(), open).expect("opened");
         let base = dir.path().canonicalize().expect("an absolute path");
         fs::create_dir(base.join("watched")).expect("a directory");
-        Area { mounts: vec![], base, _dir: dir }
+        Area { mounts: vec![], base, dir }
     }
 
     /// The directory to be watched.
@@ -133,6 +135,11 @@ impl Drop for Area {
     fn drop(&mut self) {
         for mount in self.mounts.iter().rev() {
             let _ = Command::new("umount").arg("--lazy").arg(mount).status();
+        }
+        // What is mounted there still may be all of this host: nothing of it is to be deleted.
+        if is_mounted_below(&self.base) {
+            self.dir.disable_cleanup(true);
+            let _ = writeln!(io::stderr(), "{} stays: it has mounts", self.base.display());
         }
     }
 }

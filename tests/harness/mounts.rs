@@ -1,0 +1,29 @@
+//! What is mounted, and a mount namespace of a test's own, whose mounts go with it.
+
+use super::{Area, is_root_with, skip};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use std::path::Path;
+
+/// An area, in a mount namespace of this thread and its children; `None`, said aloud, where that cannot be
+/// had.
+pub(crate) fn own_mounts() -> Option<Area> {
+    if !is_root_with(&["mount", "umount", "unshare"]) {
+        return None;
+    }
+    if let Err(error) = unshare(CloneFlags::CLONE_NEWNS) {
+        skip(&format!("no mount namespace is to be had: {error}"));
+        return None;
+    }
+    let none = None::<&str>;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(none, "/", none, private, none).expect("nothing gets out");
+    Some(Area::new())
+}
+
+/// Whether anything is mounted below a directory, as this thread sees it; so it is where that is not known.
+pub(crate) fn is_mounted_below(dir: &Path) -> bool {
+    let Ok(mounts) = std::fs::read_to_string("/proc/thread-self/mountinfo") else { return true };
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    points.map(Path::new).any(|point| point.starts_with(dir))
+}
