@@ -271,3 +271,18 @@ fn an_area_is_not_deleted_while_something_is_mounted_in_it() {
     harness::succeed(Command::new("umount").arg(&path));
     std::fs::remove_dir_all(kept).expect("nothing is mounted there");
 }
+
+#[test]
+fn a_late_mark_is_an_excuse_only_where_directories_have_marks() {
+    let Some(mut area) = harness::own_mounts() else { return };
+    let late = events(&[r#""event_type":"LOSS","reason":"unmarked""#]);
+    let doubts = |dir: &Path| replay(dir, Listing::new(), &late).1.len();
+    assert_eq!(doubts(&area.tmpfs("tmpfs", "size=1m")), 1);
+    if !harness::is_at_least(6, 5) {
+        return harness::skip("overlayfs cannot be watched before Linux 6.5");
+    }
+    let (lower, scratch) = (area.dir("lower"), area.tmpfs("scratch", "size=1m"));
+    if let Some(overlay) = area.overlay("overlay", &lower, &scratch, "index=off") {
+        assert_eq!(doubts(&overlay), 0);
+    }
+}

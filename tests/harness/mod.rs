@@ -13,7 +13,7 @@ mod tree;
 
 pub(crate) use event::{Event, briefs, parse, parse_whole};
 pub(crate) use kernel::{backends, has_bpf, is_at_least};
-pub(crate) use mounts::{is_mounted_below, own_mounts};
+pub(crate) use mounts::{is_marked_one_by_one, is_mounted_below, own_mounts};
 pub(crate) use replay::{Listing, Verdict, assert_follows, listing, replay};
 pub(crate) use running::{Ended, Fsmon, PATIENCE, read_stats};
 pub(crate) use sources::{archive_of, cargo_home};
@@ -97,7 +97,7 @@ pub(crate) fn record_and_replay(dir: &Path, args: &[&str], action: impl FnOnce()
     let start = listing(dir);
     action();
     let ended = running.stop();
-    ended.assert_complete_but_for_marks();
+    ended.assert_complete_in(dir);
     let events = ended.events();
     replay::assert_follows(start, &events, dir);
     events

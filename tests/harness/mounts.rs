@@ -1,6 +1,6 @@
 //! What is mounted, and a mount namespace of a test's own, whose mounts go with it.
 
-use super::{Area, is_root_with, skip};
+use super::{Area, fsmon, is_root_with, skip, succeed};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use std::path::Path;
@@ -26,4 +26,12 @@ pub(crate) fn is_mounted_below(dir: &Path) -> bool {
     let Ok(mounts) = std::fs::read_to_string("/proc/thread-self/mountinfo") else { return true };
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
     points.map(Path::new).any(|point| point.starts_with(dir))
+}
+
+/// Whether fsmon marks each directory by itself there, as on overlayfs, and not the whole filesystem: what is
+/// made in a new one before it has its mark is told as found, and that more may be missing is said.
+pub(crate) fn is_marked_one_by_one(dir: &Path) -> bool {
+    let output = succeed(fsmon(["doctor", "--json"]).arg(dir));
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    plan["roots"][0]["mark"] == "inode"
 }

@@ -1,9 +1,9 @@
 //! The replay oracle: a listing at the start and the lines give the listing at the end, and
 //! nothing else is needed to know it.
 
-use super::Event;
 pub(crate) use super::oracle::Listing;
 use super::oracle::{Line, Replay};
+use super::{Event, is_marked_one_by_one};
 use std::fmt::{Display, Formatter};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,9 @@ pub(crate) fn replay(dir: &Path, start: Listing, events: &[Event]) -> (Listing, 
     let mut replay = Replay::new(dir, start);
     let mut senseless = Vec::new();
     // What was made before a directory had its mark is told as found: the tree is whole.
-    let is_told = |event: &&Event| event.text("reason") != Some("unmarked");
+    let is_unmarked = |event: &Event| event.text("reason") == Some("unmarked");
+    let may_be_late = events.iter().any(is_unmarked) && is_marked_one_by_one(dir);
+    let is_told = |event: &&Event| !may_be_late || !is_unmarked(event);
     for (at, event) in events.iter().filter(is_told).enumerate() {
         let (path, old_path) = (event.path(), event.old_path());
         let line = Line {

@@ -1,6 +1,6 @@
 //! A fsmon that runs: started, ready, told to stop, and what it left.
 
-use super::{Event, parse};
+use super::{Event, is_marked_one_by_one, parse};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -179,7 +179,16 @@ impl Ended {
         assert!(last.contains("complete") && !last.contains("NOT"), "{:#?}", self.stderr);
     }
 
-    /// The same; or that something was made in new directories before each of them had its mark, which is
+    /// The same; where every directory below `dir` has a mark of its own, some marks may have come late.
+    #[track_caller]
+    pub(crate) fn assert_complete_in(&self, dir: &Path) {
+        match self.last_words().contains("NOT complete") && is_marked_one_by_one(dir) {
+            true => self.assert_complete_but_for_marks(),
+            false => self.assert_complete(),
+        }
+    }
+
+    /// It is complete, or something was made in new directories before each of them had its mark, which is
     /// all that may be missing where every directory has one (overlayfs, FUSE).
     #[track_caller]
     pub(crate) fn assert_complete_but_for_marks(&self) {

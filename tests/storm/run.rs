@@ -1,7 +1,7 @@
 //! One run: a storm in a field that fsmon watches, and whether its lines are true.
 
 use super::ground::Field;
-use super::harness::{Ended, Event, Fsmon, Listing, replay};
+use super::harness::{Ended, Event, Fsmon, Listing, is_marked_one_by_one, replay};
 use super::names;
 use super::plan::{Mode, Plan};
 use super::worker::{Job, entries, open_dir};
@@ -43,7 +43,7 @@ pub(crate) fn run(seed: u64, plan: &Plan, field: &Field, keep: &Path) -> Outcome
     if !alive {
         problems.push("fsmon ended by itself".into());
     }
-    problems.extend(incomplete(&ended));
+    problems.extend(incomplete(&ended, root));
     let events = ended.events();
     let checked = match plan.mode {
         Mode::Free => 0,
@@ -103,10 +103,12 @@ fn release(mut workers: Vec<Child>) -> Vec<String> {
     failed.map(|status| format!("a worker failed: {status}")).collect()
 }
 
-fn incomplete(ended: &Ended) -> Option<String> {
+fn incomplete(ended: &Ended, root: &Path) -> Option<String> {
     let last = ended.last_words();
-    // Where each directory has a mark, what is made before that is told as found, and said to be missing.
-    let is_marks = |missing: &str| missing.contains("made before") && !missing.contains(',');
+    // What is made before a directory has its mark is told as found, and said to be missing.
+    let is_marks = |missing: &str| {
+        missing.contains("made before") && !missing.contains(',') && is_marked_one_by_one(root)
+    };
     let complete = ended.status.success()
         && match last.split_once("; NOT complete: ") {
             Some((_, missing)) => is_marks(missing),
