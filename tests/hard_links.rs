@@ -5,12 +5,14 @@ mod harness;
 use harness::{
     Area, Ended, Event, Fsmon, briefs, fsmon, is_at_least, is_root, is_root_with, parse, sh,
 };
-use harness::{skip, wait_written};
+use harness::{skip, succeed, wait_until, wait_written};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::process::Command;
 
 const LINKS: [&str; 3] = ["--hard-links", "-t", "create,delete,rename,modify,close_write,attrib"];
 
@@ -49,6 +51,45 @@ fn a_file_is_told_under_its_watched_name() {
         "ATTRIB c",
     ];
     assert_eq!(told(&area, &LINKS, steps), expected);
+}
+
+/// The name through which a file is changed: in a directory that is renamed, and one that is no UTF-8.
+/// Every format has it, also of a recording.
+#[test]
+fn the_name_that_it_was_changed_through() {
+    if !is_root_with(&["bash"]) {
+        return;
+    }
+    let area = Area::new();
+    let (base, stream) = (area.path(""), area.path("stream"));
+    let prepare = "mkdir -p outside/d watched/d; touch watched/d/a; ln watched/d/a outside/d/b
+        ln watched/d/a $'outside/\\xff'";
+    succeed(Command::new("bash").args(["-ec", prepare]).current_dir(&base));
+    let mut command = fsmon(["-f", "binary", "--hard-links", "-t", "attrib,modify", "-o"]);
+    let running = Fsmon::start(command.arg(&stream).arg(area.watched()));
+    let decode = |format: &str| {
+        let output = succeed(fsmon(["decode", "-f", format, "--salvage"]).arg(&stream)).stdout;
+        String::from_utf8(output).expect("UTF-8")
+    };
+    let steps = ["watched/d/a", "outside/d/b", "outside/e/b", "outside/?"];
+    for (at, step) in steps.iter().enumerate() {
+        sh(&base, &format!("if [ {at} = 2 ]; then mv outside/d outside/e; fi; chmod 600 {step}"));
+        // Its path is that of when it is read.
+        wait_until(step, || decode("json").lines().count() > at);
+    }
+    running.stop().assert_complete();
+    let events = parse(decode("json").as_bytes());
+    let via: Vec<_> = events.iter().map(|event| event.text("via").map(str::to_owned)).collect();
+    let path = |name: &str| Some(area.path(name).display().to_string());
+    let expected = [None, path("outside/d/b"), path("outside/e/b"), path("outside/\u{fffd}")];
+    assert_eq!(via, expected);
+    assert!(events.iter().all(|event| event.name() == "a"));
+    let outside = area.path("outside");
+    let exact = [outside.as_os_str().as_bytes(), b"/\xff"].concat();
+    assert_eq!(events[3].bytes("via"), Some(exact));
+    let moved = expected[2].as_ref().expect("a path");
+    assert!(decode("human").contains(&format!("/d/a  (via {moved})\n")));
+    assert!(decode("csv").contains(&format!(",\"{moved}\",\r\n")));
 }
 
 #[test]

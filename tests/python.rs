@@ -52,6 +52,8 @@ fn work(dir: &Path, outside: &Path) {
         fs::rename(dir.join("other"), dir.join(&name).join("file")).expect("renamed");
         fs::rename(dir.join(&name), outside.join(&name)).expect("moved out");
         fs::rename(outside.join(&name), dir.join(&name)).expect("moved in");
+        fs::hard_link(dir.join(&name).join("file"), outside.join(&name)).expect("linked");
+        fs::write(outside.join(&name), "through the other name").expect("written");
     }
     let many = repeats(150);
     let inner = "echo x > f$0; mv f$0 g$0; chmod 600 g$0";
@@ -70,7 +72,7 @@ const WAYS: [(&str, &[&str]); 4] = [
 fn record(area: &Area) {
     let dir = area.watched();
     let start = |(name, args): (&str, &[&str])| {
-        let mut command = fsmon(["-f", "binary", "-t", "all", "--cmdline", "-o"]);
+        let mut command = fsmon(["-f", "binary", "-t", "all", "--cmdline", "--hard-links", "-o"]);
         Fsmon::start(command.arg(area.path(name)).args(args).arg(&dir))
     };
     let all: Vec<_> = WAYS.into_iter().map(start).collect();

@@ -29,6 +29,8 @@ pub(crate) struct Change<'a> {
     pub(crate) path: Option<&'a [u8]>,
     /// The old place of a RENAME.
     pub(crate) old_path: Option<&'a [u8]>,
+    /// The name through which a file was changed, where that is not watched.
+    pub(crate) via: Option<&'a [u8]>,
     pub(crate) event: &'a EventRef<'a>,
     /// The event's number in its stream.
     pub(crate) number: u64,
@@ -130,12 +132,12 @@ impl World {
         let new = self.path(event.head.dir.get(), event.name, &mut paths.new);
         let old = self.path(event.head.dir2.get(), event.name2, &mut paths.old);
         for kind in kind::in_causal_order(event.head.mask.get()) {
-            let (path, old_path) = match kind.bit {
-                kind::RENAME => (new, old),
-                kind::MOVED_FROM => (old, None),
-                _ => (new, None),
+            let (path, old_path, via) = match kind.bit {
+                kind::RENAME => (new, old, None),
+                kind::MOVED_FROM => (old, None, None),
+                _ => (new, None, old.filter(|_| event.is_via())),
             };
-            take(&Change { kind, path, old_path, event, number })?;
+            take(&Change { kind, path, old_path, via, event, number })?;
         }
         Ok(())
     }

@@ -123,8 +123,8 @@ class Golden(unittest.TestCase):
                 found, error = items(data)
                 self.assertIsNone(error)
                 fields = [{**event._asdict(), "process": told(event.process)} for event in events(found)]
-                # The recordings are of before there was this flag.
-                self.assertEqual({event.pop("named") for event in fields}, {False})
+                # The recordings are of before there were these flags.
+                self.assertEqual({(event.pop("named"), event.pop("via")) for event in fields}, {(False, None)})
                 self.assertEqual(fields, expected.events)
                 self.assertEqual([other(item) for item in found if not isinstance(item, fsmon.Event)],
                                  expected.others)

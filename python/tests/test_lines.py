@@ -63,6 +63,13 @@ class Json(unittest.TestCase):
             '"MOVED_TO","path":"/srv/in"}', '"RENAME","path":"/srv/in"}',
             '"MOVED_FROM","path":"/srv/out"}', '"RENAME","old_path":"/srv/out"}'])
 
+    def test_the_other_name_of_a_file(self):
+        self.assertEqual(lines(
+            ROOT, event(1, b"n", mask=0x2, dir2=1, name2=b"o", flags=64), event(1, b"n", mask=0x2, flags=64),
+            event(1, b"n", mask=0x2, dir2=1, name2=b"o"), event(1, b"n", mask=0x2, dir2=1, name2=b"\xff", flags=64)), [
+            '"MODIFY","path":"/srv/n","via":"/srv/o"}', '"MODIFY","path":"/srv/n"}', '"MODIFY","path":"/srv/n"}',
+            '"MODIFY","path":"/srv/n","via":"/srv/\ufffd","via_b64":"L3Nydi//"}'])
+
     def test_errors_and_losses(self):
         self.assertEqual(lines(
             event(0, mask=0x8002, obj=5 | 3 << 32), loss(reason=5, count=2), loss(reason=6),

@@ -3,7 +3,7 @@
 //! Paths are always quoted, so that a directory's part can be kept. Bytes that are not UTF-8 are
 //! replaced, and so are control characters when the output is a terminal; then the exact bytes
 //! stand in `path_b64`. Behind the columns of JSON's other fields come those of the executed file, then
-//! `object`. Those of the command line come last, and only when it is asked for.
+//! `object` and `via`. Those of the command line come last, and only when it is asked for.
 
 use super::escape::{self, Style, escape};
 use super::exe::{self, Exe};
@@ -23,8 +23,10 @@ use memchr::memchr2_iter;
 const HEADER: &[u8] = b"time,event_type,path,old_path,is_dir,pid,ppid,cmd,exe,uid,gid,user,\
 cgroup,chain,attribution,found,exchange,unsure,path_b64,old_path_b64,error,error_count,reason,lost";
 
-/// The column behind those of what runs: what joins the lines of a file without a name.
-const OBJECT_HEADER: &[u8] = b",object";
+/// The columns behind those of what runs: what joins the lines of a file without a name, and the name
+/// outside through which a file was changed.
+const LAST_HEADER: &[u8] = b",object,via,via_b64";
+const LAST_COLUMNS: usize = 3;
 
 /// The columns of the command line.
 const CMDLINE_HEADER: &[u8] = b",cmdline,cmdline_from,cmdline_cut,cmdline_b64";
@@ -169,7 +171,7 @@ impl<S: Style> Format for Csv<S> {
     fn begin(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(HEADER);
         out.extend_from_slice(exe::HEADER);
-        out.extend_from_slice(OBJECT_HEADER);
+        out.extend_from_slice(LAST_HEADER);
         if self.cmdline {
             out.extend_from_slice(CMDLINE_HEADER);
         }
@@ -206,6 +208,8 @@ impl<S: Style> Format for Csv<S> {
         if let Some(object) = line.joined_by() {
             out.extend_from_slice(&format_hex(object));
         }
+        let via_exact = self.append_path(mirror, line.via, out);
+        append_base64(mirror, line.via, via_exact, out);
         if self.cmdline {
             self.append_cmdline(mirror, event.head.proc.get(), out);
         }
@@ -225,7 +229,7 @@ impl<S: Style> Format for Csv<S> {
         out.extend_from_slice(Reason::from_code(loss.reason.get()).name().as_bytes());
         append_number(Some(loss.count.get()).filter(|count| *count != COUNT_UNKNOWN), out);
         out.extend_from_slice(&[b','; exe::COLUMNS]);
-        out.push(b',');
+        out.extend_from_slice(&[b','; LAST_COLUMNS]);
         if self.cmdline {
             out.extend_from_slice(&[b','; CMDLINE_COLUMNS]);
         }
@@ -349,9 +353,9 @@ mod tests {
         let cc = format!("12,11,cc,/usr/bin/cc,1000,100,builder,/job/7,{chain}");
         let t = "2023-11-14T22:13:19.000000000Z";
         let lines: Vec<_> = text.split_terminator("\r\n").collect();
-        assert_eq!(lines[0].as_bytes(), [HEADER, exe::HEADER, OBJECT_HEADER].concat());
+        assert_eq!(lines[0].as_bytes(), [HEADER, exe::HEADER, LAST_HEADER].concat());
         // Behind the first 24 columns nothing is known.
-        let files = ",".repeat(exe::COLUMNS + 1);
+        let files = ",".repeat(exe::COLUMNS + LAST_COLUMNS);
         assert_eq!(
             lines[1],
             format!(
@@ -372,7 +376,7 @@ mod tests {
         assert_eq!(lines[9], format!("{t},LOSS{},queue_overflow,{files}", ",".repeat(20)));
         assert_eq!(lines[10], format!("{t},LOSS{},process_messages,12{files}", ",".repeat(20)));
         for record in read(text.as_bytes()) {
-            assert_eq!(record.len(), 24 + exe::COLUMNS + 1);
+            assert_eq!(record.len(), 24 + exe::COLUMNS + LAST_COLUMNS);
         }
     }
 
@@ -424,10 +428,29 @@ mod tests {
         bench.loss(1, 5);
         let lines = read(bench.text().as_bytes());
         let at = lines[0].iter().position(|name| name == b"object").expect("a column");
-        assert_eq!(lines[0].len() - at, 1 + CMDLINE_COLUMNS);
+        assert_eq!(lines[0].len() - at, LAST_COLUMNS + CMDLINE_COLUMNS);
         let objects: Vec<_> = lines[1..].iter().map(|line| text(&line[at])).collect();
         assert_eq!(objects, ["000000000000002a", "000000000000002a", "", ""]);
         assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+    }
+
+    #[test]
+    fn the_name_through_which_a_file_was_changed() {
+        let mut bench = bench::<escape::Csv>();
+        bench.pipeline.begin(&mut bench.out);
+        bench.dir(1, 0, b"/r");
+        bench.dir(2, 0, b"/o");
+        let mut through = event(kind::MODIFY, 1, 0);
+        through.dir2 = 2.into();
+        bench.event(through, b"f", b"a");
+        through.flags = event_flag::VIA.into();
+        bench.event(through, b"f", b"a,b");
+        bench.event(through, b"f", b"\xff");
+        let lines = read(bench.text().as_bytes());
+        let at = lines[0].iter().position(|name| name == b"via").expect("a column");
+        let via: Vec<_> =
+            lines[1..].iter().map(|line| [text(&line[at]), text(&line[at + 1])]).collect();
+        assert_eq!(via, [["", ""], ["/o/a,b", ""], ["/o/\u{fffd}", "L28v/w=="]]);
     }
 
     fn row<S: Style>(name: &[u8], cmd: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {

@@ -97,6 +97,8 @@ pub(super) struct Rows {
     exe_late: Flag,
     exe_unsure: Flag,
     exe_cut: Flag,
+    via: Text,
+    via_raw: Text,
 }
 
 impl Rows {
@@ -154,6 +156,7 @@ impl Rows {
         self.event_type.push(Some(change.kind.name.as_bytes()));
         place(&mut self.path, &mut self.path_raw, change.path);
         place(&mut self.old_path, &mut self.old_path_raw, change.old_path);
+        place(&mut self.via, &mut self.via_raw, change.via);
         self.is_dir.push(event.is_dir());
         self.attribution.push(Some(change.attribution().as_bytes()));
         self.found.push(event.found());
@@ -175,6 +178,7 @@ impl Rows {
         self.event_type.push(Some(b"LOSS"));
         place(&mut self.path, &mut self.path_raw, None);
         place(&mut self.old_path, &mut self.old_path_raw, None);
+        place(&mut self.via, &mut self.via_raw, None);
         for flag in [&mut self.is_dir, &mut self.found, &mut self.exchange, &mut self.unsure] {
             flag.push(false);
         }
@@ -284,6 +288,8 @@ impl Rows {
             &mut self.exe_late,
             &mut self.exe_unsure,
             &mut self.exe_cut,
+            &mut self.via,
+            &mut self.via_raw,
         ]
     }
 }

@@ -8,7 +8,7 @@ use parquet::schema::types::TypePtr;
 use std::sync::Arc;
 
 /// Name and type of each column. The names are those of the JSON lines, where these have the same.
-pub(super) const COLUMNS: [(&str, &str); 38] = [
+pub(super) const COLUMNS: [(&str, &str); 40] = [
     ("time", "required int64 time (TIMESTAMP(NANOS,true))"),
     ("event_type", "optional binary event_type (STRING)"),
     ("path", "optional binary path (STRING)"),
@@ -47,6 +47,8 @@ pub(super) const COLUMNS: [(&str, &str); 38] = [
     ("exe_late", "required boolean exe_late"),
     ("exe_unsure", "required boolean exe_unsure"),
     ("exe_cut", "required boolean exe_cut"),
+    ("via", "optional binary via (STRING)"),
+    ("via_raw", "optional binary via_raw"),
 ];
 
 /// What names the partition is not in the file: that is how engines expect it.

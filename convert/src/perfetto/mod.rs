@@ -141,8 +141,11 @@ fn draw(trace: &mut Trace, at: (u64, u64), change: &Change<'_>) -> Result<()> {
     let mut facts: Facts<'_> = Vec::with_capacity(4);
     facts.extend(path.as_deref().map(|path| ("path", Value::Text(path))));
     facts.extend(old.as_deref().map(|path| ("old_path", Value::Text(path))));
+    let via = change.via.map(String::from_utf8_lossy);
+    facts.extend(via.as_deref().map(|path| ("via", Value::Text(path))));
     facts.extend(exact("path_b64", change.path));
     facts.extend(exact("old_path_b64", change.old_path));
+    facts.extend(exact("via_b64", change.via));
     for (name, on) in [
         ("is_dir", event.is_dir()),
         ("found", event.found()),

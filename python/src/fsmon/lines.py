@@ -98,6 +98,9 @@ class JsonLines:
             parts.append(f',"path":{_quoted(line.path)}')
         if line.old_path is not None:
             parts.append(f',"old_path":{_quoted(line.old_path)}')
+        via = None if line.type in ("RENAME", "MOVED_FROM") else event.via
+        if via is not None:
+            parts.append(f',"via":{_quoted(via)}')
         if event.is_dir:
             parts.append(',"is_dir":true')
         is_nameless = line.path is None and line.old_path is None
@@ -110,7 +113,7 @@ class JsonLines:
         for name, value in (("found", event.found), ("exchange", event.exchange), ("unsure", event.unsure)):
             if value:
                 parts.append(f',"{name}":true')
-        for name, path in (("path", line.path), ("old_path", line.old_path)):
+        for name, path in (("path", line.path), ("old_path", line.old_path), ("via", via)):
             if path is not None and not is_utf8(path):
                 parts.append(f',"{name}_b64":{_base64(path)}')
         if line.type == "FS_ERROR":

@@ -142,6 +142,8 @@ class Event(NamedTuple):
     """The kernel's bits."""
     named: bool = False
     """CREATE: events told of the file before, when it had no name; `object` joins them."""
+    via: Optional[bytes] = None
+    """The name through which the file was changed, where that is not watched: a hard link."""
 
     @property
     def error(self) -> Optional[int]:

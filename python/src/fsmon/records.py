@@ -75,6 +75,7 @@ class Decoder:
             raise Invalid(_at(at, "a name is longer than its record"))
         path = self._place(at, dir_id, data[name_at:old_at]) if dir_id else None
         old_path = self._place(at, old_id, data[old_at:old_at + old_len]) if old_id else None
+        via = old_path if data[at + 2] & 64 else None
         if not mask & _HAS_OLD:
             old_path = None
         process = None
@@ -87,7 +88,7 @@ class Decoder:
         self._items.append(Event(
             time, time + self._wall & layout.U64, types_of(mask), path, old_path, process, attribution,
             found, unsure, exchange, mask & layout.IS_DIR != 0, handle, mask,
-            data[at + 2] & 32 != 0))
+            data[at + 2] & 32 != 0, via))
 
     def _place(self, at: int, dir_id: int, name: bytes) -> bytes:
         path = self._paths.get(dir_id)
