@@ -20,6 +20,7 @@ pub(crate) fn plan(
     match monitor {
         Monitor::None => return Ok(None),
         Monitor::Floor => floor(area, asks),
+        Monitor::FloorModify => floor(area, Asks { modify: true, ..asks }),
         Monitor::Fsmon(format, backend) => {
             fsmon(program, format, &["--backend", backend], area, asks)
         }

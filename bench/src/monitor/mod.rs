@@ -43,6 +43,8 @@ pub(crate) enum Monitor {
     None,
     /// The floor.
     Floor,
+    /// The same, which asks for MODIFY as well in every workload.
+    FloorModify,
     /// fsmon; the backend's name.
     Fsmon(Format, &'static str),
     /// fsmon with words of the user's.
@@ -62,9 +64,10 @@ pub(crate) enum Monitor {
 }
 
 /// All of them, in the order of the tables.
-pub(crate) const ALL: [Monitor; 15] = [
+pub(crate) const ALL: [Monitor; 16] = [
     Monitor::None,
     Monitor::Floor,
+    Monitor::FloorModify,
     Monitor::Fsmon(Format::Binary, "uring"),
     Monitor::Fsmon(Format::Binary, "poll"),
     Monitor::Fsmon(Format::Json, "uring"),
@@ -104,7 +107,7 @@ impl Programs {
     /// That of a monitor; none and the floor have none of their own, and are always there.
     pub(crate) fn of(&self, monitor: Monitor) -> Option<&Path> {
         match monitor {
-            Monitor::None | Monitor::Floor => Some(Path::new("")),
+            Monitor::None | Monitor::Floor | Monitor::FloorModify => Some(Path::new("")),
             Monitor::Fsmon(..) | Monitor::With(..) => self.fsmon.as_deref(),
             Monitor::Fatrace => self.fatrace.as_deref(),
             Monitor::Inotifywait => self.inotifywait.as_deref(),
@@ -139,6 +142,7 @@ impl Monitor {
         match self {
             Monitor::None => "none".into(),
             Monitor::Floor => "floor".into(),
+            Monitor::FloorModify => "modify-floor".into(),
             Monitor::Fsmon(format, backend) => format!("fsmon-{}-{backend}", format.name()),
             Monitor::With(format, words) => format!("fsmon-{} {words}", format.name()),
             Monitor::Fatrace => "fatrace".into(),
