@@ -48,7 +48,8 @@ impl<D: Disk> Resolver<D> {
             let told = types & kind::CREATE == 0;
             self.doubt((key, false), at, (told, false), who, batch);
         }
-        if types & kind::CREATE == 0 || !self.was_there(at, key, hash) {
+        // Where nothing is known of it, it was not there: `ln a b; rm b; ln a b`.
+        if types & kind::CREATE == 0 || self.links.at(place) != Some(hash) {
             return types;
         }
         let wanted = kind::DELETE & self.types;
@@ -58,15 +59,6 @@ impl<D: Disk> Resolver<D> {
         }
         self.links.put(place, 0);
         types & !kind::DELETE
-    }
-
-    /// Whether a hard link, which was made and removed or the other way round, was there before: what was
-    /// told says so, or it is there now. Else it was made once more.
-    fn was_there(&mut self, at: Known<'_>, key: Key<'_>, hash: u64) -> bool {
-        match self.links.at(at.place) {
-            Some(known) => known == hash,
-            None => self.watch.holds(&self.tree, at.dir, at.name, key.handle) == Some(true),
-        }
     }
 
     /// A directory's DELETE is told when all that happened in it has come up.
