@@ -3,8 +3,9 @@
 //! Two files: `a` to `b`, then something comes to `a` from nowhere. Where a directory takes part: `b`
 //! is set aside, `a` goes to `b`, and what was set aside to `a`.
 
+use super::Resolver;
+use super::batch::{Actor, Batch, Known, Told};
 use super::doubt::copy;
-use super::{Actor, Batch, Known, Resolver, Told};
 use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Events, Key};
 use crate::hot::exchange::{AsideName, Half, Other};

@@ -1,8 +1,9 @@
 //! Roots whose path may lead elsewhere now: a symbolic link on the way changed, or a mount did.
 
+use super::batch::{Actor, Batch, Known, Told, who};
 use super::steps::Came;
 use super::walk::unreadable;
-use super::{Actor, Batch, FROM_RENAME, Known, Resolver, Told, who};
+use super::{FROM_RENAME, Resolver};
 use crate::hot::above::{Reached, TYPES};
 use crate::hot::descent::Missed;
 use crate::hot::disk::Disk;

@@ -1,7 +1,8 @@
 //! Renames: of files, and of directories with all that is below them.
 
+use super::batch::{Actor, Batch, Known, Told, who};
 use super::doubt::copy;
-use super::{Actor, Batch, FROM_RENAME, Known, Resolver, SELF, Told, who};
+use super::{FROM_RENAME, Resolver, SELF};
 use crate::hot::disk::Disk;
 use crate::hot::doubts::{Before, Left};
 use crate::hot::event::{Event, Key, Place};

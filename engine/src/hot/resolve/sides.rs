@@ -5,7 +5,8 @@
 //! waits of the same name, object and process. So a side can come up before its rename, and after it there
 //! is nothing left to tell. What was told last of a name (`hot/links.rs`) says whether a side is new.
 
-use super::{Actor, Batch, Known, Resolver, who};
+use super::Resolver;
+use super::batch::{Actor, Batch, Known, who};
 use crate::hot::busy::Muting;
 use crate::hot::disk::Disk;
 use crate::hot::doubts::Left;

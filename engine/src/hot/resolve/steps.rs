@@ -1,7 +1,9 @@
 //! Roots that come and go, and the directories above them: see `hot/above.rs`.
 
+use super::batch::{Actor, Batch, Known, Told, who};
+use super::tell::dirs_full;
 use super::walk::unreadable;
-use super::{Actor, Batch, FROM_RENAME, Known, Resolver, Told, dirs_full, who};
+use super::{FROM_RENAME, Resolver};
 use crate::hot::above::{Reached, TYPES};
 use crate::hot::deferred::Gone;
 use crate::hot::descent::Missed;

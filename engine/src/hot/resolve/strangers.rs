@@ -1,6 +1,7 @@
 //! Events of what the tree does not know: outside the watched paths, too early, or without a name.
 
-use super::{Batch, Known, Resolver, SELF, Told, who};
+use super::batch::{Batch, Known, Told, who};
+use super::{Resolver, SELF};
 use crate::hot::busy::Muting;
 use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Key, Place};

@@ -1,8 +1,10 @@
 //! What the filesystem shows where the queue does not tell: directories that come in, and all of
 //! them after a loss.
 
+use super::Resolver;
+use super::batch::{Actor, Batch, Known, head};
 use super::exchange::LOST;
-use super::{Actor, Batch, Known, Resolver, dirs_full, head};
+use super::tell::dirs_full;
 use crate::hot::disk::Disk;
 use crate::hot::doubts::Doubt;
 use crate::hot::event::{Event, Key};
