@@ -444,6 +444,10 @@ impl<D: Disk> Watch<D> {
     fn note_file(&mut self, tree: &Tree, (dir, root): (u32, usize), fd: &D::Dir, name: &CStr) {
         let Some(names) = &mut self.file_names else { return };
         let root = &self.roots[root];
+        if root.inode_marks {
+            // Of other names the kernel tells nothing here.
+            return;
+        }
         // One that is gone is told of by the queue.
         let Ok((handle, mount_id)) = self.disk.handle_of_entry(fd, name, root.handles) else {
             return;
