@@ -3,25 +3,23 @@
 
 mod harness;
 
-use harness::{
-    Area, Event, cargo_home, is_marked_one_by_one, is_root_with, record_and_replay, sh, succeed,
-};
+use harness::{Area, Event, cargo_home, is_root_with, record_and_replay, sh, succeed};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const TREE: [&str; 2] = ["-t", "create,delete,rename,close_write"];
 
-/// Every event has a process that is exactly known. Where each directory has a mark of its own, that is not so
-/// of what was found, as nobody saw it being made: that is told late, or names nobody.
-fn assert_named(events: &[Event], dir: &Path) {
+/// Every event has a process that is exactly known, but for what was found, which nobody saw being made: in a
+/// directory that came in, or that got its mark late. That is told late, or names nobody.
+fn assert_named(events: &[Event]) {
     let is_exact =
-        |event: &Event| event.text("cmd").is_some() && event.text("attribution").is_none();
-    let mut doubtful: Vec<_> = events.iter().filter(|event| !is_exact(event)).collect();
-    if doubtful.iter().any(|event| event.flag("found")) && is_marked_one_by_one(dir) {
-        let is_late = |event: &Event| matches!(event.text("attribution"), Some("late" | "unknown"));
-        doubtful.retain(|event| !event.flag("found") || !is_late(event));
-    }
+        |event: &&Event| event.text("cmd").is_some() && event.text("attribution").is_none();
+    let is_found = |event: &&Event| {
+        event.flag("found") && matches!(event.text("attribution"), Some("late" | "unknown"))
+    };
+    let doubtful: Vec<_> =
+        events.iter().filter(|event| !is_exact(event) && !is_found(event)).collect();
     assert!(doubtful.is_empty(), "{} in doubt, first {:#?}", doubtful.len(), doubtful[0]);
 }
 
@@ -81,7 +79,7 @@ fn builds_and_cleaning_by_cargo() {
         cargo(&dir, &["clean", "--quiet"]);
         cargo(&dir, &["build", "--offline", "--quiet"]);
     });
-    assert_named(&events, &dir);
+    assert_named(&events);
     let deleted = events
         .iter()
         .filter(|event| event.kind() == "DELETE" && event.path() == Some(dir.join("target")));
@@ -120,7 +118,7 @@ fn a_build_by_make() {
             succeed(Command::new("make").arg("clean").current_dir(&dir));
         }
     });
-    assert_named(&events, &dir);
+    assert_named(&events);
     assert_eq!(makers(&events, |name| name.ends_with(".o")), ["as"]);
     assert_eq!(makers(&events, |name| name == "prog"), ["ld"]);
     let removed =
@@ -147,7 +145,7 @@ fn a_clone_by_git() {
             "git checkout -q -b other; git rm -q -r tree/src || git rm -q -r tree; git gc -q",
         );
     });
-    assert_named(&events, &dir);
+    assert_named(&events);
     let cmds = makers(&events, |_| true);
     assert!(cmds.iter().all(|cmd| cmd.starts_with("git")), "{cmds:?}");
 }
@@ -165,7 +163,7 @@ fn an_archive_unpacked_by_tar() {
         succeed(Command::new("tar").arg("xf").arg(&archive).current_dir(&dir));
         sh(&dir, "cp -r . ../copy; rm -rf ./*; mv ../copy back; rm -rf back");
     });
-    assert_named(&events, &dir);
+    assert_named(&events);
     let seen = makers(&events, |_| true);
     assert!(seen.contains(&"tar".into()), "{seen:?}");
     let by_rm = |event: &&Event| event.text("cmd") == Some("rm");
@@ -194,7 +192,7 @@ fn bytecode_by_python() {
                 .current_dir(&dir),
         );
     });
-    assert_named(&events, &dir);
+    assert_named(&events);
     // Written under a passing name and renamed.
     let compiled =
         events.iter().filter(|event| event.kind() == "RENAME" && event.name().ends_with(".pyc"));
