@@ -56,11 +56,13 @@ const HISTORIES: u64 = 2000;
 
 /// What is known to be wrong and not mended yet: the class, and in how many of [`HISTORIES`] at the most.
 const KNOWN: &[(Mix, &str, u64)] = &[
+    (Mix::Links, "missing", 4),
     (Mix::Links, "senseless", 4),
     (Mix::Exchanges, "missing", 55),
     (Mix::Exchanges, "senseless", 78),
     (Mix::Inodes, "missing", 3),
     (Mix::Roots, "where", 10),
+    (Mix::Nameless, "missing", 3),
     (Mix::Reuse, "extra", 5),
     (Mix::Reuse, "missing", 4),
     (Mix::Reuse, "senseless", 28),

@@ -329,11 +329,6 @@ impl<D: Disk> Resolver<D> {
         }
         let Some(key) = event.object else { return };
         let is_again = before != Before::Nothing;
-        if let Some(old) = old.filter(|_| !is_again && !event.is_dir() && self.recent.has(object)) {
-            // It was linked, not made: `ln a b; mv b c; ln a b` is CREATE b, RENAME b c, as the second link
-            // is merged into the first.
-            self.doubt((key, false), old, (false, false), who, batch);
-        }
         for (at, told) in [(old, false), (new, true)] {
             let Some(at) = at else { continue };
             // What is in doubt where this goes may come back, and replace it. Where another name of it was
