@@ -14,6 +14,7 @@ use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// As much of a command line as is told, in bytes.
 const BYTES_MAX: usize = 4096;
@@ -172,6 +173,14 @@ fn is_right(event: &Event) -> bool {
         && event.text("attribution").is_none()
 }
 
+/// One test at a time runs chains: one takes processors away, and then the events of others are not sure of
+/// their process.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What happened, `count` chains side by side; each event is checked.
 fn chains(count: usize, args: &[&str], check: fn(&Event) -> bool) -> Vec<Event> {
     // A filesystem of its own: what other tests do must not fill the queue.
@@ -239,6 +248,7 @@ fn with_bpf_every_process_has_its_own_however_short_it_lives() {
     if !is_root() || !is_told() {
         return;
     }
+    let _alone = alone();
     has_its_own(&chains(1, &[], is_right));
     has_its_own(&chains(4, &["--backend", "poll"], is_right));
     has_its_own(&chains(4, &["--backend", "uring"], is_right));
@@ -282,6 +292,7 @@ fn with_bpf_every_process_has_its_own_though_processors_are_taken_away() {
     if !is_root() || !is_told() {
         return;
     }
+    let _alone = alone();
     let _taken: Vec<_> = (0..2).map(TakesAway::of).collect();
     has_its_own(&chains(4, &[], is_right));
 }
@@ -317,6 +328,7 @@ fn with_bpf_the_words_are_whole_wherever_they_lie() {
 #[test]
 fn short_lived_processes_have_their_own_or_none() {
     if is_root() {
+        let _alone = alone();
         chains(1, &["--who", "tracepoint"], is_right);
         chains(4, &["--backend", "poll", "--who", "tracepoint"], is_right);
         chains(4, &["--backend", "uring", "--who", "comm"], is_right);
