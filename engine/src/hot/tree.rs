@@ -178,6 +178,7 @@ impl Tree {
 
     /// The id of a directory that is not in the tree, the one with that number of [`OUTSIDE_MAX`]. It can be
     /// told like a node, once it was defined.
+    #[inline]
     pub(crate) fn outside(&self, at: usize) -> u32 {
         debug_assert!(at < OUTSIDE_MAX);
         (self.nodes.len() - OUTSIDE_MAX + at) as u32
@@ -396,7 +397,7 @@ impl Tree {
     /// A free node; dead ones are given up when there is no other, but not `parent`, on which the
     /// node will hang.
     fn take(&mut self, parent: u32) -> Option<u32> {
-        while self.free == 0 && self.fresh as usize >= self.nodes.len() {
+        while self.free == 0 && self.fresh >= self.outside(0) {
             if self.dead == 0 || self.is_below(parent, self.dead_first) {
                 return None;
             }

@@ -204,3 +204,23 @@ fn handles_of_every_length_differ_by_any_byte() {
         }
     }
 }
+
+#[test]
+fn directories_never_take_the_ids_of_those_outside() {
+    let mut tree = Tree::with_dead(3, 2, vec![FSID]);
+    let root = tree.insert_root(b"/", key(b"root")).expect("room");
+    for time in 0..20u8 {
+        for number in [1, 2, 3] {
+            let handle = [number, time];
+            let Ok(inserted) = tree.insert(root, &handle, key(&handle)) else {
+                assert_eq!(number, 3);
+                continue;
+            };
+            assert!(inserted.id() < tree.outside(0));
+        }
+        for number in [1, 2] {
+            tree.remove(tree.find_live(key(&[number, time])).expect("inserted"));
+        }
+    }
+    assert_eq!(tree.outside(1), tree.outside(0) + 1);
+}
