@@ -5,7 +5,7 @@ mod harness;
 use harness::{
     Area, Ended, Event, Fsmon, briefs, fsmon, is_at_least, is_root, is_root_with, parse, sh,
 };
-use harness::{skip, succeed, wait_until, wait_written};
+use harness::{own_mounts, skip, succeed, wait_until, wait_written};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::fs;
@@ -90,6 +90,25 @@ fn the_name_that_it_was_changed_through() {
     let moved = expected[2].as_ref().expect("a path");
     assert!(decode("human").contains(&format!("/d/a  (via {moved})\n")));
     assert!(decode("csv").contains(&format!(",\"{moved}\",\r\n")));
+}
+
+/// A path that leads to what is mounted over the directory meanwhile is not told.
+#[test]
+fn a_name_below_a_mount_is_not_told() {
+    let Some(area) = own_mounts() else { return };
+    sh(&area.path(""), "mkdir outside; touch watched/a; ln watched/a outside/b");
+    let steps = "exec 3>>outside/b; mount -t tmpfs none outside; echo >&3; exec 3>&-";
+    let dir = area.watched();
+    let mut command = fsmon(["-f", "json", "--hard-links", "-t", "close_write", "-o"]);
+    let out = area.path("out");
+    let running = Fsmon::start(command.arg(&out).arg(&dir));
+    sh(&area.path(""), steps);
+    wait_written(&out, "CLOSE_WRITE", 1);
+    sh(&area.path(""), "umount outside");
+    running.stop();
+    let events = parse(&fs::read(&out).expect("the lines"));
+    let told = events.iter().find(|event| event.kind() == "CLOSE_WRITE").expect("a line");
+    assert_eq!((told.name().as_str(), told.text("via")), ("a", None));
 }
 
 #[test]

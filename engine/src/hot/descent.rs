@@ -20,7 +20,7 @@ const PATH_MAX: usize = 4096;
 /// Room for what is left of a path while it is followed: the path as it was named, and the text of a link.
 const REST_ROOM: usize = 2 * PATH_MAX;
 /// Names on one way, those of links and `..` included: as many as the longest path has. Each takes some calls
-/// into the kernel, and whoever owns a link on the way chooses them.
+/// into the kernel, and the owner of a link on the way chooses its text.
 const NAMES_MAX: usize = PATH_MAX / 2;
 
 /// Why a root was not reached.

@@ -22,6 +22,9 @@ pub(crate) trait Disk {
     fn open_absolute(&self, path: &CStr) -> io::Result<Self::Dir>;
     /// The same through symbolic links.
     fn open_following(&self, path: &CStr) -> io::Result<Self::Dir>;
+    /// The same as far as nothing has to be asked of a filesystem, which may not answer: openat2(2) with
+    /// `RESOLVE_CACHED`.
+    fn open_cached(&self, path: &CStr) -> io::Result<Self::Dir>;
     /// The text of a symbolic link, cut off where `room` ends: readlinkat(2).
     fn read_link<'a>(
         &self,
@@ -98,6 +101,10 @@ impl Disk for Kernel {
 
     fn open_following(&self, path: &CStr) -> io::Result<OwnedFd> {
         handle::open_following(path)
+    }
+
+    fn open_cached(&self, path: &CStr) -> io::Result<OwnedFd> {
+        handle::open_cached(path)
     }
 
     fn read_link<'a>(

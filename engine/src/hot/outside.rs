@@ -21,8 +21,8 @@ impl Outside {
         Outside { told: [Told::default(); OUTSIDE_MAX] }
     }
 
-    /// The id of a directory (the hash of its handle) with that path, and whether the consumer has yet to be
-    /// told of it. Another directory, or path, may have had the id until now.
+    /// The id of a directory (the hash of its handle) with that path, and whether the consumer does not know
+    /// it yet. Another directory, or path, may have had the id until now.
     pub(crate) fn id(&mut self, tree: &Tree, dir: u64, path: &[u8]) -> (u32, bool) {
         // The lowest bit of a hash is always 0.
         let at = (dir >> 1) as usize % OUTSIDE_MAX;

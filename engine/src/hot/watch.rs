@@ -289,8 +289,13 @@ impl<D: Disk> Watch<D> {
     #[cold]
     pub(crate) fn path_outside(&mut self, tree: &Tree, dir: Key<'_>) -> Option<&[u8]> {
         let root = self.roots.iter().find(|root| root.is_beside(tree, dir))?;
-        // The directory of a root that is kept open may be on a mount that is attached nowhere.
-        let beside = self.disk.open_following(&root.path).ok()?;
+        // The directory of a root that is kept open may be on a mount that is attached nowhere. Another
+        // filesystem may be mounted on the way by now, and not answer.
+        let beside = self.disk.open_cached(&root.path).ok()?;
+        let (handle, mount_id) = self.disk.handle_of(&beside, root.handles).ok()?;
+        if handle.key() != tree.key_of(root.node) {
+            return None;
+        }
         let beside = self.disk.open_path(&beside, b"").ok()?;
         let fd = self.disk.open_handle(&beside, dir.handle).ok()?;
         self.path.resize(PATH_MAX, 0);
@@ -299,10 +304,9 @@ impl<D: Disk> Watch<D> {
         self.path.push(0);
         let path = CStr::from_bytes_with_nul(&self.path).ok().filter(|_| len < PATH_MAX)?;
         // Where the mount does not have it, the path leads elsewhere.
-        let there = self.disk.open_absolute(path).ok()?;
-        let (handle, _) = self.disk.handle_of(&there, root.handles).ok()?;
-        let fsid = self.disk.filesystem(&there).ok()?;
-        (handle.key() == dir.handle && fsid == dir.fsid).then_some(path.to_bytes())
+        let there = self.disk.open_cached(path).ok()?;
+        let (handle, its_mount) = self.disk.handle_of(&there, root.handles).ok()?;
+        (handle.key() == dir.handle && its_mount == mount_id).then_some(path.to_bytes())
     }
 
     fn root_of(&self, root: u32) -> Option<usize> {

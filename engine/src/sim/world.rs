@@ -190,6 +190,10 @@ impl Disk for Model {
         self.look(|world| world.files.by_handle(handle).map(Open::new).ok_or_else(stale))
     }
 
+    fn open_cached(&self, _: &CStr) -> io::Result<Open> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// There are no names of files here, which it serves.
     fn path_of<'a>(&self, _: &Open, _: &'a mut [u8]) -> io::Result<&'a [u8]> {
         Err(io::ErrorKind::Unsupported.into())

@@ -261,6 +261,22 @@ pub(crate) fn read_link<'a>(
     Ok(&room[..len.min(room.len())])
 }
 
+/// Opens the directory at an absolute path as far as the kernel has all of the way in its caches: nothing is
+/// asked of a filesystem, so none that does not answer is waited for (openat2(2), `RESOLVE_CACHED`).
+///
+/// # Errors
+/// EAGAIN where the way is not in the caches, EINVAL before Linux 5.12, ENOSYS before 5.6.
+pub(crate) fn open_cached(path: &CStr) -> io::Result<OwnedFd> {
+    // SAFETY: all-zero is a valid open_how; the path ends in NUL; the size is that of the struct.
+    super::fd::owned(unsafe {
+        let mut how: libc::open_how = std::mem::zeroed();
+        how.flags = (libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) as u64;
+        how.resolve = libc::RESOLVE_CACHED;
+        let size = size_of::<libc::open_how>();
+        libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path.as_ptr(), &raw const how, size) as i32
+    })
+}
+
 /// Opens the directory of that handle to ask about it, on the filesystem of `beside`, an open one that
 /// can be read (open_by_handle_at(2)).
 ///

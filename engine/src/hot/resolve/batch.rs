@@ -13,11 +13,11 @@ pub(crate) struct Batch<'a, 's> {
     pub(crate) window: Window,
     pub(crate) sources: &'a mut Sources<'s>,
     pub(crate) output: &'a mut Output,
-    /// What follows the event at hand in its buffer and the next.
+    /// The events behind the current one: the rest of its buffer, and the next buffer.
     pub(crate) ahead: [Events<'a>; 2],
-    /// The event at hand is our own, or too old: the tree follows it, and nobody is told.
+    /// The current event is fsmon's own, or of before it was ready: the tree follows it, and no record tells it.
     pub(super) silent: bool,
-    /// The event at hand has sides of renames merged into it, whether it still says so or not.
+    /// Sides of renames are merged into the current event; its types may lack them by now.
     pub(super) merged: bool,
     /// Who did this event, where that was asked already: once for each event.
     pub(super) settled: Option<Actor>,
@@ -77,7 +77,7 @@ impl<'a, 's> Batch<'a, 's> {
         }
     }
 
-    /// The next event is at hand; `ahead` follows it.
+    /// The next event becomes the current one; `ahead` is behind it.
     #[inline]
     pub(crate) fn begin(&mut self, ahead: [Events<'a>; 2]) {
         self.ahead = ahead;
