@@ -18,7 +18,7 @@ use crate::hot::placement::Placement;
 use crate::hot::reader::{self, Control, Parts};
 use crate::hot::resolve::Resolver;
 use crate::hot::tree::Tree;
-use crate::hot::watch::{Met, Root, Watch};
+use crate::hot::watch::{Met, Root, Visit, Watch};
 use crate::hot::who::Rung;
 use crate::limits;
 use crate::plan::{MarkKind, Plan};
@@ -327,21 +327,24 @@ fn fill(
         if root == 0 {
             continue;
         }
-        watch.walk(tree, root, &mut |_, tree, found| match found {
-            Met::Full => refused += 1,
-            Met::Unreadable(error) => {
-                unreadable += 1;
-                why.get_or_insert_with(|| Refused::new(Call::Directory, error));
-            }
-            Met::Moved(_) | Met::Read(_) | Met::Elsewhere { .. } | Met::Unheard => {}
-            Met::Entry { .. } => {
-                if tree.len() >= next {
-                    next = tree.len() + PROGRESS_EVERY;
-                    if let Some(progress) = &mut progress {
-                        progress(tree.len());
+        watch.walk(tree, root, &mut |_, tree, found| {
+            match found {
+                Met::Full => refused += 1,
+                Met::Unreadable(error) => {
+                    unreadable += 1;
+                    why.get_or_insert_with(|| Refused::new(Call::Directory, error));
+                }
+                Met::Moved(_) | Met::Read(_) | Met::Elsewhere { .. } | Met::Unheard => {}
+                Met::Entry { .. } => {
+                    if tree.len() >= next {
+                        next = tree.len() + PROGRESS_EVERY;
+                        if let Some(progress) = &mut progress {
+                            progress(tree.len());
+                        }
                     }
                 }
             }
+            Visit::Take
         });
     }
     if refused > 0 {

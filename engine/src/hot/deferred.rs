@@ -21,11 +21,11 @@ pub(crate) struct Gone {
     pub(crate) tell: bool,
     /// Who removed it; the image is held.
     pub(crate) who: Actor,
-    /// [`Tree::moves_above`] of what it is in, when its event came up. It was removed at some moment after
+    /// [`Tree::path_stamp`] of what it is in, when its event came up. It was removed at some moment after
     /// that: where this has changed by now, nobody knows under which path.
     ///
-    /// [`Tree::moves_above`]: super::tree::Tree::moves_above
-    pub(crate) moves: u64,
+    /// [`Tree::path_stamp`]: super::tree::Tree::path_stamp
+    pub(crate) stamp: u64,
 }
 
 /// Those directories, in the order of their events, and by their nodes.
@@ -127,7 +127,7 @@ mod tests {
     use crate::hot::who::Answer;
 
     fn gone(dir: u32) -> Gone {
-        Gone { dir, hash: 0, tell: true, who: Answer::default().into(), moves: 0 }
+        Gone { dir, hash: 0, tell: true, who: Answer::default().into(), stamp: 0 }
     }
 
     #[test]

@@ -446,16 +446,19 @@ impl Tree {
         Ok(())
     }
 
-    /// How often a directory and those above it were renamed, all together: while this is the same, its
-    /// path is.
-    pub(crate) fn moves_above(&self, id: u32) -> u64 {
-        let (mut moves, mut at) = (0, id);
+    /// A number that stands for the path of a directory: another one after a rename of it or of one above
+    /// it, but for chances of 2^-64.
+    pub(crate) fn path_stamp(&self, id: u32) -> u64 {
+        let (mut stamp, mut at) = (0u64, id);
         while at != 0 {
             let node = self.node(at);
-            moves += u64::from(node.generation);
+            // A sum of the generations alone stays the same where `mv a/b/c a/c` takes `b` away, which was
+            // renamed once.
+            stamp ^= u64::from(at) << 32 | u64::from(node.generation);
+            stamp = stamp.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
             at = node.parent;
         }
-        moves
+        stamp
     }
 
     /// Whether `id` is `above` or hangs below it. The tree has no cycles, and this keeps it so.

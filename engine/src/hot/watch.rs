@@ -121,8 +121,8 @@ pub(crate) struct Watch<D: Disk = Kernel> {
 pub(crate) enum Met<'a> {
     /// A directory was opened, and marked if need be: its entries come next.
     Read(u32),
-    /// An entry of directory `dir`.
-    Entry { dir: u32, name: &'a [u8], is_dir: bool },
+    /// An entry of directory `dir`; the handle of one that is a directory and is looked into.
+    Entry { dir: u32, name: &'a [u8], is_dir: bool, key: Option<&'a [u8]> },
     /// A directory that was known elsewhere.
     Moved(u32),
     /// A directory, by its handle, that the tree has elsewhere: an event may be about to take it here.
@@ -134,6 +134,15 @@ pub(crate) enum Met<'a> {
     Unheard,
     /// A directory could not be read, for a reason other than that it is gone.
     Unreadable(io::Error),
+}
+
+/// What becomes of an entry that a walk met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Visit {
+    /// It is taken for what it is.
+    Take,
+    /// Events that are still to come say how it came there: its directory is read once more.
+    Later,
 }
 
 impl<D: Disk> Watch<D> {
@@ -202,7 +211,7 @@ impl<D: Disk> Watch<D> {
         &mut self,
         tree: &mut Tree,
         top: u32,
-        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>),
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
     ) {
         tree.set(top, flag::UNREAD);
         self.walk_rest(tree, top, visit);
@@ -216,7 +225,7 @@ impl<D: Disk> Watch<D> {
         &mut self,
         tree: &mut Tree,
         top: u32,
-        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>),
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
     ) {
         let mut at = top;
         while at != 0 {
@@ -225,7 +234,9 @@ impl<D: Disk> Watch<D> {
                 match self.read(tree, at, visit) {
                     Ok(()) => {}
                     Err(error) if is_gone(&error) => tree.set(at, flag::UNREAD),
-                    Err(error) => visit(&self.disk, tree, Met::Unreadable(error)),
+                    Err(error) => {
+                        visit(&self.disk, tree, Met::Unreadable(error));
+                    }
                 }
             }
             at = tree.following(at, top);
@@ -351,7 +362,7 @@ impl<D: Disk> Watch<D> {
         &mut self,
         tree: &mut Tree,
         id: u32,
-        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>),
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
     ) -> io::Result<()> {
         let (fd, root) = self.open(tree, id)?;
         if self.roots[root].inode_marks {
@@ -388,7 +399,7 @@ impl<D: Disk> Watch<D> {
         (id, root, again): (u32, usize, bool),
         fd: &D::Dir,
         entry: Entry<'_>,
-        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>),
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
     ) {
         let name = entry.name.to_bytes();
         if name == b"." || name == b".." {
@@ -401,7 +412,6 @@ impl<D: Disk> Watch<D> {
         if !is_dir {
             self.note_file(tree, (id, root), fd, entry.name);
         }
-        let told = Met::Entry { dir: id, name, is_dir };
         let left_out = !is_dir || self.skips(tree, id, name);
         let how = self.roots[root].handles;
         let handle = (!left_out).then(|| self.disk.handle_of_entry(fd, entry.name, how));
@@ -410,8 +420,9 @@ impl<D: Disk> Watch<D> {
         let Some((handle, _)) =
             handle.and_then(Result::ok).filter(is_here).filter(is_dir_of_its_own)
         else {
-            if !again {
-                visit(&self.disk, tree, told);
+            let told = Met::Entry { dir: id, name, is_dir, key: None };
+            if !again && visit(&self.disk, tree, told) == Visit::Later {
+                tree.set(id, flag::UNREAD);
             }
             return;
         };
@@ -428,7 +439,11 @@ impl<D: Disk> Watch<D> {
         if again && is_known {
             return;
         }
-        visit(&self.disk, tree, told);
+        let told = Met::Entry { dir: id, name, is_dir, key: Some(key.handle) };
+        if visit(&self.disk, tree, told) == Visit::Later {
+            tree.set(id, flag::UNREAD);
+            return;
+        }
         match tree.insert(id, name, key) {
             // Events brought it, and tell of all that is in it; or it was read.
             Ok(Inserted::Same(_)) if is_known => {}
@@ -440,7 +455,9 @@ impl<D: Disk> Watch<D> {
                     visit(&self.disk, tree, Met::Moved(child));
                 }
             }
-            Err(Full) => visit(&self.disk, tree, Met::Full),
+            Err(Full) => {
+                visit(&self.disk, tree, Met::Full);
+            }
         }
     }
 

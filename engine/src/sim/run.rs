@@ -12,7 +12,7 @@ use crate::hot::output::{Output, Sources};
 use crate::hot::reader::Reader;
 use crate::hot::resolve::Resolver;
 use crate::hot::tree::Tree;
-use crate::hot::watch::{Root, Watch};
+use crate::hot::watch::{Root, Visit, Watch};
 use crate::hot::who::bpf_record;
 use crate::replay::processes;
 use crate::ring::{Consumer, ring};
@@ -249,7 +249,7 @@ fn resolver(disk: Model, mask: u64, mix: Mix) -> Resolver<Model> {
     let key = crate::hot::event::Key { fsid: FSID, handle: reached.handle.key() };
     let node = tree.insert_root(WATCHED.as_bytes(), key).expect("room");
     watch.roots[0].set(node, reached, mix.marks_each());
-    watch.walk(&mut tree, node, &mut |_, _, _| {});
+    watch.walk(&mut tree, node, &mut |_, _, _| Visit::Take);
     Resolver::new(tree, watch, above, kind::DEFAULT, OWN_PID, 0)
 }
 

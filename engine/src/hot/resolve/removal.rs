@@ -84,8 +84,8 @@ impl<D: Disk> Resolver<D> {
         let who = self.who_did(kind::DELETE, event, who, batch);
         batch.sources.who.hold(who.image);
         let tell = !batch.silent && self.types & kind::DELETE != 0;
-        let moves = self.tree.moves_above(self.tree.node(dir).parent);
-        self.deferred.put(Gone { dir, hash, tell, who, moves }, batch.window.until_ns);
+        let stamp = self.tree.path_stamp(self.tree.node(dir).parent);
+        self.deferred.put(Gone { dir, hash, tell, who, stamp }, batch.window.until_ns);
         types & !kind::DELETE
     }
 
@@ -242,7 +242,7 @@ impl<D: Disk> Resolver<D> {
             self.tell_doubts(at, 0);
             if gone.tell {
                 let Gone { hash, who, .. } = gone;
-                let is_moved = self.tree.moves_above(node.parent) != gone.moves;
+                let is_moved = self.tree.path_stamp(node.parent) != gone.stamp;
                 let flags = if is_moved { event_flag::UNSURE } else { 0 };
                 let at = Some(at);
                 let wanted = kind::DELETE;

@@ -156,7 +156,7 @@ impl<D: Disk> Resolver<D> {
             if let Some(again) = self.deferred.take(node) {
                 batch.sources.who.release(again.who.image);
             }
-            let gone = Gone { dir: node, hash, tell, who, moves: 0 };
+            let gone = Gone { dir: node, hash, tell, who, stamp: 0 };
             return self.deferred.put(gone, batch.window.until_ns);
         }
         self.tell_gone_below(node, batch);

@@ -8,8 +8,9 @@ use super::tell::dirs_full;
 use crate::hot::disk::Disk;
 use crate::hot::doubts::Doubt;
 use crate::hot::event::{Event, Key};
-use crate::hot::tree::flag;
-use crate::hot::watch::Met;
+use crate::hot::links::Links;
+use crate::hot::tree::{Tree, flag};
+use crate::hot::watch::{Met, Visit};
 use crate::hot::who::Answer;
 use fsmon_format::kind;
 use fsmon_format::record::{self, Reason, event_flag};
@@ -31,52 +32,67 @@ impl<D: Disk> Resolver<D> {
         actor: Option<Actor>,
         batch: &mut Batch<'_, '_>,
     ) -> u64 {
+        self.read_below(id, actor, Contradicted::Wait, batch)
+    }
+
+    fn read_below(
+        &mut self,
+        id: u32,
+        actor: Option<Actor>,
+        contradicted: Contradicted,
+        batch: &mut Batch<'_, '_>,
+    ) -> u64 {
         let mut count = 0;
         let tell = actor.filter(|_| self.types & kind::CREATE != 0 && !batch.silent);
+        let waits = actor.is_some() && contradicted == Contradicted::Wait;
         let (found, doubts, links) = (&mut self.found, &mut self.doubts, &mut self.links);
-        self.watch.walk_rest(&mut self.tree, id, &mut |disk, tree, met| match met {
-            Met::Read(dir) => {
-                if tell.is_some() && found.read(dir, disk.now_ns()) {
-                    tree.set_fresh(dir, true);
+        self.watch.walk_rest(&mut self.tree, id, &mut |disk, tree, met| {
+            match met {
+                Met::Read(dir) => {
+                    if tell.is_some() && found.read(dir, disk.now_ns()) {
+                        tree.set_fresh(dir, true);
+                    }
                 }
-            }
-            Met::Entry { dir, name, is_dir } => {
-                // An event, or a walk before this one, may have told of it.
-                let at = Known::new(tree, dir, name);
-                let place = found_place(at, is_dir);
-                links.forget(at.place);
-                while let Some(at) = doubts.at(at.place) {
-                    batch.sources.who.release(doubts.remove(at));
+                Met::Entry { dir, name, is_dir, key } => {
+                    // An event, or a walk before this one, may have told of it.
+                    let at = Known::new(tree, dir, name);
+                    let place = found_place(at, is_dir);
+                    if waits && (found.has(!place) || is_another_there(tree, links, at, key)) {
+                        return Visit::Later;
+                    }
+                    links.forget(at.place);
+                    while let Some(at) = doubts.at(at.place) {
+                        batch.sources.who.release(doubts.remove(at));
+                    }
+                    if found.has(place) {
+                        return Visit::Take;
+                    }
+                    count += 1;
+                    if let Some(who) = tell {
+                        found.put(place);
+                        let head = found_head(dir, is_dir, who, batch);
+                        batch.output.event(tree, batch.sources, head, name, &[]);
+                    }
                 }
-                if found.has(place) {
-                    return;
+                Met::Elsewhere { dir, name, key } => {
+                    let object = tree.hash(Key { fsid: tree.fsid(dir), handle: key });
+                    let place = (dir, tree.node(dir).hash());
+                    if let Some(mut doubt) =
+                        Doubt::new((object, tree.place(dir, name)), key, place, name)
+                    {
+                        (doubt.is_dir, doubt.renamed) = (true, true);
+                        batch.sources.who.release(doubts.put(doubt).release);
+                    }
                 }
-                count += 1;
-                if let Some(who) = tell {
-                    found.put(place);
-                    let head = found_head(dir, is_dir, who, batch);
-                    batch.output.event(tree, batch.sources, head, name, &[]);
+                Met::Moved(id) => batch.output.redefine_dir(tree, batch.sources, id),
+                Met::Full => dirs_full(batch),
+                Met::Unheard => {
+                    batch.output.counters.dirs_unheard += 1;
+                    walk_loss(None, batch);
                 }
+                Met::Unreadable(_) => unreadable(batch),
             }
-            Met::Elsewhere { dir, name, key } => {
-                let object = tree.hash(Key { fsid: tree.fsid(dir), handle: key });
-                let place = (dir, tree.node(dir).hash());
-                if let Some(mut doubt) =
-                    Doubt::new((object, tree.place(dir, name)), key, place, name)
-                {
-                    (doubt.is_dir, doubt.renamed) = (true, true);
-                    batch.sources.who.release(doubts.put(doubt).release);
-                }
-            }
-            Met::Moved(id) => batch.output.redefine_dir(tree, batch.sources, id),
-            Met::Full => dirs_full(batch),
-            Met::Unheard => {
-                batch.output.counters.dirs_unheard += 1;
-                walk_loss(None, batch);
-            }
-            Met::Unreadable(_) => {
-                unreadable(batch);
-            }
+            Visit::Take
         });
         count
     }
@@ -230,7 +246,8 @@ impl<D: Disk> Resolver<D> {
             if root == 0 {
                 continue;
             }
-            self.walk_rest(root, Some(Answer::default().into()), batch);
+            let who = Answer::default().into();
+            self.read_below(root, Some(who), Contradicted::Take, batch);
             let mut id = root;
             while id != 0 && self.tree.any_unread() {
                 self.tree.clear(id, flag::UNREAD);
@@ -297,6 +314,22 @@ pub(super) fn walk_loss(count: Option<u64>, batch: &mut Batch<'_, '_>) {
     let counters = batch.output.counters;
     let total = counters.dirs_unreadable + counters.dirs_unheard + counters.dirs_alike;
     batch.output.loss(batch.sources, Reason::Walk, batch.window.span(), count, total);
+}
+
+/// What becomes of an entry where the lines have something of another kind, or another directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Contradicted {
+    /// Events that are still to come end that first: it is read again.
+    Wait,
+    /// None come any more.
+    Take,
+}
+
+/// Whether the lines have something else where a walk met an entry; `key` is the handle of a directory.
+fn is_another_there(tree: &Tree, links: &Links, at: Known<'_>, key: Option<&[u8]>) -> bool {
+    let this = key.and_then(|handle| tree.find_live(Key { fsid: tree.fsid(at.dir), handle }));
+    let is_file_there = key.is_some() && links.at(at.place).is_some_and(|file| file != 0);
+    is_file_there || tree.child_named(at.dir, at.name, this).is_some()
 }
 
 /// What an entry goes by among those that were found: one of another kind is another.
