@@ -93,9 +93,11 @@ impl<D: Disk> Resolver<D> {
         match other.is_dir {
             // That it came, or came back, was merged into something of before.
             true if self.tree.find_live(key).is_none() => {
-                self.displace_file(new, who, batch);
                 self.tell_found(new, (other.object, true), batch);
-                self.take_up(new, key, batch);
+                // What is in it was never told.
+                if let Some(id) = self.take_up(new, key, batch).filter(|_| self.watch.recursive) {
+                    self.tree.set(id, flag::UNREAD);
+                }
             }
             true => self.tell_lost_move(key, new, who, batch),
             // Its DELETE was told before its time.

@@ -6,7 +6,7 @@ use super::{FROM_RENAME, Resolver, SELF};
 use crate::hot::disk::Disk;
 use crate::hot::doubts::{Before, Left};
 use crate::hot::event::{Event, Key, Place};
-use crate::hot::exchange::AsideName;
+use crate::hot::exchange::{AsideName, Other};
 use crate::hot::tree::flag;
 use fsmon_format::kind;
 use fsmon_format::record::{NAME_MAX, event_flag};
@@ -61,7 +61,7 @@ impl<D: Disk> Resolver<D> {
             0 => Before::Nothing,
             _ => self.doubts.renamed(hash),
         };
-        self.before_rename(event, (hash, before), told_old, (new, other.is_some()), who, batch);
+        self.before_rename(event, (hash, before), told_old, (new, other.as_ref()), who, batch);
         if let Some(new) = new {
             if self.doubts.any_left() {
                 self.tell_left_before(new, hash, batch);
@@ -281,7 +281,7 @@ impl<D: Disk> Resolver<D> {
         event: &Event<'_>,
         (object, before): (u64, Before),
         told_old: Option<Known<'_>>,
-        (new, is_half): (Option<Known<'_>>, bool),
+        (new, other): (Option<Known<'_>>, Option<&Other>),
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
@@ -301,11 +301,11 @@ impl<D: Disk> Resolver<D> {
             }
         }
         if self.found.any() || self.tree.any_unread() {
-            self.rename_found((object, event.is_dir()), told_old, (new, is_half), who, batch);
+            self.rename_found((object, event.is_dir()), told_old, (new, other), who, batch);
         }
         // What an exchange moves back is not gone.
         if self.deferred.any()
-            && let Some(new) = new.filter(|_| !is_half)
+            && let Some(new) = new.filter(|_| other.is_none())
         {
             self.tell_gone_at(new, batch);
         }

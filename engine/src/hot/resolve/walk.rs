@@ -8,6 +8,7 @@ use super::tell::dirs_full;
 use crate::hot::disk::Disk;
 use crate::hot::doubts::Doubt;
 use crate::hot::event::{Event, Key};
+use crate::hot::exchange::Other;
 use crate::hot::links::Links;
 use crate::hot::tree::{Tree, flag};
 use crate::hot::watch::{Met, Visit};
@@ -161,7 +162,7 @@ impl<D: Disk> Resolver<D> {
         &mut self,
         object: (u64, bool),
         old: Option<Known<'_>>,
-        (new, is_half): (Option<Known<'_>>, bool),
+        (new, other): (Option<Known<'_>>, Option<&Other>),
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
@@ -177,11 +178,32 @@ impl<D: Disk> Resolver<D> {
         if let Some(new) = new
             && self.tree.is_fresh(new.dir)
         {
-            if !is_half {
+            match other {
                 // A directory replaces an empty one.
-                self.displace(object, new, is_dir, who, batch);
+                None => self.displace(object, new, is_dir, who, batch),
+                Some(other) => self.exchange_found(object, other, new, who, batch),
             }
             self.found.put(found_place(new, is_dir));
+        }
+    }
+
+    /// Before an exchange with what is at a place that a walk may have met later: what the walk met there
+    /// instead is not there yet, and a file that moves away was.
+    fn exchange_found(
+        &mut self,
+        (object, _): (u64, bool),
+        other: &Other,
+        at: Known<'_>,
+        who: Actor,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        if let Some(later) = self.dir_at([object, other.object], at, false) {
+            self.set_aside(&later, (at, at.dir), LOST, who.late(), batch);
+        }
+        if other.is_dir {
+            self.displace_file(at, who, batch);
+        } else if !self.found.has(found_place(at, false)) {
+            self.tell_found(at, (other.object, false), batch);
         }
     }
 
