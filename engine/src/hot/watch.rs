@@ -233,6 +233,12 @@ impl<D: Disk> Watch<D> {
                 tree.clear(at, flag::UNREAD);
                 match self.read(tree, at, visit) {
                     Ok(()) => {}
+                    Err(error) if self.is_no_dir(tree, at, &error) => {
+                        let next = tree.past(at, top);
+                        tree.forget(at);
+                        at = next;
+                        continue;
+                    }
                     Err(error) if is_gone(&error) => tree.set(at, flag::UNREAD),
                     Err(error) => {
                         visit(&self.disk, tree, Met::Unreadable(error));
@@ -356,6 +362,15 @@ impl<D: Disk> Watch<D> {
         let (fd, root) = self.open(tree, dir).ok()?;
         let handle = self.disk.handle_of_entry(&fd, entry, self.roots[root].handles);
         Some(handle.is_ok_and(|(handle, _)| handle.key() == key))
+    }
+
+    /// Whether a directory could not be opened because it is none: the walk read the name of one, and
+    /// something else was exchanged for it before its handle was asked for.
+    fn is_no_dir(&mut self, tree: &Tree, id: u32, error: &io::Error) -> bool {
+        let node = tree.node(id);
+        error.raw_os_error() == Some(libc::ENOTDIR)
+            && node.flags & flag::ROOT == 0
+            && self.holds(tree, node.parent, tree.name(id), tree.key_of(id)) == Some(true)
     }
 
     fn read(

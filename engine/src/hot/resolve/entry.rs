@@ -38,7 +38,7 @@ impl<D: Disk> Resolver<D> {
             && (self.is_unsettled(types)
                 || batch.merged
                 || self.is_new_link(types, hash)
-                || file.is_some_and(|place| self.is_unlikely(types, place, hash)))
+                || self.is_unlikely(event, at.place, hash))
         {
             let who = *actor.insert(who(event.pid, batch));
             types = self.unsettled_entry(event, at, hash, who, batch);
@@ -116,10 +116,11 @@ impl<D: Disk> Resolver<D> {
         types & kind::CREATE != 0 && self.doubts.is_renamed(hash)
     }
 
-    /// Whether a file comes where one is, or goes where it is not, as far as is known.
+    /// Whether something comes where a file is, or a file goes where it is not, as far as is known.
     #[inline]
-    fn is_unlikely(&self, types: u32, place: u64, hash: u64) -> bool {
-        let expected = if types & kind::DELETE == 0 { 0 } else { hash };
+    fn is_unlikely(&self, event: &Event<'_>, place: u64, hash: u64) -> bool {
+        let is_gone = event.types() & kind::DELETE != 0 && !event.is_dir();
+        let expected = if is_gone { hash } else { 0 };
         self.links.at(place).is_some_and(|known| known != expected)
     }
 
@@ -174,7 +175,12 @@ impl<D: Disk> Resolver<D> {
             self.settle_doubt(event, types, at, hash, who, batch);
         }
         match event.is_dir() {
-            true => self.links.forget(at.place),
+            true => {
+                if types & kind::CREATE != 0 {
+                    self.displace_file(at, who, batch);
+                }
+                self.links.forget(at.place);
+            }
             false => {
                 self.doubt_link(event, types, at, hash, who, batch);
                 self.tell_unseen(types, at, hash, who, batch);

@@ -88,12 +88,19 @@ impl<D: Disk> Resolver<D> {
         if event.is_dir() || other.is_some() || self.doubts.any() || batch.merged {
             self.clear_stale(event, object, other, new, who, batch);
         }
-        let Some(other) = other else { return };
+        let Some(other) = other else {
+            if event.is_dir() {
+                self.displace_file(new, who, batch);
+            }
+            return;
+        };
         let key = Key { fsid: self.tree.fsid(new.dir), handle: other.key() };
         match other.is_dir {
             // That it came, or came back, was merged into something of before.
             true if self.tree.find_live(key).is_none() => {
-                self.tell_found(new, (other.object, true), batch);
+                if !self.is_dir_told(new) {
+                    self.tell_found(new, (other.object, true), batch);
+                }
                 // What is in it was never told.
                 if let Some(id) = self.take_up(new, key, batch).filter(|_| self.watch.recursive) {
                     self.tree.set(id, flag::UNREAD);

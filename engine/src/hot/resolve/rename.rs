@@ -68,7 +68,7 @@ impl<D: Disk> Resolver<D> {
             }
             self.make_way(event, hash, other.as_ref(), new, who, batch);
             // What made way had the name until now.
-            if self.found.any() {
+            if self.found.any() || self.tree.any_unread() {
                 self.note_found(event.is_dir(), None, Some(new));
             }
         }

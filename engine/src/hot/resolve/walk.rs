@@ -65,7 +65,8 @@ impl<D: Disk> Resolver<D> {
                     while let Some(at) = doubts.at(at.place) {
                         batch.sources.who.release(doubts.remove(at));
                     }
-                    if found.has(place) {
+                    // What the tree has there was told.
+                    if found.has(place) || is_in_tree(tree, at, key) {
                         return Visit::Take;
                     }
                     count += 1;
@@ -183,7 +184,6 @@ impl<D: Disk> Resolver<D> {
                 None => self.displace(object, new, is_dir, who, batch),
                 Some(other) => self.exchange_found(object, other, new, who, batch),
             }
-            self.found.put(found_place(new, is_dir));
         }
     }
 
@@ -225,11 +225,18 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
-    /// The same before a directory is told to be there: a walk told of a file at that name.
+    /// Before a directory is told to be there, which replaces no file: the lines may have one at that name.
     pub(super) fn displace_file(&mut self, at: Known<'_>, who: Actor, batch: &mut Batch<'_, '_>) {
-        if self.found.any() && self.found.take(found_place(at, false)) {
-            self.tell_lost_end(0, at, who.late(), batch);
+        let was_found = self.found.any() && self.found.take(found_place(at, false));
+        let file = self.links.at(at.place).unwrap_or(0);
+        if was_found || file != 0 {
+            self.tell_lost_end(file, at, who.late(), batch);
         }
+    }
+
+    /// Whether a walk told of a directory at that name that the tree does not have.
+    pub(super) fn is_dir_told(&self, at: Known<'_>) -> bool {
+        self.found.any() && self.found.has(found_place(at, true))
     }
 
     /// A line says that an entry is no longer at one place, and is at another: no walk tells of that.
@@ -352,6 +359,15 @@ fn is_another_there(tree: &Tree, links: &Links, at: Known<'_>, key: Option<&[u8]
     let this = key.and_then(|handle| tree.find_live(Key { fsid: tree.fsid(at.dir), handle }));
     let is_file_there = key.is_some() && links.at(at.place).is_some_and(|file| file != 0);
     is_file_there || tree.child_named(at.dir, at.name, this).is_some()
+}
+
+/// Whether the tree has a directory where a walk met it; not one that is looked for after a loss.
+fn is_in_tree(tree: &Tree, at: Known<'_>, key: Option<&[u8]>) -> bool {
+    let known = key.and_then(|handle| tree.find_live(Key { fsid: tree.fsid(at.dir), handle }));
+    known.is_some_and(|id| {
+        let node = tree.node(id);
+        node.flags & flag::UNSEEN == 0 && node.parent == at.dir && tree.name(id) == at.name
+    })
 }
 
 /// What an entry goes by among those that were found: one of another kind is another.
