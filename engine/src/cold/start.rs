@@ -334,7 +334,11 @@ fn fill(
                     unreadable += 1;
                     why.get_or_insert_with(|| Refused::new(Call::Directory, error));
                 }
-                Met::Moved(_) | Met::Read(_) | Met::Elsewhere { .. } | Met::Unheard => {}
+                Met::Added(_)
+                | Met::Moved(_)
+                | Met::Read(_)
+                | Met::Elsewhere { .. }
+                | Met::Unheard => {}
                 Met::Entry { .. } => {
                     if tree.len() >= next {
                         next = tree.len() + PROGRESS_EVERY;

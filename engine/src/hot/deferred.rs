@@ -26,6 +26,8 @@ pub(crate) struct Gone {
     ///
     /// [`Tree::path_stamp`]: super::tree::Tree::path_stamp
     pub(crate) stamp: u64,
+    /// Whether that path was unsure then.
+    pub(crate) is_unsure: bool,
 }
 
 /// Those directories, in the order of their events, and by their nodes.
@@ -127,7 +129,7 @@ mod tests {
     use crate::hot::who::Answer;
 
     fn gone(dir: u32) -> Gone {
-        Gone { dir, hash: 0, tell: true, who: Answer::default().into(), stamp: 0 }
+        Gone { dir, hash: 0, tell: true, who: Answer::default().into(), stamp: 0, is_unsure: false }
     }
 
     #[test]

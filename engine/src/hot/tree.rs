@@ -64,14 +64,17 @@ pub struct Node {
     pub fs: u8,
     /// [`flag`]
     pub flags: u8,
-    /// Lowest bit: it was read by a walk, and what happened in it before may still come. The others
-    /// count how often the node was freed.
+    /// Lowest bit: it was read by a walk, and what happened in it before may still come. The next: see
+    /// [`Tree::set_met`]. The others count how often the node was freed.
     fresh: u8,
     key: [u8; KEY_INLINE],
 }
 
-/// The lowest bit of [`Node::fresh`].
+/// The lower bits of [`Node::fresh`].
 const FRESH: u8 = 1;
+const MET: u8 = 2;
+/// The lowest bit of the others.
+const FREED: u8 = 4;
 
 const _: () = assert!(size_of::<Node>() == 64);
 
@@ -227,10 +230,22 @@ impl Tree {
         node.fresh & FRESH != 0 || node.flags & flag::UNREAD != 0
     }
 
+    /// Notes whether a directory is where a walk met it lately: events that are still to come may be of before
+    /// it went there.
+    pub(crate) fn set_met(&mut self, id: u32, met: bool) {
+        let node = self.node_mut(id);
+        node.fresh = node.fresh & !MET | if met { MET } else { 0 };
+    }
+
+    /// See [`Tree::set_met`].
+    pub(crate) fn is_met(&self, id: u32) -> bool {
+        self.node(id).fresh & MET != 0
+    }
+
     /// A hash that stands for an entry of a directory, until that is forgotten.
     pub(crate) fn place(&self, dir: u32, name: &[u8]) -> u64 {
         let node = self.node(dir);
-        let times = u64::from(node.fresh & !FRESH) << 40;
+        let times = u64::from(node.fresh & !(FRESH | MET)) << 40;
         // Mixed before the name comes to it: nodes of one handle, as of a directory that left and came
         // back, differ by a bit or two, and so do names.
         let its_own = mix(node.hash ^ (u64::from(dir) | times));

@@ -1,48 +1,56 @@
-//! Directories that came in a moment ago.
+//! Directories that a walk met a moment ago.
 //!
-//! Such a one is read when its event comes up, and shows what is in it by then: what moved in it
-//! in between is met where it went later. Until the queue was empty a path through it may be that of
-//! a moment later, and a line that has one says so.
-
-use arrayvec::ArrayVec;
+//! A directory that comes in is read when its event comes up, and shows what is in it by then: what moved in it
+//! in between is met where it went later. Until the queue was empty, a path through a directory that was met
+//! may be that of a moment later, and a line that has one says so.
 
 /// Directories at one time; where there are more, all paths are unsure.
-const COUNT: usize = 16;
+const COUNT: usize = 1 << 12;
 
-/// Those directories.
-#[derive(Default)]
+/// Those directories; the tree has a mark at each ([`Tree::set_met`]).
+///
+/// [`Tree::set_met`]: super::tree::Tree::set_met
 pub(crate) struct Unsure {
-    dirs: ArrayVec<u32, COUNT>,
+    dirs: Vec<u32>,
     is_full: bool,
-    /// When the last one was read.
-    read_ns: u64,
+    /// When the last one was met.
+    met_ns: u64,
 }
 
 impl Unsure {
+    pub(crate) fn new() -> Self {
+        Unsure { dirs: Vec::with_capacity(COUNT), is_full: false, met_ns: 0 }
+    }
+
     /// Whether there is any.
     #[inline]
     pub(crate) fn any(&self) -> bool {
         !self.dirs.is_empty()
     }
 
-    /// A directory came in, and was read until that time.
+    /// Whether there are more than are known.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// A directory was met at that time.
     pub(crate) fn put(&mut self, dir: u32, now_ns: u64) {
-        self.is_full |= self.dirs.try_push(dir).is_err();
-        self.read_ns = now_ns;
-    }
-
-    /// Whether a path through that directory is unsure.
-    pub(crate) fn has(&self, dir: u32) -> bool {
-        self.is_full || self.dirs.contains(&dir)
-    }
-
-    /// The queue was seen empty then: all that had happened before was told.
-    #[inline]
-    pub(crate) fn settle(&mut self, empty_ns: u64) {
-        if self.any() && empty_ns > self.read_ns {
-            self.dirs.clear();
-            self.is_full = false;
+        match self.dirs.len() < COUNT {
+            true => self.dirs.push(dir),
+            false => self.is_full = true,
         }
+        self.met_ns = now_ns;
+    }
+
+    /// The queue was seen empty then: all that had happened before was told. The directories that were met
+    /// until now: they are forgotten.
+    #[inline]
+    pub(crate) fn settle(&mut self, empty_ns: u64) -> Option<impl Iterator<Item = u32>> {
+        if !self.any() || empty_ns <= self.met_ns {
+            return None;
+        }
+        self.is_full = false;
+        Some(self.dirs.drain(..))
     }
 }
 
@@ -51,22 +59,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn until_the_queue_was_empty_after_the_last_was_read() {
-        let mut unsure = Unsure::default();
+    fn until_the_queue_was_empty_after_the_last_was_met() {
+        let mut unsure = Unsure::new();
         unsure.put(5, 100);
         unsure.put(6, 200);
-        unsure.settle(150);
-        assert!(unsure.has(5) && unsure.has(6) && !unsure.has(7));
-        unsure.settle(201);
-        assert!(!unsure.any() && !unsure.has(5));
+        assert!(unsure.settle(150).is_none() && unsure.any());
+        let settled: Vec<_> = unsure.settle(201).expect("empty after that").collect();
+        assert_eq!((settled, unsure.any()), (vec![5, 6], false));
     }
 
     #[test]
     fn of_many_all() {
-        let mut unsure = Unsure::default();
-        (1..=COUNT as u32 + 1).for_each(|dir| unsure.put(dir, 1));
-        assert!(unsure.has(1000));
-        unsure.settle(2);
-        assert!(!unsure.has(1));
+        let mut unsure = Unsure::new();
+        (0..COUNT as u32).for_each(|dir| unsure.put(dir, 1));
+        assert!(!unsure.is_full());
+        unsure.put(9, 1);
+        assert!(unsure.is_full());
+        assert_eq!(unsure.settle(2).map(Iterator::count), Some(COUNT));
+        assert!(!unsure.is_full());
     }
 }

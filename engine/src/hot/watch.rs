@@ -109,6 +109,8 @@ pub(crate) struct Watch<D: Disk = Kernel> {
     pub(crate) arrivals: Arrivals,
     /// The names of files, where changes through other names are asked for.
     pub(crate) file_names: Option<FileNames>,
+    /// Whether entries change while they are read, and events of that are followed.
+    pub(crate) is_running: bool,
     /// Whether any directory was ever muted.
     mutes: bool,
     skip_dir: Option<SkipDir>,
@@ -123,7 +125,9 @@ pub(crate) enum Met<'a> {
     Read(u32),
     /// An entry of directory `dir`; the handle of one that is a directory and is looked into.
     Entry { dir: u32, name: &'a [u8], is_dir: bool, key: Option<&'a [u8]> },
-    /// A directory that was known elsewhere.
+    /// A directory comes into the tree where it was met.
+    Added(u32),
+    /// The same of one that was known elsewhere.
     Moved(u32),
     /// A directory, by its handle, that the tree has elsewhere: an event may be about to take it here.
     Elsewhere { dir: u32, name: &'a [u8], key: &'a [u8] },
@@ -155,6 +159,7 @@ impl<D: Disk> Watch<D> {
             recursive,
             arrivals: Arrivals::new(),
             file_names: None,
+            is_running: false,
             mutes: false,
             skip_dir,
             trail: Trail::default(),
@@ -364,8 +369,8 @@ impl<D: Disk> Watch<D> {
         Some(handle.is_ok_and(|(handle, _)| handle.key() == key))
     }
 
-    /// Whether a directory could not be opened because it is none: the walk read the name of one, and
-    /// something else was exchanged for it before its handle was asked for.
+    /// Whether a directory could not be opened because it is none: something else was exchanged for it while its
+    /// handle was asked for.
     fn is_no_dir(&mut self, tree: &Tree, id: u32, error: &io::Error) -> bool {
         let node = tree.node(id);
         error.raw_os_error() == Some(libc::ENOTDIR)
@@ -441,6 +446,11 @@ impl<D: Disk> Watch<D> {
             }
             return;
         };
+        if self.is_running && !self.disk.is_dir(fd, entry.name) {
+            // Something else was exchanged for it since the name was read.
+            tree.set(id, flag::UNREAD);
+            return;
+        }
         let key = Key { fsid: tree.fsid(id), handle: handle.key() };
         if is_elsewhere(tree, id, name, key) {
             if self.roots[root].inode_marks {
@@ -466,6 +476,7 @@ impl<D: Disk> Watch<D> {
                 let child = inserted.id();
                 tree.clear(child, flag::UNSEEN);
                 self.take_up(tree, child);
+                visit(&self.disk, tree, Met::Added(child));
                 if let Inserted::Moved(_) = inserted {
                     visit(&self.disk, tree, Met::Moved(child));
                 }

@@ -243,8 +243,12 @@ impl Disk for Model {
         })
     }
 
-    fn is_dir(&self, _: &Open, _: &CStr) -> bool {
-        unreachable!("entries say what they are")
+    fn is_dir(&self, dir: &Open, name: &CStr) -> bool {
+        self.look(|world| {
+            let child =
+                text(name.to_bytes()).ok().and_then(|name| world.files.child(dir.inode, name));
+            child.is_some_and(|child| world.files.is_dir(child))
+        })
     }
 
     fn mark_filesystem(&self, mask: u64, _: &Open) -> io::Result<()> {

@@ -228,6 +228,13 @@ impl<D: Disk> Resolver<D> {
                 batch.output.counters.entries_unmarked += count;
             }
         }
+        if is_gone
+            && is_btrfs_subvolume(key.handle)
+            && let Some(id) = self.tree.find_live(key)
+        {
+            // It may be a snapshot: what is removed from it came with it.
+            self.tree.set(id, flag::UNREAD);
+        }
         if types & kind::DELETE != 0
             && let Some(id) = self.tree.find_live(key)
         {

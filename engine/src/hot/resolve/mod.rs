@@ -58,6 +58,7 @@ pub(crate) struct Resolver<D: Disk = Kernel> {
     pub(crate) nameless: Nameless,
     pub(crate) outside: Outside,
     pub(crate) found: Found,
+    rereads: walk::Rereads,
     pub(crate) exchange: Exchange,
     pub(crate) doubts: Doubts,
     pub(crate) links: Links,
@@ -72,12 +73,13 @@ impl<D: Disk> Resolver<D> {
     /// the first `quiet` events, nor what `own_pid` does.
     pub(crate) fn new(
         tree: Tree,
-        watch: Watch<D>,
+        mut watch: Watch<D>,
         above: Above,
         types: u32,
         own_pid: u32,
         quiet: u64,
     ) -> Self {
+        watch.is_running = true;
         let mut busy = Busy::new();
         if watch.file_names.is_some() {
             // A change outside may be of a file that has a name inside.
@@ -95,10 +97,11 @@ impl<D: Disk> Resolver<D> {
             nameless: Nameless::new(),
             outside: Outside::new(),
             found: Found::new(),
+            rereads: walk::Rereads::default(),
             exchange: Exchange::default(),
             doubts: Doubts::new(),
             links: Links::new(),
-            unsure: Unsure::default(),
+            unsure: Unsure::new(),
             busy,
             renames: Renames::new(),
             deferred: Deferred::new(),
@@ -114,7 +117,9 @@ impl<D: Disk> Resolver<D> {
         if let Some(names) = &mut self.watch.file_names {
             names.settle();
         }
-        self.unsure.settle(empty_ns);
+        if let Some(dirs) = self.unsure.settle(empty_ns) {
+            dirs.for_each(|dir| self.tree.set_met(dir, false));
+        }
         self.settle_found(empty_ns);
         // What was found is remembered by the ids of directories.
         if !self.found.any() {

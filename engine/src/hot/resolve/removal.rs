@@ -85,7 +85,9 @@ impl<D: Disk> Resolver<D> {
         batch.sources.who.hold(who.image);
         let tell = !batch.silent && self.types & kind::DELETE != 0;
         let stamp = self.tree.path_stamp(self.tree.node(dir).parent);
-        self.deferred.put(Gone { dir, hash, tell, who, stamp }, batch.window.until_ns);
+        let is_unsure = self.is_path_unsure(at.dir);
+        let gone = Gone { dir, hash, tell, who, stamp, is_unsure };
+        self.deferred.put(gone, batch.window.until_ns);
         types & !kind::DELETE
     }
 
@@ -243,7 +245,7 @@ impl<D: Disk> Resolver<D> {
             if gone.tell {
                 let Gone { hash, who, .. } = gone;
                 let is_moved = self.tree.path_stamp(node.parent) != gone.stamp;
-                let flags = if is_moved { event_flag::UNSURE } else { 0 };
+                let flags = if is_moved || gone.is_unsure { event_flag::UNSURE } else { 0 };
                 let at = Some(at);
                 let wanted = kind::DELETE;
                 self.tell(Told { at, old: None, wanted, flags, object: hash, who }, true, batch);

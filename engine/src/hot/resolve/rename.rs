@@ -8,6 +8,7 @@ use crate::hot::doubts::{Before, Left};
 use crate::hot::event::{Event, Key, Place};
 use crate::hot::exchange::{AsideName, Other};
 use crate::hot::tree::flag;
+use crate::hot::who::Answer;
 use fsmon_format::kind;
 use fsmon_format::record::{NAME_MAX, event_flag};
 
@@ -107,7 +108,9 @@ impl<D: Disk> Resolver<D> {
     /// Whether what seems to come from outside, or to go there, may have been in a directory that is watched
     /// and not known: a walk did not meet it, as it had moved on by then, or it had no mark.
     fn may_be_inside(&self) -> bool {
-        self.tree.any_unread() || self.found.any()
+        // One that is gone by now never had a mark.
+        let never_marked = self.deferred.any() && self.watch.any_inode_marks();
+        self.tree.any_unread() || self.found.any() || never_marked
     }
 
     /// A place of a rename. Of a directory, one whose name is left out is outside.
@@ -300,14 +303,14 @@ impl<D: Disk> Resolver<D> {
                 self.tell_unseen(kind::DELETE, old, object, who, batch);
             }
         }
-        if self.found.any() || self.tree.any_unread() {
-            self.rename_found((object, event.is_dir()), told_old, (new, other), who, batch);
-        }
         // What an exchange moves back is not gone.
         if self.deferred.any()
             && let Some(new) = new.filter(|_| other.is_none())
         {
             self.tell_gone_at(new, batch);
+        }
+        if self.found.any() || self.tree.any_unread() {
+            self.rename_found((object, event.is_dir()), told_old, (new, other), who, batch);
         }
     }
 
@@ -397,12 +400,18 @@ impl<D: Disk> Resolver<D> {
             self.tree.remove(replaced);
         }
         let Some(id) = self.take_up(at, key, batch) else { return };
+        self.tree.set_met(id, false);
         if is_new && self.watch.recursive {
             self.walk(id, Some(who), batch);
-            self.unsure.put(id, self.watch.disk.now_ns());
-        } else if self.watch.reconsider(&mut self.tree, id) || self.tree.any_unread() {
-            // It, or something in it, was no longer where the tree had it when it was to be read;
-            // or was left out there and is not left out here.
+            return;
+        }
+        if self.tree.any_unread() {
+            // It, or something in it, was no longer where the tree had it when it was to be read. Others may
+            // have brought that.
+            self.walk_rest(id, Some(Answer::default().into()), batch);
+        }
+        if self.watch.reconsider(&mut self.tree, id) {
+            // What was left out there is not left out here.
             self.walk_rest(id, Some(who.late()), batch);
         }
     }

@@ -4,6 +4,7 @@ use super::Resolver;
 use super::batch::{Actor, Batch, Known, Told, head, who};
 use crate::hot::disk::Disk;
 use crate::hot::event::Event;
+use crate::hot::exchange::AsideName;
 use fsmon_format::kind;
 use fsmon_format::record::{Reason, event_flag};
 
@@ -61,7 +62,7 @@ impl<D: Disk> Resolver<D> {
         let mut head = head(told.who, batch);
         head.flags |= told.flags;
         if self.unsure.any() || self.doubts.any() {
-            head.flags |= self.unsure_flag(&told);
+            head.flags |= self.unsure_flag(&told) | self.aside_flag(&told);
         }
         head.mask = (told.wanted | if is_dir { kind::ONDIR } else { 0 }).into();
         head.object = told.object.into();
@@ -72,24 +73,37 @@ impl<D: Disk> Resolver<D> {
         batch.output.event(&mut self.tree, batch.sources, head, name, name2);
     }
 
-    /// Whether a directory on the way to what is told of may be elsewhere: it came in a moment ago, or
-    /// was renamed so often that a rename may have been merged away.
+    /// Whether a name is one that was made up for what is set aside.
+    #[cold]
+    fn aside_flag(&self, told: &Told<'_>) -> u16 {
+        let is_aside = |at: Known<'_>| AsideName::of(told.object).bytes() == at.name;
+        let is_any = told.object != 0 && [told.at, told.old].into_iter().flatten().any(is_aside);
+        if is_any { event_flag::EXCHANGE } else { 0 }
+    }
+
+    /// What says that a path may be another.
     #[cold]
     fn unsure_flag(&self, told: &Told<'_>) -> u16 {
-        let is_unsure = |dir: u32| {
-            let mut at = dir;
-            while at != 0 {
-                let node = self.tree.node(at);
-                let mut doubts = self.doubts.of(node.hash());
-                if self.unsure.has(at) || doubts.any(|doubt| doubt.is_dir && doubt.renamed) {
-                    return true;
-                }
-                at = node.parent;
+        let mut places = [told.at, told.old].into_iter().flatten();
+        if places.any(|at| self.is_path_unsure(at.dir)) { event_flag::UNSURE } else { 0 }
+    }
+
+    /// Whether a directory, or one above it, may be elsewhere: a walk met it there a moment ago, or it was
+    /// renamed so often that a rename may have been merged away.
+    pub(super) fn is_path_unsure(&self, dir: u32) -> bool {
+        if self.unsure.is_full() {
+            return true;
+        }
+        let mut at = dir;
+        while at != 0 {
+            let node = self.tree.node(at);
+            let mut doubts = self.doubts.of(node.hash());
+            if self.tree.is_met(at) || doubts.any(|doubt| doubt.is_dir && doubt.renamed) {
+                return true;
             }
-            false
-        };
-        let is_one = [told.at, told.old].into_iter().flatten().any(|at| is_unsure(at.dir));
-        if is_one { event_flag::UNSURE } else { 0 }
+            at = node.parent;
+        }
+        false
     }
 }
 

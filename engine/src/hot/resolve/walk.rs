@@ -47,6 +47,7 @@ impl<D: Disk> Resolver<D> {
         let tell = actor.filter(|_| self.types & kind::CREATE != 0 && !batch.silent);
         let waits = actor.is_some() && contradicted == Contradicted::Wait;
         let (found, doubts, links) = (&mut self.found, &mut self.doubts, &mut self.links);
+        let unsure = &mut self.unsure;
         self.watch.walk_rest(&mut self.tree, id, &mut |disk, tree, met| {
             match met {
                 Met::Read(dir) => {
@@ -86,6 +87,12 @@ impl<D: Disk> Resolver<D> {
                         batch.sources.who.release(doubts.put(doubt).release);
                     }
                 }
+                // After a loss no event is of before.
+                Met::Added(dir) if actor.is_some() => {
+                    unsure.put(dir, disk.now_ns());
+                    tree.set_met(dir, true);
+                }
+                Met::Added(_) => {}
                 Met::Moved(id) => batch.output.redefine_dir(tree, batch.sources, id),
                 Met::Full => dirs_full(batch),
                 Met::Unheard => {
@@ -266,25 +273,28 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
-    /// Nothing is left to read: what is still unread is where the tree has it, or gone.
+    /// Nothing is left in the queue: reads what is still unread where the tree has it. What is not there after
+    /// [`REREADS`] times is gone: a rename is on disk an instant before its event is queued.
     #[cold]
     pub(crate) fn read_unread(&mut self, batch: &mut Batch<'_, '_>) {
         batch.silent = batch.window.index <= self.quiet;
+        let is_last = self.rereads.is_last(batch.window.index);
+        let contradicted = if is_last { Contradicted::Take } else { Contradicted::Wait };
         for at in 0..self.watch.roots.len() {
             let root = self.watch.roots[at].node;
             if root == 0 {
                 continue;
             }
             let who = Answer::default().into();
-            self.read_below(root, Some(who), Contradicted::Take, batch);
+            self.read_below(root, Some(who), contradicted, batch);
             let mut id = root;
-            while id != 0 && self.tree.any_unread() {
+            while is_last && id != 0 && self.tree.any_unread() {
                 self.tree.clear(id, flag::UNREAD);
                 id = self.tree.following(id, root);
             }
         }
         // Below one that is gone, for one: nothing leads there.
-        if self.tree.any_unread() {
+        if is_last && self.tree.any_unread() {
             self.tree.give_up_unread();
         }
     }
@@ -343,6 +353,27 @@ pub(super) fn walk_loss(count: Option<u64>, batch: &mut Batch<'_, '_>) {
     let counters = batch.output.counters;
     let total = counters.dirs_unreadable + counters.dirs_unheard + counters.dirs_alike;
     batch.output.loss(batch.sources, Reason::Walk, batch.window.span(), count, total);
+}
+
+/// How often directories are looked for that are not where the tree has them, while no event comes.
+const REREADS: u8 = 20;
+
+/// How often that was, since the event of that number.
+#[derive(Default)]
+pub(super) struct Rereads {
+    index: u64,
+    count: u8,
+}
+
+impl Rereads {
+    /// One more, with so many events resolved; whether it is the last.
+    fn is_last(&mut self, index: u64) -> bool {
+        if self.index != index || self.count == REREADS {
+            (self.index, self.count) = (index, 0);
+        }
+        self.count += 1;
+        self.count == REREADS
+    }
 }
 
 /// What becomes of an entry where the lines have something of another kind, or another directory.

@@ -7,7 +7,7 @@
 //! another hangs on it. None goes before the event queue was empty ([`Tree::settle`]), unless room
 //! runs out.
 
-use super::{FRESH, Full, Inserted, KEY_INLINE, Node, Tree, flag, text_of};
+use super::{FREED, FRESH, Full, Inserted, KEY_INLINE, MET, Node, Tree, flag, text_of};
 use zerocopy::FromZeros;
 
 /// Dead nodes that are given up by one call: a bound on the work between two batches.
@@ -144,7 +144,7 @@ impl Tree {
         if usize::from(node.key_len) > KEY_INLINE {
             self.text.remove(text_of(&node));
         }
-        let fresh = (node.fresh & !FRESH).wrapping_add(2);
+        let fresh = (node.fresh & !(FRESH | MET)).wrapping_add(FREED);
         *self.node_mut(id) = Node { next: self.free, fresh, ..Node::new_zeroed() };
         self.free = id;
     }
