@@ -58,6 +58,11 @@ impl Orphans {
         self.last_kept = self.batch;
     }
 
+    /// The object with that hash is gone: another may get its handle.
+    pub(crate) fn forget(&mut self, hash: u64) {
+        self.kept.iter_mut().filter(|orphan| orphan.hash == hash).for_each(|orphan| orphan.len = 0);
+    }
+
     /// Whether there may be something to [`Orphans::take`].
     #[inline]
     pub(crate) fn any(&self) -> bool {

@@ -52,9 +52,11 @@ impl<D: Disk> Resolver<D> {
         let place = at.place;
         let is_link = is_there && self.doubts.is_renamed(hash)
             || !is_there && self.doubts.of(hash).any(|other| other.place != place);
-        // What is in doubt there may come back, and replace it.
+        // What is in doubt there may come back, and replace it. What was removed there before may be removed
+        // once more, merged into that.
         let is_contested = is_there && self.is_contested(at);
-        if (is_link || is_contested) && self.doubts.find(place, hash).is_none() {
+        let is_back = is_there && self.links.was_removed(place, hash);
+        if (is_link || is_contested || is_back) && self.doubts.find(place, hash).is_none() {
             self.doubt((key, false), at, (is_there, is_link), who, batch);
         }
     }

@@ -30,6 +30,7 @@ impl<D: Disk> Resolver<D> {
         };
         let comes_or_goes = types & (kind::CREATE | kind::DELETE) != 0 && hash != 0;
         let file = (comes_or_goes && !event.is_dir()).then_some(at.place);
+        let order_flag = self.order_flag(event, at.place);
         let mut actor = None;
         if comes_or_goes && self.exchange.any(batch.window.index) {
             self.exchange.touch(at.place);
@@ -57,7 +58,7 @@ impl<D: Disk> Resolver<D> {
         if wanted & !kind::ONDIR != 0 {
             let who = *actor.get_or_insert_with(|| who(event.pid, batch));
             let is_named = types == kind::CREATE && self.nameless.any() && self.nameless.take(hash);
-            let flags = if is_named { event_flag::NAMED } else { 0 };
+            let flags = order_flag | if is_named { event_flag::NAMED } else { 0 };
             let mut told = Told { at: Some(at), old: None, wanted, flags, object: hash, who };
             if wanted & kind::DELETE != 0 && event.types() & !kind::ONDIR != kind::DELETE {
                 told = self.part_delete(told, event, batch);
@@ -116,12 +117,20 @@ impl<D: Disk> Resolver<D> {
         types & kind::CREATE != 0 && self.doubts.is_renamed(hash)
     }
 
-    /// Whether something comes where a file is, or a file goes where it is not, as far as is known.
+    /// Whether something comes where a file is, or a file goes where it is not, as far as is known; or one comes
+    /// back that was removed there.
     #[inline]
     fn is_unlikely(&self, event: &Event<'_>, place: u64, hash: u64) -> bool {
-        let is_gone = event.types() & kind::DELETE != 0 && !event.is_dir();
-        let expected = if is_gone { hash } else { 0 };
-        self.links.at(place).is_some_and(|known| known != expected)
+        if event.is_dir() {
+            return self.links.at(place).is_some_and(|file| file != 0);
+        }
+        match event.types() & kind::DELETE {
+            0 => self
+                .links
+                .at(place)
+                .is_some_and(|file| file != 0 || self.links.was_removed(place, hash)),
+            _ => self.links.at(place).is_some_and(|file| file != hash),
+        }
     }
 
     /// Whether more than the event itself counts when an entry comes or goes.
@@ -246,7 +255,9 @@ impl<D: Disk> Resolver<D> {
     fn is_made_twice(&mut self, at: Known<'_>, key: Key<'_>) -> bool {
         let mut room = [0; NAME_MAX];
         let Some(known) = self.place_of(key, &mut room) else { return false };
-        (known.dir, known.name) != (at.dir, at.name) && self.are_twins(known, at, key)
+        // What was made is another, whatever became of it.
+        (known.dir, known.name) != (at.dir, at.name)
+            && self.watch.holds(&self.tree, known.dir, known.name, key.handle) == Some(true)
     }
 
     /// Puts a directory into the tree, unless it is left out or there is no room.

@@ -15,7 +15,25 @@ use crate::sys::handle::{KEY_MAX, is_btrfs_subvolume, may_recur};
 use fsmon_format::kind;
 use fsmon_format::record::{NAME_MAX, event_flag};
 
+/// Whether a file that one event says was made and removed may be there in the end: a hard link, or another
+/// file with the handle of the one that was removed. What was written to was made as a file, as a rule.
+fn may_be_back(event: &Event<'_>) -> bool {
+    let was_made = event.types() & kind::CREATE != 0;
+    let is_written = event.types() & kind::CLOSE_WRITE != 0;
+    was_made && (!is_written || event.object.is_some_and(|key| may_recur(key.handle)))
+}
+
 impl<D: Disk> Resolver<D> {
+    /// What says that an event may tell in the wrong order that a file was made and removed: `rm b; ln a b`
+    /// and `ln a b; rm b` leave the same event, and nothing is known of what was there before.
+    #[inline]
+    pub(super) fn order_flag(&self, event: &Event<'_>, place: u64) -> u16 {
+        const BOTH: u32 = kind::CREATE | kind::DELETE;
+        let is_both = event.types() & BOTH == BOTH && !event.is_dir();
+        let is_unknown = is_both && may_be_back(event) && self.links.at(place).is_none();
+        if is_unknown { event_flag::UNSURE } else { 0 }
+    }
+
     /// A DELETE that came with other types in one event: what is to be told of now.
     pub(super) fn merged_delete(
         &mut self,
@@ -32,12 +50,7 @@ impl<D: Disk> Resolver<D> {
         }
         let place = at.place;
         self.doubts.deleted(hash, place);
-        // A hard link that was made and removed in turn may be there in the end. What was written
-        // to was made as a file, as a rule.
-        // Or the file was removed, and another made that got its handle.
-        let is_link = event.types() & (kind::CREATE | kind::CLOSE_WRITE) == kind::CREATE
-            || event.types() & kind::CREATE != 0 && may_recur(key.handle);
-        if !is_link {
+        if !may_be_back(event) {
             return types;
         }
         if self.doubts.has_much_room() {
@@ -115,7 +128,7 @@ impl<D: Disk> Resolver<D> {
             let told = Told { at: Some(at), old: None, wanted, flags, object: hash, who };
             self.tell(told, true, batch);
         }
-        self.doubt((key, true), at, (true, false), who, batch);
+        self.doubt((key, true), at, (false, false), who, batch);
         types & !kind::DELETE
     }
 

@@ -1,7 +1,7 @@
 //! Renames: of files, and of directories with all that is below them.
 
 use super::batch::{Actor, Batch, Known, Told, who};
-use super::doubt::copy;
+use super::doubt::{self, copy};
 use super::{FROM_RENAME, Resolver, SELF};
 use crate::hot::disk::Disk;
 use crate::hot::doubts::{Before, Left};
@@ -195,9 +195,15 @@ impl<D: Disk> Resolver<D> {
         if !self.watch.marks_each(&self.tree, new.dir) {
             return None;
         }
-        let seen = self.place_of(key, room)?;
+        let mut seen_room = [0; NAME_MAX];
+        let seen = self.place_of(key, &mut seen_room)?;
+        if (seen.dir, seen.name) != (new.dir, new.name) && self.are_twins(seen, new, key) {
+            doubt::note_twin(batch);
+            // There is one directory of that handle in the tree, and it stays where it is.
+            return Some(Known { name: copy(new.name, room), ..new });
+        }
         self.note_arrival(key, seen, who, batch);
-        Some(seen)
+        Some(Known { name: copy(seen.name, room), ..seen })
     }
 
     /// A directory is told to be made that a walk met where it went later, and told of: the types that

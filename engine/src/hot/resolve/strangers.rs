@@ -9,7 +9,7 @@ use crate::hot::file_names::Found;
 use crate::hot::nameless;
 use crate::hot::orphans::Orphans;
 use crate::hot::tree::flag;
-use crate::sys::handle::{inode_number, is_shared};
+use crate::sys::handle::{inode_number, is_shared, may_recur};
 use fsmon_format::kind;
 use fsmon_format::record::{self, event_flag};
 use std::io;
@@ -38,6 +38,11 @@ impl<D: Disk> Resolver<D> {
         const MADE: u32 = kind::CREATE | kind::ONDIR;
         if event.types() & MADE == MADE {
             self.made_outside(event, batch);
+        }
+        if event.types() & kind::DELETE != 0
+            && let Some(gone) = event.object.filter(|key| may_recur(key.handle))
+        {
+            self.orphans.forget(self.tree.hash(gone));
         }
         if !self.above.is_step(hash) {
             self.orphans.keep(hash, batch.window.index, event);
