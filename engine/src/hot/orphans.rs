@@ -58,9 +58,14 @@ impl Orphans {
         self.last_kept = self.batch;
     }
 
-    /// The object with that hash is gone: another may get its handle.
-    pub(crate) fn forget(&mut self, hash: u64) {
-        self.kept.iter_mut().filter(|orphan| orphan.hash == hash).for_each(|orphan| orphan.len = 0);
+    /// What was kept of the object with that hash may be of another that had its handle before. Whether anything
+    /// was.
+    pub(crate) fn forget(&mut self, hash: u64) -> bool {
+        let mut any = false;
+        for orphan in self.kept.iter_mut().filter(|orphan| orphan.hash == hash) {
+            any |= std::mem::take(&mut orphan.len) > 0;
+        }
+        any
     }
 
     /// Whether there may be something to [`Orphans::take`].
@@ -97,6 +102,15 @@ impl Orphans {
 mod tests {
     use super::*;
     use crate::hot::event::tests::{event, info};
+
+    #[test]
+    fn what_is_forgotten_does_not_come_back() {
+        let mut orphans = Orphans::new();
+        let bytes = event(8, 1, &[info(2, b"dir", Some(b"first"))]);
+        orphans.keep(5, 0, &Events(&bytes).next().expect("an event"));
+        assert!(!orphans.forget(6) && orphans.forget(5) && !orphans.forget(5));
+        assert!(orphans.take(5, &mut Orphans::room()).is_none());
+    }
 
     #[test]
     fn events_come_back_in_order_and_only_for_two_batches() {

@@ -369,6 +369,15 @@ impl<D: Disk> Watch<D> {
         Some(handle.is_ok_and(|(handle, _)| handle.key() == key))
     }
 
+    /// Whether a directory is to be found as `name` in another.
+    pub(crate) fn is_dir_at(&mut self, tree: &Tree, dir: u32, name: &[u8]) -> bool {
+        let mut room = [0; NAME_MAX + 1];
+        let Some(entry) = room.get_mut(..=name.len()) else { return false };
+        entry[..name.len()].copy_from_slice(name);
+        let Ok(entry) = CStr::from_bytes_with_nul(entry) else { return false };
+        self.open(tree, dir).is_ok_and(|(fd, _)| self.disk.is_dir(&fd, entry))
+    }
+
     /// Whether a directory could not be opened because it is none: something else was exchanged for it while its
     /// handle was asked for.
     fn is_no_dir(&mut self, tree: &Tree, id: u32, error: &io::Error) -> bool {

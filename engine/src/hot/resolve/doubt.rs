@@ -8,6 +8,7 @@ use crate::hot::doubts::{Doubt, Left};
 use crate::hot::event::{Event, Key};
 use crate::hot::tree::flag;
 use crate::hot::who::Answer;
+use crate::sys::handle::may_recur;
 use fsmon_format::kind;
 use fsmon_format::record::{Attribution, NAME_MAX, event_flag};
 
@@ -56,7 +57,10 @@ impl<D: Disk> Resolver<D> {
         // once more, merged into that.
         let is_contested = is_there && self.is_contested(at);
         let is_back = is_there && self.links.was_removed(place, hash);
-        if (is_link || is_contested || is_back) && self.doubts.find(place, hash).is_none() {
+        let is_again = !is_there && may_recur(key.handle) && self.links.at(place) == Some(hash);
+        if (is_link || is_contested || is_back || is_again)
+            && self.doubts.find(place, hash).is_none()
+        {
             self.doubt((key, false), at, (is_there, is_link), who, batch);
         }
     }

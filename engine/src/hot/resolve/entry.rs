@@ -7,7 +7,7 @@ use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Key};
 use crate::hot::tree::{Full, Inserted, flag};
 use crate::hot::who::Answer;
-use crate::sys::handle::{is_btrfs_subvolume, is_shared};
+use crate::sys::handle::{is_btrfs_subvolume, is_shared, may_recur};
 use fsmon_format::kind;
 use fsmon_format::record::{NAME_MAX, event_flag};
 
@@ -39,7 +39,10 @@ impl<D: Disk> Resolver<D> {
             && (self.is_unsettled(types)
                 || batch.merged
                 || self.is_new_link(types, hash)
-                || self.is_unlikely(event, at.place, hash))
+                || self.is_unlikely(event, at.place, hash)
+                || object.is_some_and(|key| {
+                    may_recur(key.handle) && self.may_be_made_again(event, at, hash)
+                }))
         {
             let who = *actor.insert(who(event.pid, batch));
             types = self.unsettled_entry(event, at, hash, who, batch);
@@ -76,7 +79,21 @@ impl<D: Disk> Resolver<D> {
             self.dir_event(event, types, at, key, actor, batch);
         }
         if (changes_tree || self.types & SELF != 0) && hash != 0 && self.orphans.any() {
-            self.second_look(hash, types & kind::CREATE != 0, batch);
+            match object.filter(|key| changes_tree && may_recur(key.handle)) {
+                Some(key) => self.read_instead(key),
+                None => self.second_look(hash, types & kind::CREATE != 0, batch),
+            }
+        }
+    }
+
+    /// Events came of a directory before that was known, or of another that had its handle before: what is in it
+    /// shows when the queue is empty.
+    #[cold]
+    fn read_instead(&mut self, key: Key<'_>) {
+        if self.orphans.forget(self.tree.hash(key))
+            && let Some(id) = self.tree.find_live(key).filter(|_| self.watch.recursive)
+        {
+            self.tree.set(id, flag::UNREAD);
         }
     }
 
@@ -115,6 +132,13 @@ impl<D: Disk> Resolver<D> {
     #[inline]
     fn is_new_link(&self, types: u32, hash: u64) -> bool {
         types & kind::CREATE != 0 && self.doubts.is_renamed(hash)
+    }
+
+    /// Whether a file is removed that came a short while ago: another one may be made with its handle, and that
+    /// be merged into the first CREATE.
+    fn may_be_made_again(&self, event: &Event<'_>, at: Known<'_>, hash: u64) -> bool {
+        let is_removed = event.types() == kind::DELETE && !event.is_dir();
+        is_removed && self.links.at(at.place) == Some(hash)
     }
 
     /// Whether something comes where a file is, or a file goes where it is not, as far as is known; or one comes

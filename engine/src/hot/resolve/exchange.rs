@@ -11,6 +11,7 @@ use crate::hot::event::{Event, Events, Key};
 use crate::hot::exchange::{AsideName, Half, Other};
 use crate::hot::tree::flag;
 use crate::hot::watch::SIDES;
+use crate::sys::handle::may_recur;
 use fsmon_format::kind;
 use fsmon_format::record::{NAME_MAX, event_flag};
 
@@ -244,9 +245,11 @@ impl<D: Disk> Resolver<D> {
         let node = self.tree.node(there);
         // No file replaces a directory.
         let is_there = node.flags & flag::DEAD == 0 && !self.deferred.has(there);
+        // A handle that may recur can be that of another directory there.
         let is_moved = is_there
             && (!event.is_dir()
-                || self.watch.holds(&self.tree, old.dir, old.name, key) == Some(true));
+                || !may_recur(key)
+                    && self.watch.holds(&self.tree, old.dir, old.name, key) == Some(true));
         is_moved.then(|| Other::new(node.hash(), key, true)).flatten()
     }
 

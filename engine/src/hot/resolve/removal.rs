@@ -235,6 +235,7 @@ impl<D: Disk> Resolver<D> {
         is_live
             && may_recur(key)
             && self.watch.holds(&self.tree, node.parent, name, key) == Some(true)
+            && self.watch.is_dir_at(&self.tree, node.parent, name)
     }
 
     /// One, after those below it.

@@ -160,7 +160,13 @@ impl<D: Disk> Resolver<D> {
         if let Some(at) = at {
             self.clear_place(at, (object, is_dir), who, batch);
         }
-        let (wanted, flags) = (self.rename_types(old, at), event_flag::FOUND);
+        // One that a walk met later is told to be where it was before: what came in between is not known.
+        let was_met = old.is_some_and(|old| {
+            let there = self.tree.child_named(old.dir, old.name, None);
+            is_dir && there.is_some_and(|id| self.tree.is_met(id))
+        });
+        let flags = event_flag::FOUND | if was_met { event_flag::UNSURE } else { 0 };
+        let wanted = self.rename_types(old, at);
         if wanted != 0 && !batch.silent {
             self.tell(Told { at, old, wanted, flags, object, who }, is_dir, batch);
         }
