@@ -120,6 +120,9 @@ counters! {
     mounts_unwatched["mount not watched", "mounts not watched"],
     /// Times that such a mount went.
     mounts_gone,
+    /// Names, events and executables that fsmon forgot because a table was full, where a line may be missing or
+    /// wrong for that.
+    tables_full["thing that a full table forgot", "things that full tables forgot"],
     /// Process images forgotten for want of room.
     processes_evicted["process beyond --max-processes", "processes beyond --max-processes"],
 }

@@ -283,6 +283,9 @@ pub enum Reason {
     /// More names of files than can be known, where changes through hard links are asked for: those of
     /// the rest are not seen.
     FilesMax,
+    /// A table of the reader was full: what happened to some names could not be checked, so lines may be missing or
+    /// wrong, or say less.
+    TablesFull,
     /// A reason this version does not know.
     Other(u32),
 }
@@ -301,6 +304,7 @@ impl Reason {
             Reason::Mount => 7,
             Reason::Unmount => 8,
             Reason::FilesMax => 9,
+            Reason::TablesFull => 10,
             Reason::Other(code) => code,
         }
     }
@@ -318,6 +322,7 @@ impl Reason {
             7 => Reason::Mount,
             8 => Reason::Unmount,
             9 => Reason::FilesMax,
+            10 => Reason::TablesFull,
             other => Reason::Other(other),
         }
     }
@@ -335,6 +340,7 @@ impl Reason {
             Reason::Mount => "mount",
             Reason::Unmount => "unmount",
             Reason::FilesMax => "max_files",
+            Reason::TablesFull => "tables_full",
             Reason::Other(_) => "other",
         }
     }

@@ -6,7 +6,8 @@
 
 use fsmon_format::record::NAME_MAX;
 
-/// Directories remembered; the oldest is overwritten.
+/// Directories remembered; the oldest is overwritten, and counted: its rename may be told as one out of the watched
+/// paths, and what happens in it until it is found again is not told.
 const COUNT: usize = 256;
 
 #[derive(Clone, Copy)]
@@ -24,21 +25,30 @@ struct Arrival {
 pub(crate) struct Arrivals {
     seen: Vec<Arrival>,
     next: usize,
+    /// Those that were overwritten before their rename came up.
+    forgotten: u64,
 }
 
 impl Arrivals {
     pub(crate) fn new() -> Self {
         let none = Arrival { hash: 0, dir: 0, dir_hash: 0, len: 0, name: [0; NAME_MAX] };
-        Arrivals { seen: vec![none; COUNT], next: 0 }
+        Arrivals { seen: vec![none; COUNT], next: 0, forgotten: 0 }
     }
 
     /// The directory `hash` was met as `name` in `dir`, whose own hash is `dir_hash`.
     pub(crate) fn put(&mut self, hash: u64, dir: u32, dir_hash: u64, name: &[u8]) {
         let Ok(len) = u8::try_from(name.len()) else { return };
+        let oldest = std::mem::take(&mut self.seen[self.next].hash);
+        self.forgotten += u64::from(oldest != 0 && oldest != hash && !self.has(oldest));
         let seen = &mut self.seen[self.next];
         (seen.hash, seen.dir, seen.dir_hash, seen.len) = (hash, dir, dir_hash, len);
         seen.name[..name.len()].copy_from_slice(name);
         self.next = (self.next + 1) % COUNT;
+    }
+
+    /// Directories that there was no room for.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Whether the directory was met anywhere.
@@ -89,5 +99,20 @@ mod tests {
         assert!(arrivals.has(8));
         arrivals.clear();
         assert!(!arrivals.has(8));
+    }
+
+    #[test]
+    fn what_is_overwritten_before_it_is_taken_is_counted() {
+        let mut arrivals = Arrivals::new();
+        let mut room = [0; NAME_MAX];
+        (1..=COUNT as u64).for_each(|hash| arrivals.put(hash, 3, 33, b"name"));
+        arrivals.take(1, &mut room).expect("met");
+        arrivals.put(1000, 3, 33, b"name");
+        assert_eq!(arrivals.forgotten(), 0);
+        arrivals.put(1001, 3, 33, b"name");
+        assert_eq!(arrivals.forgotten(), 1);
+        arrivals.clear();
+        (1..=COUNT as u64).for_each(|hash| arrivals.put(hash, 3, 33, b"name"));
+        assert_eq!(arrivals.forgotten(), 1);
     }
 }

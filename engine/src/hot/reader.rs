@@ -259,6 +259,7 @@ impl<'a, D: Disk> Reader<'a, D> {
         if self.resolver.watch.names_refused() != self.output.counters.files_refused {
             self.tell_files_refused(window);
         }
+        self.tell_tables_full(window.until_ns);
         self.sources.who.note_resolved(self.index);
         if let Some(error) = self.sources.failed.take() {
             return Err(failed(error));
@@ -279,6 +280,7 @@ impl<'a, D: Disk> Reader<'a, D> {
             if !self.is_settled() {
                 self.settle(until_ns);
             }
+            self.tell_tables_full(until_ns);
         }
         if until_ns >= self.tick_ns {
             self.tick(until_ns);
@@ -368,6 +370,18 @@ impl<'a, D: Disk> Reader<'a, D> {
         for (reason, count) in losses.into_iter().filter(|(_, count)| *count > 0) {
             let span = (start_ns, clock::monotonic_ns());
             self.output.loss(&mut self.sources, reason, span, Some(count), count);
+        }
+    }
+
+    /// A loss record for what full tables forgot, if they forgot anything: one a batch.
+    #[inline]
+    fn tell_tables_full(&mut self, until_ns: u64) {
+        let total = self.resolver.forgotten() + self.sources.who.names_refused();
+        if total != self.output.counters.tables_full {
+            let count = total - std::mem::replace(&mut self.output.counters.tables_full, total);
+            let span = (self.after_ns, until_ns);
+            self.output.loss(&mut self.sources, Reason::TablesFull, span, Some(count), total);
+            self.output.publish();
         }
     }
 

@@ -99,6 +99,10 @@ pub struct Tree {
     free: u32,
     /// Nodes below this id have been used.
     fresh: u32,
+    /// Nodes that died since the queue was empty, and how many of them made room for others: what happened in
+    /// those may come up later.
+    young: usize,
+    forgotten: u64,
     /// The ends of the chain of the dead, and its length.
     dead_first: u32,
     dead_last: u32,
@@ -161,6 +165,8 @@ impl Tree {
             text: Arena::with_capacity((room * TEXT_PER_NODE).max(1 << 20)),
             free: 0,
             fresh: 1,
+            young: 0,
+            forgotten: 0,
             dead_first: 0,
             dead_last: 0,
             dead: 0,
@@ -250,6 +256,17 @@ impl Tree {
         // back, differ by a bit or two, and so do names.
         let its_own = mix(node.hash ^ (u64::from(dir) | times));
         fold(self.seed, Key { fsid: its_own, handle: name })
+    }
+
+    /// No directory counts as read lately any more, of all that ever were.
+    #[cold]
+    pub(crate) fn clear_fresh(&mut self) {
+        (1..self.fresh).for_each(|id| self.set_fresh(id, false));
+    }
+
+    /// Directories that were forgotten for want of room before all that happened in them had come up.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Whether a live directory is still to be read ([`flag::UNREAD`]).
@@ -416,6 +433,7 @@ impl Tree {
             if self.dead == 0 || self.is_below(parent, self.dead_first) {
                 return None;
             }
+            self.forgotten += u64::from(self.dead <= self.young);
             self.bury_oldest();
         }
         if self.free != 0 {

@@ -82,6 +82,7 @@ LOSS_REASONS = {
     7: "mount",
     8: "unmount",
     9: "max_files",
+    10: "tables_full",
 }
 """Reasons of a LOSS as the JSON of fsmon calls them; every other number is `other`."""
 END_INCOMPLETE = 1

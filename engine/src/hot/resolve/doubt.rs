@@ -11,7 +11,8 @@ use crate::hot::who::Answer;
 use fsmon_format::kind;
 use fsmon_format::record::{Attribution, NAME_MAX, event_flag};
 
-/// Names of one object among which one is looked for.
+/// Names of one object in doubt among which fsmon looks for the other end of a rename that the kernel merged away. Of
+/// a file with more it may tell the two ends apart: DELETE of one name and CREATE of the other.
 const NAMES: usize = 8;
 
 impl<D: Disk> Resolver<D> {
@@ -47,7 +48,7 @@ impl<D: Disk> Resolver<D> {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        let Some(key) = event.object.filter(|_| self.doubts.has_much_room()) else { return };
+        let Some(key) = event.object else { return };
         let is_there = types & kind::DELETE == 0;
         let place = at.place;
         let is_link = is_there && self.doubts.is_renamed(hash)
@@ -56,7 +57,10 @@ impl<D: Disk> Resolver<D> {
         // once more, merged into that.
         let is_contested = is_there && self.is_contested(at);
         let is_back = is_there && self.links.was_removed(place, hash);
-        if (is_link || is_contested || is_back) && self.doubts.find(place, hash).is_none() {
+        if (is_link || is_contested || is_back)
+            && self.doubts.find(place, hash).is_none()
+            && self.doubts.has_much_room_or_forgets()
+        {
             self.doubt((key, false), at, (is_there, is_link), who, batch);
         }
     }

@@ -18,6 +18,9 @@ impl<D: Disk> Resolver<D> {
             self.through_link(event, batch);
             return;
         }
+        if self.deferred.any_early() {
+            self.note_early(at);
+        }
         let mut types = event.types();
         if at.name.first() == Some(&b'#') && self.is_nameless(event, at) {
             return self.nameless_entry(event, batch);

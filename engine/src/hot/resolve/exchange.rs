@@ -8,15 +8,12 @@ use super::batch::{Actor, Batch, Known, Told};
 use super::doubt::copy;
 use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Events, Key};
-use crate::hot::exchange::{AsideName, Half, Other};
+use crate::hot::exchange::{AHEAD, AsideName, Half, Other};
 use crate::hot::tree::flag;
 use crate::hot::watch::SIDES;
 use fsmon_format::kind;
 use fsmon_format::record::{NAME_MAX, event_flag};
 
-/// Events ahead among which the second half of an exchange is looked for: other processors may
-/// have queued some in between.
-const REACH: usize = 8;
 /// Of what is set aside because no event told where it went.
 pub(super) const LOST: u16 = event_flag::EXCHANGE | event_flag::FOUND;
 
@@ -224,7 +221,7 @@ impl<D: Disk> Resolver<D> {
         let (second, ahead) = mirrored(event, batch.ahead);
         // Far ahead it is looked for by the disk alone.
         let is_parted = second.is_some() && is_parted(event, batch.ahead, ahead);
-        if is_parted || second.is_none() && ahead == REACH && !event.is_dir() {
+        if is_parted || second.is_none() && ahead == AHEAD && !event.is_dir() {
             return None;
         }
         let half = half(event.pid, object, old, new, batch.window.index);
@@ -343,11 +340,11 @@ fn mirrored<'a>(event: &Event<'_>, [here, next]: [Events<'a>; 2]) -> (Option<Eve
         is_back && second.old == event.place && second.object != event.object
     };
     let from = (event.pid, event.place);
-    let (second, ahead) = here.rename_by(from, REACH, mirrors);
-    if second.is_some() || ahead >= REACH {
+    let (second, ahead) = here.rename_by(from, AHEAD, mirrors);
+    if second.is_some() || ahead >= AHEAD {
         return (second, ahead);
     }
-    let (second, more) = next.rename_by(from, REACH - ahead, mirrors);
+    let (second, more) = next.rename_by(from, AHEAD - ahead, mirrors);
     (second, ahead + more)
 }
 

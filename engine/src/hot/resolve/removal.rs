@@ -53,7 +53,7 @@ impl<D: Disk> Resolver<D> {
         if !may_be_back(event) {
             return types;
         }
-        if self.doubts.has_much_room() {
+        if self.doubts.has_much_room_or_forgets() {
             // Where a walk told of it, it is there until now.
             let told = types & kind::CREATE == 0;
             self.doubt((key, false), at, (told, false), who, batch);
@@ -220,6 +220,15 @@ impl<D: Disk> Resolver<D> {
                 continue;
             }
             self.tell_one(gone, batch);
+        }
+    }
+
+    /// Something happens at a place: where that is in a directory whose removal was told of already, for want of
+    /// room, it comes too late.
+    #[cold]
+    pub(super) fn note_early(&mut self, at: Known<'_>) {
+        if !at.name.is_empty() && self.tree.node(at.dir).flags & flag::DEAD != 0 {
+            self.deferred.note_late();
         }
     }
 

@@ -31,6 +31,9 @@ impl<D: Disk> Resolver<D> {
         if new.is_none() && old.is_none() {
             return self.renamed_outside(event, batch);
         }
+        if self.deferred.any_early() {
+            [old, new].into_iter().flatten().for_each(|at| self.note_early(at));
+        }
         self.renames.note_told();
         if old.is_none() {
             self.change_with_outside(event, batch);

@@ -88,7 +88,7 @@ impl<D: Disk> Resolver<D> {
     /// Something was made or removed, and came: it may have come last, or gone on.
     fn may_be_back(&mut self, event: &Event<'_>, who: Actor, batch: &mut Batch<'_, '_>) {
         let Some(((object, at), key)) = self.side_of(event).zip(event.object) else { return };
-        if self.doubts.has_much_room() {
+        if self.doubts.has_much_room_or_forgets() {
             let is_told = self.links.at(at.place) == Some(object);
             self.doubt((key, false), at, (is_told, true), who, batch);
         }

@@ -148,13 +148,16 @@ impl<D: Disk> Resolver<D> {
         let who = who(event.pid, batch);
         // Where the directory that it was in is watched, this is told from there.
         let tell = !batch.silent && self.known(event.place).is_none();
-        if (event.types() & kind::CREATE != 0 || batch.merged) && self.deferred.has_room() {
+        if event.types() & kind::CREATE != 0 || batch.merged {
             // What happened in it comes after this event.
             let who = self.who_did(kind::DELETE, event, who, batch);
             batch.sources.who.hold(who.image);
             let hash = self.tree.node(node).hash();
             if let Some(again) = self.deferred.take(node) {
                 batch.sources.who.release(again.who.image);
+            }
+            if let Some(first) = self.deferred.make_room() {
+                self.tell_one(first, batch);
             }
             let gone = Gone { dir: node, hash, tell, who, stamp: 0, is_unsure: false };
             return self.deferred.put(gone, batch.window.until_ns);

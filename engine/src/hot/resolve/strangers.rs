@@ -241,6 +241,9 @@ impl<D: Disk> Resolver<D> {
     /// in a directory before it moved in (`made` is false) happened outside.
     #[cold]
     pub(super) fn second_look(&mut self, hash: u64, made: bool, batch: &mut Batch<'_, '_>) {
+        if made {
+            self.orphans.note_made(hash);
+        }
         let mut room = Orphans::room();
         let (index, own) = (batch.window.index, batch.silent);
         while let Some((its_index, event)) = self.orphans.take(hash, &mut room) {

@@ -51,7 +51,8 @@ impl<D: Disk> Resolver<D> {
         self.watch.walk_rest(&mut self.tree, id, &mut |disk, tree, met| {
             match met {
                 Met::Read(dir) => {
-                    if tell.is_some() && found.read(dir, disk.now_ns()) {
+                    if tell.is_some() {
+                        found.read(dir, disk.now_ns());
                         tree.set_fresh(dir, true);
                     }
                 }
@@ -84,6 +85,7 @@ impl<D: Disk> Resolver<D> {
                         Doubt::new((object, tree.place(dir, name)), key, place, name)
                     {
                         (doubt.is_dir, doubt.renamed) = (true, true);
+                        // `put` counts one that there is no room for.
                         batch.sources.who.release(doubts.put(doubt).release);
                     }
                 }
@@ -145,6 +147,7 @@ impl<D: Disk> Resolver<D> {
         self.displace(object, at, false, who, batch);
         let was_told = if removed { self.found.take(place) } else { self.found.has(place) };
         if !was_told && self.tree.is_fresh(at.dir) {
+            self.found.note_unknown();
             match made {
                 // A directory's removal is told later.
                 true if !removed || event.is_dir() => self.found.put(place),
@@ -179,6 +182,7 @@ impl<D: Disk> Resolver<D> {
             self.displace(object, old, false, who, batch);
             let was_told = self.found.take(found_place(old, is_dir));
             if !was_told && self.tree.is_fresh(old.dir) {
+                self.found.note_unknown();
                 self.tell_found(old, object, batch);
                 self.note_found(is_dir, Some(old), None);
             }
@@ -266,9 +270,12 @@ impl<D: Disk> Resolver<D> {
     pub(crate) fn settle_found(&mut self, empty_ns: u64) {
         if self.found.any()
             && !self.tree.any_unread()
-            && let Some(dirs) = self.found.settle(empty_ns)
+            && let Some(read) = self.found.settle(empty_ns)
         {
-            dirs.for_each(|dir| self.tree.set_fresh(dir, false));
+            read.dirs.for_each(|dir| self.tree.set_fresh(dir, false));
+            if read.any_more {
+                self.tree.clear_fresh();
+            }
             self.watch.arrivals.clear();
         }
     }

@@ -469,6 +469,12 @@ impl Who {
         self.messages
     }
 
+    /// Paths of executables, and names given to exec, that there was no room for.
+    #[inline]
+    pub(crate) fn names_refused(&self) -> u64 {
+        self.table.strings.refused()
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> WhoCounters {
