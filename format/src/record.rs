@@ -286,6 +286,9 @@ pub enum Reason {
     /// A table of the reader was full: what happened to some names could not be checked, so lines may be missing or
     /// wrong, or say less.
     TablesFull,
+    /// A name was longer than the kernel tells: its change is missing, or all changes that waited with it. Where it is a
+    /// new directory's, changes below it are not seen.
+    NameTooLong,
     /// A reason this version does not know.
     Other(u32),
 }
@@ -305,6 +308,7 @@ impl Reason {
             Reason::Unmount => 8,
             Reason::FilesMax => 9,
             Reason::TablesFull => 10,
+            Reason::NameTooLong => 11,
             Reason::Other(code) => code,
         }
     }
@@ -323,6 +327,7 @@ impl Reason {
             8 => Reason::Unmount,
             9 => Reason::FilesMax,
             10 => Reason::TablesFull,
+            11 => Reason::NameTooLong,
             other => Reason::Other(other),
         }
     }
@@ -341,6 +346,7 @@ impl Reason {
             Reason::Unmount => "unmount",
             Reason::FilesMax => "max_files",
             Reason::TablesFull => "tables_full",
+            Reason::NameTooLong => "name_too_long",
             Reason::Other(_) => "other",
         }
     }

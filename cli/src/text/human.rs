@@ -235,6 +235,9 @@ fn consequence(reason: Reason) -> &'static str {
         Reason::TablesFull => {
             "a table was full, changes before this may be missing or wrong where names changed often"
         }
+        Reason::NameTooLong => {
+            "a name has more than 255 bytes, its change and those that waited with it are missing"
+        }
         Reason::Other(_) => "for a reason that this version does not know",
     }
 }

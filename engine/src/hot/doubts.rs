@@ -344,6 +344,12 @@ impl Doubts {
         self.forgotten
     }
 
+    /// A name in doubt is longer than any that is kept.
+    #[cold]
+    pub(crate) fn note_too_long(&mut self) {
+        self.forgotten += 1;
+    }
+
     /// Whether any name is in doubt.
     #[inline]
     pub(crate) fn any(&self) -> bool {

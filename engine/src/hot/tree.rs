@@ -85,6 +85,10 @@ impl Node {
     }
 }
 
+/// Bytes of the longest name of a directory that is taken in. Events have names of 255 bytes at most, but FUSE, vfat
+/// and others have longer ones (`FUSE_NAME_MAX`, and 255 UTF-16 units), which walks meet.
+pub(crate) const NAME_ROOM: usize = 1024;
+
 /// The tree.
 pub struct Tree {
     nodes: Vec<Node>,

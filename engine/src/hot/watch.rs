@@ -10,11 +10,10 @@ use super::disk::{Disk, Kernel};
 use super::event::Key;
 use super::file_names::FileNames;
 use super::trail::Trail;
-use super::tree::{Full, Inserted, Tree, flag};
+use super::tree::{Full, Inserted, NAME_ROOM, Tree, flag};
 use crate::config::SkipDir;
 use crate::sys::handle::{Handle, Handles, is_shared};
 use fsmon_format::kind;
-use fsmon_format::record::NAME_MAX;
 use std::ffi::{CStr, CString};
 use std::io;
 
@@ -360,7 +359,7 @@ impl<D: Disk> Watch<D> {
     /// Whether the object of that handle is to be found as `name` in a directory; `None` where the
     /// directory is not to be found itself.
     pub(crate) fn holds(&mut self, tree: &Tree, dir: u32, name: &[u8], key: &[u8]) -> Option<bool> {
-        let mut room = [0; NAME_MAX + 1];
+        let mut room = [0; NAME_ROOM + 1];
         let entry = room.get_mut(..=name.len())?;
         entry[..name.len()].copy_from_slice(name);
         let entry = CStr::from_bytes_with_nul(entry).ok()?;
@@ -431,6 +430,11 @@ impl<D: Disk> Watch<D> {
         };
         if !is_dir {
             self.note_file(tree, (id, root), fd, entry.name);
+        }
+        if is_dir && name.len() > NAME_ROOM {
+            let too_long = io::Error::from_raw_os_error(libc::ENAMETOOLONG);
+            visit(&self.disk, tree, Met::Unreadable(too_long));
+            return;
         }
         let left_out = !is_dir || self.skips(tree, id, name);
         let how = self.roots[root].handles;

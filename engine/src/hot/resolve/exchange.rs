@@ -9,10 +9,10 @@ use super::doubt::copy;
 use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Events, Key};
 use crate::hot::exchange::{AHEAD, AsideName, Half, Other};
-use crate::hot::tree::flag;
+use crate::hot::tree::{NAME_ROOM, flag};
 use crate::hot::watch::SIDES;
 use fsmon_format::kind;
-use fsmon_format::record::{NAME_MAX, event_flag};
+use fsmon_format::record::event_flag;
 
 /// Of what is set aside because no event told where it went.
 pub(super) const LOST: u16 = event_flag::EXCHANGE | event_flag::FOUND;
@@ -164,7 +164,7 @@ impl<D: Disk> Resolver<D> {
             }
             at = self.tree.node(at).parent;
         }
-        let mut room = [0; NAME_MAX];
+        let mut room = [0; NAME_ROOM];
         let node = self.tree.node(left);
         let at = Known::new(&self.tree, node.parent, copy(self.tree.name(left), &mut room));
         if let Some(left) = Other::new(node.hash(), self.tree.key_of(left), true) {
@@ -317,7 +317,7 @@ impl<D: Disk> Resolver<D> {
     pub(super) fn place_of<'a>(
         &self,
         key: Key<'_>,
-        room: &'a mut [u8; NAME_MAX],
+        room: &'a mut [u8; NAME_ROOM],
     ) -> Option<Known<'a>> {
         let id = self.tree.find_live(key)?;
         let dir = self.tree.node(id).parent;

@@ -146,13 +146,16 @@ impl<D: Disk> Resolver<D> {
     pub(crate) fn event(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         batch.output.counters.kernel_events += 1;
         if event.mask & Q_OVERFLOW != 0 {
-            return self.overflow(batch);
+            return self.overflow(event, batch);
         }
         batch.silent = self.is_silent(event, batch.window.index);
         if event.types() & kind::OPEN_EXEC != 0 {
             let name = event.place.map_or(&b""[..], |place| place.name);
             let answer = batch.sources.who.open_exec(event.pid, batch.window, name);
             batch.settled = Some(answer.into());
+        }
+        if event.lacks_name() {
+            return self.unnamed(event, batch);
         }
         self.place(event, batch);
     }

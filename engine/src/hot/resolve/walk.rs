@@ -13,8 +13,9 @@ use crate::hot::links::Links;
 use crate::hot::tree::{Tree, flag};
 use crate::hot::watch::{Met, Visit};
 use crate::hot::who::Answer;
+use crate::sys::buffers::UNREADABLE;
 use fsmon_format::kind;
-use fsmon_format::record::{self, Reason, event_flag};
+use fsmon_format::record::{self, NAME_MAX, Reason, event_flag};
 
 impl<D: Disk> Resolver<D> {
     /// Reads a directory that came in, with all below it. What is found is told, in the name of
@@ -56,6 +57,10 @@ impl<D: Disk> Resolver<D> {
                         tree.set_fresh(dir, true);
                     }
                 }
+                // No event tells of it, and no record has the room.
+                Met::Entry { name, .. } if name.len() > NAME_MAX => {
+                    batch.output.counters.names_too_long += 1;
+                }
                 Met::Entry { dir, name, is_dir, key } => {
                     // An event, or a walk before this one, may have told of it.
                     let at = Known::new(tree, dir, name);
@@ -87,6 +92,8 @@ impl<D: Disk> Resolver<D> {
                         (doubt.is_dir, doubt.renamed) = (true, true);
                         // `put` counts one that there is no room for.
                         batch.sources.who.release(doubts.put(doubt).release);
+                    } else {
+                        doubts.note_too_long();
                     }
                 }
                 // After a loss no event is of before.
@@ -306,18 +313,23 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
-    /// The kernel's queue overflowed: said, and the tree made true again from the filesystem.
+    /// The kernel's queue overflowed, or could not be read: said, and the tree made true again from the filesystem.
     #[cold]
-    pub(super) fn overflow(&mut self, batch: &mut Batch<'_, '_>) {
+    pub(super) fn overflow(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         self.tell_gone(batch);
         self.tell_left(batch);
         self.links.clear();
         if let Some(names) = &mut self.watch.file_names {
             names.clear();
         }
-        batch.output.counters.lost_queue_overflows += 1;
-        let total = batch.output.counters.lost_queue_overflows;
-        batch.output.loss(batch.sources, Reason::QueueOverflow, batch.window.span(), None, total);
+        let counters = &mut batch.output.counters;
+        let (reason, total) = match event.pid {
+            UNREADABLE => (Reason::NameTooLong, &mut counters.reads_refused),
+            _ => (Reason::QueueOverflow, &mut counters.lost_queue_overflows),
+        };
+        *total += 1;
+        let total = *total;
+        batch.output.loss(batch.sources, reason, batch.window.span(), None, total);
         self.find_roots(batch);
         for at in 0..self.watch.roots.len() {
             let root = self.watch.roots[at].node;
