@@ -71,12 +71,15 @@ impl<D: Disk> Resolver<D> {
         if event.types() & (kind::CREATE | kind::RENAME) != 0 {
             for at in 0..self.above.ways.len() {
                 let way = &self.above.ways[at];
+                // What a cut way ends with is no root: it is followed by `..`, anew on disk (`relook.rs`).
+                let is_cut_at = |step: usize| way.is_cut && step == way.last();
                 let is_known = |step: usize| {
                     let is_made = event.types() & kind::RENAME == 0;
                     way.hashes[step] == hash && (is_made || self.watch.roots[at].node != 0)
                 };
                 if let Some(step) = way.step_at(dir, place.name)
                     && !is_known(step)
+                    && !is_cut_at(step)
                 {
                     self.arrive(at, step, event, object, batch);
                 }
