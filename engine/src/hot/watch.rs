@@ -3,7 +3,7 @@
 //! The walk uses the tree itself as its list of work, and buffers made once: it is used at the
 //! start and again while running, when a directory comes in.
 
-use super::above::{Reached, open_without_mounts};
+use super::above::{Above, Reached, open_without_mounts};
 use super::arrivals::Arrivals;
 use super::busy::Muting;
 use super::disk::{Disk, Kernel};
@@ -41,8 +41,6 @@ pub(crate) struct Root<F> {
     pub(crate) handles: Handles,
     /// Whether every directory gets a mark of its own.
     pub(crate) inode_marks: bool,
-    /// Whether no such root is looked for any more: it was a mount that was followed and went.
-    pub(crate) is_given_up: bool,
 }
 
 impl<F> Root<F> {
@@ -80,9 +78,6 @@ impl<F> Root<F> {
         tree: &Tree,
         tell: bool,
     ) -> io::Result<()> {
-        if self.is_given_up {
-            return Ok(());
-        }
         if self.inode_marks {
             return if tell { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) };
         }
@@ -295,9 +290,10 @@ impl<D: Disk> Watch<D> {
     /// Unsupported where directories are marked each, NotFound where a root does not exist, or those of
     /// [`Group::mark_filesystem`]; the last of several. The others are done all the same.
     #[cold]
-    pub(crate) fn tell_sides(&mut self, tree: &Tree, tell: bool) -> io::Result<()> {
+    pub(crate) fn tell_sides(&mut self, tree: &Tree, above: &Above, tell: bool) -> io::Result<()> {
         let mut result = Ok(());
-        for root in &mut self.roots {
+        let roots = self.roots.iter_mut().enumerate();
+        for (_, root) in roots.filter(|(at, _)| !above.is_given_up(*at)) {
             let done = root.tell_sides(&self.disk, tree, tell);
             if done.is_err() {
                 result = done;

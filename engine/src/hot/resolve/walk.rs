@@ -98,8 +98,9 @@ impl<D: Disk> Resolver<D> {
                 }
                 // After a loss no event is of before.
                 Met::Added(dir) if actor.is_some() => {
-                    unsure.put(dir, disk.now_ns());
-                    tree.set_met(dir, true);
+                    if unsure.put(dir, disk.now_ns()) {
+                        tree.set_met(dir, true);
+                    }
                 }
                 Met::Added(_) => {}
                 Met::Moved(id) => batch.output.redefine_dir(tree, batch.sources, id),

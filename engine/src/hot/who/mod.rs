@@ -82,7 +82,7 @@ pub struct Window {
     pub after_ns: u64,
     /// Nothing of this batch happened later.
     pub until_ns: u64,
-    /// Events taken from the queue before the one at hand, since its group was made.
+    /// Events taken from the queue before this one, since its group was made.
     pub index: u64,
 }
 
