@@ -2,9 +2,12 @@
 //! quicker than they are read: the listing at the end follows from the lines all the same.
 
 mod harness;
+#[path = "harness/situations.rs"]
+mod situations;
 
 use harness::{Area, Event, briefs, is_root, listing, record, record_and_replay, replay, sh};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use situations::Do;
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
@@ -44,6 +47,19 @@ impl Dir<'_> {
     fn rmdir(&self, name: &str) {
         fs::remove_dir(self.0.join(name)).expect("removed");
     }
+
+    fn act(&self, one: Do) {
+        match one {
+            Do::Make(name) => self.make(name),
+            Do::Mkdir(name) => self.mkdir(name),
+            Do::Rename(old, new) => self.rename(old, new),
+            Do::Exchange(a, b) => self.exchange(a, b),
+            Do::Link(old, new) => self.link(old, new),
+            Do::Remove(name) if self.0.join(name).is_dir() => self.rmdir(name),
+            Do::Remove(name) => self.remove(name),
+            Do::Pause => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
 }
 
 /// The listing follows from the lines, each of which makes sense when it comes.
@@ -54,42 +70,11 @@ fn follows(action: impl Fn(&Dir<'_>)) {
     for window in WINDOWS {
         let area = Area::new();
         let watched = area.watched();
-        let start =
-            "mkdir -p d1/s d2/s ../out/in/sub; touch f1 f2 d1/a d1/s/b d2/c d2/s/d; ln f2 f3;
-                     touch ../out/in/f ../out/in/g ../out/in/sub/q";
-        sh(&watched, start);
+        fs::create_dir_all(watched.join("../out")).expect("made");
+        situations::START.iter().for_each(|one| Dir(&watched).act(*one));
         let args = ["-t", "create,delete,rename,attrib,close_write", "--batch-window", window];
         record_and_replay(&watched, &args, || action(&Dir(&watched)));
     }
-}
-
-#[test]
-fn a_file_renamed_to_and_fro() {
-    follows(|dir| {
-        dir.make("a");
-        dir.rename("a", "b");
-        dir.rename("b", "a");
-        dir.rename("a", "b");
-    });
-}
-
-#[test]
-fn one_renamed_round_three_names() {
-    follows(|dir| {
-        for (old, new) in [("f1", "x"), ("x", "y"), ("y", "f1"), ("f1", "x"), ("x", "y")] {
-            dir.rename(old, new);
-        }
-    });
-}
-
-#[test]
-fn a_directory_renamed_round_three_names() {
-    follows(|dir| {
-        for (old, new) in [("d1", "x"), ("x", "y"), ("y", "d1"), ("d1", "x")] {
-            dir.rename(old, new);
-        }
-        dir.make("x/late");
-    });
 }
 
 /// CREATE and DELETE of one name and object are one event, which does not say what came first: the
@@ -120,29 +105,16 @@ fn a_hard_link_made_and_removed_in_turn() {
     }
 }
 
+/// Each on the real kernel as well as on the model (`engine/src/sim/merges.rs`).
 #[test]
-fn a_file_renamed_away_and_back_and_removed() {
-    follows(|dir| {
-        dir.make("n");
-        dir.rename("n", "m");
-        dir.rename("m", "n");
-        dir.remove("n");
-    });
-}
-
-#[test]
-fn two_names_exchanged() {
-    follows(|dir| dir.exchange("f1", "f2"));
-    follows(|dir| {
-        dir.exchange("d1", "d2");
-        dir.make("d1/new");
-        dir.make("d2/s/new");
-    });
-    follows(|dir| {
-        dir.exchange("d1", "f1");
-        dir.make("f1/new");
-    });
-    follows(|dir| dir.exchange("d1/s", "d2/c"));
+fn every_situation_of_the_list() {
+    if !is_root() {
+        return;
+    }
+    for (name, script) in situations::SITUATIONS {
+        println!("{name}");
+        follows(|dir| script.iter().for_each(|one| dir.act(*one)));
+    }
 }
 
 #[test]
@@ -187,21 +159,6 @@ fn with_aside(events: &[Event], dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_only_looks_like_an_exchange() {
-    follows(|dir| {
-        dir.rename("f1", "x");
-        dir.remove("x");
-        dir.make("x");
-        dir.rename("x", "f1");
-    });
-    follows(|dir| {
-        dir.rename("f1", "x");
-        dir.rename("f2", "x");
-        dir.rename("x", "f1");
-    });
-}
-
-#[test]
 fn a_directory_made_and_removed_with_all_that_was_in_it() {
     follows(|dir| {
         for _ in 0..3 {
@@ -216,49 +173,6 @@ fn a_directory_made_and_removed_with_all_that_was_in_it() {
         }
         dir.mkdir("t");
         dir.make("t/x");
-    });
-}
-
-#[test]
-fn one_made_renamed_and_removed() {
-    follows(|dir| {
-        dir.mkdir("t");
-        dir.rename("t", "u");
-        dir.make("u/x");
-        dir.rename("u", "t");
-        dir.remove("t/x");
-        dir.rmdir("t");
-        dir.rename("d1", "t");
-    });
-}
-
-#[test]
-fn what_comes_in_is_told_once_however_soon_it_changes() {
-    follows(|dir| {
-        dir.rename("../out/in", "in");
-        dir.remove("in/g");
-        dir.make("in/h");
-        dir.rename("in/f", "in/f2");
-        dir.mkdir("in/k");
-        dir.make("in/k/1");
-    });
-    follows(|dir| {
-        dir.rename("../out/in", "in");
-        dir.rename("in", "in2");
-        dir.remove("in2/g");
-        dir.rename("in2/sub", "sub");
-        dir.remove("sub/q");
-    });
-}
-
-#[test]
-fn in_and_out_again_and_again() {
-    follows(|dir| {
-        for _ in 0..3 {
-            dir.rename("d1", "../out/d1");
-            dir.rename("../out/d1", "d1");
-        }
-        dir.make("d1/back");
     });
 }
 
@@ -300,31 +214,6 @@ fn an_exchange_with_what_is_outside() {
 }
 
 #[test]
-fn two_renames_with_something_between_are_no_exchange() {
-    follows(|dir| {
-        dir.rename("f1", "n");
-        dir.remove("n");
-        dir.make("n");
-        dir.rename("n", "f1");
-    });
-    follows(|dir| {
-        dir.mkdir("e");
-        dir.rename("e", "n");
-        dir.rmdir("n");
-        dir.mkdir("n");
-        dir.rename("n", "e");
-    });
-    // Another comes to a name, and that goes back to the first.
-    follows(|dir| {
-        dir.rename("f1", "n");
-        std::thread::sleep(Duration::from_millis(5));
-        dir.rename("f2", "n");
-        dir.rename("n", "f1");
-        dir.make("n");
-    });
-}
-
-#[test]
 fn a_directory_that_replaces_an_empty_one_is_told_in_one_line() {
     if !is_root() {
         return;
@@ -339,51 +228,6 @@ fn a_directory_that_replaces_an_empty_one_is_told_in_one_line() {
             dir.rename("b", "z");
         });
     assert_eq!(briefs(&events, &watched), ["RENAME a/ -> z/", "RENAME b/ -> z/"]);
-}
-
-#[test]
-fn a_file_that_leaves_by_a_link_between_two_renames() {
-    follows(|dir| {
-        dir.rename("f1", "n");
-        dir.link("n", "f1");
-        dir.remove("n");
-        dir.rename("f1", "n");
-    });
-}
-
-#[test]
-fn a_link_made_and_removed_and_made_again() {
-    for pause in [0, 5] {
-        follows(|dir| {
-            dir.link("f1", "n");
-            std::thread::sleep(Duration::from_millis(pause));
-            dir.remove("n");
-            dir.link("f1", "n");
-        });
-    }
-}
-
-/// Each name of a file is known for itself.
-#[test]
-fn one_of_several_links_removed_and_made_again() {
-    follows(|dir| {
-        dir.make("n");
-        std::thread::sleep(Duration::from_millis(100));
-        (0..3).for_each(|i| dir.link("n", &format!("n{i}")));
-        dir.remove("n");
-        dir.link("n0", "n");
-    });
-}
-
-/// The CREATE of the link is merged into that of the file.
-#[test]
-fn a_link_at_the_name_that_a_file_was_renamed_from() {
-    follows(|dir| {
-        dir.make("n");
-        dir.rename("n", "m");
-        dir.link("m", "n");
-        dir.rename("n", "k");
-    });
 }
 
 /// Whose last rename was merged away: nobody can know which of the two names `x` was made in.

@@ -149,7 +149,6 @@ fn links_that_lead_round_in_a_circle_or_too_deep() {
         step("mkdir no", "CREATE a/root/f (found) by mkdir", 1);
         step("touch l61/root/g", "CREATE a/root/g by touch", 1);
     });
-    let lines = sorted(named(&events, &base));
     let expected = [
         come,
         "CREATE a/root/a (found) by ln",
@@ -161,12 +160,9 @@ fn links_that_lead_round_in_a_circle_or_too_deep() {
         come,
         "CREATE a/root/f by touch",
         "RENAME a/root/ -> ?/ by ln",
-    ];
-    assert_eq!(lines[..expected.len()], expected);
-    let expected = [
         "RENAME ?/ -> a/root/ by mkdir",
         "CREATE a/root/f (found) by mkdir",
         "CREATE a/root/g by touch",
     ];
-    assert_eq!(lines[lines.len() - expected.len()..], expected);
+    assert_eq!(sorted(named(&events, &base)), expected);
 }

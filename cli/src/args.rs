@@ -118,8 +118,8 @@ pub(crate) struct WatchArgs {
     /// Watch direct children only
     #[arg(long)]
     pub(crate) no_recursive: bool,
-    /// Also watch what is mounted below PATH, now and later, but for FUSE and network filesystems and roots
-    /// of containers
+    /// Also watch what is mounted below PATH, now and later, but for FUSE and network filesystems, roots of containers,
+    /// overlays that are mounted later, and what is mounted on files
     #[arg(long)]
     pub(crate) follow_mounts: bool,
     /// Also tell changes of files below PATH that are made through hard links outside of it

@@ -20,7 +20,7 @@ use zerocopy::{FromBytes, FromZeros};
 /// Writes blocks.
 pub(crate) struct Binary {
     blocks: Blocks,
-    /// Of the file at hand.
+    /// Of the current file.
     header: Header,
     build: Box<Build>,
     /// Events that a reader waits for. A loss counts as many.

@@ -55,7 +55,7 @@ struct Outlet<O> {
     sink: Sink,
     /// What was not written yet.
     buffer: Vec<u8>,
-    /// What had been told before the file at hand.
+    /// What had been told before the current file.
     told: u64,
 }
 
@@ -80,7 +80,7 @@ impl<O: Output> Outlet<O> {
         self.pipeline.patience(self.sink.is_file())
     }
 
-    /// Writes what is at hand, and goes on in another file where it is time for it.
+    /// Writes the lines that are ready, and goes on in another file where it is time for it.
     fn write(&mut self) -> Result<Reader, Error> {
         let reader = self.put()?;
         if reader == Reader::There && self.sink.is_due() { self.turn_over() } else { Ok(reader) }
@@ -267,7 +267,7 @@ impl<O: Output> Formatter<O> {
         }
     }
 
-    /// For how long to wait for more before what is at hand is written.
+    /// For how long to wait for more before the lines that are ready are written.
     fn time_left(&self) -> Duration {
         let Some(since) = self.waiting else { return IDLE };
         let Patience { first, last } = self.outlet.patience();

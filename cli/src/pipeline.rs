@@ -57,7 +57,7 @@ pub(crate) trait Output {
     }
     /// What was held back is to be seen now.
     fn flush(&mut self, _out: &mut Vec<u8>) {}
-    /// The file at hand ends, and what comes next goes into another.
+    /// The current file ends, and what comes next goes into another.
     fn end_file(&mut self, _out: &mut Vec<u8>) {}
     /// What comes before everything else in that one.
     fn begin_file(&mut self, out: &mut Vec<u8>) {

@@ -41,7 +41,7 @@ pub(crate) struct Segments {
     pub(crate) keep: Option<Keep>,
     /// Of the stream: two that write to one directory never meet.
     tag: [u8; 4],
-    /// Of the file at hand.
+    /// Of the current file.
     number: u32,
     began: Instant,
 }
@@ -67,7 +67,7 @@ impl Segments {
         self.make()
     }
 
-    /// Makes the file after the one at hand, and deletes what is too much.
+    /// Makes the file after the current one, and deletes what is too much.
     ///
     /// # Errors
     /// Those of making it.
@@ -88,7 +88,7 @@ impl Segments {
         Ok((file, path))
     }
 
-    /// Whether the file at hand, into which so much was written, is to end.
+    /// Whether the current file, into which so much was written, is to end.
     pub(crate) fn is_due(&self, bytes: u64) -> bool {
         match self.rotate {
             Some(Rotate::Bytes(most)) => bytes >= most,
@@ -106,7 +106,7 @@ impl Segments {
         let mut left = old.len();
         for file in &old {
             let is_too_much = match keep {
-                // The one at hand has room.
+                // The current file has room.
                 Keep::Bytes(most) => bytes + self.bytes_at_hand() > most,
                 Keep::Files(most) => left + 1 > most,
                 Keep::Age(most) => file.changed.elapsed().is_ok_and(|age| age > most),

@@ -57,7 +57,7 @@ pub(crate) struct Sink {
     appends: bool,
     whole: Whole,
     written: u64,
-    /// Bytes in the file at hand.
+    /// Bytes in the current file.
     in_file: u64,
     /// Where files follow each other.
     segments: Option<Segments>,
@@ -120,7 +120,7 @@ impl Sink {
         self.is_file
     }
 
-    /// Whether the file at hand is to end.
+    /// Whether the current file is to end.
     pub(crate) fn is_due(&self) -> bool {
         self.segments.as_ref().is_some_and(|segments| segments.is_due(self.in_file))
     }

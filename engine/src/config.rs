@@ -85,7 +85,8 @@ pub struct Config {
     /// Whether directories below the roots are watched too.
     pub recursive: bool,
     /// Whether filesystems that are mounted below the roots are watched too, those at the start and those
-    /// that come later; but none that may not answer (FUSE, on a server), and no root of a container.
+    /// that come later; but none that may not answer (FUSE, on a server), no overlay that is the root of a container
+    /// or that is mounted later, as it may become one, and nothing that is mounted on a file.
     pub follow_mounts: bool,
     /// Whether a change of a file in a watched directory is told that is made through a hard link outside
     /// of them, under its watched name. Names of all files are kept for it.

@@ -120,6 +120,13 @@ counters! {
     mounts_unwatched["mount not watched", "mounts not watched"],
     /// Times that such a mount went.
     mounts_gone,
+    /// Names, events and executables that fsmon forgot because a table was full, where a line may be missing or
+    /// wrong for that.
+    tables_full["thing that a full table forgot", "things that full tables forgot"],
+    /// Changes of names longer than 255 bytes, which the kernel leaves out of its events.
+    names_too_long["change of a name beyond 255 bytes", "changes of names beyond 255 bytes"],
+    /// Reads that the kernel refused for the rename of such a name: all events that they had taken are lost.
+    reads_refused["read lost for a name beyond 255 bytes", "reads lost for names beyond 255 bytes"],
     /// Process images forgotten for want of room.
     processes_evicted["process beyond --max-processes", "processes beyond --max-processes"],
 }

@@ -283,6 +283,12 @@ pub enum Reason {
     /// More names of files than can be known, where changes through hard links are asked for: those of
     /// the rest are not seen.
     FilesMax,
+    /// A table of the reader was full: what happened to some names could not be checked, so lines may be missing or
+    /// wrong, or say less.
+    TablesFull,
+    /// A name was longer than the kernel tells: its change is missing, or all changes that waited with it. Where it is a
+    /// new directory's, changes below it are not seen.
+    NameTooLong,
     /// A reason this version does not know.
     Other(u32),
 }
@@ -301,6 +307,8 @@ impl Reason {
             Reason::Mount => 7,
             Reason::Unmount => 8,
             Reason::FilesMax => 9,
+            Reason::TablesFull => 10,
+            Reason::NameTooLong => 11,
             Reason::Other(code) => code,
         }
     }
@@ -318,6 +326,8 @@ impl Reason {
             7 => Reason::Mount,
             8 => Reason::Unmount,
             9 => Reason::FilesMax,
+            10 => Reason::TablesFull,
+            11 => Reason::NameTooLong,
             other => Reason::Other(other),
         }
     }
@@ -335,6 +345,8 @@ impl Reason {
             Reason::Mount => "mount",
             Reason::Unmount => "unmount",
             Reason::FilesMax => "max_files",
+            Reason::TablesFull => "tables_full",
+            Reason::NameTooLong => "name_too_long",
             Reason::Other(_) => "other",
         }
     }

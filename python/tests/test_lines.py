@@ -73,9 +73,10 @@ class Json(unittest.TestCase):
     def test_errors_and_losses(self):
         self.assertEqual(lines(
             event(0, mask=0x8002, obj=5 | 3 << 32), loss(reason=5, count=2), loss(reason=6),
-            loss(reason=99)), [
+            loss(reason=10, count=7), loss(reason=99)), [
             '"MODIFY","object":"0000000300000005"}', '"FS_ERROR","error":5,"error_count":3}',
-            '"LOSS","reason":"walk","lost":2}', '"LOSS","reason":"unmarked"}', '"LOSS","reason":"other"}'])
+            '"LOSS","reason":"walk","lost":2}', '"LOSS","reason":"unmarked"}', '"LOSS","reason":"tables_full","lost":7}',
+            '"LOSS","reason":"other"}'])
 
     def test_what_cannot_be_seen_is_escaped(self):
         name = 'a"\\\n\r\t\x08\x1b\x7f\x9b\xad\u200b\u202e\ufeff\U000e0041\u00e4\U0001f980'

@@ -1,6 +1,6 @@
 //! What is mounted, and a mount namespace of a test's own, whose mounts go with it.
 
-use super::{Area, fsmon, is_root_with, skip, succeed};
+use super::{Area, Ended, Event, Fsmon, briefs, fsmon, is_root_with, skip, succeed};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use std::path::Path;
@@ -34,4 +34,50 @@ pub(crate) fn is_marked_one_by_one(dir: &Path) -> bool {
     let output = succeed(fsmon(["doctor", "--json"]).arg(dir));
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     plan["roots"][0]["mark"] == "inode"
+}
+
+/// The lines, relative to `base`, losses with their path.
+pub(crate) fn lines_with_losses(events: &[Event], base: &Path) -> Vec<String> {
+    let named = |(line, event): (String, &Event)| match event.path() {
+        Some(path) if event.kind() == "LOSS" => {
+            format!("{line} {}", path.strip_prefix(base).unwrap_or(&path).display())
+        }
+        _ => line,
+    };
+    briefs(events, base).into_iter().zip(events).map(named).collect()
+}
+
+/// Waits until fsmon has said that.
+pub(crate) fn wait_said_of(running: &mut Fsmon, what: &str, path: &Path, then: &str) {
+    running.wait_said(&format!("fsmon: {what}{}{then}", path.display()));
+}
+
+pub(crate) fn wait_mounted(running: &mut Fsmon, fs_type: &str, path: &Path) {
+    wait_said_of(running, &format!("{fs_type} was mounted on "), path, ": ");
+}
+
+pub(crate) fn wait_unmounted(running: &mut Fsmon, path: &Path) {
+    wait_said_of(running, "", path, " was unmounted");
+}
+
+/// The last words name so many mounts that were not watched; none is complete.
+#[track_caller]
+pub(crate) fn assert_unwatched(ended: &Ended, count: usize) {
+    let word = if count == 1 { "mount" } else { "mounts" };
+    let expected = match count {
+        0 => "; complete".to_owned(),
+        _ => format!("; NOT complete: {count} {word} not watched"),
+    };
+    assert!(ended.status.success(), "{:#?}", ended.stderr);
+    assert!(ended.last_words().ends_with(&expected), "{:#?}", ended.stderr);
+}
+
+/// The lines, whether what they tell of was seen happening or found; those that come twice once.
+pub(crate) fn settled_lines(events: &[Event], base: &Path) -> Vec<String> {
+    let mut all: Vec<_> = lines_with_losses(events, base)
+        .into_iter()
+        .map(|line| line.replace(" (found)", ""))
+        .collect();
+    all.dedup();
+    all
 }

@@ -232,6 +232,12 @@ fn consequence(reason: Reason) -> &'static str {
         Reason::FilesMax => {
             "more files than can be known, changes of the rest through hard links are not seen"
         }
+        Reason::TablesFull => {
+            "a table was full, changes before this may be missing or wrong where names changed often"
+        }
+        Reason::NameTooLong => {
+            "a name has more than 255 bytes, its change and those that waited with it are missing"
+        }
         Reason::Other(_) => "for a reason that this version does not know",
     }
 }

@@ -288,7 +288,6 @@ fn add_root(
         mount_id: root.mount_id,
         handles: root.handles,
         inode_marks: mark == MarkKind::Inode,
-        is_given_up: false,
     });
     above.add(bytes);
     let at = watch.roots.len() - 1;

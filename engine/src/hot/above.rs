@@ -369,6 +369,11 @@ impl Above {
         self.sift();
     }
 
+    /// Whether no root of that number is looked for any more: it was a mount that was followed and went.
+    pub(super) fn is_given_up(&self, at: usize) -> bool {
+        self.ways[at].is_given_up
+    }
+
     /// Nothing is left to read. Whether a root is to be looked for now.
     pub(super) fn is_due(&mut self, at: usize) -> bool {
         let way = &mut self.ways[at];

@@ -21,10 +21,10 @@ const AGAIN: u32 = 50;
 const MANY: u32 = 200;
 const ROUNDS: u32 = 10;
 /// Directories that are counted at one time: sets, and places in each. In a full set the one of which
-/// least was told makes room.
+/// least was told makes room: it is muted later, or not at all.
 const SETS: usize = 1 << 8;
 const WAYS: usize = 4;
-/// Directories muted at one time; the oldest is heard again.
+/// Directories muted at one time; the oldest is heard again, which costs time and loses nothing.
 const MUTED: usize = 1 << 12;
 /// Directories muted in a round: opening and marking one takes some microseconds.
 const EACH_ROUND: u32 = 256;

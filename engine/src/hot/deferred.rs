@@ -8,7 +8,7 @@ use super::index::Index;
 use super::resolve::Actor;
 
 /// Directories at one time; the first of more is told of: what happened in it is likely to have
-/// come up by then.
+/// come up by then. What comes up later is counted.
 const COUNT: usize = 4096;
 
 /// A directory that is gone, or will have been.
@@ -43,12 +43,25 @@ pub(crate) struct Deferred {
     by_dir: Index,
     /// When the last one came.
     since_ns: u64,
+    /// Whether any was told of before its time, since the queue was empty.
+    any_early: bool,
+    /// Events in directories whose removal may have been told of too early.
+    forgotten: u64,
 }
 
 impl Deferred {
     pub(crate) fn new() -> Self {
         let (gone, by_dir) = (vec![None; COUNT], Index::new(COUNT));
-        Deferred { gone, first: 0, next: 0, len: 0, by_dir, since_ns: 0 }
+        Deferred {
+            gone,
+            first: 0,
+            next: 0,
+            len: 0,
+            by_dir,
+            since_ns: 0,
+            any_early: false,
+            forgotten: 0,
+        }
     }
 
     /// Whether there is any.
@@ -97,9 +110,35 @@ impl Deferred {
         if self.any() { self.take_at((self.next - 1) % COUNT) } else { None }
     }
 
-    /// Takes the first where there is no room for another.
+    /// Takes the first where there is no room for another: its removal is to be told of before its time.
     pub(crate) fn make_room(&mut self) -> Option<Gone> {
-        if self.has_room() { None } else { self.take_at(self.first % COUNT) }
+        if self.has_room() {
+            return None;
+        }
+        self.any_early = true;
+        self.take_at(self.first % COUNT)
+    }
+
+    /// Whether the removal of any directory was told of before its time.
+    #[inline]
+    pub(crate) fn any_early(&self) -> bool {
+        self.any_early
+    }
+
+    /// Something happened in a directory whose removal was told of.
+    pub(crate) fn note_late(&mut self) {
+        self.forgotten += 1;
+    }
+
+    /// How often that was.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// The queue was empty at that time, and all of before is resolved.
+    #[inline]
+    pub(crate) fn settle(&mut self, empty_ns: u64) {
+        self.any_early &= empty_ns <= self.since_ns;
     }
 
     fn find(&self, dir: u32) -> Option<usize> {
@@ -136,7 +175,7 @@ mod tests {
     fn they_are_taken_by_node_and_from_both_ends() {
         let mut deferred = Deferred::new();
         for dir in 1..=COUNT as u32 {
-            assert!(deferred.make_room().is_none());
+            assert!(deferred.make_room().is_none() && !deferred.any_early());
             deferred.put(gone(dir), 5);
         }
         assert!(deferred.is_due(6) && !deferred.is_due(5));
@@ -151,5 +190,9 @@ mod tests {
         assert_eq!(rest[0].dir, 2, "the last comes first");
         assert_eq!(rest.pop().map(|gone| gone.dir), Some(4));
         assert!(!deferred.any() && deferred.has_room());
+        deferred.settle(7);
+        assert!(deferred.any_early(), "until the queue was empty after the last");
+        deferred.settle(8);
+        assert!(!deferred.any_early());
     }
 }

@@ -141,7 +141,7 @@ impl Above {
         disk: &D,
         tree: &Tree,
     ) -> Result<Reached<D::Dir>, Missed> {
-        if self.ways[at].is_given_up {
+        if self.is_given_up(at) {
             return Err(Missed::Gone);
         }
         let mut descent = self.descent.take().ok_or(Missed::Gone)?;

@@ -11,13 +11,26 @@ use super::chains::Chains;
 use crate::sys::handle::KEY_MAX;
 use fsmon_format::record::{Attribution, NAME_MAX};
 
-/// Names remembered; of more nothing is found out.
+/// Names remembered; fsmon cannot check more, and counts those ([`Doubts::forgotten`]).
 const COUNT: usize = 1 << 13;
-/// Objects remembered until the queue was empty, in sets of a cache line; a full set loses one. While few
-/// came so few sets are used that they stay in a near cache.
-const SETS: usize = 1 << 10;
+/// Sets of objects, each of a cache line; the neighbour of a full set takes what does not fit. While few objects
+/// come, fsmon uses so few sets that they stay in a near cache.
+const SETS: usize = 1 << 16;
 const SETS_LEAST: usize = 1 << 5;
 const WAYS: usize = 8;
+/// Objects behind which the kernel merges nothing any more: it compares a new event with the newest 128 in one of 128
+/// buckets (`FANOTIFY_MAX_MERGE_EVENTS` and `FANOTIFY_HTABLE_BITS` in fs/notify/fanotify), and the object says which bucket.
+/// Events of 16,384 objects fill these if they are even, and they are far from twice as uneven. Many events of few
+/// objects leave the other buckets empty.
+pub(super) const MERGE_REACH: usize = 1 << 15;
+/// An object is remembered for that many generations, its own included, however long the queue stays full.
+const GENERATIONS: u64 = 3;
+/// Objects of one generation: the older ones that are remembered are a reach at least.
+const GENERATION: usize = MERGE_REACH / (GENERATIONS as usize - 1);
+
+// So few are in use that a set and its neighbour are never both full, whatever the handles are.
+const _: () = assert!(GENERATION * GENERATIONS as usize <= SETS);
+
 /// Looks that must agree, whatever they show: a change is on disk an instant before its event is
 /// queued.
 const LOOKS: u8 = 2;
@@ -34,7 +47,7 @@ pub(crate) enum Before {
 }
 
 /// Of an object's entry in the table the lower bits say when something befell it: the round, and
-/// whether it was deleted.
+/// whether it was deleted. A round ends when the queue is empty, or with a generation.
 const ROUND: u64 = (1 << 15) - 1;
 const DELETED: u64 = 1 << 15;
 const WHEN: u64 = ROUND | DELETED;
@@ -146,6 +159,14 @@ pub(crate) struct Doubts {
     mask: usize,
     came: usize,
     round: u64,
+    /// Rounds since the queue was empty, this one included; at most [`GENERATIONS`].
+    rounds: u64,
+    /// Objects of this generation.
+    young: usize,
+    /// Whether any object is in the neighbour of its set.
+    any_spilt: bool,
+    /// Objects and names that there was no room for.
+    forgotten: u64,
     names: Vec<Doubt>,
     /// Any of them may have surely left.
     left: bool,
@@ -163,6 +184,10 @@ impl Doubts {
             mask: SETS_LEAST - 1,
             came: 0,
             round: 1,
+            rounds: 1,
+            young: 0,
+            any_spilt: false,
+            forgotten: 0,
             names: Vec::with_capacity(COUNT),
             left: false,
             by_place: Chains::new(COUNT),
@@ -201,9 +226,16 @@ impl Doubts {
     }
 
     fn entry(&self, object: u64) -> Option<(usize, usize)> {
-        let (set, wanted) = (self.set(object), object & !WHEN | self.round);
-        let way = self.objects[set].iter().position(|known| known & !DELETED == wanted)?;
-        Some((set, way))
+        let home = self.set(object);
+        let is_it = |known: &u64| (known ^ object) & !WHEN == 0 && self.is_live(*known);
+        let find = |set: usize| Some((set, self.objects[set].iter().position(is_it)?));
+        find(home).or_else(|| if self.any_spilt { find(neighbour(home)) } else { None })
+    }
+
+    /// Whether an entry is of a round that is remembered.
+    fn is_live(&self, known: u64) -> bool {
+        let round = known & ROUND;
+        round == self.round || round != 0 && (self.round + ROUND - round) % ROUND < self.rounds
     }
 
     fn before(&self, object: u64) -> Before {
@@ -225,9 +257,22 @@ impl Doubts {
         }
         let entry = self.entry(object);
         let before = self.before_at(entry);
-        let (set, way) = entry.unwrap_or_else(|| self.free(object));
+        let is_of_round = |(set, way): (usize, usize)| self.objects[set][way] & ROUND == self.round;
+        if !entry.is_some_and(is_of_round) {
+            self.note_young();
+        }
+        let (set, way) = entry.unwrap_or_else(|| self.room(object));
         self.objects[set][way] = object & !WHEN | what | self.round;
         before
+    }
+
+    /// An object that is new in this generation.
+    fn note_young(&mut self) {
+        self.young += 1;
+        if self.young > GENERATION {
+            self.begin_round();
+            self.rounds = (self.rounds + 1).min(GENERATIONS);
+        }
     }
 
     /// What the sets that are used now are meant for: few sets are full then.
@@ -235,11 +280,29 @@ impl Doubts {
         (self.mask + 1) * WAYS / 4
     }
 
-    /// Where an object can be put: for one of a round that is over, if there is any.
-    fn free(&self, object: u64) -> (usize, usize) {
-        let set = self.set(object);
-        let way = self.objects[set].iter().position(|known| known & ROUND != self.round);
-        (set, way.unwrap_or(object as usize % WAYS))
+    /// Where an object can be put; in place of another only where there is no room at all.
+    fn room(&mut self, object: u64) -> (usize, usize) {
+        loop {
+            match self.free(object) {
+                Some(room) => return room,
+                None if self.mask + 1 < SETS => self.grow(),
+                None => break,
+            }
+        }
+        self.forgotten += 1;
+        (self.set(object), object as usize % WAYS)
+    }
+
+    /// The place of one of a round that is over, if there is any.
+    fn free(&mut self, object: u64) -> Option<(usize, usize)> {
+        let home = self.set(object);
+        for set in [home, neighbour(home)] {
+            if let Some(way) = self.objects[set].iter().position(|known| !self.is_live(*known)) {
+                self.any_spilt |= set != home;
+                return Some((set, way));
+            }
+        }
+        None
     }
 
     /// Uses more sets: what is of this round goes where it is looked for from now on.
@@ -249,10 +312,11 @@ impl Doubts {
         self.mask = old * 2 + 1;
         for (from, way) in (0..=old).flat_map(|set| (0..WAYS).map(move |way| (set, way))) {
             let (known, place) = (self.objects[from][way], self.places[from][way]);
-            if known & ROUND == self.round && self.set(known) != from {
-                let (set, free) = self.free(known);
-                (self.objects[set][free], self.places[set][free]) = (known, place);
+            if self.is_live(known) && self.set(known) != from {
                 self.objects[from][way] = 0;
+                // There is: its own place, or one in twice as many sets.
+                let Some((set, free)) = self.free(known) else { continue };
+                (self.objects[set][free], self.places[set][free]) = (known, place);
             }
         }
     }
@@ -260,13 +324,30 @@ impl Doubts {
     /// The queue was seen empty: what comes now is not merged with what was there before.
     #[inline]
     pub(crate) fn settle(&mut self) {
-        // Never 0: that is a free entry. What is of a round with the same number is doubted for nothing.
-        self.round = self.round % ROUND + 1;
+        self.begin_round();
+        (self.rounds, self.any_spilt) = (1, false);
         // As much is expected to come as came.
         while self.came <= self.capacity() / 2 && self.mask + 1 > SETS_LEAST {
             self.mask /= 2;
         }
         self.came = 0;
+    }
+
+    fn begin_round(&mut self) {
+        // Never 0: that is a free entry. What is of a round with the same number is doubted for nothing.
+        self.round = self.round % ROUND + 1;
+        self.young = 0;
+    }
+
+    /// Objects and names that fsmon could not check, as there was no room for them.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// A name in doubt is longer than any that is kept.
+    #[cold]
+    pub(crate) fn note_too_long(&mut self) {
+        self.forgotten += 1;
     }
 
     /// Whether any name is in doubt.
@@ -278,6 +359,13 @@ impl Doubts {
     /// Whether much of the room is left, for doubts that rarely prove true.
     pub(crate) fn has_much_room(&self) -> bool {
         self.names.len() < COUNT / 4 * 3
+    }
+
+    /// The same for a doubt that is dropped where it is not.
+    pub(crate) fn has_much_room_or_forgets(&mut self) -> bool {
+        let has_room = self.has_much_room();
+        self.forgotten += u64::from(!has_room);
+        has_room
     }
 
     /// The name of an object is in doubt.
@@ -292,6 +380,8 @@ impl Doubts {
             self.by_object.push(doubt.object);
             self.by_dir.push(doubt.dir.into());
             self.names.push(doubt);
+        } else {
+            self.forgotten += 1;
         }
         Swap { release: 0, is_kept }
     }
@@ -416,6 +506,11 @@ impl Doubts {
     }
 }
 
+/// The set that takes what does not fit into one.
+fn neighbour(set: usize) -> usize {
+    set ^ 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -449,11 +544,49 @@ mod tests {
             for number in 0..count {
                 assert_eq!(doubts.deleted(object(number), number), Before::Nothing);
             }
-            let known = (0..count).filter(|&number| doubts.was_deleted(object(number), number));
-            assert!(known.count() as u64 > count * 97 / 100, "of {count}");
+            assert!((0..count).all(|number| doubts.was_deleted(object(number), number)));
             doubts.settle();
             assert!((0..count).all(|number| !doubts.was_deleted(object(number), number)));
         }
+        assert_eq!(doubts.forgotten(), 0);
+    }
+
+    /// However many follow, the kernel merges nothing into what came before them.
+    #[test]
+    fn an_object_is_remembered_for_as_long_as_the_kernel_merges() {
+        let mut doubts = Doubts::new();
+        let object = |number: usize| (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for number in 0..10 * MERGE_REACH {
+            assert_eq!(doubts.renamed(object(number)), Before::Nothing);
+            if number % 1000 == 0 {
+                let least = number.saturating_sub(MERGE_REACH);
+                assert!(doubts.is_renamed(object(least)) && doubts.is_renamed(object(number)));
+            }
+        }
+        assert!(!doubts.is_renamed(object(0)));
+        let last = 10 * MERGE_REACH - 1;
+        for _ in 0..10 * MERGE_REACH {
+            assert_eq!(doubts.renamed(object(last)), Before::Renamed);
+        }
+        assert!(doubts.is_renamed(object(last - MERGE_REACH)), "one object alone counts once");
+        assert_eq!(doubts.forgotten(), 0);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_counted() {
+        let mut doubts = Doubts::new();
+        // All in one set, and its neighbour.
+        let same = |number: u64| number << 56 | 1 << 20;
+        for number in 0..2 * WAYS as u64 {
+            assert_eq!(doubts.renamed(same(number)), Before::Nothing);
+        }
+        assert!((0..2 * WAYS as u64).all(|number| doubts.is_renamed(same(number))));
+        assert_eq!(doubts.forgotten(), 0);
+        doubts.renamed(same(99));
+        assert_eq!(doubts.forgotten(), 1);
+        doubts.settle();
+        doubts.renamed(same(100));
+        assert_eq!(doubts.forgotten(), 1);
     }
 
     #[test]
@@ -483,7 +616,10 @@ mod tests {
         for object in 0..COUNT as u64 {
             assert_eq!(doubts.put(doubt(object, A + object)), Swap { release: 0, is_kept: true });
         }
+        assert_eq!(doubts.forgotten(), 0);
         assert_eq!(doubts.put(doubt(COUNT as u64, A)), Swap { release: 0, is_kept: false });
+        assert!(!doubts.has_much_room_or_forgets());
+        assert_eq!(doubts.forgotten(), 2);
         assert!(Doubt::new((1, 1), &[0; 300], (1, 1), b"a").is_none());
     }
 }

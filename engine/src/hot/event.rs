@@ -105,6 +105,13 @@ impl Event<'_> {
         self.mask & u64::from(kind::ONDIR) != 0
     }
 
+    /// Whether it is of an entry whose name it lacks: the kernel leaves out names beyond 255 bytes, which vfat, exfat,
+    /// ntfs3 and FUSE have. An event of a directory itself has no object beside its place.
+    #[inline]
+    pub(crate) fn lacks_name(&self) -> bool {
+        self.place.is_some_and(|place| place.name.is_empty()) && self.object.is_some()
+    }
+
     /// The mask's low 32 bits: all that fanotify has defined so far.
     #[must_use]
     pub fn types(&self) -> u32 {
@@ -321,6 +328,16 @@ pub(crate) mod tests {
     fn the_directory_itself_has_an_empty_name() {
         let bytes = event(4, 1, &[info(info::DFID_NAME, b"dir", Some(b"."))]);
         assert_eq!(Events(&bytes).next().expect("one").place.expect("place").name, b"");
+    }
+
+    #[test]
+    fn an_entry_whose_name_is_left_out_is_told_from_the_directory_itself() {
+        let without = [info(info::DFID, b"dir", None), info(info::FID, b"file", None)];
+        let lacks_name = |bytes: &[u8]| Events(bytes).next().expect("one").lacks_name();
+        assert!(lacks_name(&event(8, 1, &without)));
+        assert!(!lacks_name(&event(4, 1, &[info(info::DFID_NAME, b"dir", Some(b"."))])));
+        let named = [info(info::DFID_NAME, b"dir", Some(b"name")), info(info::FID, b"file", None)];
+        assert!(!lacks_name(&event(8, 1, &named)));
     }
 
     #[test]

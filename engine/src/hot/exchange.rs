@@ -10,11 +10,18 @@
 //! first half would replace is set aside under a name of its own, and comes from there.
 
 use crate::sys::handle::KEY_MAX;
+use arrayvec::ArrayVec;
 
-/// Renames remembered, and events between the halves: others can come between, a few for each
-/// processor.
-const COUNT: usize = 8;
+/// Events between the halves: others can come between, a few for each processor.
 const REACH: u64 = 64;
+/// First halves remembered: each event is one at most, so none is overwritten that is still within reach.
+const COUNT: usize = REACH as usize;
+/// Events told of before their turn that are remembered: no event is told of by one more than [`AHEAD`] events before
+/// it, so none is overwritten before its turn.
+const DONE: usize = AHEAD;
+/// Events ahead among which the second half of an exchange is looked for: other processors may
+/// have queued some in between.
+pub(crate) const AHEAD: usize = 8;
 
 /// The name beside its old one that an object has between the halves, made of its hash.
 #[derive(Default)]
@@ -81,13 +88,14 @@ pub(crate) struct Half {
 /// Renames that are, or may be, first halves.
 #[derive(Default)]
 pub(crate) struct Exchange {
-    halves: [Half; COUNT],
+    /// The last of them, in a ring once there are [`COUNT`].
+    halves: ArrayVec<Half, COUNT>,
     next: usize,
     /// No event from here on can have to do with any of them.
     end: u64,
     /// The numbers of events that were told of before their turn; 0 none. Several processes may exchange
     /// at once: their halves can be queued in turn.
-    done: [u64; COUNT],
+    done: [u64; DONE],
     next_done: usize,
     /// None of them is this one or beyond.
     done_end: u64,
@@ -102,15 +110,22 @@ impl Exchange {
 
     /// A rename that may be the first half.
     pub(crate) fn put(&mut self, first: Half) {
+        if !self.any(first.index) {
+            self.halves.clear();
+            self.next = 0;
+        }
         self.end = first.index + REACH;
-        self.halves[self.next] = first;
-        self.next = (self.next + 1) % COUNT;
+        if self.halves.try_push(first).is_err() {
+            debug_assert!(self.halves[self.next].index + REACH <= first.index, "out of reach");
+            self.halves[self.next] = first;
+            self.next = (self.next + 1) % COUNT;
+        }
     }
 
     /// The event of that number was told of.
     pub(crate) fn set_done(&mut self, index: u64) {
         self.done[self.next_done] = index;
-        self.next_done = (self.next_done + 1) % COUNT;
+        self.next_done = (self.next_done + 1) % DONE;
         self.done_end = self.done_end.max(index + 1);
     }
 
@@ -172,6 +187,29 @@ mod tests {
         assert!(!exchange.is_second(mirror(1, 20, 10, 5)), "the same back again");
         exchange.put(half(1, 10, 20, 5));
         assert!(!exchange.is_second(Half { index: 99, ..mirror(1, 20, 10, 6) }), "too late");
+    }
+
+    /// Events after a first half, each of which may be another's.
+    #[test]
+    fn no_half_within_reach_is_forgotten() {
+        let mut exchange = Exchange::default();
+        for index in 0..10 * REACH {
+            exchange.put(Half { index, ..half(1, 2 * index, 2 * index + 1, 5) });
+            if let Some(first) = (index + 1).checked_sub(REACH - 1) {
+                let second = mirror(1, 2 * first + 1, 2 * first, 6);
+                assert!(exchange.is_second(Half { index: index + 1, ..second }), "{first}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_event_told_of_before_its_turn_is_known_when_that_comes() {
+        let mut exchange = Exchange::default();
+        let ahead = AHEAD as u64;
+        for index in 1..100 {
+            assert_eq!(exchange.is_done(index), index > ahead);
+            exchange.set_done(index + ahead);
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! ln /tmp/b d/a; echo >> /tmp/b; rm d/a      CREATE|DELETE d/a, MODIFY /tmp/b
 //! ```
 
+use super::forgotten::Forgotten;
 use super::index::Index;
 use super::tree::{Full, Tree, flag};
 use crate::limits::{FILES_BYTES, FILES_MAX};
@@ -23,7 +24,8 @@ use fsmon_format::arena::{Arena, Text};
 use fsmon_format::record::NAME_MAX;
 use zerocopy::FromZeros;
 
-/// Names that may be gone, at one time; beyond that the first is taken to be.
+/// Names that may be gone, at one time; beyond that the first is taken to be. A change of a file that lost its last
+/// name so is counted.
 const LEAVING: usize = 64;
 
 /// A name of a file. Names of one file are chained.
@@ -64,6 +66,10 @@ pub(crate) struct FileNames {
     fresh: u32,
     /// The places of names that may be gone.
     leaving: ArrayVec<u64, LEAVING>,
+    /// Files whose names were taken to be gone, since the queue was empty.
+    taken: Forgotten,
+    /// Changes of those.
+    forgotten: u64,
     /// Names refused for want of room.
     refused: u64,
     /// Names to refuse before those of forgotten directories are looked for again.
@@ -85,6 +91,8 @@ impl FileNames {
             free: 0,
             fresh: 1,
             leaving: ArrayVec::new(),
+            taken: Forgotten::new(),
+            forgotten: 0,
             refused: 0,
             patience: 0,
         }
@@ -93,6 +101,11 @@ impl FileNames {
     /// Names that there was no room for.
     pub(crate) fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// Changes of files whose names were taken to be gone, and may not have been.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// A file (the hash of its handle) is `name` in a directory from now on.
@@ -130,7 +143,10 @@ impl FileNames {
     pub(crate) fn leave(&mut self, place: u64) {
         if self.leaving.is_full() {
             let first = self.leaving.remove(0);
-            self.remove(first);
+            if let Some(id) = self.at(first) {
+                self.taken.put(self.name(id).file);
+                self.drop_name(id);
+            }
         }
         self.leaving.push(place);
     }
@@ -141,6 +157,7 @@ impl FileNames {
         while let Some(place) = self.leaving.pop() {
             self.remove(place);
         }
+        self.taken.clear();
     }
 
     /// A name of a file: the last that came up, of those that are left.
@@ -153,6 +170,7 @@ impl FileNames {
         loop {
             let id = self.first_of(file);
             if id == 0 {
+                self.forgotten += u64::from(self.taken.has(file));
                 return None;
             }
             if self.is_left(tree, id) {
@@ -326,7 +344,12 @@ mod tests {
             names.put(&tree, 2 * file, root, &name);
             names.leave(place(&name));
         }
+        assert_eq!(names.forgotten(), 0);
         assert!(found(&mut names, &tree, 2).is_none() && found(&mut names, &tree, 4).is_some());
+        assert_eq!(names.forgotten(), 1);
+        names.settle();
+        assert!(found(&mut names, &tree, 2).is_none());
+        assert_eq!(names.forgotten(), 1, "it is gone by now");
     }
 
     #[test]

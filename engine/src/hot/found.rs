@@ -6,15 +6,15 @@
 //! before it is told as gone.
 
 /// Names remembered, a power of two; beyond three quarters of it none is added, and a CREATE may be
-/// told twice.
+/// told twice. What comes or goes in such a directory then, and may have been told, is counted.
 const COUNT: usize = 1 << 19;
-/// Directories remembered.
+/// Directories remembered; of more all are looked at in the end.
 const DIRS: usize = 1 << 16;
 /// An entry is there an instant before its event is queued; where processors are busy, the process may
 /// be put to sleep between the two.
 const LATE_NS: u64 = 20_000_000;
 /// Names beyond which nothing waits for that: there has to be room for the next walk.
-const MANY: usize = COUNT / 16;
+const MANY: usize = COUNT / 4;
 /// Bits of a slot that say in which round it was filled.
 const ROUND: u64 = 0xffff;
 
@@ -24,8 +24,13 @@ pub(crate) struct Found {
     /// Slots of other rounds are free.
     round: u64,
     used: usize,
-    /// Directories that were read in this round.
+    /// Directories that were read in this round, and whether these are not all.
     dirs: Vec<u32>,
+    any_more_dirs: bool,
+    /// Whether a name was not added in this round.
+    is_full: bool,
+    /// What came or went then.
+    forgotten: u64,
     /// When the last walk ended.
     walked_ns: u64,
 }
@@ -33,7 +38,16 @@ pub(crate) struct Found {
 impl Found {
     pub(crate) fn new() -> Self {
         let (slots, dirs) = (vec![0; COUNT], Vec::with_capacity(DIRS));
-        Found { slots, round: 1, used: 0, dirs, walked_ns: 0 }
+        Found {
+            slots,
+            round: 1,
+            used: 0,
+            dirs,
+            any_more_dirs: false,
+            is_full: false,
+            forgotten: 0,
+            walked_ns: 0,
+        }
     }
 
     /// Whether anything is remembered.
@@ -42,24 +56,35 @@ impl Found {
         !self.dirs.is_empty()
     }
 
-    /// A directory was read; false where there is no room to remember it.
-    pub(crate) fn read(&mut self, dir: u32, now_ns: u64) -> bool {
+    /// A directory was read.
+    pub(crate) fn read(&mut self, dir: u32, now_ns: u64) {
         self.walked_ns = now_ns;
-        let has_room = self.dirs.len() < DIRS;
-        if has_room {
-            self.dirs.push(dir);
+        match self.dirs.len() < DIRS {
+            true => self.dirs.push(dir),
+            false => self.any_more_dirs = true,
         }
-        has_room
     }
 
     /// An entry is there, by the hash of its directory and name.
     pub(crate) fn put(&mut self, place: u64) {
-        if let Err(free) = self.find(place)
-            && self.used < COUNT / 4 * 3
-        {
+        let Err(free) = self.find(place) else { return };
+        if self.used < COUNT / 4 * 3 {
             self.slots[free] = place & !ROUND | self.round;
             self.used += 1;
+        } else {
+            self.is_full = true;
         }
+    }
+
+    /// An entry of a directory that was read comes or goes, and nothing is known of it. Counts it if a walk may
+    /// have told of it all the same.
+    pub(crate) fn note_unknown(&mut self) {
+        self.forgotten += u64::from(self.is_full);
+    }
+
+    /// How often that was.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Whether an entry is there.
@@ -95,19 +120,27 @@ impl Found {
 
     /// The queue was seen empty then, and all of before is resolved. The directories that were
     /// remembered until now, where that was long enough after the last walk: all is forgotten then.
-    pub(crate) fn settle(&mut self, empty_ns: u64) -> Option<impl Iterator<Item = u32>> {
+    pub(crate) fn settle(&mut self, empty_ns: u64) -> Option<Read<impl Iterator<Item = u32>>> {
         let late_ns = if self.used < MANY { LATE_NS } else { 0 };
         if self.dirs.is_empty() || empty_ns <= self.walked_ns + late_ns {
             return None;
         }
-        self.used = 0;
+        (self.used, self.is_full) = (0, false);
         self.round += 1;
         if self.round > ROUND {
             self.slots.fill(0);
             self.round = 1;
         }
-        Some(self.dirs.drain(..))
+        let any_more = std::mem::take(&mut self.any_more_dirs);
+        Some(Read { dirs: self.dirs.drain(..), any_more })
     }
+}
+
+/// Directories that were read.
+pub(crate) struct Read<T> {
+    pub(crate) dirs: T,
+    /// Whether there are more than these.
+    pub(crate) any_more: bool,
 }
 
 #[cfg(test)]
@@ -121,12 +154,15 @@ mod tests {
     #[test]
     fn it_is_remembered_until_the_queue_was_empty_after_the_walk() {
         let mut found = Found::new();
-        assert!(!found.any() && found.read(3, 100) && found.any());
+        assert!(!found.any());
+        found.read(3, 100);
+        assert!(found.any());
         found.put(place(1));
         found.put(place(1));
         assert!(found.has(place(1)) && !found.has(place(2)));
         assert!(found.settle(100 + LATE_NS).is_none() && found.has(place(1)));
-        assert_eq!(found.settle(101 + LATE_NS).map(Iterator::collect::<Vec<_>>), Some(vec![3]));
+        let read = found.settle(101 + LATE_NS);
+        assert!(read.is_some_and(|read| !read.any_more && read.dirs.eq([3])));
         assert!(!found.any() && !found.has(place(1)));
     }
 
@@ -146,6 +182,15 @@ mod tests {
         let mut found = Found::new();
         (0..COUNT as u64).for_each(|number| found.put(place(number)));
         assert!(found.has(place(COUNT as u64 / 2)) && !found.has(place(COUNT as u64 - 1)));
+        found.note_unknown();
+        assert_eq!(found.forgotten(), 1);
+        (0..=DIRS as u32).for_each(|dir| found.read(dir, 1));
+        assert!(found.settle(2).is_some_and(|read| read.any_more && read.dirs.count() == DIRS));
+        found.read(1, 3);
+        found.put(place(1));
+        found.note_unknown();
+        assert_eq!(found.forgotten(), 1, "there is room again");
+        assert!(found.settle(4 + LATE_NS).is_some_and(|read| !read.any_more));
     }
 
     #[test]

@@ -5,7 +5,10 @@
 //! was told of the name before shows it.
 
 /// Sets of names remembered, a power of two, and names in each: a cache line. All that comes and goes
-/// looks here, so there are no more than stay in a near cache.
+/// looks here, so there are no more than stay in a near cache. A name that is forgotten is as one that no line told of,
+/// as all are that were there before fsmon; where the kernel may have merged something there, it is compared with the
+/// filesystem (`doubts.rs`). So nothing is missing in the end, and only the order of the lines of a hard link may be
+/// another: README, Limits. That is not counted.
 const SETS: usize = 1 << 9;
 const WAYS: usize = 4;
 

@@ -2,6 +2,7 @@
 //! lines are late, or say `unsure`, it is for these. Should a kernel tell them apart some day, this
 //! fails, and fsmon can do better.
 
+use crate::hot::doubts::MERGE_REACH;
 use crate::sys::test_group::{Group, split};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -83,4 +84,41 @@ fn a_link_made_and_removed() {
     let masks = |events: Vec<(u64, String)>| events.into_iter().map(|(mask, _)| mask).collect();
     let masks = |events: Option<_>| -> Option<Vec<u64>> { events.map(masks) };
     assert_eq!(masks(made_first), masks(removed_first));
+}
+
+/// Behind events of so many other objects the kernel merges nothing: what fsmon knows of one may be forgotten then.
+#[test]
+fn what_is_far_back_is_not_merged_with() {
+    let quick = Path::new("/dev/shm");
+    let dir = if quick.is_dir() { tempfile::tempdir_in(quick) } else { tempfile::tempdir() };
+    let dir = dir.expect("a directory");
+    let at = |name: &str| dir.path().join(name);
+    let renamed = |old: &str, new: &str| fs::rename(at(old), at(new)).expect("renamed");
+    File::create_new(at("f")).expect("made");
+    (0..MERGE_REACH).for_each(|i| drop(File::create_new(at(&format!("a{i}"))).expect("made")));
+    for (others, events) in [(100, 2), (MERGE_REACH, 3)] {
+        let group = Group::new().and_then(|group| {
+            group.mark(libc::FAN_MARK_INODE, libc::FAN_RENAME, dir.path()).map(|()| group)
+        });
+        let Ok(group) = group else { return eprintln!("SKIP: needs root, and FAN_RENAME") };
+        renamed("f", "x");
+        (0..others).for_each(|i| renamed(&format!("a{i}"), &format!("b{i}")));
+        renamed("x", "f");
+        renamed("f", "x");
+        renamed("x", "f");
+        (0..others).for_each(|i| renamed(&format!("b{i}"), &format!("a{i}")));
+        let (mut buffer, mut of_f) = (vec![0; 1 << 16], 0);
+        loop {
+            let mut bytes = group.read(&mut buffer);
+            let is_end = bytes.is_empty();
+            while let Some((event, rest)) = split(bytes) {
+                of_f += usize::from(matches!(event.name, b"f" | b"x"));
+                bytes = rest;
+            }
+            if is_end {
+                break;
+            }
+        }
+        assert_eq!(of_f, events, "behind {others}");
+    }
 }

@@ -12,6 +12,7 @@ pub(crate) mod doubts;
 pub mod event;
 pub(crate) mod exchange;
 pub(crate) mod file_names;
+pub(crate) mod forgotten;
 pub(crate) mod found;
 pub(crate) mod index;
 pub(crate) mod intake;

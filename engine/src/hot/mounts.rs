@@ -44,9 +44,7 @@ impl<F> Followed<F> {
     pub(crate) fn new(at: usize, point: CString) -> Self {
         let way = Way::new(point.as_bytes());
         let (handles, mount_id) = (Handles::MODERN, 0);
-        let (inode_marks, is_given_up) = (false, false);
-        let root =
-            Root { path: point, node: 0, fd: None, mount_id, handles, inode_marks, is_given_up };
+        let root = Root { path: point, node: 0, fd: None, mount_id, handles, inode_marks: false };
         Followed { at, way, root }
     }
 }
@@ -75,7 +73,6 @@ impl<D: Disk> Resolver<D> {
             self.tell_away(node, Answer::default().into(), batch);
             self.drop_root(node);
         }
-        self.watch.roots[at].is_given_up = true;
         self.above.give_up(at, &mut batch.sources.who);
     }
 

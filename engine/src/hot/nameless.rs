@@ -5,45 +5,58 @@
 //! existed. Once linkat(2) has given it a name, its CREATE tells that one; what is done through the open
 //! file still comes under the number.
 
-/// Files remembered that lines told of without a name; the oldest is overwritten, and its link is told
-/// like any other.
-const COUNT: usize = 64;
+/// Sets of files that lines told of without a name, a cache line each; in a full set the oldest is overwritten. Its link
+/// is told like any other then, without the object that ties it to those lines: no change is missing. Most of such
+/// files never get a name, so whether it matters cannot be known, and is not counted.
+const SETS: usize = 1 << 9;
+const WAYS: usize = 8;
 
 /// Files that lines told of without a name, by the hash of the handle.
 pub(crate) struct Nameless {
-    told: [u64; COUNT],
-    next: usize,
+    /// In each set the last comes first; 0 none.
+    told: Vec<[u64; WAYS]>,
+    any: bool,
 }
 
 impl Nameless {
     pub(crate) fn new() -> Self {
-        Nameless { told: [0; COUNT], next: 0 }
+        Nameless { told: vec![[0; WAYS]; SETS], any: false }
+    }
+
+    fn set(&mut self, object: u64) -> &mut [u64; WAYS] {
+        &mut self.told[set_of(object)]
     }
 
     /// A line told of that file.
     pub(crate) fn put(&mut self, object: u64) {
         if !self.has(object) {
-            self.told[self.next % COUNT] = object;
-            self.next += 1;
+            let set = self.set(object);
+            set.rotate_right(1);
+            set[0] = object;
+            self.any = true;
         }
     }
 
     /// Whether any line did.
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.next != 0
+        self.any
     }
 
     /// Whether a line told of that file.
     pub(crate) fn has(&self, object: u64) -> bool {
-        object != 0 && self.told.contains(&object)
+        object != 0 && self.told[set_of(object)].contains(&object)
     }
 
     /// The file gets a name. Whether a line told of it.
     pub(crate) fn take(&mut self, object: u64) -> bool {
-        let place = self.told.iter_mut().find(|told| **told == object && object != 0);
-        place.map(|told| *told = 0).is_some()
+        let told = self.set(object).iter_mut().find(|told| **told == object && object != 0);
+        told.map(|told| *told = 0).is_some()
     }
+}
+
+fn set_of(object: u64) -> usize {
+    (object >> 32) as usize % SETS
 }
 
 /// The inode's number in a name that the kernel gives a file without one.
@@ -73,8 +86,13 @@ mod tests {
     fn the_last_are_remembered() {
         let mut nameless = Nameless::new();
         assert!(!nameless.any() && !nameless.has(0));
-        (1..=COUNT as u64 + 1).for_each(|object| nameless.put(object));
-        assert!(nameless.has(2) && nameless.has(COUNT as u64 + 1) && !nameless.has(1));
+        // All in one set.
+        (1..=WAYS as u64 + 1).for_each(|object| nameless.put(object));
+        (2..=WAYS as u64 + 1).for_each(|object| nameless.put(object));
+        assert!(nameless.has(2) && nameless.has(WAYS as u64 + 1) && !nameless.has(1));
         assert!(nameless.take(2) && !nameless.take(2) && !nameless.take(0));
+        let object = |number: u64| number << 32;
+        (1..=1000).for_each(|number| nameless.put(object(number)));
+        assert!((1..=1000).all(|number| nameless.take(object(number))));
     }
 }

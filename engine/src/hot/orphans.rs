@@ -2,9 +2,12 @@
 //!
 //! Another process can use a new directory an instant before the event of its mkdir is queued,
 //! and an object's last event can come before the DELETE that tells its name. The last few events
-//! of unknown objects are kept for two batches, and looked at again when the object comes up.
+//! of unknown objects are kept for two batches, and looked at again when the object comes up. What happens outside
+//! the watched paths is kept as well, as nobody can tell the two apart, and may take the place of an event in a new
+//! directory: which directories that concerns is known for as long, and is counted when one of them is made.
 
 use super::event::{Event, Events};
+use super::forgotten::Forgotten;
 use fsmon_format::record::NAME_MAX;
 
 /// Events kept.
@@ -21,6 +24,8 @@ struct Orphan {
     /// Its number in the queue.
     index: u64,
     len: u16,
+    /// Whether it is of a directory or its entries.
+    has_place: bool,
     bytes: [u8; LEN_MAX],
 }
 
@@ -31,28 +36,53 @@ pub(crate) struct Orphans {
     batch: u64,
     /// Whether any was kept in this batch or the one before: else there is nothing to look for.
     last_kept: u64,
+    /// Directories of which an event was overwritten.
+    overwritten: Forgotten,
+    /// How many of those were made a moment later.
+    forgotten: u64,
 }
 
 impl Orphans {
     pub(crate) fn new() -> Self {
-        let none = Orphan { hash: 0, batch: 0, index: 0, len: 0, bytes: [0; LEN_MAX] };
-        Orphans { kept: vec![none; COUNT], next: 0, batch: BATCHES, last_kept: 0 }
+        let none =
+            Orphan { hash: 0, batch: 0, index: 0, len: 0, has_place: false, bytes: [0; LEN_MAX] };
+        Orphans {
+            kept: vec![none; COUNT],
+            next: 0,
+            batch: BATCHES,
+            last_kept: 0,
+            overwritten: Forgotten::new(),
+            forgotten: 0,
+        }
     }
 
     /// A new batch begins.
     pub(crate) fn begin_batch(&mut self) {
         self.batch += 1;
+        self.overwritten.age();
+    }
+
+    /// Directories that were made, and of which an event had been overwritten.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Keeps an event of the unknown object with that hash, and its number in the queue.
     pub(crate) fn keep(&mut self, hash: u64, index: u64, event: &Event<'_>) {
         let Some(len) = u16::try_from(event.raw.len()).ok().filter(|&len| len as usize <= LEN_MAX)
         else {
+            self.overwritten.put(hash);
+            self.last_kept = self.batch;
             return;
         };
         let orphan = &mut self.kept[self.next];
+        // Of a file only DELETE_SELF and MOVE_SELF come here: those of a name that went by just before.
+        if orphan.len > 0 && orphan.batch + BATCHES > self.batch && orphan.has_place {
+            self.overwritten.put(orphan.hash);
+        }
         (orphan.hash, orphan.batch) = (hash, self.batch);
         (orphan.index, orphan.len) = (index, len);
+        orphan.has_place = event.place.is_some();
         orphan.bytes[..event.raw.len()].copy_from_slice(event.raw);
         self.next = (self.next + 1) % COUNT;
         self.last_kept = self.batch;
@@ -72,6 +102,11 @@ impl Orphans {
     #[inline]
     pub(crate) fn any(&self) -> bool {
         self.last_kept + BATCHES > self.batch
+    }
+
+    /// The directory of that hash was made. Counts it if an event of it was overwritten.
+    pub(crate) fn note_made(&mut self, hash: u64) {
+        self.forgotten += u64::from(self.overwritten.has(hash));
     }
 
     /// Copies the oldest event of the object with that hash into `out` and forgets it.
@@ -126,5 +161,28 @@ mod tests {
         assert_eq!(orphans.take(5, &mut room).map(|(_, event)| event.pid), Some(1));
         orphans.begin_batch();
         assert!(!orphans.any() && orphans.take(5, &mut room).is_none());
+    }
+
+    #[test]
+    fn a_directory_whose_event_was_overwritten_is_counted_when_it_is_made() {
+        let mut orphans = Orphans::new();
+        let bytes = event(8, 1, &[info(2, b"dir", Some(b"name"))]);
+        let event = Events(&bytes).next().expect("an event");
+        for hash in 1..=COUNT as u64 + 1 {
+            orphans.keep(2 * hash, 0, &event);
+        }
+        orphans.note_made(4);
+        orphans.note_made(2 * COUNT as u64 + 2);
+        assert_eq!(orphans.forgotten(), 0, "they are kept");
+        orphans.begin_batch();
+        orphans.note_made(2);
+        assert_eq!(orphans.forgotten(), 1);
+        orphans.begin_batch();
+        orphans.note_made(2);
+        assert_eq!(orphans.forgotten(), 1, "another, with the same handle");
+        for hash in 1..=COUNT as u64 {
+            orphans.keep(2 * hash, 0, &event);
+        }
+        assert!((1..999).all(|hash| !orphans.overwritten.has(2 * hash)), "those before are old");
     }
 }

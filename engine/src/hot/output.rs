@@ -8,7 +8,7 @@ use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
 use crate::sys::clock::{self, Clocks};
 use fsmon_format::record::{
-    self, Build, COUNT_UNKNOWN, Reason, Slot, dir_flag, end_flag, event_slots, lay_event,
+    self, Build, COUNT_UNKNOWN, NAME_MAX, Reason, Slot, dir_flag, end_flag, event_slots, lay_event,
 };
 use std::io;
 use std::time::Duration;
@@ -87,6 +87,11 @@ impl Output {
         name: &[u8],
         name2: &[u8],
     ) {
+        if name.len().max(name2.len()) > NAME_MAX {
+            // As of a directory that a walk met, and that is renamed or removed.
+            self.counters.names_too_long += 1;
+            return;
+        }
         for dir in [head.dir2.get(), head.dir.get()] {
             if dir != 0 && tree.node(dir).flags & flag::DEFINED == 0 {
                 self.define_dir(tree, sources, dir);

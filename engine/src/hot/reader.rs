@@ -142,6 +142,8 @@ pub(crate) struct Reader<'a, D: Disk = Kernel> {
     evicted: u64,
     /// Entries in directories without a mark that were told of.
     unmarked: u64,
+    /// Changes of long names that were told of.
+    too_long: u64,
 }
 
 impl Reader<'_> {
@@ -212,6 +214,7 @@ impl<'a, D: Disk> Reader<'a, D> {
             told: 0,
             evicted: 0,
             unmarked: 0,
+            too_long: 0,
         }
     }
 
@@ -259,6 +262,7 @@ impl<'a, D: Disk> Reader<'a, D> {
         if self.resolver.watch.names_refused() != self.output.counters.files_refused {
             self.tell_files_refused(window);
         }
+        self.tell_forgotten(window.until_ns);
         self.sources.who.note_resolved(self.index);
         if let Some(error) = self.sources.failed.take() {
             return Err(failed(error));
@@ -279,6 +283,7 @@ impl<'a, D: Disk> Reader<'a, D> {
             if !self.is_settled() {
                 self.settle(until_ns);
             }
+            self.tell_forgotten(until_ns);
         }
         if until_ns >= self.tick_ns {
             self.tick(until_ns);
@@ -368,6 +373,24 @@ impl<'a, D: Disk> Reader<'a, D> {
         for (reason, count) in losses.into_iter().filter(|(_, count)| *count > 0) {
             let span = (start_ns, clock::monotonic_ns());
             self.output.loss(&mut self.sources, reason, span, Some(count), count);
+        }
+    }
+
+    /// Loss records for changes of names that are too long, and for what full tables forgot: one a batch.
+    #[inline]
+    fn tell_forgotten(&mut self, until_ns: u64) {
+        let total = self.output.counters.names_too_long;
+        if total != self.too_long {
+            let (count, span) = (total - self.too_long, (self.after_ns, until_ns));
+            self.too_long = total;
+            self.output.loss(&mut self.sources, Reason::NameTooLong, span, Some(count), total);
+        }
+        let total = self.resolver.forgotten() + self.sources.who.names_refused();
+        if total != self.output.counters.tables_full {
+            let count = total - std::mem::replace(&mut self.output.counters.tables_full, total);
+            let span = (self.after_ns, until_ns);
+            self.output.loss(&mut self.sources, Reason::TablesFull, span, Some(count), total);
+            self.output.publish();
         }
     }
 

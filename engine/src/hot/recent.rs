@@ -7,8 +7,12 @@
 
 use fsmon_format::record::NAME_MAX;
 
-/// Objects remembered; a power of two.
-const COUNT: usize = 1024;
+/// Sets of objects, and objects in each; in a full set the oldest is overwritten. DELETE_SELF and MOVE_SELF follow the
+/// event that has the name at once, but for what other processors queue, so some hundreds would do. A file that stays
+/// open is deleted later: fsmon promises the two for a name that went by just before, and of a file that it does not
+/// know cannot tell whether that was ever in a watched directory. So what is overwritten is not counted.
+const SETS: usize = 1 << 9;
+const WAYS: usize = 4;
 
 #[derive(Clone, Copy)]
 struct Seen {
@@ -22,50 +26,67 @@ struct Seen {
 /// The table.
 pub(crate) struct Recent {
     /// Which object each entry is of; apart, as nearly all looks find that it is another.
-    hashes: Vec<u64>,
+    hashes: Vec<[u64; WAYS]>,
+    /// Where the next goes in each set.
+    next: Vec<u8>,
     seen: Vec<Seen>,
 }
 
 impl Recent {
     pub(crate) fn new() -> Self {
         let none = Seen { dir_hash: 0, dir: 0, len: 0, name: [0; NAME_MAX] };
-        Recent { hashes: vec![0; COUNT], seen: vec![none; COUNT] }
+        Recent { hashes: vec![[0; WAYS]; SETS], next: vec![0; SETS], seen: vec![none; SETS * WAYS] }
     }
 
     /// The object with that hash is, or was until now, `name` in the directory `dir`, whose own
     /// hash is `dir_hash`.
     pub(crate) fn put(&mut self, hash: u64, dir: u32, dir_hash: u64, name: &[u8]) {
         let Ok(len) = u8::try_from(name.len()) else { return };
-        let at = slot(hash);
-        self.hashes[at] = hash;
-        let seen = &mut self.seen[at];
+        let (set, way) = self.find(hash).unwrap_or_else(|| self.oldest(hash));
+        self.hashes[set][way] = hash;
+        let seen = &mut self.seen[set * WAYS + way];
         (seen.dir, seen.dir_hash, seen.len) = (dir, dir_hash, len);
         seen.name[..name.len()].copy_from_slice(name);
     }
 
     /// Where it was: directory, the directory's hash, name; `None` where that was forgotten.
     pub(crate) fn get(&self, hash: u64) -> Option<(u32, u64, &[u8])> {
-        let seen = &self.seen[slot(hash)];
-        self.has(hash).then(|| (seen.dir, seen.dir_hash, &seen.name[..usize::from(seen.len)]))
+        let (set, way) = self.find(hash)?;
+        let seen = &self.seen[set * WAYS + way];
+        Some((seen.dir, seen.dir_hash, &seen.name[..usize::from(seen.len)]))
     }
 
     /// Whether it is known where the object was.
     #[inline]
     pub(crate) fn has(&self, hash: u64) -> bool {
-        self.hashes[slot(hash)] == hash && hash != 0
+        self.find(hash).is_some()
     }
 
     /// The object is gone.
     pub(crate) fn forget(&mut self, hash: u64) {
-        if self.has(hash) {
-            self.hashes[slot(hash)] = 0;
+        if let Some((set, way)) = self.find(hash) {
+            self.hashes[set][way] = 0;
         }
+    }
+
+    #[inline]
+    fn find(&self, hash: u64) -> Option<(usize, usize)> {
+        let set = set_of(hash);
+        let way = self.hashes[set].iter().position(|known| *known == hash)?;
+        (hash != 0).then_some((set, way))
+    }
+
+    fn oldest(&mut self, hash: u64) -> (usize, usize) {
+        let set = set_of(hash);
+        let way = usize::from(self.next[set]);
+        self.next[set] = ((way + 1) % WAYS) as u8;
+        (set, way)
     }
 }
 
 /// The lowest bit of a hash is 0 ([`super::tree::Tree::hash`]).
-fn slot(hash: u64) -> usize {
-    (hash >> 1) as usize % COUNT
+fn set_of(hash: u64) -> usize {
+    (hash >> 1) as usize % SETS
 }
 
 #[cfg(test)]
@@ -78,8 +99,13 @@ mod tests {
         recent.put(7, 3, 33, b"old");
         recent.put(7, 4, 44, b"new");
         assert_eq!(recent.get(7), Some((4, 44, &b"new"[..])));
-        assert_eq!(recent.get(7 + 2 * COUNT as u64), None);
+        let other = |number: usize| (7 + 2 * number * SETS) as u64;
+        assert_eq!(recent.get(other(1)), None);
         recent.forget(7);
         assert_eq!(recent.get(7), None);
+        // All in one set.
+        (1..=WAYS + 1).for_each(|number| recent.put(other(number), 3, 33, b"name"));
+        assert!(recent.get(other(1)).is_none());
+        assert!((2..=WAYS + 1).all(|number| recent.has(other(number))));
     }
 }

@@ -7,7 +7,11 @@
 //! `dead`.
 
 mod dead;
+mod hash;
+mod insert;
+mod paths;
 
+use self::hash::{fold, is_same, mix};
 use super::event::Key;
 use super::index::Index;
 use crate::limits::{DIRS_DEAD_MAX, OUTSIDE_MAX};
@@ -15,7 +19,7 @@ use fsmon_format::arena::{Arena, Text};
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros};
 
 /// Bytes of a key that fit into the node; longer ones (overlayfs) go to the arena.
 const KEY_INLINE: usize = 24;
@@ -85,6 +89,10 @@ impl Node {
     }
 }
 
+/// Bytes of the longest name of a directory that is taken in. Events have names of 255 bytes at most, but FUSE, vfat
+/// and others have longer ones (`FUSE_NAME_MAX`, and 255 UTF-16 units), which walks meet.
+pub(crate) const NAME_ROOM: usize = 1024;
+
 /// The tree.
 pub struct Tree {
     nodes: Vec<Node>,
@@ -99,6 +107,10 @@ pub struct Tree {
     free: u32,
     /// Nodes below this id have been used.
     fresh: u32,
+    /// Nodes that died since the queue was empty, and how many of them made room for others: what happened in
+    /// those may come up later.
+    young: usize,
+    forgotten: u64,
     /// The ends of the chain of the dead, and its length.
     dead_first: u32,
     dead_last: u32,
@@ -161,6 +173,8 @@ impl Tree {
             text: Arena::with_capacity((room * TEXT_PER_NODE).max(1 << 20)),
             free: 0,
             fresh: 1,
+            young: 0,
+            forgotten: 0,
             dead_first: 0,
             dead_last: 0,
             dead: 0,
@@ -250,6 +264,17 @@ impl Tree {
         // back, differ by a bit or two, and so do names.
         let its_own = mix(node.hash ^ (u64::from(dir) | times));
         fold(self.seed, Key { fsid: its_own, handle: name })
+    }
+
+    /// No directory counts as read lately any more, of all that ever were.
+    #[cold]
+    pub(crate) fn clear_fresh(&mut self) {
+        (1..self.fresh).for_each(|id| self.set_fresh(id, false));
+    }
+
+    /// Directories that were forgotten for want of room before all that happened in them had come up.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Whether a live directory is still to be read ([`flag::UNREAD`]).
@@ -351,236 +376,6 @@ impl Tree {
     fn long_key(&self, node: &Node) -> &[u8] {
         self.text.get(text_of(node))
     }
-
-    /// Takes up a directory (parent 0: a root). One that is known already is moved instead.
-    ///
-    /// # Errors
-    /// There is no room, or no such place: a dead directory cannot come back below itself.
-    pub fn insert(&mut self, parent: u32, name: &[u8], key: Key<'_>) -> Result<Inserted, Full> {
-        if let Some(id) = self.find(key) {
-            if self.node(id).flags & flag::DEAD != 0 {
-                return self.revive(id, parent, name);
-            }
-            let moved = self.rename(id, parent, name)?;
-            return Ok(if moved { Inserted::Moved(id) } else { Inserted::Same(id) });
-        }
-        let fs = self.fs_index(key.fsid).filter(|_| self.live < self.capacity).ok_or(Full)?;
-        let name = self.text.insert(name).ok_or(Full)?;
-        let Some((id, inline)) = self.take(parent).zip(self.inline_key(key.handle)) else {
-            self.text.remove(name);
-            return Err(Full);
-        };
-        let hash = self.hash(key);
-        let root = if parent == 0 { flag::ROOT } else { 0 };
-        *self.node_mut(id) = Node {
-            hash,
-            name,
-            fs,
-            key: inline,
-            key_len: key.handle.len() as u8,
-            flags: flag::LIVE | root,
-            fresh: self.node(id).fresh,
-            ..Node::new_zeroed()
-        };
-        self.index.insert(hash, id);
-        self.hang(id, parent);
-        self.live += 1;
-        Ok(Inserted::New(id))
-    }
-
-    /// Takes up a directory as a root. One that was known elsewhere begins anew.
-    pub(crate) fn insert_root(&mut self, path: &[u8], key: Key<'_>) -> Result<u32, Full> {
-        if let Some(known) = self.find(key) {
-            self.forget(known);
-        }
-        Ok(self.insert(0, path, key)?.id())
-    }
-
-    fn inline_key(&mut self, handle: &[u8]) -> Option<[u8; KEY_INLINE]> {
-        let mut inline = [0; KEY_INLINE];
-        if handle.len() <= KEY_INLINE {
-            inline[..handle.len()].copy_from_slice(handle);
-        } else if handle.len() <= usize::from(u8::MAX) {
-            let text = self.text.insert(handle)?;
-            inline[..size_of::<Text>()].copy_from_slice(text.as_bytes());
-        } else {
-            return None;
-        }
-        Some(inline)
-    }
-
-    /// A free node; dead ones are given up when there is no other, but not `parent`, on which the
-    /// node will hang.
-    fn take(&mut self, parent: u32) -> Option<u32> {
-        while self.free == 0 && self.fresh >= self.outside(0) {
-            if self.dead == 0 || self.is_below(parent, self.dead_first) {
-                return None;
-            }
-            self.bury_oldest();
-        }
-        if self.free != 0 {
-            let id = self.free;
-            self.free = self.node(id).next;
-            return Some(id);
-        }
-        let id = self.fresh;
-        self.fresh += 1;
-        Some(id)
-    }
-
-    /// Moves a directory: another parent, another name, or both. False where it was there
-    /// already, or cannot go there: a root, one that is dead, or into its own subtree.
-    ///
-    /// # Errors
-    /// There is no room for the name.
-    pub fn rename(&mut self, id: u32, parent: u32, name: &[u8]) -> Result<bool, Full> {
-        let node = self.node(id);
-        let same = node.parent == parent && self.name(id) == name;
-        let stays = same || node.flags & (flag::ROOT | flag::DEAD) != 0;
-        if stays || self.is_below(parent, id) {
-            return Ok(false);
-        }
-        // What it is called is a part of how it is found.
-        self.unhang(id);
-        let named = self.set_name(id, name);
-        let parent = if named.is_ok() { parent } else { self.node(id).parent };
-        self.hang(id, parent);
-        named?;
-        let node = self.node_mut(id);
-        node.generation = node.generation.wrapping_add(1);
-        Ok(true)
-    }
-
-    /// Gives a node that hangs nowhere another name.
-    fn set_name(&mut self, id: u32, name: &[u8]) -> Result<(), Full> {
-        if self.name(id) != name {
-            let text = self.text.insert(name).ok_or(Full)?;
-            self.text.remove(self.node(id).name);
-            self.node_mut(id).name = text;
-        }
-        Ok(())
-    }
-
-    /// A number that stands for the path of a directory: another one after a rename of it or of one above
-    /// it, but for chances of 2^-64.
-    pub(crate) fn path_stamp(&self, id: u32) -> u64 {
-        let (mut stamp, mut at) = (0u64, id);
-        while at != 0 {
-            let node = self.node(at);
-            // A sum of the generations alone stays the same where `mv a/b/c a/c` takes `b` away, which was
-            // renamed once.
-            stamp ^= u64::from(at) << 32 | u64::from(node.generation);
-            stamp = stamp.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
-            at = node.parent;
-        }
-        stamp
-    }
-
-    /// Whether `id` is `above` or hangs below it. The tree has no cycles, and this keeps it so.
-    pub(crate) fn is_below(&self, id: u32, above: u32) -> bool {
-        let mut at = id;
-        while at != 0 {
-            if at == above {
-                return true;
-            }
-            at = self.node(at).parent;
-        }
-        false
-    }
-
-    fn hang(&mut self, id: u32, parent: u32) {
-        let first = if parent == 0 { 0 } else { self.node(parent).child };
-        let node = self.node_mut(id);
-        node.parent = parent;
-        node.next = first;
-        node.prev = 0;
-        if first != 0 {
-            self.node_mut(first).prev = id;
-        }
-        if parent != 0 {
-            self.node_mut(parent).child = id;
-            self.names.insert(self.place_hash(parent, self.name(id)), id);
-        }
-    }
-
-    /// Off the parent's list; the parent is still remembered.
-    fn unhang(&mut self, id: u32) {
-        let Node { parent, next, prev, .. } = *self.node(id);
-        if parent != 0 {
-            self.names.remove(self.place_hash(parent, self.name(id)), id);
-        }
-        if next != 0 {
-            self.node_mut(next).prev = prev;
-        }
-        if prev != 0 {
-            self.node_mut(prev).next = next;
-        } else if parent != 0 && self.node(parent).child == id {
-            self.node_mut(parent).child = next;
-        }
-        let node = self.node_mut(id);
-        (node.next, node.prev) = (0, 0);
-    }
-
-    /// A subdirectory of that name; `but` is not meant.
-    pub fn child_named(&self, parent: u32, name: &[u8], but: Option<u32>) -> Option<u32> {
-        self.names.find(self.place_hash(parent, name), |id| {
-            self.node(id).parent == parent && self.name(id) == name && Some(id) != but
-        })
-    }
-
-    fn place_hash(&self, parent: u32, name: &[u8]) -> u64 {
-        fold(self.seed, Key { fsid: u64::from(parent), handle: name })
-    }
-
-    /// The node after `id` in a walk from `top` down, parents before children; 0 at the end.
-    pub fn following(&self, id: u32, top: u32) -> u32 {
-        match self.node(id).child {
-            0 => self.past(id, top),
-            child => child,
-        }
-    }
-
-    /// The node after `id` and all that hangs below it.
-    pub fn past(&self, id: u32, top: u32) -> u32 {
-        let mut at = id;
-        while at != top && self.node(at).next == 0 {
-            at = self.node(at).parent;
-        }
-        if at == top { 0 } else { self.node(at).next }
-    }
-
-    /// The root that a node is below, or itself.
-    pub fn root_of(&self, id: u32) -> u32 {
-        let mut at = id;
-        while self.node(at).parent != 0 {
-            at = self.node(at).parent;
-        }
-        at
-    }
-
-    /// Appends the path below the root (without it) to `out`.
-    pub fn append_path(&self, id: u32, out: &mut Vec<u8>) {
-        self.append_path_from(0, id, out);
-    }
-
-    /// Appends the path below `top`, one of the directories that `id` is below.
-    pub fn append_path_from(&self, top: u32, id: u32, out: &mut Vec<u8>) {
-        let is_end = |at: u32| at == top || self.node(at).parent == 0;
-        let (mut len, mut at) = (0, id);
-        while !is_end(at) {
-            len += self.name(at).len() + 1;
-            at = self.node(at).parent;
-        }
-        let start = out.len();
-        out.resize(start + len.saturating_sub(1), b'/');
-        let (mut end, mut at) = (out.len(), id);
-        while !is_end(at) {
-            let name = self.name(at);
-            out[end - name.len()..end].copy_from_slice(name);
-            end = (end - name.len()).saturating_sub(1);
-            at = self.node(at).parent;
-        }
-    }
 }
 
 /// Whether a node with these flags is live and still to be read.
@@ -591,52 +386,6 @@ fn is_counted(flags: u8) -> bool {
 /// Where a long key lies: the node holds that in the place of the key.
 fn text_of(node: &Node) -> Text {
     Text::read_from_prefix(&node.key).expect("24 bytes hold a Text").0
-}
-
-/// Whether two handles are the same. Those of 8 to 24 bytes, as nearly all have, take no call.
-#[inline]
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    if one.len() != other.len() {
-        return false;
-    }
-    let ends = |bytes: &[u8]| Some((*bytes.first_chunk::<8>()?, *bytes.last_chunk::<8>()?));
-    match (ends(one), ends(other)) {
-        (Some(these), Some(those)) if one.len() <= 16 => these == those,
-        (Some(these), Some(those)) if one.len() <= 24 => {
-            these == those && one[8..].first_chunk::<8>() == other[8..].first_chunk::<8>()
-        }
-        _ => one == other,
-    }
-}
-
-/// A hash of the whole key, quick for the 12 to 24 bytes that handles and names have.
-#[inline]
-fn fold(seed: u64, key: Key<'_>) -> u64 {
-    const K: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut hash = seed ^ key.fsid ^ (key.handle.len() as u64).wrapping_mul(K);
-    let (words, _) = key.handle.as_chunks::<8>();
-    for word in words {
-        hash = mix(hash ^ u64::from_le_bytes(*word));
-    }
-    mix(mix(hash ^ tail(key.handle)))
-}
-
-/// The last up to eight bytes, of which some may be in the word before: the length tells those apart.
-#[inline]
-fn tail(bytes: &[u8]) -> u64 {
-    if let Some(last) = bytes.last_chunk::<8>() {
-        return u64::from_le_bytes(*last);
-    }
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        return u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
-    }
-    bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte))
-}
-
-#[inline]
-fn mix(value: u64) -> u64 {
-    let wide = u128::from(value ^ 0xa076_1d64_78bd_642f) * 0xe703_7ed1_a0b4_28db;
-    (wide >> 64) as u64 ^ wide as u64
 }
 
 #[cfg(test)]

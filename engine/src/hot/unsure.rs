@@ -33,13 +33,15 @@ impl Unsure {
         self.is_full
     }
 
-    /// A directory was met at that time.
-    pub(crate) fn put(&mut self, dir: u32, now_ns: u64) {
-        match self.dirs.len() < COUNT {
+    /// A directory was met at that time. Whether there was room for it: it is to have a mark then.
+    pub(crate) fn put(&mut self, dir: u32, now_ns: u64) -> bool {
+        self.met_ns = now_ns;
+        let has_room = self.dirs.len() < COUNT;
+        match has_room {
             true => self.dirs.push(dir),
             false => self.is_full = true,
         }
-        self.met_ns = now_ns;
+        has_room
     }
 
     /// The queue was seen empty then: all that had happened before was told. The directories that were met
@@ -61,8 +63,7 @@ mod tests {
     #[test]
     fn until_the_queue_was_empty_after_the_last_was_met() {
         let mut unsure = Unsure::new();
-        unsure.put(5, 100);
-        unsure.put(6, 200);
+        assert!(unsure.put(5, 100) && unsure.put(6, 200));
         assert!(unsure.settle(150).is_none() && unsure.any());
         let settled: Vec<_> = unsure.settle(201).expect("empty after that").collect();
         assert_eq!((settled, unsure.any()), (vec![5, 6], false));
@@ -71,10 +72,8 @@ mod tests {
     #[test]
     fn of_many_all() {
         let mut unsure = Unsure::new();
-        (0..COUNT as u32).for_each(|dir| unsure.put(dir, 1));
-        assert!(!unsure.is_full());
-        unsure.put(9, 1);
-        assert!(unsure.is_full());
+        assert!((0..COUNT as u32).all(|dir| unsure.put(dir, 1)) && !unsure.is_full());
+        assert!(!unsure.put(9, 1) && unsure.is_full());
         assert_eq!(unsure.settle(2).map(Iterator::count), Some(COUNT));
         assert!(!unsure.is_full());
     }

@@ -3,18 +3,17 @@
 //! The walk uses the tree itself as its list of work, and buffers made once: it is used at the
 //! start and again while running, when a directory comes in.
 
-use super::above::{Reached, open_without_mounts};
+use super::above::{Above, Reached, open_without_mounts};
 use super::arrivals::Arrivals;
 use super::busy::Muting;
 use super::disk::{Disk, Kernel};
 use super::event::Key;
 use super::file_names::FileNames;
 use super::trail::Trail;
-use super::tree::{Full, Inserted, Tree, flag};
+use super::tree::{Full, Inserted, NAME_ROOM, Tree, flag};
 use crate::config::SkipDir;
 use crate::sys::handle::{Handle, Handles, is_shared};
 use fsmon_format::kind;
-use fsmon_format::record::NAME_MAX;
 use std::ffi::{CStr, CString};
 use std::io;
 
@@ -42,8 +41,6 @@ pub(crate) struct Root<F> {
     pub(crate) handles: Handles,
     /// Whether every directory gets a mark of its own.
     pub(crate) inode_marks: bool,
-    /// Whether no such root is looked for any more: it was a mount that was followed and went.
-    pub(crate) is_given_up: bool,
 }
 
 impl<F> Root<F> {
@@ -81,9 +78,6 @@ impl<F> Root<F> {
         tree: &Tree,
         tell: bool,
     ) -> io::Result<()> {
-        if self.is_given_up {
-            return Ok(());
-        }
         if self.inode_marks {
             return if tell { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) };
         }
@@ -296,9 +290,10 @@ impl<D: Disk> Watch<D> {
     /// Unsupported where directories are marked each, NotFound where a root does not exist, or those of
     /// [`Group::mark_filesystem`]; the last of several. The others are done all the same.
     #[cold]
-    pub(crate) fn tell_sides(&mut self, tree: &Tree, tell: bool) -> io::Result<()> {
+    pub(crate) fn tell_sides(&mut self, tree: &Tree, above: &Above, tell: bool) -> io::Result<()> {
         let mut result = Ok(());
-        for root in &mut self.roots {
+        let roots = self.roots.iter_mut().enumerate();
+        for (_, root) in roots.filter(|(at, _)| !above.is_given_up(*at)) {
             let done = root.tell_sides(&self.disk, tree, tell);
             if done.is_err() {
                 result = done;
@@ -360,10 +355,8 @@ impl<D: Disk> Watch<D> {
     /// Whether the object of that handle is to be found as `name` in a directory; `None` where the
     /// directory is not to be found itself.
     pub(crate) fn holds(&mut self, tree: &Tree, dir: u32, name: &[u8], key: &[u8]) -> Option<bool> {
-        let mut room = [0; NAME_MAX + 1];
-        let entry = room.get_mut(..=name.len())?;
-        entry[..name.len()].copy_from_slice(name);
-        let entry = CStr::from_bytes_with_nul(entry).ok()?;
+        let mut room = [0; NAME_ROOM + 1];
+        let entry = c_name(name, &mut room)?;
         let (fd, root) = self.open(tree, dir).ok()?;
         let handle = self.disk.handle_of_entry(&fd, entry, self.roots[root].handles);
         Some(handle.is_ok_and(|(handle, _)| handle.key() == key))
@@ -371,10 +364,8 @@ impl<D: Disk> Watch<D> {
 
     /// Whether a directory is to be found as `name` in another.
     pub(crate) fn is_dir_at(&mut self, tree: &Tree, dir: u32, name: &[u8]) -> bool {
-        let mut room = [0; NAME_MAX + 1];
-        let Some(entry) = room.get_mut(..=name.len()) else { return false };
-        entry[..name.len()].copy_from_slice(name);
-        let Ok(entry) = CStr::from_bytes_with_nul(entry) else { return false };
+        let mut room = [0; NAME_ROOM + 1];
+        let Some(entry) = c_name(name, &mut room) else { return false };
         self.open(tree, dir).is_ok_and(|(fd, _)| self.disk.is_dir(&fd, entry))
     }
 
@@ -440,6 +431,11 @@ impl<D: Disk> Watch<D> {
         };
         if !is_dir {
             self.note_file(tree, (id, root), fd, entry.name);
+        }
+        if is_dir && name.len() > NAME_ROOM {
+            let too_long = io::Error::from_raw_os_error(libc::ENAMETOOLONG);
+            visit(&self.disk, tree, Met::Unreadable(too_long));
+            return;
         }
         let left_out = !is_dir || self.skips(tree, id, name);
         let how = self.roots[root].handles;
@@ -541,6 +537,13 @@ impl<D: Disk> Watch<D> {
         }
         self.root_of(at).is_some_and(|at| self.roots[at].inode_marks)
     }
+}
+
+/// A name with its NUL, in `room`; `None` where it is too long, or has a NUL inside.
+fn c_name<'a>(name: &[u8], room: &'a mut [u8; NAME_ROOM + 1]) -> Option<&'a CStr> {
+    let entry = room.get_mut(..=name.len())?;
+    entry[..name.len()].copy_from_slice(name);
+    CStr::from_bytes_with_nul(entry).ok()
 }
 
 /// Whether a directory is known at another place. Then it was moved after what the queue has told

@@ -225,10 +225,7 @@ fn queues(history: &History, marks: Marks, mount: &Mount) -> (Vec<String>, Vec<S
     while is_readable(group.as_fd().as_raw_fd()) {
         let mut file = File::from(group.as_fd().try_clone_to_owned().expect("a copy"));
         let len = file.read(&mut buffer).expect("read");
-        // A change of the link count comes without a name, and fsmon drops it.
-        let named =
-            Events(&buffer[..len]).filter(|event| event.place.is_some() || event.old.is_some());
-        told.extend(named.map(|event| ids.real(&event)));
+        told.extend(Events(&buffer[..len]).map(|event| ids.real(&event)));
     }
     let mut ids = Ids::default();
     let model = queue.take(usize::MAX).iter().map(|event| ids.model(event)).collect();

@@ -25,6 +25,9 @@ pub(super) enum Notice {
     File { kind: u32, dir: Inode, name: String, child: Inode },
     /// ATTRIB of a directory itself, and the directory that it was changed through.
     Dir { kind: u32, dir: Inode, parent: Option<Inode> },
+    /// ATTRIB of a file whose link count changed (`fsnotify_link_count()`): it has no name, so marks on directories
+    /// do not see it.
+    Links { file: Inode },
 }
 
 impl Notice {
@@ -35,6 +38,7 @@ impl Notice {
                 vec![*dir]
             }
             Notice::Rename { old, new, .. } => vec![old.0, new.0],
+            Notice::Links { .. } => Vec::new(),
         }
     }
 }
@@ -318,7 +322,7 @@ impl Files {
         }
         self.nodes[inode].is_linkable = false;
         let at = self.link_in(dir, name, inode);
-        Some(vec![self.entry(kind::CREATE, at)])
+        Some(vec![Notice::Links { file: inode }, self.entry(kind::CREATE, at)])
     }
 
     pub(super) fn link(&mut self, old: &str, new: &str) -> Option<Vec<Notice>> {
@@ -363,7 +367,10 @@ impl Files {
             return None;
         }
         self.take_out(at);
-        let told = vec![self.entry(kind::DELETE, at)];
+        let mut told = vec![self.entry(kind::DELETE, at)];
+        if !self.is_dir(inode) {
+            told.insert(0, Notice::Links { file: inode });
+        }
         self.put(inode);
         Some(told)
     }
@@ -408,11 +415,10 @@ impl Files {
             let inode = self.names[replaced].inode;
             self.take_out(replaced);
             self.put(inode);
-            // `fsnotify_link_count()`: of a file it comes without a name.
-            gone = self.is_dir(inode).then_some(Notice::Dir {
-                kind: kind::ATTRIB,
-                dir: inode,
-                parent: None,
+            // `fsnotify_link_count()`
+            gone = Some(match self.is_dir(inode) {
+                true => Notice::Dir { kind: kind::ATTRIB, dir: inode, parent: None },
+                false => Notice::Links { file: inode },
             });
         }
         let mut told = self.move_to(at, new_dir, new_name);

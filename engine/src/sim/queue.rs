@@ -3,7 +3,7 @@
 //! After fs/notify/fanotify/fanotify.c (`fanotify_should_merge()`, `fanotify_alloc_event()`,
 //! `fanotify_group_event_mask()`) and fs/notify/fsnotify.c of Linux 6.18, for a group with
 //! `FAN_REPORT_DFID_NAME_TARGET`. Left out: the limit of 128 events that a merge looks at in one of 128
-//! buckets, and events without a name of files (changes of link counts), which fsmon drops.
+//! buckets.
 
 use super::files::{Files, Inode, Notice};
 use crate::sys::fanotify::flag::{EVENT_ON_CHILD, Q_OVERFLOW};
@@ -129,6 +129,11 @@ impl Queue {
                 let mask = u64::from(*kind) | ondir(true);
                 let place = spot(*dir, ".");
                 (by_fs || by_dir).then_some(Queued { mask, pid, place, old: None, object: None })
+            }
+            Notice::Links { file } => {
+                let (mask, object) = (u64::from(kind::ATTRIB), Some(files.handle(*file).to_vec()));
+                let (place, old) = (None, None);
+                (self.filesystem & mask != 0).then_some(Queued { mask, pid, place, old, object })
             }
             Notice::Rename { old, new, child } => {
                 let is_dir = files.is_dir(*child);

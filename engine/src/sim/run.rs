@@ -241,7 +241,6 @@ fn resolver(disk: Model, mask: u64, mix: Mix) -> Resolver<Model> {
         mount_id: 1,
         handles: Handles::modern(),
         inode_marks: mix.marks_each(),
-        is_given_up: false,
     });
     above.add(WATCHED.as_bytes());
     let reached = above.go_down(0, &watch.disk, &tree);

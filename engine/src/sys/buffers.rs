@@ -4,11 +4,19 @@
 //! latter. It cannot be copied, only a backend makes one, when a read into the buffer has ended,
 //! and giving it back is what lets the buffer be read into again.
 
+use super::fanotify::flag::Q_OVERFLOW;
 use std::io;
 use std::ptr::NonNull;
 
 /// More than the longest event: two places with names, an object, handles of the longest.
 pub(crate) const EVENT_LEN_MAX: u32 = 2048;
+
+/// `struct fanotify_event_metadata`, and the version of it.
+const METADATA_LEN: usize = 24;
+const METADATA_VERSION: u8 = 3;
+/// The process that an event of an overflow is of, where that is no overflow: events could not be read. No process has
+/// that number.
+pub(crate) const UNREADABLE: u32 = u32::MAX;
 
 /// `count` buffers of `size` bytes.
 pub(crate) struct Buffers {
@@ -21,18 +29,38 @@ pub(crate) struct Buffers {
 pub(crate) struct Taken {
     index: u16,
     len: u32,
+    /// The read was refused in its midst: more may be left to read.
+    is_refused: bool,
 }
 
 impl Taken {
     /// Only for backends: the kernel has filled `len` bytes of buffer `index` and let go of it.
     pub(super) fn new(buffers: &Buffers, index: u16, len: u32) -> Self {
         assert!(index < buffers.count && len <= buffers.size, "the kernel stays in its buffers");
-        Taken { index, len }
+        Taken { index, len, is_refused: false }
+    }
+
+    /// Only for backends: a read into buffer `index` was refused, and what it had taken from the queue is lost. The
+    /// buffer says so in place of that: see [`UNREADABLE`].
+    pub(super) fn refused(buffers: &Buffers, index: u16) -> Self {
+        let taken = Taken { is_refused: true, ..Taken::new(buffers, index, METADATA_LEN as u32) };
+        let mut event = [0; METADATA_LEN];
+        // `struct fanotify_event_metadata`: length, version, its own length, mask, no descriptor, pid.
+        event[..4].copy_from_slice(&(METADATA_LEN as u32).to_ne_bytes());
+        event[4] = METADATA_VERSION;
+        event[6..8].copy_from_slice(&(METADATA_LEN as u16).to_ne_bytes());
+        event[8..16].copy_from_slice(&Q_OVERFLOW.to_ne_bytes());
+        event[16..20].copy_from_slice(&(-1i32).to_ne_bytes());
+        event[20..24].copy_from_slice(&UNREADABLE.to_ne_bytes());
+        // SAFETY: the buffer is inside the mapping and longer than an event; the caller has it, so nobody else reads or
+        // writes it.
+        unsafe { buffers.address(index).copy_from_nonoverlapping(event.as_ptr(), METADATA_LEN) };
+        taken
     }
 
     /// Whether `room` bytes more would have fit.
     pub(crate) fn had_room(&self, buffers: &Buffers, room: u32) -> bool {
-        self.len + room <= buffers.size
+        !self.is_refused && self.len + room <= buffers.size
     }
 
     /// Gives the buffer up: the proof is gone, and its index may be lent again.

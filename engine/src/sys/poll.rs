@@ -164,6 +164,8 @@ impl Poll {
             Ok(len) => Ok(Some(Taken::new(buffers, index, len as u32))),
             Err(error) => match error.raw_os_error() {
                 Some(libc::EAGAIN | libc::EINTR) => Ok(None),
+                // fanotify has no event for the rename of a name beyond 255 bytes; see `Taken::refused`.
+                Some(libc::EFAULT) => Ok(Some(Taken::refused(buffers, index))),
                 _ => Err(error),
             },
         }

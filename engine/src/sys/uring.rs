@@ -313,7 +313,9 @@ impl Uring {
     fn was_read(&mut self, result: i32, files: &Buffers) -> io::Result<Option<Done>> {
         let Some(index) = self.files.reading.take() else { return Ok(None) };
         let number = self.files.reads;
-        self.files.reads = number.wrapping_add(u32::from(result > 0));
+        // fanotify has no event for the rename of a name beyond 255 bytes.
+        let is_refused = result == -libc::EFAULT;
+        self.files.reads = number.wrapping_add(u32::from(result > 0 || is_refused));
         self.gauge.leave(self.files.reads);
         if let Ok(len @ 1..) = u32::try_from(result) {
             let taken = Taken::new(files, index, len);
@@ -321,6 +323,10 @@ impl Uring {
             self.files.ready =
                 !taken.had_room(files, EVENT_LEN_MAX) && is_readable(self.files.fd.0);
             return Ok(Some(Done::Files(taken, number)));
+        }
+        if is_refused {
+            self.files.ready = is_readable(self.files.fd.0);
+            return Ok(Some(Done::Files(Taken::refused(files, index), number)));
         }
         self.files.free.push(index);
         self.files.ready = false;

@@ -14,7 +14,7 @@ pub(super) struct Input<R> {
     source: R,
     /// Slots, so that blocks can be handed out as such.
     window: Vec<Slot>,
-    /// The bytes at hand: `start..end` of the window.
+    /// The bytes that were read and are not used yet: `start..end` of the window.
     start: usize,
     end: usize,
     /// Where `start` is in the input.
@@ -26,7 +26,7 @@ impl<R: Read> Input<R> {
         Input { source, window: vec![Slot::ZERO; WINDOW / SLOT], start: 0, end: 0, offset: 0 }
     }
 
-    /// Forgets what is at hand: the source stands at that offset.
+    /// Forgets what was read: the source stands at that offset.
     pub(super) fn reset(&mut self, offset: u64) {
         (self.start, self.end, self.offset) = (0, 0, offset);
     }
@@ -39,12 +39,12 @@ impl<R: Read> Input<R> {
         self.offset
     }
 
-    /// What is at hand.
+    /// What was read and is not used yet.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.window.as_bytes()[self.start..self.end]
     }
 
-    /// Reads until `len` bytes are at hand, and no further than one read brings.
+    /// Reads until `len` bytes are in the window, and no further than one read brings.
     /// False where the input ends before, for now or for good.
     pub(super) fn fill(&mut self, len: usize) -> io::Result<bool> {
         if self.start + len > WINDOW {
@@ -70,7 +70,7 @@ impl<R: Read> Input<R> {
         }
     }
 
-    /// The slots from byte `from` to `to` of what is at hand; both are multiples of the slot.
+    /// The slots from byte `from` to `to` of what was read; both are multiples of the slot.
     pub(super) fn slots(&mut self, from: usize, to: usize) -> &mut [Slot] {
         if !self.start.is_multiple_of(SLOT) {
             self.move_to_front();
@@ -79,7 +79,7 @@ impl<R: Read> Input<R> {
         &mut self.window[first + from / SLOT..first + to / SLOT]
     }
 
-    /// Passes over bytes until a header may begin, or all that is at hand was looked at.
+    /// Passes over bytes until a header may begin, or all that was read was looked at.
     pub(super) fn skip_to_candidate(&mut self) {
         let bytes = self.bytes();
         let at = bytes.iter().enumerate().position(|(at, &byte)| {

@@ -202,7 +202,7 @@ impl<R: Read + Seek> Reader<R> {
             self.frames.input.source().seek(SeekFrom::Start(to))?;
             self.go_on_at(to);
         } else {
-            // What is at hand is what comes next; the source goes on behind it.
+            // What was read already is what comes next; the source goes on behind it.
             let behind = self.frames.input.offset() + self.frames.input.bytes().len() as u64;
             self.frames.input.source().seek(SeekFrom::Start(behind))?;
         }

@@ -82,6 +82,8 @@ LOSS_REASONS = {
     7: "mount",
     8: "unmount",
     9: "max_files",
+    10: "tables_full",
+    11: "name_too_long",
 }
 """Reasons of a LOSS as the JSON of fsmon calls them; every other number is `other`."""
 END_INCOMPLETE = 1

@@ -6,13 +6,14 @@ use super::walk::walk_loss;
 use crate::hot::disk::Disk;
 use crate::hot::doubts::{Doubt, Left};
 use crate::hot::event::{Event, Key};
-use crate::hot::tree::flag;
+use crate::hot::tree::{NAME_ROOM, flag};
 use crate::hot::who::Answer;
 use crate::sys::handle::may_recur;
 use fsmon_format::kind;
-use fsmon_format::record::{Attribution, NAME_MAX, event_flag};
+use fsmon_format::record::{Attribution, event_flag};
 
-/// Names of one object among which one is looked for.
+/// Names of one object in doubt among which fsmon looks for the other end of a rename that the kernel merged away. Of
+/// a file with more it may tell the two ends apart: DELETE of one name and CREATE of the other.
 const NAMES: usize = 8;
 
 impl<D: Disk> Resolver<D> {
@@ -48,7 +49,7 @@ impl<D: Disk> Resolver<D> {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        let Some(key) = event.object.filter(|_| self.doubts.has_much_room()) else { return };
+        let Some(key) = event.object else { return };
         let is_there = types & kind::DELETE == 0;
         let place = at.place;
         let is_link = is_there && self.doubts.is_renamed(hash)
@@ -60,6 +61,7 @@ impl<D: Disk> Resolver<D> {
         let is_again = !is_there && may_recur(key.handle) && self.links.at(place) == Some(hash);
         if (is_link || is_contested || is_back || is_again)
             && self.doubts.find(place, hash).is_none()
+            && self.doubts.has_much_room_or_forgets()
         {
             self.doubt((key, false), at, (is_there, is_link), who, batch);
         }
@@ -115,7 +117,10 @@ impl<D: Disk> Resolver<D> {
         let image = who.image;
         let object = self.tree.hash(key);
         let ids = (object, at.place);
-        let Some(mut doubt) = Doubt::new(ids, key.handle, dir, at.name) else { return false };
+        let Some(mut doubt) = Doubt::new(ids, key.handle, dir, at.name) else {
+            self.doubts.note_too_long();
+            return false;
+        };
         (doubt.told, doubt.renamed, doubt.silent) = (told, renamed, batch.silent);
         (doubt.is_dir, doubt.image, doubt.attribution) = (is_dir, image, who.attribution);
         let swap = self.doubts.put(doubt);
@@ -335,7 +340,7 @@ impl<D: Disk> Resolver<D> {
         batch: &mut Batch<'_, '_>,
     ) {
         let key = Key { fsid: self.tree.fsid(doubt.dir), handle: doubt.key() };
-        let mut room = [0; NAME_MAX];
+        let mut room = [0; NAME_ROOM];
         let old = self.place_of(key, &mut room);
         let at = |place: Known<'_>| place.dir == doubt.dir && place.name == doubt.name();
         match (old, new) {
@@ -375,8 +380,8 @@ fn known(doubt: &Doubt) -> Known<'_> {
 }
 
 /// A copy of a name, in `room`.
-pub(super) fn copy<'a>(name: &[u8], room: &'a mut [u8; NAME_MAX]) -> &'a [u8] {
-    let len = name.len().min(NAME_MAX);
+pub(super) fn copy<'a>(name: &[u8], room: &'a mut [u8; NAME_ROOM]) -> &'a [u8] {
+    let len = name.len().min(NAME_ROOM);
     room[..len].copy_from_slice(&name[..len]);
     &room[..len]
 }

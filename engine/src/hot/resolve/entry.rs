@@ -5,11 +5,11 @@ use super::tell::dirs_full;
 use super::{Resolver, SELF, doubt};
 use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Key};
-use crate::hot::tree::{Full, Inserted, flag};
+use crate::hot::tree::{Full, Inserted, NAME_ROOM, flag};
 use crate::hot::who::Answer;
 use crate::sys::handle::{is_btrfs_subvolume, is_shared, may_recur};
 use fsmon_format::kind;
-use fsmon_format::record::{NAME_MAX, event_flag};
+use fsmon_format::record::event_flag;
 
 impl<D: Disk> Resolver<D> {
     /// An event in a watched directory, or on one.
@@ -17,6 +17,9 @@ impl<D: Disk> Resolver<D> {
         if self.tree.node(at.dir).flags & flag::LEAF != 0 && !at.name.is_empty() {
             self.through_link(event, batch);
             return;
+        }
+        if self.deferred.any_early() {
+            self.note_early(at);
         }
         let mut types = event.types();
         if at.name.first() == Some(&b'#') && self.is_nameless(event, at) {
@@ -277,7 +280,7 @@ impl<D: Disk> Resolver<D> {
 
     /// Whether a directory is made with the handle of one that is still there, at another place.
     fn is_made_twice(&mut self, at: Known<'_>, key: Key<'_>) -> bool {
-        let mut room = [0; NAME_MAX];
+        let mut room = [0; NAME_ROOM];
         let Some(known) = self.place_of(key, &mut room) else { return false };
         // What was made is another, whatever became of it.
         (known.dir, known.name) != (at.dir, at.name)

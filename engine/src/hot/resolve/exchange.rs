@@ -8,16 +8,13 @@ use super::batch::{Actor, Batch, Known, Told};
 use super::doubt::copy;
 use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Events, Key};
-use crate::hot::exchange::{AsideName, Half, Other};
-use crate::hot::tree::flag;
+use crate::hot::exchange::{AHEAD, AsideName, Half, Other};
+use crate::hot::tree::{NAME_ROOM, flag};
 use crate::hot::watch::SIDES;
 use crate::sys::handle::may_recur;
 use fsmon_format::kind;
-use fsmon_format::record::{NAME_MAX, event_flag};
+use fsmon_format::record::event_flag;
 
-/// Events ahead among which the second half of an exchange is looked for: other processors may
-/// have queued some in between.
-const REACH: usize = 8;
 /// Of what is set aside because no event told where it went.
 pub(super) const LOST: u16 = event_flag::EXCHANGE | event_flag::FOUND;
 
@@ -168,7 +165,7 @@ impl<D: Disk> Resolver<D> {
             }
             at = self.tree.node(at).parent;
         }
-        let mut room = [0; NAME_MAX];
+        let mut room = [0; NAME_ROOM];
         let node = self.tree.node(left);
         let at = Known::new(&self.tree, node.parent, copy(self.tree.name(left), &mut room));
         if let Some(left) = Other::new(node.hash(), self.tree.key_of(left), true) {
@@ -225,7 +222,7 @@ impl<D: Disk> Resolver<D> {
         let (second, ahead) = mirrored(event, batch.ahead);
         // Far ahead it is looked for by the disk alone.
         let is_parted = second.is_some() && is_parted(event, batch.ahead, ahead);
-        if is_parted || second.is_none() && ahead == REACH && !event.is_dir() {
+        if is_parted || second.is_none() && ahead == AHEAD && !event.is_dir() {
             return None;
         }
         let half = half(event.pid, object, old, new, batch.window.index);
@@ -323,7 +320,7 @@ impl<D: Disk> Resolver<D> {
     pub(super) fn place_of<'a>(
         &self,
         key: Key<'_>,
-        room: &'a mut [u8; NAME_MAX],
+        room: &'a mut [u8; NAME_ROOM],
     ) -> Option<Known<'a>> {
         let id = self.tree.find_live(key)?;
         let dir = self.tree.node(id).parent;
@@ -346,11 +343,11 @@ fn mirrored<'a>(event: &Event<'_>, [here, next]: [Events<'a>; 2]) -> (Option<Eve
         is_back && second.old == event.place && second.object != event.object
     };
     let from = (event.pid, event.place);
-    let (second, ahead) = here.rename_by(from, REACH, mirrors);
-    if second.is_some() || ahead >= REACH {
+    let (second, ahead) = here.rename_by(from, AHEAD, mirrors);
+    if second.is_some() || ahead >= AHEAD {
         return (second, ahead);
     }
-    let (second, more) = next.rename_by(from, REACH - ahead, mirrors);
+    let (second, more) = next.rename_by(from, AHEAD - ahead, mirrors);
     (second, ahead + more)
 }
 

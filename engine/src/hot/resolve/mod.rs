@@ -23,6 +23,7 @@ use super::disk::{Disk, Kernel};
 use super::doubts::Doubts;
 use super::event::{Event, Place};
 use super::exchange::Exchange;
+use super::file_names::FileNames;
 use super::found::Found;
 use super::links::Links;
 use super::nameless::Nameless;
@@ -110,6 +111,18 @@ impl<D: Disk> Resolver<D> {
 }
 
 impl<D: Disk> Resolver<D> {
+    /// What may be missing, or wrong, because a table was full.
+    pub(crate) fn forgotten(&self) -> u64 {
+        let names = self.watch.file_names.as_ref();
+        self.tree.forgotten()
+            + self.watch.arrivals.forgotten()
+            + self.orphans.forgotten()
+            + self.found.forgotten()
+            + self.doubts.forgotten()
+            + self.deferred.forgotten()
+            + names.map_or(0, FileNames::forgotten)
+    }
+
     /// The queue was seen empty then, and all of before is resolved.
     #[inline]
     pub(crate) fn settle(&mut self, empty_ns: u64) {
@@ -120,6 +133,7 @@ impl<D: Disk> Resolver<D> {
         if let Some(dirs) = self.unsure.settle(empty_ns) {
             dirs.for_each(|dir| self.tree.set_met(dir, false));
         }
+        self.deferred.settle(empty_ns);
         self.settle_found(empty_ns);
         // What was found is remembered by the ids of directories.
         if !self.found.any() {
@@ -132,13 +146,16 @@ impl<D: Disk> Resolver<D> {
     pub(crate) fn event(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         batch.output.counters.kernel_events += 1;
         if event.mask & Q_OVERFLOW != 0 {
-            return self.overflow(batch);
+            return self.overflow(event, batch);
         }
         batch.silent = self.is_silent(event, batch.window.index);
         if event.types() & kind::OPEN_EXEC != 0 {
             let name = event.place.map_or(&b""[..], |place| place.name);
             let answer = batch.sources.who.open_exec(event.pid, batch.window, name);
             batch.settled = Some(answer.into());
+        }
+        if event.lacks_name() {
+            return self.unnamed(event, batch);
         }
         self.place(event, batch);
     }

@@ -9,11 +9,11 @@ use crate::hot::deferred::Gone;
 use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Key};
 use crate::hot::exchange::Other;
-use crate::hot::tree::flag;
+use crate::hot::tree::{NAME_ROOM, flag};
 use crate::hot::who::Answer;
 use crate::sys::handle::{KEY_MAX, is_btrfs_subvolume, may_recur};
 use fsmon_format::kind;
-use fsmon_format::record::{NAME_MAX, event_flag};
+use fsmon_format::record::event_flag;
 
 /// Whether a file that one event says was made and removed may be there in the end: a hard link, or another
 /// file with the handle of the one that was removed. What was written to was made as a file, as a rule.
@@ -53,7 +53,7 @@ impl<D: Disk> Resolver<D> {
         if !may_be_back(event) {
             return types;
         }
-        if self.doubts.has_much_room() {
+        if self.doubts.has_much_room_or_forgets() {
             // Where a walk told of it, it is there until now.
             let told = types & kind::CREATE == 0;
             self.doubt((key, false), at, (told, false), who, batch);
@@ -223,11 +223,20 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
+    /// Something happens at a place: where that is in a directory whose removal was told of already, for want of
+    /// room, it comes too late.
+    #[cold]
+    pub(super) fn note_early(&mut self, at: Known<'_>) {
+        if !at.name.is_empty() && self.tree.node(at.dir).flags & flag::DEAD != 0 {
+            self.deferred.note_late();
+        }
+    }
+
     /// Whether another directory is in its place that got its handle.
     fn is_back(&mut self, gone: &Gone) -> bool {
         let node = *self.tree.node(gone.dir);
         let is_live = node.hash() == gone.hash && node.flags & (flag::DEAD | flag::ROOT) == 0;
-        let (mut room, mut key_room) = ([0; NAME_MAX], [0; KEY_MAX]);
+        let (mut room, mut key_room) = ([0; NAME_ROOM], [0; KEY_MAX]);
         let name = copy(self.tree.name(gone.dir), &mut room);
         let key = self.tree.key_of(gone.dir);
         key_room[..key.len()].copy_from_slice(key);
@@ -251,7 +260,7 @@ impl<D: Disk> Resolver<D> {
         if is_live && node.flags & flag::ROOT != 0 {
             self.remove_root(gone.dir, gone.tell.then_some(gone.who), batch);
         } else if is_live {
-            let mut room = [0; NAME_MAX];
+            let mut room = [0; NAME_ROOM];
             let at = Known::new(&self.tree, node.parent, copy(self.tree.name(gone.dir), &mut room));
             self.tell_emptied(gone.dir, batch);
             self.note_found(true, Some(at), None);
@@ -281,7 +290,7 @@ impl<D: Disk> Resolver<D> {
             (self.tree.node(dir).parent, is_btrfs_subvolume(self.tree.key_of(dir)));
         let who: Actor = Answer::default().into();
         while let id @ 1.. = self.tree.node(dir).child {
-            let mut room = [0; NAME_MAX];
+            let mut room = [0; NAME_ROOM];
             let at = Known::new(&self.tree, dir, copy(self.tree.name(id), &mut room));
             let child = Other::new(self.tree.node(id).hash(), self.tree.key_of(id), true);
             batch.silent = silent;

@@ -7,10 +7,10 @@ use crate::hot::disk::Disk;
 use crate::hot::doubts::{Before, Left};
 use crate::hot::event::{Event, Key, Place};
 use crate::hot::exchange::{AsideName, Other};
-use crate::hot::tree::flag;
+use crate::hot::tree::{NAME_ROOM, flag};
 use crate::hot::who::Answer;
 use fsmon_format::kind;
-use fsmon_format::record::{NAME_MAX, event_flag};
+use fsmon_format::record::event_flag;
 
 impl<D: Disk> Resolver<D> {
     pub(super) fn rename(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
@@ -23,13 +23,16 @@ impl<D: Disk> Resolver<D> {
         let new = match seen {
             Some(_) => seen,
             None => {
-                room = [0; NAME_MAX];
+                room = [0; NAME_ROOM];
                 self.arrival(event, &mut room)
             }
         };
         let old = self.looked_into(event.old, event);
         if new.is_none() && old.is_none() {
             return self.renamed_outside(event, batch);
+        }
+        if self.deferred.any_early() {
+            [old, new].into_iter().flatten().for_each(|at| self.note_early(at));
         }
         self.renames.note_told();
         if old.is_none() {
@@ -46,7 +49,7 @@ impl<D: Disk> Resolver<D> {
             None => None,
         };
         if let (None, Some(new)) = (old, new) {
-            seen_room = [0; NAME_MAX];
+            seen_room = [0; NAME_ROOM];
             told_old = self.seen_elsewhere(event, new, &mut seen_room, who, batch);
             if told_old.is_some_and(|seen| (seen.dir, seen.name) == (new.dir, new.name)) {
                 return;
@@ -139,7 +142,7 @@ impl<D: Disk> Resolver<D> {
         if is_there || node.flags & flag::ROOT != 0 {
             return;
         }
-        let mut room = [0; NAME_MAX];
+        let mut room = [0; NAME_ROOM];
         let old = Known::new(&self.tree, node.parent, copy(self.tree.name(id), &mut room));
         let object = (self.tree.hash(key), true);
         self.note_arrival(key, old, who, batch);
@@ -193,7 +196,7 @@ impl<D: Disk> Resolver<D> {
         &mut self,
         event: &Event<'_>,
         new: Known<'_>,
-        room: &'a mut [u8; NAME_MAX],
+        room: &'a mut [u8; NAME_ROOM],
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) -> Option<Known<'a>> {
@@ -201,7 +204,7 @@ impl<D: Disk> Resolver<D> {
         if !self.watch.marks_each(&self.tree, new.dir) {
             return None;
         }
-        let mut seen_room = [0; NAME_MAX];
+        let mut seen_room = [0; NAME_ROOM];
         let seen = self.place_of(key, &mut seen_room)?;
         if (seen.dir, seen.name) != (new.dir, new.name) && self.are_twins(seen, new, key) {
             doubt::note_twin(batch);
@@ -223,7 +226,7 @@ impl<D: Disk> Resolver<D> {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) -> u32 {
-        let mut room = [0; NAME_MAX];
+        let mut room = [0; NAME_ROOM];
         let Some(key) = event.object else { return types };
         let Some(seen) = self.place_of(key, &mut room) else { return types };
         if seen.dir == at.dir && seen.name == at.name || self.are_twins(seen, at, key) {
@@ -257,7 +260,7 @@ impl<D: Disk> Resolver<D> {
         who: Actor,
         batch: &mut Batch<'_, '_>,
     ) {
-        let mut room = [0; NAME_MAX];
+        let mut room = [0; NAME_ROOM];
         let known = event.object.filter(|_| event.is_dir()).map(|key| self.tree.find_live(key));
         let old = match known {
             // A root is nobody's entry.
@@ -364,7 +367,7 @@ impl<D: Disk> Resolver<D> {
     fn arrival<'a>(
         &mut self,
         event: &Event<'_>,
-        room: &'a mut [u8; NAME_MAX],
+        room: &'a mut [u8; NAME_ROOM],
     ) -> Option<Known<'a>> {
         let key = event.object.filter(|_| event.place.is_none() && event.is_dir())?;
         let old = self.known(event.old)?;

@@ -88,7 +88,7 @@ impl<D: Disk> Resolver<D> {
     /// Something was made or removed, and came: it may have come last, or gone on.
     fn may_be_back(&mut self, event: &Event<'_>, who: Actor, batch: &mut Batch<'_, '_>) {
         let Some(((object, at), key)) = self.side_of(event).zip(event.object) else { return };
-        if self.doubts.has_much_room() {
+        if self.doubts.has_much_room_or_forgets() {
             let is_told = self.links.at(at.place) == Some(object);
             self.doubt((key, false), at, (is_told, true), who, batch);
         }
@@ -226,13 +226,13 @@ impl<D: Disk> Resolver<D> {
 
     /// From now on each side is told, and renames in busy directories need not be.
     fn begin_sides(&mut self) {
-        match self.watch.tell_sides(&self.tree, true) {
+        match self.watch.tell_sides(&self.tree, &self.above, true) {
             Ok(()) => self.renames.begin(),
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
                     self.renames.give_up();
                 }
-                if self.watch.tell_sides(&self.tree, false).is_err() {
+                if self.watch.tell_sides(&self.tree, &self.above, false).is_err() {
                     self.renames.linger();
                 }
             }
@@ -248,7 +248,7 @@ impl<D: Disk> Resolver<D> {
             Due::HearRenames => self.end_sides(),
             Due::DropSides => {
                 // The filesystem of a root that is away goes on telling them until that is back.
-                if self.watch.tell_sides(&self.tree, false).is_err() {
+                if self.watch.tell_sides(&self.tree, &self.above, false).is_err() {
                     self.renames.linger();
                 }
             }

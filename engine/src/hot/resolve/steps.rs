@@ -71,12 +71,15 @@ impl<D: Disk> Resolver<D> {
         if event.types() & (kind::CREATE | kind::RENAME) != 0 {
             for at in 0..self.above.ways.len() {
                 let way = &self.above.ways[at];
+                // What a cut way ends with is no root: it is followed by `..`, anew on disk (`relook.rs`).
+                let is_cut_at = |step: usize| way.is_cut && step == way.last();
                 let is_known = |step: usize| {
                     let is_made = event.types() & kind::RENAME == 0;
                     way.hashes[step] == hash && (is_made || self.watch.roots[at].node != 0)
                 };
                 if let Some(step) = way.step_at(dir, place.name)
                     && !is_known(step)
+                    && !is_cut_at(step)
                 {
                     self.arrive(at, step, event, object, batch);
                 }
@@ -148,13 +151,16 @@ impl<D: Disk> Resolver<D> {
         let who = who(event.pid, batch);
         // Where the directory that it was in is watched, this is told from there.
         let tell = !batch.silent && self.known(event.place).is_none();
-        if (event.types() & kind::CREATE != 0 || batch.merged) && self.deferred.has_room() {
+        if event.types() & kind::CREATE != 0 || batch.merged {
             // What happened in it comes after this event.
             let who = self.who_did(kind::DELETE, event, who, batch);
             batch.sources.who.hold(who.image);
             let hash = self.tree.node(node).hash();
             if let Some(again) = self.deferred.take(node) {
                 batch.sources.who.release(again.who.image);
+            }
+            if let Some(first) = self.deferred.make_room() {
+                self.tell_one(first, batch);
             }
             let gone = Gone { dir: node, hash, tell, who, stamp: 0, is_unsure: false };
             return self.deferred.put(gone, batch.window.until_ns);
@@ -294,8 +300,9 @@ impl<D: Disk> Resolver<D> {
         self.watch.roots[at].set(node, reached, inode_marks);
         self.tell_arrival(node, came, who, batch);
         // What happened in it before it came there is told under the path that it has by now.
-        self.unsure.put(node, self.watch.disk.now_ns());
-        self.tree.set_met(node, true);
+        if self.unsure.put(node, self.watch.disk.now_ns()) {
+            self.tree.set_met(node, true);
+        }
         if self.watch.recursive || inode_marks {
             let late = matches!(came, Came::Made | Came::MadeAbove);
             self.walk(node, Some(if late { who.late() } else { who }), batch);

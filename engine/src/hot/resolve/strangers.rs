@@ -54,6 +54,22 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
+    /// Something happened to an entry whose name the kernel left out. Where its directory is watched, that is missing.
+    #[cold]
+    pub(super) fn unnamed(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        if event.place.is_none_or(|place| self.tree.find(place.dir).is_none()) {
+            return;
+        }
+        let is_wanted = event.types() & self.types & !kind::ONDIR != 0;
+        if (is_wanted || event.is_dir()) && !batch.silent {
+            batch.output.counters.names_too_long += 1;
+        }
+        let removed = event.object.filter(|_| event.is_dir() && event.types() & kind::DELETE != 0);
+        if let Some(id) = removed.and_then(|key| self.tree.find_live(key)) {
+            self.tree.forget(id);
+        }
+    }
+
     /// A file may be changed through a name that is not watched: told under one that is, if it has any.
     /// Whether it has.
     #[inline]
@@ -241,6 +257,9 @@ impl<D: Disk> Resolver<D> {
     /// in a directory before it moved in (`made` is false) happened outside.
     #[cold]
     pub(super) fn second_look(&mut self, hash: u64, made: bool, batch: &mut Batch<'_, '_>) {
+        if made {
+            self.orphans.note_made(hash);
+        }
         let mut room = Orphans::room();
         let (index, own) = (batch.window.index, batch.silent);
         while let Some((its_index, event)) = self.orphans.take(hash, &mut room) {

@@ -13,8 +13,9 @@ use crate::hot::links::Links;
 use crate::hot::tree::{Tree, flag};
 use crate::hot::watch::{Met, Visit};
 use crate::hot::who::Answer;
+use crate::sys::buffers::UNREADABLE;
 use fsmon_format::kind;
-use fsmon_format::record::{self, Reason, event_flag};
+use fsmon_format::record::{self, NAME_MAX, Reason, event_flag};
 
 impl<D: Disk> Resolver<D> {
     /// Reads a directory that came in, with all below it. What is found is told, in the name of
@@ -51,9 +52,14 @@ impl<D: Disk> Resolver<D> {
         self.watch.walk_rest(&mut self.tree, id, &mut |disk, tree, met| {
             match met {
                 Met::Read(dir) => {
-                    if tell.is_some() && found.read(dir, disk.now_ns()) {
+                    if tell.is_some() {
+                        found.read(dir, disk.now_ns());
                         tree.set_fresh(dir, true);
                     }
+                }
+                // No event tells of it, and no record has the room.
+                Met::Entry { name, .. } if name.len() > NAME_MAX => {
+                    batch.output.counters.names_too_long += 1;
                 }
                 Met::Entry { dir, name, is_dir, key } => {
                     // An event, or a walk before this one, may have told of it.
@@ -84,13 +90,17 @@ impl<D: Disk> Resolver<D> {
                         Doubt::new((object, tree.place(dir, name)), key, place, name)
                     {
                         (doubt.is_dir, doubt.renamed) = (true, true);
+                        // `put` counts one that there is no room for.
                         batch.sources.who.release(doubts.put(doubt).release);
+                    } else {
+                        doubts.note_too_long();
                     }
                 }
                 // After a loss no event is of before.
                 Met::Added(dir) if actor.is_some() => {
-                    unsure.put(dir, disk.now_ns());
-                    tree.set_met(dir, true);
+                    if unsure.put(dir, disk.now_ns()) {
+                        tree.set_met(dir, true);
+                    }
                 }
                 Met::Added(_) => {}
                 Met::Moved(id) => batch.output.redefine_dir(tree, batch.sources, id),
@@ -145,6 +155,7 @@ impl<D: Disk> Resolver<D> {
         self.displace(object, at, false, who, batch);
         let was_told = if removed { self.found.take(place) } else { self.found.has(place) };
         if !was_told && self.tree.is_fresh(at.dir) {
+            self.found.note_unknown();
             match made {
                 // A directory's removal is told later.
                 true if !removed || event.is_dir() => self.found.put(place),
@@ -179,6 +190,7 @@ impl<D: Disk> Resolver<D> {
             self.displace(object, old, false, who, batch);
             let was_told = self.found.take(found_place(old, is_dir));
             if !was_told && self.tree.is_fresh(old.dir) {
+                self.found.note_unknown();
                 self.tell_found(old, object, batch);
                 self.note_found(is_dir, Some(old), None);
             }
@@ -266,9 +278,12 @@ impl<D: Disk> Resolver<D> {
     pub(crate) fn settle_found(&mut self, empty_ns: u64) {
         if self.found.any()
             && !self.tree.any_unread()
-            && let Some(dirs) = self.found.settle(empty_ns)
+            && let Some(read) = self.found.settle(empty_ns)
         {
-            dirs.for_each(|dir| self.tree.set_fresh(dir, false));
+            read.dirs.for_each(|dir| self.tree.set_fresh(dir, false));
+            if read.any_more {
+                self.tree.clear_fresh();
+            }
             self.watch.arrivals.clear();
         }
     }
@@ -299,18 +314,23 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
-    /// The kernel's queue overflowed: said, and the tree made true again from the filesystem.
+    /// The kernel's queue overflowed, or could not be read: said, and the tree made true again from the filesystem.
     #[cold]
-    pub(super) fn overflow(&mut self, batch: &mut Batch<'_, '_>) {
+    pub(super) fn overflow(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         self.tell_gone(batch);
         self.tell_left(batch);
         self.links.clear();
         if let Some(names) = &mut self.watch.file_names {
             names.clear();
         }
-        batch.output.counters.lost_queue_overflows += 1;
-        let total = batch.output.counters.lost_queue_overflows;
-        batch.output.loss(batch.sources, Reason::QueueOverflow, batch.window.span(), None, total);
+        let counters = &mut batch.output.counters;
+        let (reason, total) = match event.pid {
+            UNREADABLE => (Reason::NameTooLong, &mut counters.reads_refused),
+            _ => (Reason::QueueOverflow, &mut counters.lost_queue_overflows),
+        };
+        *total += 1;
+        let total = *total;
+        batch.output.loss(batch.sources, reason, batch.window.span(), None, total);
         self.find_roots(batch);
         for at in 0..self.watch.roots.len() {
             let root = self.watch.roots[at].node;

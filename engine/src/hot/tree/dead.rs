@@ -66,6 +66,7 @@ impl Tree {
         let node = self.node_mut(id);
         node.flags = node.flags & !flag::ROOT | flag::DEAD;
         self.live -= 1;
+        self.young += 1;
         // A parent that died before goes after it.
         let mut at = id;
         loop {
@@ -110,6 +111,7 @@ impl Tree {
     /// that is still open. All but the newest of the dead can go.
     #[inline]
     pub fn settle(&mut self) {
+        self.young = 0;
         for _ in 0..BURIALS_MAX {
             if self.dead <= self.dead_max {
                 return;

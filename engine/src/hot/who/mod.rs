@@ -82,7 +82,7 @@ pub struct Window {
     pub after_ns: u64,
     /// Nothing of this batch happened later.
     pub until_ns: u64,
-    /// Events taken from the queue before the one at hand, since its group was made.
+    /// Events taken from the queue before this one, since its group was made.
     pub index: u64,
 }
 
@@ -467,6 +467,12 @@ impl Who {
     #[inline]
     pub(crate) fn messages(&self) -> u64 {
         self.messages
+    }
+
+    /// Paths of executables, and names given to exec, that there was no room for.
+    #[inline]
+    pub(crate) fn names_refused(&self) -> u64 {
+        self.table.strings.refused()
     }
 
     /// What was counted.
