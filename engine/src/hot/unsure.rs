@@ -27,7 +27,12 @@ impl Unsure {
 
     /// A directory came in, and was read until that time.
     pub(crate) fn put(&mut self, dir: u32, now_ns: u64) {
-        self.is_full |= self.dirs.try_push(dir).is_err();
+        self.is_full |= !self.dirs.contains(&dir) && self.dirs.try_push(dir).is_err();
+        self.read_ns = now_ns;
+    }
+
+    /// What came in was read until that time.
+    pub(crate) fn read(&mut self, now_ns: u64) {
         self.read_ns = now_ns;
     }
 

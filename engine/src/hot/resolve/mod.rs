@@ -1,5 +1,6 @@
 //! Events to records: where by the tree, who by the process table, in queue order.
 
+mod ahead;
 mod batch;
 mod doubt;
 mod entry;
@@ -9,6 +10,7 @@ mod removal;
 mod rename;
 mod sides;
 mod steps;
+mod stepwise;
 mod strangers;
 mod tell;
 mod walk;
@@ -32,6 +34,7 @@ use super::recent::Recent;
 use super::renames::Renames;
 use super::tree::{Tree, flag};
 use super::unsure::Unsure;
+use super::walks::Walks;
 use super::watch::{SIDES, Watch};
 use crate::sys::fanotify::flag::Q_OVERFLOW;
 use fsmon_format::kind;
@@ -65,6 +68,7 @@ pub(crate) struct Resolver<D: Disk = Kernel> {
     pub(crate) busy: Busy,
     pub(crate) renames: Renames,
     pub(crate) deferred: Deferred,
+    pub(crate) walks: Walks,
 }
 
 impl<D: Disk> Resolver<D> {
@@ -102,6 +106,7 @@ impl<D: Disk> Resolver<D> {
             busy,
             renames: Renames::new(),
             deferred: Deferred::new(),
+            walks: Walks::new(),
         }
     }
 }
@@ -114,7 +119,9 @@ impl<D: Disk> Resolver<D> {
         if let Some(names) = &mut self.watch.file_names {
             names.settle();
         }
-        self.unsure.settle(empty_ns);
+        if !self.walks.any() {
+            self.unsure.settle(empty_ns);
+        }
         self.settle_found(empty_ns);
         // What was found is remembered by the ids of directories.
         if !self.found.any() {
@@ -130,6 +137,9 @@ impl<D: Disk> Resolver<D> {
             return self.overflow(batch);
         }
         batch.silent = self.is_silent(event, batch.window.index);
+        if self.walks.any() {
+            self.read_ahead(event, batch);
+        }
         if event.types() & kind::OPEN_EXEC != 0 {
             let name = event.place.map_or(&b""[..], |place| place.name);
             let answer = batch.sources.who.open_exec(event.pid, batch.window, name);

@@ -403,7 +403,7 @@ impl<D: Disk> Resolver<D> {
         } else if self.watch.reconsider(&mut self.tree, id) || self.tree.any_unread() {
             // It, or something in it, was no longer where the tree had it when it was to be read;
             // or was left out there and is not left out here.
-            self.walk_rest(id, Some(who.late()), batch);
+            self.walk_rest(id, who.late(), batch);
         }
     }
 }
