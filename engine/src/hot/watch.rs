@@ -569,6 +569,15 @@ impl<D: Disk> Watch<D> {
         self.roots.iter().any(|root| root.inode_marks)
     }
 
+    /// Whether directories can be opened by their handles where this one is: not without `CAP_DAC_READ_SEARCH`.
+    pub(crate) fn opens_by_handle(&mut self, tree: &Tree, dir: u32) -> bool {
+        let Some(at) = self.root_of(tree.root_of(dir)) else { return false };
+        let Ok(beside) = self.roots[at].open(&self.disk, tree) else { return false };
+        let opened = self.disk.open_handle(&beside, tree.key_of(dir));
+        // What is gone is no reason.
+        opened.is_ok() || opened.is_err_and(|error| is_gone(&error))
+    }
+
     /// Whether a directory that comes up has to be read at once, because what is in it is not
     /// seen otherwise.
     pub(crate) fn marks_each(&self, tree: &Tree, id: u32) -> bool {

@@ -34,8 +34,14 @@ impl<D: Disk> Resolver<D> {
         let tell = actor.filter(|_| self.types & kind::CREATE != 0 && !batch.silent);
         let is_whole = self.watch.marks_each(&self.tree, id) || !self.walks.has_room();
         let until_ns = if is_whole { u64::MAX } else { self.step_end() };
-        let (left, count) = self.walk_some((id, id), until_ns, (tell, Contradicted::Wait), batch);
+        let how = (tell, Contradicted::Wait);
+        let (left, mut count) = self.walk_some((id, id), until_ns, how, batch);
         if let Some(next) = left {
+            if !self.watch.opens_by_handle(&self.tree, id) {
+                // Nothing could be read ahead.
+                count += self.walk_some((id, next), u64::MAX, how, batch).1;
+                return count;
+            }
             tell.into_iter().for_each(|who| batch.sources.who.hold(who.image));
             let before = self.walks.put(&self.tree, (id, next), tell);
             before.into_iter().for_each(|who| batch.sources.who.release(who.image));

@@ -256,6 +256,10 @@ impl<D: Disk> Resolver<D> {
         {
             dirs.for_each(|dir| self.tree.set_fresh(dir, false));
             self.watch.arrivals.clear();
+        } else if self.walks.any()
+            && let Some(dirs) = self.found.settle_dirs(empty_ns)
+        {
+            dirs.for_each(|dir| self.tree.set_fresh(dir, false));
         }
     }
 
