@@ -156,6 +156,11 @@ impl Producer {
         self.wake();
     }
 
+    /// Slots that the consumer has not given back.
+    pub(crate) fn backlog(&self) -> u64 {
+        self.tail - self.shared.head.load(Ordering::Relaxed)
+    }
+
     /// Slots in use at the most.
     pub(crate) fn peak(&self) -> u64 {
         self.peak

@@ -19,7 +19,7 @@ use crate::hot::reader::{self, Control, Parts};
 use crate::hot::resolve::Resolver;
 use crate::hot::tree::Tree;
 use crate::hot::watch::{Met, Root, Visit, Watch};
-use crate::hot::who::Rung;
+use crate::hot::who::{Rung, Who};
 use crate::limits;
 use crate::plan::{MarkKind, Plan};
 use crate::ring::{Consumer, ring};
@@ -40,6 +40,9 @@ use std::time::Duration;
 
 /// Directories between two reports of progress.
 const PROGRESS_EVERY: usize = 4096;
+
+/// Directories between two looks at what processes did: their rings must not fill up meanwhile.
+const TAKE_IN_EVERY: u64 = 512;
 
 /// What the reader's thread ends with.
 type ReaderThread = JoinHandle<Result<Counters, Error>>;
@@ -129,7 +132,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         let moved = move |at, path: &[u8]| asker.ask(Ask::Follow(at, path.into()));
         above.moved = Some(Box::new(moved));
     }
-    let counters = fill(&mut watch, &mut tree, config.progress.as_mut(), &mut plan);
+    let counters = fill((&mut watch, &mut tree), &mut who, config.progress.as_mut(), &mut plan);
 
     let (producer, consumer) = ring(config.ring_slots);
     let shared = Arc::new(Shared::default());
@@ -314,12 +317,12 @@ fn add_root(
 
 /// Walks every root into the tree; the counters with what came of it.
 fn fill(
-    watch: &mut Watch,
-    tree: &mut Tree,
+    (watch, tree): (&mut Watch, &mut Tree),
+    who: &mut Who,
     mut progress: Option<&mut Box<dyn FnMut(usize)>>,
     plan: &mut Plan,
 ) -> Counters {
-    let (mut refused, mut unreadable, mut next) = (0u64, 0u64, PROGRESS_EVERY);
+    let (mut refused, mut unreadable, mut read, mut next) = (0u64, 0u64, 0u64, PROGRESS_EVERY);
     let mut why = None;
     for at in 0..watch.roots.len() {
         let root = watch.roots[at].node;
@@ -333,11 +336,13 @@ fn fill(
                     unreadable += 1;
                     why.get_or_insert_with(|| Refused::new(Call::Directory, error));
                 }
-                Met::Added(_)
-                | Met::Moved(_)
-                | Met::Read(_)
-                | Met::Elsewhere { .. }
-                | Met::Unheard => {}
+                Met::Read(_) => {
+                    read += 1;
+                    if read.is_multiple_of(TAKE_IN_EVERY) {
+                        who.drain(clock::monotonic_ns());
+                    }
+                }
+                Met::Added(_) | Met::Moved(_) | Met::Elsewhere { .. } | Met::Unheard => {}
                 Met::Entry { .. } => {
                     if tree.len() >= next {
                         next = tree.len() + PROGRESS_EVERY;

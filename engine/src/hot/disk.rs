@@ -34,6 +34,9 @@ pub(crate) trait Disk {
     ) -> io::Result<&'a [u8]>;
     /// Opens the directory `name` in `dir`, not to read it: openat(2) with `O_PATH`.
     fn open_step(&self, dir: &Self::Dir, name: &CStr) -> io::Result<Self::Dir>;
+    /// Opens the directory that `dir` is in, not to read it; the top is in itself: openat(2) of `..` with
+    /// `O_PATH`. ENOENT where the mount by which `dir` was opened does not lead there.
+    fn open_above(&self, dir: &Self::Dir) -> io::Result<Self::Dir>;
     /// Opens a directory below `dir` to read it, by a path of any length; `dir` itself where the path is
     /// empty. Never through a symbolic link at the end.
     fn open_path(&self, dir: &Self::Dir, path: &[u8]) -> io::Result<Self::Dir>;
@@ -118,6 +121,10 @@ impl Disk for Kernel {
 
     fn open_step(&self, dir: &OwnedFd, name: &CStr) -> io::Result<OwnedFd> {
         handle::open_step(dir.as_fd(), name)
+    }
+
+    fn open_above(&self, dir: &OwnedFd) -> io::Result<OwnedFd> {
+        handle::open_step(dir.as_fd(), c"..")
     }
 
     fn open_path(&self, dir: &OwnedFd, path: &[u8]) -> io::Result<OwnedFd> {

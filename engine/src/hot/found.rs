@@ -118,6 +118,14 @@ impl Found {
         }
     }
 
+    /// The same while a walk goes on: where many directories are remembered, those that were read before. What
+    /// is in them stays, as do entries of which events told before the walk comes to them.
+    pub(crate) fn settle_dirs(&mut self, empty_ns: u64) -> Option<impl Iterator<Item = u32>> {
+        let are_many = self.dirs.len() > DIRS / 2;
+        // One stays, so that the entries are forgotten in the end.
+        (are_many && empty_ns > self.walked_ns).then(|| self.dirs.drain(1..))
+    }
+
     /// The queue was seen empty then, and all of before is resolved. The directories that were
     /// remembered until now, where that was long enough after the last walk: all is forgotten then.
     pub(crate) fn settle(&mut self, empty_ns: u64) -> Option<Read<impl Iterator<Item = u32>>> {
@@ -199,6 +207,19 @@ mod tests {
         found.read(1, 100);
         (0..MANY as u64).for_each(|number| found.put(place(number)));
         assert!(found.settle(100).is_none() && found.settle(101).is_some());
+    }
+
+    #[test]
+    fn directories_of_a_long_walk_make_room() {
+        let mut found = Found::new();
+        (0..=DIRS as u32).for_each(|dir| found.read(dir, 100));
+        found.put(place(1));
+        assert!(found.settle_dirs(100).is_none());
+        assert_eq!(found.settle_dirs(101).map(Iterator::count), Some(DIRS - 1));
+        assert!(found.settle_dirs(101).is_none() && found.any() && found.has(place(1)));
+        found.read(0, 200);
+        assert_eq!(found.settle(201 + LATE_NS).map(|read| read.dirs.count()), Some(2));
+        assert!(!found.has(place(1)));
     }
 
     #[test]

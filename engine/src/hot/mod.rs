@@ -31,6 +31,7 @@ pub(crate) mod resolve;
 pub(crate) mod trail;
 pub mod tree;
 pub(crate) mod unsure;
+pub(crate) mod walks;
 pub(crate) mod watch;
 pub mod who;
 

@@ -22,6 +22,9 @@ const STALL: Duration = Duration::from_millis(1);
 /// record does so, ns. Times of events are no better than that: they are those of a batch.
 const STEP_NS: u64 = 1_000_000;
 
+/// Slots in the ring with which the consumer counts as behind: a thousand lines.
+const BEHIND: u64 = 1 << 11;
+
 /// Everything that must go on while the ring is full.
 pub(crate) struct Sources<'a> {
     pub(crate) who: Who,
@@ -34,7 +37,7 @@ pub(crate) struct Sources<'a> {
 
 impl Sources<'_> {
     /// Takes in what processes did until now.
-    fn catch_up(&mut self) {
+    pub(crate) fn catch_up(&mut self) {
         let horizon_ns = clock::monotonic_ns();
         if let Err(error) = self.intake.flush(self.files, &mut self.who) {
             self.failed = Some(error);
@@ -70,6 +73,11 @@ impl Output {
     /// Whether there is nobody left to read.
     pub(crate) fn abandoned(&self) -> bool {
         self.producer.abandoned()
+    }
+
+    /// Whether the consumer has much to do yet: what is pushed now is seen late.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.producer.backlog() > BEHIND
     }
 
     /// Shows the consumer what was pushed.

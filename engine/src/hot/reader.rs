@@ -30,6 +30,12 @@ const REST: Duration = Duration::from_secs(2);
 
 /// The longest sleep while something waits until nothing is left to read.
 const UNSETTLED: Duration = Duration::from_millis(5);
+/// How long the reader sleeps after a step of a walk, unless something comes. A real-time thread that never
+/// sleeps is stopped for 50 ms in each second, for the sake of others (`sched_rt_runtime_us`, or the
+/// deadline server of fair tasks).
+const BREATH: Duration = Duration::from_micros(125);
+/// The same while the consumer is behind.
+const BEHIND: Duration = Duration::from_millis(1);
 /// Looks at the filesystem after the last event: others may go on changing it.
 const LAST_LOOKS: u32 = 20;
 
@@ -94,6 +100,7 @@ pub(crate) fn run(
             let _ = ready.send(());
         }
         let timeout = match stop_ns {
+            _ if reader.resolver.walks.any() => reader.between_steps(),
             Some(_) => Duration::from_millis(1),
             None if reader.is_settled() => REST,
             None => UNSETTLED,
@@ -110,7 +117,7 @@ pub(crate) fn run(
             stop_ns = stop_ns.or(Some(clock::monotonic_ns()));
         }
         if stop_ns.is_some_and(|stop| reader.after_ns >= stop) {
-            looks += 1;
+            looks += u32::from(!reader.resolver.walks.any());
             if reader.is_settled() || looks > LAST_LOOKS {
                 break Ok(());
             }
@@ -171,7 +178,9 @@ impl Reader<'_> {
 
     /// One batch.
     fn turn(&mut self, window: Duration, timeout: Duration) -> Result<(), Error> {
-        let window = self.pace.gather_for(window);
+        // A step of a walk gathers long enough.
+        let is_walking = self.resolver.walks.any();
+        let window = if is_walking { Duration::ZERO } else { self.pace.gather_for(window) };
         let sources = &mut self.sources;
         let failed = |error| Error::os("reading file events failed", error);
         sources.intake.wait(sources.files, window, timeout, &mut sources.who).map_err(failed)?;
@@ -285,9 +294,27 @@ impl<'a, D: Disk> Reader<'a, D> {
             }
             self.tell_forgotten(until_ns);
         }
+        if self.resolver.walks.any() && !self.output.is_behind() {
+            self.walk_on();
+        }
         if until_ns >= self.tick_ns {
             self.tick(until_ns);
         }
+    }
+
+    /// How long the reader sleeps between two steps of a walk at the most.
+    fn between_steps(&self) -> Duration {
+        if self.output.is_behind() { BEHIND } else { BREATH }
+    }
+
+    /// One step of the walks that are under way.
+    #[cold]
+    fn walk_on(&mut self) {
+        let until_ns = self.resolver.watch.disk.now_ns();
+        let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
+        let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
+        self.resolver.walk_on(&mut batch);
+        self.output.publish();
     }
 
     /// Ends the time in which events are followed and not told, where the queue is empty: what was in it
@@ -303,8 +330,9 @@ impl<'a, D: Disk> Reader<'a, D> {
     /// Whether nothing waits until the queue is empty.
     #[inline]
     pub(crate) fn is_settled(&self) -> bool {
-        let Resolver { deferred, doubts, above, tree, .. } = &self.resolver;
-        !deferred.any() && !doubts.any() && !above.in_doubt() && !tree.any_unread()
+        let Resolver { deferred, doubts, above, tree, walks, .. } = &self.resolver;
+        let waits = deferred.any() || doubts.any() || above.in_doubt();
+        !waits && !tree.any_unread() && !walks.any()
     }
 
     /// Every rename that was queued before an event that is resolved came up.
@@ -332,7 +360,8 @@ impl<'a, D: Disk> Reader<'a, D> {
         }
         if is_empty {
             self.resolver.look_at_doubts(&mut batch);
-            if self.resolver.tree.any_unread() && !self.resolver.doubts.any() {
+            let Resolver { tree, doubts, walks, .. } = &self.resolver;
+            if tree.any_unread() && !doubts.any() && !walks.any() {
                 self.resolver.read_unread(&mut batch);
             }
             self.resolver.look_for_roots(&mut batch);

@@ -272,6 +272,12 @@ impl Tree {
         (1..self.fresh).for_each(|id| self.set_fresh(id, false));
     }
 
+    /// No directory counts as met lately any more, of all that ever were.
+    #[cold]
+    pub(crate) fn clear_met(&mut self) {
+        (1..self.fresh).for_each(|id| self.set_met(id, false));
+    }
+
     /// Directories that were forgotten for want of room before all that happened in them had come up.
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten

@@ -13,6 +13,7 @@ use super::trail::Trail;
 use super::tree::{Full, Inserted, NAME_ROOM, Tree, flag};
 use crate::config::SkipDir;
 use crate::sys::handle::{Handle, Handles, is_shared};
+use arrayvec::ArrayVec;
 use fsmon_format::kind;
 use std::ffi::{CStr, CString};
 use std::io;
@@ -26,6 +27,9 @@ const ENTRIES_LEN: usize = 64 << 10;
 const PATH_MAX: usize = libc::PATH_MAX as usize;
 /// Bytes for paths; the deepest real trees stay far below, deeper ones make it grow.
 const PATH_LEN: usize = 64 << 10;
+
+/// Directories between one that is known and one that is not, of which handles are kept at one time.
+pub(crate) const WAY_MAX: usize = 64;
 
 /// A watched root: the directory that is at a path.
 pub(crate) struct Root<F> {
@@ -143,6 +147,15 @@ pub(crate) enum Visit {
     Later,
 }
 
+/// What came of reading a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// It was read, or cannot be, or is still to be read.
+    Done,
+    /// It is none: to be forgotten.
+    NoDir,
+}
+
 impl<D: Disk> Watch<D> {
     /// Without roots.
     pub(crate) fn new(disk: D, mask: u64, recursive: bool, skip_dir: Option<SkipDir>) -> Self {
@@ -213,40 +226,84 @@ impl<D: Disk> Watch<D> {
         visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
     ) {
         tree.set(top, flag::UNREAD);
-        self.walk_rest(tree, top, visit);
+        self.walk_some(tree, (top, top), u64::MAX, visit);
     }
 
-    /// Reads what is still unread from `top` down.
+    /// Reads what is still unread from `from` on, down to the end of what is below `top`. Where that takes
+    /// until after `until_ns` it stops behind a directory: the next to look at.
     ///
     /// A directory that is not where the tree has it was moved meanwhile, by an event that is
     /// still in the queue: it stays unread until that event comes up.
-    pub(crate) fn walk_rest(
+    pub(crate) fn walk_some(
         &mut self,
         tree: &mut Tree,
-        top: u32,
+        (top, from): (u32, u32),
+        until_ns: u64,
         visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
-    ) {
-        let mut at = top;
-        while at != 0 {
-            if tree.node(at).flags & flag::UNREAD != 0 {
-                tree.clear(at, flag::UNREAD);
-                match self.read(tree, at, visit) {
-                    Ok(()) => {}
-                    Err(error) if self.is_no_dir(tree, at, &error) => {
-                        let next = tree.past(at, top);
-                        tree.forget(at);
-                        at = next;
-                        continue;
-                    }
-                    Err(error) if is_gone(&error) => tree.set(at, flag::UNREAD),
-                    Err(error) => {
-                        visit(&self.disk, tree, Met::Unreadable(error));
-                    }
-                }
+    ) -> Option<u32> {
+        let (mut at, mut left) = (from, None);
+        while at != 0 && left.is_none() {
+            let was_unread = tree.node(at).flags & flag::UNREAD != 0;
+            if was_unread && self.read_one(tree, at, visit) == Read::NoDir {
+                let next = tree.past(at, top);
+                tree.forget(at);
+                at = next;
+            } else {
+                at = tree.following(at, top);
             }
-            at = tree.following(at, top);
+            left = Some(at).filter(|&at| was_unread && at != 0 && self.disk.now_ns() >= until_ns);
         }
         self.trail.clear();
+        left
+    }
+
+    /// Reads an unread directory, and nothing that is below.
+    pub(crate) fn read_one(
+        &mut self,
+        tree: &mut Tree,
+        id: u32,
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
+    ) -> Read {
+        tree.clear(id, flag::UNREAD);
+        match self.read(tree, id, visit) {
+            Ok(()) => {}
+            Err(error) if self.is_no_dir(tree, id, &error) => return Read::NoDir,
+            Err(error) if is_gone(&error) => tree.set(id, flag::UNREAD),
+            Err(error) => {
+                visit(&self.disk, tree, Met::Unreadable(error));
+            }
+        }
+        Read::Done
+    }
+
+    /// The nearest live directory above one that is not known, as it is on disk now, and in `way` the handles
+    /// of those between the two, the lowest first; of more than it has room for, the uppermost.
+    pub(crate) fn nearest_above(
+        &mut self,
+        tree: &Tree,
+        dir: Key<'_>,
+        way: &mut ArrayVec<Handle, WAY_MAX>,
+    ) -> Option<u32> {
+        let beside = self.roots.iter_mut().find(|root| root.is_beside(tree, dir))?;
+        let how = beside.handles;
+        let beside = beside.open(&self.disk, tree).ok()?;
+        let mut fd = self.disk.open_handle(&beside, dir.handle).ok()?;
+        way.clear();
+        loop {
+            fd = self.disk.open_above(&fd).ok()?;
+            let (handle, _) = self.disk.handle_of(&fd, how).ok()?;
+            let key = Key { fsid: dir.fsid, handle: handle.key() };
+            if let Some(known) = tree.find_live(key) {
+                return Some(known);
+            }
+            if handle.key() == way.last().map_or(dir.handle, Handle::key) {
+                return None;
+            }
+            if way.is_full() {
+                way.remove(0);
+            }
+            way.push(handle);
+        }
     }
 
     /// What is not told of a directory that is muted. Never what is not of a directory or its entries by
@@ -526,6 +583,15 @@ impl<D: Disk> Watch<D> {
     /// Whether there are roots whose directories have a mark each.
     pub(crate) fn any_inode_marks(&self) -> bool {
         self.roots.iter().any(|root| root.inode_marks)
+    }
+
+    /// Whether directories can be opened by their handles where this one is: not without `CAP_DAC_READ_SEARCH`.
+    pub(crate) fn opens_by_handle(&mut self, tree: &Tree, dir: u32) -> bool {
+        let Some(at) = self.root_of(tree.root_of(dir)) else { return false };
+        let Ok(beside) = self.roots[at].open(&self.disk, tree) else { return false };
+        let opened = self.disk.open_handle(&beside, tree.key_of(dir));
+        // What is gone is no reason.
+        opened.is_ok() || opened.is_err_and(|error| is_gone(&error))
     }
 
     /// Whether a directory that comes up has to be read at once, because what is in it is not

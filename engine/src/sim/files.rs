@@ -188,6 +188,13 @@ impl Files {
         self.below(TOP, path)
     }
 
+    /// The directory that a directory is in; the top is in itself.
+    pub(super) fn above(&self, dir: Inode) -> Option<Inode> {
+        let has_it =
+            |at: &Inode| self.is_dir(*at) && self.entries(*at).any(|(_, entry)| entry == dir);
+        if dir == TOP { Some(TOP) } else { (0..self.nodes.len()).find(has_it) }
+    }
+
     pub(super) fn below(&self, dir: Inode, path: &str) -> Option<Inode> {
         let mut at = dir;
         for part in path.split('/').filter(|part| !part.is_empty()) {

@@ -97,9 +97,11 @@ pub(super) enum Mix {
     Twins,
     /// Snapshots come and go whose directories share a handle.
     Snapshots,
+    /// As plain, and what moves in is read a directory at a time, with events in between.
+    Walks,
 }
 
-pub(super) const MIXES: [Mix; 11] = [
+pub(super) const MIXES: [Mix; 12] = [
     Mix::Plain,
     Mix::Links,
     Mix::Exchanges,
@@ -111,6 +113,7 @@ pub(super) const MIXES: [Mix; 11] = [
     Mix::Reuse,
     Mix::Twins,
     Mix::Snapshots,
+    Mix::Walks,
 ];
 
 /// All of a run.
@@ -142,6 +145,11 @@ impl Mix {
     /// Events that the queue has room for; 0: no limit.
     pub(super) fn queue_limit(self) -> usize {
         if self == Mix::Overflow { 6 } else { 0 }
+    }
+
+    /// Whether a step of a walk is one directory; else all of it, as trees are small here.
+    pub(super) fn walks_in_steps(self) -> bool {
+        self == Mix::Walks || std::env::var_os("FSMON_SIM_STEPS").is_some()
     }
 
     /// Whether the tree is made true again in silence, so that the lines do not tell all of it.
@@ -231,7 +239,11 @@ impl Choice<'_> {
 }
 
 fn choose(mix: Mix, files: &Files, rng: &mut Rng) -> Op {
-    let outside = if mix == Mix::Muted { 60 } else { 25 };
+    let outside = match mix {
+        Mix::Muted => 60,
+        Mix::Walks => 40,
+        _ => 25,
+    };
     let special = rng.below(100);
     let mut of = Choice { files, rng, outside };
     match mix {

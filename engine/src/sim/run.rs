@@ -249,7 +249,11 @@ fn resolver(disk: Model, mask: u64, mix: Mix) -> Resolver<Model> {
     let node = tree.insert_root(WATCHED.as_bytes(), key).expect("room");
     watch.roots[0].set(node, reached, mix.marks_each());
     watch.walk(&mut tree, node, &mut |_, _, _| Visit::Take);
-    Resolver::new(tree, watch, above, kind::DEFAULT, OWN_PID, 0)
+    let mut resolver = Resolver::new(tree, watch, above, kind::DEFAULT, OWN_PID, 0);
+    if mix.walks_in_steps() {
+        resolver.walks.step_ns = 0;
+    }
+    resolver
 }
 
 /// A message of our BPF programs: a process is there, before any event.

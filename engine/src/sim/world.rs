@@ -177,6 +177,10 @@ impl Disk for Model {
         self.open(dir.inode, name.to_bytes())
     }
 
+    fn open_above(&self, dir: &Open) -> io::Result<Open> {
+        self.look(|world| world.files.above(dir.inode).map(Open::new).ok_or_else(missing))
+    }
+
     fn open_path(&self, dir: &Open, path: &[u8]) -> io::Result<Open> {
         self.open(dir.inode, path)
     }

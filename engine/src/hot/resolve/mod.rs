@@ -1,5 +1,6 @@
 //! Events to records: where by the tree, who by the process table, in queue order.
 
+mod ahead;
 mod batch;
 mod doubt;
 mod entry;
@@ -9,6 +10,7 @@ mod removal;
 mod rename;
 mod sides;
 mod steps;
+mod stepwise;
 mod strangers;
 mod tell;
 mod walk;
@@ -33,6 +35,7 @@ use super::recent::Recent;
 use super::renames::Renames;
 use super::tree::{Tree, flag};
 use super::unsure::Unsure;
+use super::walks::Walks;
 use super::watch::{SIDES, Watch};
 use crate::sys::fanotify::flag::Q_OVERFLOW;
 use fsmon_format::kind;
@@ -67,6 +70,7 @@ pub(crate) struct Resolver<D: Disk = Kernel> {
     pub(crate) busy: Busy,
     pub(crate) renames: Renames,
     pub(crate) deferred: Deferred,
+    pub(crate) walks: Walks,
 }
 
 impl<D: Disk> Resolver<D> {
@@ -106,6 +110,7 @@ impl<D: Disk> Resolver<D> {
             busy,
             renames: Renames::new(),
             deferred: Deferred::new(),
+            walks: Walks::new(),
         }
     }
 }
@@ -130,8 +135,13 @@ impl<D: Disk> Resolver<D> {
         if let Some(names) = &mut self.watch.file_names {
             names.settle();
         }
-        if let Some(dirs) = self.unsure.settle(empty_ns) {
-            dirs.for_each(|dir| self.tree.set_met(dir, false));
+        if !self.walks.any()
+            && let Some(met) = self.unsure.settle(empty_ns)
+        {
+            met.dirs.for_each(|dir| self.tree.set_met(dir, false));
+            if met.any_more {
+                self.tree.clear_met();
+            }
         }
         self.deferred.settle(empty_ns);
         self.settle_found(empty_ns);
@@ -149,6 +159,9 @@ impl<D: Disk> Resolver<D> {
             return self.overflow(event, batch);
         }
         batch.silent = self.is_silent(event, batch.window.index);
+        if self.walks.any() {
+            self.read_ahead(event, batch);
+        }
         if event.types() & kind::OPEN_EXEC != 0 {
             let name = event.place.map_or(&b""[..], |place| place.name);
             let answer = batch.sources.who.open_exec(event.pid, batch.window, name);

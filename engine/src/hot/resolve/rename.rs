@@ -423,11 +423,11 @@ impl<D: Disk> Resolver<D> {
         if self.tree.any_unread() {
             // It, or something in it, was no longer where the tree had it when it was to be read. Others may
             // have brought that.
-            self.walk_rest(id, Some(Answer::default().into()), batch);
+            self.walk_rest(id, Answer::default().into(), batch);
         }
         if self.watch.reconsider(&mut self.tree, id) {
             // What was left out there is not left out here.
-            self.walk_rest(id, Some(who.late()), batch);
+            self.walk_rest(id, who.late(), batch);
         }
     }
 }

@@ -300,9 +300,8 @@ impl<D: Disk> Resolver<D> {
         self.watch.roots[at].set(node, reached, inode_marks);
         self.tell_arrival(node, came, who, batch);
         // What happened in it before it came there is told under the path that it has by now.
-        if self.unsure.put(node, self.watch.disk.now_ns()) {
-            self.tree.set_met(node, true);
-        }
+        self.unsure.put(node, self.watch.disk.now_ns());
+        self.tree.set_met(node, true);
         if self.watch.recursive || inode_marks {
             let late = matches!(came, Came::Made | Came::MadeAbove);
             self.walk(node, Some(if late { who.late() } else { who }), batch);

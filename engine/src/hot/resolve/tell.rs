@@ -91,9 +91,6 @@ impl<D: Disk> Resolver<D> {
     /// Whether a directory, or one above it, may be elsewhere: a walk met it there a moment ago, or it was
     /// renamed so often that a rename may have been merged away.
     pub(super) fn is_path_unsure(&self, dir: u32) -> bool {
-        if self.unsure.is_full() {
-            return true;
-        }
         let mut at = dir;
         while at != 0 {
             let node = self.tree.node(at);

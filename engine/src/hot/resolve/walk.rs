@@ -11,45 +11,38 @@ use crate::hot::event::{Event, Key};
 use crate::hot::exchange::Other;
 use crate::hot::links::Links;
 use crate::hot::tree::{Tree, flag};
-use crate::hot::watch::{Met, Visit};
+use crate::hot::watch::{Met, Visit, Watch};
 use crate::hot::who::Answer;
 use crate::sys::buffers::UNREADABLE;
 use fsmon_format::kind;
 use fsmon_format::record::{self, NAME_MAX, Reason, event_flag};
 
+/// Directories and entries that a walk meets between two looks at what processes did: their rings have room
+/// for a hundred times as long, and a connector's message costs a call.
+const TAKE_IN_EVERY: u64 = 512;
+
+/// What a walk tells of all that it meets.
+pub(super) type Visitor<'a, D> = &'a mut dyn FnMut(&D, &mut Tree, Met<'_>) -> Visit;
+
 impl<D: Disk> Resolver<D> {
-    /// Reads a directory that came in, with all below it. What is found is told, in the name of
-    /// who brought it. How many entries that were, whether they are told or not.
-    #[cold]
-    pub(super) fn walk(&mut self, id: u32, actor: Option<Actor>, batch: &mut Batch<'_, '_>) -> u64 {
-        self.tree.set(id, flag::UNREAD);
-        self.walk_rest(id, actor, batch)
-    }
-
-    /// Reads what is still unread from a directory down.
-    #[cold]
-    pub(super) fn walk_rest(
+    /// Has directories read. What is found is told in the name of `tell`; how many entries that were, whether
+    /// they are told or not. Messages of processes are taken in meanwhile: see [`TAKE_IN_EVERY`].
+    pub(super) fn visit<T>(
         &mut self,
-        id: u32,
-        actor: Option<Actor>,
-        batch: &mut Batch<'_, '_>,
-    ) -> u64 {
-        self.read_below(id, actor, Contradicted::Wait, batch)
-    }
-
-    fn read_below(
-        &mut self,
-        id: u32,
-        actor: Option<Actor>,
+        tell: Option<Actor>,
         contradicted: Contradicted,
         batch: &mut Batch<'_, '_>,
-    ) -> u64 {
-        let mut count = 0;
-        let tell = actor.filter(|_| self.types & kind::CREATE != 0 && !batch.silent);
-        let waits = actor.is_some() && contradicted == Contradicted::Wait;
+        read: impl FnOnce(&mut Watch<D>, &mut Tree, Visitor<'_, D>) -> T,
+    ) -> (T, u64) {
+        let (mut count, mut met_so_far) = (0, 0u64);
+        let waits = contradicted == Contradicted::Wait;
         let (found, doubts, links) = (&mut self.found, &mut self.doubts, &mut self.links);
         let unsure = &mut self.unsure;
-        self.watch.walk_rest(&mut self.tree, id, &mut |disk, tree, met| {
+        let done = read(&mut self.watch, &mut self.tree, &mut |disk, tree, met| {
+            met_so_far += 1;
+            if met_so_far.is_multiple_of(TAKE_IN_EVERY) {
+                batch.sources.catch_up();
+            }
             match met {
                 Met::Read(dir) => {
                     if tell.is_some() {
@@ -97,12 +90,11 @@ impl<D: Disk> Resolver<D> {
                     }
                 }
                 // After a loss no event is of before.
-                Met::Added(dir) if actor.is_some() => {
-                    if unsure.put(dir, disk.now_ns()) {
-                        tree.set_met(dir, true);
-                    }
+                Met::Added(_) if !waits => {}
+                Met::Added(dir) => {
+                    unsure.put(dir, disk.now_ns());
+                    tree.set_met(dir, true);
                 }
-                Met::Added(_) => {}
                 Met::Moved(id) => batch.output.redefine_dir(tree, batch.sources, id),
                 Met::Full => dirs_full(batch),
                 Met::Unheard => {
@@ -113,7 +105,7 @@ impl<D: Disk> Resolver<D> {
             }
             Visit::Take
         });
-        count
+        (done, count)
     }
 
     /// Tells that an entry was there before an event of it. Its maker is not known: the process that
@@ -285,6 +277,10 @@ impl<D: Disk> Resolver<D> {
                 self.tree.clear_fresh();
             }
             self.watch.arrivals.clear();
+        } else if self.walks.any()
+            && let Some(dirs) = self.found.settle_dirs(empty_ns)
+        {
+            dirs.for_each(|dir| self.tree.set_fresh(dir, false));
         }
     }
 
@@ -300,8 +296,9 @@ impl<D: Disk> Resolver<D> {
             if root == 0 {
                 continue;
             }
-            let who = Answer::default().into();
-            self.read_below(root, Some(who), contradicted, batch);
+            let tell = (self.types & kind::CREATE != 0 && !batch.silent).then(Answer::default);
+            let tell = tell.map(Actor::from);
+            self.walk_some((root, root), u64::MAX, (tell, contradicted), batch);
             let mut id = root;
             while is_last && id != 0 && self.tree.any_unread() {
                 self.tree.clear(id, flag::UNREAD);
@@ -331,6 +328,9 @@ impl<D: Disk> Resolver<D> {
         *total += 1;
         let total = *total;
         batch.output.loss(batch.sources, reason, batch.window.span(), None, total);
+        while self.walks.any() {
+            self.end_walk(batch);
+        }
         self.find_roots(batch);
         for at in 0..self.watch.roots.len() {
             let root = self.watch.roots[at].node;
@@ -343,7 +343,9 @@ impl<D: Disk> Resolver<D> {
                 id = self.tree.following(id, root);
             }
             self.tree.clear(root, flag::UNSEEN);
-            self.walk(root, None, batch);
+            // All of it at once: an event of what was not met yet may have any path.
+            self.tree.set(root, flag::UNREAD);
+            self.walk_some((root, root), u64::MAX, (None, Contradicted::Take), batch);
             self.drop_unseen(root);
         }
     }
@@ -398,7 +400,7 @@ impl Rereads {
 
 /// What becomes of an entry where the lines have something of another kind, or another directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Contradicted {
+pub(super) enum Contradicted {
     /// Events that are still to come end that first: it is read again.
     Wait,
     /// None come any more.
