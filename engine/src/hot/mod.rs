@@ -15,6 +15,7 @@ pub(crate) mod file_names;
 pub(crate) mod found;
 pub(crate) mod index;
 pub(crate) mod intake;
+pub(crate) mod layers;
 pub(crate) mod links;
 pub(crate) mod mounts;
 pub(crate) mod nameless;
