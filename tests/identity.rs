@@ -114,12 +114,33 @@ fn a_file_in_a_directory_without_its_mark_has_no_wrong_maker() {
     }
     let Some(mut area) = own_mounts() else { return };
     let (lower, scratch) = (area.dir("lower"), area.dir("scratch"));
-    let Some(dir) = area.overlay("merged", &lower, &scratch, "index=off") else { return };
+    // Its upper layer is not heard.
+    let Some(dir) = area.overlay("merged", &lower, &scratch, "redirect_dir=on") else { return };
     let running = Fsmon::start(fsmon(["-f", "json"]).arg(&dir));
     make_in_new_directories(&dir);
     let ended = running.stop();
     let counts = by_writer_or_unknown(&ended);
     assert_eq!(counts.get("CREATE"), Some(&60), "{counts:?}");
+}
+
+/// Where the upper layer of an overlay is heard, a new directory is heard from its first moment.
+#[test]
+fn a_file_in_a_new_directory_of_an_overlay_has_its_maker() {
+    if !is_at_least(6, 5) {
+        return skip("overlayfs cannot be watched before Linux 6.5");
+    }
+    let Some(mut area) = own_mounts() else { return };
+    let (lower, scratch) = (area.dir("lower"), area.dir("scratch"));
+    let Some(dir) = area.overlay("merged", &lower, &scratch, "redirect_dir=off") else { return };
+    let running = Fsmon::start(fsmon(["-f", "json"]).arg(&dir));
+    make_in_new_directories(&dir);
+    let ended = running.stop();
+    ended.assert_complete();
+    let counts = by_writer_or_unknown(&ended);
+    assert_eq!((counts.get("CREATE"), counts.get("CLOSE_WRITE")), (Some(&60), Some(&60)));
+    for event in ended.events() {
+        assert_eq!((event.text("attribution"), event.flag("found")), (None, false), "{event:?}");
+    }
 }
 
 /// `O_TMPFILE` and linkat(2): no line has the number by which the kernel calls a file without a name.

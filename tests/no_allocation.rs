@@ -6,14 +6,14 @@
 mod counting;
 mod harness;
 
-use harness::{Area, is_root, read_stats};
+use harness::{Area, is_at_least, is_root, read_stats};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -30,8 +30,9 @@ fn main() -> ExitCode {
     if is_root() {
         without_mounts_of_others();
         for args in ["human", "json --chain --cmdline", "csv --hard-links", "binary"] {
-            nothing_is_allocated(args);
+            nothing_is_allocated(args, Ground::Tmpfs);
         }
+        nothing_is_allocated("json", Ground::Overlay);
     }
     ExitCode::SUCCESS
 }
@@ -87,10 +88,35 @@ impl Counted {
     }
 }
 
-fn nothing_is_allocated(args: &str) {
+/// What the work is done on.
+#[derive(Clone, Copy)]
+enum Ground {
+    Tmpfs,
+    /// On a tmpfs, over a directory that has something in it: directories that are new are heard by the upper
+    /// layer, others by marks.
+    Overlay,
+}
+
+impl Ground {
+    /// `None`, said aloud, where there is none.
+    fn dir(self, area: &mut Area) -> Option<PathBuf> {
+        let tmpfs = area.tmpfs("fs", "size=64m");
+        match self {
+            Ground::Tmpfs => Some(tmpfs),
+            Ground::Overlay if !is_at_least(6, 5) => None,
+            Ground::Overlay => {
+                let lower = area.dir("lower");
+                fs::create_dir_all(lower.join("a")).expect("made");
+                area.overlay("merged", &lower, &tmpfs, "redirect_dir=off")
+            }
+        }
+    }
+}
+
+fn nothing_is_allocated(args: &str, ground: Ground) {
     let mut area = Area::new();
     let (out, stats) = (area.path("out"), area.path("stats"));
-    let dir = area.tmpfs("fs", "size=64m");
+    let Some(dir) = ground.dir(&mut area) else { return };
     let mut counted = Counted::start(args, &out, &stats, &dir);
     // The name of a user is asked of the C library once, and that allocates.
     File::create(dir.join("first")).expect("made");

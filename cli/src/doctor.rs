@@ -101,6 +101,9 @@ fn mark_words(mark: MarkKind) -> &'static str {
     match mark {
         MarkKind::Filesystem => "one mark on the filesystem",
         MarkKind::Inode => "a mark on every directory",
+        MarkKind::Upper => {
+            "a mark on every directory of a lower layer, and on the upper layer's filesystem"
+        }
     }
 }
 
@@ -140,7 +143,11 @@ fn root_object(root: &RootPlan) -> Value {
     let path = root.path.display().to_string();
     match &root.mark {
         Ok(mark) => {
-            let mark = if *mark == MarkKind::Filesystem { "filesystem" } else { "inode" };
+            let mark = match mark {
+                MarkKind::Filesystem => "filesystem",
+                MarkKind::Inode => "inode",
+                MarkKind::Upper => "upper",
+            };
             json!({ "path": path, "fs_type": root.fs_type, "mark": mark, "why": root.why })
         }
         Err(why) => json!({ "path": path, "fs_type": root.fs_type, "error": why }),

@@ -2,6 +2,7 @@
 //! `fsmon doctor` prints this; [`crate::start`] follows it.
 
 use crate::cold::below::{Below, Kind, Span, below};
+use crate::cold::overlay::{self, Upper};
 use crate::cold::roots::OpenRoot;
 use crate::cold::{host, marks, mounts, roots, who};
 use crate::config::{Backend, Who};
@@ -26,6 +27,17 @@ pub enum MarkKind {
     Filesystem,
     /// A mark on every directory.
     Inode,
+    /// Of an overlay: a mark on every directory with a lower layer, and one on the upper layer's filesystem, by
+    /// which all others are heard from their first moment.
+    Upper,
+}
+
+impl MarkKind {
+    /// Whether directories have marks of their own.
+    #[must_use]
+    pub fn is_of_directories(self) -> bool {
+        self != MarkKind::Filesystem
+    }
 }
 
 /// A root and how it will be watched.
@@ -81,6 +93,43 @@ impl Plan {
         }
         let (path, fs_type) = (root.named.clone(), root.fs_type.clone());
         self.roots.push(RootPlan { path, fs_type, mark: Ok(mark), why });
+    }
+
+    /// A root on an overlay whose upper layer is heard, or why it is not: how it is watched then, given how it
+    /// was marked.
+    pub(crate) fn note_upper(
+        &mut self,
+        root: &OpenRoot,
+        (mark, why): (MarkKind, String),
+        upper: Option<&Result<Upper, String>>,
+    ) -> MarkKind {
+        let path = root.named.display();
+        match upper {
+            None => {
+                self.note_root(root, mark, why);
+                mark
+            }
+            Some(Ok(upper)) => {
+                let (layer, fs_type) = (upper.path.display(), &upper.fs_type);
+                let why = format!(
+                    "{why}; directories that are new on it are heard by its upper layer, {layer} on {fs_type}"
+                );
+                self.note_root(root, MarkKind::Upper, why);
+                self.notes.push(format!(
+                    "overlay {path}: new directories are heard by its upper layer, {layer}: all changes on \
+                     that {fs_type} come to fsmon, which drops those of others"
+                ));
+                MarkKind::Upper
+            }
+            Some(Err(error)) => {
+                self.losses.push(format!(
+                    "overlay {path}: what is done in a new directory within its first moment is not seen, as \
+                     its upper layer cannot be heard: {error}"
+                ));
+                self.note_root(root, mark, why);
+                mark
+            }
+        }
     }
 
     /// Says what is mounted below the roots and is not watched, and where what is mounted from elsewhere
@@ -198,7 +247,10 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
             (Ok(root), Err(error)) => (root.path.clone(), root.fs_type.clone(), error.to_string()),
             (Ok(root), Ok(group)) => match marks::mark(group, root, mask) {
                 Ok((mark, why)) => {
-                    plan.note_root(root, mark, why);
+                    let may_be = mark == MarkKind::Inode;
+                    let mask = marks::inode_mask(mask);
+                    let upper = may_be.then(|| overlay::hear(group, root, &mounts, mask)).flatten();
+                    plan.note_upper(root, (mark, why), upper.as_ref());
                     continue;
                 }
                 Err(error) => (root.path.clone(), root.fs_type.clone(), error),

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -93,6 +93,22 @@ fn mark_btrfs(group: &Group, mount: Option<&Mount>, mask: u64) -> io::Result<u64
     let top = open_btrfs_top(&source, mount.read_only)?;
     group.mark_filesystem(mask, top.as_fd(), c".")?;
     filesystem(top.as_fd()).map(|(fsid, _)| fsid)
+}
+
+/// Marks the filesystem of a directory, which that mount leads to. Gives the id that its events carry.
+///
+/// # Errors
+/// Those of [`Group::mark_filesystem`].
+pub(crate) fn mark_whole(
+    group: &Group,
+    dir: BorrowedFd<'_>,
+    mount: Option<&Mount>,
+    mask: u64,
+) -> io::Result<u64> {
+    match group.mark_filesystem(mask, dir, c".") {
+        Err(error) if error.raw_os_error() == Some(libc::EXDEV) => mark_btrfs(group, mount, mask),
+        marked => marked.and_then(|()| filesystem(dir)).map(|(fsid, _)| fsid),
+    }
 }
 
 /// FS_ERROR is told of whole filesystems only (fanotify_mark(2)).

@@ -10,6 +10,7 @@ pub(crate) mod host;
 pub(crate) mod marks;
 pub(crate) mod mount_watch;
 pub(crate) mod mounts;
+pub(crate) mod overlay;
 pub(crate) mod procfs;
 pub(crate) mod remedy;
 pub(crate) mod roots;

@@ -31,6 +31,12 @@ pub(crate) struct Mount {
     pub(crate) source: OsString,
     /// Whether the filesystem, not only this mount of it, is read-only.
     pub(crate) read_only: bool,
+    /// Of an overlay: the directory that is its upper layer, and the one that it works in, as they were given
+    /// to mount(2). Empty where it has none.
+    pub(crate) upper: PathBuf,
+    pub(crate) work: PathBuf,
+    /// Of an overlay: what its option `redirect_dir` says; empty where that is the default.
+    pub(crate) redirect_dir: PathBuf,
 }
 
 impl Mount {
@@ -143,6 +149,9 @@ fn unlisted_root() -> Mount {
         device: String::new(),
         source: OsString::new(),
         read_only: false,
+        upper: PathBuf::new(),
+        work: PathBuf::new(),
+        redirect_dir: PathBuf::new(),
     }
 }
 
@@ -273,7 +282,17 @@ fn parse(line: &[u8]) -> Option<Mount> {
         device: String::from_utf8_lossy(device).into_owned(),
         source: OsString::from_vec(unescape(source)),
         read_only: options.split(|&byte| byte == b',').any(|option| option == b"ro"),
+        upper: option_path(options, b"upperdir="),
+        work: option_path(options, b"workdir="),
+        redirect_dir: option_path(options, b"redirect_dir="),
     })
+}
+
+/// A path among the options of a filesystem. A comma in it is escaped (`seq_show_option()`,
+/// include/linux/seq_file.h).
+fn option_path(options: &[u8], name: &[u8]) -> PathBuf {
+    let mut options = options.split(|&byte| byte == b',');
+    options.find_map(|option| option.strip_prefix(name)).map_or_else(PathBuf::new, path)
 }
 
 fn path(field: &[u8]) -> PathBuf {

@@ -11,12 +11,27 @@ pub(crate) fn mount(id: u32, parent: u32, fs_type: &str, point: &str) -> Mount {
         device: fs_type.into(),
         source: OsString::new(),
         read_only: false,
+        upper: PathBuf::new(),
+        work: PathBuf::new(),
+        redirect_dir: PathBuf::new(),
     }
 }
 
 fn reachable_points(mounts: &[Mount]) -> Vec<String> {
     let reachable = only_reachable(mounts.to_vec());
     reachable.iter().map(|mount| format!("{} {}", mount.id, mount.point.display())).collect()
+}
+
+#[test]
+fn an_overlay_has_layers() {
+    let line = b"45 27 0:39 / /m rw - overlay overlay rw,lowerdir=/l,upperdir=/s/u\\054\\0401,workdir=/s/w,uuid=on";
+    let mount = parse(line).expect("a mount");
+    assert_eq!(
+        (mount.upper.as_path(), mount.work.as_path()),
+        ("/s/u, 1".as_ref(), "/s/w".as_ref())
+    );
+    let line = b"45 27 0:39 / /m ro - overlay overlay ro,lowerdir=/l:/l2";
+    assert!(parse(line).expect("a mount").upper.as_os_str().is_empty());
 }
 
 #[test]

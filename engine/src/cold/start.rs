@@ -5,7 +5,7 @@
 
 use super::mount_watch::{Ask, BelowRoots, Ears, Follower, MountWatch, Named};
 use super::remedy::{Call, Refused};
-use super::{host, marks, roots, who};
+use super::{host, marks, mounts, overlay, roots, who};
 use crate::config::{Backend, Config, Cpu};
 use crate::counters::{Counters, Shared};
 use crate::error::Error;
@@ -20,7 +20,7 @@ use crate::hot::resolve::Resolver;
 use crate::hot::tree::Tree;
 use crate::hot::watch::{Met, Root, Visit, Watch};
 use crate::hot::who::{Rung, Who};
-use crate::limits;
+use crate::limits::{self, DIRS_DEAD_MAX, OUTSIDE_MAX};
 use crate::plan::{MarkKind, Plan};
 use crate::ring::{Consumer, ring};
 use crate::sys::buffers::Buffers;
@@ -30,6 +30,7 @@ use crate::sys::limit::raise_descriptors;
 use crate::sys::poll::{Poll, Sources};
 use crate::sys::thread::{self, allowed_cpus};
 use crate::sys::uring::Uring;
+use fsmon_format::kind;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -103,14 +104,23 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     watch.file_names = config.hard_links.then(FileNames::new);
     let mut kinds = Vec::new();
     let mut marked = Vec::new();
+    let mut uppers = Vec::new();
     for mut root in opened {
         match marks::mark(&watch.disk.group, &mut root, mask) {
-            Ok((kind, why)) => {
-                plan.note_root(&root, kind, why);
-                if config.hard_links && kind == MarkKind::Inode {
+            Ok(mark) => {
+                let upper = match mark.0 {
+                    MarkKind::Inode => hear_upper(&watch, &root),
+                    _ => None,
+                };
+                let how = plan.note_upper(&root, mark, upper.as_ref());
+                uppers.extend(upper.and_then(Result::ok).map(|upper| (marked.len(), upper)));
+                if how == MarkKind::Upper && config.types & (kind::MODIFY | kind::ACCESS) != 0 {
+                    plan.losses.push(no_spliced_writes(&root.path));
+                }
+                if config.hard_links && how.is_of_directories() {
                     plan.losses.push(no_hard_links(&root.path));
                 }
-                kinds.push(kind);
+                kinds.push(how);
                 marked.push(root);
             }
             // It counts as a mount that is not watched.
@@ -119,6 +129,12 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         }
     }
     let opened = marked;
+    if !uppers.is_empty() {
+        watch.layers.reserve(config.dirs_max + DIRS_DEAD_MAX + OUTSIDE_MAX + 1);
+        for (root, overlay::Upper { layer, base, .. }) in uppers {
+            watch.layers.add(layer, root, base.as_os_str().as_bytes());
+        }
+    }
     let mounts = follow_mounts(&opened, elsewhere, &mut config, &mut plan);
     let mut tree = Tree::new(config.dirs_max, filesystems(&opened)?);
     // Only when all roots have their marks: those above may be refused beside them.
@@ -169,6 +185,20 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         |error| Error::refused("cannot start the thread that follows mounts", Call::Thread, error);
     let mounts = mounts.map(|mounts| mounts.start(ears)).transpose().map_err(no_thread)?;
     Ok(Started { plan, shared, control, wake, mounts, thread, consumer })
+}
+
+/// Hears the upper layer of the overlay that a root is on, if it is on one.
+fn hear_upper(watch: &Watch, root: &roots::OpenRoot) -> Option<Result<overlay::Upper, String>> {
+    overlay::hear(&watch.disk.group, root, &mounts::reachable(), watch.mask)
+}
+
+/// Seen on 6.18: of these the overlay's own file alone tells (fs/splice.c, fs/backing-file.c).
+fn no_spliced_writes(root: &Path) -> String {
+    format!(
+        "in new directories of the overlay {} sendfile(2) and splice(2) give no MODIFY and no ACCESS; the close \
+         is told",
+        root.display()
+    )
 }
 
 fn no_hard_links(root: &Path) -> String {
@@ -290,7 +320,7 @@ fn add_root(
         fd: None,
         mount_id: root.mount_id,
         handles: root.handles,
-        inode_marks: mark == MarkKind::Inode,
+        inode_marks: mark.is_of_directories(),
     });
     above.add(bytes);
     let at = watch.roots.len() - 1;
@@ -307,7 +337,7 @@ fn add_root(
         let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
         let full = |_| Error::new("more roots than --max-dirs; raise it");
         let node = tree.insert_root(bytes, key).map_err(full)?;
-        watch.roots[at].set(node, reached, mark == MarkKind::Inode);
+        watch.roots[at].set(node, reached, mark.is_of_directories());
     } else {
         plan.notes
             .push(format!("{} does not exist yet; watched from when it appears", path.display()));

@@ -16,6 +16,7 @@ pub(crate) mod forgotten;
 pub(crate) mod found;
 pub(crate) mod index;
 pub(crate) mod intake;
+pub(crate) mod layers;
 pub(crate) mod links;
 pub(crate) mod mounts;
 pub(crate) mod nameless;

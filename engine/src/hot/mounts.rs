@@ -111,6 +111,7 @@ impl<D: Disk> Resolver<D> {
         };
         if !self.watch.roots.iter().enumerate().any(is_beside) {
             self.above.uncover(fsid);
+            self.watch.layers.remove(fsid);
         }
     }
 

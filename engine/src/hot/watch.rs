@@ -9,10 +9,11 @@ use super::busy::Muting;
 use super::disk::{Disk, Kernel};
 use super::event::Key;
 use super::file_names::FileNames;
+use super::layers::Layers;
 use super::trail::Trail;
 use super::tree::{Full, Inserted, NAME_ROOM, Tree, flag};
 use crate::config::SkipDir;
-use crate::sys::handle::{Handle, Handles, is_shared};
+use crate::sys::handle::{Handle, Handles, KEY_MAX, is_shared};
 use arrayvec::ArrayVec;
 use fsmon_format::kind;
 use std::ffi::{CStr, CString};
@@ -109,6 +110,8 @@ pub(crate) struct Watch<D: Disk = Kernel> {
     pub(crate) file_names: Option<FileNames>,
     /// Whether entries change while they are read, and events of that are followed.
     pub(crate) is_running: bool,
+    /// Overlays, directories of which are heard without a mark of their own.
+    pub(crate) layers: Layers<D::Dir>,
     /// Whether any directory was ever muted.
     mutes: bool,
     skip_dir: Option<SkipDir>,
@@ -167,6 +170,7 @@ impl<D: Disk> Watch<D> {
             arrivals: Arrivals::new(),
             file_names: None,
             is_running: false,
+            layers: Layers::none(),
             mutes: false,
             skip_dir,
             trail: Trail::default(),
@@ -329,8 +333,11 @@ impl<D: Disk> Watch<D> {
     #[cold]
     pub(crate) fn mute(&mut self, tree: &Tree, dir: Key<'_>, how: Muting) -> io::Result<()> {
         let beside = self.roots.iter_mut().find(|root| root.is_beside(tree, dir));
-        let beside = beside.ok_or(io::ErrorKind::NotFound)?;
-        let fd = self.disk.open_handle(&beside.open(&self.disk, tree)?, dir.handle)?;
+        let fd = match (beside, self.layers.beside(dir.fsid)) {
+            (Some(root), _) => self.disk.open_handle(&root.open(&self.disk, tree)?, dir.handle)?,
+            (None, Some(beside)) => self.disk.open_handle(beside, dir.handle)?,
+            (None, None) => return Err(io::ErrorKind::NotFound.into()),
+        };
         // A mark that ignores more than is to be ignored now goes first.
         self.disk.unmute(self.muted_mask(Muting::Heard), &fd);
         if how != Muting::Heard {
@@ -414,6 +421,11 @@ impl<D: Disk> Watch<D> {
     pub(crate) fn holds(&mut self, tree: &Tree, dir: u32, name: &[u8], key: &[u8]) -> Option<bool> {
         let mut room = [0; NAME_ROOM + 1];
         let entry = c_name(name, &mut room)?;
+        if self.layers.any()
+            && let Some(above) = self.holds_above(tree, (dir, entry), key)
+        {
+            return Some(above);
+        }
         let (fd, root) = self.open(tree, dir).ok()?;
         let handle = self.disk.handle_of_entry(&fd, entry, self.roots[root].handles);
         Some(handle.is_ok_and(|(handle, _)| handle.key() == key))
@@ -435,6 +447,47 @@ impl<D: Disk> Watch<D> {
             && self.holds(tree, node.parent, tree.name(id), tree.key_of(id)) == Some(true)
     }
 
+    /// Whether the upper layer has the object there: its events come before the overlay shows what they tell.
+    /// `None` where it does not say.
+    #[cold]
+    fn holds_above(&mut self, tree: &Tree, (dir, entry): (u32, &CStr), key: &[u8]) -> Option<bool> {
+        let upper = self.open_above(tree, dir)?;
+        let is_all = self.layers.is_heard(tree, dir);
+        match self.disk.handle_of_entry(&upper, entry, Handles::MODERN) {
+            Ok((there, _)) if self.layers.is_object(tree, dir, &there, key) => Some(true),
+            // Else what is there may have been copied up, or be in a lower layer alone.
+            _ if is_all || self.layers.is_known_above(tree.fsid(dir), key) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Opens the upper directory of a directory.
+    fn open_above(&mut self, tree: &Tree, dir: u32) -> Option<D::Dir> {
+        let mut room = [0; KEY_MAX];
+        if self.layers.is_heard(tree, dir) {
+            let (beside, key) = self.layers.upper_of(tree, dir, &mut room)?;
+            return self.disk.open_handle(beside, key).ok();
+        }
+        let root = self.root_of(tree.root_of(dir))?;
+        self.layers.of_root(root)?;
+        self.put_path_above(tree, dir, root);
+        let (layer, _) = self.layers.of_root(root)?;
+        let upper = self.disk.open_path(&layer.dir, &self.path).ok()?;
+        let (handle, _) = self.disk.handle_of(&upper, Handles::MODERN).ok()?;
+        self.layers.is_own(tree, (dir, root), &handle).then_some(upper)
+    }
+
+    /// Puts the path of a directory below the upper directory of its overlay into the room for paths.
+    fn put_path_above(&mut self, tree: &Tree, dir: u32, root: usize) {
+        self.path.clear();
+        self.path.extend_from_slice(b"./");
+        if let Some((_, base)) = self.layers.of_root(root) {
+            self.path.extend_from_slice(base);
+        }
+        self.path.push(b'/');
+        tree.append_path(dir, &mut self.path);
+    }
+
     fn read(
         &mut self,
         tree: &mut Tree,
@@ -442,9 +495,10 @@ impl<D: Disk> Watch<D> {
         visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
     ) -> io::Result<()> {
         let (fd, root) = self.open(tree, id)?;
-        if self.roots[root].inode_marks {
+        if self.roots[root].inode_marks && !self.layers.is_heard(tree, id) {
             self.disk.mark_dir(self.mask, &fd)?;
-        } else if self.mutes && self.disk.unmute(self.muted_mask(Muting::Heard), &fd) {
+            self.note_upper(tree, id, root);
+        } else if self.mutes && self.unmute(tree, id, &fd) {
             visit(&self.disk, tree, Met::Unheard);
         }
         visit(&self.disk, tree, Met::Read(id));
@@ -468,6 +522,37 @@ impl<D: Disk> Watch<D> {
             self.trail.push(id, fd);
         }
         result
+    }
+
+    /// A directory is heard again. Whether it was not until now.
+    fn unmute(&self, tree: &Tree, id: u32, fd: &D::Dir) -> bool {
+        let mask = self.muted_mask(Muting::Heard);
+        let mut room = [0; KEY_MAX];
+        match self.layers.upper_of(tree, id, &mut room) {
+            // What was muted is the upper directory.
+            Some((beside, key)) if self.layers.is_heard(tree, id) => {
+                let upper = self.disk.open_handle(beside, key);
+                upper.is_ok_and(|upper| self.disk.unmute(mask, &upper))
+            }
+            _ => self.disk.unmute(mask, fd),
+        }
+    }
+
+    /// Finds the upper directory of a directory that has its own mark, where the upper layer is heard. One
+    /// that has none yet, as it was not copied up, is found by the event that brings it.
+    pub(crate) fn note_upper(&mut self, tree: &Tree, id: u32, root: usize) {
+        if self.layers.of_root(root).is_none() {
+            return;
+        }
+        self.put_path_above(tree, id, root);
+        self.path.push(0);
+        let Some((layer, _)) = self.layers.of_root(root) else { return };
+        let path = CStr::from_bytes_with_nul(&self.path).ok();
+        let upper =
+            path.and_then(|path| self.disk.handle_of_entry(&layer.dir, path, Handles::MODERN).ok());
+        if let Some((upper, _)) = upper {
+            self.layers.note_own(tree, (id, root), &upper);
+        }
     }
 
     fn meet(
@@ -515,7 +600,7 @@ impl<D: Disk> Watch<D> {
         }
         let key = Key { fsid: tree.fsid(id), handle: handle.key() };
         if is_elsewhere(tree, id, name, key) {
-            if self.roots[root].inode_marks {
+            if self.roots[root].inode_marks && !self.layers.is_heard(tree, id) {
                 self.arrivals.put(tree.hash(key), id, tree.node(id).hash(), name);
             }
             visit(&self.disk, tree, Met::Elsewhere { dir: id, name, key: key.handle });
@@ -595,13 +680,14 @@ impl<D: Disk> Watch<D> {
     }
 
     /// Whether a directory that comes up has to be read at once, because what is in it is not
-    /// seen otherwise.
+    /// seen otherwise: it needs a mark of its own.
     pub(crate) fn marks_each(&self, tree: &Tree, id: u32) -> bool {
         let mut at = id;
         while tree.node(at).parent != 0 {
             at = tree.node(at).parent;
         }
         self.root_of(at).is_some_and(|at| self.roots[at].inode_marks)
+            && !self.layers.is_heard(tree, id)
     }
 }
 
@@ -609,6 +695,7 @@ impl<D: Disk> Watch<D> {
 fn c_name<'a>(name: &[u8], room: &'a mut [u8; NAME_ROOM + 1]) -> Option<&'a CStr> {
     let entry = room.get_mut(..=name.len())?;
     entry[..name.len()].copy_from_slice(name);
+    entry[name.len()] = 0;
     CStr::from_bytes_with_nul(entry).ok()
 }
 

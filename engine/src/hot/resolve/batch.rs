@@ -1,6 +1,7 @@
 //! What goes with the events of a batch, and what is told of one.
 
 use super::super::event::{Events, Key};
+use super::super::layers::Source;
 use super::super::output::{Output, Sources};
 use super::super::tree::Tree;
 use super::super::who::{Answer, Window};
@@ -19,6 +20,8 @@ pub(crate) struct Batch<'a, 's> {
     pub(super) silent: bool,
     /// Sides of renames are merged into the current event; its types may lack them by now.
     pub(super) merged: bool,
+    /// Whether the current event is as it is in the queue.
+    pub(super) source: Source,
     /// Who did this event, where that was asked already: once for each event.
     pub(super) settled: Option<Actor>,
     /// The directories that are renamed in what follows; looked for when it first matters.
@@ -72,6 +75,7 @@ impl<'a, 's> Batch<'a, 's> {
             ahead,
             silent: false,
             merged: false,
+            source: Source::Queue,
             settled: None,
             moves: None,
         }

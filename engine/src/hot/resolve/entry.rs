@@ -125,7 +125,7 @@ impl<D: Disk> Resolver<D> {
         let index = batch.window.index;
         let moves = batch.moves.get_or_insert_with(|| Moves::new(batch.ahead, index + 1));
         let is_above = |key| {
-            self.tree.find(key).is_some_and(|id| self.tree.is_below(dir, id))
+            self.dir_of(key).is_some_and(|id| self.tree.is_below(dir, id))
                 || self.above.is_step(self.tree.hash(key))
         };
         moves.after(index).any(|key| key.is_none_or(is_above))

@@ -6,9 +6,11 @@
 use super::Resolver;
 use super::batch::{Actor, Batch, Known, Told};
 use super::doubt::copy;
+use super::layers::as_queued;
 use crate::hot::disk::Disk;
-use crate::hot::event::{Event, Events, Key};
+use crate::hot::event::{Event, Key};
 use crate::hot::exchange::{AHEAD, AsideName, Half, Other};
+use crate::hot::layers::Source;
 use crate::hot::tree::{NAME_ROOM, flag};
 use crate::hot::watch::SIDES;
 use crate::sys::handle::may_recur;
@@ -219,17 +221,16 @@ impl<D: Disk> Resolver<D> {
         new: Known<'_>,
         batch: &Batch<'_, '_>,
     ) -> Option<Other> {
-        let (second, ahead) = mirrored(event, batch.ahead);
+        let (second, ahead) = mirrored(event, batch);
         // Far ahead it is looked for by the disk alone.
-        let is_parted = second.is_some() && is_parted(event, batch.ahead, ahead);
+        let is_parted = second.is_some() && is_parted(event, batch, ahead);
         if is_parted || second.is_none() && ahead == AHEAD && !event.is_dir() {
             return None;
         }
         let half = half(event.pid, object, old, new, batch.window.index);
         self.exchange.put(half);
         if let Some(second) = second {
-            let key = second.object?;
-            return Other::new(self.tree.hash(key), key.handle, second.is_dir());
+            return self.object_ahead(&second);
         }
         let this = event.object.and_then(|key| self.tree.find_live(key));
         let Some(there) = self.tree.child_named(new.dir, new.name, this) else {
@@ -253,10 +254,10 @@ impl<D: Disk> Resolver<D> {
     /// Something comes in. Where that is an exchange, what was there goes out, and is told first: its
     /// event is the next.
     pub(super) fn change_with_outside(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        let (second, ahead) = mirrored(event, batch.ahead);
-        let second = second.filter(|_| !is_parted(event, batch.ahead, ahead));
+        let (second, ahead) = mirrored(event, batch);
+        let second = second.filter(|_| !is_parted(event, batch, ahead));
         if let Some(second) = second {
-            self.rename(&second, batch);
+            self.rename_ahead(&second, batch);
             self.exchange.set_done(batch.window.index + 1 + ahead as u64);
         }
     }
@@ -336,11 +337,18 @@ fn half(pid: u32, object: u64, old: Known<'_>, new: Known<'_>, index: u64) -> Ha
 
 /// The other half of what may be the first half of an exchange, if it is close ahead; and how many
 /// events come before it.
-fn mirrored<'a>(event: &Event<'_>, [here, next]: [Events<'a>; 2]) -> (Option<Event<'a>>, usize) {
+fn mirrored<'a>(event: &Event<'_>, batch: &Batch<'a, '_>) -> (Option<Event<'a>>, usize) {
+    let (event, [here, next]) = (&as_queued(event, batch), batch.ahead);
+    // What a mark told of one side alone has no like ahead.
+    if batch.source == Source::Filled {
+        return (None, 0);
+    }
     // Of something that comes from a muted directory it is not told where it was.
     let mirrors = |second: &Event<'_>| {
         let is_back = event.old.is_none() || second.place == event.old;
-        is_back && second.old == event.place && second.object != event.object
+        // It may be a whiteout that changed places with a directory: see `hot/layers/pending.rs`.
+        let may_be_none = batch.source == Source::Across && event.is_dir() && !second.is_dir();
+        is_back && second.old == event.place && second.object != event.object && !may_be_none
     };
     let from = (event.pid, event.place);
     let (second, ahead) = here.rename_by(from, AHEAD, mirrors);
@@ -353,7 +361,8 @@ fn mirrored<'a>(event: &Event<'_>, [here, next]: [Events<'a>; 2]) -> (Option<Eve
 
 /// Whether something befalls one of two names before what comes that far ahead: then these are two
 /// renames.
-fn is_parted(event: &Event<'_>, [here, next]: [Events<'_>; 2], ahead: usize) -> bool {
+fn is_parted(event: &Event<'_>, batch: &Batch<'_, '_>, ahead: usize) -> bool {
+    let (event, [here, next]) = (&as_queued(event, batch), batch.ahead);
     let places = [event.place, event.old];
     let touches = |one: &Event<'_>| {
         [one.place, one.old].into_iter().flatten().any(|place| places.contains(&Some(place)))

@@ -5,6 +5,7 @@ mod batch;
 mod doubt;
 mod entry;
 mod exchange;
+mod layers;
 mod relook;
 mod removal;
 mod rename;
@@ -179,7 +180,15 @@ impl<D: Disk> Resolver<D> {
         event.pid == self.own_pid || index < self.quiet
     }
 
+    #[inline]
     fn place(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        match self.watch.layers.any() {
+            true => self.place_in_layers(event, batch),
+            false => self.place_as_told(event, batch),
+        }
+    }
+
+    fn place_as_told(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         batch.merged = event.types() & SIDES != 0;
         if self.concerns_steps(event) {
             self.leave_steps(event, batch);

@@ -267,7 +267,7 @@ impl<D: Disk> Resolver<D> {
             batch.silent = self.is_silent(&event, its_index);
             match event.place {
                 Some(_) if !made => {}
-                Some(place) if self.tree.find(place.dir).is_none() && !self.above.is_step(hash) => {
+                Some(place) if self.dir_of(place.dir).is_none() && !self.above.is_step(hash) => {
                     break;
                 }
                 None if self.recent.get(hash).is_none() => break,

@@ -1,0 +1,514 @@
+//! Overlays that are heard by their upper layer: docs/decisions/overlay-upper-layer.md has why.
+//!
+//! A directory that was made on an overlay has no lower layer: all that happens in it happens in a directory
+//! of the upper layer, and the mark on that layer's filesystem tells it, from the first moment on. Such a
+//! directory is *heard by the upper layer* and gets no mark of its own. Every other directory of the overlay,
+//! and each root, has its own mark, and what the upper layer tells of it is left out: there it shows what
+//! overlayfs does (copies, whiteouts), not what was asked of it. So each directory is heard in one way.
+//!
+//! The key of a directory that is heard by the upper layer is that of the upper directory, wrapped
+//! ([`Wrapping`]). So an event of the upper layer becomes one of the overlay by its keys alone. Which
+//! directories of the upper layer belong to directories with marks is known from the walk, and from the
+//! renames by which overlayfs copies directories up.
+
+mod known;
+mod pending;
+
+pub(crate) use pending::FilledRoom;
+
+use super::event::{Event, Key, Place};
+use super::tree::{Tree, flag};
+use crate::sys::handle::{Handle, KEY_MAX, Wrapping, is_overlay};
+use arrayvec::ArrayVec;
+use fsmon_format::kind;
+use known::{Aliases, Known};
+use pending::{Gone, Pending};
+
+/// What an event of a directory on itself tells that a mark on the directory above it does not.
+const SELF: u64 = (kind::DELETE_SELF | kind::MOVE_SELF) as u64;
+
+/// An overlay whose upper layer's filesystem has a mark.
+pub(crate) struct Layer<F> {
+    /// The ids that events carry: of the overlay, and of the upper layer's filesystem.
+    pub(crate) fsid: u64,
+    pub(crate) upper_fsid: u64,
+    pub(crate) wrapping: Wrapping,
+    /// The upper directory, open to be read.
+    pub(crate) dir: F,
+    /// The handles of the directories that overlayfs works in: from there it brings what it copied.
+    pub(crate) work: ArrayVec<Handle, 2>,
+}
+
+impl<F> Layer<F> {
+    fn is_heard(&self, key: Key<'_>) -> bool {
+        self.fsid == key.fsid && self.wrapping.is_upper(key.handle)
+    }
+
+    fn wrap<'a>(&self, key: Key<'_>, room: &'a mut [u8; KEY_MAX]) -> Option<Key<'a>> {
+        let handle = self.wrapping.wrap(key.handle, room)?;
+        Some(Key { fsid: self.fsid, handle })
+    }
+
+    /// A place as the overlay has it.
+    fn place<'a>(
+        &self,
+        tree: &Tree,
+        at: Place<'a>,
+        side: Side,
+        room: &'a mut [u8; KEY_MAX],
+    ) -> Option<Place<'a>> {
+        let dir = match side {
+            Side::Own(dir) => {
+                let (fsid, key) = (self.fsid, tree.key_of(dir));
+                let handle = room.get_mut(..key.len())?;
+                handle.copy_from_slice(key);
+                Key { fsid, handle }
+            }
+            _ => self.wrap(at.dir, room)?,
+        };
+        Some(Place { dir, name: at.name })
+    }
+}
+
+/// Where a root is in its overlay, relative to the top of that.
+struct Base {
+    root: usize,
+    layer: usize,
+    path: Box<[u8]>,
+}
+
+/// Room for an event as the overlay would have it.
+pub(crate) struct Room {
+    place: [u8; KEY_MAX],
+    old: [u8; KEY_MAX],
+    object: [u8; KEY_MAX],
+}
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        Room { place: [0; KEY_MAX], old: [0; KEY_MAX], object: [0; KEY_MAX] }
+    }
+}
+
+/// How an event came to be what it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// As it is in the queue.
+    #[default]
+    Queue,
+    /// The upper layer tells it: with other keys.
+    Upper,
+    /// The same, and it is a rename from or to a directory that has its own mark.
+    Across,
+    /// A mark tells it, with one side of a rename; the other was added.
+    Filled,
+}
+
+/// What an event of an upper layer is.
+pub(crate) enum Heard<'a> {
+    /// One that it tells: the event as the overlay would have it.
+    Told(Event<'a>, Source),
+    /// One of a directory that has its own mark, which tells it.
+    Own,
+    /// Another that is not told: a mark tells it, or it shows what overlayfs does.
+    Left,
+    /// Of no directory that is known.
+    Stranger,
+}
+
+/// Whose an entry of the upper layer is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// That of a directory that is heard by it.
+    Heard(u32),
+    /// Of one that has its own mark.
+    Own(u32),
+    /// Of the directory that overlayfs works in.
+    Work,
+    Unknown,
+}
+
+/// All of them.
+pub(crate) struct Layers<F> {
+    layers: Vec<Layer<F>>,
+    bases: Vec<Base>,
+    /// The directories of upper layers that belong to directories with marks.
+    own: Known,
+    aliases: Aliases,
+    pending: Pending,
+}
+
+impl<F> Layers<F> {
+    /// None.
+    pub(crate) fn none() -> Self {
+        Layers {
+            layers: Vec::new(),
+            bases: Vec::new(),
+            own: Known::new(0),
+            aliases: Aliases::new(0),
+            pending: Pending::new(0),
+        }
+    }
+
+    /// Makes room for a tree whose nodes have lower numbers than that.
+    pub(crate) fn reserve(&mut self, nodes: usize) {
+        self.own = Known::new(nodes);
+        self.aliases = Aliases::new(known::ALIASES);
+        self.pending = Pending::new(pending::COUNT);
+    }
+
+    /// The root of that number is at `path` in that overlay.
+    pub(crate) fn add(&mut self, layer: Layer<F>, root: usize, path: &[u8]) {
+        let is_it = |known: &Layer<F>| {
+            (known.fsid, known.upper_fsid, known.wrapping)
+                == (layer.fsid, layer.upper_fsid, layer.wrapping)
+                && known.work.iter().map(Handle::key).eq(layer.work.iter().map(Handle::key))
+        };
+        let layer = self.layers.iter().position(is_it).unwrap_or_else(|| {
+            self.layers.push(layer);
+            self.layers.len() - 1
+        });
+        self.bases.push(Base { root, layer, path: path.into() });
+    }
+
+    /// An overlay is unmounted, and the mark on its upper layer's filesystem may be gone: should the overlay
+    /// be mounted again, all its directories are marked.
+    #[cold]
+    pub(crate) fn remove(&mut self, fsid: u64) {
+        let layers = &self.layers;
+        self.bases.retain(|base| layers[base.layer].fsid != fsid);
+        // Others keep their numbers. No filesystem has the id 0 here: it could not be marked.
+        for layer in self.layers.iter_mut().filter(|layer| layer.fsid == fsid) {
+            (layer.fsid, layer.upper_fsid) = (0, 0);
+        }
+    }
+
+    /// Whether there are any.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        !self.layers.is_empty()
+    }
+
+    /// Whether an object is on the filesystem of an upper layer.
+    #[inline]
+    pub(crate) fn is_upper(&self, key: Key<'_>) -> bool {
+        !is_overlay(key.handle) && self.layers.iter().any(|layer| layer.upper_fsid == key.fsid)
+    }
+
+    /// Whether an object is on an overlay that is heard by its upper layer.
+    #[inline]
+    pub(crate) fn is_merged(&self, key: Key<'_>) -> bool {
+        is_overlay(key.handle) && self.layers.iter().any(|layer| layer.fsid == key.fsid)
+    }
+
+    /// Whether a directory of the tree is heard by the upper layer. A root has its own mark: that of a whole
+    /// overlay has the handle of the upper directory, and a lower layer.
+    #[inline]
+    pub(crate) fn is_heard(&self, tree: &Tree, id: u32) -> bool {
+        self.any() && tree.node(id).flags & flag::ROOT == 0 && {
+            let key = Key { fsid: tree.fsid(id), handle: tree.key_of(id) };
+            self.layers.iter().any(|layer| layer.is_heard(key))
+        }
+    }
+
+    /// An open directory on that filesystem, if upper layers are on it.
+    pub(crate) fn beside(&self, fsid: u64) -> Option<&F> {
+        self.of_upper(fsid).next().map(|layer| &layer.dir)
+    }
+
+    /// The upper directory of the overlay that a root is on, and where the root is in it.
+    pub(crate) fn of_root(&self, root: usize) -> Option<(&Layer<F>, &[u8])> {
+        let base = self.bases.iter().find(|base| base.root == root)?;
+        Some((&self.layers[base.layer], &base.path))
+    }
+
+    /// Whether a root is called so in its overlay, the upper layer of which is on that filesystem.
+    pub(crate) fn is_root_named(&self, root: usize, upper_fsid: u64, name: &[u8]) -> bool {
+        self.of_root(root).is_some_and(|(layer, path)| {
+            let last = path.rsplit(|&byte| byte == b'/').next();
+            layer.upper_fsid == upper_fsid && last == Some(name)
+        })
+    }
+
+    /// The key of the upper directory of a directory that is heard by it, and an open one beside.
+    pub(crate) fn upper_of<'a>(
+        &self,
+        tree: &Tree,
+        id: u32,
+        room: &'a mut [u8; KEY_MAX],
+    ) -> Option<(&F, &'a [u8])> {
+        let key = Key { fsid: tree.fsid(id), handle: tree.key_of(id) };
+        let layer = self.layers.iter().find(|layer| layer.is_heard(key))?;
+        Some((&layer.dir, layer.wrapping.unwrap(key.handle, room)?))
+    }
+
+    /// The upper directory with that handle belongs to a directory that has its own mark, below that root.
+    pub(crate) fn note_own(&mut self, tree: &Tree, (id, root): (u32, usize), upper: &Handle) {
+        let mut room = [0; KEY_MAX];
+        let Some((layer, _)) = self.of_root(root) else { return };
+        let upper = Key { fsid: layer.upper_fsid, handle: upper.key() };
+        if let Some(hash) = layer.wrap(upper, &mut room).map(|key| tree.hash(key)) {
+            self.own.put(tree, hash, id);
+        }
+    }
+
+    /// Whether the upper directory with that handle belongs to a directory that has its own mark, below that
+    /// root.
+    pub(crate) fn is_own(&self, tree: &Tree, (id, root): (u32, usize), upper: &Handle) -> bool {
+        let Some((layer, _)) = self.of_root(root) else { return false };
+        let upper = Key { fsid: layer.upper_fsid, handle: upper.key() };
+        self.side(tree, layer, Some(upper)) == Side::Own(id)
+    }
+
+    /// Whether an object of an upper layer is the one that has that key in a directory of the overlay.
+    pub(crate) fn is_object(&self, tree: &Tree, dir: u32, upper: &Handle, key: &[u8]) -> bool {
+        let fsid = tree.fsid(dir);
+        let mut room = [0; KEY_MAX];
+        self.layers.iter().filter(|layer| layer.fsid == fsid).any(|layer| {
+            let upper = Key { fsid: layer.upper_fsid, handle: upper.key() };
+            layer.wrap(upper, &mut room).is_some_and(|wrapped| {
+                let known = self.real_key(tree.hash(wrapped), wrapped);
+                known == key || wrapped.handle == key
+            })
+        })
+    }
+
+    /// Whether an object with that key cannot be in the upper layer without being known there: it was made on
+    /// the overlay, or told of since it was copied up.
+    pub(crate) fn is_known_above(&self, fsid: u64, key: &[u8]) -> bool {
+        let key = Key { fsid, handle: key };
+        self.layers.iter().any(|layer| layer.is_heard(key)) || self.aliases.have(key.handle)
+    }
+
+    /// The directory of the tree that an upper directory belongs to.
+    pub(crate) fn dir_of(&self, tree: &Tree, upper: Key<'_>) -> Option<u32> {
+        let known = |layer| match self.side(tree, layer, Some(upper)) {
+            Side::Heard(id) | Side::Own(id) => Some(id),
+            Side::Work | Side::Unknown => None,
+        };
+        self.of_upper(upper.fsid).find_map(known)
+    }
+
+    /// The hashes of the keys that an upper directory may have on overlays.
+    pub(crate) fn hashes(&self, tree: &Tree, upper: Key<'_>) -> impl Iterator<Item = u64> {
+        self.of_upper(upper.fsid).filter_map(move |layer| {
+            let mut room = [0; KEY_MAX];
+            layer.wrap(upper, &mut room).map(|key| tree.hash(key))
+        })
+    }
+
+    fn of_upper(&self, fsid: u64) -> impl Iterator<Item = &Layer<F>> {
+        self.layers.iter().filter(move |layer| layer.upper_fsid == fsid)
+    }
+
+    fn side(&self, tree: &Tree, layer: &Layer<F>, upper: Option<Key<'_>>) -> Side {
+        let mut room = [0; KEY_MAX];
+        let Some(upper) = upper else { return Side::Unknown };
+        if layer.work.iter().any(|work| work.key() == upper.handle) {
+            return Side::Work;
+        }
+        let Some(key) = layer.wrap(upper, &mut room) else { return Side::Unknown };
+        match tree.find(key) {
+            Some(id) if self.is_heard(tree, id) => Side::Heard(id),
+            Some(id) => Side::Own(id),
+            None => self.own.find(tree, tree.hash(key)).map_or(Side::Unknown, Side::Own),
+        }
+    }
+
+    /// What an event of an upper layer is.
+    pub(crate) fn hear<'a>(
+        &mut self,
+        tree: &Tree,
+        event: &Event<'a>,
+        room: &'a mut Room,
+    ) -> Heard<'a> {
+        let Some((at, old, new)) = self.layer_of(tree, event) else { return Heard::Stranger };
+        let Room { place, old: old_room, object } = room;
+        let layer = &self.layers[at];
+        let mut told = *event;
+        told.place = event.place.and_then(|at| layer.place(tree, at, new, place));
+        told.old = event.old.and_then(|at| layer.place(tree, at, old, old_room));
+        let mut as_upper = [0; KEY_MAX];
+        let upper = event.object.and_then(|key| layer.wrap(key, &mut as_upper));
+        let hash = upper.map_or(0, |key| tree.hash(key));
+        let fsid = layer.fsid;
+        let is_rename = event.types() & kind::RENAME != 0;
+        let source = match is_rename {
+            false => self.is_told(tree, &mut told, hash, new).then_some(Source::Upper),
+            true => self.rename_told(tree, &told, hash, (old, new)),
+        };
+        let Some(source) = source else {
+            let is_own = !is_rename && matches!(new, Side::Own(_));
+            return if is_own { Heard::Own } else { Heard::Left };
+        };
+        let key = upper.map(|key| self.real_key(hash, key));
+        told.object = key.and_then(|key| {
+            let out = object.get_mut(..key.len())?;
+            out.copy_from_slice(key);
+            Some(Key { fsid, handle: out })
+        });
+        Heard::Told(told, source)
+    }
+
+    /// The object of an event of an upper layer, as the overlay has it.
+    pub(crate) fn object_of<'a>(
+        &self,
+        tree: &Tree,
+        event: &Event<'_>,
+        room: &'a mut Room,
+    ) -> Option<Key<'a>> {
+        let (at, ..) = self.layer_of(tree, event)?;
+        let mut as_upper = [0; KEY_MAX];
+        let key = self.layers[at].wrap(event.object?, &mut as_upper)?;
+        let handle = self.real_key(tree.hash(key), key);
+        let out = room.object.get_mut(..handle.len())?;
+        out.copy_from_slice(handle);
+        Some(Key { fsid: key.fsid, handle: out })
+    }
+
+    /// Which overlay an event is of, and whose its entries are.
+    fn layer_of(&self, tree: &Tree, event: &Event<'_>) -> Option<(usize, Side, Side)> {
+        let [old, new] = [event.old, event.place].map(|place| place.map(|place| place.dir));
+        let fsid = old.or(new).or(event.object)?.fsid;
+        let is_nobodys = |side| matches!(side, Side::Work | Side::Unknown);
+        for (at, layer) in self.layers.iter().enumerate() {
+            if layer.upper_fsid != fsid {
+                continue;
+            }
+            let sides = [old, new].map(|dir| self.side(tree, layer, dir));
+            // An event of an object alone says of no directory.
+            if old.or(new).is_none() || !sides.into_iter().all(is_nobodys) {
+                return Some((at, sides[0], sides[1]));
+            }
+        }
+        None
+    }
+
+    /// The key of an object on the overlay, given that of its upper object, wrapped, and the hash of that. A
+    /// directory that has another has its own mark, and no event of the upper layer is told of it.
+    fn real_key<'a>(&'a self, hash: u64, key: Key<'a>) -> &'a [u8] {
+        self.aliases.find(hash).unwrap_or(key.handle)
+    }
+
+    /// Whether something that is no rename is told by the upper layer.
+    fn is_told(&mut self, tree: &Tree, event: &mut Event<'_>, object: u64, at: Side) -> bool {
+        let dir = match at {
+            Side::Heard(dir) => dir,
+            Side::Own(_) | Side::Work => return false,
+            // The object alone.
+            Side::Unknown => return true,
+        };
+        let name = event.place.map_or(&b""[..], |place| place.name);
+        if name.is_empty() {
+            // A mark on the directory above tells of this one, too. The upper layer also shows that overlayfs
+            // sets attributes of its own.
+            if !self.is_heard(tree, tree.node(dir).parent) {
+                event.mask &= SELF | u64::from(kind::ONDIR);
+            }
+            return event.types() & !kind::ONDIR != 0;
+        }
+        let is_gone = event.types() & kind::DELETE != 0;
+        !(is_gone && self.pending.is_whiteout(event.pid, tree.place(dir, name), object))
+    }
+
+    /// Whether a rename is told by the upper layer. Of one from or to a directory that has its own mark, that
+    /// mark tells one side, and the kernel merges such events though they lead to different places: so they are
+    /// told by the upper layer, which has both sides.
+    fn rename_told(
+        &mut self,
+        tree: &Tree,
+        event: &Event<'_>,
+        object: u64,
+        sides: (Side, Side),
+    ) -> Option<Source> {
+        let (old, new) = event.old.zip(event.place)?;
+        match sides {
+            (Side::Own(_), Side::Own(_)) => None,
+            // A directory that was copied up: that happens once.
+            (Side::Work, Side::Own(dir)) => {
+                let child = tree.child_named(dir, new.name, None).filter(|_| event.is_dir());
+                let is_new =
+                    |child: &u32| !self.is_heard(tree, *child) && !self.own.has(tree, *child);
+                if let Some(child) = child.filter(is_new) {
+                    self.own.put(tree, object, child);
+                }
+                None
+            }
+            (Side::Work, _) | (_, Side::Work) => None,
+            (Side::Heard(from), Side::Own(to)) => {
+                if event.is_dir() {
+                    let (from, to) = (tree.place(from, old.name), tree.place(to, new.name));
+                    self.pending.go(Gone { pid: event.pid, from, to });
+                }
+                Some(Source::Across)
+            }
+            (Side::Own(to), Side::Heard(from)) => {
+                let (from, to) = (tree.place(from, new.name), tree.place(to, old.name));
+                let how = Gone { pid: event.pid, from, to };
+                let is_back = !event.is_dir() && self.pending.comes_back(how, object, new);
+                (!is_back).then_some(Source::Across)
+            }
+            // The mark tells it, when what came in can be looked at by its new path.
+            (Side::Own(dir), Side::Unknown) => {
+                self.pending.expect(event.pid, tree.place(dir, old.name));
+                None
+            }
+            (Side::Unknown, Side::Own(dir)) => {
+                self.pending.expect(event.pid, tree.place(dir, new.name));
+                None
+            }
+            (Side::Heard(_) | Side::Unknown, Side::Heard(_) | Side::Unknown) => Some(Source::Upper),
+        }
+    }
+
+    /// Whether a mark's event is of a directory that is heard by the upper layer alone: a mark for the way to
+    /// a root tells of it, too.
+    pub(crate) fn is_told_twice(&self, tree: &Tree, event: &Event<'_>) -> bool {
+        let places = [event.old, event.place].into_iter().flatten();
+        let mut entries = places.filter(|place| !place.name.is_empty()).peekable();
+        let is_heard = |id| self.is_heard(tree, id);
+        entries.peek().is_some() && entries.all(|place| tree.find(place.dir).is_some_and(is_heard))
+    }
+
+    /// A mark told one side of a rename: the event with both, where the upper layer left it to the mark.
+    /// Nothing, where it told it.
+    pub(crate) fn one_side<'a>(
+        &mut self,
+        tree: &Tree,
+        event: &Event<'a>,
+        room: &'a mut FilledRoom,
+    ) -> OneSide<'a> {
+        let Some(at) = event.old.or(event.place) else { return OneSide::Alone };
+        let Some(dir) = tree.find(at.dir) else { return OneSide::Alone };
+        let from = tree.place(dir, at.name);
+        let filled = event.old.is_some().then(|| self.pending.fill(event, from, room)).flatten();
+        match filled {
+            Some(filled) => OneSide::Filled(filled),
+            None if self.pending.is_expected(event.pid, from) => OneSide::Alone,
+            None if self.own.has(tree, dir) || self.is_top(tree, dir) => OneSide::Told,
+            None => OneSide::Alone,
+        }
+    }
+
+    /// Whether a directory with its own mark has the key of its upper directory: a root.
+    fn is_top(&self, tree: &Tree, id: u32) -> bool {
+        let key = Key { fsid: tree.fsid(id), handle: tree.key_of(id) };
+        self.layers.iter().any(|layer| layer.is_heard(key))
+    }
+
+    /// Two keys of one file: that of a rename that the upper layer told, and that by which the mark tells of
+    /// it. They differ where the file has a lower layer.
+    pub(crate) fn note_alias(&mut self, tree: &Tree, upper: Key<'_>, merged: Key<'_>) {
+        self.aliases.put(tree.hash(upper), merged.handle);
+    }
+}
+
+/// What a rename is of which a mark told one side.
+pub(crate) enum OneSide<'a> {
+    /// The upper layer told it.
+    Told,
+    /// With both sides.
+    Filled(Event<'a>),
+    /// There is nothing else.
+    Alone,
+}
