@@ -4,8 +4,8 @@
 mod harness;
 
 use harness::{
-    Area, Event, Listing, Verdict, is_at_least, is_marked_one_by_one, is_root_with, listing, parse,
-    program, record_and_replay, skip, succeed,
+    Area, Event, Listing, Verdict, is_at_least, is_root_with, listing, parse, program,
+    record_and_replay, says_one_by_one, skip, succeed,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,8 @@ fn watch_from_inside(dir: impl Fn(&Container) -> PathBuf, inside: &str) {
     let Some(container) = Container::new() else { return };
     fs::copy(program(), container.root.join("fsmon")).expect("copied");
     let script = format!(
-        "/fsmon -f json -t create,delete,rename {inside} >/lines 2>/said & \
+        "/fsmon doctor --json {inside} >/plan; \
+         /fsmon -f json -t create,delete,rename {inside} >/lines 2>/said & \
          while ! grep -q 'fsmon: ready' /said; do sleep 0.01; done; \
          cd {inside}; {WORK}; kill -INT $!; wait $!"
     );
@@ -116,7 +117,7 @@ fn watch_from_inside(dir: impl Fn(&Container) -> PathBuf, inside: &str) {
     let end: Listing =
         listing(&dir).into_iter().map(|(path, is_dir)| (as_inside(path), is_dir)).collect();
     let mut events = parse(&read("lines"));
-    if is_marked_one_by_one(&dir) {
+    if says_one_by_one(&read("plan")) {
         events.retain(|event| event.text("reason") != Some("unmarked"));
     }
     let verdict = Verdict::new(Path::new(inside), Listing::new(), &events, &end);

@@ -15,7 +15,7 @@ pub(crate) use event::{Event, briefs, parse, parse_whole};
 pub(crate) use kernel::{backends, has_bpf, is_at_least};
 pub(crate) use mounts::{
     assert_unwatched, is_marked_one_by_one, is_mounted_below, lines_with_losses, own_mounts,
-    settled_lines, wait_mounted, wait_said_of, wait_unmounted,
+    says_one_by_one, settled_lines, wait_mounted, wait_said_of, wait_unmounted,
 };
 pub(crate) use replay::{Listing, Verdict, assert_follows, listing, replay};
 pub(crate) use running::{Ended, Fsmon, PATIENCE, read_stats};

@@ -31,8 +31,12 @@ pub(crate) fn is_mounted_below(dir: &Path) -> bool {
 /// Whether fsmon marks each directory by itself there, as on overlayfs, and not the whole filesystem: what is
 /// made in a new one before it has its mark is told as found, and that more may be missing is said.
 pub(crate) fn is_marked_one_by_one(dir: &Path) -> bool {
-    let output = succeed(fsmon(["doctor", "--json"]).arg(dir));
-    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    says_one_by_one(&succeed(fsmon(["doctor", "--json"]).arg(dir)).stdout)
+}
+
+/// Whether `fsmon doctor --json` said so.
+pub(crate) fn says_one_by_one(said: &[u8]) -> bool {
+    let plan: serde_json::Value = serde_json::from_slice(said).expect("JSON");
     plan["roots"][0]["mark"] == "inode"
 }
 

@@ -582,6 +582,11 @@ impl<D: Disk> Watch<D> {
         let left_out = !is_dir || self.skips(tree, id, name);
         let how = self.roots[root].handles;
         let handle = (!left_out).then(|| self.disk.handle_of_entry(fd, entry.name, how));
+        if self.is_running && matches!(&handle, Some(Err(error)) if is_gone(error)) {
+            // It went since its name was read: an event of that is still to come, or the name was of what came.
+            tree.set(id, flag::UNREAD);
+            return;
+        }
         let is_dir_of_its_own = |(handle, _): &(Handle, i32)| !is_shared(handle.key());
         let is_here = |&(_, mount_id): &(Handle, i32)| mount_id == self.roots[root].mount_id;
         let Some((handle, _)) =

@@ -31,9 +31,10 @@ pub(super) enum Notice {
 }
 
 impl Notice {
-    /// The directories whose locks are held when it is queued.
+    /// The directories whose locks are held when it is queued. What is removed is locked as well (`vfs_rmdir()`).
     pub(super) fn dirs(&self) -> Vec<Inode> {
         match self {
+            Notice::Entry { kind: kind::DELETE, dir, child, .. } => vec![*dir, *child],
             Notice::Entry { dir, .. } | Notice::File { dir, .. } | Notice::Dir { dir, .. } => {
                 vec![*dir]
             }

@@ -51,10 +51,15 @@ impl<D: Disk> Resolver<D> {
             let dir = self.tree.hash(old.dir);
             for at in 0..self.above.ways.len() {
                 let way = &self.above.ways[at];
+                // In an exchange the other half may have come before.
+                let is_root = |step: usize| {
+                    let node = self.watch.roots[at].node;
+                    step == way.last() && node != 0 && self.tree.node(node).hash() == hash
+                };
                 if let Some(step) = way.step_at(dir, old.name)
-                    && way.hashes[step] == hash
+                    && (way.hashes[step] == hash || is_root(step))
                 {
-                    self.depart(at, step, event, batch);
+                    self.depart(at, (step, hash), event, batch);
                 }
             }
         }
@@ -92,10 +97,18 @@ impl<D: Disk> Resolver<D> {
     }
 
     /// A step was renamed: the root is no longer at its path.
-    fn depart(&mut self, at: usize, step: usize, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+    fn depart(
+        &mut self,
+        at: usize,
+        (step, hash): (usize, u64),
+        event: &Event<'_>,
+        batch: &mut Batch<'_, '_>,
+    ) {
         // Where the directory that it was in is watched, its rename is told from there.
         let told = step == self.above.ways[at].last() && self.known(event.old).is_some();
-        self.above.set(at, step, 0);
+        if self.above.ways[at].hashes[step] == hash {
+            self.above.set(at, step, 0);
+        }
         let node = self.watch.roots[at].node;
         if node != 0 {
             if !told {
