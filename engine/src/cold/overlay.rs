@@ -7,10 +7,12 @@ use super::roots::OpenRoot;
 use crate::hot::layers::Layer;
 use crate::sys::fanotify::Group;
 use crate::sys::handle::{Handle, Handles, Wrapping, filesystem, filesystem_sizes};
+use crate::sys::mount::open_without_mounts;
 use arrayvec::ArrayVec;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Looks at the numbers of free blocks of two filesystems that others use.
@@ -67,6 +69,9 @@ fn hear_mount(
     }
     let cannot = |error| format!("{shown} cannot be opened: {error}");
     let dir = open(path).map_err(cannot)?;
+    if filesystem(dir.as_fd()).map_err(cannot)?.0 == root.fsid {
+        return Err("the overlay has the id of that filesystem (uuid=null)".to_owned());
+    }
     let handles = Handles::probe(dir.as_fd()).map_err(cannot)?;
     let (upper, _) = handles.of_fd(dir.as_fd()).map_err(cannot)?;
     let (top, top_fd) = top_of(root, mount, mounts)
@@ -76,8 +81,6 @@ fn hear_mount(
         .ok_or_else(|| format!("{shown} is another directory here"))?;
     let points = mounts::Points::of(mounts);
     let beneath = path.canonicalize().ok().and_then(|path| points.mount_of(&path));
-    let upper_fsid = marks::mark_whole(group, dir.as_fd(), beneath, mask)
-        .map_err(|error| format!("the filesystem of {shown} cannot be marked: {error}"))?;
     let base = mount.place_of(root.nearest.as_deref().unwrap_or(&root.path));
     let missing = root.nearest.as_ref().and_then(|near| root.path.strip_prefix(near).ok());
     let base = missing.map_or_else(|| base.clone(), |missing| base.join(missing));
@@ -94,6 +97,9 @@ fn hear_mount(
     if work.is_empty() {
         return Err(format!("{} is another directory here", mount.work.display()));
     }
+    // Last: a mark whose events nobody takes would cost for ever.
+    let upper_fsid = marks::mark_whole(group, dir.as_fd(), beneath, mask)
+        .map_err(|error| format!("the filesystem of {shown} cannot be marked: {error}"))?;
     Ok(Upper {
         layer: Layer { fsid: root.fsid, upper_fsid, wrapping, dir, work },
         base: base.strip_prefix("/").map_or_else(|_| base.clone(), Path::to_owned),
@@ -108,7 +114,7 @@ fn may_move_directories(mount: &Mount) -> bool {
     // What is the default is not among the options (`ovl_show_options()` in fs/overlayfs/params.c).
     match mount.redirect_dir.to_str() {
         Some("") => std::fs::read_to_string("/sys/module/overlay/parameters/redirect_dir")
-            .is_ok_and(|default| default.trim() == "Y"),
+            .map_or(true, |default| default.trim() != "N"),
         redirect => redirect == Some("on"),
     }
 }
@@ -122,9 +128,11 @@ fn open_work(mount: &Mount, answers: impl Fn(&Path) -> bool) -> Result<OwnedFd, 
     open(path).map_err(|error| format!("{} cannot be opened: {error}", path.display()))
 }
 
+/// Opens a directory. What is below others' mounts there is not seen, and the mount it is on can be unmounted.
 fn open(path: &Path) -> io::Result<OwnedFd> {
-    let dir = OwnedFd::from(File::open(path)?);
-    Ok(dir)
+    // Its owner may have put something else there, such as a FIFO.
+    let dir = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path)?;
+    Ok(open_without_mounts(dir.as_fd()).unwrap_or_else(|_| dir.into()))
 }
 
 /// The handle of the overlay's top, which is open.
@@ -174,6 +182,6 @@ mod tests {
         };
         assert!(why("up".into()).contains("relative"));
         assert!(why("/no/such".into()).contains("cannot be opened"));
-        assert!(why(dir.path().to_owned()).contains("is another directory here"));
+        assert!(why(dir.path().to_owned()).contains("has the id of that filesystem"));
     }
 }

@@ -183,6 +183,17 @@ impl<F> Layers<F> {
         }
     }
 
+    /// What may be told wrong because a table was full.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.aliases.forgotten()
+    }
+
+    /// The queue was seen empty, and all of before is resolved.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        self.pending.settle();
+    }
+
     /// Whether there are any.
     #[inline]
     pub(crate) fn any(&self) -> bool {

@@ -91,7 +91,7 @@ impl Orphans {
     /// What was kept of the object with that hash may be of another that had its handle before. Whether anything
     /// was.
     pub(crate) fn forget(&mut self, hash: u64) -> bool {
-        let mut any = false;
+        let mut any = self.overwritten.has(hash);
         for orphan in self.kept.iter_mut().filter(|orphan| orphan.hash == hash) {
             any |= std::mem::take(&mut orphan.len) > 0;
         }

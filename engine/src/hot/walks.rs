@@ -13,8 +13,8 @@ use arrayvec::ArrayVec;
 
 /// Walks under way at one time; of more, each is made whole.
 const COUNT: usize = 64;
-/// Directories outside that are remembered until the next step.
-const OUTSIDE: usize = 64;
+/// Directories outside that are remembered, a power of two: one for each value of some bits of the hash.
+const OUTSIDE: usize = 1 << 12;
 /// How long a step is, but for the directory that it ends with.
 const STEP_NS: u64 = 1_000_000;
 
@@ -60,14 +60,14 @@ impl Walk {
 pub(crate) struct Walks {
     under_way: ArrayVec<Walk, COUNT>,
     /// Hashes of directories of which no walk knows anything.
-    outside: ArrayVec<u64, OUTSIDE>,
+    outside: Vec<u64>,
     /// How long a step is, ns.
     pub(crate) step_ns: u64,
 }
 
 impl Walks {
     pub(crate) fn new() -> Self {
-        Walks { under_way: ArrayVec::new(), outside: ArrayVec::new(), step_ns: STEP_NS }
+        Walks { under_way: ArrayVec::new(), outside: vec![0; OUTSIDE], step_ns: STEP_NS }
     }
 
     /// Whether there is any.
@@ -90,7 +90,7 @@ impl Walks {
         tell: Option<Actor>,
     ) -> Option<Actor> {
         let (top, next) = (At::new(tree, top), At::new(tree, next));
-        self.begin_step();
+        self.forget_outside();
         let known = self.under_way.iter().position(|walk| walk.top == top);
         let before = known.and_then(|at| self.under_way.remove(at).tell);
         self.under_way.push(Walk { top, next, is_stirred: false, tell });
@@ -140,22 +140,19 @@ impl Walks {
         self.under_way.iter().rev().find(reads)
     }
 
-    /// Whether a directory is outside, as far as is known since the last step.
+    /// Whether a directory is outside, as far as is known since a directory was renamed last.
     pub(crate) fn is_outside(&self, hash: u64) -> bool {
-        self.outside.contains(&hash)
+        self.outside[(hash >> 32) as usize % OUTSIDE] == hash
     }
 
-    /// A directory is outside. Where there is no room, the others are looked for anew.
+    /// A directory is outside. Where there is no room, another is looked for anew.
     pub(crate) fn note_outside(&mut self, hash: u64) {
-        if self.outside.is_full() {
-            self.outside.clear();
-        }
-        self.outside.push(hash);
+        self.outside[(hash >> 32) as usize % OUTSIDE] = hash;
     }
 
     /// What was outside may have come in.
-    pub(crate) fn begin_step(&mut self) {
-        self.outside.clear();
+    pub(crate) fn forget_outside(&mut self) {
+        self.outside.fill(0);
     }
 }
 

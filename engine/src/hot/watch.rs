@@ -108,8 +108,8 @@ pub(crate) struct Watch<D: Disk = Kernel> {
     pub(crate) arrivals: Arrivals,
     /// The names of files, where changes through other names are asked for.
     pub(crate) file_names: Option<FileNames>,
-    /// Whether entries change while they are read, and events of that are followed.
-    pub(crate) is_running: bool,
+    /// Whether events are still to come of what changes while it is read.
+    pub(crate) is_awaited: bool,
     /// Overlays, directories of which are heard without a mark of their own.
     pub(crate) layers: Layers<D::Dir>,
     /// Whether any directory was ever muted.
@@ -169,7 +169,7 @@ impl<D: Disk> Watch<D> {
             recursive,
             arrivals: Arrivals::new(),
             file_names: None,
-            is_running: false,
+            is_awaited: false,
             layers: Layers::none(),
             mutes: false,
             skip_dir,
@@ -582,10 +582,9 @@ impl<D: Disk> Watch<D> {
         let left_out = !is_dir || self.skips(tree, id, name);
         let how = self.roots[root].handles;
         let handle = (!left_out).then(|| self.disk.handle_of_entry(fd, entry.name, how));
-        if self.is_running && matches!(&handle, Some(Err(error)) if is_gone(error)) {
+        if self.is_awaited && matches!(&handle, Some(Err(error)) if is_gone(error)) {
             // It went since its name was read: an event of that is still to come, or the name was of what came.
-            tree.set(id, flag::UNREAD);
-            return;
+            return self.read_again(tree, id, again);
         }
         let is_dir_of_its_own = |(handle, _): &(Handle, i32)| !is_shared(handle.key());
         let is_here = |&(_, mount_id): &(Handle, i32)| mount_id == self.roots[root].mount_id;
@@ -594,14 +593,13 @@ impl<D: Disk> Watch<D> {
         else {
             let told = Met::Entry { dir: id, name, is_dir, key: None };
             if !again && visit(&self.disk, tree, told) == Visit::Later {
-                tree.set(id, flag::UNREAD);
+                self.read_again(tree, id, again);
             }
             return;
         };
-        if self.is_running && !self.disk.is_dir(fd, entry.name) {
+        if self.is_awaited && !self.disk.is_dir(fd, entry.name) {
             // Something else was exchanged for it since the name was read.
-            tree.set(id, flag::UNREAD);
-            return;
+            return self.read_again(tree, id, again);
         }
         let key = Key { fsid: tree.fsid(id), handle: handle.key() };
         if is_elsewhere(tree, id, name, key) {
@@ -618,8 +616,7 @@ impl<D: Disk> Watch<D> {
         }
         let told = Met::Entry { dir: id, name, is_dir, key: Some(key.handle) };
         if visit(&self.disk, tree, told) == Visit::Later {
-            tree.set(id, flag::UNREAD);
-            return;
+            return self.read_again(tree, id, again);
         }
         match tree.insert(id, name, key) {
             // Events brought it, and tell of all that is in it; or it was read.
@@ -687,12 +684,26 @@ impl<D: Disk> Watch<D> {
     /// Whether a directory that comes up has to be read at once, because what is in it is not
     /// seen otherwise: it needs a mark of its own.
     pub(crate) fn marks_each(&self, tree: &Tree, id: u32) -> bool {
-        let mut at = id;
-        while tree.node(at).parent != 0 {
-            at = tree.node(at).parent;
+        self.has_inode_marks(tree, id) && !self.layers.is_heard(tree, id)
+    }
+
+    /// Whether no mark on the filesystem of a directory tells of it.
+    pub(crate) fn has_inode_marks(&self, tree: &Tree, id: u32) -> bool {
+        let root = self.root_of(tree.root_of(id));
+        root.is_some_and(|at| self.roots[at].inode_marks)
+    }
+
+    /// A directory is to be read once more: what was left out of it before, or all.
+    fn read_again(&self, tree: &mut Tree, id: u32, again: bool) {
+        // After a loss, and when nothing is left to read, no event is awaited that would say more.
+        if self.is_awaited {
+            tree.set(id, flag::UNREAD | if again { flag::PARTIAL } else { 0 });
         }
-        self.root_of(at).is_some_and(|at| self.roots[at].inode_marks)
-            && !self.layers.is_heard(tree, id)
+    }
+
+    /// Forgets the directories that are kept open for those below.
+    pub(crate) fn end_reading(&mut self) {
+        self.trail.clear();
     }
 }
 

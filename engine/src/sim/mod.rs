@@ -60,7 +60,8 @@ const HISTORIES: u64 = 5000;
 /// What is known to be wrong and not mended yet: the class, and in how many of [`HISTORIES`] at the most.
 ///
 /// - Links and Nameless: `touch a; mv a b; ln b a`, whose second CREATE the kernel merges into the first.
-/// - Exchanges and Inodes: two processes at once, of whom either may be said to have been first.
+/// - Exchanges and Inodes: a second exchange of the same names that the kernel merges into the first, and lines of a
+///   directory that two processes moved while it was read.
 /// - Reuse: a handle that is given out again at once says nothing of whose it was.
 /// - Twins: two directories that are there at the same time have one handle, and no event says which is meant.
 const KNOWN: &[(Mix, &str, u64)] = &[

@@ -67,11 +67,14 @@ struct Alias {
 pub(super) struct Aliases {
     all: Vec<Alias>,
     next: usize,
+    /// Those that were overwritten.
+    forgotten: u64,
 }
 
 impl Aliases {
     pub(super) fn new(count: usize) -> Self {
-        Aliases { all: vec![Alias { upper: 0, len: 0, key: [0; KEY_MAX] }; count], next: 0 }
+        let none = Alias { upper: 0, len: 0, key: [0; KEY_MAX] };
+        Aliases { all: vec![none; count], next: 0, forgotten: 0 }
     }
 
     /// The file whose upper file has that hash has that key on the overlay.
@@ -79,12 +82,13 @@ impl Aliases {
         if self.all.is_empty() || key.len() > KEY_MAX {
             return;
         }
-        let known = self.all.iter().position(|alias| alias.upper == upper);
+        let known = self.used().iter().position(|alias| alias.upper == upper);
         let at = known.unwrap_or_else(|| {
             let next = (self.next + 1) % self.all.len();
             std::mem::replace(&mut self.next, next)
         });
         let alias = &mut self.all[at];
+        self.forgotten += u64::from(known.is_none() && alias.upper != 0);
         (alias.upper, alias.len) = (upper, key.len() as u8);
         alias.key[..key.len()].copy_from_slice(key);
     }
@@ -92,18 +96,25 @@ impl Aliases {
     /// The key of the file whose upper file has that hash.
     #[inline]
     pub(super) fn find(&self, upper: u64) -> Option<&[u8]> {
-        // Where there was none yet there is nothing to look for.
-        if self.next == 0 && self.all.last().is_none_or(|last| last.upper == 0) {
-            return None;
-        }
-        let alias = self.all.iter().find(|alias| alias.upper == upper)?;
+        let alias = self.used().iter().find(|alias| alias.upper == upper)?;
         Some(&alias.key[..usize::from(alias.len)])
+    }
+
+    /// Those that were ever put.
+    fn used(&self) -> &[Alias] {
+        let is_round = self.all.last().is_some_and(|last| last.upper != 0);
+        if is_round { &self.all } else { &self.all[..self.next] }
+    }
+
+    /// How many were forgotten for want of room: what happens to such a file is taken for another's.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Whether a file has that key.
     pub(super) fn have(&self, key: &[u8]) -> bool {
         let is_it = |alias: &Alias| alias.upper != 0 && &alias.key[..usize::from(alias.len)] == key;
-        self.all.iter().any(is_it)
+        self.used().iter().any(is_it)
     }
 }
 
@@ -121,6 +132,7 @@ mod tests {
         assert_eq!((aliases.find(1), aliases.find(2)), (Some(&b"another"[..]), Some(&b"two"[..])));
         aliases.put(3, b"three");
         assert_eq!((aliases.find(1), aliases.find(3)), (None, Some(&b"three"[..])));
+        assert_eq!(aliases.forgotten(), 1);
         Aliases::new(0).put(1, b"nowhere");
     }
 

@@ -77,6 +77,7 @@ pub(super) struct Pending {
     /// Renames that a mark will tell: process and entry.
     expected: Vec<(u32, u64)>,
     next_expected: usize,
+    any_expected: bool,
 }
 
 impl Pending {
@@ -88,14 +89,24 @@ impl Pending {
             next_back: 0,
             expected: vec![(0, 0); count],
             next_expected: 0,
+            any_expected: false,
         }
     }
 
     /// A mark will tell that this process renamed something from or to that entry.
     pub(super) fn expect(&mut self, pid: u32, at: u64) {
+        self.any_expected = true;
         if let Some(oldest) = self.expected.get_mut(self.next_expected) {
             *oldest = (pid, at);
             self.next_expected = (self.next_expected + 1) % self.expected.len();
+        }
+    }
+
+    /// The queue was seen empty: what was expected until then came, or is told by another event.
+    pub(super) fn settle(&mut self) {
+        if self.any_expected {
+            self.expected.fill((0, 0));
+            self.any_expected = false;
         }
     }
 

@@ -6,8 +6,10 @@ use super::walk::Contradicted;
 use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Key};
 use crate::hot::tree::flag;
-use crate::hot::watch::Read;
+use crate::hot::watch::{Read, WAY_MAX};
+
 use crate::hot::who::Answer;
+use crate::sys::handle::Handle;
 use arrayvec::ArrayVec;
 use fsmon_format::kind;
 
@@ -16,6 +18,10 @@ impl<D: Disk> Resolver<D> {
     /// What is in them is as late as by the walk, and later than the event.
     #[cold]
     pub(super) fn read_ahead(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+        if event.is_dir() && event.types() & kind::RENAME != 0 {
+            // What was outside may have come in.
+            self.walks.forget_outside();
+        }
         for place in [event.place, event.old].into_iter().flatten() {
             let hash = self.tree.hash(place.dir);
             let is_known = self.tree.find(place.dir).is_some() || self.above.is_step(hash);
@@ -29,32 +35,36 @@ impl<D: Disk> Resolver<D> {
     /// read. Whether it is known then.
     fn reach(&mut self, dir: Key<'_>, batch: &mut Batch<'_, '_>) -> bool {
         let mut way = ArrayVec::new();
-        while let Some(mut at) = self.watch.nearest_above(&self.tree, dir, &mut way) {
-            let is_cut = way.is_full();
-            loop {
-                if self.tree.node(at).flags & flag::UNREAD == 0 {
-                    return false;
-                }
-                if self.read_one(at, batch) == Read::NoDir {
-                    self.tree.forget(at);
-                    return false;
-                }
-                if self.tree.find(dir).is_some() {
-                    return true;
-                }
-                let Some(next) = way.pop() else { break };
-                match self.tree.find_live(Key { fsid: dir.fsid, handle: next.key() }) {
-                    Some(known) => at = known,
-                    // It was there a moment ago.
-                    None => return false,
-                }
-            }
-            // A way that is longer than what is kept of it is gone in pieces.
-            if !is_cut {
-                return false;
-            }
+        let Some(at) = self.watch.nearest_above(&self.tree, dir, &mut way) else { return false };
+        if way.is_full() {
+            // Deeper than any real tree: to climb again for each part of it would take the square of the time.
+            self.finish_walks(batch);
+        } else {
+            self.read_down(at, &mut way, dir, batch);
         }
-        false
+        self.watch.end_reading();
+        self.tree.find(dir).is_some()
+    }
+
+    /// Reads a directory, and those below it that lead to `dir`.
+    fn read_down(
+        &mut self,
+        mut at: u32,
+        way: &mut ArrayVec<Handle, WAY_MAX>,
+        dir: Key<'_>,
+        batch: &mut Batch<'_, '_>,
+    ) {
+        while self.tree.node(at).flags & flag::UNREAD != 0 {
+            if self.read_one(at, batch) == Read::NoDir {
+                return self.tree.forget(at);
+            }
+            let next = way.pop().filter(|_| self.tree.find(dir).is_none());
+            let known = next
+                .and_then(|next| self.tree.find_live(Key { fsid: dir.fsid, handle: next.key() }));
+            // It was there a moment ago.
+            let Some(known) = known else { return };
+            at = known;
+        }
     }
 
     /// Reads a directory, in the name of whoever brought it in.

@@ -79,13 +79,12 @@ impl<D: Disk> Resolver<D> {
     /// the first `quiet` events, nor what `own_pid` does.
     pub(crate) fn new(
         tree: Tree,
-        mut watch: Watch<D>,
+        watch: Watch<D>,
         above: Above,
         types: u32,
         own_pid: u32,
         quiet: u64,
     ) -> Self {
-        watch.is_running = true;
         let mut busy = Busy::new();
         if watch.file_names.is_some() {
             // A change outside may be of a file that has a name inside.
@@ -126,6 +125,7 @@ impl<D: Disk> Resolver<D> {
             + self.found.forgotten()
             + self.doubts.forgotten()
             + self.deferred.forgotten()
+            + self.watch.layers.forgotten()
             + names.map_or(0, FileNames::forgotten)
     }
 
@@ -133,6 +133,7 @@ impl<D: Disk> Resolver<D> {
     #[inline]
     pub(crate) fn settle(&mut self, empty_ns: u64) {
         self.doubts.settle();
+        self.watch.layers.settle();
         if let Some(names) = &mut self.watch.file_names {
             names.settle();
         }

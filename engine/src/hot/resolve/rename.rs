@@ -417,7 +417,9 @@ impl<D: Disk> Resolver<D> {
         let Some(id) = self.take_up(at, key, batch) else { return };
         self.tree.set_met(id, false);
         if is_new && self.watch.recursive {
-            self.walk(id, Some(who), batch);
+            // What it has in it came with it, or was in what was not read yet: others may have made that.
+            let brought = if came_in { who } else { Answer::default().into() };
+            self.walk(id, Some(brought), batch);
             return;
         }
         if self.tree.any_unread() {

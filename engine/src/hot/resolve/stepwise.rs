@@ -32,7 +32,8 @@ impl<D: Disk> Resolver<D> {
         batch: &mut Batch<'_, '_>,
     ) -> u64 {
         let tell = actor.filter(|_| self.types & kind::CREATE != 0 && !batch.silent);
-        let is_whole = self.watch.marks_each(&self.tree, id) || !self.walks.has_room();
+        // The key that the upper layer has of a directory opens nothing on the overlay: nothing could be read ahead.
+        let is_whole = self.watch.has_inode_marks(&self.tree, id) || !self.walks.has_room();
         let until_ns = if is_whole { u64::MAX } else { self.step_end() };
         // After a loss no event is of before.
         let is_loss = actor.is_none();
@@ -60,7 +61,6 @@ impl<D: Disk> Resolver<D> {
     #[cold]
     pub(crate) fn walk_on(&mut self, batch: &mut Batch<'_, '_>) {
         let until_ns = self.step_end();
-        self.walks.begin_step();
         while let Some(walk) = self.walks.last(&self.tree) {
             let is_there = self.walks.is_there(&walk, &self.tree);
             let how = (walk.tell, Contradicted::Wait);
@@ -82,6 +82,21 @@ impl<D: Disk> Resolver<D> {
         let tell = self.walks.pop().and_then(|walk| walk.tell);
         tell.into_iter().for_each(|who| batch.sources.who.release(who.image));
         self.unsure.note_read(self.watch.disk.now_ns());
+        self.watch.end_reading();
+    }
+
+    /// Reads at once all that is left.
+    #[cold]
+    pub(super) fn finish_walks(&mut self, batch: &mut Batch<'_, '_>) {
+        while let Some(walk) = self.walks.last(&self.tree) {
+            let is_there = self.walks.is_there(&walk, &self.tree);
+            if is_there {
+                self.walk_some(walk.place(), u64::MAX, (walk.tell, Contradicted::Wait), batch);
+            }
+            if !is_there || self.walks.go_on(&self.tree, None) {
+                self.end_walk(batch);
+            }
+        }
     }
 
     /// See [`Watch::walk_some`](crate::hot::watch::Watch::walk_some); and how many entries were found.

@@ -36,6 +36,9 @@ impl<D: Disk> Resolver<D> {
     ) -> (T, u64) {
         let (mut count, mut met_so_far) = (0, 0u64);
         let waits = contradicted == Contradicted::Wait;
+        self.watch.is_awaited = waits;
+        // Taking in messages may drop processes that nobody holds.
+        tell.into_iter().for_each(|who| batch.sources.who.hold(who.image));
         let (found, doubts, links) = (&mut self.found, &mut self.doubts, &mut self.links);
         let unsure = &mut self.unsure;
         let done = read(&mut self.watch, &mut self.tree, &mut |disk, tree, met| {
@@ -52,7 +55,7 @@ impl<D: Disk> Resolver<D> {
                 }
                 // No event tells of it, and no record has the room.
                 Met::Entry { name, .. } if name.len() > NAME_MAX => {
-                    batch.output.counters.names_too_long += 1;
+                    batch.output.counters.names_too_long += u64::from(tell.is_some());
                 }
                 Met::Entry { dir, name, is_dir, key } => {
                     // An event, or a walk before this one, may have told of it.
@@ -105,6 +108,7 @@ impl<D: Disk> Resolver<D> {
             }
             Visit::Take
         });
+        tell.into_iter().for_each(|who| batch.sources.who.release(who.image));
         (done, count)
     }
 
@@ -268,14 +272,7 @@ impl<D: Disk> Resolver<D> {
     /// The queue was seen empty then: what walks told of is told again by nothing.
     #[inline]
     pub(crate) fn settle_found(&mut self, empty_ns: u64) {
-        if self.found.any()
-            && !self.tree.any_unread()
-            && let Some(read) = self.found.settle(empty_ns)
-        {
-            read.dirs.for_each(|dir| self.tree.set_fresh(dir, false));
-            if read.any_more {
-                self.tree.clear_fresh();
-            }
+        if self.found.any() && !self.tree.any_unread() && self.forget_found(empty_ns) {
             self.watch.arrivals.clear();
         } else if self.walks.any()
             && let Some(dirs) = self.found.settle_dirs(empty_ns)
@@ -284,12 +281,22 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
+    /// Forgets what walks told of, if all of before that time is resolved. Whether it is.
+    fn forget_found(&mut self, empty_ns: u64) -> bool {
+        let Some(read) = self.found.settle(empty_ns) else { return false };
+        read.dirs.for_each(|dir| self.tree.set_fresh(dir, false));
+        if read.any_more {
+            self.tree.clear_fresh();
+        }
+        true
+    }
+
     /// Nothing is left in the queue: reads what is still unread where the tree has it. What is not there after
     /// [`REREADS`] times is gone: a rename is on disk an instant before its event is queued.
     #[cold]
     pub(crate) fn read_unread(&mut self, batch: &mut Batch<'_, '_>) {
         batch.silent = batch.window.index <= self.quiet;
-        let is_last = self.rereads.is_last(batch.window.index);
+        let Some(is_last) = self.rereads.begin(self.watch.disk.now_ns()) else { return };
         let contradicted = if is_last { Contradicted::Take } else { Contradicted::Wait };
         for at in 0..self.watch.roots.len() {
             let root = self.watch.roots[at].node;
@@ -308,6 +315,9 @@ impl<D: Disk> Resolver<D> {
         // Below one that is gone, for one: nothing leads there.
         if is_last && self.tree.any_unread() {
             self.tree.give_up_unread();
+        }
+        if !self.tree.any_unread() {
+            self.rereads = Rereads::default();
         }
     }
 
@@ -331,6 +341,8 @@ impl<D: Disk> Resolver<D> {
         while self.walks.any() {
             self.end_walk(batch);
         }
+        // What walks told of may have gone unheard.
+        self.forget_found(u64::MAX);
         self.find_roots(batch);
         for at in 0..self.watch.roots.len() {
             let root = self.watch.roots[at].node;
@@ -377,24 +389,27 @@ pub(super) fn walk_loss(count: Option<u64>, batch: &mut Batch<'_, '_>) {
     batch.output.loss(batch.sources, Reason::Walk, batch.window.span(), count, total);
 }
 
-/// How often directories are looked for that are not where the tree has them, while no event comes.
+/// How often directories are looked for that are not where the tree has them, and how long it is at least from
+/// one look to the next, ns: a tenth of a second in all.
 const REREADS: u8 = 20;
+const REREAD_NS: u64 = 4_500_000;
 
-/// How often that was, since the event of that number.
+/// How often that was, and when the last time.
 #[derive(Default)]
 pub(super) struct Rereads {
-    index: u64,
+    last_ns: u64,
     count: u8,
 }
 
 impl Rereads {
-    /// One more, with so many events resolved; whether it is the last.
-    fn is_last(&mut self, index: u64) -> bool {
-        if self.index != index || self.count == REREADS {
-            (self.index, self.count) = (index, 0);
+    /// One more, if it is time for it: whether it is the last.
+    fn begin(&mut self, now_ns: u64) -> Option<bool> {
+        if self.count != 0 && now_ns < self.last_ns.saturating_add(REREAD_NS) {
+            return None;
         }
+        self.last_ns = now_ns;
         self.count += 1;
-        self.count == REREADS
+        Some(self.count >= REREADS)
     }
 }
 
