@@ -9,6 +9,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// For how long it is looked at.
@@ -41,8 +42,16 @@ fn peak_mib(pid: u32) -> u64 {
     number(Path::new(&format!("/proc/{pid}/status")), "VmHWM:") / 1024
 }
 
+/// One test at a time: processes that others start wake it, as it hears of them.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn idle_it_wakes_up_once_a_second_at_most() {
+    let _alone = alone();
     if !is_root() {
         return;
     }
@@ -70,6 +79,7 @@ const BUSY: &str = "i=0; while [ $i -lt 300 ]; do mkdir -p d$i/sub; echo x > d$i
 
 #[test]
 fn no_memory_is_asked_of_the_kernel() {
+    let _alone = alone();
     if !is_root_with(&["strace"]) {
         return;
     }
@@ -120,6 +130,7 @@ fn wait_traced(pid: u32) {
 /// FSMON_TEST_PERCENT=3000 makes it a minute of churn and one of silence, with each format.
 #[test]
 fn memory_stays_small_while_nobody_reads() {
+    let _alone = alone();
     if !is_root_with(&["python3"]) {
         return;
     }
