@@ -7,7 +7,6 @@ use super::roots::OpenRoot;
 use crate::hot::layers::Layer;
 use crate::sys::fanotify::Group;
 use crate::sys::handle::{Handle, Handles, Wrapping, filesystem, filesystem_sizes};
-use crate::sys::mount::open_without_mounts;
 use arrayvec::ArrayVec;
 use std::fs::File;
 use std::io;
@@ -128,11 +127,11 @@ fn open_work(mount: &Mount, answers: impl Fn(&Path) -> bool) -> Result<OwnedFd, 
     open(path).map_err(|error| format!("{} cannot be opened: {error}", path.display()))
 }
 
-/// Opens a directory. What is below others' mounts there is not seen, and the mount it is on can be unmounted.
+/// Opens a directory.
 fn open(path: &Path) -> io::Result<OwnedFd> {
     // Its owner may have put something else there, such as a FIFO.
     let dir = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path)?;
-    Ok(open_without_mounts(dir.as_fd()).unwrap_or_else(|_| dir.into()))
+    Ok(dir.into())
 }
 
 /// The handle of the overlay's top, which is open.
