@@ -32,6 +32,12 @@ impl Plain {
 }
 
 impl Out {
+    /// What is open for writing, and its name.
+    #[cfg(test)]
+    pub(crate) fn of(file: File, name: String) -> Self {
+        Out::Plain(Plain::new(file, name))
+    }
+
     /// `-` is standard output.
     ///
     /// # Errors

@@ -10,8 +10,9 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The key under which a file says which streams its rows are of.
 const STREAMS_KEY: &str = "fsmon.streams";
@@ -23,7 +24,8 @@ pub(super) struct Part {
     /// What its rows have in common: the day and the host.
     pub(super) dir: PathBuf,
     pub(super) rows: Rows,
-    file: SerializedFileWriter<Out>,
+    file: SerializedFileWriter<Shared>,
+    out: Shared,
     name: String,
     streams: Vec<Arc<Header>>,
     with_host: bool,
@@ -32,9 +34,11 @@ pub(super) struct Part {
 impl Part {
     pub(super) fn new(out: Out, dir: PathBuf, serial: u64, with_host: bool) -> Result<Self> {
         let name = out.name();
-        let file = SerializedFileWriter::new(out, schema(with_host)?, properties()?);
+        let out = Shared(Arc::new(Mutex::new(out)));
+        let file = SerializedFileWriter::new(out.clone(), schema(with_host)?, properties()?);
         let file = file.map_err(|error| failed(&name, error))?;
-        Ok(Part { serial, dir, rows: Rows::default(), file, name, streams: Vec::new(), with_host })
+        let (rows, streams) = (Rows::default(), Vec::new());
+        Ok(Part { serial, dir, rows, file, out, name, streams, with_host })
     }
 
     /// Rows of that stream follow.
@@ -54,7 +58,10 @@ impl Part {
         self.write()?;
         let streams = KeyValue::new(STREAMS_KEY.to_owned(), streams(&self.streams).to_string());
         self.file.append_key_value_metadata(streams);
-        self.file.into_inner().map_err(|error| failed(&self.name, error))
+        self.file.finish().map_err(|error| failed(&self.name, error))?;
+        drop(self.file);
+        let out = Arc::into_inner(self.out.0).expect("the writer had the other one");
+        Ok(out.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn write(&mut self) -> Result<()> {
@@ -66,9 +73,30 @@ impl Part {
     }
 }
 
+/// The output, which outlives the writer: `into_inner()` of that makes a text of an error, so that nobody knows any
+/// more whether the reader of a pipe has gone.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Out>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Out> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.lock().flush()
+    }
+}
+
 fn failed(name: &str, error: ParquetError) -> Error {
     match error {
-        ParquetError::External(source) => match source.downcast::<std::io::Error>() {
+        ParquetError::External(source) => match source.downcast::<io::Error>() {
             Ok(error) => Error::writing(name, &error),
             Err(error) => Error::new(format!("cannot write {name}: {error}")),
         },
@@ -112,4 +140,20 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn a_reader_that_goes_before_the_end_is_no_failure() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let out = Out::of(File::from(std::os::fd::OwnedFd::from(writer)), "it".into());
+        let part =
+            Part::new(out, PathBuf::new(), 1, false).unwrap_or_else(|error| panic!("{error}"));
+        drop(reader);
+        assert!(matches!(part.close(), Err(Error::Gone)));
+    }
 }
