@@ -56,7 +56,7 @@ fn renames_between_the_longest_names() {
     let area = Area::new();
     let watched = area.watched();
     let long = |byte: u8| watched.join(OsStr::from_bytes(&[byte; 255]));
-    // Never back to a name that it had: the kernel may merge what befell a file under one name.
+    // Never back to a name that it had: the kernel may merge two events of a file under one name.
     let (a, b, c) = (long(b'a'), long(0xe4), long(b'c'));
     record_and_replay(&watched, &["-t", "create,delete,rename"], || {
         File::create(&a).expect("made");

@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{Area, Ended, Fsmon, assert_follows, fsmon, is_root, listing, read_stats};
+use harness::{Area, Ended, Fsmon, Listing, assert_follows, fsmon, is_root, listing, read_stats};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -26,6 +26,19 @@ fn in_one_queue(area: &Area, watched: &Path, action: impl FnOnce(&Path)) -> (End
     running.signal(Signal::SIGCONT);
     let ended = running.stop();
     (ended, read_stats(&stats))
+}
+
+/// A watched directory with the files `a0`, `a1` and so on, and what is in it.
+fn with_files(count: usize) -> (Area, PathBuf, Listing) {
+    let (area, watched) = quick();
+    (0..count).for_each(|i| drop(File::create(watched.join(format!("a{i}"))).expect("made")));
+    let start = listing(&watched);
+    (area, watched, start)
+}
+
+/// Renames one of them: `a7` to `b7`, for example.
+fn rename(dir: &Path, (old, new): (char, char), i: usize) {
+    fs::rename(dir.join(format!("{old}{i}")), dir.join(format!("{new}{i}"))).expect("renamed");
 }
 
 /// Whether the record says that it is complete: the same in the last line, in the counters and in the lines.
@@ -52,15 +65,12 @@ fn more_names_in_doubt_than_are_remembered() {
         return;
     }
     for (count, is_room) in [(3000, true), (6000, false)] {
-        let (area, watched) = quick();
-        (0..count).for_each(|i| drop(File::create(watched.join(format!("a{i}"))).expect("made")));
-        let start = listing(&watched);
+        let (area, watched, start) = with_files(count);
         let record = in_one_queue(&area, &watched, |dir| {
             for i in 0..count {
-                let (a, b) = (dir.join(format!("a{i}")), dir.join(format!("b{i}")));
-                fs::rename(&a, &b).expect("renamed");
-                fs::rename(&b, &a).expect("renamed");
-                fs::rename(&a, &b).expect("renamed");
+                rename(dir, ('a', 'b'), i);
+                rename(dir, ('b', 'a'), i);
+                rename(dir, ('a', 'b'), i);
             }
         });
         assert_eq!(is_complete(&record), is_room, "{count}");
@@ -70,26 +80,22 @@ fn more_names_in_doubt_than_are_remembered() {
     }
 }
 
-/// More files than the kernel looks at to merge an event into: what befell the others before does not matter.
+/// More files than the kernel looks at to merge an event into: an earlier event of the others does not matter.
 #[test]
 fn many_files_renamed_once_are_no_loss() {
     if !is_root() {
         return;
     }
-    let (area, watched) = quick();
     let count = 60_000;
-    (0..count).for_each(|i| drop(File::create(watched.join(format!("a{i}"))).expect("made")));
-    let start = listing(&watched);
+    let (area, watched, start) = with_files(count);
     let record = in_one_queue(&area, &watched, |dir| {
         for i in 0..count {
-            let (a, b) = (dir.join(format!("a{i}")), dir.join(format!("b{i}")));
-            fs::rename(&a, &b).expect("renamed");
+            rename(dir, ('a', 'b'), i);
         }
         // The last rename of these is merged into the first, if that is not too far away.
         for i in (count - 12_000..count - 4000).step_by(100) {
-            let (a, b) = (dir.join(format!("a{i}")), dir.join(format!("b{i}")));
-            fs::rename(&b, &a).expect("renamed");
-            fs::rename(&a, &b).expect("renamed");
+            rename(dir, ('b', 'a'), i);
+            rename(dir, ('a', 'b'), i);
         }
     });
     assert!(is_complete(&record), "{:?}", record.0.stderr);

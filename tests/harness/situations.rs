@@ -12,7 +12,8 @@ pub(crate) enum Do {
     Link(&'static str, &'static str),
     /// A file, or an empty directory.
     Remove(&'static str),
-    /// Longer than any batch.
+    /// The queue is seen empty: what follows is merged with nothing of before. Nothing outside says when that is, so this
+    /// takes longer than any batch window of these tests.
     Pause,
 }
 
@@ -43,7 +44,7 @@ pub(crate) type Situation = (&'static str, &'static [Do]);
 
 pub(crate) const SITUATIONS: &[Situation] = &[
     (
-        "a file renamed to and fro",
+        "a file renamed back and forth",
         &[Make("a"), Rename("a", "b"), Rename("b", "a"), Rename("a", "b")],
     ),
     (

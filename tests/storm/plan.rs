@@ -25,7 +25,7 @@ pub(crate) enum Op {
     /// A file renamed, often over another.
     Rename,
     RenameDir,
-    /// A file renamed to and fro between two names.
+    /// A file renamed back and forth between two names.
     ToFro,
     ToFroDir,
     /// A file made and removed by the same name again and again.

@@ -4,9 +4,9 @@
 //! (`vfs_rename()` in fs/namei.c). Taken for two renames, the first would replace what the second
 //! moves. So a rename whose mirror follows in the queue is remembered, and one that is the last of
 //! what was read, as its mirror may be about to come: a rename that mirrors it, of its process and of
-//! another object, is the second half, unless something else befell one of the names meanwhile.
+//! another object, is the second half, unless another event of one of the names comes between.
 //!
-//! Where a directory takes part, whoever follows the lines must not lose what is in it: what the
+//! Where a directory takes part, a program that replays the lines must not lose what is in it: what the
 //! first half would replace is set aside under a name of its own, and comes from there.
 
 use crate::sys::handle::KEY_MAX;
@@ -135,7 +135,7 @@ impl Exchange {
         index < self.done_end && index != 0 && self.done.contains(&index)
     }
 
-    /// Something else befell an entry.
+    /// Another event of an entry came.
     pub(crate) fn touch(&mut self, place: u64) {
         for half in self.halves.iter_mut().filter(|half| half.old == place || half.new == place) {
             half.object = 0;

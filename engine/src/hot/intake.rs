@@ -125,8 +125,11 @@ impl Intake {
                 Some(Done::Files(taken, number)) => {
                     self.reads += 1;
                     if self.gauge().is_on() {
-                        let len = Events(files.bytes(&taken)).len();
-                        who.note_read(number, self.gauge().last(), len);
+                        let turn = self.gauge().last();
+                        match taken.is_refused() {
+                            true => who.note_refused_read(number, turn),
+                            false => who.note_read(number, turn, Events(files.bytes(&taken)).len()),
+                        }
                     }
                     self.waiting.push_back(taken);
                 }

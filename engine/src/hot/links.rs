@@ -27,6 +27,25 @@ struct Link {
 /// The bit that no file's hash has ([`super::tree::Tree::hash`]): it is there no longer.
 const GONE: u64 = 1;
 
+/// The last thing that was told of a place. 0 stands for no file, or one that is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Last {
+    There(u64),
+    Gone(u64),
+}
+
+impl Last {
+    /// Whether a file is there.
+    pub(crate) fn is_there(self) -> bool {
+        matches!(self, Last::There(1..))
+    }
+
+    /// Whether that file was removed from there.
+    pub(crate) fn was(self, file: u64) -> bool {
+        self == Last::Gone(file)
+    }
+}
+
 impl Links {
     pub(crate) fn new() -> Self {
         Links { sets: vec![[Link::default(); WAYS]; SETS] }
@@ -69,6 +88,13 @@ impl Links {
     /// Nothing is known any more.
     pub(crate) fn clear(&mut self) {
         self.sets.fill([Link::default(); WAYS]);
+    }
+
+    /// What is known of a place.
+    #[inline]
+    pub(crate) fn last(&self, place: u64) -> Option<Last> {
+        let of = |file| if file & GONE == 0 { Last::There(file) } else { Last::Gone(file & !GONE) };
+        self.find(place).map(of)
     }
 
     /// The file that is known to be there; `Some(0)` where it is known that none is.

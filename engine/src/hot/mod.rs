@@ -20,6 +20,7 @@ pub(crate) mod layers;
 pub(crate) mod links;
 pub(crate) mod mounts;
 pub(crate) mod nameless;
+pub(crate) mod objects;
 pub(crate) mod orphans;
 pub(crate) mod output;
 pub(crate) mod outside;

@@ -116,7 +116,7 @@ impl Output {
         self.counters.events += 1;
     }
 
-    /// A directory was moved: whoever knows it hears of its new place.
+    /// A directory was moved: if the consumer knows it, a record tells the new place.
     pub(crate) fn redefine_dir(&mut self, tree: &mut Tree, sources: &mut Sources<'_>, dir: u32) {
         if tree.node(dir).flags & flag::DEFINED != 0 {
             tree.clear(dir, flag::DEFINED);

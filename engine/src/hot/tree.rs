@@ -119,7 +119,7 @@ pub struct Tree {
     /// Live nodes that are still to be read.
     unread: usize,
     fsids: Vec<u64>,
-    /// Keeps whoever can choose inode numbers from choosing collisions.
+    /// So that nobody who can choose inode numbers can choose collisions.
     seed: u64,
     live: usize,
     capacity: usize,

@@ -81,8 +81,8 @@ impl Walks {
         !self.under_way.is_full()
     }
 
-    /// A walk of `top` goes on at `next`. There is room; `tell` is held. Whoever it was in the name of until
-    /// now, where it was under way.
+    /// A walk of `top` goes on at `next`. There is room; the image of `tell` is held. Returns the process
+    /// in whose name it was under way until now, to be released.
     pub(crate) fn put(
         &mut self,
         tree: &Tree,

@@ -58,6 +58,11 @@ impl Taken {
         taken
     }
 
+    /// See [`Taken::refused`].
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
     /// Whether `room` bytes more would have fit.
     pub(crate) fn had_room(&self, buffers: &Buffers, room: u32) -> bool {
         !self.is_refused && self.len + room <= buffers.size

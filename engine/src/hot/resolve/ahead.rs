@@ -67,7 +67,7 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
-    /// Reads a directory, in the name of whoever brought it in.
+    /// Reads a directory. What is found has the process that brought it in, if a walk under way knows that.
     fn read_one(&mut self, id: u32, batch: &mut Batch<'_, '_>) -> Read {
         let tell = match self.walks.of(&self.tree, id) {
             Some(walk) => walk.tell,

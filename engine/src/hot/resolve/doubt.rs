@@ -52,7 +52,7 @@ impl<D: Disk> Resolver<D> {
         let Some(key) = event.object else { return };
         let is_there = types & kind::DELETE == 0;
         let place = at.place;
-        let is_link = is_there && self.doubts.is_renamed(hash)
+        let is_link = is_there && self.objects.is_renamed(hash)
             || !is_there && self.doubts.of(hash).any(|other| other.place != place);
         // What is in doubt there may come back, and replace it. What was removed there before may be removed
         // once more, merged into that.
@@ -331,7 +331,7 @@ impl<D: Disk> Resolver<D> {
             .all(|at| self.watch.holds(&self.tree, at.dir, at.name, key.handle) == Some(true))
     }
 
-    /// Where a directory is for whoever follows the lines, the tree says.
+    /// The same of a directory: where the lines have it, the tree says.
     fn correct_dir(
         &mut self,
         doubt: &Doubt,

@@ -5,6 +5,7 @@ use super::tell::dirs_full;
 use super::{Resolver, SELF, doubt};
 use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Key};
+use crate::hot::links::Last;
 use crate::hot::tree::{Full, Inserted, NAME_ROOM, flag};
 use crate::hot::who::Answer;
 use crate::sys::handle::{is_btrfs_subvolume, is_shared, may_recur};
@@ -42,10 +43,7 @@ impl<D: Disk> Resolver<D> {
             && (self.is_unsettled(types)
                 || batch.merged
                 || self.is_new_link(types, hash)
-                || self.is_unlikely(event, at.place, hash)
-                || object.is_some_and(|key| {
-                    may_recur(key.handle) && self.may_be_made_again(event, at, hash)
-                }))
+                || self.is_unlikely(event, at.place, hash))
         {
             let who = *actor.insert(who(event.pid, batch));
             types = self.unsettled_entry(event, at, hash, who, batch);
@@ -134,29 +132,21 @@ impl<D: Disk> Resolver<D> {
     /// Whether a file was renamed just before it gets a name: that one was a hard link, then.
     #[inline]
     fn is_new_link(&self, types: u32, hash: u64) -> bool {
-        types & kind::CREATE != 0 && self.doubts.is_renamed(hash)
-    }
-
-    /// Whether a file is removed that came a short while ago: another one may be made with its handle, and that
-    /// be merged into the first CREATE.
-    fn may_be_made_again(&self, event: &Event<'_>, at: Known<'_>, hash: u64) -> bool {
-        let is_removed = event.types() == kind::DELETE && !event.is_dir();
-        is_removed && self.links.at(at.place) == Some(hash)
+        types & kind::CREATE != 0 && self.objects.is_renamed(hash)
     }
 
     /// Whether something comes where a file is, or a file goes where it is not, as far as is known; or one comes
-    /// back that was removed there.
+    /// back that was removed there, or goes whose handle another may get: that may be merged into its CREATE.
     #[inline]
     fn is_unlikely(&self, event: &Event<'_>, place: u64, hash: u64) -> bool {
+        let Some(known) = self.links.last(place) else { return false };
         if event.is_dir() {
-            return self.links.at(place).is_some_and(|file| file != 0);
+            return known.is_there();
         }
         match event.types() & kind::DELETE {
-            0 => self
-                .links
-                .at(place)
-                .is_some_and(|file| file != 0 || self.links.was_removed(place, hash)),
-            _ => self.links.at(place).is_some_and(|file| file != hash),
+            0 => known.is_there() || known.was(hash),
+            _ if known != Last::There(hash) => true,
+            _ => event.object.is_some_and(|key| may_recur(key.handle)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Exchanges of two names, told so that whoever follows the lines ends with the same tree.
+//! Exchanges of two names, told so that a program which replays the lines ends with the same tree.
 //!
 //! Two files: `a` to `b`, then something comes to `a` from nowhere. Where a directory takes part: `b`
 //! is set aside, `a` goes to `b`, and what was set aside to `a`.
@@ -108,7 +108,7 @@ impl<D: Disk> Resolver<D> {
             }
             true => self.tell_lost_move(key, new, who, batch),
             // Its DELETE was told before its time.
-            false if self.doubts.was_deleted(other.object, new.place) => {
+            false if self.objects.was_deleted(other.object, new.place) => {
                 self.tell_found(new, (other.object, false), batch);
             }
             false => self.tell_lost_arrival(new, other.object, false, who, batch),
@@ -160,7 +160,7 @@ impl<D: Disk> Resolver<D> {
         let (mut left, mut at) = (dir, dir);
         while at != id {
             // One that was renamed before, or else the uppermost.
-            let is_likely = self.doubts.is_renamed(self.tree.node(at).hash());
+            let is_likely = self.objects.is_renamed(self.tree.node(at).hash());
             left = at;
             if is_likely {
                 break;
@@ -359,7 +359,7 @@ fn mirrored<'a>(event: &Event<'_>, batch: &Batch<'a, '_>) -> (Option<Event<'a>>,
     (second, ahead + more)
 }
 
-/// Whether something befalls one of two names before what comes that far ahead: then these are two
+/// Whether an event of one of the two names comes before the event that far ahead: then these are two
 /// renames.
 fn is_parted(event: &Event<'_>, batch: &Batch<'_, '_>, ahead: usize) -> bool {
     let (event, [here, next]) = (&as_queued(event, batch), batch.ahead);

@@ -30,6 +30,7 @@ use super::file_names::FileNames;
 use super::found::Found;
 use super::links::Links;
 use super::nameless::Nameless;
+use super::objects::Objects;
 use super::orphans::Orphans;
 use super::outside::Outside;
 use super::recent::Recent;
@@ -55,8 +56,8 @@ pub(crate) struct Resolver<D: Disk = Kernel> {
     /// What the user wants to see.
     pub(crate) types: u32,
     pub(crate) own_pid: u32,
-    /// What was in the queue when the tree had been read: the tree follows it, and nobody is told,
-    /// as a path may be that of afterwards.
+    /// Events that were in the queue when the tree had been read: the tree follows them, and no record tells
+    /// them, as their path may be a later one.
     pub(crate) quiet: u64,
     pub(crate) orphans: Orphans,
     pub(crate) recent: Recent,
@@ -65,6 +66,7 @@ pub(crate) struct Resolver<D: Disk = Kernel> {
     pub(crate) found: Found,
     rereads: walk::Rereads,
     pub(crate) exchange: Exchange,
+    pub(crate) objects: Objects,
     pub(crate) doubts: Doubts,
     pub(crate) links: Links,
     pub(crate) unsure: Unsure,
@@ -104,6 +106,7 @@ impl<D: Disk> Resolver<D> {
             found: Found::new(),
             rereads: walk::Rereads::default(),
             exchange: Exchange::default(),
+            objects: Objects::new(),
             doubts: Doubts::new(),
             links: Links::new(),
             unsure: Unsure::new(),
@@ -123,6 +126,7 @@ impl<D: Disk> Resolver<D> {
             + self.watch.arrivals.forgotten()
             + self.orphans.forgotten()
             + self.found.forgotten()
+            + self.objects.forgotten()
             + self.doubts.forgotten()
             + self.deferred.forgotten()
             + self.watch.layers.forgotten()
@@ -132,7 +136,7 @@ impl<D: Disk> Resolver<D> {
     /// The queue was seen empty then, and all of before is resolved.
     #[inline]
     pub(crate) fn settle(&mut self, empty_ns: u64) {
-        self.doubts.settle();
+        self.objects.settle();
         self.watch.layers.settle();
         if let Some(names) = &mut self.watch.file_names {
             names.settle();
@@ -175,7 +179,7 @@ impl<D: Disk> Resolver<D> {
         self.place(event, batch);
     }
 
-    /// Whether nobody is told of the event of that number.
+    /// Whether no record tells the event of that number.
     #[inline]
     fn is_silent(&self, event: &Event<'_>, index: u64) -> bool {
         event.pid == self.own_pid || index < self.quiet

@@ -49,7 +49,7 @@ impl<D: Disk> Resolver<D> {
             return self.defer(event, types, (key, hash), at, who, batch);
         }
         let place = at.place;
-        self.doubts.deleted(hash, place);
+        self.objects.deleted(hash, place);
         if !may_be_back(event) {
             return types;
         }

@@ -4,9 +4,10 @@ use super::batch::{Actor, Batch, Known, Told, who};
 use super::doubt::{self, copy};
 use super::{FROM_RENAME, Resolver, SELF};
 use crate::hot::disk::Disk;
-use crate::hot::doubts::{Before, Left};
+use crate::hot::doubts::Left;
 use crate::hot::event::{Event, Key, Place};
 use crate::hot::exchange::{AsideName, Other};
+use crate::hot::objects::Before;
 use crate::hot::tree::{NAME_ROOM, flag};
 use crate::hot::who::Answer;
 use fsmon_format::kind;
@@ -63,7 +64,7 @@ impl<D: Disk> Resolver<D> {
         let other = half.and_then(|(old, new)| self.other_half(event, hash, old, new, batch));
         let before = match hash {
             0 => Before::Nothing,
-            _ => self.doubts.renamed(hash),
+            _ => self.objects.renamed(hash),
         };
         self.before_rename(event, (hash, before), told_old, (new, other.as_ref()), who, batch);
         if let Some(new) = new {

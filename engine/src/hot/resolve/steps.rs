@@ -345,8 +345,8 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
-    /// After a loss: where every root is now, by the disk. A root that is another is walked by whoever
-    /// makes the tree true again.
+    /// After a loss: where every root is now, by the disk. A root that is another is read by
+    /// the walk that makes the tree true again.
     #[cold]
     pub(super) fn find_roots(&mut self, batch: &mut Batch<'_, '_>) {
         for at in 0..self.watch.roots.len() {

@@ -76,8 +76,9 @@ impl<D: Disk> Resolver<D> {
     /// Whether a name is one that was made up for what is set aside.
     #[cold]
     fn aside_flag(&self, told: &Told<'_>) -> u16 {
-        let is_aside = |at: Known<'_>| AsideName::of(told.object).bytes() == at.name;
-        let is_any = told.object != 0 && [told.at, told.old].into_iter().flatten().any(is_aside);
+        let is_aside =
+            |at: Known<'_>| AsideName::is(at.name) && AsideName::of(told.object).bytes() == at.name;
+        let is_any = [told.at, told.old].into_iter().flatten().any(is_aside);
         if is_any { event_flag::EXCHANGE } else { 0 }
     }
 

@@ -328,6 +328,11 @@ impl Who {
         self.reads.note(number, turn, count);
     }
 
+    /// The same of a read that was refused; one event takes the place of what it took.
+    pub fn note_refused_read(&mut self, number: u32, turn: u32) {
+        self.reads.note_refused(number, turn);
+    }
+
     /// So many file events were resolved since their group was made. To be told after each batch.
     #[inline]
     pub fn note_resolved(&mut self, index: u64) {

@@ -14,8 +14,10 @@ struct Read {
     turn: u32,
     /// Events taken from the queue before it.
     first: u64,
-    /// Events that it took.
+    /// Events that it took; of one that was refused, the one that says so.
     count: u32,
+    /// The kernel dropped what it took, and nobody knows how much that was.
+    is_refused: bool,
 }
 
 /// The last reads, oldest first.
@@ -25,20 +27,32 @@ pub(super) struct Reads {
     noted: usize,
     /// Events taken from the queue in all.
     taken: u64,
+    /// How many were noted when one was refused last; 0 for none.
+    refused_at: usize,
 }
 
 impl Default for Reads {
     fn default() -> Self {
-        Reads { reads: [Read::default(); COUNT], noted: 0, taken: 0 }
+        Reads { reads: [Read::default(); COUNT], noted: 0, taken: 0, refused_at: 0 }
     }
 }
 
 impl Reads {
     /// A read of that number, in that turn, took `count` events.
     pub(super) fn note(&mut self, number: u32, turn: u32, count: u32) {
-        self.reads[self.noted % COUNT] = Read { number, turn, first: self.taken, count };
+        self.keep(Read { number, turn, first: self.taken, count, is_refused: false });
+    }
+
+    /// A read of that number, in that turn, was refused: one event takes the place of what it took.
+    pub(super) fn note_refused(&mut self, number: u32, turn: u32) {
+        self.keep(Read { number, turn, first: self.taken, count: 1, is_refused: true });
+        self.refused_at = self.noted;
+    }
+
+    fn keep(&mut self, read: Read) {
+        self.reads[self.noted % COUNT] = read;
         self.noted += 1;
-        self.taken += u64::from(count);
+        self.taken += u64::from(read.count);
     }
 
     /// How many events had been queued when the queue was that far: at least, and at most.
@@ -48,6 +62,10 @@ impl Reads {
             return (0, self.taken + length);
         }
         let least = self.not_before(at.reads).map_or(self.taken, |read| read.first);
+        if self.any_refused(at.reads) {
+            // The events that waited may all be among those that were dropped.
+            return (least, self.taken + length);
+        }
         if at.settled {
             return (least + length, least + length);
         }
@@ -66,15 +84,25 @@ impl Reads {
         self.noted > COUNT && oldest.wrapping_sub(number).cast_signed() > 0
     }
 
+    /// Whether the read of that number, or one after it, was refused.
+    fn any_refused(&self, number: u32) -> bool {
+        let is_near = self.refused_at != 0 && self.noted - self.refused_at < COUNT;
+        is_near && self.from(number).any(|read| read.is_refused)
+    }
+
     /// The first read that is not older than that number.
     fn not_before(&self, number: u32) -> Option<&Read> {
+        self.from(number).last()
+    }
+
+    /// The reads that are not older than that number, from the newest back: a message is rarely older than the turn
+    /// before.
+    fn from(&self, number: u32) -> impl Iterator<Item = &Read> {
         let oldest = self.noted.saturating_sub(COUNT);
-        // From the newest back: a message is rarely older than the turn before.
-        let newer = (oldest..self.noted)
+        (oldest..self.noted)
             .rev()
             .map(|index| &self.reads[index % COUNT])
-            .take_while(|read| read.number.wrapping_sub(number) < u32::MAX / 2);
-        newer.last()
+            .take_while(move |read| read.number.wrapping_sub(number) < u32::MAX / 2)
     }
 }
 
@@ -113,6 +141,17 @@ mod tests {
         // No read was made any more in that turn.
         assert_eq!(reads.place(at(6, 6, 1, 1, false)), (16, 16));
         assert_eq!(reads.place(at(7, 7, 1, 3, false)), (23, 23));
+    }
+
+    #[test]
+    fn what_a_refused_read_took_is_not_known() {
+        let mut reads = reads();
+        reads.note_refused(7, 4);
+        reads.note(8, 4, 3);
+        // 50 events waited before the refused read: it may have taken any of them, and others after it the rest.
+        assert_eq!(reads.place(at(7, 7, 50, 3, true)), (22, 76));
+        assert_eq!(reads.place(at(6, 6, 2, 2, true)), (15, 28), "in reads before it, too");
+        assert_eq!(reads.place(at(8, 8, 1, 4, true)), (24, 24), "after it");
     }
 
     #[test]

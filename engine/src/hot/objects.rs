@@ -1,0 +1,301 @@
+//! Objects that were renamed or removed since the queue was empty.
+//!
+//! The kernel merges an event into an identical one that waits in the queue. So an object that comes up a second time
+//! may have lost an event: its names are put in doubt then (`doubts.rs`).
+
+/// Sets of objects, each of a cache line; the neighbour of a full set takes what does not fit. While few objects
+/// come, fsmon uses so few sets that they stay in a near cache.
+const SETS: usize = 1 << 16;
+const SETS_LEAST: usize = 1 << 5;
+const WAYS: usize = 8;
+/// Objects behind which the kernel merges nothing any more: it compares a new event with the newest 128 in one of 128
+/// buckets (`FANOTIFY_MAX_MERGE_EVENTS` and `FANOTIFY_HTABLE_BITS` in fs/notify/fanotify), and the object says which bucket.
+/// Events of 16,384 objects fill these if they are even, and they are far from twice as uneven. Many events of few
+/// objects leave the other buckets empty.
+pub(super) const MERGE_REACH: usize = 1 << 15;
+/// An object is remembered for that many generations, its own included, however long the queue stays full.
+const GENERATIONS: u64 = 3;
+/// Objects of one generation: the older ones that are remembered are a reach at least.
+const GENERATION: usize = MERGE_REACH / (GENERATIONS as usize - 1);
+
+// So few are in use that a set and its neighbour are never both full, whatever the handles are.
+const _: () = assert!(GENERATION * GENERATIONS as usize <= SETS);
+
+/// The event of an object before, since the queue was empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    Nothing,
+    Renamed,
+    /// Its DELETE was merged into an event of that place, by hash.
+    Deleted(u64),
+}
+
+/// Of an object's entry in the table the lower bits say of when its event is: the round; and
+/// whether that was a removal. A round ends when the queue is empty, or with a generation.
+const ROUND: u64 = (1 << 15) - 1;
+const DELETED: u64 = 1 << 15;
+const WHEN: u64 = ROUND | DELETED;
+
+/// Those objects.
+pub(crate) struct Objects {
+    /// By some of the upper bits of the hash; those, and when. Eight bytes each: each rename asks.
+    objects: Vec<[u64; WAYS]>,
+    /// Where those were deleted that were.
+    places: Vec<[u64; WAYS]>,
+    /// The sets that are used now, less one; and events in this round.
+    mask: usize,
+    came: usize,
+    round: u64,
+    /// Rounds since the queue was empty, this one included; at most [`GENERATIONS`].
+    rounds: u64,
+    /// Objects of this generation.
+    young: usize,
+    /// Whether any object is in the neighbour of its set.
+    any_spilt: bool,
+    /// Objects that there was no room for.
+    forgotten: u64,
+}
+
+impl Objects {
+    pub(crate) fn new() -> Self {
+        Objects {
+            objects: vec![[0; WAYS]; SETS],
+            places: vec![[0; WAYS]; SETS],
+            mask: SETS_LEAST - 1,
+            came: 0,
+            round: 1,
+            rounds: 1,
+            young: 0,
+            any_spilt: false,
+            forgotten: 0,
+        }
+    }
+
+    /// An object is renamed; its event before.
+    pub(crate) fn renamed(&mut self, object: u64) -> Before {
+        self.note(object, 0)
+    }
+
+    /// A DELETE of it came merged with something else, at that place.
+    pub(crate) fn deleted(&mut self, object: u64, place: u64) -> Before {
+        let before = self.note(object, DELETED);
+        if let Some((set, way)) = self.entry(object) {
+            self.places[set][way] = place;
+        }
+        before
+    }
+
+    /// Whether the object's last event said that it was deleted at that place.
+    pub(crate) fn was_deleted(&self, object: u64, place: u64) -> bool {
+        self.before(object) == Before::Deleted(place)
+    }
+
+    /// Whether the object was renamed since the queue was empty.
+    pub(crate) fn is_renamed(&self, object: u64) -> bool {
+        self.before(object) == Before::Renamed
+    }
+
+    /// The set of an object: of bits that its entry keeps.
+    fn set(&self, object: u64) -> usize {
+        (object >> 32) as usize & self.mask
+    }
+
+    fn entry(&self, object: u64) -> Option<(usize, usize)> {
+        let home = self.set(object);
+        let is_it = |known: &u64| (known ^ object) & !WHEN == 0 && self.is_live(*known);
+        let find = |set: usize| Some((set, self.objects[set].iter().position(is_it)?));
+        find(home).or_else(|| if self.any_spilt { find(neighbour(home)) } else { None })
+    }
+
+    /// Whether an entry is of a round that is remembered.
+    fn is_live(&self, known: u64) -> bool {
+        let round = known & ROUND;
+        round == self.round || round != 0 && (self.round + ROUND - round) % ROUND < self.rounds
+    }
+
+    fn before(&self, object: u64) -> Before {
+        self.before_at(self.entry(object))
+    }
+
+    fn before_at(&self, entry: Option<(usize, usize)>) -> Before {
+        match entry {
+            None => Before::Nothing,
+            Some((set, way)) if self.objects[set][way] & DELETED == 0 => Before::Renamed,
+            Some((set, way)) => Before::Deleted(self.places[set][way]),
+        }
+    }
+
+    fn note(&mut self, object: u64, what: u64) -> Before {
+        self.came += 1;
+        if self.came > self.capacity() && self.mask + 1 < SETS {
+            self.grow();
+        }
+        let entry = self.entry(object);
+        let before = self.before_at(entry);
+        let is_of_round = |(set, way): (usize, usize)| self.objects[set][way] & ROUND == self.round;
+        if !entry.is_some_and(is_of_round) {
+            self.note_young();
+        }
+        let (set, way) = entry.unwrap_or_else(|| self.room(object));
+        self.objects[set][way] = object & !WHEN | what | self.round;
+        before
+    }
+
+    /// An object that is new in this generation.
+    fn note_young(&mut self) {
+        self.young += 1;
+        if self.young > GENERATION {
+            self.begin_round();
+            self.rounds = (self.rounds + 1).min(GENERATIONS);
+        }
+    }
+
+    /// What the sets that are used now are meant for: few sets are full then.
+    fn capacity(&self) -> usize {
+        (self.mask + 1) * WAYS / 4
+    }
+
+    /// Where an object can be put; in place of another only where there is no room at all.
+    fn room(&mut self, object: u64) -> (usize, usize) {
+        loop {
+            match self.free(object) {
+                Some(room) => return room,
+                None if self.mask + 1 < SETS => self.grow(),
+                None => break,
+            }
+        }
+        self.forgotten += 1;
+        (self.set(object), object as usize % WAYS)
+    }
+
+    /// The place of one of a round that is over, if there is any.
+    fn free(&mut self, object: u64) -> Option<(usize, usize)> {
+        let home = self.set(object);
+        for set in [home, neighbour(home)] {
+            if let Some(way) = self.objects[set].iter().position(|known| !self.is_live(*known)) {
+                self.any_spilt |= set != home;
+                return Some((set, way));
+            }
+        }
+        None
+    }
+
+    /// Uses more sets: what is of this round goes where it is looked for from now on.
+    #[cold]
+    fn grow(&mut self) {
+        let old = self.mask;
+        self.mask = old * 2 + 1;
+        for (from, way) in (0..=old).flat_map(|set| (0..WAYS).map(move |way| (set, way))) {
+            let (known, place) = (self.objects[from][way], self.places[from][way]);
+            if self.is_live(known) && self.set(known) != from {
+                self.objects[from][way] = 0;
+                // There is: its own place, or one in twice as many sets.
+                let Some((set, free)) = self.free(known) else { continue };
+                (self.objects[set][free], self.places[set][free]) = (known, place);
+            }
+        }
+    }
+
+    /// The queue was seen empty: what comes now is not merged with what was there before.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        self.begin_round();
+        (self.rounds, self.any_spilt) = (1, false);
+        // As much is expected to come as came.
+        while self.came <= self.capacity() / 2 && self.mask + 1 > SETS_LEAST {
+            self.mask /= 2;
+        }
+        self.came = 0;
+    }
+
+    fn begin_round(&mut self) {
+        // Never 0: that is a free entry. What is of a round with the same number is doubted for nothing.
+        self.round = self.round % ROUND + 1;
+        self.young = 0;
+    }
+
+    /// Objects that there was no room for: fsmon does not see that one of their events was merged away.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+}
+
+/// The set that takes what does not fit into one.
+fn neighbour(set: usize) -> usize {
+    set ^ 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_event_of_an_object_is_seen_until_the_queue_was_empty() {
+        let mut objects = Objects::new();
+        let [five, six] = [5 << 40, 6 << 40];
+        assert_eq!(objects.renamed(five), Before::Nothing);
+        assert_eq!(
+            (objects.renamed(five), objects.renamed(six)),
+            (Before::Renamed, Before::Nothing)
+        );
+        objects.settle();
+        assert_eq!(objects.deleted(five, 77), Before::Nothing);
+        assert_eq!(
+            (objects.renamed(five), objects.renamed(five)),
+            (Before::Deleted(77), Before::Renamed)
+        );
+    }
+
+    #[test]
+    fn as_many_as_there_is_room_for_are_remembered_until_the_queue_was_empty() {
+        let mut objects = Objects::new();
+        let object = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for count in [10, 100, 1000, 2000, 4000, 10, 10, 4000] {
+            for number in 0..count {
+                assert_eq!(objects.deleted(object(number), number), Before::Nothing);
+            }
+            assert!((0..count).all(|number| objects.was_deleted(object(number), number)));
+            objects.settle();
+            assert!((0..count).all(|number| !objects.was_deleted(object(number), number)));
+        }
+        assert_eq!(objects.forgotten(), 0);
+    }
+
+    /// However many follow, the kernel merges nothing into what came before them.
+    #[test]
+    fn an_object_is_remembered_for_as_long_as_the_kernel_merges() {
+        let mut objects = Objects::new();
+        let object = |number: usize| (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for number in 0..10 * MERGE_REACH {
+            assert_eq!(objects.renamed(object(number)), Before::Nothing);
+            if number % 1000 == 0 {
+                let least = number.saturating_sub(MERGE_REACH);
+                assert!(objects.is_renamed(object(least)) && objects.is_renamed(object(number)));
+            }
+        }
+        assert!(!objects.is_renamed(object(0)));
+        let last = 10 * MERGE_REACH - 1;
+        for _ in 0..10 * MERGE_REACH {
+            assert_eq!(objects.renamed(object(last)), Before::Renamed);
+        }
+        assert!(objects.is_renamed(object(last - MERGE_REACH)), "one object alone counts once");
+        assert_eq!(objects.forgotten(), 0);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_counted() {
+        let mut objects = Objects::new();
+        // All in one set, and its neighbour.
+        let same = |number: u64| number << 56 | 1 << 20;
+        for number in 0..2 * WAYS as u64 {
+            assert_eq!(objects.renamed(same(number)), Before::Nothing);
+        }
+        assert!((0..2 * WAYS as u64).all(|number| objects.is_renamed(same(number))));
+        assert_eq!(objects.forgotten(), 0);
+        objects.renamed(same(99));
+        assert_eq!(objects.forgotten(), 1);
+        objects.settle();
+        objects.renamed(same(100));
+        assert_eq!(objects.forgotten(), 1);
+    }
+}
