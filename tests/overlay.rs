@@ -187,6 +187,31 @@ fn overlays_on_one_filesystem_that_is_watched_itself() {
     }
 }
 
+/// Such an event has no directory, and each overlay has another key for the object.
+#[test]
+fn an_object_alone_is_of_its_own_overlay() {
+    let Some(mut area) = area() else { return };
+    let scratch = area.tmpfs("scratch", "size=64m");
+    let overlays: Vec<_> = ["one", "two", "three"]
+        .iter()
+        .filter_map(|name| overlay(&mut area, name, &scratch.join(name), "redirect_dir=off"))
+        .collect();
+    if overlays.len() < 3 {
+        return;
+    }
+    let running = Fsmon::start(fsmon(["-f", "json", "-t", "create,delete_self"]).args(&overlays));
+    for dir in &overlays {
+        sh(dir, "mkdir n; touch n/f; rm n/f");
+    }
+    let ended = running.stop();
+    ended.assert_complete();
+    for dir in &overlays {
+        let mut events = ended.events();
+        events.retain(|event| event.path().is_some_and(|path| path.starts_with(dir)));
+        assert_eq!(briefs(&events, dir), ["CREATE n/", "CREATE n/f", "DELETE_SELF n/f"]);
+    }
+}
+
 /// A root that is a directory of an overlay, and what comes to it from there and goes.
 #[test]
 fn a_directory_of_an_overlay() {

@@ -20,6 +20,17 @@ pub(super) struct Gone {
     pub(super) to: u64,
 }
 
+/// A file that the upper layer told to be renamed from or to a directory with a mark, before the mark's event showed
+/// the key that the file has on the overlay.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Unpaired {
+    pub(super) pid: u32,
+    /// Where it was and where it went, as [`super::Tree::place`] has them.
+    pub(super) entries: [u64; 2],
+    /// The hash of the wrapped key of its upper file.
+    pub(super) upper: u64,
+}
+
 /// What came back from there.
 #[derive(Clone, Copy)]
 pub(super) struct Back {
@@ -78,6 +89,8 @@ pub(super) struct Pending {
     expected: Vec<(u32, u64)>,
     next_expected: usize,
     any_expected: bool,
+    unpaired: Vec<Unpaired>,
+    next_unpaired: usize,
 }
 
 impl Pending {
@@ -90,7 +103,25 @@ impl Pending {
             expected: vec![(0, 0); count],
             next_expected: 0,
             any_expected: false,
+            unpaired: vec![Unpaired::default(); count],
+            next_unpaired: 0,
         }
+    }
+
+    /// The mark's event is still to show the key of a file.
+    pub(super) fn await_key(&mut self, file: Unpaired) {
+        if let Some(oldest) = self.unpaired.get_mut(self.next_unpaired) {
+            *oldest = file;
+            self.next_unpaired = (self.next_unpaired + 1) % self.unpaired.len();
+        }
+    }
+
+    /// The mark's event of that entry shows it: the file that it is of, if that is awaited.
+    pub(super) fn take_unpaired(&mut self, pid: u32, at: u64) -> Option<Unpaired> {
+        let mut all = self.unpaired.iter_mut();
+        let found =
+            all.find(|file| file.upper != 0 && file.pid == pid && file.entries.contains(&at))?;
+        Some(std::mem::take(found))
     }
 
     /// A mark will tell that this process renamed something from or to that entry.
@@ -161,6 +192,15 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_waits_for_its_key() {
+        let mut pending = Pending::new(2);
+        pending.await_key(Unpaired { pid: 7, entries: [10, 20], upper: 4 });
+        assert!(pending.take_unpaired(8, 10).is_none() && pending.take_unpaired(7, 30).is_none());
+        assert_eq!(pending.take_unpaired(7, 20).map(|file| file.upper), Some(4));
+        assert!(pending.take_unpaired(7, 20).is_none() && pending.take_unpaired(0, 0).is_none());
+    }
 
     #[test]
     fn a_whiteout_goes_and_a_file_stays() {

@@ -32,7 +32,13 @@ impl<D: Disk> Resolver<D> {
         if event.types() & kind::RENAME != 0 && event.old.is_some() != event.place.is_some() {
             let mut room = FilledRoom::new();
             match self.watch.layers.one_side(&self.tree, event, &mut room) {
-                OneSide::Told => return,
+                OneSide::Told(None) => return,
+                OneSide::Told(Some(file)) => {
+                    if self.links.at(file.place) == Some(file.from) {
+                        self.links.put(file.place, file.to);
+                    }
+                    return;
+                }
                 OneSide::Filled(event) => return self.place_from(Source::Filled, &event, batch),
                 OneSide::Alone => {}
             }
@@ -43,7 +49,8 @@ impl<D: Disk> Resolver<D> {
     /// An event of an upper layer's filesystem. That may be watched itself, or be on the way to a root.
     fn upper_event(&mut self, event: &Event<'_>, key: Key<'_>, batch: &mut Batch<'_, '_>) {
         let mut room = Room::new();
-        let heard = self.watch.layers.hear(&self.tree, event, &mut room);
+        let Resolver { watch, tree, recent, .. } = self;
+        let heard = watch.layers.hear(tree, event, |hash| recent.has(hash), &mut room);
         let mut dirs = [event.old, event.place].into_iter().flatten().map(|place| place.dir);
         let is_watched = dirs.any(|dir| self.tree.find(dir).is_some());
         let is_nobodys = matches!(heard, Heard::Stranger) || event.place.or(event.old).is_none();
@@ -61,8 +68,10 @@ impl<D: Disk> Resolver<D> {
                 batch.settled = settled;
                 let mut told = told;
                 if source == Source::Across && !told.is_dir() {
-                    let merged = told_ahead(&told, batch.ahead);
-                    self.note_alias(&mut told, merged);
+                    match told_ahead(&told, batch.ahead) {
+                        Some(merged) => self.note_alias(&mut told, merged),
+                        None => self.watch.layers.await_key(&self.tree, &told),
+                    }
                 }
                 self.place_from(source, &told, batch);
             }
@@ -72,8 +81,8 @@ impl<D: Disk> Resolver<D> {
     }
 
     /// The key that the mark on one side of a rename tells of the file is the one that the overlay has.
-    fn note_alias<'a>(&mut self, told: &mut Event<'a>, merged: Option<Key<'a>>) {
-        let Some((upper, merged)) = told.object.zip(merged) else { return };
+    fn note_alias<'a>(&mut self, told: &mut Event<'a>, merged: Key<'a>) {
+        let Some(upper) = told.object else { return };
         if upper != merged {
             self.watch.layers.note_alias(&self.tree, upper, merged);
             told.object = Some(merged);
@@ -150,7 +159,9 @@ impl<D: Disk> Resolver<D> {
             return self.rename(event, batch);
         }
         let mut room = Room::new();
-        if let Heard::Told(told, _) = self.watch.layers.hear(&self.tree, event, &mut room) {
+        if let Heard::Told(told, _) =
+            self.watch.layers.hear(&self.tree, event, |_| false, &mut room)
+        {
             self.rename(&told, batch);
         }
     }
