@@ -59,17 +59,15 @@ const HISTORIES: u64 = 5000;
 
 /// What is known to be wrong and not mended yet: the class, and in how many of [`HISTORIES`] at the most.
 ///
-/// - Links and Nameless: `touch a; mv a b; ln b a`, whose second CREATE the kernel merges into the first.
+/// - Links: `touch a; mv a b; ln b a`, whose second CREATE the kernel merges into the first.
 /// - Exchanges and Inodes: a second exchange of the same names that the kernel merges into the first, and lines of a
 ///   directory that two processes moved while it was read.
 /// - Reuse: a handle that is given out again at once says nothing of whose it was.
 /// - Twins: two directories that are there at the same time have one handle, and no event says which is meant.
 const KNOWN: &[(Mix, &str, u64)] = &[
-    (Mix::Links, "missing", 3),
     (Mix::Exchanges, "missing", 1),
     (Mix::Exchanges, "where", 1),
     (Mix::Inodes, "who", 1),
-    (Mix::Nameless, "missing", 1),
     (Mix::Reuse, "extra", 6),
     (Mix::Reuse, "missing", 4),
     (Mix::Reuse, "senseless", 3),

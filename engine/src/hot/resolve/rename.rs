@@ -353,10 +353,20 @@ impl<D: Disk> Resolver<D> {
             // What is in doubt where this goes may come back, and replace it. Where another name of it was
             // removed, the removal of this one may be merged into that.
             let may_go = told && self.links.was_removed(at.place, object);
-            if is_again || may_go || told && self.is_contested(at) {
+            let may_return = !told && !event.is_dir() && self.came_as_link(object, at);
+            if is_again || may_go || may_return || told && self.is_contested(at) {
                 self.doubt((key, event.is_dir()), at, (told, true), who, batch);
             }
         }
+    }
+
+    /// Whether a file came to a name by a CREATE alone, as hard links do. Another may be made there, and be merged into
+    /// that: `ln a b; mv b c; ln c b`. Without CLOSE_WRITE every file comes so, and with types of the object itself
+    /// (`recent.rs`) nobody knows which.
+    fn came_as_link(&self, object: u64, at: Known<'_>) -> bool {
+        let is_known = self.types & kind::CLOSE_WRITE != 0 && self.types & SELF == 0;
+        let is_there = |(dir, _, name): (u32, u64, &[u8])| dir == at.dir && name == at.name;
+        is_known && self.recent.get(object).is_some_and(is_there)
     }
 
     /// Whether a name is in doubt, of whatever object.
