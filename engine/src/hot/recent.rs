@@ -19,6 +19,8 @@ struct Seen {
     /// The directory's own hash: its node may be another's later.
     dir_hash: u64,
     dir: u32,
+    /// When it was put, in rounds: each ends when the queue is empty.
+    round: u32,
     len: u8,
     name: [u8; NAME_MAX],
 }
@@ -30,12 +32,14 @@ pub(crate) struct Recent {
     /// Where the next goes in each set.
     next: Vec<u8>,
     seen: Vec<Seen>,
+    round: u32,
 }
 
 impl Recent {
     pub(crate) fn new() -> Self {
-        let none = Seen { dir_hash: 0, dir: 0, len: 0, name: [0; NAME_MAX] };
-        Recent { hashes: vec![[0; WAYS]; SETS], next: vec![0; SETS], seen: vec![none; SETS * WAYS] }
+        let none = Seen { dir_hash: 0, dir: 0, round: 0, len: 0, name: [0; NAME_MAX] };
+        let hashes = vec![[0; WAYS]; SETS];
+        Recent { hashes, next: vec![0; SETS], seen: vec![none; SETS * WAYS], round: 1 }
     }
 
     /// The object with that hash is, or was until now, `name` in the directory `dir`, whose own
@@ -45,7 +49,7 @@ impl Recent {
         let (set, way) = self.find(hash).unwrap_or_else(|| self.oldest(hash));
         self.hashes[set][way] = hash;
         let seen = &mut self.seen[set * WAYS + way];
-        (seen.dir, seen.dir_hash, seen.len) = (dir, dir_hash, len);
+        (seen.dir, seen.dir_hash, seen.round, seen.len) = (dir, dir_hash, self.round, len);
         seen.name[..name.len()].copy_from_slice(name);
     }
 
@@ -54,6 +58,21 @@ impl Recent {
         let (set, way) = self.find(hash)?;
         let seen = &self.seen[set * WAYS + way];
         Some((seen.dir, seen.dir_hash, &seen.name[..usize::from(seen.len)]))
+    }
+
+    /// The queue was empty: the kernel merges nothing into the events that were in it.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        self.round = self.round.wrapping_add(1);
+    }
+
+    /// Whether the object was put there since the queue was empty, and nowhere else later.
+    pub(crate) fn is_new(&self, hash: u64, dir: u32, name: &[u8]) -> bool {
+        self.find(hash).is_some_and(|(set, way)| {
+            let seen = &self.seen[set * WAYS + way];
+            let known = &seen.name[..usize::from(seen.len)];
+            (seen.round, seen.dir, known) == (self.round, dir, name)
+        })
     }
 
     /// Whether it is known where the object was.
@@ -101,6 +120,9 @@ mod tests {
         assert_eq!(recent.get(7), Some((4, 44, &b"new"[..])));
         let other = |number: usize| (7 + 2 * number * SETS) as u64;
         assert_eq!(recent.get(other(1)), None);
+        assert!(recent.is_new(7, 4, b"new") && !recent.is_new(7, 3, b"old"));
+        recent.settle();
+        assert!(!recent.is_new(7, 4, b"new"), "the queue was empty");
         recent.forget(7);
         assert_eq!(recent.get(7), None);
         // All in one set.

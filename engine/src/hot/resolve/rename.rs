@@ -360,13 +360,12 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
-    /// Whether a file came to a name by a CREATE alone, as hard links do. Another may be made there, and be merged into
-    /// that: `ln a b; mv b c; ln c b`. Without CLOSE_WRITE every file comes so, and with types of the object itself
-    /// (`recent.rs`) nobody knows which.
+    /// Whether a CREATE alone brought a file to a name since the queue was empty, as a hard link does. The kernel merges
+    /// the CREATE of another link there into that: `ln a b; mv b c; ln c b`. Where fsmon reports no CLOSE_WRITE, every
+    /// file comes by a CREATE alone; where it reports types of the object itself, `recent` has every file.
     fn came_as_link(&self, object: u64, at: Known<'_>) -> bool {
-        let is_known = self.types & kind::CLOSE_WRITE != 0 && self.types & SELF == 0;
-        let is_there = |(dir, _, name): (u32, u64, &[u8])| dir == at.dir && name == at.name;
-        is_known && self.recent.get(object).is_some_and(is_there)
+        let is_told = self.types & kind::CLOSE_WRITE != 0 && self.types & SELF == 0;
+        is_told && self.recent.is_new(object, at.dir, at.name)
     }
 
     /// Whether a name is in doubt, of whatever object.
