@@ -6,7 +6,7 @@
 //! before it is told as gone.
 
 /// Names remembered, a power of two; beyond three quarters of it none is added, and a CREATE may be
-/// told twice. What comes or goes in such a directory then, and may have been told, is counted.
+/// told twice. What comes, goes or is met again in such a directory then, and may have been told, is counted.
 const COUNT: usize = 1 << 19;
 /// Directories remembered; of more all are looked at in the end.
 const DIRS: usize = 1 << 16;
@@ -76,8 +76,8 @@ impl Found {
         }
     }
 
-    /// An entry of a directory that was read comes or goes, and nothing is known of it. Counts it if a walk may
-    /// have told of it all the same.
+    /// An entry of a directory that was read comes, goes, or is met once more, and nothing is known of it. Counts it if
+    /// a walk may have told of it all the same.
     pub(crate) fn note_unknown(&mut self) {
         self.forgotten += u64::from(self.is_full);
     }

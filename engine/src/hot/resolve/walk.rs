@@ -14,6 +14,7 @@ use crate::hot::tree::{Tree, flag};
 use crate::hot::watch::{Met, Visit, Watch};
 use crate::hot::who::Answer;
 use crate::sys::buffers::UNREADABLE;
+use crate::sys::fanotify::flag::Q_OVERFLOW;
 use fsmon_format::kind;
 use fsmon_format::record::{self, NAME_MAX, Reason, event_flag};
 
@@ -35,6 +36,8 @@ impl<D: Disk> Resolver<D> {
         read: impl FnOnce(&mut Watch<D>, &mut Tree, Visitor<'_, D>) -> T,
     ) -> (T, u64) {
         let (mut count, mut met_so_far) = (0, 0u64);
+        // Whether the directory that is read was read before, and what was told of it may come again.
+        let mut is_again = false;
         let waits = contradicted == Contradicted::Wait;
         self.watch.is_awaited = waits;
         // Taking in messages may drop processes that nobody holds.
@@ -49,13 +52,14 @@ impl<D: Disk> Resolver<D> {
             match met {
                 Met::Read(dir) => {
                     if tell.is_some() {
+                        is_again = tree.is_fresh(dir);
                         found.read(dir, disk.now_ns());
                         tree.set_fresh(dir, true);
                     }
                 }
                 // No event tells of it, and no record has the room.
                 Met::Entry { name, .. } if name.len() > NAME_MAX => {
-                    batch.output.counters.names_too_long += u64::from(tell.is_some());
+                    batch.output.counters.names_too_long += u64::from(tell.is_some() && !is_again);
                 }
                 Met::Entry { dir, name, is_dir, key } => {
                     // An event, or a walk before this one, may have told of it.
@@ -74,6 +78,9 @@ impl<D: Disk> Resolver<D> {
                     }
                     count += 1;
                     if let Some(who) = tell {
+                        if is_again {
+                            found.note_unknown();
+                        }
                         found.put(place);
                         let head = found_head(dir, is_dir, who, batch);
                         batch.output.event(tree, batch.sources, head, name, &[]);
@@ -343,6 +350,11 @@ impl<D: Disk> Resolver<D> {
         }
         // What walks told of may have gone unheard.
         self.forget_found(u64::MAX);
+        // A loss that follows happened before this moment, too: one walk for all that are waiting.
+        let is_loss = |next: &Event<'_>| next.mask & Q_OVERFLOW != 0;
+        if batch.ahead.into_iter().flatten().any(|next| is_loss(&next)) {
+            return;
+        }
         self.find_roots(batch);
         for at in 0..self.watch.roots.len() {
             let root = self.watch.roots[at].node;
