@@ -114,6 +114,16 @@ enum Side {
     Unknown,
 }
 
+impl Side {
+    /// The directory, of one with its own mark.
+    fn own(self) -> Option<u32> {
+        match self {
+            Side::Own(dir) => Some(dir),
+            Side::Heard(_) | Side::Work | Side::Unknown => None,
+        }
+    }
+}
+
 /// All of them.
 pub(crate) struct Layers<F> {
     layers: Vec<Layer<F>>,
@@ -172,12 +182,6 @@ impl<F> Layers<F> {
     /// What may be told wrong because a table was full.
     pub(crate) fn forgotten(&self) -> u64 {
         self.aliases.forgotten()
-    }
-
-    /// The queue was seen empty, and all of before is resolved.
-    #[inline]
-    pub(crate) fn settle(&mut self) {
-        self.pending.settle();
     }
 
     /// Whether there are any.

@@ -164,6 +164,11 @@ impl<F> Layers<F> {
         sides: (Side, Side),
     ) -> Option<Source> {
         let (old, new) = event.old.zip(event.place)?;
+        if ![sides.0, sides.1].contains(&Side::Work) {
+            for dir in [sides.0, sides.1].into_iter().filter_map(Side::own) {
+                self.pending.forget_expected(dir);
+            }
+        }
         match sides {
             (Side::Own(_), Side::Own(_)) => None,
             // A directory that was copied up: that happens once.
@@ -192,11 +197,11 @@ impl<F> Layers<F> {
             }
             // The mark tells it, when what came in can be looked at by its new path.
             (Side::Own(dir), Side::Unknown) => {
-                self.pending.expect(event.pid, tree.place(dir, old.name));
+                self.pending.expect(event.pid, dir, tree.place(dir, old.name));
                 None
             }
             (Side::Unknown, Side::Own(dir)) => {
-                self.pending.expect(event.pid, tree.place(dir, new.name));
+                self.pending.expect(event.pid, dir, tree.place(dir, new.name));
                 None
             }
             (Side::Heard(_) | Side::Unknown, Side::Heard(_) | Side::Unknown) => Some(Source::Upper),
@@ -226,7 +231,7 @@ impl<F> Layers<F> {
         let filled = event.old.is_some().then(|| self.pending.fill(event, from, room)).flatten();
         match filled {
             Some(filled) => OneSide::Filled(filled),
-            None if self.pending.is_expected(event.pid, from) => OneSide::Alone,
+            None if self.pending.is_expected(event.pid, dir, from) => OneSide::Alone,
             None if self.own.has(tree, dir) || self.is_top(tree, dir) => {
                 OneSide::Told(self.late_key(tree, event, from))
             }

@@ -20,6 +20,15 @@ pub(super) struct Gone {
     pub(super) to: u64,
 }
 
+/// A rename that a mark will tell: the process, the directory with the mark, and the entry as
+/// [`super::Tree::place`] has it.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Expected {
+    pid: u32,
+    dir: u32,
+    at: u64,
+}
+
 /// A file that the upper layer told to be renamed from or to a directory with a mark, before the mark's event showed
 /// the key that the file has on the overlay.
 #[derive(Clone, Copy, Default)]
@@ -85,10 +94,8 @@ pub(super) struct Pending {
     next_gone: usize,
     back: Vec<Back>,
     next_back: usize,
-    /// Renames that a mark will tell: process and entry.
-    expected: Vec<(u32, u64)>,
+    expected: Vec<Expected>,
     next_expected: usize,
-    any_expected: bool,
     unpaired: Vec<Unpaired>,
     next_unpaired: usize,
 }
@@ -100,9 +107,8 @@ impl Pending {
             next_gone: 0,
             back: vec![Back::NONE; count],
             next_back: 0,
-            expected: vec![(0, 0); count],
+            expected: vec![Expected::default(); count],
             next_expected: 0,
-            any_expected: false,
             unpaired: vec![Unpaired::default(); count],
             next_unpaired: 0,
         }
@@ -124,27 +130,27 @@ impl Pending {
         Some(std::mem::take(found))
     }
 
-    /// A mark will tell that this process renamed something from or to that entry.
-    pub(super) fn expect(&mut self, pid: u32, at: u64) {
-        self.any_expected = true;
+    /// A mark will tell that this process renamed something from or to that entry of `dir`.
+    pub(super) fn expect(&mut self, pid: u32, dir: u32, at: u64) {
         if let Some(oldest) = self.expected.get_mut(self.next_expected) {
-            *oldest = (pid, at);
+            *oldest = Expected { pid, dir, at };
             self.next_expected = (self.next_expected + 1) % self.expected.len();
         }
     }
 
-    /// The queue was seen empty: what was expected until then came, or is told by another event.
-    pub(super) fn settle(&mut self) {
-        if self.any_expected {
-            self.expected.fill((0, 0));
-            self.any_expected = false;
-        }
+    /// The upper layer tells another rename from or to `dir`: what was expected there came, or was merged into
+    /// an event that came before. The directory is locked from the event of the upper layer until that of the
+    /// mark (`vfs_rename()` in fs/namei.c), so the two of one rename come before the two of the next. That the
+    /// queue is empty says nothing: the process may be put to sleep between them.
+    pub(super) fn forget_expected(&mut self, dir: u32) {
+        let old = self.expected.iter_mut().filter(|one| one.pid != 0 && one.dir == dir);
+        old.for_each(|one| *one = Expected::default());
     }
 
-    /// A mark tells it. Whether it was expected.
-    pub(super) fn is_expected(&mut self, pid: u32, at: u64) -> bool {
-        let found = self.expected.iter_mut().find(|one| **one == (pid, at));
-        found.map(|one| *one = (0, 0)).is_some()
+    /// A mark on `dir` tells it. Whether it was expected.
+    pub(super) fn is_expected(&mut self, pid: u32, dir: u32, at: u64) -> bool {
+        let found = self.expected.iter_mut().find(|one| **one == Expected { pid, dir, at });
+        found.map(|one| *one = Expected::default()).is_some()
     }
 
     /// A directory went to one with a mark.

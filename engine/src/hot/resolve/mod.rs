@@ -138,7 +138,6 @@ impl<D: Disk> Resolver<D> {
     pub(crate) fn settle(&mut self, empty_ns: u64) {
         self.objects.settle();
         self.recent.settle();
-        self.watch.layers.settle();
         if let Some(names) = &mut self.watch.file_names {
             names.settle();
         }
