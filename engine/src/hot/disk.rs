@@ -8,7 +8,7 @@ use crate::sys::clock;
 use crate::sys::fanotify::Group;
 use crate::sys::fd::is_readable;
 use crate::sys::handle::{self, Handle, Handles};
-use crate::sys::{mount, procdir};
+use crate::sys::{mount, overlay, procdir};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -45,6 +45,9 @@ pub(crate) trait Disk {
     /// Opens the directory of a handle, not to read it, on the filesystem of `beside`:
     /// open_by_handle_at(2).
     fn open_handle(&self, beside: &Self::Dir, handle: &[u8]) -> io::Result<Self::Dir>;
+    /// The handle that a copy in the upper layer of an overlay has on that, given its own: see
+    /// [`overlay::handle_of_copy`].
+    fn handle_of_copy(&self, beside: &Self::Dir, upper: &[u8]) -> io::Result<Handle>;
     /// The path of an open directory, cut off where `room` ends: readlink(2) of `/proc/self/fd/N`. It may
     /// lead elsewhere: it is that through the mount by which the directory was opened.
     fn path_of<'a>(&self, dir: &Self::Dir, room: &'a mut [u8]) -> io::Result<&'a [u8]>;
@@ -137,6 +140,10 @@ impl Disk for Kernel {
 
     fn open_handle(&self, beside: &OwnedFd, key: &[u8]) -> io::Result<OwnedFd> {
         handle::open_handle(beside.as_fd(), key)
+    }
+
+    fn handle_of_copy(&self, beside: &OwnedFd, upper: &[u8]) -> io::Result<Handle> {
+        overlay::handle_of_copy(beside.as_fd(), upper)
     }
 
     fn path_of<'a>(&self, dir: &OwnedFd, room: &'a mut [u8]) -> io::Result<&'a [u8]> {

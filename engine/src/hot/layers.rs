@@ -20,7 +20,8 @@ pub(crate) use pending::FilledRoom;
 
 use super::event::{Key, Place};
 use super::tree::{Tree, flag};
-use crate::sys::handle::{Handle, KEY_MAX, Wrapping, is_overlay};
+use crate::sys::handle::{Handle, KEY_MAX};
+use crate::sys::overlay::{Wrapping, is_overlay};
 use arrayvec::ArrayVec;
 use known::{Aliases, Known};
 use pending::Pending;
@@ -202,13 +203,17 @@ impl<F> Layers<F> {
         is_overlay(key.handle) && self.layers.iter().any(|layer| layer.fsid == key.fsid)
     }
 
+    /// Whether a key of an overlay is made of that of its upper file.
+    pub(crate) fn is_wrapped(&self, key: Key<'_>) -> bool {
+        self.layers.iter().any(|layer| layer.is_heard(key))
+    }
+
     /// Whether a directory of the tree is heard by the upper layer. A root has its own mark: that of a whole
     /// overlay has the handle of the upper directory, and a lower layer.
     #[inline]
     pub(crate) fn is_heard(&self, tree: &Tree, id: u32) -> bool {
         self.any() && tree.node(id).flags & flag::ROOT == 0 && {
-            let key = Key { fsid: tree.fsid(id), handle: tree.key_of(id) };
-            self.layers.iter().any(|layer| layer.is_heard(key))
+            self.is_wrapped(Key { fsid: tree.fsid(id), handle: tree.key_of(id) })
         }
     }
 
@@ -278,7 +283,7 @@ impl<F> Layers<F> {
     /// the overlay, or told of since it was copied up.
     pub(crate) fn is_known_above(&self, fsid: u64, key: &[u8]) -> bool {
         let key = Key { fsid, handle: key };
-        self.layers.iter().any(|layer| layer.is_heard(key)) || self.aliases.have(key.handle)
+        self.is_wrapped(key) || self.aliases.have(key.handle)
     }
 
     /// The directory of the tree that an upper directory belongs to.

@@ -199,6 +199,10 @@ impl Disk for Model {
     }
 
     /// There are no names of files here, which it serves.
+    fn handle_of_copy(&self, _: &Open, _: &[u8]) -> io::Result<Handle> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn path_of<'a>(&self, _: &Open, _: &'a mut [u8]) -> io::Result<&'a [u8]> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -216,14 +220,14 @@ impl Disk for Model {
     }
 
     fn handle_of(&self, dir: &Open, _: Handles) -> io::Result<(Handle, i32)> {
-        Ok((Handle::of(self.0.borrow().files.handle(dir.inode)), 1))
+        Ok((of_model(self.0.borrow().files.handle(dir.inode)), 1))
     }
 
     fn handle_of_entry(&self, dir: &Open, name: &CStr, _: Handles) -> io::Result<(Handle, i32)> {
         let name = text(name.to_bytes())?;
         self.look(|world| {
             let child = world.files.child(dir.inode, name).ok_or_else(missing)?;
-            Ok((Handle::of(world.files.handle(child)), 1))
+            Ok((of_model(world.files.handle(child)), 1))
         })
     }
 
@@ -296,4 +300,8 @@ impl Disk for Model {
     fn now_ns(&self) -> u64 {
         self.0.borrow().now_ns
     }
+}
+
+fn of_model(handle: &[u8]) -> Handle {
+    Handle::of(handle).expect("the model's are short")
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// The longest handle the kernel makes, in bytes (`MAX_HANDLE_SZ`).
 pub(crate) const HANDLE_MAX: usize = 128;
 /// Bytes of the type before the handle proper.
-const TYPE_LEN: usize = 4;
+pub(super) const TYPE_LEN: usize = 4;
 /// Bytes of the longest key.
 pub(crate) const KEY_MAX: usize = TYPE_LEN + HANDLE_MAX;
 /// Path bytes handed to one openat(2): below PATH_MAX.
@@ -37,12 +37,11 @@ impl Handle {
         &self.key[..usize::from(self.len)]
     }
 
-    /// The handle that has this key.
-    #[cfg(test)]
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    /// The handle that has this key; `None` where that is too long.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let mut key = [0; KEY_MAX];
-        key[..bytes.len()].copy_from_slice(bytes);
-        Handle { len: bytes.len() as u8, key }
+        key.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Handle { len: u8::try_from(bytes.len()).ok()?, key })
     }
 }
 
@@ -183,90 +182,6 @@ pub(crate) fn inode_number(handle: &[u8]) -> Option<u64> {
     }
 }
 
-/// The type of overlayfs handles (`OVL_FILEID_V1`, fs/overlayfs/overlayfs.h).
-const OVERLAY_TYPE: [u8; TYPE_LEN] = [0xf8, 0, 0, 0];
-/// Where `struct ovl_fb` has its parts in a key: after the type and three bytes that align what follows come
-/// version, magic number, length, flags, the type of the wrapped handle, the id of the layer's filesystem,
-/// and the wrapped handle.
-const OVERLAY_LEN_AT: usize = TYPE_LEN + 5;
-const OVERLAY_FLAGS_AT: usize = TYPE_LEN + 6;
-const OVERLAY_KIND_AT: usize = TYPE_LEN + 7;
-const OVERLAY_HEAD: usize = TYPE_LEN + 24;
-/// Bytes of `struct ovl_fb` before the wrapped handle.
-const OVERLAY_FB_LEN: usize = 21;
-/// The wrapped handle is one of the upper layer (`OVL_FH_FLAG_PATH_UPPER`).
-const OVERLAY_UPPER: u8 = 1 << 2;
-
-/// How an overlay makes its handles out of those of its upper layer (`ovl_encode_real_fh()` in
-/// fs/overlayfs/copy_up.c). It does so for what has no lower layer, and for its root (`ovl_check_encode_origin()`
-/// in fs/overlayfs/export.c).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wrapping {
-    /// What a key begins with; length and type of the wrapped handle are 0 in it.
-    head: [u8; OVERLAY_HEAD],
-}
-
-impl Wrapping {
-    /// From the handle of the overlay's root, and that of its upper directory. `None` where the one is not
-    /// made out of the other.
-    pub(crate) fn of_root(root: &Handle, upper: &Handle) -> Option<Self> {
-        let mut head = *root.key().first_chunk()?;
-        head[OVERLAY_LEN_AT] = 0;
-        head[OVERLAY_KIND_AT] = 0;
-        let wrapping = Wrapping { head };
-        let is_upper = is_overlay(root.key()) && head[OVERLAY_FLAGS_AT] & OVERLAY_UPPER != 0;
-        let mut room = [0; KEY_MAX];
-        let is_it = is_upper && wrapping.wrap(upper.key(), &mut room) == Some(root.key());
-        is_it.then_some(wrapping)
-    }
-
-    /// The key that an object of the upper layer has on the overlay, where it has no lower layer. `None` for
-    /// one that is too long to be wrapped.
-    #[inline]
-    pub(crate) fn wrap<'a>(&self, key: &[u8], room: &'a mut [u8; KEY_MAX]) -> Option<&'a [u8]> {
-        let (kind, handle) = key.split_first_chunk::<TYPE_LEN>()?;
-        let [kind, 0, 0, 0] = *kind else { return None };
-        let out = room.get_mut(..OVERLAY_HEAD + handle.len())?;
-        let (head, wrapped) = out.split_at_mut(OVERLAY_HEAD);
-        head.copy_from_slice(&self.head);
-        head[OVERLAY_LEN_AT] = u8::try_from(OVERLAY_FB_LEN + handle.len()).ok()?;
-        head[OVERLAY_KIND_AT] = kind;
-        wrapped.copy_from_slice(handle);
-        Some(out)
-    }
-
-    /// The key that was wrapped; `None` for one of a lower layer, or of another overlay.
-    #[inline]
-    pub(crate) fn unwrap<'a>(&self, key: &[u8], room: &'a mut [u8; KEY_MAX]) -> Option<&'a [u8]> {
-        let handle = self.wrapped(key)?;
-        let out = room.get_mut(..TYPE_LEN + handle.len())?;
-        out[..TYPE_LEN].copy_from_slice(&[key[OVERLAY_KIND_AT], 0, 0, 0]);
-        out[TYPE_LEN..].copy_from_slice(handle);
-        Some(out)
-    }
-
-    /// Whether a key of the overlay is of the upper layer.
-    #[inline]
-    pub(crate) fn is_upper(&self, key: &[u8]) -> bool {
-        self.wrapped(key).is_some()
-    }
-
-    #[inline]
-    fn wrapped<'a>(&self, key: &'a [u8]) -> Option<&'a [u8]> {
-        let (head, handle) = key.split_first_chunk::<OVERLAY_HEAD>()?;
-        let mut head = *head;
-        head[OVERLAY_LEN_AT] = 0;
-        head[OVERLAY_KIND_AT] = 0;
-        (head == self.head).then_some(handle)
-    }
-}
-
-/// Whether a key is one of overlayfs.
-#[inline]
-pub(crate) fn is_overlay(key: &[u8]) -> bool {
-    key.starts_with(&OVERLAY_TYPE)
-}
-
 /// Whether another object may get the handle once this one is gone: the generation is 0, as on
 /// filesystems that do not count it (FUSE, for one).
 pub(crate) fn may_recur(handle: &[u8]) -> bool {
@@ -367,12 +282,21 @@ pub(crate) fn open_cached(path: &CStr) -> io::Result<OwnedFd> {
 /// # Errors
 /// ESTALE where it is gone, EPERM without CAP_DAC_READ_SEARCH.
 pub(crate) fn open_handle(beside: BorrowedFd<'_>, key: &[u8]) -> io::Result<OwnedFd> {
+    open_by_handle(beside, key, libc::O_DIRECTORY)
+}
+
+/// The same of any file.
+pub(super) fn open_any_handle(beside: BorrowedFd<'_>, key: &[u8]) -> io::Result<OwnedFd> {
+    open_by_handle(beside, key, 0)
+}
+
+fn open_by_handle(beside: BorrowedFd<'_>, key: &[u8], flags: libc::c_int) -> io::Result<OwnedFd> {
     let (kind, handle) = key.split_first_chunk::<TYPE_LEN>().ok_or(io::ErrorKind::InvalidInput)?;
     let mut raw = Raw { bytes: 0, kind: i32::from_ne_bytes(*kind), data: [0; HANDLE_MAX] };
     raw.bytes = handle.len() as u32;
     let room = raw.data.get_mut(..handle.len()).ok_or(io::ErrorKind::InvalidInput)?;
     room.copy_from_slice(handle);
-    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    let flags = flags | libc::O_PATH | libc::O_CLOEXEC;
     // SAFETY: `raw` begins like struct file_handle and has as many bytes as its first field says.
     super::fd::owned(unsafe {
         libc::open_by_handle_at(beside.as_raw_fd(), (&raw mut raw).cast(), flags)
@@ -443,27 +367,6 @@ pub(crate) fn filesystem_sizes(fd: BorrowedFd<'_>) -> io::Result<Sizes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_handle_of_the_upper_layer_is_wrapped_and_unwrapped() {
-        // Seen on 6.18: the root of an overlay, its upper directory on ext4, and a lower directory.
-        let bytes = |text: &str| -> Vec<u8> {
-            let digit = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal");
-            (0..text.len()).step_by(2).map(digit).collect()
-        };
-        let root = "f800000000000000fb1d0401df03b5577bb045f98cdd0089ed6855e5817e00005ed2b71a";
-        let lower = "f800000000000000fb1d000100000000000000000000000000000000fdc0980003262707";
-        let (root, lower) = (Handle::of(&bytes(root)), Handle::of(&bytes(lower)));
-        let upper = Handle::of(&bytes("01000000817e00005ed2b71a"));
-        let wrapping = Wrapping::of_root(&root, &upper).expect("it is that directory's");
-        let other = Handle::of(&bytes("01000000827e00005ed2b71a"));
-        assert_eq!(Wrapping::of_root(&root, &other), None);
-        assert_eq!(Wrapping::of_root(&lower, &other), None);
-        let mut room = [0; KEY_MAX];
-        assert_eq!(wrapping.unwrap(root.key(), &mut room), Some(upper.key()));
-        assert_eq!(wrapping.unwrap(lower.key(), &mut room), None);
-        assert!(wrapping.wrap(&[1; KEY_MAX], &mut room).is_none());
-    }
 
     #[test]
     fn a_subvolume_leads_to_its_filesystem() {

@@ -17,6 +17,7 @@ pub(crate) mod gauge;
 pub(crate) mod handle;
 pub(crate) mod limit;
 pub(crate) mod mount;
+pub(crate) mod overlay;
 pub(crate) mod perf;
 pub(crate) mod poll;
 pub(crate) mod procdir;

@@ -97,6 +97,18 @@ pub fn read_link<'a>(path: &Path, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> 
     Ok(&buffer[..(count as usize).min(buffer.len())])
 }
 
+/// Reads an extended attribute of what lies at `path`; its length.
+///
+/// # Errors
+/// ENODATA where it has none of that name, ERANGE where the buffer is too short.
+pub fn attribute(path: &Path, name: &CStr, buffer: &mut [u8]) -> io::Result<usize> {
+    let (path, room) = (path.as_c_str().as_ptr(), buffer.as_mut_ptr().cast());
+    // SAFETY: path and name are NUL-terminated; the buffer is valid for writes of its length.
+    let len = unsafe { libc::getxattr(path, name.as_ptr(), room, buffer.len()) };
+    let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+    Ok(len.min(buffer.len()))
+}
+
 /// The inode number of what lies at `path`.
 ///
 /// # Errors

@@ -1,8 +1,8 @@
 //! Events of upper layers and of marks: which count, and as what.
 
-use super::pending::{FilledRoom, Gone, Unpaired};
+use super::pending::{FilledRoom, Gone};
 use super::{Layers, Room, Side, Source};
-use crate::hot::event::{Event, Key, Place};
+use crate::hot::event::{Event, Key};
 use crate::hot::tree::Tree;
 use crate::sys::handle::KEY_MAX;
 use fsmon_format::kind;
@@ -22,17 +22,10 @@ pub(crate) enum Heard<'a> {
     Stranger,
 }
 
-/// A file that was told at a place under the hash of one key, and has the other from now on.
-pub(crate) struct Rekeyed {
-    pub(crate) place: u64,
-    pub(crate) from: u64,
-    pub(crate) to: u64,
-}
-
 /// What a rename is of which a mark told one side.
 pub(crate) enum OneSide<'a> {
-    /// The upper layer told it; then of a file that has another key on the overlay.
-    Told(Option<Rekeyed>),
+    /// The upper layer told it.
+    Told,
     /// With both sides.
     Filled(Event<'a>),
     /// There is nothing else.
@@ -232,44 +225,19 @@ impl<F> Layers<F> {
         match filled {
             Some(filled) => OneSide::Filled(filled),
             None if self.pending.is_expected(event.pid, dir, from) => OneSide::Alone,
-            None if self.own.has(tree, dir) || self.is_top(tree, dir) => {
-                OneSide::Told(self.late_key(tree, event, from))
-            }
+            None if self.own.has(tree, dir) || self.is_top(tree, dir) => OneSide::Told,
             None => OneSide::Alone,
         }
     }
 
-    /// A rename is told of a file whose key on the overlay is still to come.
-    pub(crate) fn await_key(&mut self, tree: &Tree, told: &Event<'_>) {
-        let entry = |at: Place<'_>| tree.find(at.dir).map(|dir| tree.place(dir, at.name));
-        let entries = told.old.and_then(entry).zip(told.place.and_then(entry));
-        if let Some(((old, new), upper)) = entries.zip(told.object) {
-            let file = Unpaired { pid: told.pid, entries: [old, new], upper: tree.hash(upper) };
-            self.pending.await_key(file);
-        }
-    }
-
-    /// It comes with the mark's event of one side of that rename.
-    fn late_key(&mut self, tree: &Tree, event: &Event<'_>, at: u64) -> Option<Rekeyed> {
-        let file = self.pending.take_unpaired(event.pid, at)?;
-        let merged = event.object?;
-        let (from, to) = (file.upper, tree.hash(merged));
-        if from == to {
-            return None;
-        }
-        self.aliases.put(from, merged.handle);
-        Some(Rekeyed { place: file.entries[1], from, to })
-    }
-
     /// Whether a directory with its own mark has the key of its upper directory: a root.
     fn is_top(&self, tree: &Tree, id: u32) -> bool {
-        let key = Key { fsid: tree.fsid(id), handle: tree.key_of(id) };
-        self.layers.iter().any(|layer| layer.is_heard(key))
+        self.is_wrapped(Key { fsid: tree.fsid(id), handle: tree.key_of(id) })
     }
 
     /// Two keys of one file: that of a rename that the upper layer told, and that by which the mark tells of
     /// it. They differ where the file has a lower layer.
-    pub(crate) fn note_alias(&mut self, tree: &Tree, upper: Key<'_>, merged: Key<'_>) {
-        self.aliases.put(tree.hash(upper), merged.handle);
+    pub(crate) fn note_alias(&mut self, tree: &Tree, upper: Key<'_>, merged: &[u8]) {
+        self.aliases.put(tree.hash(upper), merged);
     }
 }

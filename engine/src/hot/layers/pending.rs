@@ -29,17 +29,6 @@ struct Expected {
     at: u64,
 }
 
-/// A file that the upper layer told to be renamed from or to a directory with a mark, before the mark's event showed
-/// the key that the file has on the overlay.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Unpaired {
-    pub(super) pid: u32,
-    /// Where it was and where it went, as [`super::Tree::place`] has them.
-    pub(super) entries: [u64; 2],
-    /// The hash of the wrapped key of its upper file.
-    pub(super) upper: u64,
-}
-
 /// What came back from there.
 #[derive(Clone, Copy)]
 pub(super) struct Back {
@@ -96,8 +85,6 @@ pub(super) struct Pending {
     next_back: usize,
     expected: Vec<Expected>,
     next_expected: usize,
-    unpaired: Vec<Unpaired>,
-    next_unpaired: usize,
 }
 
 impl Pending {
@@ -109,25 +96,7 @@ impl Pending {
             next_back: 0,
             expected: vec![Expected::default(); count],
             next_expected: 0,
-            unpaired: vec![Unpaired::default(); count],
-            next_unpaired: 0,
         }
-    }
-
-    /// The mark's event is still to show the key of a file.
-    pub(super) fn await_key(&mut self, file: Unpaired) {
-        if let Some(oldest) = self.unpaired.get_mut(self.next_unpaired) {
-            *oldest = file;
-            self.next_unpaired = (self.next_unpaired + 1) % self.unpaired.len();
-        }
-    }
-
-    /// The mark's event of that entry shows it: the file that it is of, if that is awaited.
-    pub(super) fn take_unpaired(&mut self, pid: u32, at: u64) -> Option<Unpaired> {
-        let mut all = self.unpaired.iter_mut();
-        let found =
-            all.find(|file| file.upper != 0 && file.pid == pid && file.entries.contains(&at))?;
-        Some(std::mem::take(found))
     }
 
     /// A mark will tell that this process renamed something from or to that entry of `dir`.
@@ -200,12 +169,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_waits_for_its_key() {
+    fn what_is_expected_in_a_directory_is_forgotten_with_the_next_rename_there() {
         let mut pending = Pending::new(2);
-        pending.await_key(Unpaired { pid: 7, entries: [10, 20], upper: 4 });
-        assert!(pending.take_unpaired(8, 10).is_none() && pending.take_unpaired(7, 30).is_none());
-        assert_eq!(pending.take_unpaired(7, 20).map(|file| file.upper), Some(4));
-        assert!(pending.take_unpaired(7, 20).is_none() && pending.take_unpaired(0, 0).is_none());
+        pending.expect(7, 1, 10);
+        pending.expect(7, 2, 20);
+        assert!(!pending.is_expected(8, 1, 10) && !pending.is_expected(7, 1, 20));
+        assert!(pending.is_expected(7, 1, 10) && !pending.is_expected(7, 1, 10));
+        pending.forget_expected(1);
+        assert!(pending.is_expected(7, 2, 20));
+        pending.expect(7, 2, 20);
+        pending.forget_expected(2);
+        assert!(!pending.is_expected(7, 2, 20));
     }
 
     #[test]

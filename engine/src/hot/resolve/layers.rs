@@ -7,6 +7,7 @@ use crate::hot::disk::Disk;
 use crate::hot::event::{Event, Events, Key};
 use crate::hot::exchange::Other;
 use crate::hot::layers::{FilledRoom, Heard, OneSide, Room, Source};
+use crate::sys::handle::Handle;
 use fsmon_format::kind;
 
 /// Events ahead among which the mark's event of a rename is looked for.
@@ -32,13 +33,7 @@ impl<D: Disk> Resolver<D> {
         if event.types() & kind::RENAME != 0 && event.old.is_some() != event.place.is_some() {
             let mut room = FilledRoom::new();
             match self.watch.layers.one_side(&self.tree, event, &mut room) {
-                OneSide::Told(None) => return,
-                OneSide::Told(Some(file)) => {
-                    if self.links.at(file.place) == Some(file.from) {
-                        self.links.put(file.place, file.to);
-                    }
-                    return;
-                }
+                OneSide::Told => return,
                 OneSide::Filled(event) => return self.place_from(Source::Filled, &event, batch),
                 OneSide::Alone => {}
             }
@@ -67,11 +62,12 @@ impl<D: Disk> Resolver<D> {
             Heard::Told(told, source) => {
                 batch.settled = settled;
                 let mut told = told;
-                if source == Source::Across && !told.is_dir() {
-                    match told_ahead(&told, batch.ahead) {
-                        Some(merged) => self.note_alias(&mut told, merged),
-                        None => self.watch.layers.await_key(&self.tree, &told),
-                    }
+                let copy = match event.object.filter(|_| source == Source::Across) {
+                    Some(upper) if !told.is_dir() => self.key_of_copy(upper, &told, batch),
+                    _ => None,
+                };
+                if let Some(copy) = &copy {
+                    self.note_alias(&mut told, copy.key());
                 }
                 self.place_from(source, &told, batch);
             }
@@ -80,12 +76,29 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
-    /// The key that the mark on one side of a rename tells of the file is the one that the overlay has.
-    fn note_alias<'a>(&mut self, told: &mut Event<'a>, merged: Key<'a>) {
-        let Some(upper) = told.object else { return };
-        if upper != merged {
+    /// The key of a file on the overlay that goes to or from a directory with a mark, where that is not made of the
+    /// key of its upper file. The mark's event of the same rename has it, if it is in the queue by now. Else the
+    /// upper file says of what it is a copy.
+    fn key_of_copy(
+        &self,
+        upper: Key<'_>,
+        told: &Event<'_>,
+        batch: &Batch<'_, '_>,
+    ) -> Option<Handle> {
+        let wrapped = told.object.filter(|&key| self.watch.layers.is_wrapped(key))?;
+        let ahead = told_ahead(told, batch.ahead);
+        if ahead == Some(wrapped) {
+            return None;
+        }
+        let copy = self.watch.handle_of_copy(upper);
+        copy.or_else(|| Handle::of(ahead?.handle))
+    }
+
+    /// From now on the upper file of that event has that key on the overlay.
+    fn note_alias<'a>(&mut self, told: &mut Event<'a>, merged: &'a [u8]) {
+        if let Some(upper) = told.object {
             self.watch.layers.note_alias(&self.tree, upper, merged);
-            told.object = Some(merged);
+            told.object = Some(Key { fsid: upper.fsid, handle: merged });
         }
     }
 

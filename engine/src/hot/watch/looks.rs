@@ -45,6 +45,12 @@ impl<D: Disk> Watch<D> {
         }
     }
 
+    /// The key on the overlay of a file of the upper layer that is a copy. `None` where it is none, or is gone.
+    #[cold]
+    pub(crate) fn handle_of_copy(&self, upper: Key<'_>) -> Option<Handle> {
+        self.disk.handle_of_copy(self.layers.beside(upper.fsid)?, upper.handle).ok()
+    }
+
     /// Opens the upper directory of a directory.
     fn open_above(&mut self, tree: &Tree, dir: u32) -> Option<D::Dir> {
         let mut room = [0; KEY_MAX];
