@@ -151,13 +151,7 @@ impl Exchange {
                 && first.object != this.object
                 && this.index.wrapping_sub(first.index) < REACH
         });
-        if let Some(first) = first {
-            first.object = 0;
-            return true;
-        }
-        self.touch(this.old);
-        self.touch(this.new);
-        false
+        first.map(|first| first.object = 0).is_some()
     }
 }
 

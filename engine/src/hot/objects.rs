@@ -50,8 +50,6 @@ pub(crate) struct Objects {
     rounds: u64,
     /// Objects of this generation.
     young: usize,
-    /// Whether any object is in the neighbour of its set.
-    any_spilt: bool,
     /// Objects that there was no room for.
     forgotten: u64,
 }
@@ -66,7 +64,6 @@ impl Objects {
             round: 1,
             rounds: 1,
             young: 0,
-            any_spilt: false,
             forgotten: 0,
         }
     }
@@ -101,10 +98,41 @@ impl Objects {
     }
 
     fn entry(&self, object: u64) -> Option<(usize, usize)> {
+        self.look(object).ok()
+    }
+
+    /// Where an object is; else where it can be put, if there is room.
+    #[inline]
+    fn look(&self, object: u64) -> Result<(usize, usize), Option<(usize, usize)>> {
+        if self.rounds > 1 {
+            return self.look_everywhere(object);
+        }
         let home = self.set(object);
-        let is_it = |known: &u64| (known ^ object) & !WHEN == 0 && self.is_live(*known);
-        let find = |set: usize| Some((set, self.objects[set].iter().position(is_it)?));
-        find(home).or_else(|| if self.any_spilt { find(neighbour(home)) } else { None })
+        let wanted = object & !WHEN | self.round;
+        for set in [home, neighbour(home)] {
+            for (way, known) in self.objects[set].iter().enumerate() {
+                if (known ^ wanted) & !DELETED == 0 {
+                    return Ok((set, way));
+                }
+                // Each of this round was put into the first place that was free.
+                if known & ROUND != self.round {
+                    return Err(Some((set, way)));
+                }
+            }
+        }
+        Err(None)
+    }
+
+    /// The same where objects of older generations are remembered: places that became free are anywhere.
+    #[cold]
+    fn look_everywhere(&self, object: u64) -> Result<(usize, usize), Option<(usize, usize)>> {
+        let home = self.set(object);
+        let sets = [home, neighbour(home)];
+        let places = || sets.into_iter().flat_map(|set| (0..WAYS).map(move |way| (set, way)));
+        let known = |(set, way): (usize, usize)| self.objects[set][way];
+        let is_it =
+            |&at: &(usize, usize)| (known(at) ^ object) & !WHEN == 0 && self.is_live(known(at));
+        places().find(is_it).ok_or_else(|| places().find(|&at| !self.is_live(known(at))))
     }
 
     /// Whether an entry is of a round that is remembered.
@@ -130,13 +158,16 @@ impl Objects {
         if self.came > self.capacity() && self.mask + 1 < SETS {
             self.grow();
         }
-        let entry = self.entry(object);
-        let before = self.before_at(entry);
+        let found = self.look(object);
+        let before = self.before_at(found.ok());
         let is_of_round = |(set, way): (usize, usize)| self.objects[set][way] & ROUND == self.round;
-        if !entry.is_some_and(is_of_round) {
+        if !found.is_ok_and(is_of_round) {
             self.note_young();
         }
-        let (set, way) = entry.unwrap_or_else(|| self.room(object));
+        let (set, way) = match found {
+            Ok(at) | Err(Some(at)) => at,
+            Err(None) => self.room(object),
+        };
         self.objects[set][way] = object & !WHEN | what | self.round;
         before
     }
@@ -155,43 +186,34 @@ impl Objects {
         (self.mask + 1) * WAYS / 4
     }
 
-    /// Where an object can be put; in place of another only where there is no room at all.
+    /// Where an object can be put whose sets are full; in place of another only where there is no room at all.
+    #[cold]
     fn room(&mut self, object: u64) -> (usize, usize) {
-        loop {
-            match self.free(object) {
-                Some(room) => return room,
-                None if self.mask + 1 < SETS => self.grow(),
-                None => break,
+        while self.mask + 1 < SETS {
+            self.grow();
+            if let Err(Some(room)) = self.look(object) {
+                return room;
             }
         }
         self.forgotten += 1;
         (self.set(object), object as usize % WAYS)
     }
 
-    /// The place of one of a round that is over, if there is any.
-    fn free(&mut self, object: u64) -> Option<(usize, usize)> {
-        let home = self.set(object);
-        for set in [home, neighbour(home)] {
-            if let Some(way) = self.objects[set].iter().position(|known| !self.is_live(*known)) {
-                self.any_spilt |= set != home;
-                return Some((set, way));
-            }
-        }
-        None
-    }
-
-    /// Uses more sets: what is of this round goes where it is looked for from now on.
+    /// Uses more sets: what is remembered goes where it is looked for from now on.
     #[cold]
     fn grow(&mut self) {
         let old = self.mask;
         self.mask = old * 2 + 1;
-        for (from, way) in (0..=old).flat_map(|set| (0..WAYS).map(move |way| (set, way))) {
-            let (known, place) = (self.objects[from][way], self.places[from][way]);
-            if self.is_live(known) && self.set(known) != from {
-                self.objects[from][way] = 0;
-                // There is: its own place, or one in twice as many sets.
-                let Some((set, free)) = self.free(known) else { continue };
-                (self.objects[set][free], self.places[set][free]) = (known, place);
+        for from in 0..=old {
+            let known = std::mem::take(&mut self.objects[from]);
+            for (way, known) in known.into_iter().enumerate().filter(|(_, known)| *known != 0) {
+                let place = self.places[from][way];
+                if self.is_live(known)
+                    // There is: its own place, or one in twice as many sets.
+                    && let Err(Some((set, free))) = self.look(known)
+                {
+                    (self.objects[set][free], self.places[set][free]) = (known, place);
+                }
             }
         }
     }
@@ -200,7 +222,7 @@ impl Objects {
     #[inline]
     pub(crate) fn settle(&mut self) {
         self.begin_round();
-        (self.rounds, self.any_spilt) = (1, false);
+        self.rounds = 1;
         // As much is expected to come as came.
         while self.came <= self.capacity() / 2 && self.mask + 1 > SETS_LEAST {
             self.mask /= 2;
