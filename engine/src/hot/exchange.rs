@@ -151,7 +151,13 @@ impl Exchange {
                 && first.object != this.object
                 && this.index.wrapping_sub(first.index) < REACH
         });
-        first.map(|first| first.object = 0).is_some()
+        if let Some(first) = first {
+            first.object = 0;
+            return true;
+        }
+        self.touch(this.old);
+        self.touch(this.new);
+        false
     }
 }
 

@@ -5,6 +5,8 @@
 //! walk told: an entry's CREATE is not told twice, and what was gone by then is told as found
 //! before it is told as gone.
 
+use super::rounds::Rounds;
+
 /// Names remembered, a power of two; beyond three quarters of it none is added, and a CREATE may be
 /// told twice. What comes, goes or is met again in such a directory then, and may have been told, is counted.
 const COUNT: usize = 1 << 19;
@@ -15,15 +17,11 @@ const DIRS: usize = 1 << 16;
 const LATE_NS: u64 = 20_000_000;
 /// Names beyond which nothing waits for that: there has to be room for the next walk.
 const MANY: usize = COUNT / 4;
-/// Bits of a slot that say in which round it was filled.
-const ROUND: u64 = 0xffff;
 
-/// The names: hashes of directory and name, in open addressing without removal.
+/// What walks told of.
 pub(crate) struct Found {
-    slots: Vec<u64>,
-    /// Slots of other rounds are free.
-    round: u64,
-    used: usize,
+    /// The names, by hashes of directory and name.
+    names: Rounds,
     /// Directories that were read in this round, and whether these are not all.
     dirs: Vec<u32>,
     any_more_dirs: bool,
@@ -37,12 +35,9 @@ pub(crate) struct Found {
 
 impl Found {
     pub(crate) fn new() -> Self {
-        let (slots, dirs) = (vec![0; COUNT], Vec::with_capacity(DIRS));
         Found {
-            slots,
-            round: 1,
-            used: 0,
-            dirs,
+            names: Rounds::new(COUNT),
+            dirs: Vec::with_capacity(DIRS),
             any_more_dirs: false,
             is_full: false,
             forgotten: 0,
@@ -67,13 +62,7 @@ impl Found {
 
     /// An entry is there, by the hash of its directory and name.
     pub(crate) fn put(&mut self, place: u64) {
-        let Err(free) = self.find(place) else { return };
-        if self.used < COUNT / 4 * 3 {
-            self.slots[free] = place & !ROUND | self.round;
-            self.used += 1;
-        } else {
-            self.is_full = true;
-        }
+        self.is_full |= !self.names.put(place);
     }
 
     /// An entry of a directory that was read comes, goes, or is met once more, and nothing is known of it. Counts it if
@@ -89,33 +78,12 @@ impl Found {
 
     /// Whether an entry is there.
     pub(crate) fn has(&self, place: u64) -> bool {
-        self.find(place).is_ok()
+        self.names.has(place)
     }
 
     /// An entry is gone; whether it was there.
     pub(crate) fn take(&mut self, place: u64) -> bool {
-        let found = self.find(place);
-        if let Ok(at) = found {
-            // No name's: those go to slots by their upper bits.
-            self.slots[at] = self.round;
-        }
-        found.is_ok()
-    }
-
-    /// Where it is, or the slot where it would go.
-    fn find(&self, place: u64) -> Result<usize, usize> {
-        let wanted = place & !ROUND | self.round;
-        let mut at = (place >> 32) as usize % COUNT;
-        loop {
-            let slot = self.slots[at];
-            if slot == wanted {
-                return Ok(at);
-            }
-            if slot & ROUND != self.round {
-                return Err(at);
-            }
-            at = (at + 1) % COUNT;
-        }
+        self.names.take(place)
     }
 
     /// The same while a walk goes on: where many directories are remembered, those that were read before. What
@@ -129,16 +97,12 @@ impl Found {
     /// The queue was seen empty then, and all of before is resolved. The directories that were
     /// remembered until now, where that was long enough after the last walk: all is forgotten then.
     pub(crate) fn settle(&mut self, empty_ns: u64) -> Option<Read<impl Iterator<Item = u32>>> {
-        let late_ns = if self.used < MANY { LATE_NS } else { 0 };
+        let late_ns = if self.names.used() < MANY { LATE_NS } else { 0 };
         if self.dirs.is_empty() || empty_ns <= self.walked_ns + late_ns {
             return None;
         }
-        (self.used, self.is_full) = (0, false);
-        self.round += 1;
-        if self.round > ROUND {
-            self.slots.fill(0);
-            self.round = 1;
-        }
+        self.names.clear();
+        self.is_full = false;
         let any_more = std::mem::take(&mut self.any_more_dirs);
         Some(Read { dirs: self.dirs.drain(..), any_more })
     }
@@ -172,17 +136,6 @@ mod tests {
         let read = found.settle(101 + LATE_NS);
         assert!(read.is_some_and(|read| !read.any_more && read.dirs.eq([3])));
         assert!(!found.any() && !found.has(place(1)));
-    }
-
-    #[test]
-    fn what_is_taken_away_hides_nothing() {
-        let mut found = Found::new();
-        // All in one run of slots.
-        let near = |number: u64| 7 << 32 | number << 50;
-        (1..5).for_each(|number| found.put(near(number)));
-        assert!(found.take(near(1)) && !found.take(near(1)) && found.has(near(4)));
-        found.put(near(1));
-        assert!(found.has(near(1)));
     }
 
     #[test]
@@ -220,16 +173,5 @@ mod tests {
         found.read(0, 200);
         assert_eq!(found.settle(201 + LATE_NS).map(|read| read.dirs.count()), Some(2));
         assert!(!found.has(place(1)));
-    }
-
-    #[test]
-    fn rounds_run_over() {
-        let mut found = Found::new();
-        for round in 0..ROUND + 10 {
-            assert!(!found.has(place(5)), "round {round}");
-            found.read(1, round);
-            found.put(place(5));
-            drop(found.settle(round + 1 + LATE_NS));
-        }
     }
 }

@@ -30,6 +30,7 @@ pub(crate) mod reader;
 pub(crate) mod recent;
 pub(crate) mod renames;
 pub(crate) mod resolve;
+pub(crate) mod rounds;
 pub(crate) mod trail;
 pub mod tree;
 pub(crate) mod unsure;

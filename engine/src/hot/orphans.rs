@@ -168,21 +168,25 @@ mod tests {
         let mut orphans = Orphans::new();
         let bytes = event(8, 1, &[info(2, b"dir", Some(b"name"))]);
         let event = Events(&bytes).next().expect("an event");
-        for hash in 1..=COUNT as u64 + 1 {
-            orphans.keep(2 * hash, 0, &event);
+        let hash = |number: u64| number << 33;
+        for number in 1..=COUNT as u64 + 1 {
+            orphans.keep(hash(number), 0, &event);
         }
-        orphans.note_made(4);
-        orphans.note_made(2 * COUNT as u64 + 2);
+        orphans.note_made(hash(2));
+        orphans.note_made(hash(COUNT as u64 + 1));
         assert_eq!(orphans.forgotten(), 0, "they are kept");
         orphans.begin_batch();
-        orphans.note_made(2);
+        orphans.note_made(hash(1));
         assert_eq!(orphans.forgotten(), 1);
         orphans.begin_batch();
-        orphans.note_made(2);
+        orphans.note_made(hash(1));
         assert_eq!(orphans.forgotten(), 1, "another, with the same handle");
-        for hash in 1..=COUNT as u64 {
-            orphans.keep(2 * hash, 0, &event);
+        for number in 1..=COUNT as u64 {
+            orphans.keep(hash(number), 0, &event);
         }
-        assert!((1..999).all(|hash| !orphans.overwritten.has(2 * hash)), "those before are old");
+        assert!(
+            (1..999).all(|number| !orphans.overwritten.has(hash(number))),
+            "those before are old"
+        );
     }
 }

@@ -34,14 +34,15 @@ impl<D: Disk> Resolver<D> {
         if !self.exchange.any(index) {
             return false;
         }
-        let is_second = old.zip(new).is_some_and(|(old, new)| {
-            self.exchange.is_second(half(event.pid, object, old, new, index))
-        });
-        if !is_second {
-            let spots = [old, new].into_iter().flatten();
-            spots.for_each(|at| self.exchange.touch(at.place));
+        match (old, new) {
+            (Some(old), Some(new)) => {
+                self.exchange.is_second(half(event.pid, object, old, new, index))
+            }
+            _ => {
+                old.or(new).into_iter().for_each(|at| self.exchange.touch(at.place));
+                false
+            }
         }
-        is_second
     }
 
     /// Where the lines have what is renamed from `old`: aside, if it was set aside; nowhere, if a first
