@@ -26,7 +26,6 @@
 use super::descent::{Descent, LINKS_MAX, Link, place_of};
 use super::disk::Disk;
 use super::tree::Tree;
-use super::who::Who;
 use crate::sys::handle::{Handle, Handles};
 use arrayvec::ArrayVec;
 use fsmon_format::kind;
@@ -64,8 +63,6 @@ pub(super) struct Way {
     pub(super) is_hidden: bool,
     /// Whether there is no such root any more: see [`Above::give_up`].
     pub(super) is_given_up: bool,
-    /// Who renamed a step last, held while `looks` is not 0; 0 where that is not known.
-    pub(super) mover: u32,
     /// How often nothing must be left to read before the root is looked for once more.
     looks: u8,
 }
@@ -81,7 +78,6 @@ impl Way {
             is_cut: false,
             is_hidden: false,
             is_given_up: false,
-            mover: 0,
             looks: 0,
         };
         way.restart();
@@ -344,27 +340,17 @@ impl Above {
         self.doubts != 0
     }
 
-    /// A root was renamed away, or not found where it was renamed to, by `image`.
-    pub(super) fn doubt(&mut self, at: usize, image: u32, who: &mut Who) {
+    /// A root was renamed away, or not found where it was renamed to.
+    pub(super) fn doubt(&mut self, at: usize) {
         let way = &mut self.ways[at];
-        if image != 0 {
-            who.hold(image);
-        }
-        if way.looks == 0 {
-            self.doubts += 1;
-        } else if way.mover != 0 {
-            who.release(way.mover);
-        }
-        (way.mover, way.looks) = (image, LOOKS);
+        self.doubts += usize::from(way.looks == 0);
+        way.looks = LOOKS;
     }
 
     /// No root has that number any more.
-    pub(super) fn give_up(&mut self, at: usize, who: &mut Who) {
+    pub(super) fn give_up(&mut self, at: usize) {
         let way = &mut self.ways[at];
         self.doubts -= usize::from(way.looks != 0);
-        if way.mover != 0 {
-            who.release(way.mover);
-        }
         *way = Way { is_given_up: true, ..Way::new(b"/") };
         self.sift();
     }

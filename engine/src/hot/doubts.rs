@@ -230,6 +230,17 @@ impl Doubts {
         all.filter(move |doubt| doubt.object == object)
     }
 
+    /// Several processes renamed an object: who did what no event told is not known. `release` is for each image that is
+    /// held no longer.
+    pub(crate) fn disown(&mut self, object: u64, mut release: impl FnMut(u32)) {
+        for at in self.by_object.of(object) {
+            let doubt = &mut self.names[at];
+            if doubt.object == object && doubt.left == Left::No {
+                release(std::mem::take(&mut doubt.image));
+            }
+        }
+    }
+
     /// One of them; `None` beyond the last.
     pub(crate) fn get(&self, at: usize) -> Option<&Doubt> {
         self.names.get(at)

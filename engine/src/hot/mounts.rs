@@ -73,7 +73,7 @@ impl<D: Disk> Resolver<D> {
             self.tell_away(node, Answer::default().into(), batch);
             self.drop_root(node);
         }
-        self.above.give_up(at, &mut batch.sources.who);
+        self.above.give_up(at);
     }
 
     /// Tells of a mount as a loss with the path of the directory that it hides. What came before in the

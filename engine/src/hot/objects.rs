@@ -35,13 +35,15 @@ pub(crate) enum Before {
 const ROUND: u64 = (1 << 15) - 1;
 const DELETED: u64 = 1 << 15;
 const WHEN: u64 = ROUND | DELETED;
+/// No image has that number.
+const SEVERAL: u64 = u64::MAX;
 
 /// Those objects.
 pub(crate) struct Objects {
     /// By some of the upper bits of the hash; those, and when. Eight bytes each: each rename asks.
     objects: Vec<[u64; WAYS]>,
-    /// Where those were deleted that were.
-    places: Vec<[u64; WAYS]>,
+    /// Where those were deleted that were. Of others the process image that renamed them, or [`SEVERAL`].
+    more: Vec<[u64; WAYS]>,
     /// The sets that are used now, less one; and events in this round.
     mask: usize,
     came: usize,
@@ -58,7 +60,7 @@ impl Objects {
     pub(crate) fn new() -> Self {
         Objects {
             objects: vec![[0; WAYS]; SETS],
-            places: vec![[0; WAYS]; SETS],
+            more: vec![[0; WAYS]; SETS],
             mask: SETS_LEAST - 1,
             came: 0,
             round: 1,
@@ -68,18 +70,30 @@ impl Objects {
         }
     }
 
-    /// An object is renamed; its event before.
-    pub(crate) fn renamed(&mut self, object: u64) -> Before {
-        self.note(object, 0)
+    /// An object is renamed, by a process of that image; its event before.
+    pub(crate) fn renamed(&mut self, object: u64, image: u32) -> Before {
+        let ((set, way), before) = self.note(object, 0);
+        let more = &mut self.more[set][way];
+        let is_one =
+            before == Before::Nothing || before == Before::Renamed && *more == image.into();
+        *more = if is_one { image.into() } else { SEVERAL };
+        before
     }
 
     /// A DELETE of it came merged with something else, at that place.
     pub(crate) fn deleted(&mut self, object: u64, place: u64) -> Before {
-        let before = self.note(object, DELETED);
-        if let Some((set, way)) = self.entry(object) {
-            self.places[set][way] = place;
-        }
+        let ((set, way), before) = self.note(object, DELETED);
+        self.more[set][way] = place;
         before
+    }
+
+    /// Whether the object was renamed since the queue was empty, and by processes of that image alone. A rename is merged
+    /// into one of the same process: then all that is missing is that process's.
+    pub(crate) fn is_renamed_by(&self, object: u64, image: u32) -> bool {
+        let is_it = |(set, way): (usize, usize)| {
+            self.objects[set][way] & DELETED == 0 && self.more[set][way] == image.into()
+        };
+        image != 0 && self.entry(object).is_some_and(is_it)
     }
 
     /// Whether the object's last event said that it was deleted at that place.
@@ -149,11 +163,11 @@ impl Objects {
         match entry {
             None => Before::Nothing,
             Some((set, way)) if self.objects[set][way] & DELETED == 0 => Before::Renamed,
-            Some((set, way)) => Before::Deleted(self.places[set][way]),
+            Some((set, way)) => Before::Deleted(self.more[set][way]),
         }
     }
 
-    fn note(&mut self, object: u64, what: u64) -> Before {
+    fn note(&mut self, object: u64, what: u64) -> ((usize, usize), Before) {
         self.came += 1;
         if self.came > self.capacity() && self.mask + 1 < SETS {
             self.grow();
@@ -169,7 +183,7 @@ impl Objects {
             Err(None) => self.room(object),
         };
         self.objects[set][way] = object & !WHEN | what | self.round;
-        before
+        ((set, way), before)
     }
 
     /// An object that is new in this generation.
@@ -207,12 +221,12 @@ impl Objects {
         for from in 0..=old {
             let known = std::mem::take(&mut self.objects[from]);
             for (way, known) in known.into_iter().enumerate().filter(|(_, known)| *known != 0) {
-                let place = self.places[from][way];
+                let more = self.more[from][way];
                 if self.is_live(known)
                     // There is: its own place, or one in twice as many sets.
                     && let Err(Some((set, free))) = self.look(known)
                 {
-                    (self.objects[set][free], self.places[set][free]) = (known, place);
+                    (self.objects[set][free], self.more[set][free]) = (known, more);
                 }
             }
         }
@@ -255,15 +269,15 @@ mod tests {
     fn a_second_event_of_an_object_is_seen_until_the_queue_was_empty() {
         let mut objects = Objects::new();
         let [five, six] = [5 << 40, 6 << 40];
-        assert_eq!(objects.renamed(five), Before::Nothing);
+        assert_eq!(objects.renamed(five, 1), Before::Nothing);
         assert_eq!(
-            (objects.renamed(five), objects.renamed(six)),
+            (objects.renamed(five, 1), objects.renamed(six, 1)),
             (Before::Renamed, Before::Nothing)
         );
         objects.settle();
         assert_eq!(objects.deleted(five, 77), Before::Nothing);
         assert_eq!(
-            (objects.renamed(five), objects.renamed(five)),
+            (objects.renamed(five, 1), objects.renamed(five, 1)),
             (Before::Deleted(77), Before::Renamed)
         );
     }
@@ -283,13 +297,30 @@ mod tests {
         assert_eq!(objects.forgotten(), 0);
     }
 
+    #[test]
+    fn renames_of_one_process_are_told_from_those_of_several() {
+        let mut objects = Objects::new();
+        let [five, six] = [5 << 40, 6 << 40];
+        objects.renamed(five, 7);
+        objects.renamed(five, 7);
+        assert!(objects.is_renamed_by(five, 7) && !objects.is_renamed_by(five, 8));
+        objects.renamed(five, 8);
+        objects.renamed(five, 8);
+        assert!(!objects.is_renamed_by(five, 7) && !objects.is_renamed_by(five, 8));
+        objects.deleted(six, 7);
+        assert!(!objects.is_renamed_by(six, 7) && !objects.is_renamed_by(6 << 41, 7));
+        objects.settle();
+        objects.renamed(five, 0);
+        assert!(!objects.is_renamed_by(five, 0), "no process is known");
+    }
+
     /// However many follow, the kernel merges nothing into what came before them.
     #[test]
     fn an_object_is_remembered_for_as_long_as_the_kernel_merges() {
         let mut objects = Objects::new();
         let object = |number: usize| (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         for number in 0..10 * MERGE_REACH {
-            assert_eq!(objects.renamed(object(number)), Before::Nothing);
+            assert_eq!(objects.renamed(object(number), 1), Before::Nothing);
             if number % 1000 == 0 {
                 let least = number.saturating_sub(MERGE_REACH);
                 assert!(objects.is_renamed(object(least)) && objects.is_renamed(object(number)));
@@ -298,7 +329,7 @@ mod tests {
         assert!(!objects.is_renamed(object(0)));
         let last = 10 * MERGE_REACH - 1;
         for _ in 0..10 * MERGE_REACH {
-            assert_eq!(objects.renamed(object(last)), Before::Renamed);
+            assert_eq!(objects.renamed(object(last), 1), Before::Renamed);
         }
         assert!(objects.is_renamed(object(last - MERGE_REACH)), "one object alone counts once");
         assert_eq!(objects.forgotten(), 0);
@@ -310,14 +341,14 @@ mod tests {
         // All in one set, and its neighbour.
         let same = |number: u64| number << 56 | 1 << 20;
         for number in 0..2 * WAYS as u64 {
-            assert_eq!(objects.renamed(same(number)), Before::Nothing);
+            assert_eq!(objects.renamed(same(number), 1), Before::Nothing);
         }
         assert!((0..2 * WAYS as u64).all(|number| objects.is_renamed(same(number))));
         assert_eq!(objects.forgotten(), 0);
-        objects.renamed(same(99));
+        objects.renamed(same(99), 1);
         assert_eq!(objects.forgotten(), 1);
         objects.settle();
-        objects.renamed(same(100));
+        objects.renamed(same(100), 1);
         assert_eq!(objects.forgotten(), 1);
     }
 }

@@ -201,23 +201,28 @@ fn check(at: usize, line: &Told, truth: &[Truth]) -> Option<Fault> {
         return None;
     }
     let of_pid = || truth.iter().filter(|done| done.pid == line.pid);
-    // Who made a path be there: by making it, or by bringing it or a directory above it.
+    // Who made a path be there: by making it, or by bringing it or a directory above it. Who took it away.
     let brought =
-        |path: &str| of_pid().any(|done| done.op.places().any(|to| is_at_or_below(path, to)));
-    let touched = |path: &Option<String>| path.as_deref().is_none_or(brought);
+        |path: &str| of_pid().any(|done| done.op.gives().any(|to| is_at_or_below(path, to)));
+    let took = |path: &str| {
+        let takes = |done: &Truth| done.op.takes().any(|from| is_at_or_below(path, from));
+        // Where another replaced it.
+        of_pid().any(takes) || brought(path)
+    };
     if line.sure == Attribution::Ambiguous || unsure {
         return None;
     }
     if found || exchange || line.sure == Attribution::Late {
-        let is_one = match line.kind {
-            "RENAME" => touched(&line.path) || touched(&line.old),
-            _ => touched(&line.path),
+        let is_one = match (line.kind, &line.path, &line.old) {
+            ("DELETE", Some(path), _) | ("RENAME", None, Some(path)) => took(path),
+            (_, Some(path), _) => brought(path),
+            (_, None, _) => true,
         };
         return (!is_one && !is_parked(line)).then_some(Fault::Who(at));
     }
     // Of the root itself, what is done to a directory above it counts.
     let is_of_root = [&line.path, &line.old].into_iter().flatten().any(|path| path == WATCHED);
-    if is_of_root && brought(WATCHED) || of_pid().any(|done| done.op.is(line)) {
+    if is_of_root && took(WATCHED) || of_pid().any(|done| done.op.is(line)) {
         return None;
     }
     let by_another = truth.iter().any(|done| done.op.is(line));
@@ -234,20 +239,30 @@ fn is_at_or_below(path: &str, top: &str) -> bool {
 }
 
 impl Op {
-    /// The names that it takes or gives.
-    fn places(&self) -> impl Iterator<Item = &str> {
+    /// The names that it gives.
+    fn gives(&self) -> impl Iterator<Item = &str> {
         let (one, other) = match self {
             Op::Create(path)
             | Op::Symlink(path)
             | Op::Mkdir(path)
-            | Op::Remove(path)
             | Op::Open(_, path)
             | Op::LinkSlot(_, path)
             | Op::Snapshot(path, _)
             | Op::Twin(path, _)
-            | Op::Link(_, path) => (Some(path), None),
-            Op::Rename(a, b) | Op::Exchange(a, b) => (Some(a), Some(b)),
-            Op::Tmpfile(..) | Op::Close(_) | Op::Chmod(_) => (None, None),
+            | Op::Link(_, path)
+            | Op::Rename(_, path) => (Some(path), None),
+            Op::Exchange(a, b) => (Some(a), Some(b)),
+            Op::Remove(_) | Op::Tmpfile(..) | Op::Close(_) | Op::Chmod(_) => (None, None),
+        };
+        one.into_iter().chain(other).map(String::as_str)
+    }
+
+    /// The names that it takes.
+    fn takes(&self) -> impl Iterator<Item = &str> {
+        let (one, other) = match self {
+            Op::Remove(path) | Op::Rename(path, _) => (Some(path), None),
+            Op::Exchange(a, b) => (Some(a), Some(b)),
+            _ => (None, None),
         };
         one.into_iter().chain(other).map(String::as_str)
     }

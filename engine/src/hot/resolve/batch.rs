@@ -113,7 +113,7 @@ impl From<Actor> for Answer {
 }
 
 impl Actor {
-    /// Of what was found afterwards: who made it is a guess.
+    /// Of what that process did, and fsmon found afterwards.
     pub(super) fn late(self) -> Self {
         Actor { attribution: self.attribution.max(Attribution::Late), ..self }
     }

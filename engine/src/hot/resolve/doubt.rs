@@ -67,6 +67,15 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
+    /// Who did something to an object that the kernel merged away, or that a walk saw first. That is the process of an
+    /// event of the object, if all its renames since the queue was empty are that process's; else nobody knows.
+    pub(super) fn merged_by(&self, object: u64, who: Actor) -> Actor {
+        match self.objects.is_renamed_by(object, who.image) {
+            true => who.late(),
+            false => Answer::default().into(),
+        }
+    }
+
     /// An entry goes, by removal or rename, whose arrival no line told of: that is told first.
     pub(super) fn tell_lost_arrival(
         &mut self,
@@ -88,7 +97,10 @@ impl<D: Disk> Resolver<D> {
         let Some(was) = was.copied() else {
             // A rename may have replaced what the lines have there.
             return match is_renamed && !is_dir {
-                true => self.tell_lost_rename((object, is_dir), None, Some(at), who.late(), batch),
+                true => {
+                    let who = self.merged_by(object, who);
+                    self.tell_lost_rename((object, is_dir), None, Some(at), who, batch);
+                }
                 false => self.tell_found(at, (object, is_dir), batch),
             };
         };
@@ -97,7 +109,8 @@ impl<D: Disk> Resolver<D> {
         if is_dir {
             self.leave_subtree(key, at.dir, who, batch);
         }
-        self.tell_lost_rename((object, is_dir), Some(old), Some(at), who.late(), batch);
+        let by = self.merged_by(object, who);
+        self.tell_lost_rename((object, is_dir), Some(old), Some(at), by, batch);
         if is_dir {
             self.rename_dir(Some(at), false, key, who, batch);
         }
@@ -247,10 +260,13 @@ impl<D: Disk> Resolver<D> {
             }
             0 => {}
             // It went, and came back by this.
-            _ if comes => self.tell_lost_end(known, at, who.late(), batch),
+            _ if comes => self.tell_lost_end(known, at, self.merged_by(known, who), batch),
             _ if known == file || types & kind::DELETE == 0 => {}
             // It replaced what was there.
-            _ => self.tell_lost_rename((file, false), None, Some(at), who.late(), batch),
+            _ => {
+                let who = self.merged_by(file, who);
+                self.tell_lost_rename((file, false), None, Some(at), who, batch);
+            }
         }
     }
 

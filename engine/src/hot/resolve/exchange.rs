@@ -172,7 +172,8 @@ impl<D: Disk> Resolver<D> {
         let node = self.tree.node(left);
         let at = Known::new(&self.tree, node.parent, copy(self.tree.name(left), &mut room));
         if let Some(left) = Other::new(node.hash(), self.tree.key_of(left), true) {
-            self.set_aside(&left, (at, out), LOST, who.late(), batch);
+            let who = self.merged_by(left.object, who);
+            self.set_aside(&left, (at, out), LOST, who, batch);
         }
     }
 

@@ -75,7 +75,7 @@ impl<D: Disk> Resolver<D> {
                     unreadable(batch);
                 }
                 if node != 0 {
-                    self.above.doubt(at, who.image, &mut batch.sources.who);
+                    self.above.doubt(at);
                 }
             }
         }

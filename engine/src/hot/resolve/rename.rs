@@ -64,7 +64,7 @@ impl<D: Disk> Resolver<D> {
         let other = half.and_then(|(old, new)| self.other_half(event, hash, old, new, batch));
         let before = match hash {
             0 => Before::Nothing,
-            _ => self.objects.renamed(hash),
+            _ => self.objects.renamed(hash, who.image),
         };
         self.before_rename(event, (hash, before), told_old, (new, other.as_ref()), who, batch);
         if let Some(new) = new {
@@ -148,7 +148,8 @@ impl<D: Disk> Resolver<D> {
         let object = (self.tree.hash(key), true);
         self.note_arrival(key, old, who, batch);
         self.leave_subtree(key, at.dir, who, batch);
-        self.tell_lost_rename(object, Some(old), Some(at), who.late(), batch);
+        let by = self.merged_by(object.0, who);
+        self.tell_lost_rename(object, Some(old), Some(at), by, batch);
         self.rename_dir(Some(at), false, key, who, batch);
     }
 
@@ -236,7 +237,8 @@ impl<D: Disk> Resolver<D> {
         self.note_arrival(key, seen, who, batch);
         self.leave_subtree(key, at.dir, who, batch);
         let object = (self.tree.hash(key), true);
-        self.tell_lost_rename(object, Some(seen), Some(at), who.late(), batch);
+        let by = self.merged_by(object.0, who);
+        self.tell_lost_rename(object, Some(seen), Some(at), by, batch);
         self.rename_dir(Some(at), false, key, who, batch);
         types & !kind::CREATE
     }
@@ -286,7 +288,8 @@ impl<D: Disk> Resolver<D> {
             }
             None => {
                 let object = (object, event.is_dir());
-                self.tell_lost_rename(object, Some(old), None, who.late(), batch);
+                let by = self.merged_by(object.0, who);
+                self.tell_lost_rename(object, Some(old), None, by, batch);
             }
         }
         if let Some(id) = known.flatten() {
@@ -348,6 +351,14 @@ impl<D: Disk> Resolver<D> {
         }
         let Some(key) = event.object else { return };
         let is_again = before != Before::Nothing;
+        // What may be missing at a name where only a link was made is no rename.
+        let mut by = Answer::default().into();
+        if is_again {
+            by = self.merged_by(object, who);
+            if by.image == 0 && self.doubts.any() {
+                self.doubts.disown(object, |image| batch.sources.who.release(image));
+            }
+        }
         for (at, told) in [(old, false), (new, true)] {
             let Some(at) = at else { continue };
             // What is in doubt where this goes may come back, and replace it. Where another name of it was
@@ -355,7 +366,7 @@ impl<D: Disk> Resolver<D> {
             let may_go = told && self.links.was_removed(at.place, object);
             let may_return = !told && !event.is_dir() && self.came_as_link(object, at);
             if is_again || may_go || may_return || told && self.is_contested(at) {
-                self.doubt((key, event.is_dir()), at, (told, true), who, batch);
+                self.doubt((key, event.is_dir()), at, (told, true), by, batch);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::hot::tree::flag;
 use crate::hot::watch::Watch;
 use crate::hot::who::Answer;
 use fsmon_format::kind;
-use fsmon_format::record::{Attribution, event_flag};
+use fsmon_format::record::event_flag;
 
 /// How a root came to be where it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,8 +116,7 @@ impl<D: Disk> Resolver<D> {
             }
             self.drop_root(node);
         }
-        let image = who(event.pid, batch).image;
-        self.above.doubt(at, image, &mut batch.sources.who);
+        self.above.doubt(at);
     }
 
     /// Nothing is left to read: looks once more for roots that were renamed away.
@@ -127,14 +126,9 @@ impl<D: Disk> Resolver<D> {
             if !self.above.is_due(at) {
                 continue;
             }
-            let image = std::mem::take(&mut self.above.ways[at].mover);
             if self.watch.roots[at].node == 0 {
-                let attribution = if image == 0 { Attribution::Unknown } else { Attribution::Late };
-                let who = Answer::new(image, attribution).into();
-                self.look(at, Came::Back, who, batch);
-            }
-            if image != 0 {
-                batch.sources.who.release(image);
+                // Whoever moved it away: another may have brought it back.
+                self.look(at, Came::Back, Answer::default().into(), batch);
             }
         }
     }
@@ -228,7 +222,7 @@ impl<D: Disk> Resolver<D> {
             let who = who(event.pid, batch);
             self.look(at, came, who, batch);
             if renamed && self.watch.roots[at].node == 0 {
-                self.above.doubt(at, who.image, &mut batch.sources.who);
+                self.above.doubt(at);
             }
         } else if is_root {
             self.root_made(at, event, object, batch);

@@ -220,7 +220,8 @@ impl<D: Disk> Resolver<D> {
         batch: &mut Batch<'_, '_>,
     ) {
         if let Some(later) = self.dir_at([object, other.object], at, false) {
-            self.set_aside(&later, (at, at.dir), LOST, who.late(), batch);
+            let by = self.merged_by(later.object, who);
+            self.set_aside(&later, (at, at.dir), LOST, by, batch);
         }
         if other.is_dir {
             self.displace_file(at, who, batch);
@@ -241,7 +242,8 @@ impl<D: Disk> Resolver<D> {
     ) {
         let later = (!files_only).then(|| self.dir_at([object; 2], at, false)).flatten();
         if let Some(later) = later {
-            self.set_aside(&later, (at, at.dir), LOST, who.late(), batch);
+            let by = self.merged_by(later.object, who);
+            self.set_aside(&later, (at, at.dir), LOST, by, batch);
         } else if is_dir {
             self.displace_file(at, who, batch);
         }
@@ -252,7 +254,7 @@ impl<D: Disk> Resolver<D> {
         let was_found = self.found.any() && self.found.take(found_place(at, false));
         let file = self.links.at(at.place).unwrap_or(0);
         if was_found || file != 0 {
-            self.tell_lost_end(file, at, who.late(), batch);
+            self.tell_lost_end(file, at, self.merged_by(file, who), batch);
         }
     }
 
