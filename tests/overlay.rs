@@ -7,9 +7,10 @@ use harness::{
     Area, Fsmon, archive_of, briefs, fsmon, is_at_least, is_root_with, own_mounts,
     record_and_replay, record_in_steps, sh, skip, succeed,
 };
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 const TREE: [&str; 4] = ["-f", "json", "-t", "create,delete,rename"];
 
@@ -220,14 +221,79 @@ fn a_directory_of_an_overlay() {
     let Some(merged) = overlay(&mut area, "merged", &scratch, "redirect_dir=off") else { return };
     sh(&merged, "mkdir out new");
     for root in ["old", "new"] {
-        let dir = merged.join(root);
-        sh(&dir, "mkdir -p n/m");
-        record_and_replay(&dir, &TREE[2..], || {
-            sh(&dir, "touch n/f; mv n/f ../out/f; mv ../out/f n/g; mv n/g g; mv g ../out/g");
-            sh(
-                &dir,
-                "mv ../out/g n/m/h; mv n ../out/n; touch ../out/n/i; mv ../out/n k; rm -r k/m",
-            );
+        moves_out_and_in(&merged.join(root));
+    }
+}
+
+/// Moves between a directory of an overlay, which is watched, and one beside it.
+fn moves_out_and_in(dir: &Path) {
+    sh(dir, "mkdir -p n/m");
+    record_and_replay(dir, &TREE[2..], || {
+        sh(dir, "touch n/f; mv n/f ../out/f; mv ../out/f n/g; mv n/g g; mv g ../out/g");
+        sh(dir, "mv ../out/g n/m/h; mv n ../out/n; touch ../out/n/i; mv ../out/n k; rm -r k/m");
+    });
+    sh(dir, "rm -r k");
+}
+
+/// The upper layer tells both halves before the marks tell any.
+#[test]
+fn an_exchange_with_what_is_not_watched_is_told_whole() {
+    let Some(mut area) = area() else { return };
+    let scratch = area.tmpfs("scratch", "size=64m");
+    let Some(merged) = overlay(&mut area, "merged", &scratch, "redirect_dir=off") else { return };
+    sh(
+        &merged,
+        "mkdir out new; touch out/f new/f new/g; mkdir -p out/d new/d; touch out/d/x new/d/y",
+    );
+    let watched = merged.join("new");
+    record_and_replay(&watched, &TREE[2..], || {
+        for (a, b) in
+            [("new/f", "out/f"), ("out/d", "new/d"), ("new/g", "out/d"), ("out/f", "new/d")]
+        {
+            let (a, b) = (merged.join(a), merged.join(b));
+            renameat2(AT_FDCWD, &a, AT_FDCWD, &b, RenameFlags::RENAME_EXCHANGE).expect("exchanged");
+        }
+    });
+}
+
+/// Processes that keep all CPUs busy, until it is dropped.
+struct Busy(Vec<Child>);
+
+impl Busy {
+    fn begin() -> Self {
+        let count = std::thread::available_parallelism().map_or(2, usize::from) + 1;
+        let busy = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+        Busy((0..count).map(|_| busy().expect("sh")).collect())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        for process in &mut self.0 {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// The upper layer's event wakes fsmon, and the process waits for a CPU before the overlay's event is queued. Without what
+/// `forget_expected()` and `handle_of_copy()` do in the engine, most of these runs lack lines.
+#[test]
+fn a_rename_whose_second_event_is_late_is_told_once() {
+    let Some(mut area) = area() else { return };
+    let scratch = area.tmpfs("scratch", "size=64m");
+    let Some(merged) = overlay(&mut area, "merged", &scratch, "redirect_dir=off") else { return };
+    sh(&merged, "mkdir out new");
+    let _busy = Busy::begin();
+    for _ in 0..6 {
+        moves_out_and_in(&merged.join("new"));
+    }
+    // Of a lower layer, to where there is none, and back.
+    for file in ["old/a", "old/b", "old/sub/c", "gone/d"] {
+        record_and_replay(&merged, &TREE[2..], || {
+            for _ in 0..20 {
+                sh(&merged, &format!("mv {file} new/x; mv new/x {file}"));
+            }
         });
     }
 }

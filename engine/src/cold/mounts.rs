@@ -37,6 +37,8 @@ pub(crate) struct Mount {
     pub(crate) work: PathBuf,
     /// Of an overlay: what its option `redirect_dir` says; empty where that is the default.
     pub(crate) redirect_dir: PathBuf,
+    /// Of an overlay: whether it keeps what it notes in attributes that users may set (`userxattr`).
+    pub(crate) user_attributes: bool,
 }
 
 impl Mount {
@@ -152,6 +154,7 @@ fn unlisted_root() -> Mount {
         upper: PathBuf::new(),
         work: PathBuf::new(),
         redirect_dir: PathBuf::new(),
+        user_attributes: false,
     }
 }
 
@@ -281,11 +284,16 @@ fn parse(line: &[u8]) -> Option<Mount> {
         fs_type: String::from_utf8_lossy(fs_type).into_owned(),
         device: String::from_utf8_lossy(device).into_owned(),
         source: OsString::from_vec(unescape(source)),
-        read_only: options.split(|&byte| byte == b',').any(|option| option == b"ro"),
+        read_only: has_option(options, b"ro"),
         upper: option_path(options, b"upperdir="),
         work: option_path(options, b"workdir="),
         redirect_dir: option_path(options, b"redirect_dir="),
+        user_attributes: has_option(options, b"userxattr"),
     })
+}
+
+fn has_option(options: &[u8], name: &[u8]) -> bool {
+    options.split(|&byte| byte == b',').any(|option| option == name)
 }
 
 /// A path among the options of a filesystem. A comma in it is escaped (`seq_show_option()`,

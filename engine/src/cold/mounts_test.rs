@@ -14,6 +14,7 @@ pub(crate) fn mount(id: u32, parent: u32, fs_type: &str, point: &str) -> Mount {
         upper: PathBuf::new(),
         work: PathBuf::new(),
         redirect_dir: PathBuf::new(),
+        user_attributes: false,
     }
 }
 

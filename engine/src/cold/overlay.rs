@@ -7,7 +7,7 @@ use super::roots::OpenRoot;
 use crate::hot::layers::Layer;
 use crate::sys::fanotify::Group;
 use crate::sys::handle::{Handle, Handles, filesystem, filesystem_sizes};
-use crate::sys::overlay::Wrapping;
+use crate::sys::overlay::{Origin, Wrapping};
 use arrayvec::ArrayVec;
 use std::fs::File;
 use std::io;
@@ -97,11 +97,12 @@ fn hear_mount(
     if work.is_empty() {
         return Err(format!("{} is another directory here", mount.work.display()));
     }
+    let origin = if mount.user_attributes { Origin::User } else { Origin::Trusted };
     // Last: a mark whose events nobody takes would cost for ever.
     let upper_fsid = marks::mark_whole(group, dir.as_fd(), beneath, mask)
         .map_err(|error| format!("the filesystem of {shown} cannot be marked: {error}"))?;
     Ok(Upper {
-        layer: Layer { fsid: root.fsid, upper_fsid, wrapping, dir, work },
+        layer: Layer { fsid: root.fsid, upper_fsid, wrapping, origin, dir, work },
         base: base.strip_prefix("/").map_or_else(|_| base.clone(), Path::to_owned),
         path: path.clone(),
         fs_type: beneath.map_or("unknown", |mount| &mount.fs_type).to_owned(),

@@ -8,7 +8,8 @@ use crate::sys::clock;
 use crate::sys::fanotify::Group;
 use crate::sys::fd::is_readable;
 use crate::sys::handle::{self, Handle, Handles};
-use crate::sys::{mount, overlay, procdir};
+use crate::sys::overlay::{self, Origin};
+use crate::sys::{mount, procdir};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -47,7 +48,12 @@ pub(crate) trait Disk {
     fn open_handle(&self, beside: &Self::Dir, handle: &[u8]) -> io::Result<Self::Dir>;
     /// The handle that a copy in the upper layer of an overlay has on that, given its own: see
     /// [`overlay::handle_of_copy`].
-    fn handle_of_copy(&self, beside: &Self::Dir, upper: &[u8]) -> io::Result<Handle>;
+    fn handle_of_copy(
+        &self,
+        beside: &Self::Dir,
+        upper: &[u8],
+        origin: Origin,
+    ) -> io::Result<Handle>;
     /// The path of an open directory, cut off where `room` ends: readlink(2) of `/proc/self/fd/N`. It may
     /// lead elsewhere: it is that through the mount by which the directory was opened.
     fn path_of<'a>(&self, dir: &Self::Dir, room: &'a mut [u8]) -> io::Result<&'a [u8]>;
@@ -142,8 +148,8 @@ impl Disk for Kernel {
         handle::open_handle(beside.as_fd(), key)
     }
 
-    fn handle_of_copy(&self, beside: &OwnedFd, upper: &[u8]) -> io::Result<Handle> {
-        overlay::handle_of_copy(beside.as_fd(), upper)
+    fn handle_of_copy(&self, beside: &OwnedFd, upper: &[u8], origin: Origin) -> io::Result<Handle> {
+        overlay::handle_of_copy(beside.as_fd(), upper, origin)
     }
 
     fn path_of<'a>(&self, dir: &OwnedFd, room: &'a mut [u8]) -> io::Result<&'a [u8]> {

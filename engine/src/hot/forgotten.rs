@@ -2,7 +2,7 @@
 
 use super::rounds::Rounds;
 
-/// Hashes that there is room for in a generation, and a quarter more.
+/// Slots of a generation: three quarters can be used.
 const SLOTS: usize = 1 << 14;
 /// No hash: the lowest bit of each is 0 ([`super::tree::Tree::hash`]).
 const NONE: u64 = 1;

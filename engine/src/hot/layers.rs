@@ -21,7 +21,7 @@ pub(crate) use pending::FilledRoom;
 use super::event::{Key, Place};
 use super::tree::{Tree, flag};
 use crate::sys::handle::{Handle, KEY_MAX};
-use crate::sys::overlay::{Wrapping, is_overlay};
+use crate::sys::overlay::{Origin, Wrapping, is_overlay};
 use arrayvec::ArrayVec;
 use known::{Aliases, Known};
 use pending::Pending;
@@ -32,6 +32,7 @@ pub(crate) struct Layer<F> {
     pub(crate) fsid: u64,
     pub(crate) upper_fsid: u64,
     pub(crate) wrapping: Wrapping,
+    pub(crate) origin: Origin,
     /// The upper directory, open to be read.
     pub(crate) dir: F,
     /// The handles of the directories that overlayfs works in: from there it brings what it copied.
@@ -113,16 +114,6 @@ enum Side {
     /// Of the directory that overlayfs works in.
     Work,
     Unknown,
-}
-
-impl Side {
-    /// The directory, of one with its own mark.
-    fn own(self) -> Option<u32> {
-        match self {
-            Side::Own(dir) => Some(dir),
-            Side::Heard(_) | Side::Work | Side::Unknown => None,
-        }
-    }
 }
 
 /// All of them.
@@ -220,6 +211,12 @@ impl<F> Layers<F> {
     /// An open directory on that filesystem, if upper layers are on it.
     pub(crate) fn beside(&self, fsid: u64) -> Option<&F> {
         self.of_upper(fsid).next().map(|layer| &layer.dir)
+    }
+
+    /// The overlay with that id: an open directory on the filesystem of its upper layer, and where it notes originals.
+    pub(crate) fn origin_of(&self, fsid: u64) -> Option<(&F, Origin)> {
+        let layer = self.layers.iter().find(|layer| layer.fsid == fsid)?;
+        Some((&layer.dir, layer.origin))
     }
 
     /// The upper directory of the overlay that a root is on, and where the root is in it.

@@ -75,8 +75,8 @@ impl Objects {
         let ((set, way), before) = self.note(object, 0);
         let more = &mut self.more[set][way];
         let is_one =
-            before == Before::Nothing || before == Before::Renamed && *more == image.into();
-        *more = if is_one { image.into() } else { SEVERAL };
+            before == Before::Nothing || before == Before::Renamed && *more == u64::from(image);
+        *more = if is_one { u64::from(image) } else { SEVERAL };
         before
     }
 
@@ -91,7 +91,7 @@ impl Objects {
     /// into one of the same process: then all that is missing is that process's.
     pub(crate) fn is_renamed_by(&self, object: u64, image: u32) -> bool {
         let is_it = |(set, way): (usize, usize)| {
-            self.objects[set][way] & DELETED == 0 && self.more[set][way] == image.into()
+            self.objects[set][way] & DELETED == 0 && self.more[set][way] == u64::from(image)
         };
         image != 0 && self.entry(object).is_some_and(is_it)
     }
@@ -218,12 +218,14 @@ impl Objects {
     fn grow(&mut self) {
         let old = self.mask;
         self.mask = old * 2 + 1;
-        for from in 0..=old {
-            let known = std::mem::take(&mut self.objects[from]);
-            for (way, known) in known.into_iter().enumerate().filter(|(_, known)| *known != 0) {
-                let more = self.more[from][way];
-                if self.is_live(known)
-                    // There is: its own place, or one in twice as many sets.
+        // Two neighbours at once: what spilled over from a set that is full goes back there first.
+        for pair in (0..=old).step_by(2) {
+            let known = [pair, pair + 1].map(|set| std::mem::take(&mut self.objects[set]));
+            let more = [self.more[pair], self.more[pair + 1]];
+            for (&known, &more) in known.as_flattened().iter().zip(more.as_flattened()) {
+                if known != 0
+                    && self.is_live(known)
+                    // There is room: its own place, or one in twice as many sets.
                     && let Err(Some((set, free))) = self.look(known)
                 {
                     (self.objects[set][free], self.more[set][free]) = (known, more);
@@ -312,6 +314,23 @@ mod tests {
         objects.settle();
         objects.renamed(five, 0);
         assert!(!objects.is_renamed_by(five, 0), "no process is known");
+    }
+
+    #[test]
+    fn what_is_in_the_neighbour_of_its_set_is_found_when_there_are_more_sets() {
+        for home in [0, 1] {
+            let mut objects = Objects::new();
+            // Of nine of one set, eight go to another when there are twice as many.
+            let object = |number: u64| number << 48 | (home | (number % 9).min(1) << 5) << 32;
+            for number in 1..=9 {
+                objects.renamed(object(number), 1);
+            }
+            for number in 10..100 {
+                objects.renamed(number << 33 | 6 << 32, 1);
+            }
+            assert!(objects.mask + 1 > SETS_LEAST);
+            assert!((1..=9).all(|number| objects.is_renamed(object(number))), "{home}");
+        }
     }
 
     /// However many follow, the kernel merges nothing into what came before them.

@@ -5,6 +5,7 @@ use super::history::{Act, Op};
 use super::queue::Queue;
 use crate::hot::disk::Disk;
 use crate::sys::handle::{Handle, Handles};
+use crate::sys::overlay::Origin;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::CStr;
@@ -198,11 +199,12 @@ impl Disk for Model {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// There are no names of files here, which it serves.
-    fn handle_of_copy(&self, _: &Open, _: &[u8]) -> io::Result<Handle> {
+    /// There is no overlay here.
+    fn handle_of_copy(&self, _: &Open, _: &[u8], _: Origin) -> io::Result<Handle> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// There are no names of files here, which it serves.
     fn path_of<'a>(&self, _: &Open, _: &'a mut [u8]) -> io::Result<&'a [u8]> {
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -2,7 +2,6 @@
 
 use super::handle::{Handle, KEY_MAX, TYPE_LEN, open_any_handle};
 use super::procdir;
-use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -91,9 +90,16 @@ pub(crate) fn is_overlay(key: &[u8]) -> bool {
     key.starts_with(&TYPE)
 }
 
-/// The attributes in which overlayfs keeps, with a file of the upper layer that is a copy, the handle of the original
-/// (`ovl_xattr_table` in fs/overlayfs/super.c); the second on mounts with `userxattr`.
-const ORIGINS: [&CStr; 2] = [c"trusted.overlay.origin", c"user.overlay.origin"];
+/// Where overlayfs keeps, with a file of the upper layer that is a copy, the handle of the original
+/// (`ovl_xattr_table` in fs/overlayfs/super.c).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// In an attribute that only privileged processes can set.
+    Trusted,
+    /// On mounts with `userxattr`: elsewhere that attribute may say anything.
+    User,
+}
+
 /// What `struct ovl_fb` begins with: its version and magic number (`OVL_FH_VERSION`, `OVL_FH_MAGIC`).
 const VERSION_AND_MAGIC: [u8; 2] = [0, 0xfb];
 
@@ -103,13 +109,19 @@ const VERSION_AND_MAGIC: [u8; 2] = [0, 0xfb];
 ///
 /// # Errors
 /// ENODATA where it is no copy, ESTALE where it is gone; those of getxattr(2).
-pub(crate) fn handle_of_copy(beside: BorrowedFd<'_>, upper: &[u8]) -> io::Result<Handle> {
+pub(crate) fn handle_of_copy(
+    beside: BorrowedFd<'_>,
+    upper: &[u8],
+    origin: Origin,
+) -> io::Result<Handle> {
     let file = open_any_handle(beside, upper)?;
     let path = procdir::Path::of_fd(file.as_fd());
     let mut room = [0; KEY_MAX - FB_AT];
-    let mut read = |name| procdir::attribute(&path, name, &mut room);
-    let [first, second] = ORIGINS;
-    let len = read(first).or_else(|_| read(second))?;
+    let name = match origin {
+        Origin::Trusted => c"trusted.overlay.origin",
+        Origin::User => c"user.overlay.origin",
+    };
+    let len = procdir::attribute(&path, name, &mut room)?;
     key_of(&room[..len]).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 

@@ -158,8 +158,12 @@ impl<F> Layers<F> {
     ) -> Option<Source> {
         let (old, new) = event.old.zip(event.place)?;
         if ![sides.0, sides.1].contains(&Side::Work) {
-            for dir in [sides.0, sides.1].into_iter().filter_map(Side::own) {
-                self.pending.forget_expected(dir);
+            let with_unknown = [sides.0, sides.1].contains(&Side::Unknown);
+            for (side, name) in [(sides.0, old.name), (sides.1, new.name)] {
+                if let Side::Own(dir) = side {
+                    let this = (event.pid, tree.place(dir, name));
+                    self.pending.forget_expected(dir, with_unknown.then_some(this));
+                }
             }
         }
         match sides {

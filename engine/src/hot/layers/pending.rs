@@ -111,9 +111,13 @@ impl Pending {
     /// an event that came before. The directory is locked from the event of the upper layer until that of the
     /// mark (`vfs_rename()` in fs/namei.c), so the two of one rename come before the two of the next. That the
     /// queue is empty says nothing: the process may be put to sleep between them.
-    pub(super) fn forget_expected(&mut self, dir: u32) {
-        let old = self.expected.iter_mut().filter(|one| one.pid != 0 && one.dir == dir);
-        old.for_each(|one| *one = Expected::default());
+    ///
+    /// `but` a rename of that process and entry: it may be the other half of the same exchange, both of which the upper
+    /// layer tells first.
+    pub(super) fn forget_expected(&mut self, dir: u32, but: Option<(u32, u64)>) {
+        let is_old =
+            |one: &&mut Expected| one.pid != 0 && one.dir == dir && but != Some((one.pid, one.at));
+        self.expected.iter_mut().filter(is_old).for_each(|one| *one = Expected::default());
     }
 
     /// A mark on `dir` tells it. Whether it was expected.
@@ -175,11 +179,16 @@ mod tests {
         pending.expect(7, 2, 20);
         assert!(!pending.is_expected(8, 1, 10) && !pending.is_expected(7, 1, 20));
         assert!(pending.is_expected(7, 1, 10) && !pending.is_expected(7, 1, 10));
-        pending.forget_expected(1);
+        pending.forget_expected(1, None);
         assert!(pending.is_expected(7, 2, 20));
         pending.expect(7, 2, 20);
-        pending.forget_expected(2);
+        pending.forget_expected(2, None);
         assert!(!pending.is_expected(7, 2, 20));
+        // Both halves of an exchange.
+        pending.expect(7, 2, 20);
+        pending.forget_expected(2, Some((7, 20)));
+        pending.expect(7, 2, 20);
+        assert!(pending.is_expected(7, 2, 20) && pending.is_expected(7, 2, 20));
     }
 
     #[test]

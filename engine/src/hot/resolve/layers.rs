@@ -77,8 +77,9 @@ impl<D: Disk> Resolver<D> {
     }
 
     /// The key of a file on the overlay that goes to or from a directory with a mark, where that is not made of the
-    /// key of its upper file. The mark's event of the same rename has it, if it is in the queue by now. Else the
-    /// upper file says of what it is a copy.
+    /// key of its upper file. The mark's event of the same rename has it, if that is in the queue by now; a later
+    /// rename from the same entry would say another. The upper file itself says of what it is a copy, but for copies of
+    /// files with several names, and while it is there.
     fn key_of_copy(
         &self,
         upper: Key<'_>,
@@ -90,7 +91,9 @@ impl<D: Disk> Resolver<D> {
         if ahead == Some(wrapped) {
             return None;
         }
-        let copy = self.watch.handle_of_copy(upper);
+        let copy = self.watch.handle_of_copy(wrapped.fsid, upper);
+        // One that is made of the key of an upper file is another file's.
+        let ahead = ahead.filter(|&key| !self.watch.layers.is_wrapped(key));
         copy.or_else(|| Handle::of(ahead?.handle))
     }
 

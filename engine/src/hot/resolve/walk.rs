@@ -352,7 +352,8 @@ impl<D: Disk> Resolver<D> {
         }
         // What walks told of may have gone unheard.
         self.forget_found(u64::MAX);
-        // A loss that follows happened before this moment, too: one walk for all that are waiting.
+        // A loss in what was read already happened before this moment, too: the walk for that one will do. What
+        // happened between the two has the paths of before.
         let is_loss = |next: &Event<'_>| next.mask & Q_OVERFLOW != 0;
         if batch.ahead.into_iter().flatten().any(|next| is_loss(&next)) {
             return;

@@ -45,10 +45,11 @@ impl<D: Disk> Watch<D> {
         }
     }
 
-    /// The key on the overlay of a file of the upper layer that is a copy. `None` where it is none, or is gone.
+    /// The key on that overlay of a file of its upper layer that is a copy. `None` where it is none, or is gone.
     #[cold]
-    pub(crate) fn handle_of_copy(&self, upper: Key<'_>) -> Option<Handle> {
-        self.disk.handle_of_copy(self.layers.beside(upper.fsid)?, upper.handle).ok()
+    pub(crate) fn handle_of_copy(&self, overlay: u64, upper: Key<'_>) -> Option<Handle> {
+        let (beside, origin) = self.layers.origin_of(overlay)?;
+        self.disk.handle_of_copy(beside, upper.handle, origin).ok()
     }
 
     /// Opens the upper directory of a directory.
