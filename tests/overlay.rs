@@ -21,6 +21,14 @@ fn overlay(area: &mut Area, name: &str, scratch: &Path, options: &str) -> Option
     area.overlay(name, &lower, scratch, options)
 }
 
+/// An overlay that is heard by its upper layer, in an area of its own; where overlays can be watched.
+fn heard_overlay() -> Option<(Area, PathBuf)> {
+    let mut area = area()?;
+    let scratch = area.tmpfs("scratch", "size=64m");
+    let merged = overlay(&mut area, "merged", &scratch, "redirect_dir=off")?;
+    Some((area, merged))
+}
+
 /// The area, where overlays can be watched.
 fn area() -> Option<Area> {
     if !is_at_least(6, 5) {
@@ -78,9 +86,7 @@ const STEPS: [(&str, &[&str]); 16] = [
 
 #[test]
 fn what_overlayfs_does_in_its_layers_is_not_told() {
-    let Some(mut area) = area() else { return };
-    let scratch = area.tmpfs("scratch", "size=64m");
-    let Some(dir) = overlay(&mut area, "merged", &scratch, "redirect_dir=off") else { return };
+    let Some((_area, dir)) = heard_overlay() else { return };
     let events = record_in_steps(&dir, &dir, |step| {
         for (script, lines) in STEPS {
             step(script, lines.last().expect("a line"), 1);
@@ -101,9 +107,7 @@ fn what_overlayfs_does_in_its_layers_is_not_told() {
 /// Nothing of what is done while fsmon does not run is missing.
 #[test]
 fn a_new_directory_is_heard_before_fsmon_knows_of_it() {
-    let Some(mut area) = area() else { return };
-    let scratch = area.tmpfs("scratch", "size=64m");
-    let Some(dir) = overlay(&mut area, "merged", &scratch, "redirect_dir=off") else { return };
+    let Some((_area, dir)) = heard_overlay() else { return };
     let running = Fsmon::start(fsmon(["-f", "json", "-t", "close_write"]).arg(&dir));
     running.signal(Signal::SIGSTOP);
     sh(&dir, "mkdir -p new/er; echo x > new/er/f; mkdir old/new; echo y > old/new/f");
@@ -216,9 +220,7 @@ fn an_object_alone_is_of_its_own_overlay() {
 /// A root that is a directory of an overlay, and what comes to it from there and goes.
 #[test]
 fn a_directory_of_an_overlay() {
-    let Some(mut area) = area() else { return };
-    let scratch = area.tmpfs("scratch", "size=64m");
-    let Some(merged) = overlay(&mut area, "merged", &scratch, "redirect_dir=off") else { return };
+    let Some((_area, merged)) = heard_overlay() else { return };
     sh(&merged, "mkdir out new");
     for root in ["old", "new"] {
         moves_out_and_in(&merged.join(root));
@@ -238,9 +240,7 @@ fn moves_out_and_in(dir: &Path) {
 /// The upper layer tells both halves before the marks tell any.
 #[test]
 fn an_exchange_with_what_is_not_watched_is_told_whole() {
-    let Some(mut area) = area() else { return };
-    let scratch = area.tmpfs("scratch", "size=64m");
-    let Some(merged) = overlay(&mut area, "merged", &scratch, "redirect_dir=off") else { return };
+    let Some((_area, merged)) = heard_overlay() else { return };
     sh(
         &merged,
         "mkdir out new; touch out/f new/f new/g; mkdir -p out/d new/d; touch out/d/x new/d/y",
@@ -280,9 +280,7 @@ impl Drop for Busy {
 /// `forget_expected()` and `handle_of_copy()` do in the engine, most of these runs lack lines.
 #[test]
 fn a_rename_whose_second_event_is_late_is_told_once() {
-    let Some(mut area) = area() else { return };
-    let scratch = area.tmpfs("scratch", "size=64m");
-    let Some(merged) = overlay(&mut area, "merged", &scratch, "redirect_dir=off") else { return };
+    let Some((_area, merged)) = heard_overlay() else { return };
     sh(&merged, "mkdir out new");
     let _busy = Busy::begin();
     for _ in 0..6 {

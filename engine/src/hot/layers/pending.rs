@@ -6,6 +6,7 @@
 
 use super::super::event::{Event, Key, Place};
 use crate::sys::handle::KEY_MAX;
+use arrayvec::ArrayVec;
 use fsmon_format::record::NAME_MAX;
 
 /// Renames kept, the oldest overwritten. What is awaited follows within the same call into the kernel, after
@@ -22,7 +23,7 @@ pub(super) struct Gone {
 
 /// A rename that a mark will tell: the process, the directory with the mark, and the entry as
 /// [`super::Tree::place`] has it.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Expected {
     pid: u32,
     dir: u32,
@@ -83,8 +84,8 @@ pub(super) struct Pending {
     next_gone: usize,
     back: Vec<Back>,
     next_back: usize,
-    expected: Vec<Expected>,
-    next_expected: usize,
+    /// The oldest first.
+    expected: ArrayVec<Expected, COUNT>,
 }
 
 impl Pending {
@@ -94,17 +95,16 @@ impl Pending {
             next_gone: 0,
             back: vec![Back::NONE; count],
             next_back: 0,
-            expected: vec![Expected::default(); count],
-            next_expected: 0,
+            expected: ArrayVec::new(),
         }
     }
 
     /// A mark will tell that this process renamed something from or to that entry of `dir`.
     pub(super) fn expect(&mut self, pid: u32, dir: u32, at: u64) {
-        if let Some(oldest) = self.expected.get_mut(self.next_expected) {
-            *oldest = Expected { pid, dir, at };
-            self.next_expected = (self.next_expected + 1) % self.expected.len();
+        if self.expected.is_full() {
+            self.expected.remove(0);
         }
+        self.expected.push(Expected { pid, dir, at });
     }
 
     /// The upper layer tells another rename from or to `dir`: what was expected there came, or was merged into
@@ -115,15 +115,13 @@ impl Pending {
     /// `but` a rename of that process and entry: it may be the other half of the same exchange, both of which the upper
     /// layer tells first.
     pub(super) fn forget_expected(&mut self, dir: u32, but: Option<(u32, u64)>) {
-        let is_old =
-            |one: &&mut Expected| one.pid != 0 && one.dir == dir && but != Some((one.pid, one.at));
-        self.expected.iter_mut().filter(is_old).for_each(|one| *one = Expected::default());
+        self.expected.retain(|one| one.dir != dir || but == Some((one.pid, one.at)));
     }
 
     /// A mark on `dir` tells it. Whether it was expected.
     pub(super) fn is_expected(&mut self, pid: u32, dir: u32, at: u64) -> bool {
-        let found = self.expected.iter_mut().find(|one| **one == Expected { pid, dir, at });
-        found.map(|one| *one = Expected::default()).is_some()
+        let found = self.expected.iter().position(|one| *one == Expected { pid, dir, at });
+        found.map(|which| self.expected.remove(which)).is_some()
     }
 
     /// A directory went to one with a mark.

@@ -127,7 +127,7 @@ impl<D: Disk> Resolver<D> {
                 continue;
             }
             if self.watch.roots[at].node == 0 {
-                // Whoever moved it away: another may have brought it back.
+                // The process that moved it away need not be the one that brought it back.
                 self.look(at, Came::Back, Answer::default().into(), batch);
             }
         }

@@ -352,10 +352,9 @@ impl<D: Disk> Resolver<D> {
         }
         // What walks told of may have gone unheard.
         self.forget_found(u64::MAX);
-        // A loss in what was read already happened before this moment, too: the walk for that one will do. What
-        // happened between the two has the paths of before.
-        let is_loss = |next: &Event<'_>| next.mask & Q_OVERFLOW != 0;
-        if batch.ahead.into_iter().flatten().any(|next| is_loss(&next)) {
+        // The next event tells of another loss: the walk for that one finds all that this one would.
+        if batch.ahead.into_iter().flatten().next().is_some_and(|next| next.mask & Q_OVERFLOW != 0)
+        {
             return;
         }
         self.find_roots(batch);
