@@ -283,7 +283,7 @@ fn has_task(running: &Fsmon, is_so: impl Fn(&Path) -> bool) -> bool {
 }
 
 /// Sends a second signal, and waits until it was taken. Of signals that come within 200 ms (`TOGETHER` in
-/// cli/src/control.rs) one is: none of those sent here is taken for the second too early, or for a third.
+/// crates/cli/src/control.rs) one is: none of those sent here is taken for the second too early, or for a third.
 fn hurry(running: &Fsmon) {
     let is_hurried =
         |task: &Path| fs::read(task.join("comm")).is_ok_and(|name| name == b"fsmon-hurry\n");

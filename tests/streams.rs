@@ -500,7 +500,7 @@ fn damage_ends_it_or_is_passed_over() {
 /// Streams of every version that was ever written, and their lines.
 #[test]
 fn golden_streams_have_their_lines() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("format/tests/golden");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/format/tests/golden");
     let streams = files(&golden);
     let streams = streams.iter().filter(|path| path.as_os_str().as_bytes().ends_with(b".fsmon"));
     let mut count = 0;

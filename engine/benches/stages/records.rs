@@ -10,13 +10,12 @@ pub(crate) const ROOM: (usize, usize, usize) = (1 << 12, 1 << 12, 1 << 12);
 pub(crate) const CAPACITY: Capacity =
     Capacity { dirs: 1 << 13, processes: 1 << 12, strings: 1 << 17, text: 1 << 22 };
 
-/// What `recorded/record` made, from where either benchmark runs.
-const FILE: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/benches/recorded/kernel.recording");
+/// What `recorded/record` made.
+const RECORDED: &[u8] = include_bytes!("../recorded/kernel.recording");
 
 /// As it can be played here.
 pub(crate) fn recording() -> Recording {
-    let mut recording = Recording::from_bytes(&std::fs::read(FILE).unwrap()).unwrap();
+    let mut recording = Recording::from_bytes(RECORDED).unwrap();
     recording.transpose();
     recording
 }

@@ -1,6 +1,6 @@
 //! What is converted says what `fsmon decode` says, to the programs that it is made for.
 
-#[path = "../../tests/harness/mod.rs"]
+#[path = "../../../tests/harness/mod.rs"]
 mod harness;
 
 use harness::{Area, Fsmon, fsmon, is_root_with, sh, skip, succeed};
@@ -84,12 +84,12 @@ fn golden(name: &str) -> PathBuf {
 fn python() -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("that of the build");
     let told = std::env::var_os("FSMON_CONVERT_VENV").map(PathBuf::from);
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/convert-venv");
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/convert-venv");
     let places = [told, Some(own), Some(target.join("convert-venv"))];
     let python = places.into_iter().flatten().map(|dir| dir.join("bin/python"));
     let found = python.into_iter().find(|python| python.exists());
     if found.is_none() {
-        skip("no DuckDB and Perfetto to read with; run convert/tests/tools.sh");
+        skip("no DuckDB and Perfetto to read with; run crates/convert/tests/tools.sh");
     }
     found
 }

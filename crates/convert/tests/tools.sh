@@ -4,7 +4,7 @@
 # along (WebAssembly; node runs it). Needs python3 with venv, and a package mirror.
 set -euo pipefail
 cd "$(dirname "$0")"
-dir="${1:-../../target/convert-venv}"
+dir="${1:-../../../target/convert-venv}"
 # What is there already stays, unless the list has changed.
 if ! cmp -s requirements.txt "$dir/requirements.txt"; then
   python3 -m venv "$dir"

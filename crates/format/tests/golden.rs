@@ -444,7 +444,7 @@ fn shown(line: &str) -> Option<(usize, Vec<u8>)> {
 
 #[test]
 fn the_specification_shows_these_bytes() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/format.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/format.md");
     let text = std::fs::read_to_string(path).unwrap();
     let stream = std::fs::read(golden("v1-small.fsmon")).unwrap();
     let mut explained = vec![false; stream.len()];

@@ -9,10 +9,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-#[path = "../../../engine/benches/stages/plain.rs"]
+#[path = "../../../../engine/benches/stages/plain.rs"]
 #[allow(dead_code, reason = "the engine's benchmark uses all of it")]
 mod plain;
-#[path = "../../../engine/benches/stages/records.rs"]
+#[path = "../../../../engine/benches/stages/records.rs"]
 #[allow(dead_code, reason = "the engine's benchmark uses all of it")]
 mod records;
 mod shown;
