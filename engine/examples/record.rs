@@ -16,7 +16,7 @@ use std::process::Command;
 fn main() -> Result<(), Error> {
     let mut args = std::env::args_os().skip(1);
     let (Some(file), Some(dir), Some(program)) = (args.next(), args.next(), args.next()) else {
-        return Err(Error::new("record FILE DIR COMMAND [ARGUMENT]..."));
+        return Err(Error::invalid("record FILE DIR COMMAND [ARGUMENT]..."));
     };
     let (file, dir) = (PathBuf::from(file), PathBuf::from(dir));
     let recording = record(&dir, Command::new(program).args(args).current_dir(&dir))?;

@@ -41,7 +41,6 @@
 mod cold;
 pub mod config;
 mod counters;
-mod error;
 #[doc(hidden)]
 pub mod hot;
 pub mod limits;
@@ -56,8 +55,8 @@ mod sync;
 mod sys;
 
 pub use cold::cgroup::cgroup_path;
-pub use cold::remedy::{Call, Cause};
+pub use cold::remedy::{Call, Cause, refused};
 pub use config::Config;
 pub use counters::{Counters, Missing};
-pub use error::Error;
+pub use fsmon_format::error::{Error, ErrorKind};
 pub use monitor::{Monitor, Next, Receiver, start};

@@ -4,11 +4,11 @@ use crate::cold::mount_watch::Follower;
 use crate::cold::start;
 use crate::config::Config;
 use crate::counters::{Counters, Shared};
-use crate::error::Error;
 use crate::hot::reader::Control;
 use crate::plan::Plan;
 use crate::ring::Consumer;
 use crate::sys::fd::signal;
+use crate::{Error, ErrorKind};
 use fsmon_format::record::Slot;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -92,7 +92,9 @@ impl Monitor {
     pub fn join(mut self) -> Result<Counters, Error> {
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
-            Some(Err(_)) => Err(Error::new("the reader panicked; please report this")),
+            Some(Err(_)) => {
+                Err(Error::new(ErrorKind::Internal, "the reader panicked; please report this"))
+            }
             None => Ok(self.counters()),
         }
     }

@@ -253,7 +253,7 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
                     plan.note_upper(root, (mark, why), upper.as_ref());
                     continue;
                 }
-                Err(error) => (root.path.clone(), root.fs_type.clone(), error),
+                Err(error) => (root.path.clone(), root.fs_type.clone(), error.to_string()),
             },
         };
         let (path, fs_type, error) = refused;

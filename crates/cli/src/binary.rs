@@ -5,7 +5,7 @@ use crate::pipeline::{Output, Patience};
 use crate::wall::Wall;
 use crate::world::{Change, World};
 use fsmon_engine::plan::Plan;
-use fsmon_engine::{Call, Error};
+use fsmon_engine::{Call, Error, refused};
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::{Body, Build, Dir, EventRef, Loss, Record, Slot, end_flag};
 use fsmon_format::stream::layout::{BlockHeader, FileHeader, MAGIC, block_kind};
@@ -289,7 +289,7 @@ pub(crate) fn stream_id() -> Result<[u8; 16], Error> {
     let mut id = [0; 16];
     File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut id))
-        .map_err(|error| Error::refused("cannot read /dev/urandom", Call::Plain, error))?;
+        .map_err(|error| refused("cannot read /dev/urandom", Call::Plain, error))?;
     Ok(id)
 }
 

@@ -1,7 +1,7 @@
 //! What ends a watch: signals, the formatter, the clock.
 
 use crate::tell::tell;
-use fsmon_engine::{Call, Error};
+use fsmon_engine::{Call, Error, refused};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -86,7 +86,7 @@ impl Control {
     /// # Errors
     /// The kernel refuses a signal handler or a thread.
     pub(crate) fn new() -> Result<Self, Error> {
-        let no_signals = |call| move |error| Error::refused("cannot take signals", call, error);
+        let no_signals = |call| move |error| refused("cannot take signals", call, error);
         let ignored = ignored_signals();
         let is_taken = |signal: &i32| *signal == SIGINT || ignored & (1 << (signal - 1)) == 0;
         let taken = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(is_taken);

@@ -22,6 +22,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Error> {
         Command::new(&program).arg0("fsmon convert").args::<_, &OsString>(&args.args).exec();
     Err(match error.kind() {
         ErrorKind::NotFound => Error::new(
+            fsmon_engine::ErrorKind::NotFound,
             "fsmon convert is a program of its own, fsmon-convert, and it is not installed: cargo \
              install fsmon-convert, or put it beside fsmon",
         ),

@@ -12,7 +12,7 @@ use crate::target::Target;
 use crate::tell::tell;
 use crate::text::{Format, Lines, csv, human, human::Human, json::Json};
 use crate::world::World;
-use fsmon_engine::Error;
+use fsmon_engine::{Error, ErrorKind};
 use fsmon_format::kind;
 use fsmon_format::record::End;
 use fsmon_format::stream::{self, BLOCK_CAPACITY, Damage, Error as Fault, Item, Reader};
@@ -283,21 +283,29 @@ impl<O: Output> Decoder<O> {
         if !self.found_some && self.pipeline.passed().told() == 0 {
             return Err(no_stream(last));
         }
-        Err(Error::new(format!(
-            "damaged in {}; everything else was printed",
-            counted(self.gaps, "place", "places")
-        )))
+        Err(Error::new(
+            ErrorKind::Damaged,
+            format!(
+                "damaged in {}; everything else was printed",
+                counted(self.gaps, "place", "places")
+            ),
+        ))
     }
 }
 
 fn explained(name: &str, fault: &Fault) -> Error {
     match fault {
         Fault::Damaged(Damage { fault: stream::Fault::NotAStream, .. }) => no_stream(name),
-        Fault::Damaged(damage) if damage.fault.is_newer() => Error::new(format!("{name}: {fault}")),
-        Fault::Io(_) => Error::new(format!("{name}: {fault}")),
-        Fault::Damaged(_) => Error::new(format!(
-            "{name}: {fault}; what is before was printed, --salvage prints what is behind, too"
-        )),
+        Fault::Damaged(damage) if damage.fault.is_newer() => {
+            Error::invalid(format!("{name}: {fault}"))
+        }
+        Fault::Io(_) => Error::new(ErrorKind::Io, format!("{name}: {fault}")),
+        Fault::Damaged(_) => Error::new(
+            ErrorKind::Damaged,
+            format!(
+                "{name}: {fault}; what is before was printed, --salvage prints what is behind, too"
+            ),
+        ),
     }
 }
 
@@ -316,7 +324,7 @@ fn tell_incomplete(name: &str, end: &End) {
 }
 
 fn no_stream(name: &str) -> Error {
-    Error::new(format!("{name} is not an fsmon stream; make one with fsmon -f binary -o FILE"))
+    Error::invalid(format!("{name} is not an fsmon stream; make one with fsmon -f binary -o FILE"))
 }
 
 #[cfg(test)]

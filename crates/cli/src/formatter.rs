@@ -12,7 +12,7 @@ use crate::summary::Formatted;
 use crate::tell::tell;
 use crate::wall::Wall;
 use crate::world::World;
-use fsmon_engine::{Call, Error, Next, Receiver};
+use fsmon_engine::{Call, Error, Next, Receiver, refused};
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::Records;
 use nix::time::{ClockId, clock_gettime};
@@ -46,7 +46,7 @@ pub(crate) fn spawn<O: Output + Send + 'static>(
     thread::Builder::new()
         .name("fsmon-format".into())
         .spawn(move || Formatter::new(job, output).run())
-        .map_err(|error| Error::refused("cannot start the formatter's thread", Call::Thread, error))
+        .map_err(|error| refused("cannot start the formatter's thread", Call::Thread, error))
 }
 
 /// From records to the file.

@@ -17,7 +17,7 @@ pub(crate) type StreamId = [u8; 16];
 /// It does not go together, or nothing could be written there.
 pub(crate) fn targets(args: &WatchArgs, streams: &[StreamId]) -> Result<Vec<Target>, Error> {
     if args.compress != Compress::None && args.format != Format::Binary {
-        return Err(Error::new(
+        return Err(Error::invalid(
             "--compress is for -f binary; pipe other formats through a compressor",
         ));
     }
@@ -26,22 +26,24 @@ pub(crate) fn targets(args: &WatchArgs, streams: &[StreamId]) -> Result<Vec<Targ
     }
     if args.output.is_dir() {
         let name = shown(&args.output);
-        return Err(Error::new(format!(
+        return Err(Error::invalid(format!(
             "{name} is a directory; write {name}/ for new files in it"
         )));
     }
     if args.rotate.is_some() || args.keep.is_some() {
-        return Err(Error::new("--rotate and --keep are for files in a directory; write -o DIR/"));
+        return Err(Error::invalid(
+            "--rotate and --keep are for files in a directory; write -o DIR/",
+        ));
     }
     if args.format == Format::Binary && streams.len() > 1 {
-        return Err(Error::new(
+        return Err(Error::invalid(
             "each of several readers writes a binary stream of its own; write -o DIR/, which fsmon \
              decode DIR reads",
         ));
     }
     let target = Target::new(&args.output)?;
     if args.format == Format::Binary && target.is_terminal() {
-        return Err(Error::new(
+        return Err(Error::invalid(
             "a binary stream is nothing for a terminal; write it to a file with -o FILE, or pipe \
              it into fsmon decode -",
         ));
@@ -53,7 +55,7 @@ fn in_directory(args: &WatchArgs, stream: &StreamId) -> Result<Target, Error> {
     if let (Some(Rotate::Bytes(file)), Some(Keep::Bytes(all))) = (args.rotate, args.keep)
         && all < file
     {
-        return Err(Error::new(
+        return Err(Error::invalid(
             "--keep is less than one file of --rotate; keep more, or rotate sooner",
         ));
     }

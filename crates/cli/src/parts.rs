@@ -49,7 +49,7 @@ fn existing(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) => {}
             Ok(_) => {
-                return Err(Error::new(format!(
+                return Err(Error::invalid(format!(
                     "{name} is not a directory; watch the one it is in, with --include for it"
                 )));
             }

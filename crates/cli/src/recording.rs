@@ -4,12 +4,12 @@
 use crate::filter::Roots;
 use crate::segments::{STREAM, is_written};
 use crate::tell::shown_input;
-use fsmon_engine::Error;
+use fsmon_engine::{Error, ErrorKind};
 use fsmon_format::stream::{self, Header, Mark, first_within};
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ impl Read for Source {
 impl Seek for Source {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         match self {
-            Source::Standard(_) => Err(ErrorKind::NotSeekable.into()),
+            Source::Standard(_) => Err(io::ErrorKind::NotSeekable.into()),
             Source::File(file) => file.seek(to),
         }
     }
@@ -220,10 +220,13 @@ impl Recording {
             });
             self.files.extend(found.into_iter().map(|found| found.path));
             if self.files.is_empty() && began.elapsed() > GIVEN_UP_AFTER {
-                return Err(Error::new(format!(
-                    "{} is to go on in another file, and none has come: whoever wrote it was killed",
-                    self.name
-                )));
+                return Err(Error::new(
+                    ErrorKind::Damaged,
+                    format!(
+                        "{} is to go on in another file, and none has come: whoever wrote it was killed",
+                        self.name
+                    ),
+                ));
             }
             if self.files.is_empty() {
                 follow.pause();
@@ -239,10 +242,13 @@ impl Recording {
     pub(crate) fn wait(&mut self, read: u64) -> Result<Wait, Error> {
         let len = self.lock.as_ref().and_then(|file| file.metadata().ok()).map(|file| file.len());
         if len.is_some_and(|len| len < read) {
-            return Err(Error::new(format!(
-                "{} was written anew while it was read; read it once more from its beginning",
-                self.name
-            )));
+            return Err(Error::new(
+                ErrorKind::Damaged,
+                format!(
+                    "{} was written anew while it was read; read it once more from its beginning",
+                    self.name
+                ),
+            ));
         }
         Ok(self.wait_for_more())
     }
@@ -294,11 +300,14 @@ fn list_some(dir: &Path, follow: bool) -> Result<Vec<Found>, Error> {
             return Ok(found);
         }
         if !follow {
-            return Err(Error::new(format!(
-                "{} has no files of that kind in it; name one into which fsmon -f binary -o DIR/ \
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!(
+                    "{} has no files of that kind in it; name one into which fsmon -f binary -o DIR/ \
                  wrote, or a file",
-                shown_input(dir)
-            )));
+                    shown_input(dir)
+                ),
+            ));
         }
         pause.pause();
     }

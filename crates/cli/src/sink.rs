@@ -264,11 +264,14 @@ impl Sink {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let can_vanish = self.is_file && self.place == Place::Own;
         if can_vanish && self.file.metadata().is_ok_and(|data| data.nlink() == 0) {
-            return Err(Error::new(format!(
-                "the output file {} was removed while it was written, and what was in it is lost; \
+            return Err(Error::new(
+                fsmon_engine::ErrorKind::Io,
+                format!(
+                    "the output file {} was removed while it was written, and what was in it is lost; \
                  write to a place that nothing cleans up",
-                self.name
-            )));
+                    self.name
+                ),
+            ));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use crate::segments::{self, Segments};
 use crate::sink::{Place, Sink};
 use crate::tell::{shown, tell};
-use fsmon_engine::{Call, Error};
+use fsmon_engine::{Call, Error, refused};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{AccessFlags, access};
@@ -194,7 +194,7 @@ fn cannot_open(name: &str, error: io::Error) -> Error {
     // The file is not to blame for these.
     let errno = error.raw_os_error().map(Errno::from_raw);
     if let Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) = errno {
-        return Error::refused(format_args!("cannot write to {name}"), Call::Plain, error);
+        return refused(format_args!("cannot write to {name}"), Call::Plain, error);
     }
     Error::os(format!("cannot write to {name}; name a file in a directory you may write to"), error)
 }

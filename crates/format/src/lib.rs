@@ -7,11 +7,13 @@
 //! * [`record`]: the fixed 64-byte layouts and the cursor that walks them;
 //! * [`kind`]: the event types, their names and their causal order;
 //! * [`mirror`]: what the ids in events stand for (paths, processes, strings);
-//! * [`stream`]: the binary stream: blocks, checksums, writer and reader.
+//! * [`stream`]: the binary stream: blocks, checksums, writer and reader;
+//! * [`error`]: the error type of all crates.
 
 #![forbid(unsafe_code)]
 
 pub mod arena;
+pub mod error;
 pub mod kind;
 pub mod mirror;
 pub mod record;

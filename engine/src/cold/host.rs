@@ -2,7 +2,6 @@
 
 use super::remedy::{Call, Refused};
 use crate::config::{Backend, Cpu};
-use crate::error::Error;
 use crate::hot::intake;
 use crate::plan::Probe;
 use crate::sys::buffers::Buffers;
@@ -12,6 +11,7 @@ use crate::sys::perf::online_cpus;
 use crate::sys::poll::Sources;
 use crate::sys::thread::allowed_cpus;
 use crate::sys::uring::Uring;
+use crate::{Error, ErrorKind};
 use std::io;
 use std::os::fd::AsFd;
 
@@ -63,10 +63,10 @@ pub(crate) fn choose_backend(asked: Backend, probe: &Probe) -> Result<Backend, E
     match asked {
         Backend::Poll => Ok(Backend::Poll),
         Backend::Auto if !probe.works => Ok(Backend::Poll),
-        Backend::Uring if !probe.works => Err(Error::new(format!(
-            "io_uring cannot be used: {}; or leave --backend at auto",
-            probe.detail
-        ))),
+        Backend::Uring if !probe.works => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("io_uring cannot be used: {}; or leave --backend at auto", probe.detail),
+        )),
         _ => Ok(Backend::Uring),
     }
 }
@@ -84,7 +84,7 @@ pub(crate) fn choose_cpu(asked: Cpu, reader: usize) -> Result<Option<usize>, Err
             Ok(allowed.iter().rev().cycle().nth(reader).copied().filter(|_| allowed.len() > 1))
         }
         Cpu::Pin(cpu) if allowed.contains(&cpu) => Ok(Some(cpu)),
-        Cpu::Pin(cpu) => Err(Error::new(format!(
+        Cpu::Pin(cpu) => Err(Error::invalid(format!(
             "CPU {cpu} is not among those fsmon may run on ({}); choose one of them, or --cpu auto",
             ranges(&allowed)
         ))),

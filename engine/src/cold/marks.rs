@@ -11,6 +11,7 @@ use crate::plan::MarkKind;
 use crate::sys::fanotify::Group;
 use crate::sys::handle::{Handles, filesystem, open_absolute};
 use crate::sys::mount::open_btrfs_top;
+use crate::{Error, ErrorKind};
 use fsmon_format::kind;
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -45,12 +46,12 @@ pub(crate) fn group(bounded_queue: bool) -> Result<Group, Refused> {
 /// subdirectories are marked when they are walked). How, and why so.
 ///
 /// # Errors
-/// What makes the root unwatchable, in words.
+/// What makes the root unwatchable.
 pub(crate) fn mark(
     group: &Group,
     root: &mut OpenRoot,
     mask: u64,
-) -> Result<(MarkKind, String), String> {
+) -> Result<(MarkKind, String), Error> {
     let Err(error) = group.mark_filesystem(mask, root.fd.as_fd(), c".") else {
         return Ok((MarkKind::Filesystem, "its handles can be decoded".to_owned()));
     };
@@ -58,7 +59,7 @@ pub(crate) fn mark(
         // A mark on the directory would fail likewise, or hide the cause.
         Some(
             libc::EPERM | libc::ENOSPC | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ENOSYS,
-        ) => return Err(refusal(root, &error)),
+        ) => return Err(refusal(root, error)),
         Some(libc::EXDEV) => match mark_btrfs(group, root.mount.as_ref(), mask) {
             Ok(whole) => {
                 root.fsid = whole;
@@ -79,7 +80,7 @@ pub(crate) fn mark(
     };
     match marked {
         Ok(()) => Ok((MarkKind::Inode, why)),
-        Err(error) => Err(refusal(root, &error)),
+        Err(error) => Err(refusal(root, error)),
     }
 }
 
@@ -116,8 +117,9 @@ pub(crate) fn inode_mask(mask: u64) -> u64 {
     mask & !u64::from(kind::FS_ERROR)
 }
 
-fn refusal(root: &OpenRoot, error: &io::Error) -> String {
+fn refusal(root: &OpenRoot, error: io::Error) -> Error {
     let cause;
+    let mut kind = ErrorKind::Unsupported;
     let why = match error.raw_os_error() {
         Some(libc::EXDEV) => {
             "the kernel does not watch its filesystem beside others; give it a reader of its own \
@@ -137,11 +139,14 @@ fn refusal(root: &OpenRoot, error: &io::Error) -> String {
              such as on the server, or a directory on another filesystem"
         }
         _ => {
-            cause = Cause::of(Call::FanotifyMark, error, &Facts::read()).to_string();
+            let found = Cause::of(Call::FanotifyMark, &error, &Facts::read());
+            kind = found.kind(&error);
+            cause = found.to_string();
             &cause
         }
     };
-    format!("cannot watch {} ({}): {why}: {error}", root.path.display(), root.fs_type)
+    let what = format!("cannot watch {} ({}): {why}", root.path.display(), root.fs_type);
+    Error::os(what, error).with_kind(kind)
 }
 
 /// Whether a root's filesystem takes no mark for all of it because of its id: it has none (FUSE), or

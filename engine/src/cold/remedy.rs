@@ -2,7 +2,7 @@
 //! `cold/diagnosis.rs` finds out.
 
 use super::facts::Facts;
-use crate::error::Error;
+use crate::{Error, ErrorKind};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -134,23 +134,54 @@ impl fmt::Display for Refused {
 
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
-        let message = match refused.cause {
-            Cause::Other => refused.call.to_string(),
-            _ => format!("{}: {}", refused.call, refused.cause),
-        };
-        Error::os(message, refused.error)
+        explained(refused.call, &refused.cause, refused.error)
     }
 }
 
-impl Error {
-    /// An error of the kernel: `what` could not be done, because `call` was refused. Names the cause
-    /// and the remedy as far as they can be found out now.
-    pub fn refused(what: impl fmt::Display, call: Call, source: io::Error) -> Self {
-        let message = match Cause::of(call, &source, &Facts::read()) {
-            Cause::Other => what.to_string(),
-            cause => format!("{what}: {cause}"),
-        };
-        Error::os(message, source)
+/// The error of a system call: `what` could not be done, because the kernel refused `call`. Names the cause
+/// and the remedy as far as they can be found out now.
+pub fn refused(what: impl fmt::Display, call: Call, source: io::Error) -> Error {
+    let cause = Cause::of(call, &source, &Facts::read());
+    explained(what, &cause, source)
+}
+
+fn explained(what: impl fmt::Display, cause: &Cause, source: io::Error) -> Error {
+    let kind = cause.kind(&source);
+    let message = match cause {
+        Cause::Other => what.to_string(),
+        cause => format!("{what}: {cause}"),
+    };
+    Error::os(message, source).with_kind(kind)
+}
+
+impl Cause {
+    /// The kind of an error that has this cause.
+    pub(crate) fn kind(&self, source: &io::Error) -> ErrorKind {
+        match self {
+            Cause::Descriptors(_)
+            | Cause::Groups(_)
+            | Cause::Marks(_)
+            | Cause::Files(_)
+            | Cause::LockedMemory(_)
+            | Cause::Memory
+            | Cause::Processes(_)
+            | Cause::Group(..)
+            | Cause::Threads => ErrorKind::Busy,
+            Cause::Capabilities(..)
+            | Cause::Sysctl(..)
+            | Cause::Lockdown(_)
+            | Cause::Seccomp
+            | Cause::Module(_)
+            | Cause::Forbidden
+            | Cause::Unreadable => ErrorKind::Permission,
+            Cause::UserNamespace
+            | Cause::PidNamespace
+            | Cause::NetNamespace
+            | Cause::NotBuilt(..)
+            | Cause::TooOld(_)
+            | Cause::NotMounted(_) => ErrorKind::Unsupported,
+            Cause::Other => source.into(),
+        }
     }
 }
 

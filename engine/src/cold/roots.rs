@@ -7,16 +7,16 @@ use super::below::{Places, Span, below, is_left_out};
 use super::containers::Containers;
 use super::host::descriptors_needed;
 use super::mounts::{self, Mount, Points};
-use super::remedy::Call;
+use super::remedy::{Call, refused};
 use crate::config::{SkipDir, Skips};
-use crate::error::Error;
 use crate::hot::above::Reached;
 use crate::sys::handle::{Handle, Handles, filesystem};
 use crate::sys::limit::raise_descriptors;
+use crate::{Error, ErrorKind};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -94,7 +94,7 @@ pub(crate) fn open_all(
         roots.retain(|known| !known.is_within || known.named != known.path);
     }
     if roots.is_empty() {
-        return Err(Error::new("no directory to watch was named"));
+        return Err(Error::invalid("no directory to watch was named"));
     }
     Ok(roots)
 }
@@ -145,7 +145,7 @@ pub(crate) fn open_on(path: &Path, mounts: &Points<'_>) -> Result<OpenRoot, Erro
     let at = nearest.as_deref().unwrap_or(&real);
     if !at.is_dir() {
         let parent = at.parent().unwrap_or(Path::new("/")).display();
-        return Err(Error::new(match &nearest {
+        return Err(Error::invalid(match &nearest {
             None => {
                 format!("{shown} is not a directory; watch {parent} with --include for that name")
             }
@@ -157,15 +157,17 @@ pub(crate) fn open_on(path: &Path, mounts: &Points<'_>) -> Result<OpenRoot, Erro
     }
     let mount = mounts.mount_of(at);
     if let Some(mount) = mount.filter(|mount| mount.is_made_by_the_kernel()) {
-        return Err(Error::new(format!(
-            "cannot watch {shown}: what is in {} is made by the kernel, which tells fanotify little \
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "cannot watch {shown}: what is in {} is made by the kernel, which tells fanotify little \
              of it; watch files on a disk, tmpfs or the like",
-            mount.fs_type
-        )));
+                mount.fs_type
+            ),
+        ));
     }
-    let cannot = |error| {
-        Error::refused(format_args!("cannot open {}", at.display()), Call::Directory, error)
-    };
+    let cannot =
+        |error| refused(format_args!("cannot open {}", at.display()), Call::Directory, error);
     let fd = OwnedFd::from(File::open(at).map_err(cannot)?);
     let (fsid, _) = filesystem(fd.as_fd()).map_err(cannot)?;
     let fs_type = mount.map_or("unknown", |mount| &mount.fs_type).to_owned();
@@ -177,7 +179,7 @@ pub(crate) fn open_on(path: &Path, mounts: &Points<'_>) -> Result<OpenRoot, Erro
             ),
             error,
         ),
-        _ => Error::refused(format_args!("cannot watch {shown}"), Call::Handle, error),
+        _ => refused(format_args!("cannot watch {shown}"), Call::Handle, error),
     };
     let handles = Handles::probe(fd.as_fd()).map_err(no_handles)?;
     let (handle, mount_id) = handles.of_fd(fd.as_fd()).map_err(no_handles)?;
@@ -226,21 +228,27 @@ fn locate(path: &Path) -> Result<(PathBuf, Option<PathBuf>), Error> {
             Err(error) => error,
         };
         // A file in the way is told of by whoever looks at what is nearest.
-        if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+        if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
             let what = format_args!("cannot watch {shown}");
-            return Err(Error::refused(what, Call::Directory, error));
+            return Err(refused(what, Call::Directory, error));
         }
         if at.is_symlink() {
-            return Err(Error::new(format!(
-                "cannot watch {shown}: {} is a symbolic link to what does not exist; name what it \
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!(
+                    "cannot watch {shown}: {} is a symbolic link to what does not exist; name what it \
                  is to lead to",
-                at.display()
-            )));
+                    at.display()
+                ),
+            ));
         }
         let (Some(name), Some(parent)) = (at.file_name(), at.parent()) else {
-            return Err(Error::new(format!(
-                "cannot watch {shown}: it does not exist and has .. in it; name it without"
-            )));
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!(
+                    "cannot watch {shown}: it does not exist and has .. in it; name it without"
+                ),
+            ));
         };
         missing.push(name);
         at = parent;

@@ -4,11 +4,10 @@
 //! then events are read. So there is no moment that nobody looks at.
 
 use super::mount_watch::{Ask, BelowRoots, Ears, Follower, MountWatch, Named};
-use super::remedy::{Call, Refused};
+use super::remedy::{Call, Refused, refused};
 use super::{host, marks, mounts, overlay, roots, who};
 use crate::config::{Backend, Config, Cpu};
 use crate::counters::{Counters, Shared};
-use crate::error::Error;
 use crate::hot::above::Above;
 use crate::hot::disk::Kernel;
 use crate::hot::event::{Key, METADATA_LEN};
@@ -30,6 +29,7 @@ use crate::sys::limit::raise_descriptors;
 use crate::sys::poll::{Poll, Sources};
 use crate::sys::thread::{self, allowed_cpus};
 use crate::sys::uring::Uring;
+use crate::{Error, ErrorKind};
 use fsmon_format::kind;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -124,8 +124,8 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
                 marked.push(root);
             }
             // It counts as a mount that is not watched.
-            Err(error) if root.is_followed => plan.losses.push(error),
-            Err(error) => return Err(Error::new(error)),
+            Err(error) if root.is_followed => plan.losses.push(error.to_string()),
+            Err(error) => return Err(error),
         }
     }
     let opened = marked;
@@ -154,7 +154,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let shared = Arc::new(Shared::default());
     shared.store(&counters);
     let (control, commands) = flume::unbounded();
-    let no_eventfd = |error| Error::refused("cannot make an eventfd", Call::Plain, error);
+    let no_eventfd = |error| refused("cannot make an eventfd", Call::Plain, error);
     let wake = Arc::new(eventfd().map_err(no_eventfd)?);
     // FIONREAD counts the heads of events alone (fanotify_ioctl() in fanotify_user.c).
     let quiet = (pending_bytes(watch.disk.group.as_fd()) / METADATA_LEN) as u64;
@@ -182,7 +182,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let ears =
         Ears { reader: control.clone(), wake: Arc::clone(&wake), notice: config.notice.take() };
     let no_thread =
-        |error| Error::refused("cannot start the thread that follows mounts", Call::Thread, error);
+        |error| refused("cannot start the thread that follows mounts", Call::Thread, error);
     let mounts = mounts.map(|mounts| mounts.start(ears)).transpose().map_err(no_thread)?;
     Ok(Started { plan, shared, control, wake, mounts, thread, consumer })
 }
@@ -278,7 +278,7 @@ fn filesystems(roots: &[roots::OpenRoot]) -> Result<Vec<u64>, Error> {
     fsids.sort_unstable();
     fsids.dedup();
     if fsids.len() > roots::FILESYSTEMS_MAX {
-        return Err(Error::new(format!(
+        return Err(Error::invalid(format!(
             "more than {} filesystems to watch; start a second fsmon for some",
             roots::FILESYSTEMS_MAX
         )));
@@ -289,12 +289,12 @@ fn filesystems(roots: &[roots::OpenRoot]) -> Result<Vec<u64>, Error> {
 fn check(config: &Config) -> Result<(), Error> {
     let over = |what: &str, is: usize, max: usize| {
         let message = format!("{what} {is} is out of range; choose 1 to {max}");
-        if (1..=max).contains(&is) { Ok(()) } else { Err(Error::new(message)) }
+        if (1..=max).contains(&is) { Ok(()) } else { Err(Error::invalid(message)) }
     };
     over("max-dirs", config.dirs_max, limits::DIRS_MAX)?;
     over("max-processes", config.processes_max, limits::PROCESSES_MAX)?;
     if config.batch_window > Duration::from_millis(limits::BATCH_WINDOW_MAX_MS) {
-        return Err(Error::new(format!(
+        return Err(Error::invalid(format!(
             "a batch window of {:?} is too long; at most {} ms",
             config.batch_window,
             limits::BATCH_WINDOW_MAX_MS
@@ -313,7 +313,7 @@ fn add_root(
 ) -> Result<(), Error> {
     let path = root.named.clone();
     let bytes = path.as_os_str().as_bytes();
-    let bad_path = |_| Error::new(format!("{} has a NUL in it", path.display()));
+    let bad_path = |_| Error::invalid(format!("{} has a NUL in it", path.display()));
     watch.roots.push(Root {
         path: CString::new(bytes).map_err(bad_path)?,
         node: 0,
@@ -335,7 +335,7 @@ fn add_root(
         (!is_gone).then(|| root.reached()).map(|found| found.without_mounts(&watch.disk))
     }) {
         let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
-        let full = |_| Error::new("more roots than --max-dirs; raise it");
+        let full = |_| Error::invalid("more roots than --max-dirs; raise it");
         let node = tree.insert_root(bytes, key).map_err(full)?;
         watch.roots[at].set(node, reached, mark.is_of_directories());
     } else {
@@ -438,7 +438,7 @@ fn spawn(
             let _ = thread::run_on([cpu]);
         }
         let (files, connector) = host::buffers()
-            .map_err(|error| Error::refused("cannot map the buffers", Call::Plain, error))?;
+            .map_err(|error| refused("cannot map the buffers", Call::Plain, error))?;
         let open = |backend| open_backend(&parts, backend, &files, &connector);
         let (backend, why) = open_or_fall_back(backend, fall_back, open)?;
         if let Some(why) = why {
@@ -452,13 +452,13 @@ fn spawn(
         reader::run(parts, intake, &files, ready)
     };
     let builder = std::thread::Builder::new().name("fsmon-reader".into());
-    let no_thread = |error| Error::refused("cannot start the reader", Call::Thread, error);
+    let no_thread = |error| refused("cannot start the reader", Call::Thread, error);
     let thread = builder.spawn(body).map_err(no_thread)?;
     match is_ready.recv() {
         Ok(()) => Ok((thread, has_fallen.try_recv().ok())),
         Err(_) => match thread.join() {
             Ok(Err(error)) => Err(error),
-            _ => Err(Error::new("the reader ended before it began")),
+            _ => Err(Error::new(ErrorKind::Internal, "the reader ended before it began")),
         },
     }
 }

@@ -10,7 +10,7 @@ use crate::plan::Probe;
 use crate::sys::connector::Socket;
 use crate::sys::fanotify::Group;
 use crate::sys::perf::{self, Event, Ring};
-use crate::{Error, limits};
+use crate::{Error, ErrorKind, limits};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -83,9 +83,10 @@ pub fn open(
     if requested != config::Who::Auto && opened.rung != wish(requested) {
         let reason = opened.probes.iter().find(|probe| !probe.works);
         let reason = reason.map_or("not available", |probe| &probe.detail);
-        return Err(Error::new(format!(
-            "the source of process names asked for cannot be used: {reason}"
-        )));
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the source of process names asked for cannot be used: {reason}"),
+        ));
     }
     let told_of_users = opened.socket.is_some() || opened.rung == Rung::Bpf;
     let mut table = Table::new(images_max, opened.rung, told_of_users, OpenExec::None);

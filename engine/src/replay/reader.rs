@@ -6,8 +6,8 @@
 
 use super::processes;
 use super::recording::{Recording, Turn};
+use crate::Error;
 use crate::counters::{Counters, Shared};
-use crate::error::Error;
 use crate::hot::above::Above;
 use crate::hot::disk::Kernel;
 use crate::hot::event::{Events, Key};

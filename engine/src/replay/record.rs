@@ -2,7 +2,6 @@
 
 use super::recording::{Read, Recording, Root, Turn};
 use crate::cold::{marks, mounts, roots, who};
-use crate::error::Error;
 use crate::hot::intake::{FILES_COUNT, FILES_SIZE};
 use crate::hot::who::Teller;
 use crate::hot::who::bpf_record;
@@ -13,6 +12,7 @@ use crate::sys::fd::eventfd;
 use crate::sys::perf::{Ring, Scratch};
 use crate::sys::poll::{Done, Poll, Sources};
 use crate::sys::{clock, thread};
+use crate::{Error, ErrorKind};
 use fsmon_format::kind;
 use std::collections::HashSet;
 use std::io;
@@ -38,9 +38,12 @@ pub fn record(dir: &Path, command: &mut Command) -> Result<Recording, Error> {
     let group = marks::group(false)?;
     let mut told = who::open_bpf(Some(group.as_fd()), false)?;
     let mask = marks::mask_for(kind::DEFAULT);
-    let (mark, why) = marks::mark(&group, &mut root, mask).map_err(Error::new)?;
+    let (mark, why) = marks::mark(&group, &mut root, mask)?;
     if mark != MarkKind::Filesystem {
-        return Err(Error::new(format!("record on a filesystem with a mark of its own: {why}")));
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("record on a filesystem with a mark of its own: {why}"),
+        ));
     }
     let Teller::Bpf(counted) = &mut told.teller else { unreachable!("what was opened") };
     let no_kernel = |error| Error::os("cannot record", error);
@@ -57,7 +60,7 @@ pub fn record(dir: &Path, command: &mut Command) -> Result<Recording, Error> {
     let recorder = Recorder { poll, rings: &mut told.rings, files, turns: Vec::new() };
     let (turns, first) = recorder.run_beside(command).map_err(no_kernel)?;
     if counted.take_lost() + counted.misses() > 0 {
-        return Err(Error::new("process messages were lost: record once more"));
+        return Err(Error::new(ErrorKind::Busy, "process messages were lost: record once more"));
     }
     let path = root.path.as_os_str().as_bytes().to_vec();
     let root = Root { path, fsid: root.fsid, handle: root.handle.key().to_vec() };

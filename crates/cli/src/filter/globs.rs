@@ -38,7 +38,7 @@ impl PathGlobs {
         let mut below: BTreeMap<PathBuf, GlobSetBuilder> = BTreeMap::new();
         for glob in globs {
             let pattern = patterns::read(glob, purpose, roots)
-                .map_err(|why| Error::new(format!("{}: {why}", named(option, glob))))?;
+                .map_err(|why| Error::invalid(format!("{}: {why}", named(option, glob))))?;
             match pattern {
                 Pattern::Name(bare) => _ = names.add(parse(option, glob, &bare)?),
                 Pattern::Path(bare) => _ = paths.add(parse(option, glob, &bare)?),
@@ -97,7 +97,7 @@ pub(crate) fn names(option: &str, other: &str, globs: &[String]) -> Result<Optio
     }
     let mut set = GlobSetBuilder::new();
     for glob in globs {
-        let refuse = |why| Error::new(format!("{}: {why}", named(option, glob)));
+        let refuse = |why| Error::invalid(format!("{}: {why}", named(option, glob)));
         let bare = comm(glob, other).map_err(refuse)?;
         let built = GlobBuilder::new(bare).backslash_escape(true).build();
         set.add(built.map_err(|error| bad(option, glob, &error.kind().to_string()))?);
@@ -141,7 +141,7 @@ fn build(option: &str, set: &GlobSetBuilder) -> Result<GlobSet, Error> {
 
 fn bad(option: &str, glob: &str, why: &str) -> Error {
     let named = named(option, glob);
-    Error::new(format!("{named}: {why}; put \\ before a literal * ? [ {{"))
+    Error::invalid(format!("{named}: {why}; put \\ before a literal * ? [ {{"))
 }
 
 fn named(option: &str, glob: &str) -> String {

@@ -157,7 +157,7 @@ fn parse_type(name: &str) -> Result<u32, Error> {
     }
     kind::by_name(name).map(|kind| kind.bit).ok_or_else(|| {
         let valid: Vec<_> = kind::ALL.iter().map(|kind| kind.name).collect();
-        Error::new(format!(
+        Error::invalid(format!(
             "unknown event type '{}'; write one of {} or all",
             name.escape_debug(),
             valid.join(", ")

@@ -3,7 +3,7 @@
 use super::{Source, globs};
 use crate::args::FilterArgs;
 use crate::text::comm;
-use fsmon_engine::Error;
+use fsmon_engine::{Error, ErrorKind};
 use fsmon_format::mirror::{Capacity, Mirror};
 use fsmon_format::record::{Proc, proc_flag};
 use globset::{Candidate, GlobSet};
@@ -184,7 +184,7 @@ impl Who {
 /// A recorded stream may come from a host with other users, so there a name is just a name.
 fn parse_user(text: &str, source: Source) -> Result<User, Error> {
     if text.is_empty() || text.starts_with('!') || text.contains(',') {
-        return Err(Error::new(format!(
+        return Err(Error::invalid(format!(
             "bad user '{}'; write one name or uid, and --user again for another",
             text.escape_debug()
         )));
@@ -198,10 +198,10 @@ fn parse_user(text: &str, source: Source) -> Result<User, Error> {
     }
     match nix::unistd::User::from_name(text) {
         Ok(Some(user)) => Ok(User { uid: Some(user.uid.as_raw()), name }),
-        Ok(None) => Err(Error::new(format!(
-            "unknown user '{}'; see getent passwd, or give the uid",
-            text.escape_debug()
-        ))),
+        Ok(None) => Err(Error::new(
+            ErrorKind::NotFound,
+            format!("unknown user '{}'; see getent passwd, or give the uid", text.escape_debug()),
+        )),
         Err(error) => Err(Error::os(
             format!("cannot look up user '{}'; give the uid", text.escape_debug()),
             error.into(),
@@ -213,5 +213,8 @@ fn must_exist(pid: u32) -> Result<(), Error> {
     if pid != 0 && Path::new(&format!("/proc/{pid}")).exists() {
         return Ok(());
     }
-    Err(Error::new(format!("--pid {pid}: no such process; see ps -e for those that run")))
+    Err(Error::new(
+        ErrorKind::NotFound,
+        format!("--pid {pid}: no such process; see ps -e for those that run"),
+    ))
 }

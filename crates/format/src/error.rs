@@ -1,0 +1,167 @@
+//! The error type of all crates of fsmon: a kind that a program can match, and one line for people.
+
+use std::fmt;
+use std::io;
+
+/// What kind of failure it was, so that a program can decide what to do: ask for rights, try again later, or
+/// give up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The process lacks a capability or a right to a file.
+    Permission,
+    /// This kernel or filesystem does not offer what is needed.
+    Unsupported,
+    /// A file, directory, process or user does not exist.
+    NotFound,
+    /// The caller asked for what can never work: a bad pattern, a number out of range, options that
+    /// contradict each other.
+    Invalid,
+    /// Something is used by another process, or a limit is reached: later it may work.
+    Busy,
+    /// Reading or writing failed.
+    Io,
+    /// A stream is not as its format demands.
+    Damaged,
+    /// A defect of fsmon.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The name of the kind, as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorKind::Permission => "permission",
+            ErrorKind::Unsupported => "unsupported",
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::Invalid => "invalid",
+            ErrorKind::Busy => "busy",
+            ErrorKind::Io => "io",
+            ErrorKind::Damaged => "damaged",
+            ErrorKind::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl From<&io::Error> for ErrorKind {
+    fn from(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => ErrorKind::Permission,
+            Kind::NotFound | Kind::NotADirectory => ErrorKind::NotFound,
+            Kind::Unsupported => ErrorKind::Unsupported,
+            Kind::InvalidInput | Kind::IsADirectory | Kind::InvalidFilename => ErrorKind::Invalid,
+            Kind::ResourceBusy
+            | Kind::WouldBlock
+            | Kind::QuotaExceeded
+            | Kind::StorageFull
+            | Kind::OutOfMemory => ErrorKind::Busy,
+            Kind::InvalidData => ErrorKind::Damaged,
+            // The standard library has no kind for these.
+            _ => match error.raw_os_error() {
+                Some(EMFILE | ENFILE) => ErrorKind::Busy,
+                _ => ErrorKind::Io,
+            },
+        }
+    }
+}
+
+/// Numbers of Linux, the same on all architectures (`asm-generic/errno-base.h`).
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+/// What failed, in one line for people that names the remedy where there is one.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<io::Error>,
+}
+
+impl Error {
+    /// A failure that no call of the system explains.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error { kind, message: message.into(), source: None }
+    }
+
+    /// The caller asked for what can never work.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Invalid, message)
+    }
+
+    /// A system call failed; its error gives the kind, and its text follows the message.
+    pub fn os(message: impl Into<String>, source: io::Error) -> Self {
+        Error { kind: (&source).into(), message: message.into(), source: Some(source) }
+    }
+
+    /// The same, where more is known of the cause than the number of the error says.
+    #[must_use]
+    pub fn with_kind(self, kind: ErrorKind) -> Self {
+        Error { kind, ..self }
+    }
+
+    /// What kind of failure it was.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The number of the system call's error, where there was one.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.source.as_ref()?.raw_os_error()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(source) => write!(f, "{}: {source}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn the_error_of_a_system_call_gives_kind_text_and_source() {
+        for (errno, kind) in [
+            (1, ErrorKind::Permission),
+            (13, ErrorKind::Permission),
+            (2, ErrorKind::NotFound),
+            (22, ErrorKind::Invalid),
+            (16, ErrorKind::Busy),
+            (EMFILE, ErrorKind::Busy),
+            (ENFILE, ErrorKind::Busy),
+            (28, ErrorKind::Busy),
+            (38, ErrorKind::Unsupported),
+            (95, ErrorKind::Unsupported),
+            (5, ErrorKind::Io),
+        ] {
+            let error = Error::os("cannot open x", io::Error::from_raw_os_error(errno));
+            assert_eq!((error.kind(), error.raw_os_error()), (kind, Some(errno)), "{error}");
+            assert!(error.to_string().starts_with("cannot open x: "));
+            assert!(error.source().is_some());
+        }
+        let own = Error::invalid("write 1 to 9");
+        assert_eq!((own.kind(), own.raw_os_error()), (ErrorKind::Invalid, None));
+        assert_eq!(own.to_string(), "write 1 to 9");
+    }
+}
