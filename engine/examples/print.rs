@@ -6,20 +6,16 @@
 
 use fsmon_engine::{Config, Error, Next, start};
 use fsmon_format::kind;
-use fsmon_format::mirror::{Capacity, Mirror};
+use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{Body, Records};
 use std::time::Duration;
 
 fn main() -> Result<(), Error> {
     let roots = std::env::args_os().skip(1).map(Into::into).collect();
-    let (_monitor, mut records) = start(Config::new(roots))?;
-    // What the ids in events stand for. The capacities are those of the engine's defaults.
-    let mut mirror = Mirror::new(Capacity {
-        dirs: 1 << 21,
-        processes: 1 << 18,
-        strings: 1 << 16,
-        text: 64 << 20,
-    });
+    let config = Config::new(roots);
+    // What the ids in events stand for.
+    let mut mirror = Mirror::new(config.capacity());
+    let (_monitor, mut records) = start(config)?;
     loop {
         let batch = match records.next(Duration::from_secs(1)) {
             Next::Batch(batch) => batch,

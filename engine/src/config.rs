@@ -1,6 +1,13 @@
 //! What the engine is asked to do.
 
+use crate::limits::{
+    CMDLINES_BYTES, DIR_NAME_BYTES, DIRS_DEAD_MAX, OUTSIDE_MAX, STRING_IDS, STRINGS_BYTES,
+};
+use fsmon_format::error::UnknownName;
+use fsmon_format::mirror::Capacity;
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// How file events are read.
@@ -13,6 +20,36 @@ pub enum Backend {
     Uring,
     /// `poll` and `read`, at the same pace.
     Poll,
+}
+
+impl Backend {
+    /// Every one.
+    pub const ALL: [Backend; 3] = [Backend::Auto, Backend::Uring, Backend::Poll];
+
+    /// As options and configuration write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Backend::Auto => "auto",
+            Backend::Uring => "uring",
+            Backend::Poll => "poll",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Backend {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        let known = Backend::ALL.into_iter().find(|backend| backend.name() == name);
+        known.ok_or(UnknownName("auto, uring or poll"))
+    }
 }
 
 /// Where the reader runs.
@@ -44,6 +81,40 @@ pub enum Who {
     Connector,
     /// /proc at event time.
     Proc,
+}
+
+impl Who {
+    /// Every one, best first.
+    pub const ALL: [Who; 6] =
+        [Who::Auto, Who::Bpf, Who::Tracepoint, Who::Comm, Who::Connector, Who::Proc];
+
+    /// As options and configuration write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Who::Auto => "auto",
+            Who::Bpf => "bpf",
+            Who::Tracepoint => "tracepoint",
+            Who::Comm => "comm",
+            Who::Connector => "connector",
+            Who::Proc => "proc",
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Who {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        let known = Who::ALL.into_iter().find(|who| who.name() == name);
+        known.ok_or(UnknownName("auto, bpf, tracepoint, comm, connector or proc"))
+    }
 }
 
 /// Says of directories whether they are left out. A closure can do so by the path below the root alone.
@@ -152,5 +223,37 @@ impl Config {
             ring_slots: crate::limits::RING_SLOTS,
             progress: None,
         }
+    }
+
+    /// The room that a [`Mirror`](fsmon_format::mirror::Mirror) needs for all that the engine defines at one
+    /// time.
+    #[must_use]
+    pub fn capacity(&self) -> Capacity {
+        let cmdlines = if self.cmdline { CMDLINES_BYTES } else { 0 };
+        Capacity {
+            dirs: self.dirs_max + DIRS_DEAD_MAX + OUTSIDE_MAX,
+            processes: self.processes_max,
+            strings: STRING_IDS,
+            text: self.dirs_max * DIR_NAME_BYTES + STRINGS_BYTES + cmdlines,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_read_as_it_is_written() {
+        for backend in Backend::ALL {
+            assert_eq!(backend.to_string().parse(), Ok(backend));
+        }
+        for who in Who::ALL {
+            assert_eq!(who.to_string().parse(), Ok(who));
+        }
+        assert_eq!(
+            "".parse::<Backend>().expect_err("none").to_string(),
+            "write auto, uring or poll"
+        );
     }
 }

@@ -9,6 +9,8 @@ pub const DIRS_DEAD_MAX: usize = 1 << 10;
 /// Directories that are not watched, in which watched files have other names, that the consumer knows at one
 /// time; their ids come on top of those of the dead.
 pub const OUTSIDE_MAX: usize = 64;
+/// Bytes that a mirror reserves per directory for its name: the mean of a large tree is 20.
+pub const DIR_NAME_BYTES: usize = 64;
 /// Names of files known at one time, where changes through hard links are asked for.
 pub const FILES_MAX: usize = 1 << 22;
 /// Bytes for all of those together.

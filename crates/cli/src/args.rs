@@ -1,18 +1,21 @@
 //! The arguments, and nothing but them: what they mean is said where they are used.
 
-use crate::duration;
-use crate::moment;
-use crate::segments::{self, Keep, Rotate};
-use crate::tell::{print_help, tell};
-use crate::text::when::TimeFormat;
-use clap::builder::{EnumValueParser, RangedU64ValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fsmon_engine::{config, limits};
+use fsmon_engine::config::{self, Backend, Who};
+use fsmon_engine::limits;
 use fsmon_format::stream::Codec;
+use fsmon_present::arguments::print_help;
+use fsmon_present::filter::Criteria;
+use fsmon_present::tell::tell;
+use fsmon_present::{Format, TimeFormat, duration, moment};
+use fsmon_store::segments::{self, Keep, Rotate};
 use std::ffi::OsString;
+use std::fmt::Debug;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 const ABOUT: &str = "Who changed which file: exact process, exact path, nothing lost silently";
@@ -86,13 +89,20 @@ pub(crate) struct FilterArgs {
     pub(crate) pid: Option<u32>,
 }
 
+impl From<&FilterArgs> for Criteria {
+    fn from(args: &FilterArgs) -> Self {
+        let FilterArgs { types, include, exclude, cmd, exclude_cmd, user, pid } = args.clone();
+        Criteria { types, include, exclude, cmd, exclude_cmd, user, pid }
+    }
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct WatchArgs {
     /// Directories to watch [default: the current directory]
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// How changes are written
-    #[arg(short, long, value_enum, default_value_t, hide_default_value = true)]
+    #[arg(short, long, value_parser = formats(), default_value_t, hide_default_value = true)]
     pub(crate) format: Format,
     /// Write to FILE, which is emptied once everything else has begun, or to new files in DIR/; `-` is standard
     /// output
@@ -113,7 +123,8 @@ pub(crate) struct WatchArgs {
     #[arg(long)]
     pub(crate) wait: bool,
     /// How human lines say when [default: the time of day here, and a line where the day changes]
-    #[arg(long, value_name = "rfc3339|local|utc|delta", hide_possible_values = true)]
+    #[arg(long, value_name = "rfc3339|local|utc|delta", hide_possible_values = true,
+          value_parser = times())]
     pub(crate) time: Option<TimeFormat>,
     /// Watch direct children only
     #[arg(long)]
@@ -157,13 +168,14 @@ pub(crate) struct EngineArgs {
     pub(crate) per_filesystem: bool,
     /// For how long changes are gathered before they are read, at most 1s [default: 1ms]
     #[arg(long, value_name = "TIME", default_value = "1ms", hide_default_value = true,
-          value_parser = duration::parse_window)]
+          value_parser = parse_window)]
     pub(crate) batch_window: Duration,
     /// How the kernel's queue is read
-    #[arg(long, value_enum, default_value_t, hide_default_value = true)]
+    #[arg(long, value_parser = backends(), default_value_t, hide_default_value = true)]
     pub(crate) backend: Backend,
     /// Source of process names to use at the best
-    #[arg(long, value_enum, default_value_t, hide_default_value = true, hide_short_help = true)]
+    #[arg(long, value_parser = rungs(), default_value_t, hide_default_value = true,
+          hide_short_help = true)]
     pub(crate) who: Who,
     /// Keep the host's limit on the kernel's queue (fs.fanotify.max_queued_events)
     #[arg(long)]
@@ -185,10 +197,11 @@ pub(crate) struct DecodeArgs {
     pub(crate) file: PathBuf,
     /// How changes are written
     #[arg(short, long, default_value = "human", hide_default_value = true,
-          value_parser = EnumValueParser::<TextFormat>::new())]
-    pub(crate) format: TextFormat,
+          value_parser = one_of(Format::name, LINES))]
+    pub(crate) format: Format,
     /// How human lines say when, as for watching
-    #[arg(long, value_name = "rfc3339|local|utc|delta", hide_possible_values = true)]
+    #[arg(long, value_name = "rfc3339|local|utc|delta", hide_possible_values = true,
+          value_parser = times())]
     pub(crate) time: Option<TimeFormat>,
     /// Add the ancestry of each process
     #[arg(long)]
@@ -239,19 +252,6 @@ pub(crate) struct GenerateArgs {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// One aligned line an event
-    #[default]
-    Human,
-    /// One object a line
-    Json,
-    /// RFC 4180, with a header
-    Csv,
-    /// The binary stream, for `fsmon decode` and the reader libraries
-    Binary,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Compress {
     /// As they are: the quickest to write and to read
     #[default]
@@ -272,14 +272,6 @@ impl From<Compress> for Codec {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TextFormat {
-    #[default]
-    Human,
-    Json,
-    Csv,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Generated {
     Man,
@@ -288,55 +280,80 @@ pub(crate) enum Generated {
     Fish,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Backend {
-    /// io_uring where it works, else poll
-    #[default]
-    Auto,
-    /// io_uring, or an error
-    Uring,
-    /// poll and read
-    Poll,
+/// Takes one of the names of an enum, and shows each in help and completions with what it means.
+fn one_of<T, const N: usize>(
+    name: fn(T) -> &'static str,
+    choices: [(T, &'static str); N],
+) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: Debug> + Clone + Send + Sync + 'static,
+{
+    let values = choices.map(|(choice, help)| PossibleValue::new(name(choice)).help(help));
+    PossibleValuesParser::new(values).map(|name| name.parse().expect("a name of the enum"))
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Who {
-    /// The best that works here
-    #[default]
-    Auto,
-    /// BPF programs: everything, and in order with the changes of files
-    Bpf,
-    /// perf tracepoint: the name as given to exec, and the control group
-    Tracepoint,
-    /// perf COMM records
-    Comm,
-    /// proc connector and /proc at exec
-    Connector,
-    /// /proc at the time of the change
-    Proc,
+const LINES: [(Format, &str); 3] = [
+    (Format::Human, "One aligned line an event"),
+    (Format::Json, "One object a line"),
+    (Format::Csv, "RFC 4180, with a header"),
+];
+
+fn formats() -> impl TypedValueParser<Value = Format> {
+    let [human, json, csv] = LINES;
+    let binary = (Format::Binary, "The binary stream, for `fsmon decode` and the reader libraries");
+    one_of(Format::name, [human, json, csv, binary])
 }
 
-impl From<Backend> for config::Backend {
-    fn from(backend: Backend) -> Self {
-        match backend {
-            Backend::Auto => config::Backend::Auto,
-            Backend::Uring => config::Backend::Uring,
-            Backend::Poll => config::Backend::Poll,
-        }
+fn times() -> impl TypedValueParser<Value = TimeFormat> {
+    one_of(
+        TimeFormat::name,
+        [
+            (TimeFormat::Rfc3339, "As in JSON: 2026-01-31T23:59:59.123456789Z"),
+            (
+                TimeFormat::Local,
+                "Of this zone, with date and offset: 2026-02-01T00:59:59.123+01:00",
+            ),
+            (TimeFormat::Utc, "The same in UTC: 2026-01-31T23:59:59.123Z"),
+            (TimeFormat::Delta, "Seconds since the line before"),
+        ],
+    )
+}
+
+fn backends() -> impl TypedValueParser<Value = Backend> {
+    one_of(
+        Backend::name,
+        [
+            (Backend::Auto, "io_uring where it works, else poll"),
+            (Backend::Uring, "io_uring, or an error"),
+            (Backend::Poll, "poll and read"),
+        ],
+    )
+}
+
+fn rungs() -> impl TypedValueParser<Value = Who> {
+    one_of(
+        Who::name,
+        [
+            (Who::Auto, "The best that works here"),
+            (Who::Bpf, "BPF programs: everything, and in order with the changes of files"),
+            (Who::Tracepoint, "perf tracepoint: the name as given to exec, and the control group"),
+            (Who::Comm, "perf COMM records"),
+            (Who::Connector, "proc connector and /proc at exec"),
+            (Who::Proc, "/proc at the time of the change"),
+        ],
+    )
+}
+
+/// Parses a batch window: at most a second, or changes would come up late.
+fn parse_window(text: &str) -> Result<Duration, String> {
+    let window = duration::parse(text)?;
+    if window > Duration::from_millis(limits::BATCH_WINDOW_MAX_MS) {
+        return Err(format!(
+            "at most {}ms, and a bare number is seconds; write {text}ms for milliseconds",
+            limits::BATCH_WINDOW_MAX_MS
+        ));
     }
-}
-
-impl From<Who> for config::Who {
-    fn from(who: Who) -> Self {
-        match who {
-            Who::Auto => config::Who::Auto,
-            Who::Bpf => config::Who::Bpf,
-            Who::Tracepoint => config::Who::Tracepoint,
-            Who::Comm => config::Who::Comm,
-            Who::Connector => config::Who::Connector,
-            Who::Proc => config::Who::Proc,
-        }
-    }
+    Ok(window)
 }
 
 fn parse_cpu(text: &str) -> Result<config::Cpu, String> {
@@ -427,12 +444,18 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_window_is_at_most_a_second() {
+        assert!(parse_window("4").expect_err("four seconds").contains("write 4ms"));
+        assert_eq!(parse_window("4ms"), Ok(Duration::from_millis(4)));
+    }
+
+    #[test]
     fn subcommands_are_words_of_their_own() {
         let cli = Cli::try_parse_from(["fsmon", "doctor", "--json", "/x"]).expect("valid");
         assert!(matches!(cli.command, Some(Command::Doctor(DoctorArgs { json: true, .. }))));
         let cli = Cli::try_parse_from(["fsmon", "decode", "-fcsv", "-"]).expect("valid");
         let Some(Command::Decode(args)) = cli.command else { panic!("decode") };
-        assert_eq!((args.format, args.file), (TextFormat::Csv, PathBuf::from("-")));
+        assert_eq!((args.format, args.file), (Format::Csv, PathBuf::from("-")));
     }
 
     #[test]
@@ -445,6 +468,8 @@ mod tests {
             (&["--max-dirs", "0"], "from 1 to"),
             (&["--duration", "soon"], "10s"),
             (&["--cpu", "fast"], "auto, none"),
+            (&["--backend", "epoll"], "did you mean poll?"),
+            (&["--time", "tai"], "rfc3339, local, utc, delta"),
             (&["decode"], "FILE|DIR|-"),
         ] {
             let line = refused(args);

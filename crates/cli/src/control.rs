@@ -1,8 +1,8 @@
 //! What ends a watch: signals, the formatter, the clock.
 
-use crate::tell::tell;
 use fsmon_engine::{Call, Error, refused};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use fsmon_present::tell::tell;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use std::cell::Cell;
@@ -181,13 +181,6 @@ fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
-}
-
-/// Has a file that grows beyond RLIMIT_FSIZE be an error of the write, EFBIG, and not a death:
-/// setrlimit(2).
-pub fn survive_file_limit() {
-    // Where that fails, the limit kills as it does any program.
-    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 #[cfg(test)]

@@ -26,6 +26,6 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Error> {
             "fsmon convert is a program of its own, fsmon-convert, and it is not installed: cargo \
              install fsmon-convert, or put it beside fsmon",
         ),
-        _ => Error::os(format!("cannot run {}", crate::tell::shown(&program)), error),
+        _ => Error::os(format!("cannot run {}", fsmon_present::tell::shown(&program)), error),
     })
 }

@@ -1,21 +1,22 @@
 //! `fsmon decode`: from a binary stream to lines, by the pipeline that serves live changes.
 
-use crate::args::{DecodeArgs, TextFormat};
-use crate::filter::{Filter, Roots, Source as Origin};
+use crate::args::DecodeArgs;
 use crate::limits::BUFFER_BYTES;
-use crate::moment::Range;
-use crate::pipeline::{Output, Pipeline};
-use crate::recording::{Recording, Source, Wait, recordings};
 use crate::sink::{Reader as Pipe, Sink};
-use crate::summary::counted;
 use crate::target::Target;
-use crate::tell::tell;
-use crate::text::{Format, Lines, csv, human, human::Human, json::Json};
-use crate::world::World;
 use fsmon_engine::{Error, ErrorKind};
 use fsmon_format::kind;
 use fsmon_format::record::End;
 use fsmon_format::stream::{self, BLOCK_CAPACITY, Damage, Error as Fault, Item, Reader};
+use fsmon_present::Format;
+use fsmon_present::filter::{Filter, Roots, Source as Origin};
+use fsmon_present::moment::Range;
+use fsmon_present::pipeline::{Output, Pipeline};
+use fsmon_present::tell::counted;
+use fsmon_present::tell::tell;
+use fsmon_present::text::{LineFormat, Lines, csv, human, human::Human, json::Json};
+use fsmon_present::world::World;
+use fsmon_store::recording::{Recording, Source, Wait, recordings};
 use std::collections::VecDeque;
 use std::path::Path;
 
@@ -25,7 +26,8 @@ use std::path::Path;
 /// The stream cannot be read or is damaged, standard output cannot be written to.
 pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
     let range = Range { since: args.since, until: args.until };
-    let filter = Filter::new(&args.filter, kind::EVERY, Origin::Recorded, BLOCK_CAPACITY)?;
+    let filter =
+        Filter::new(&(&args.filter).into(), kind::EVERY, Origin::Recorded, BLOCK_CAPACITY)?;
     let mut filter = filter.within(range);
     let (recordings, roots) = recordings(&args.file, args.follow, range.to_search())?;
     filter.set_roots(&roots)?;
@@ -35,14 +37,17 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
     let job = Job { recordings, roots, range, salvage: args.salvage, sink, filter };
     let (chain, cmdline) = (args.chain, args.cmdline);
     match args.format {
-        TextFormat::Human => {
+        Format::Human => {
             let human = Human::new(chain, human::wants_colours(is_terminal));
             let human = human.with_time(args.time);
             job.run(human.with_cmdline(cmdline))
         }
-        TextFormat::Json => job.run(Json::new(chain).with_cmdline(cmdline)),
-        TextFormat::Csv if is_terminal => job.run(csv::Terminal::new(chain).with_cmdline(cmdline)),
-        TextFormat::Csv => job.run(csv::Plain::new(chain).with_cmdline(cmdline)),
+        Format::Json => job.run(Json::new(chain).with_cmdline(cmdline)),
+        Format::Csv if is_terminal => job.run(csv::Terminal::new(chain).with_cmdline(cmdline)),
+        Format::Binary => {
+            Err(Error::invalid("decode prints lines; copy the file to have the stream"))
+        }
+        Format::Csv => job.run(csv::Plain::new(chain).with_cmdline(cmdline)),
     }
 }
 
@@ -57,7 +62,7 @@ struct Job {
 }
 
 impl Job {
-    fn run<F: Format>(self, format: F) -> Result<(), Error> {
+    fn run<F: LineFormat>(self, format: F) -> Result<(), Error> {
         let world = World::recorded(BLOCK_CAPACITY);
         let decoder = Decoder {
             streams: Vec::new(),
@@ -328,32 +333,8 @@ fn no_stream(name: &str) -> Error {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::args::FilterArgs;
-
-    /// The text of a stream; what there is of it and the number of gaps where it is damaged.
-    pub(crate) fn decode<O: Output>(stream: &[u8], output: O) -> Result<String, (String, u64)> {
-        let args = FilterArgs::default();
-        let filter = Filter::new(&args, kind::EVERY, Origin::Recorded, BLOCK_CAPACITY);
-        let world = World::recorded(BLOCK_CAPACITY);
-        let mut pipeline = Pipeline::new(world, filter.expect("valid"), output, None);
-        let mut reader = Reader::new(stream).salvage(true);
-        let (mut out, mut gaps) = (Vec::new(), 0);
-        pipeline.begin(&mut out);
-        while let Some(item) = reader.next().expect("readable") {
-            match item {
-                Item::Block(block) => {
-                    pipeline.forget(&mut out);
-                    block.records().for_each(|record| pipeline.take(&record, &mut out));
-                }
-                Item::Gap(_) => gaps += 1,
-                Item::Header(_) | Item::Pending => {}
-            }
-        }
-        let text = String::from_utf8(out).expect("UTF-8");
-        if gaps == 0 { Ok(text) } else { Err((text, gaps)) }
-    }
 
     #[test]
     fn what_is_no_stream_is_refused_with_the_remedy() {

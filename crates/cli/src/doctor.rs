@@ -3,11 +3,10 @@
 use crate::args::DoctorArgs;
 use crate::parts;
 use crate::summary::source_of_names;
-use crate::tell::{line, shown};
-use crate::text::escape::{self, escape};
 use fsmon_engine::Error;
 use fsmon_engine::config::Who;
 use fsmon_engine::plan::{self, MarkKind, Plan, RootPlan};
+use fsmon_present::tell::{json_line, line, shown};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::io::{self, ErrorKind, Write as _};
@@ -19,8 +18,11 @@ use std::process::ExitCode;
 /// Standard output cannot be written to.
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode, Error> {
     let plan = plan::probe(&parts::roots(&args.paths));
-    let text =
-        if args.json { format!("{}\n", fit_for_terminal(&object(&plan))) } else { table(&plan) };
+    let text = if args.json {
+        format!("{}\n", json_line(&object(&plan).to_string()))
+    } else {
+        table(&plan)
+    };
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             return Err(Error::os("cannot write to standard output", error));
@@ -121,22 +123,6 @@ fn object(plan: &Plan) -> Value {
         "losses": plan.losses,
         "notes": plan.notes,
     })
-}
-
-/// The object as text. Control characters beyond ASCII, which JSON lets stand, are escaped as well.
-fn fit_for_terminal(object: &Value) -> String {
-    let text = object.to_string();
-    let mut out = Vec::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            // Those have a meaning of their own here; control characters among them are escaped.
-            ' '..='~' => out.push(c as u8),
-            c => {
-                escape::<escape::Json>(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut out);
-            }
-        }
-    }
-    String::from_utf8(out).expect("made of characters")
 }
 
 fn root_object(root: &RootPlan) -> Value {

@@ -1,20 +1,21 @@
 //! The formatter thread: takes batches from the engine's ring, and writes what comes of them.
 
 use crate::control::Voice;
-use crate::filter::Filter;
 use crate::limits::{
     BUFFER_BYTES, GATHER_FILE, IDLE, SINK_CHECK, STORM_GAP, STORM_SLOTS, WRITE_BYTES,
 };
-use crate::names::Names;
-use crate::pipeline::{Output, Patience, Pipeline};
 use crate::sink::{Cut, Reader, Sink};
 use crate::summary::Formatted;
-use crate::tell::tell;
-use crate::wall::Wall;
-use crate::world::World;
+use fsmon_engine::limits::STRING_IDS;
 use fsmon_engine::{Call, Error, Next, Receiver, refused};
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::Records;
+use fsmon_present::filter::Filter;
+use fsmon_present::names::Names;
+use fsmon_present::pipeline::{Output, Patience, Pipeline};
+use fsmon_present::tell::tell;
+use fsmon_present::wall::Wall;
+use fsmon_present::world::World;
 use nix::time::{ClockId, clock_gettime};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -131,7 +132,8 @@ fn begin_again<O: Output>(pipeline: &mut Pipeline<O>, name: &str, cut: Cut, buff
 
 impl<O: Output> Formatter<O> {
     fn new(job: Job, output: O) -> Self {
-        let world = World::live(job.capacity, job.wall, Names::of_this_host());
+        let names = Names::of_this_host(STRING_IDS, Box::new(fsmon_engine::cgroup_path));
+        let world = World::live(job.capacity, job.wall, names);
         let outlet = Outlet {
             pipeline: Pipeline::new(world, job.filter, output, job.count),
             sink: job.sink.breaking_at(O::whole),

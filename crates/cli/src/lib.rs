@@ -9,54 +9,40 @@
 //! what comes after it knows where they come from.
 
 mod args;
-mod binary;
-#[doc(hidden)]
-pub mod control;
+mod control;
 mod convert;
 mod decode;
 mod doctor;
-mod duration;
-mod filter;
-#[doc(hidden)]
-pub mod formats;
 mod formatter;
 mod generate;
+mod header;
 mod limits;
-mod moment;
-mod names;
 mod outputs;
 mod parts;
-mod pipeline;
-mod recording;
-mod segments;
 mod sink;
+mod skip;
 mod stats;
 mod summary;
 mod target;
-#[doc(hidden)]
-pub mod tell;
-mod text;
 mod usage;
-mod users;
-mod wall;
 mod watch;
-mod world;
 
 use args::{Cli, Command};
 use clap::Parser;
 use fsmon_engine::Error;
+use fsmon_present::arguments::with_arguments_escaped;
+use fsmon_present::tell::{tell, tell_panics};
 use std::process::ExitCode;
-use tell::tell;
 
 /// Runs `fsmon` with the arguments of this process and says with which code to exit:
 /// 0 done, 1 an error that a line on standard error explains, 2 wrong usage, 130 a second signal.
 #[must_use]
 pub fn main() -> ExitCode {
-    tell::tell_panics();
-    control::survive_file_limit();
+    tell_panics();
+    fsmon_store::survive_file_limit();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return args::explain(&tell::with_arguments_escaped(error)),
+        Err(error) => return args::explain(&with_arguments_escaped(error)),
     };
     if let Err(wrong) = usage::check(&cli) {
         tell(wrong);

@@ -1,11 +1,12 @@
 //! Where the output of each reader goes.
 
-use crate::args::{Compress, Format, WatchArgs};
-use crate::segments::{self, Keep, Rotate, Segments};
+use crate::args::{Compress, WatchArgs};
 use crate::sink::Sink;
 use crate::target::Target;
-use crate::tell::shown;
 use fsmon_engine::Error;
+use fsmon_present::Format;
+use fsmon_present::tell::shown;
+use fsmon_store::segments::{Keep, Rotate, Segments};
 use std::os::unix::ffi::OsStrExt;
 
 /// A stream's identity.
@@ -59,12 +60,7 @@ fn in_directory(args: &WatchArgs, stream: &StreamId) -> Result<Target, Error> {
             "--keep is less than one file of --rotate; keep more, or rotate sooner",
         ));
     }
-    let extension = match args.format {
-        Format::Human => "txt",
-        Format::Json => "json",
-        Format::Csv => "csv",
-        Format::Binary => segments::STREAM,
-    };
+    let extension = args.format.extension();
     let [a, b, c, d, ..] = *stream;
     let tag = [a, b, c, d];
     Target::segments(Segments::new(&args.output, extension, args.rotate, args.keep, tag))

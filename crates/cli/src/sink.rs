@@ -1,10 +1,10 @@
 //! The open output: a file, a pipe, a terminal. It ends at a whole line or block whatever happens, and
 //! notices what happens to a file.
 
-use crate::segments::Segments;
 use crate::target::cannot_make;
-use crate::tell::shown;
 use fsmon_engine::Error;
+use fsmon_present::tell::shown;
+use fsmon_store::segments::Segments;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
@@ -95,7 +95,8 @@ impl Sink {
     /// # Errors
     /// It cannot be made.
     pub(crate) fn of_segments(mut segments: Segments) -> Result<Self, Error> {
-        let (file, path) = segments.first().map_err(|error| cannot_make(&segments.dir, error))?;
+        let (file, path) =
+            segments.make_first().map_err(|error| cannot_make(&segments.dir, error))?;
         let sink = Sink::new(file, shown(&path), Place::Own);
         Ok(Sink { segments: Some(segments), ..sink })
     }
@@ -133,7 +134,7 @@ impl Sink {
         let Some(segments) = &mut self.segments else { return Ok(()) };
         // It is one of those that may be deleted.
         let _ = self.file.unlock();
-        let made = segments.next().map_err(|error| cannot_make(&segments.dir, error))?;
+        let made = segments.make_next().map_err(|error| cannot_make(&segments.dir, error))?;
         (self.file, self.name) = (made.0, shown(&made.1));
         self.in_file = 0;
         hold(&self.state).len = 0;

@@ -2,8 +2,8 @@
 
 use crate::summary::{Formatted, missing};
 use crate::target::open_for_writing;
-use crate::tell::shown;
 use fsmon_engine::{Counters, Error};
+use fsmon_present::tell::shown;
 use serde_json::json;
 use std::fs::File;
 use std::io::{self, Write};

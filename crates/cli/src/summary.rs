@@ -1,10 +1,10 @@
 //! What is said when a watch begins and when it has ended.
 
-use crate::pipeline::Passed;
-use crate::tell::shown;
 use fsmon_engine::config::Who;
 use fsmon_engine::plan::Plan;
 use fsmon_engine::{Counters, Missing};
+use fsmon_present::pipeline::Passed;
+use fsmon_present::tell::{counted, shown};
 use std::fmt::Write;
 
 /// What the formatter thread did.
@@ -109,10 +109,6 @@ pub(crate) fn end(counters: &Counters, formatted: &Formatted) -> String {
         let _ = write!(line, "; NOT complete: {}", words.collect::<Vec<_>>().join(", "));
     }
     line
-}
-
-pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 #[cfg(test)]

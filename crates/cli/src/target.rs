@@ -1,9 +1,9 @@
 //! Where the output is to go: checked early, opened once, and emptied last.
 
-use crate::segments::{self, Segments};
 use crate::sink::{Place, Sink};
-use crate::tell::{shown, tell};
 use fsmon_engine::{Call, Error, refused};
+use fsmon_present::tell::{shown, tell};
+use fsmon_store::segments::Segments;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{AccessFlags, access};
@@ -108,7 +108,7 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<File, Error> {
     // Appended to, so that a file that somebody cuts goes on at its new end.
     let file = OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_file() {
-        segments::lock(&file).map_err(failed)?;
+        fsmon_store::lock(&file).map_err(failed)?;
     }
     Ok(file)
 }

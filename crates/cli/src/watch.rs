@@ -1,27 +1,27 @@
 //! `fsmon [PATH]...`: checks everything, starts the engine and the formatter thread, or one of each
 //! for each filesystem, and waits for what ends them.
 
-use crate::args::{Format, WatchArgs};
-use crate::binary::{self, Binary};
+use crate::args::WatchArgs;
 use crate::control::{Control, INTERRUPTED};
-use crate::filter::{self, Filter, Roots, Source};
 use crate::formatter::{Job, Outcome, spawn};
-use crate::limits::{DIR_NAME_BYTES, NAMES_BYTES};
-use crate::names::STRING_IDS;
+use crate::header::{header, stream_id};
 use crate::outputs::{self, StreamId};
 use crate::parts::parts;
+use crate::skip::skip_dir;
 use crate::stats::Stats;
 use crate::summary;
 use crate::summary::Formatted;
 use crate::target::{Target, check_writable};
-use crate::tell::{end_progress, progress, tell};
-use crate::text::{Lines, csv, human, human::Human, json::Json};
-use crate::wall::Wall;
-use fsmon_engine::limits::{CMDLINES_BYTES, DIRS_DEAD_MAX, OUTSIDE_MAX, STRINGS_BYTES};
 use fsmon_engine::plan::Plan;
 use fsmon_engine::{Config, Counters, Error, Monitor};
 use fsmon_format::kind;
-use fsmon_format::mirror::Capacity;
+use fsmon_present::Format;
+use fsmon_present::binary::Binary;
+use fsmon_present::filter::{Filter, Roots, Source};
+use fsmon_present::names;
+use fsmon_present::tell::{end_progress, progress, tell};
+use fsmon_present::text::{Lines, csv, human, human::Human, json::Json};
+use fsmon_present::wall::Wall;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,25 +33,27 @@ use std::thread::JoinHandle;
 /// Whatever keeps it from beginning, and what breaks the output or the engine.
 pub(crate) fn run(args: &WatchArgs) -> Result<ExitCode, Error> {
     let parts = parts(args)?;
-    let streams = parts.iter().map(|_| binary::stream_id()).collect::<Result<Vec<_>, _>>()?;
+    let streams = parts.iter().map(|_| stream_id()).collect::<Result<Vec<_>, _>>()?;
     let targets = outputs::targets(args, &streams)?;
     let is_terminal = targets.iter().any(Target::is_terminal);
     if let Some(path) = &args.stats {
         check_writable(path)?;
     }
     keep_pages_small();
-    let capacity = capacity(args);
+    let engine_room = config(args, &parts, 0, kind::DEFAULT).capacity();
+    let capacity = names::room(engine_room);
     let roots = Roots::of_paths(parts.iter().flatten());
     let filter = || {
-        let mut filter = Filter::new(&args.filter, kind::DEFAULT, Source::Live, capacity)?;
+        let mut filter =
+            Filter::new(&(&args.filter).into(), kind::DEFAULT, Source::Live, capacity)?;
         filter.set_roots(&roots)?;
         Ok(filter)
     };
     let filters = parts.iter().map(|_| filter()).collect::<Result<Vec<_>, Error>>()?;
     let config = |reader| {
         let mut config = config(args, &parts, reader, filters[reader].types());
-        config.skip_dir = filter::skip_dir(&args.filter, &roots)?;
-        config.skip_mount = filter::skip_dir(&args.filter, &roots)?.map(|skip| skip.skips);
+        config.skip_dir = skip_dir(&args.filter.exclude, &roots)?;
+        config.skip_mount = skip_dir(&args.filter.exclude, &roots)?.map(|skip| skip.skips);
         Ok(config)
     };
     let configs = (0..parts.len()).map(config).collect::<Result<Vec<_>, Error>>()?;
@@ -90,18 +92,6 @@ fn keep_pages_small() {
     let _ = nix::sys::prctl::set_thp_disable(true);
 }
 
-fn capacity(args: &WatchArgs) -> Capacity {
-    Capacity {
-        dirs: args.engine.max_dirs + DIRS_DEAD_MAX + OUTSIDE_MAX,
-        processes: args.engine.max_processes,
-        strings: STRING_IDS,
-        text: args.engine.max_dirs * DIR_NAME_BYTES
-            + STRINGS_BYTES
-            + NAMES_BYTES
-            + if args.cmdline { CMDLINES_BYTES } else { 0 },
-    }
-}
-
 /// Of one of the readers.
 fn config(args: &WatchArgs, parts: &[Vec<PathBuf>], reader: usize, types: u32) -> Config {
     let mut config = Config::new(parts[reader].clone());
@@ -113,9 +103,9 @@ fn config(args: &WatchArgs, parts: &[Vec<PathBuf>], reader: usize, types: u32) -
     config.follow_mounts = args.follow_mounts;
     config.hard_links = args.hard_links;
     config.notice = Some(Box::new(tell));
-    config.backend = args.engine.backend.into();
+    config.backend = args.engine.backend;
     config.cpu = args.engine.cpu;
-    config.who = args.engine.who.into();
+    config.who = args.engine.who;
     config.cmdline = args.cmdline;
     config.batch_window = args.engine.batch_window;
     config.bounded_queue = args.engine.bounded_queue;
@@ -147,7 +137,7 @@ fn start_formatter(
         }
         Format::Csv => spawn(job, Lines(csv::Plain::new(chain).with_cmdline(cmdline))),
         Format::Binary => {
-            let header = Binary::header(plan, job.filter.types(), job.wall, stream);
+            let header = header(plan, job.filter.types(), job.wall, stream);
             let output = Binary::new(header, args.compress.into(), job.capacity)?;
             spawn(job, output)
         }

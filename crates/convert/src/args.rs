@@ -1,7 +1,8 @@
 //! The arguments.
 
 use clap::{Parser, ValueEnum};
-use fsmon_cli::tell::{print_help, tell};
+use fsmon_present::arguments::print_help;
+use fsmon_present::tell::tell;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

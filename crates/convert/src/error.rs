@@ -28,6 +28,12 @@ impl Error {
     }
 }
 
+impl From<fsmon_format::error::Error> for Error {
+    fn from(error: fsmon_format::error::Error) -> Self {
+        Error::Told(error.to_string())
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

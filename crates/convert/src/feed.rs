@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::inputs::Input;
-use fsmon_cli::tell::tell;
 use fsmon_format::record::End;
 use fsmon_format::stream::{Block, Fault, Gap, Header, Item, Reader};
+use fsmon_present::tell::tell;
 use std::io::Read;
 
 /// What comes out of a conversion.
@@ -98,9 +98,4 @@ fn one<R: Read>(
         fed.sound += 1;
     }
     Ok(fed)
-}
-
-/// A number and what it counts.
-pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -1,10 +1,11 @@
 //! Which files are read, and in which order.
 
 use crate::error::{Error, Result};
-use fsmon_cli::tell::{shown, shown_input};
 use fsmon_format::stream::Header;
+use fsmon_present::tell::{shown, shown_input};
+use fsmon_store::{is_written, list};
 use std::cell::Cell;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
@@ -56,9 +57,7 @@ impl Input {
         else {
             return Ok(of_pipe(path, Some(file)));
         };
-        // fsmon locks what it writes to.
-        let is_written = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
-        let growing = is_written.then_some(len);
+        let growing = is_written(&file).then_some(len);
         let header = Header::peek(file).unwrap_or_default();
         Ok(Input { path, header, pipe: Cell::default(), growing })
     }
@@ -114,20 +113,13 @@ fn is_standard(path: &Path) -> bool {
 }
 
 fn segments(dir: &Path) -> Result<Vec<Input>> {
-    let failed = |error: io::Error| Error::new(format!("cannot list {}: {error}", shown(dir)));
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "fsmon") && path.is_file() {
-            found.push(path);
-        }
-    }
-    if found.is_empty() {
+    let files = list(dir)?.into_iter().map(|file| file.path);
+    let files: Vec<_> = files.filter(|path| path.is_file()).collect();
+    if files.is_empty() {
         let line = "has no *.fsmon files; name the directory that fsmon -f binary -o DIR/ wrote to";
         return Err(Error::new(format!("{} {line}", shown(dir))));
     }
-    found.sort();
-    found.into_iter().map(Input::new).collect()
+    files.into_iter().map(Input::new).collect()
 }
 
 fn open(path: &Path) -> Result<File> {

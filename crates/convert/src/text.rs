@@ -3,8 +3,9 @@
 use crate::error::{Error, Result};
 use crate::feed::Output;
 use crate::output::Out;
-use fsmon_cli::formats::{Format, Formats};
 use fsmon_format::stream::{Block, Gap, Header};
+use fsmon_present::Format;
+use fsmon_present::formats::Formats;
 use std::io::{self, Write};
 
 /// Bytes after which what was gathered is written.

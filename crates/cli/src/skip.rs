@@ -1,0 +1,23 @@
+//! Which directories the engine does not watch at all: `--exclude` as it asks for it.
+
+use fsmon_engine::Error;
+use fsmon_engine::config::{Skip, SkipDir};
+use fsmon_present::filter::{PathGlobs, Purpose, Roots};
+
+/// Directories that match are left out.
+struct Excluded(PathGlobs);
+
+impl Skip for Excluded {
+    fn skips(&mut self, root: &[u8], path: &[u8]) -> bool {
+        self.0.matches(root, path)
+    }
+}
+
+/// What the engine asks before it watches a directory, where there is anything to leave out.
+///
+/// # Errors
+/// A bad glob, or one that can never match.
+pub(crate) fn skip_dir(exclude: &[String], roots: &Roots) -> Result<Option<SkipDir>, Error> {
+    let globs = PathGlobs::new(Purpose::Exclude, exclude, roots)?;
+    Ok(globs.map(|globs| SkipDir { by_path: globs.need_path(), skips: Box::new(Excluded(globs)) }))
+}

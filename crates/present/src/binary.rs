@@ -1,0 +1,339 @@
+//! The binary stream as the end of a pipeline.
+
+use crate::limits::{BLOCK, BLOCK_EVENTS, GATHER_BLOCK, SMALL_BLOCK};
+use crate::pipeline::{Output, Patience};
+use crate::wall::Wall;
+use crate::world::{Change, World};
+use fsmon_format::error::Error;
+use fsmon_format::mirror::Capacity;
+use fsmon_format::record::{Body, Build, Dir, EventRef, Loss, Record, Slot, end_flag};
+use fsmon_format::stream::layout::{BlockHeader, FileHeader, MAGIC, block_kind};
+use fsmon_format::stream::{Codec, Header, Writer};
+use std::collections::VecDeque;
+use std::time::Duration;
+use zerocopy::{FromBytes, FromZeros};
+
+/// Writes blocks.
+pub struct Binary {
+    blocks: Blocks,
+    /// Of the current file.
+    header: Header,
+    build: Box<Build>,
+    /// Events that a reader waits for. A loss counts as many.
+    held: u32,
+}
+
+/// The writer, and how many lines a decoder makes of what it gave out.
+struct Blocks {
+    /// Taken away when the stream ends.
+    writer: Option<Writer<Vec<u8>>>,
+    /// Lines so far: all, and those in blocks that were given out.
+    told: u64,
+    given_out: u64,
+    /// Lines of each of the blocks given out last.
+    recent: VecDeque<u64>,
+}
+
+/// Of so many blocks it is known how many lines each tells: there are never more on their way to the file
+/// at one time.
+const RECENT: usize = 64;
+
+impl Binary {
+    /// A writer whose header is still to be delivered. `capacity` is that of the world.
+    ///
+    /// # Errors
+    /// None that can happen with a buffer in memory.
+    pub fn new(header: Header, codec: Codec, capacity: Capacity) -> Result<Self, Error> {
+        let buffer = Vec::with_capacity(crate::limits::BUFFER_BYTES);
+        let writer = Writer::new(buffer, &header, capacity)
+            .map_err(|error| Error::os("cannot begin the stream", error))?
+            .compress(codec)
+            .count_clock_steps();
+        let recent = VecDeque::with_capacity(RECENT);
+        let blocks = Blocks { writer: Some(writer), told: 0, given_out: 0, recent };
+        Ok(Binary { blocks, header, build: Box::default(), held: 0 })
+    }
+}
+
+impl Blocks {
+    /// A record that a decoder makes so many lines of.
+    #[inline]
+    fn tell(&mut self, lines: u32, record: &Record<'_>, world: &World, out: &mut Vec<u8>) {
+        self.push(record, world, out);
+        self.told += u64::from(lines);
+    }
+
+    #[inline]
+    fn push(&mut self, record: &Record<'_>, world: &World, out: &mut Vec<u8>) {
+        let Some(writer) = &mut self.writer else { return };
+        in_memory(writer.push(record, &world.mirror));
+        if !writer.get_mut().is_empty() {
+            self.deliver(out);
+        }
+    }
+
+    fn push_slots(&mut self, slots: &[Slot], world: &World, out: &mut Vec<u8>) {
+        if let Some((record, _)) = Record::split_first(slots) {
+            self.push(&record, world, out);
+        }
+    }
+
+    /// Moves to `out` what the writer has written: all lines told so far are in there, or before it.
+    #[cold]
+    fn deliver(&mut self, out: &mut Vec<u8>) {
+        let Some(mut writer) = self.writer.take() else { return };
+        self.note(writer.get_mut());
+        out.append(writer.get_mut());
+        self.writer = Some(writer);
+    }
+
+    fn note(&mut self, written: &[u8]) {
+        for _ in Units(written).filter(|unit| unit.has_records) {
+            self.recent.truncate(RECENT - 1);
+            self.recent.push_front(self.told - self.given_out);
+            self.given_out = self.told;
+        }
+    }
+}
+
+/// The file headers and blocks at the beginning of some bytes, as far as they are whole.
+struct Units<'a>(&'a [u8]);
+
+struct Unit {
+    len: usize,
+    has_records: bool,
+}
+
+impl Iterator for Units<'_> {
+    type Item = Unit;
+
+    fn next(&mut self) -> Option<Unit> {
+        let (len, has_records) = if self.0.starts_with(&MAGIC) {
+            let (header, _) = FileHeader::ref_from_prefix(self.0).ok()?;
+            (header.header_len.get() as usize, false)
+        } else {
+            let (header, _) = BlockHeader::ref_from_prefix(self.0).ok()?;
+            (header.total_len(), header.kind == block_kind::RECORDS)
+        };
+        self.0 = self.0.get(len..)?;
+        Some(Unit { len, has_records })
+    }
+}
+
+impl Output for Binary {
+    const GATHER: Duration = GATHER_BLOCK;
+    const IS_TEXT: bool = false;
+
+    fn whole(part: &[u8]) -> usize {
+        Units(part).map(|unit| unit.len).sum()
+    }
+
+    fn told_in(&self, rest: &[u8]) -> u64 {
+        let blocks = Units(rest).filter(|unit| unit.has_records).count();
+        let in_blocks: u64 = self.blocks.recent.iter().take(blocks).sum();
+        in_blocks + self.blocks.told - self.blocks.given_out
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        self.blocks.deliver(out);
+    }
+
+    fn changed(&mut self, world: &World, change: Change, out: &mut Vec<u8>) {
+        let slots = match change {
+            Change::Dir(id) | Change::Renamed(id) => {
+                let mut head = Dir::new_zeroed();
+                head.id = id.into();
+                head.object = world.mirror.dir(id).map_or(0, |dir| dir.object).into();
+                self.build.dir(head, b"")
+            }
+            Change::Proc(id) => match world.mirror.proc(id) {
+                Some(image) => self.build.proc(*image),
+                None => return,
+            },
+            Change::Str(id) => self.build.str(id, b""),
+            Change::Nothing | Change::Everything => return,
+        };
+        self.blocks.push_slots(slots, world, out);
+    }
+
+    #[inline]
+    fn event(
+        &mut self,
+        world: &World,
+        event: &EventRef<'_>,
+        types: u32,
+        record: &Record<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        self.held = self.held.saturating_add(1);
+        let lines = types.count_ones();
+        let mask = event.head.mask.get() & !fsmon_format::kind::EVERY | types;
+        if mask == event.head.mask.get() {
+            return self.blocks.tell(lines, record, world, out);
+        }
+        let mut head = *event.head;
+        head.mask = mask.into();
+        let slots = self.build.event(head, event.name, event.name2);
+        if let Some((record, _)) = Record::split_first(slots) {
+            self.blocks.tell(lines, &record, world, out);
+        }
+    }
+
+    fn loss(&mut self, world: &World, _: &Loss, record: &Record<'_>, out: &mut Vec<u8>) {
+        self.held = BLOCK_EVENTS;
+        self.blocks.tell(1, record, world, out);
+    }
+
+    fn other(&mut self, world: &World, record: &Record<'_>, out: &mut Vec<u8>) {
+        match record.body() {
+            // What the engine cannot know: a definition found no room here.
+            Body::End(end) if world.refused() > 0 => {
+                let mut head = *end;
+                head.flags |= end_flag::INCOMPLETE;
+                self.blocks.push_slots(self.build.end(head), world, out);
+            }
+            // Readers go by CLOCK records only, and each block repeats the last one: times come out
+            // the same live and decoded.
+            Body::Stats(stats) => {
+                self.blocks.push(record, world, out);
+                let slots = self.build.clock(stats.time_ns.get(), stats.realtime_ns.get());
+                self.blocks.push_slots(slots, world, out);
+            }
+            _ => self.blocks.push(record, world, out),
+        }
+    }
+
+    fn holds_back(&self) -> bool {
+        self.held > 0
+    }
+
+    fn patience(&self, to_file: bool) -> Patience {
+        if to_file && self.held < BLOCK_EVENTS { SMALL_BLOCK } else { BLOCK }
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        if let Some(writer) = &mut self.blocks.writer {
+            in_memory(writer.flush());
+        }
+        self.held = 0;
+        self.blocks.deliver(out);
+    }
+
+    fn end_file(&mut self, out: &mut Vec<u8>) {
+        if let Some(writer) = &mut self.blocks.writer {
+            in_memory(writer.end_segment());
+        }
+        self.held = 0;
+        self.blocks.deliver(out);
+    }
+
+    fn begin_file(&mut self, out: &mut Vec<u8>) {
+        (self.header.time_ns, self.header.realtime_ns) = Wall::of_this_host().moment();
+        if let Some(writer) = &mut self.blocks.writer {
+            in_memory(writer.begin_segment(&mut self.header));
+        }
+        self.blocks.deliver(out);
+    }
+
+    fn begin_again(&mut self, carried: &mut Vec<u8>) {
+        (self.header.time_ns, self.header.realtime_ns) = Wall::of_this_host().moment();
+        if let Some(writer) = &mut self.blocks.writer {
+            in_memory(writer.begin_again(&mut self.header, carried));
+        }
+    }
+
+    fn end(&mut self, _: &World, out: &mut Vec<u8>) {
+        if let Some(writer) = self.blocks.writer.take() {
+            let rest = writer.finish().expect("a buffer in memory takes everything");
+            self.blocks.note(&rest);
+            out.extend_from_slice(&rest);
+        }
+    }
+}
+
+/// Malformed records do not come this far, and a buffer takes everything.
+fn in_memory(result: std::io::Result<()>) {
+    result.expect("a well-formed record and a buffer in memory");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::Criteria;
+    use crate::text::fixture::{Bench, capacity, decode, event, image};
+    use crate::text::{Lines, json::Json};
+    use fsmon_format::kind;
+
+    fn binary(args: &Criteria, count: Option<u64>) -> Bench<Binary> {
+        let output = Binary::new(Header::default(), Codec::None, capacity()).expect("a writer");
+        Bench::new(output, args, count)
+    }
+
+    fn stream(mut bench: Bench<Binary>, play: impl FnOnce(&mut Bench<Binary>)) -> Vec<u8> {
+        bench.pipeline.begin(&mut bench.out);
+        play(&mut bench);
+        bench.pipeline.end(&mut bench.out);
+        bench.out
+    }
+
+    #[test]
+    fn decoded_lines_are_those_that_were_live() {
+        let mut live = Bench::lines(Json::new(true));
+        live.play();
+        let stream = stream(binary(&Criteria::default(), None), Bench::play);
+        assert_eq!(decode(&stream, Lines(Json::new(true))).expect("sound"), live.text());
+    }
+
+    #[test]
+    fn so_are_they_across_blocks_clock_steps_and_ids_used_again() {
+        fn play<O: Output>(bench: &mut Bench<O>) {
+            bench.furnish();
+            for step in 0..3000u32 {
+                bench.event(event(kind::CREATE, 2, 3), step.to_string().as_bytes(), b"");
+                match step % 500 {
+                    100 => bench.image(image(3, 1000 + step, "again")),
+                    200 => bench.dir_again(1, 0, step, 1, step.to_string().as_bytes()),
+                    300 => bench.dir_again(2, 1, 0, step.into(), b"reused"),
+                    400 => bench.stats(1_000_000_000, 1_700_000_000_000_000_000 + u64::from(step)),
+                    _ => {}
+                }
+            }
+        }
+        let mut live = Bench::lines(Json::new(true));
+        play(&mut live);
+        let stream = stream(binary(&Criteria::default(), None), play);
+        assert!(stream.len() > 2 * fsmon_format::stream::layout::BLOCK_MAX);
+        assert_eq!(decode(&stream, Lines(Json::new(true))).expect("sound"), live.text());
+    }
+
+    #[test]
+    fn filters_and_the_count_hold_for_the_stream() {
+        let args = Criteria {
+            types: vec!["create".into(), "modify".into(), "close_write".into()],
+            ..Criteria::default()
+        };
+        let stream = stream(binary(&args, Some(2)), |bench| {
+            bench.furnish();
+            let merged = kind::CREATE | kind::ATTRIB | kind::MODIFY | kind::CLOSE_WRITE;
+            bench.event(event(merged, 1, 3), b"f", b"");
+            bench.event(event(merged, 1, 3), b"g", b"");
+        });
+        let text = decode(&stream, Lines(Json::new(false))).expect("sound");
+        let types: Vec<_> = text.lines().filter_map(|line| line.split('"').nth(7)).collect();
+        assert_eq!(types, ["CREATE", "MODIFY"]);
+    }
+
+    #[test]
+    fn a_flushed_block_can_be_read_at_once() {
+        let mut bench = binary(&Criteria::default(), None);
+        bench.pipeline.begin(&mut bench.out);
+        bench.furnish();
+        assert!(!bench.pipeline.holds_back());
+        bench.event(event(kind::CREATE, 1, 3), b"f", b"");
+        assert!(bench.pipeline.holds_back());
+        bench.pipeline.flush(&mut bench.out);
+        assert!(!bench.pipeline.holds_back());
+        let error = decode(&bench.out, Lines(Json::new(false))).expect_err("no end yet");
+        assert!(error.0.contains("/srv/b/f"), "{}", error.0);
+    }
+}

@@ -1,0 +1,51 @@
+//! Lengths of time as people write them: `10s`, `1ms`, `2h 30m`; a bare number is seconds.
+
+use jiff::SpanRelativeTo;
+use jiff::fmt::friendly::SpanParser;
+use std::time::Duration;
+
+/// Parses a length of time.
+///
+/// # Errors
+/// Zero, and what is no length of time; what to write instead.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    let duration = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
+        Err(_) => friendly(text).ok_or_else(|| {
+            "not a time; write 10s, 500ms, 2h 30m or a number of seconds".to_owned()
+        })?,
+    };
+    if duration.is_zero() {
+        return Err("must be more than nothing".to_owned());
+    }
+    Ok(duration)
+}
+
+/// Days are of 24 hours.
+fn friendly(text: &str) -> Option<Duration> {
+    let span = SpanParser::new().parse_span(text).ok()?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(duration).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_and_bare_seconds() {
+        assert_eq!(parse("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse("1ms"), Ok(Duration::from_millis(1)));
+        assert_eq!(parse("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse("7d"), Ok(Duration::from_secs(7 * 24 * 3600)));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_a_remedy() {
+        for text in ["", "soon", "-1", "-1s", "0", "0s", "inf", "nan"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

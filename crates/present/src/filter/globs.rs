@@ -1,0 +1,218 @@
+//! Globs on paths and on command names.
+
+use super::patterns::{self, Pattern, Purpose};
+use super::roots::Roots;
+use fsmon_format::error::Error;
+use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// The longest name of a command that the kernel keeps, in bytes (TASK_COMM_LEN without its zero).
+const COMM_MAX: usize = 15;
+
+/// Globs on the path below a watched root: `*` stays within a name.
+pub struct PathGlobs {
+    names: GlobSet,
+    paths: GlobSet,
+    /// By root, for those that were given with it.
+    below: Vec<(Vec<u8>, GlobSet)>,
+}
+
+impl PathGlobs {
+    /// `None` where there is no glob.
+    ///
+    /// # Errors
+    /// A glob that cannot be read, or that can never match; the option is named.
+    pub fn new(purpose: Purpose, globs: &[String], roots: &Roots) -> Result<Option<Self>, Error> {
+        if globs.is_empty() {
+            return Ok(None);
+        }
+        let option = purpose.option();
+        let (mut names, mut paths) = (GlobSetBuilder::new(), GlobSetBuilder::new());
+        let mut below: BTreeMap<PathBuf, GlobSetBuilder> = BTreeMap::new();
+        for glob in globs {
+            let pattern = patterns::read(glob, purpose, roots)
+                .map_err(|why| Error::invalid(format!("{}: {why}", named(option, glob))))?;
+            match pattern {
+                Pattern::Name(bare) => _ = names.add(parse(option, glob, &bare)?),
+                Pattern::Path(bare) => _ = paths.add(parse(option, glob, &bare)?),
+                Pattern::Below(places) => {
+                    for (root, bare) in places {
+                        let set = below.entry(root).or_insert_with(GlobSetBuilder::new);
+                        set.add(parse(option, glob, &bare)?);
+                    }
+                }
+            }
+        }
+        let below = below
+            .into_iter()
+            .map(|(root, set)| Ok((root.as_os_str().as_bytes().to_vec(), build(option, &set)?)));
+        Ok(Some(PathGlobs {
+            names: build(option, &names)?,
+            paths: build(option, &paths)?,
+            below: below.collect::<Result<_, Error>>()?,
+        }))
+    }
+
+    /// Whether [`PathGlobs::matches`] looks at more than the last name.
+    pub fn need_path(&self) -> bool {
+        !self.paths.is_empty() || !self.below.is_empty()
+    }
+
+    /// Whether this path below that root matches by itself, not by a directory that it is in.
+    pub fn matches(&self, root: &[u8], path: &[u8]) -> bool {
+        let name = match memchr::memrchr(b'/', path) {
+            Some(slash) => &path[slash + 1..],
+            None => path,
+        };
+        self.names.is_match_candidate(&Candidate::from_bytes(name))
+            || self.paths.is_match_candidate(&Candidate::from_bytes(path))
+            || self.below.iter().any(|(own, globs)| {
+                own == root && globs.is_match_candidate(&Candidate::from_bytes(path))
+            })
+    }
+}
+
+/// Globs on the kernel's name of a process; `None` where there is none. `*` stands for slashes as well:
+/// threads of the kernel have such names.
+///
+/// # Errors
+/// A glob that cannot be read, or that can never match; `option` is named, and `other` is the one that
+/// asks for the opposite.
+pub fn names(option: &str, other: &str, globs: &[String]) -> Result<Option<GlobSet>, Error> {
+    if globs.is_empty() {
+        return Ok(None);
+    }
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        let refuse = |why| Error::invalid(format!("{}: {why}", named(option, glob)));
+        let bare = comm(glob, other).map_err(refuse)?;
+        let built = GlobBuilder::new(bare).backslash_escape(true).build();
+        set.add(built.map_err(|error| bad(option, glob, &error.kind().to_string()))?);
+    }
+    build(option, &set).map(Some)
+}
+
+/// What a pattern on commands means: the kernel cuts their names, so a name is cut here as well.
+fn comm<'a>(glob: &'a str, other: &str) -> Result<&'a str, String> {
+    patterns::not_negated(glob, other)?;
+    patterns::no_list(glob)?;
+    if glob.is_empty() {
+        return Err("it is empty; write the name of a command, such as make".to_owned());
+    }
+    let name = glob.rsplit('/').next().unwrap_or(glob);
+    if glob.starts_with(['/', '.']) && glob.contains('/') {
+        return Err(format!("a command is known by its name, not by its path; write '{name}'"));
+    }
+    if !patterns::is_literal(glob) || glob.len() <= COMM_MAX {
+        return Ok(glob);
+    }
+    match glob.get(..COMM_MAX) {
+        Some(cut) => Ok(cut),
+        None => Err(format!("names of commands have at most {COMM_MAX} bytes; write fewer and *")),
+    }
+}
+
+fn parse(option: &str, glob: &str, bare: &str) -> Result<globset::Glob, Error> {
+    GlobBuilder::new(bare)
+        .literal_separator(true)
+        .backslash_escape(true)
+        .build()
+        .map_err(|error| bad(option, glob, &error.kind().to_string()))
+}
+
+fn build(option: &str, set: &GlobSetBuilder) -> Result<GlobSet, Error> {
+    set.build().map_err(|error| {
+        bad(option, error.glob().unwrap_or("the globs together"), &error.kind().to_string())
+    })
+}
+
+fn bad(option: &str, glob: &str, why: &str) -> Error {
+    let named = named(option, glob);
+    Error::invalid(format!("{named}: {why}; put \\ before a literal * ? [ {{"))
+}
+
+fn named(option: &str, glob: &str) -> String {
+    format!("bad glob '{}' of {option}", glob.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(glob: &str, path: &str) -> bool {
+        let globs = PathGlobs::new(Purpose::Include, &[glob.to_owned()], &Roots::default());
+        globs.expect("valid").expect("one").matches(b"/srv", path.as_bytes())
+    }
+
+    #[test]
+    fn names_match_at_any_depth_and_paths_from_the_root() {
+        for (glob, path, expected) in [
+            ("*.o", "a.o", true),
+            ("*.o", "deep/down/a.o", true),
+            ("*.o", "a.o/b", false),
+            ("src/*.rs", "src/a.rs", true),
+            ("src/*.rs", "src/deep/a.rs", false),
+            ("src/**/*.rs", "src/deep/down/a.rs", true),
+            ("src/*.rs", "x/src/a.rs", false),
+            ("**/src/*.rs", "x/src/a.rs", true),
+            ("/target", "target", true),
+            ("/target", "x/target", false),
+            ("target/", "x/target", true),
+            ("{a,b}?", "ax", true),
+            ("a\\*", "ab", false),
+            ("\u{e4}*", "\u{e4}\u{f6}", true),
+        ] {
+            assert_eq!(matches(glob, path), expected, "{glob} on {path}");
+        }
+        let any = PathGlobs::new(Purpose::Include, &["*.c".to_owned()], &Roots::default());
+        assert!(any.expect("valid").expect("one").matches(b"/srv", b"sub/\xff\xfe.c"));
+    }
+
+    #[test]
+    fn a_bad_glob_names_itself_and_its_option() {
+        for glob in ["a[", "{a", "", "/"] {
+            let error = PathGlobs::new(Purpose::Exclude, &[glob.to_owned()], &Roots::default());
+            let error = error.err().expect("bad");
+            let line = error.to_string();
+            assert!(line.contains(&format!("bad glob '{glob}' of --exclude")), "{line}");
+        }
+        assert!(names("--cmd", "--exclude-cmd", &["[".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_path_with_its_root_is_meant_below_that_root_only() {
+        let mut roots = Roots::default();
+        roots.add(&[b"/no-such-place/a".to_vec(), b"/no-such-place/b".to_vec()], false);
+        let globs = ["/no-such-place/a/x".to_owned()];
+        let globs = PathGlobs::new(Purpose::Exclude, &globs, &roots).expect("valid").expect("one");
+        assert!(globs.need_path());
+        assert!(globs.matches(b"/no-such-place/a", b"x"));
+        assert!(!globs.matches(b"/no-such-place/a", b"y/x"));
+        assert!(!globs.matches(b"/no-such-place/b", b"x"));
+    }
+
+    #[test]
+    fn commands_are_known_by_fifteen_bytes_of_their_name() {
+        let cmd = |glob: &str| names("--cmd", "--exclude-cmd", &[glob.to_owned()]);
+        let matches = |glob: &str, comm: &str| {
+            let globs = cmd(glob).expect("valid").expect("one");
+            globs.is_match_candidate(&Candidate::from_bytes(comm.as_bytes()))
+        };
+        assert!(matches("systemd-tmpfiles", "systemd-tmpfile"));
+        assert!(!matches("systemd-tmpfiles", "systemd-tmp"));
+        assert!(matches("kworker*", "kworker/u8:3"));
+        assert!(matches("kworker/0:1", "kworker/0:1"));
+        for (glob, words) in [
+            ("", "empty"),
+            ("!git", "--exclude-cmd 'git'"),
+            ("gcc,cc", "{gcc,cc}"),
+            ("/usr/bin/gcc", "'gcc'"),
+            ("./gcc", "'gcc'"),
+        ] {
+            let line = cmd(glob).expect_err("refused").to_string();
+            assert!(line.contains(words) && line.contains("--cmd"), "{line}");
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! What a pattern on paths means, before it becomes a glob.
+//!
+//! | written | meant |
+//! |---|---|
+//! | `*.o`, `target/` | a name at any depth |
+//! | `src/*.rs`, `/target`, `./target` | from the watched directory on |
+//! | `/srv/b/target`, where `/srv/b` is watched | `target` from there on |
+//!
+//! What can never match is refused, with what to write instead.
+
+use super::roots::{Roots, real};
+use globset::GlobBuilder;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The longest name of a file, in bytes (NAME_MAX).
+const NAME_MAX: usize = 255;
+
+/// What one pattern stands for; globs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pattern {
+    /// The name alone.
+    Name(String),
+    /// The path below whichever root.
+    Path(String),
+    /// The path below each of these roots.
+    Below(Vec<(PathBuf, String)>),
+}
+
+/// Whether a pattern chooses what is shown, or what is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Chooses what is shown.
+    Include,
+    /// Leaves out.
+    Exclude,
+}
+
+impl Purpose {
+    pub(crate) fn option(self) -> &'static str {
+        match self {
+            Purpose::Include => "--include",
+            Purpose::Exclude => "--exclude",
+        }
+    }
+
+    fn other(self) -> &'static str {
+        match self {
+            Purpose::Include => Purpose::Exclude.option(),
+            Purpose::Exclude => Purpose::Include.option(),
+        }
+    }
+}
+
+/// Reads a pattern.
+///
+/// # Errors
+/// Why it can never match, and what to write.
+pub(super) fn read(text: &str, purpose: Purpose, roots: &Roots) -> Result<Pattern, String> {
+    let other = purpose.other();
+    if text.is_empty() {
+        return Err("it is empty; write a name such as *.o or a path such as src/*.rs".to_owned());
+    }
+    not_negated(text, other)?;
+    if text == "~" || text.starts_with("~/") {
+        return Err("the shell put nothing in the place of ~; write the path, or \\~ for a name \
+                    that begins with it"
+            .to_owned());
+    }
+    no_list(text)?;
+    let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    if parts.contains(&"..") {
+        return Err("no path has .. in it; write the path that it leads to".to_owned());
+    }
+    if let Some(long) = parts.iter().find(|part| part.len() > NAME_MAX && is_literal(part)) {
+        return Err(format!("no name has {} bytes; at most {NAME_MAX} can be", long.len()));
+    }
+    if parts.is_empty() {
+        return Err(format!("it is the watched directory itself; leave {} out", purpose.option()));
+    }
+    if text.starts_with('/')
+        && let Some(below) = below_roots(&parts, purpose, roots)?
+    {
+        return Ok(Pattern::Below(below));
+    }
+    let is_anchored = text.starts_with('/') || text.starts_with("./") || parts.len() > 1;
+    let glob = parts.join("/");
+    Ok(if is_anchored { Pattern::Path(glob) } else { Pattern::Name(glob) })
+}
+
+/// There is an option for the opposite.
+pub(super) fn not_negated(text: &str, other: &str) -> Result<(), String> {
+    match text.strip_prefix('!') {
+        Some(rest) => Err(format!(
+            "! does not negate it; write {other} '{rest}', or \\! for a name that begins with it"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Commas make no list here, as names can have them.
+pub(super) fn no_list(text: &str) -> Result<(), String> {
+    let (mut depth, mut is_escaped, mut in_class) = (0u32, false, false);
+    for letter in text.chars() {
+        match letter {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 && !in_class => {
+                return Err(format!(
+                    "a comma makes no list; write {{{text}}} for any of these, or \\, for a comma \
+                     in a name"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is nothing but a name.
+pub(super) fn is_literal(text: &str) -> bool {
+    !text.contains(['*', '?', '[', ']', '{', '}', '\\'])
+}
+
+/// What a pattern with an absolute path means below each root; `None` where it begins at the watched
+/// directory.
+fn below_roots(
+    parts: &[&str],
+    purpose: Purpose,
+    roots: &Roots,
+) -> Result<Option<Vec<(PathBuf, String)>>, String> {
+    // A pattern with a * can mean one root as it is written, and another by a link.
+    let (mut within, mut covered) = (Vec::new(), Vec::new());
+    for parts in readings(parts, roots) {
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        for root in roots.paths() {
+            match below(&parts, root) {
+                Some(rest) if !rest.is_empty() => add(&mut within, (root.into(), rest.join("/"))),
+                // It is a root, or above one.
+                _ if is_above(&parts, root) => add(&mut covered, root),
+                _ => {}
+            }
+        }
+    }
+    let all = || covered.iter().map(|&root| (root.into(), "**".into())).collect();
+    if !within.is_empty() {
+        return Ok(Some(within));
+    }
+    if !covered.is_empty() {
+        let is_all = roots.all_known() && roots.paths().all(|root| covered.contains(&root));
+        return match purpose {
+            // What was recorded below the others is left.
+            Purpose::Exclude if roots.are_of_this_host() || is_all => Err(format!(
+                "{} is to be watched, and nothing of it would be left; name what to leave out below it",
+                covered[0].display()
+            )),
+            _ => Ok(Some(all())),
+        };
+    }
+    match outside(parts, roots) {
+        true => Err(format!(
+            "it is not below {}, which is watched; write ./{} for what is called so in there",
+            roots.shown(),
+            parts.join("/")
+        )),
+        false => Ok(None),
+    }
+}
+
+fn add<T: PartialEq>(all: &mut Vec<T>, one: T) {
+    if !all.contains(&one) {
+        all.push(one);
+    }
+}
+
+/// The patterns that may be meant, with paths as records have them: as it is written, with a root for what
+/// that was given as, and with what links of this host lead to.
+fn readings(parts: &[&str], roots: &Roots) -> Vec<Vec<String>> {
+    let spelled = roots.spellings().filter(|(given, path)| given != path);
+    let spelled = spelled.filter_map(|(given, path)| Some(instead(path, below(parts, given)?)));
+    let linked = roots.are_of_this_host().then(|| through_links(parts, roots));
+    let written = parts.iter().map(|&part| part.to_owned()).collect();
+    spelled.chain([written]).chain(linked).collect()
+}
+
+/// The parts of a pattern that are left below a directory; `None` where it leads elsewhere.
+fn below<'a>(parts: &'a [&'a str], dir: &Path) -> Option<&'a [&'a str]> {
+    let mut left = parts;
+    for name in names(dir) {
+        let (first, rest) = left.split_first()?;
+        if !matches(first, name) {
+            return None;
+        }
+        left = rest;
+    }
+    Some(left)
+}
+
+/// Whether a pattern stands for a directory, or one that it is in.
+fn is_above(parts: &[&str], dir: &Path) -> bool {
+    let names: Vec<_> = names(dir).collect();
+    parts.len() <= names.len() && parts.iter().zip(names).all(|(part, name)| matches(part, name))
+}
+
+/// `**` is any number of names, and matches none here.
+fn matches(part: &str, name: &OsStr) -> bool {
+    let glob = || GlobBuilder::new(part).literal_separator(true).backslash_escape(true).build();
+    part != "**" && glob().is_ok_and(|glob| glob.compile_matcher().is_match(Path::new(name)))
+}
+
+fn names(path: &Path) -> impl Iterator<Item = &OsStr> {
+    path.components().filter_map(|part| match part {
+        std::path::Component::Normal(name) => Some(name),
+        _ => None,
+    })
+}
+
+/// A glob for that name alone.
+fn escaped(name: &OsStr) -> String {
+    globset::escape(&name.to_string_lossy())
+}
+
+/// A path, and of a pattern what is below it.
+fn instead(path: &Path, rest: &[&str]) -> Vec<String> {
+    names(path).map(escaped).chain(rest.iter().map(|&part| part.to_owned())).collect()
+}
+
+/// The same pattern with the path that its first names lead to, where these are symbolic links: to a root
+/// and no further. Of what the last name leads to the pattern says nothing.
+fn through_links(parts: &[&str], roots: &Roots) -> Vec<String> {
+    let count = parts.iter().take_while(|part| is_literal(part)).count().min(parts.len() - 1);
+    let real =
+        |count: usize| real(&std::iter::once(&"/").chain(&parts[..count]).collect::<PathBuf>());
+    let is_in_root = |count: &usize| roots.paths().any(|root| real(*count).starts_with(root));
+    let count = (0..count).find(is_in_root).unwrap_or(count);
+    instead(&real(count), &parts[count..])
+}
+
+/// Whether a pattern can only mean a place that is not watched: it begins with a directory of `/`, and
+/// no root has one of that name. `/target` begins at the watched directory. Of another host, or another
+/// time, nothing of that is known.
+fn outside(parts: &[&str], roots: &Roots) -> bool {
+    let first = parts[0];
+    if !roots.are_of_this_host() || !roots.all_known() || !is_literal(first) {
+        return false;
+    }
+    let is_of_root = |root: &Path| names(root).next() == Some(OsStr::from_bytes(first.as_bytes()));
+    let is_absolute = Path::new("/").join(first).is_dir() || roots.paths().any(is_of_root);
+    is_absolute && !roots.paths().any(|root| root.join(first).symlink_metadata().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots(paths: &[&str]) -> Roots {
+        Roots::of_paths(&paths.iter().map(PathBuf::from).collect::<Vec<_>>())
+    }
+
+    fn recorded(paths: &[&str], more: bool) -> Roots {
+        let mut roots = Roots::default();
+        let paths: Vec<_> = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
+        roots.add(&paths, more);
+        roots
+    }
+
+    fn exclude(text: &str) -> Result<Pattern, String> {
+        read(text, Purpose::Exclude, &roots(&["/no-such-place/b", "/no-such-place/c d"]))
+    }
+
+    fn below(root: &str, glob: &str) -> Pattern {
+        Pattern::Below(vec![(root.into(), glob.into())])
+    }
+
+    #[test]
+    fn patterns_mean_what_they_plainly_say() {
+        let name = |glob: &str| Pattern::Name(glob.into());
+        let path = |glob: &str| Pattern::Path(glob.into());
+        let b = "/no-such-place/b";
+        for (text, pattern) in [
+            ("target", name("target")),
+            ("target/", name("target")),
+            ("target//", name("target")),
+            ("./target", path("target")),
+            ("././target/", path("target")),
+            ("/target", path("target")),
+            ("a//b/./c", path("a/b/c")),
+            ("**/x", path("**/x")),
+            ("{a,b}", name("{a,b}")),
+            ("[,]x", name("[,]x")),
+            ("x\\,v", name("x\\,v")),
+            ("\\!x", name("\\!x")),
+            ("\\~", name("\\~")),
+            ("/no-such-place/b/x", below(b, "x")),
+            ("/no-such-place//b/./x/", below(b, "x")),
+            ("/no-such-place/b/x/**/*.o", below(b, "x/**/*.o")),
+            ("/*/b/x", below(b, "x")),
+            ("/no-such-place/c d/x", below("/no-such-place/c d", "x")),
+            ("/**/x", path("**/x")),
+        ] {
+            assert_eq!(exclude(text), Ok(pattern), "{text}");
+        }
+        let all = ["/no-such-place/b", "/no-such-place/c d"];
+        assert_eq!(
+            exclude("/no-such-place/*/x"),
+            Ok(Pattern::Below(all.map(|root| (root.into(), "x".into())).into()))
+        );
+    }
+
+    #[test]
+    fn what_can_never_match_is_refused_with_a_remedy() {
+        let long = "x".repeat(256);
+        for (text, words) in [
+            ("", "empty"),
+            ("/", "the watched directory itself"),
+            ("./", "the watched directory itself"),
+            ("!x", "--include 'x'"),
+            ("a,b", "{a,b}"),
+            ("~/x", "write the path"),
+            ("../x", ".."),
+            ("a/../b", ".."),
+            (&long, "256 bytes"),
+            ("/no-such-place/d/x", "./no-such-place/d/x"),
+            ("/usr/bin", "not below /no-such-place/b, /no-such-place/c d"),
+            ("/no-such-place/b", "is to be watched"),
+            ("/no-such-place", "is to be watched"),
+        ] {
+            let error = exclude(text).expect_err(text);
+            assert!(error.contains(words), "{text}: {error}");
+        }
+        let all = read("/no-such-place", Purpose::Include, &roots(&["/no-such-place/b"]));
+        assert_eq!(all, Ok(below("/no-such-place/b", "**")));
+        // Where nothing is known of the roots nothing can be said.
+        assert!(read("/usr/bin", Purpose::Exclude, &Roots::default()).is_ok());
+    }
+
+    #[test]
+    fn links_are_followed_to_the_root_and_no_further() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let real = dir.path().canonicalize().expect("it is there");
+        std::fs::create_dir_all(real.join("root/sub")).expect("made");
+        std::os::unix::fs::symlink(real.join("root"), real.join("link")).expect("made");
+        std::os::unix::fs::symlink(real.join("root"), real.join("root/in")).expect("made");
+        let (root, link) = (real.join("root"), real.join("link"));
+        for given in [&root, &link] {
+            let roots = Roots::of_paths([given]);
+            for at in [&root, &link] {
+                for (rest, glob) in [("x", "x"), ("sub/y", "sub/y"), ("in", "in")] {
+                    let text = at.join(rest).to_string_lossy().into_owned();
+                    let read = read(&text, Purpose::Exclude, &roots);
+                    assert_eq!(
+                        read,
+                        Ok(Pattern::Below(vec![(root.clone(), glob.into())])),
+                        "{text}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_meant_below_each_root_that_it_matches() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let real = dir.path().canonicalize().expect("it is there");
+        for name in ["real/a", "real/b", "l/b"] {
+            std::fs::create_dir_all(real.join(name)).expect("made");
+        }
+        std::os::unix::fs::symlink(real.join("real/a"), real.join("l/a")).expect("made");
+        std::os::unix::fs::symlink(real.join("real"), real.join("link")).expect("made");
+        let pattern = |text: &str| real.join(text).to_string_lossy().into_owned();
+        let at = |roots: [&str; 2], glob: &str| {
+            Ok(Pattern::Below(roots.map(|root| (real.join(root), glob.into())).into()))
+        };
+        // One is given by a link, or both are above it.
+        let roots = Roots::of_paths(&["l/a", "l/b"].map(|root| real.join(root)));
+        let found = read(&pattern("l/*/x"), Purpose::Exclude, &roots);
+        assert_eq!(found, at(["real/a", "l/b"], "x"));
+        let found = read(&pattern("l/*"), Purpose::Include, &roots);
+        assert_eq!(found, at(["real/a", "l/b"], "**"));
+        let roots = Roots::of_paths(&["link/a", "real/b"].map(|root| real.join(root)));
+        let found = read(&pattern("link/*/x"), Purpose::Exclude, &roots);
+        assert_eq!(found, at(["real/a", "real/b"], "x"));
+    }
+
+    #[test]
+    fn what_a_recorded_pattern_means_is_no_matter_of_this_host() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let real = dir.path().canonicalize().expect("it is there");
+        std::os::unix::fs::symlink("/no-such-place", real.join("link")).expect("made");
+        let link = real.join("link/b/x").to_string_lossy().into_owned();
+        let two = ["/no-such-place/b", "/no-such-place/c"];
+        let exclude = |text: &str, more| read(text, Purpose::Exclude, &recorded(&two, more));
+        let path = |glob: &str| Ok(Pattern::Path(glob.trim_start_matches('/').into()));
+        for text in ["/usr/bin", "/no-such-place/d/x", &link] {
+            assert_eq!(exclude(text, false), path(text));
+        }
+        // What was recorded below the other is left.
+        assert_eq!(exclude(two[0], false), Ok(below(two[0], "**")));
+        assert!(exclude("/no-such-place", true).is_ok());
+        assert!(
+            exclude("/no-such-place", false).expect_err("nothing").contains("is to be watched")
+        );
+    }
+}

@@ -1,0 +1,211 @@
+//! Verdicts on places. A directory's verdict is kept by its id, so that an event costs one look
+//! at it, and, where it says nothing, one match of the event's own path.
+
+use super::PathGlobs;
+use crate::world::Change;
+use fsmon_format::kind;
+use fsmon_format::mirror::{Capacity, DEPTH_MAX, Mirror};
+use fsmon_format::record::EventRef;
+
+/// What is known of everything in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Verdict {
+    /// It, or a directory that it is in, matches --include; or there is no --include.
+    included: bool,
+    /// It, or a directory that it is in, matches --exclude.
+    excluded: bool,
+}
+
+impl Verdict {
+    fn passes(self) -> bool {
+        self.included && !self.excluded
+    }
+}
+
+/// The globs and what they said of each directory.
+pub struct Places {
+    include: Option<PathGlobs>,
+    exclude: Option<PathGlobs>,
+    /// By directory id: the epoch, and two bits of verdict.
+    verdicts: Vec<u32>,
+    /// A renamed directory raises it: verdicts of all below are void. Never 0.
+    epoch: u32,
+    path: Vec<u8>,
+    /// The root that it is below, where the globs need that.
+    root: Vec<u8>,
+    /// Directories on the way up to one whose verdict is known.
+    pending: Vec<u32>,
+}
+
+const INCLUDED: u32 = 1;
+const EXCLUDED: u32 = 2;
+const EPOCH_SHIFT: u32 = 2;
+
+impl Places {
+    /// `None` where there is nothing to decide.
+    pub fn new(
+        include: Option<PathGlobs>,
+        exclude: Option<PathGlobs>,
+        capacity: Capacity,
+    ) -> Option<Self> {
+        (include.is_some() || exclude.is_some()).then(|| Places {
+            include,
+            exclude,
+            verdicts: vec![0; capacity.dirs + 1],
+            epoch: 1,
+            path: Vec::with_capacity(1 << 13),
+            root: Vec::with_capacity(1 << 13),
+            pending: Vec::with_capacity(1 << 10),
+        })
+    }
+
+    pub fn changed(&mut self, change: Change) {
+        match change {
+            Change::Dir(id) => {
+                if let Some(verdict) = self.verdicts.get_mut(id as usize) {
+                    *verdict = 0;
+                }
+            }
+            Change::Renamed(_) | Change::Everything => self.raise_epoch(),
+            Change::Nothing | Change::Proc(_) | Change::Str(_) => {}
+        }
+    }
+
+    fn raise_epoch(&mut self) {
+        self.epoch += 1;
+        if self.epoch >> (u32::BITS - EPOCH_SHIFT) != 0 {
+            self.verdicts.fill(0);
+            self.epoch = 1;
+        }
+    }
+
+    /// Those of `types` that pass. A RENAME passes by either of its places, MOVED_FROM by the
+    /// old one, everything else by the one that it has.
+    pub fn wanted(&mut self, mirror: &Mirror, event: &EventRef<'_>, types: u32) -> u32 {
+        let of_old = types & (kind::RENAME | kind::MOVED_FROM);
+        let (dir, dir2) = (event.head.dir.get(), event.head.dir2.get());
+        let new = (dir != 0 || dir2 == 0) && self.passes(mirror, dir, event.name);
+        let old = of_old != 0 && dir2 != 0 && self.passes(mirror, dir2, event.name2);
+        let mut wanted = 0;
+        if new {
+            wanted |= types & !kind::MOVED_FROM;
+        }
+        if old {
+            wanted |= of_old;
+        }
+        wanted
+    }
+
+    /// A place that is not known passes where nothing special is asked for.
+    fn passes(&mut self, mirror: &Mirror, dir: u32, name: &[u8]) -> bool {
+        let Some(verdict) = self.verdict(mirror, dir) else { return self.include.is_none() };
+        if verdict.excluded || name.is_empty() {
+            return verdict.passes();
+        }
+        if self.exclude.is_none() && verdict.included {
+            return true;
+        }
+        if self.need_path() {
+            if !below_root(mirror, dir, &mut self.root, &mut self.path) {
+                return self.include.is_none();
+            }
+            if !self.path.is_empty() {
+                self.path.push(b'/');
+            }
+        } else {
+            self.path.clear();
+        }
+        self.path.extend_from_slice(name);
+        self.refine(verdict).passes()
+    }
+
+    /// The verdict on `self.path`, which lies in a directory of this verdict.
+    fn refine(&self, dir: Verdict) -> Verdict {
+        let matches = |globs: &Option<PathGlobs>| {
+            globs.as_ref().is_some_and(|globs| globs.matches(&self.root, &self.path))
+        };
+        Verdict {
+            included: dir.included || matches(&self.include),
+            excluded: dir.excluded || matches(&self.exclude),
+        }
+    }
+
+    fn need_path(&self) -> bool {
+        [&self.include, &self.exclude].into_iter().flatten().any(PathGlobs::need_path)
+    }
+
+    #[inline]
+    fn verdict(&mut self, mirror: &Mirror, dir: u32) -> Option<Verdict> {
+        match self.kept(dir) {
+            Some(verdict) => Some(verdict),
+            None => self.decide(mirror, dir),
+        }
+    }
+
+    #[inline]
+    fn kept(&self, dir: u32) -> Option<Verdict> {
+        let kept = *self.verdicts.get(dir as usize)?;
+        (kept >> EPOCH_SHIFT == self.epoch)
+            .then_some(Verdict { included: kept & INCLUDED != 0, excluded: kept & EXCLUDED != 0 })
+    }
+
+    fn keep(&mut self, dir: u32, verdict: Verdict) {
+        let bits = u32::from(verdict.included) * INCLUDED + u32::from(verdict.excluded) * EXCLUDED;
+        if let Some(kept) = self.verdicts.get_mut(dir as usize) {
+            *kept = self.epoch << EPOCH_SHIFT | bits;
+        }
+    }
+
+    /// Goes up to a directory whose verdict is known, and down again. `None` where the chain of
+    /// parents is broken.
+    #[cold]
+    fn decide(&mut self, mirror: &Mirror, dir: u32) -> Option<Verdict> {
+        self.pending.clear();
+        let (mut at, mut verdict) = (dir, None);
+        while verdict.is_none() {
+            if self.pending.len() == DEPTH_MAX {
+                return None;
+            }
+            self.pending.push(at);
+            let parent = mirror.dir(at)?.parent;
+            verdict = match parent {
+                0 => Some(Verdict { included: self.include.is_none(), excluded: false }),
+                parent => self.kept(parent),
+            };
+            at = parent;
+        }
+        let mut verdict = verdict?;
+        while let Some(next) = self.pending.pop() {
+            if mirror.dir(next)?.parent != 0 {
+                if !below_root(mirror, next, &mut self.root, &mut self.path) {
+                    return None;
+                }
+                verdict = self.refine(verdict);
+            }
+            self.keep(next, verdict);
+        }
+        Some(verdict)
+    }
+}
+
+/// Makes `path` that of directory `dir` below its root, and `top` that of the root; false where it is not
+/// known.
+fn below_root(mirror: &Mirror, dir: u32, top: &mut Vec<u8>, path: &mut Vec<u8>) -> bool {
+    path.clear();
+    if !mirror.append_dir_path(dir, path) {
+        return false;
+    }
+    let mut at = dir;
+    while let Some(found) = mirror.dir(at) {
+        if found.parent == 0 {
+            let root = mirror.dir_name(found);
+            top.clear();
+            top.extend_from_slice(root);
+            let slash = usize::from(path.get(root.len()) == Some(&b'/'));
+            path.drain(..root.len() + slash);
+            return true;
+        }
+        at = found.parent;
+    }
+    false
+}

@@ -1,0 +1,216 @@
+//! Verdicts on processes: one for each image, when it comes up.
+
+use super::{Source, globs};
+use crate::filter::Criteria;
+use crate::text::comm;
+use fsmon_format::error::{Error, ErrorKind};
+use fsmon_format::mirror::{Capacity, Mirror};
+use fsmon_format::record::{Proc, proc_flag};
+use globset::{Candidate, GlobSet};
+use std::path::Path;
+
+/// The longest way from a process to the one that --pid names; longer is taken for a cycle.
+const FAMILY_MAX: usize = 1 << 12;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Pending = 0,
+    No = 1,
+    Yes = 2,
+}
+
+impl From<bool> for Verdict {
+    fn from(passes: bool) -> Self {
+        if passes { Verdict::Yes } else { Verdict::No }
+    }
+}
+
+struct User {
+    uid: Option<u32>,
+    name: Vec<u8>,
+}
+
+/// What is asked of processes, and what was decided of each image.
+pub struct Who {
+    cmd: Option<GlobSet>,
+    exclude_cmd: Option<GlobSet>,
+    users: Vec<User>,
+    pid: Option<u32>,
+    source: Source,
+    /// By image id: whether all that is asked is met.
+    passes: Vec<Verdict>,
+    /// By image id: whether it is the process that --pid names, or descends from it.
+    family: Vec<Verdict>,
+}
+
+impl Who {
+    /// `None` where nothing is asked.
+    ///
+    /// # Errors
+    /// A bad glob; while this host is watched, also an unknown user or process.
+    pub fn new(args: &Criteria, source: Source, capacity: Capacity) -> Result<Option<Self>, Error> {
+        let cmd = globs::names("--cmd", "--exclude-cmd", &args.cmd)?;
+        let exclude_cmd = globs::names("--exclude-cmd", "--cmd", &args.exclude_cmd)?;
+        let users =
+            args.user.iter().map(|name| parse_user(name, source)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(pid) = args.pid.filter(|_| source == Source::Live) {
+            must_exist(pid)?;
+        }
+        if cmd.is_none() && exclude_cmd.is_none() && users.is_empty() && args.pid.is_none() {
+            return Ok(None);
+        }
+        let images = capacity.processes + 1;
+        Ok(Some(Who {
+            cmd,
+            exclude_cmd,
+            users,
+            pid: args.pid,
+            source,
+            passes: vec![Verdict::Pending; images],
+            family: vec![Verdict::Pending; images],
+        }))
+    }
+
+    /// An image came up. Its family is decided at once where its parent is known: later the
+    /// parent's id may stand for another.
+    pub fn defined(&mut self, mirror: &Mirror, id: u32) {
+        let Some(passes) = self.passes.get_mut(id as usize) else { return };
+        *passes = Verdict::Pending;
+        if self.pid.is_some() {
+            self.family[id as usize] = Verdict::Pending;
+            let elders = mirror.proc(id).map(|image| self.elder(mirror, image));
+            if elders.is_some_and(|elder| elder.is_some()) {
+                self.is_family(mirror, id);
+            }
+        }
+    }
+
+    /// Ids stand for others from now on.
+    pub fn forget(&mut self) {
+        self.passes.fill(Verdict::Pending);
+        self.family.fill(Verdict::Pending);
+    }
+
+    /// Whether events of image `id` are shown. A process that is not known does nothing that was
+    /// asked for, and is no command that was to be left out.
+    #[inline]
+    pub fn passes(&mut self, mirror: &Mirror, id: u32) -> bool {
+        match self.passes.get(id as usize) {
+            Some(Verdict::Yes) => true,
+            Some(Verdict::No) => false,
+            _ => self.decide(mirror, id),
+        }
+    }
+
+    #[cold]
+    fn decide(&mut self, mirror: &Mirror, id: u32) -> bool {
+        let Some(image) = mirror.proc(id).filter(|_| id != 0) else {
+            return self.cmd.is_none() && self.users.is_empty() && self.pid.is_none();
+        };
+        let passes = self.cmd_passes(image)
+            && self.user_passes(mirror, image)
+            && (self.pid.is_none() || self.is_family(mirror, id));
+        if let Some(kept) = self.passes.get_mut(id as usize) {
+            *kept = passes.into();
+        }
+        passes
+    }
+
+    fn cmd_passes(&self, image: &Proc) -> bool {
+        let known = image.flags.get() & proc_flag::COMM != 0;
+        let matches = |globs: &GlobSet| {
+            known && globs.is_match_candidate(&Candidate::from_bytes(comm(image)))
+        };
+        self.cmd.as_ref().is_none_or(matches) && !self.exclude_cmd.as_ref().is_some_and(matches)
+    }
+
+    fn user_passes(&self, mirror: &Mirror, image: &Proc) -> bool {
+        let uid = (image.flags.get() & proc_flag::CRED != 0).then(|| image.uid.get());
+        let name = mirror.string(image.user.get());
+        self.users.is_empty()
+            || self.users.iter().any(|user| match self.source {
+                Source::Live => uid.is_some() && user.uid == uid,
+                Source::Recorded => {
+                    (uid.is_some() && user.uid == uid) || name == Some(&user.name[..])
+                }
+            })
+    }
+
+    fn is_family(&mut self, mirror: &Mirror, id: u32) -> bool {
+        let mut at = id;
+        let mut verdict = Verdict::No;
+        for _ in 0..FAMILY_MAX {
+            let Some(kept) = self.family.get(at as usize) else { break };
+            if *kept != Verdict::Pending {
+                verdict = *kept;
+                break;
+            }
+            let Some(image) = mirror.proc(at) else { break };
+            if self.is_named(image) {
+                verdict = Verdict::Yes;
+                break;
+            }
+            let Some(elder) = self.elder(mirror, image) else { break };
+            at = elder;
+        }
+        if let Some(kept) = self.family.get_mut(id as usize) {
+            *kept = verdict;
+        }
+        verdict == Verdict::Yes
+    }
+
+    /// A live process that is named ran before the watch; one forked later has a used pid.
+    fn is_named(&self, image: &Proc) -> bool {
+        Some(image.pid.get()) == self.pid
+            && (self.source == Source::Recorded || image.start_ns.get() == 0)
+    }
+
+    /// The image before this one of the same process, else that of its parent; `None` where it
+    /// is not known or its id stands for another by now.
+    fn elder(&self, mirror: &Mirror, image: &Proc) -> Option<u32> {
+        let is = |id: u32, pid| mirror.proc(id).is_some_and(|elder| elder.pid == pid);
+        let (prev, parent) = (image.prev.get(), image.parent.get());
+        if is(prev, image.pid) {
+            return Some(prev);
+        }
+        is(parent, image.ppid).then_some(parent)
+    }
+}
+
+/// A recorded stream may come from a host with other users, so there a name is just a name.
+fn parse_user(text: &str, source: Source) -> Result<User, Error> {
+    if text.is_empty() || text.starts_with('!') || text.contains(',') {
+        return Err(Error::invalid(format!(
+            "bad user '{}'; write one name or uid, and --user again for another",
+            text.escape_debug()
+        )));
+    }
+    let name = text.as_bytes().to_vec();
+    if let Ok(uid) = text.parse() {
+        return Ok(User { uid: Some(uid), name });
+    }
+    if source == Source::Recorded {
+        return Ok(User { uid: None, name });
+    }
+    match nix::unistd::User::from_name(text) {
+        Ok(Some(user)) => Ok(User { uid: Some(user.uid.as_raw()), name }),
+        Ok(None) => Err(Error::new(
+            ErrorKind::NotFound,
+            format!("unknown user '{}'; see getent passwd, or give the uid", text.escape_debug()),
+        )),
+        Err(error) => Err(Error::os(
+            format!("cannot look up user '{}'; give the uid", text.escape_debug()),
+            error.into(),
+        )),
+    }
+}
+
+fn must_exist(pid: u32) -> Result<(), Error> {
+    if pid != 0 && Path::new(&format!("/proc/{pid}")).exists() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::NotFound,
+        format!("--pid {pid}: no such process; see ps -e for those that run"),
+    ))
+}

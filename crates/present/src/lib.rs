@@ -1,0 +1,31 @@
+//! From the records of fsmon to what people and programs read.
+//!
+//! ```text
+//!  records ──► pipeline: define → filter → output ──► bytes
+//!                 │                          human · json · csv · binary
+//!                 └─ world: paths, processes, strings, clocks, names of users
+//! ```
+//!
+//! This crate knows no engine: live and recorded events take the same way. Nothing here needs a privilege.
+
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "clap")]
+pub mod arguments;
+pub mod binary;
+pub mod duration;
+pub mod filter;
+mod format;
+#[doc(hidden)]
+pub mod formats;
+pub mod limits;
+pub mod moment;
+pub mod names;
+pub mod pipeline;
+pub mod tell;
+pub mod text;
+pub mod wall;
+pub mod world;
+
+pub use format::Format;
+pub use text::when::TimeFormat;

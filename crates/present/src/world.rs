@@ -1,0 +1,168 @@
+//! What the records so far have told: paths, processes, strings, and the time.
+
+use crate::names::Names;
+use crate::wall::Wall;
+use fsmon_format::mirror::{Capacity, Defined, Mirror};
+use fsmon_format::record::{self, Body};
+use std::time::Instant;
+use zerocopy::IntoBytes;
+
+/// What a definition changed, for those who keep something about an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing that anyone could have kept.
+    Nothing,
+    /// This directory is a new one; nothing below it was known.
+    Dir(u32),
+    /// This directory was renamed: every path below it is another.
+    Renamed(u32),
+    /// This process image is a new one, or more is known of it.
+    Proc(u32),
+    /// This string is a new one.
+    Str(u32),
+    /// All ids were forgotten.
+    Everything,
+}
+
+/// The definitions in force and the clocks.
+pub struct World {
+    pub(crate) mirror: Mirror,
+    pub(crate) wall: Wall,
+    names: Option<Names>,
+    refused: u64,
+}
+
+impl World {
+    /// A world with room for so much, where the first record with both clocks sets the time.
+    pub fn recorded(capacity: Capacity) -> Self {
+        World { mirror: Mirror::new(capacity), wall: Wall::default(), names: None, refused: 0 }
+    }
+
+    /// A world that begins at this moment. Users and control groups that come as numbers are
+    /// looked up with `names`.
+    pub fn live(capacity: Capacity, wall: Wall, names: Names) -> Self {
+        World { mirror: Mirror::new(capacity), wall, names: Some(names), refused: 0 }
+    }
+
+    /// Definitions that found no room.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Forgets all ids: they hold for one block of a stream only.
+    pub fn forget(&mut self) {
+        self.mirror.clear();
+    }
+
+    /// What the last process image, or the last look at one, changed besides that.
+    pub fn side_changes(&self) -> &[Change] {
+        self.names.as_ref().map_or(&[], Names::changes)
+    }
+
+    /// Time goes on.
+    pub fn tick(&mut self, now: Instant) {
+        if let Some(names) = &mut self.names {
+            names.tick(now);
+        }
+    }
+
+    /// Something that this image did is about to be shown: whether its user has another name now.
+    /// [`World::side_changes`] has what that changes.
+    #[inline]
+    pub fn look_again(&mut self, image: u32) -> bool {
+        self.names.as_mut().is_some_and(|names| names.look_again(image, &mut self.mirror))
+    }
+
+    /// Takes a definition or a clock; other records change nothing.
+    pub fn take(&mut self, body: &Body<'_>) -> Change {
+        match body {
+            Body::Dir(head, name) => self.take_dir(head, name),
+            Body::Proc(head) => self.take_proc(**head),
+            Body::Str(head, _) => {
+                self.define(body);
+                Change::Str(head.id.get())
+            }
+            Body::Clock(clock) => {
+                self.wall.anchor(clock.time_ns.get(), clock.realtime_ns.get());
+                Change::Nothing
+            }
+            Body::Stats(stats) => {
+                self.wall.anchor(stats.time_ns.get(), stats.realtime_ns.get());
+                Change::Nothing
+            }
+            _ => Change::Nothing,
+        }
+    }
+
+    /// Directories are defined again when they are renamed, when an id is used again for another
+    /// one, and, in a stream, block after block as they were. Only the first changes more than
+    /// the directory itself: whoever loses its id has no children any more.
+    fn take_dir(&mut self, head: &record::Dir, name: &[u8]) -> Change {
+        let id = head.id.get();
+        let change = match self.mirror.dir(id) {
+            Some(old) => {
+                let same_object = old.object == head.object.get();
+                let same_place = old.parent == head.parent.get()
+                    && old.generation == head.generation.get()
+                    && self.mirror.dir_name(old) == name;
+                match (same_object, same_place) {
+                    (true, true) => return Change::Nothing,
+                    (true, false) => Change::Renamed(id),
+                    (false, _) => Change::Dir(id),
+                }
+            }
+            None => Change::Dir(id),
+        };
+        self.define(&Body::Dir(head, name));
+        change
+    }
+
+    fn take_proc(&mut self, mut head: record::Proc) -> Change {
+        if let Some(names) = &mut self.names {
+            names.fill_in(&mut head, &mut self.mirror);
+        }
+        let id = head.id.get();
+        // A command line's id stands for another text each time an image's is used again.
+        let same = |old: &record::Proc| old.as_bytes() == head.as_bytes();
+        // Its user may have another name by the look at it, as may other images.
+        let is_alone = self.side_changes().is_empty();
+        if is_alone && head.cmdline.get() == 0 && self.mirror.proc(id).is_some_and(same) {
+            return Change::Nothing;
+        }
+        self.define(&Body::Proc(&head));
+        Change::Proc(id)
+    }
+
+    fn define(&mut self, body: &Body<'_>) {
+        if self.mirror.define(body) == Defined::Full {
+            self.refused += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::fixture::{self, capacity, image};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn an_image_that_is_told_again_shows_that_its_user_has_another_name() {
+        let is_new = Arc::new(AtomicBool::new(false));
+        let asked = is_new.clone();
+        let find = move |_| Some(if asked.load(Ordering::Relaxed) { "new" } else { "old" }.into());
+        let names =
+            Names::from_lookups(fixture::ENGINE_STRINGS, Box::new(find), Box::new(|_| None));
+        let mut world = World::live(capacity(), Wall::default(), names);
+        let image = image(1, 1001, "cc");
+        for expected in [Change::Proc(1), Change::Nothing] {
+            assert_eq!(world.take(&Body::Proc(&image)), expected);
+        }
+        is_new.store(true, Ordering::Relaxed);
+        world.names.as_mut().expect("it is live").begin_epoch(Instant::now());
+        assert_eq!(world.take(&Body::Proc(&image)), Change::Proc(1));
+        assert!(world.side_changes().contains(&Change::Proc(1)), "{:?}", world.side_changes());
+        assert_eq!(world.take(&Body::Proc(&image)), Change::Nothing);
+    }
+}

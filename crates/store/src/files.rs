@@ -1,0 +1,81 @@
+//! The files of a directory of streams, and the lock that says that one is being written.
+
+use fsmon_format::error::Error;
+use fsmon_format::stream::Header;
+use fsmon_present::Format;
+use fsmon_present::tell::shown;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often and after what time a lock that somebody holds is tried again.
+const TRIES: u32 = 10;
+const RETRY: Duration = Duration::from_millis(10);
+
+/// A file of a directory of streams.
+pub struct StreamFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it says about itself; `None` where that cannot be read.
+    pub header: Option<Header>,
+}
+
+/// The `*.fsmon` files of a directory in the order of their headers: streams by when they began, segments by
+/// number. What has no header comes last, by name.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn list(dir: &Path) -> Result<Vec<StreamFile>, Error> {
+    let failed = |error| {
+        let dir = shown(dir);
+        Error::os(format!("cannot read {dir}; name a directory that fsmon -o DIR/ wrote to"), error)
+    };
+    let mut files = Vec::new();
+    for entry in dir.read_dir().map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == Format::Binary.extension()) {
+            files.push(StreamFile { header: header_of(&path), path });
+        }
+    }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    Header::sort(&mut files, |file| file.header.as_ref());
+    Ok(files)
+}
+
+pub(crate) fn header_of(path: &Path) -> Option<Header> {
+    Header::peek(File::open(path).ok()?).ok().flatten()
+}
+
+/// Takes the lock that says: this file is being written. On a filesystem without locks it is
+/// written without.
+///
+/// # Errors
+/// Another program has it.
+pub fn lock(file: &File) -> io::Result<()> {
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            // Who asks whether anybody writes has it for an instant.
+            Err(TryLockError::WouldBlock) => std::thread::sleep(RETRY),
+            Ok(()) | Err(TryLockError::Error(_)) => return Ok(()),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "another fsmon writes to it"))
+}
+
+/// Whether somebody holds [`lock`], and so writes to the file.
+pub fn is_written(file: &File) -> bool {
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => true,
+        Ok(()) => file.unlock().is_err(),
+        Err(TryLockError::Error(_)) => false,
+    }
+}
+
+/// Has a file that grows beyond RLIMIT_FSIZE be an error of the write, EFBIG, and not a death:
+/// setrlimit(2).
+pub fn survive_file_limit() {
+    // Where that fails, the limit kills as it does any program.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}

@@ -1,0 +1,10 @@
+//! The files of binary streams in a directory: how they are named, when one ends, which are deleted, and how
+//! they are read in order, also while they grow. docs/format.md, Segments.
+
+#![forbid(unsafe_code)]
+
+mod files;
+pub mod recording;
+pub mod segments;
+
+pub use files::{StreamFile, is_written, list, lock, survive_file_limit};
