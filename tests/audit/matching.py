@@ -59,6 +59,7 @@ def fsmon_lines(path):
     """The changes in fsmon's JSON, how many lines there are of each type, and those that tell of
     a loss."""
     changes, types, losses = [], Counter(), []
+    first_half = {}
     with open(path, encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             event = json.loads(line)
@@ -67,17 +68,27 @@ def fsmon_lines(path):
             if kind == "LOSS":
                 losses.append(line.strip())
             elif kind in KINDS:
+                # Of two files that are exchanged the second line has no old path: it is where the first went.
+                if event.get("exchange") and kind == "RENAME":
+                    if "old_path" not in event and first_half.get("old_path") == event.get("path"):
+                        event |= renamed("old_path", first_half, "path")
+                    first_half = event
                 changes.append(change(event, f"line {number}"))
     return changes, types, losses
 
 
+def renamed(key, event, name):
+    """The path `name` of an event, under another key."""
+    return {key + end: event[name + end] for end in ("", "_b64") if name + end in event}
+
+
 def change(event, where):
-    renamed = event["event_type"] == "RENAME"
+    is_rename = event["event_type"] == "RENAME"
 
     def path(key):
         exact = event.get(key + "_b64")
         here = event.get(key) if exact is None else os.fsdecode(base64.b64decode(exact))
-        return OUTSIDE if here is None and renamed else here
+        return OUTSIDE if here is None and is_rename else here
 
     attribution = "found" if event.get("found") else event.get("attribution", "exact")
     who = Who(event.get("pid", 0), event.get("ppid", 0), event.get("cmd", ""),

@@ -95,6 +95,19 @@ class Recordings(unittest.TestCase):
         self.fsmon("CREATE", "h")
         self.assertEqual([change.path for change in self.verdict().surplus], [self.root + "/h"])
 
+    def test_the_second_line_of_an_exchange_is_where_the_first_went(self):
+        parent = ("PARENT", self.root, self.inode)
+        halves = [("DELETE", "a", 100), ("DELETE", "b", 101), ("CREATE", "a", 101), ("CREATE", "b", 100)]
+        self.audit(parent, *halves)
+        self.fsmon("RENAME", "b", "a", exchange=True)
+        self.fsmon("RENAME", "a", exchange=True)
+        self.assertTrue(self.verdict().right())
+        self.setUp()
+        self.audit(parent, *halves)
+        self.fsmon("RENAME", "b", "a")
+        self.fsmon("RENAME", "a")
+        self.assertFalse(self.verdict().right())
+
     def test_only_what_waited_together_can_be_one_line(self):
         self.create()  # at .001
         self.create()  # at .002
