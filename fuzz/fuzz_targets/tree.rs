@@ -5,7 +5,7 @@
 #![no_main]
 
 use fsmon_engine::hot::event::Key;
-use fsmon_engine::hot::tree::{Full, Inserted, Tree, flag};
+use fsmon_engine::hot::r#where::tree::{Full, Inserted, Tree, flag};
 use libfuzzer_sys::fuzz_target;
 
 /// Handles below this are roots, one on each filesystem.

@@ -4,7 +4,7 @@ use crate::plain::{self, Dirs};
 use crate::records::{ROOM, recording};
 use crate::{Group, rounds};
 use fsmon_engine::hot::event::{Event, Events, Key};
-use fsmon_engine::hot::tree::Tree;
+use fsmon_engine::hot::r#where::tree::Tree;
 use fsmon_engine::replay::Recording;
 use fsmon_format::kind;
 use std::time::Instant;

@@ -2,7 +2,7 @@
 
 use super::remedy::{Call, Refused};
 use crate::config::{Backend, Cpu};
-use crate::hot::intake;
+use crate::hot::reader::intake;
 use crate::plan::Probe;
 use crate::sys::buffers::Buffers;
 use crate::sys::fd::eventfd;

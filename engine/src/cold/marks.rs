@@ -5,7 +5,7 @@ use super::mount_watch::Trial;
 use super::mounts::{self, Mount, Slow};
 use super::remedy::{Call, Cause, Refused};
 use super::roots::OpenRoot;
-use crate::hot::above::STEP_MASK;
+use crate::hot::r#where::above::STEP_MASK;
 use crate::hot::who::OpenExec;
 use crate::plan::MarkKind;
 use crate::sys::fanotify::Group;

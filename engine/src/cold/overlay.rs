@@ -4,7 +4,7 @@
 use super::marks;
 use super::mounts::{self, Mount, Slow};
 use super::roots::OpenRoot;
-use crate::hot::layers::Layer;
+use crate::hot::r#where::overlay::Layer;
 use crate::sys::fanotify::Group;
 use crate::sys::handle::{Handle, Handles, filesystem, filesystem_sizes};
 use crate::sys::overlay::{Origin, Wrapping};

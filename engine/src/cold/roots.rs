@@ -9,7 +9,7 @@ use super::host::descriptors_needed;
 use super::mounts::{self, Mount, Points};
 use super::remedy::{Call, refused};
 use crate::config::{SkipDir, Skips};
-use crate::hot::above::Reached;
+use crate::hot::r#where::above::Reached;
 use crate::sys::handle::{Handle, Handles, filesystem};
 use crate::sys::limit::raise_descriptors;
 use crate::{Error, ErrorKind};

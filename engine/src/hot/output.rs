@@ -1,9 +1,9 @@
 //! The reader's output: records into the ring, definitions before their first use.
 
-use super::intake::Intake;
-use super::tree::{Tree, flag};
-use super::who::{Line, Who};
 use crate::counters::Counters;
+use crate::hot::reader::intake::Intake;
+use crate::hot::r#where::tree::{Tree, flag};
+use crate::hot::who::{Line, Who};
 use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
 use crate::sys::clock::{self, Clocks};

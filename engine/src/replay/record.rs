@@ -2,7 +2,7 @@
 
 use super::recording::{Read, Recording, Root, Turn};
 use crate::cold::{marks, mounts, roots, who};
-use crate::hot::intake::{FILES_COUNT, FILES_SIZE};
+use crate::hot::reader::intake::{FILES_COUNT, FILES_SIZE};
 use crate::hot::who::Teller;
 use crate::hot::who::bpf_record;
 use crate::hot::who::message::{Kind, Parsed};

@@ -4,7 +4,7 @@ use super::files::{Files, Reuse};
 use super::history::{Act, History, Mix, OUTSIDE, Op, Step, WATCHED, first, make};
 use super::queue::{Queue, Queued};
 use crate::hot::event::{Event, Events, Key, Place};
-use crate::hot::watch::SIDES;
+use crate::hot::r#where::watch::SIDES;
 use crate::sys::fanotify::Group;
 use crate::sys::fd::is_readable;
 use fsmon_format::kind;

@@ -5,14 +5,14 @@ use super::judge::{Fault, Lines, Told, flagged, judge};
 use super::queue::{FSID, lay};
 use super::world::{Model, World};
 use crate::counters::{Counters, Shared};
-use crate::hot::above::Above;
 use crate::hot::event::Events;
-use crate::hot::intake::{Backend, Intake};
 use crate::hot::output::{Output, Sources};
 use crate::hot::reader::Reader;
-use crate::hot::resolve::Resolver;
-use crate::hot::tree::Tree;
-use crate::hot::watch::{Root, Visit, Watch};
+use crate::hot::reader::intake::{Backend, Intake};
+use crate::hot::r#where::above::Above;
+use crate::hot::r#where::resolve::Resolver;
+use crate::hot::r#where::tree::Tree;
+use crate::hot::r#where::watch::{Root, Visit, Watch};
 use crate::hot::who::bpf_record;
 use crate::replay::processes;
 use crate::ring::{Consumer, ring};
@@ -34,7 +34,7 @@ use std::time::Duration;
 const OWN_PID: u32 = u32::MAX;
 /// From one turn to the next.
 const TURN_NS: u64 = 1_000_000;
-/// The longest sleep while something waits (`UNSETTLED` in hot/reader.rs).
+/// The longest sleep while something waits (`UNSETTLED` in hot/reader/mod.rs).
 const UNSETTLED_NS: u64 = 5_000_000;
 /// After that long without an event nothing more is printed.
 const QUIET_NS: u64 = 1_000_000_000;

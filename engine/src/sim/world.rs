@@ -3,7 +3,7 @@
 use super::files::{Files, Inode, Notice, Reuse};
 use super::history::{Act, Op};
 use super::queue::Queue;
-use crate::hot::disk::Disk;
+use crate::hot::r#where::disk::Disk;
 use crate::sys::handle::{Handle, Handles};
 use crate::sys::overlay::Origin;
 use std::cell::{Cell, RefCell};

@@ -1,0 +1,499 @@
+//! The reader thread: take a batch, take in what processes did, resolve, hand on, again.
+//!
+//! The order is what makes attribution exact: a process's fork, exec and credential messages are
+//! in their rings before it can change a file, so they are taken in *after* the file events were
+//! read and *before* these are resolved.
+
+pub(crate) mod intake;
+pub(crate) mod pace;
+pub(crate) mod placement;
+
+use crate::Error;
+use crate::counters::{Counters, Shared};
+use crate::hot::event::Events;
+use crate::hot::output::{Output, Sources};
+use crate::hot::reader::intake::Intake;
+use crate::hot::reader::pace::{Pace, Reach};
+use crate::hot::reader::placement::Placement;
+use crate::hot::r#where::disk::{Disk, Kernel};
+use crate::hot::r#where::mounts::{Change, Followed};
+use crate::hot::r#where::resolve::{Batch, Resolver};
+use crate::hot::who::{Rung, Who, Window};
+use crate::ring::Producer;
+use crate::sys::buffers::Buffers;
+use crate::sys::clock;
+use fsmon_format::record::Reason;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often counters become visible and a STATS record is written.
+const TICK: Duration = Duration::from_secs(1);
+/// The longest sleep. With the consumer's own, one wake-up a second at most while nothing happens.
+const REST: Duration = Duration::from_secs(2);
+
+/// The longest sleep while something waits until nothing is left to read.
+const UNSETTLED: Duration = Duration::from_millis(5);
+/// How long the reader sleeps after a step of a walk, unless something comes. A real-time thread that never
+/// sleeps is stopped for 50 ms in each second, for the sake of others (`sched_rt_runtime_us`, or the
+/// deadline server of fair tasks).
+const BREATH: Duration = Duration::from_micros(125);
+/// The same while the consumer is behind.
+const BEHIND: Duration = Duration::from_millis(1);
+/// Looks at the filesystem after the last event: others may go on changing it.
+const LAST_LOOKS: u32 = 20;
+
+/// What the reader is told.
+pub(crate) enum Control {
+    /// Something was mounted on what is watched, or unmounted.
+    Mount(Change),
+    /// What is mounted somewhere is to be watched from now on, as a root of its own.
+    Follow(Box<Followed>),
+    /// That mount went: the root of that number is no more.
+    Unfollow(usize),
+    /// Where filesystems are mounted that may not answer, all of them: the reader does not go there.
+    Slow(Box<[Box<[u8]>]>),
+    /// Deliver what happened until now, then end.
+    Stop,
+}
+
+/// What the thread needs that was made elsewhere.
+pub(crate) struct Parts {
+    pub(crate) resolver: Resolver,
+    pub(crate) who: Who,
+    pub(crate) producer: Producer,
+    pub(crate) shared: Arc<Shared>,
+    /// What was counted while the directories were walked.
+    pub(crate) counters: Counters,
+    pub(crate) control: flume::Receiver<Control>,
+    pub(crate) wake: Arc<OwnedFd>,
+    pub(crate) window: Duration,
+    /// Nothing that happened before is reported.
+    pub(crate) start_ns: u64,
+    /// Where the thread may choose its CPU.
+    pub(crate) placement: Option<Placement>,
+}
+
+/// Runs until it is told to stop, or the consumer is gone. Says `ready` when it has followed all
+/// that happened before it began.
+///
+/// # Errors
+/// A read that failed for good.
+pub(crate) fn run(
+    parts: Parts,
+    intake: Intake,
+    files: &Buffers,
+    ready: flume::Sender<()>,
+) -> Result<Counters, Error> {
+    let mut ready = Some(ready);
+    let output = Output::new(parts.producer, parts.counters);
+    let sources = Sources { who: parts.who, intake, files, failed: None };
+    let mut reader = Reader::new(parts.resolver, output, sources, &parts.shared, parts.start_ns);
+    reader.placement = parts.placement;
+    reader.output.clock(&mut reader.sources);
+    reader.tell_walk(parts.start_ns);
+    let (mut stop_ns, mut looks) = (None, 0);
+    let result = loop {
+        if ready.is_some() {
+            reader.end_quiet();
+        }
+        if reader.index >= reader.resolver.quiet
+            && let Some(ready) = ready.take()
+        {
+            // Nobody waits any more where the start was given up.
+            let _ = ready.send(());
+        }
+        let timeout = match stop_ns {
+            _ if reader.resolver.walks.any() => reader.between_steps(),
+            Some(_) => Duration::from_millis(1),
+            None if reader.is_settled() => REST,
+            None => UNSETTLED,
+        };
+        if let Err(error) = reader.turn(parts.window, timeout) {
+            break Err(error);
+        }
+        if reader.sources.intake.take_wake() && reader.is_told_to_stop(&parts.control) {
+            // A queue that fills faster than it is read would never be empty: nothing more goes in.
+            // Where that fails, the end waits for a lull.
+            if stop_ns.is_none() {
+                let _ = reader.resolver.watch.disk.remove_marks();
+            }
+            stop_ns = stop_ns.or(Some(clock::monotonic_ns()));
+        }
+        if stop_ns.is_some_and(|stop| reader.after_ns >= stop) {
+            looks += u32::from(!reader.resolver.walks.any());
+            if reader.is_settled() || looks > LAST_LOOKS {
+                break Ok(());
+            }
+        }
+        if reader.output.abandoned() {
+            break Ok(());
+        }
+    };
+    reader.finish(result.is_err());
+    result.map(|()| reader.output.counters)
+}
+
+/// What a turn works on.
+pub(crate) struct Reader<'a, D: Disk = Kernel> {
+    pub(crate) resolver: Resolver<D>,
+    pub(crate) output: Output,
+    pub(crate) sources: Sources<'a>,
+    shared: &'a Shared,
+    /// Every event that is still to come happened after this.
+    after_ns: u64,
+    /// Events resolved since the group was made.
+    index: u64,
+    tick_ns: u64,
+    placement: Option<Placement>,
+    pace: Pace,
+    /// Kernel events at the last STATS record.
+    told: u64,
+    /// Forgotten process images that were told of.
+    evicted: u64,
+    /// Entries in directories without a mark that were told of.
+    unmarked: u64,
+    /// Changes of long names that were told of.
+    too_long: u64,
+}
+
+impl Reader<'_> {
+    /// Does what the control channel says. Whether the end is asked for, or nobody is there any more to
+    /// ask for it.
+    #[cold]
+    fn is_told_to_stop(&mut self, control: &flume::Receiver<Control>) -> bool {
+        loop {
+            match control.try_recv() {
+                Ok(Control::Mount(change)) => {
+                    self.at_once(|resolver, batch| resolver.mount_changed(&change, batch));
+                }
+                Ok(Control::Follow(followed)) => {
+                    self.at_once(|resolver, batch| resolver.follow_mount(*followed, batch));
+                }
+                Ok(Control::Unfollow(at)) => {
+                    self.at_once(|resolver, batch| resolver.unfollow_mount(at, batch));
+                }
+                Ok(Control::Slow(points)) => self.resolver.above.slow = points,
+                Ok(Control::Stop) | Err(flume::TryRecvError::Disconnected) => return true,
+                Err(flume::TryRecvError::Empty) => return false,
+            }
+        }
+    }
+
+    /// One batch.
+    fn turn(&mut self, window: Duration, timeout: Duration) -> Result<(), Error> {
+        // A step of a walk gathers long enough.
+        let is_walking = self.resolver.walks.any();
+        let window = if is_walking { Duration::ZERO } else { self.pace.gather_for(window) };
+        let sources = &mut self.sources;
+        let failed = |error| Error::os("reading file events failed", error);
+        sources.intake.wait(sources.files, window, timeout, &mut sources.who).map_err(failed)?;
+        let until_ns = clock::monotonic_ns();
+        self.output.note_step(&mut self.sources, until_ns);
+        let (index, told) = (self.index, self.output.counters.events);
+        let heard = self.sources.who.messages();
+        self.work(until_ns)?;
+        if let Some(placement) = self.placement.as_mut().filter(|_| self.index != index) {
+            placement.note_batch(until_ns);
+        }
+        let messages = self.sources.who.messages() - heard;
+        self.note_pace(self.index - index, self.output.counters.events - told, messages);
+        let queue = self.resolver.watch.disk.group.as_fd();
+        let empty_ns = self.sources.intake.seen_empty_ns(queue);
+        self.rest(until_ns, empty_ns);
+        Ok(())
+    }
+}
+
+impl<'a, D: Disk> Reader<'a, D> {
+    /// Nothing was resolved yet, and nothing that happened before `start_ns` is still to come.
+    pub(crate) fn new(
+        resolver: Resolver<D>,
+        output: Output,
+        sources: Sources<'a>,
+        shared: &'a Shared,
+        start_ns: u64,
+    ) -> Self {
+        Reader {
+            resolver,
+            output,
+            sources,
+            shared,
+            after_ns: start_ns,
+            index: 0,
+            tick_ns: 0,
+            placement: None,
+            pace: Pace::default(),
+            told: 0,
+            evicted: 0,
+            unmarked: 0,
+            too_long: 0,
+        }
+    }
+
+    /// Does something between two batches.
+    fn at_once(&mut self, act: impl FnOnce(&mut Resolver<D>, &mut Batch<'_, '_>)) {
+        let until_ns = clock::monotonic_ns();
+        let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
+        let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
+        act(&mut self.resolver, &mut batch);
+        self.output.publish();
+    }
+
+    /// A batch of that many events, of which so many were told; so many messages of processes came with it.
+    /// Longer ones are not for where it takes guesses who did what, the more the more came; nor where
+    /// command lines are still to be read, or directories have a mark each, which they get when their
+    /// event is read.
+    fn note_pace(&mut self, events: u64, told: u64, messages: u64) {
+        let who = &self.sources.who;
+        let is_told = who.rung() == Rung::Bpf && !who.must_read_cmdlines();
+        let reach = match is_told && !self.resolver.watch.any_inode_marks() {
+            false => Reach::Window,
+            true if messages > 0 => Reach::Batch,
+            true => Reach::Windows,
+        };
+        self.pace.note(events, told, reach);
+    }
+
+    /// From what was taken in until then to records.
+    pub(crate) fn work(&mut self, until_ns: u64) -> Result<(), Error> {
+        let sources = &mut self.sources;
+        let failed = |error| Error::os("reading file events failed", error);
+        let count = sources.intake.waiting();
+        // What BPF tells lies in memory.
+        if sources.who.rung() != Rung::Bpf {
+            sources.intake.flush(sources.files, &mut sources.who).map_err(failed)?;
+        }
+        sources.who.drain(until_ns);
+        sources.read_cmdlines();
+        self.tell_messages_lost();
+        let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
+        self.index = self.resolve(count, window);
+        if self.output.counters.entries_unmarked != self.unmarked {
+            self.tell_unmarked(window);
+        }
+        if self.resolver.watch.names_refused() != self.output.counters.files_refused {
+            self.tell_files_refused(window);
+        }
+        self.tell_forgotten(window.until_ns);
+        self.sources.who.note_resolved(self.index);
+        if let Some(error) = self.sources.failed.take() {
+            return Err(failed(error));
+        }
+        self.output.publish();
+        Ok(())
+    }
+
+    /// What follows a batch; the queue was seen empty then, if it was.
+    pub(crate) fn rest(&mut self, until_ns: u64, empty_ns: Option<u64>) {
+        if let Some(empty_ns) = empty_ns {
+            self.after_ns = self.after_ns.max(empty_ns);
+            self.sources.who.retire(self.after_ns);
+            if self.sources.intake.waiting() == 0 {
+                self.tell_left(until_ns);
+            }
+            self.resolver.settle(self.after_ns);
+            if !self.is_settled() {
+                self.settle(until_ns);
+            }
+            self.tell_forgotten(until_ns);
+        }
+        if self.resolver.walks.any() && !self.output.is_behind() {
+            self.walk_on();
+        }
+        if until_ns >= self.tick_ns {
+            self.tick(until_ns);
+        }
+    }
+
+    /// How long the reader sleeps between two steps of a walk at the most.
+    fn between_steps(&self) -> Duration {
+        if self.output.is_behind() { BEHIND } else { BREATH }
+    }
+
+    /// One step of the walks that are under way.
+    #[cold]
+    fn walk_on(&mut self) {
+        let until_ns = self.resolver.watch.disk.now_ns();
+        let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
+        let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
+        self.resolver.walk_on(&mut batch);
+        self.output.publish();
+    }
+
+    /// Ends the time in which events are followed and not told, where the queue is empty: what was in it
+    /// when the walk ended is resolved then, however many events that were. Else that time ends with
+    /// as many events as FIONREAD counted; a kernel that counts otherwise must not keep an idle host
+    /// from being ready.
+    fn end_quiet(&mut self) {
+        if self.sources.intake.waiting() == 0 && self.resolver.watch.disk.is_queue_empty() {
+            self.resolver.quiet = self.resolver.quiet.min(self.index);
+        }
+    }
+
+    /// Whether nothing waits until the queue is empty.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        let Resolver { deferred, doubts, above, tree, walks, .. } = &self.resolver;
+        let waits = deferred.any() || doubts.any() || above.in_doubt();
+        !waits && !tree.any_unread() && !walks.any()
+    }
+
+    /// Every rename that was queued before an event that is resolved came up.
+    #[inline]
+    fn tell_left(&mut self, until_ns: u64) {
+        if self.resolver.doubts.any_left() {
+            let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
+            let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
+            self.resolver.tell_left(&mut batch);
+            self.output.publish();
+        }
+    }
+
+    /// Does what had to wait until the queue was empty.
+    #[cold]
+    fn settle(&mut self, until_ns: u64) {
+        let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
+        // Only while nothing at all is left is what is on disk what the queue told.
+        let is_empty =
+            self.sources.intake.waiting() == 0 && self.resolver.watch.disk.is_queue_empty();
+        let (sources, output) = (&mut self.sources, &mut self.output);
+        let mut batch = Batch::new(window, sources, output);
+        if self.resolver.deferred.is_due(self.after_ns) {
+            self.resolver.tell_gone(&mut batch);
+        }
+        if is_empty {
+            self.resolver.look_at_doubts(&mut batch);
+            let Resolver { tree, doubts, walks, .. } = &self.resolver;
+            if tree.any_unread() && !doubts.any() && !walks.any() {
+                self.resolver.read_unread(&mut batch);
+            }
+            self.resolver.look_for_roots(&mut batch);
+        }
+        self.output.publish();
+    }
+
+    /// Resolves that many buffers; how many events were resolved since the group was made.
+    fn resolve(&mut self, count: usize, mut window: Window) -> u64 {
+        let files = self.sources.files;
+        self.resolver.orphans.begin_batch();
+        let mut next = if count > 0 { self.sources.intake.take() } else { None };
+        for left in (0..count).rev() {
+            let Some(taken) = next.take() else { break };
+            next = if left > 0 { self.sources.intake.take() } else { None };
+            let after = Events(next.as_ref().map_or(&[], |next| files.bytes(next)));
+            let mut events = Events(files.bytes(&taken));
+            let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
+            while let Some(event) = events.next() {
+                batch.begin([events, after]);
+                self.resolver.event(&event, &mut batch);
+                batch.window.index += 1;
+            }
+            window.index = batch.window.index;
+            self.sources.intake.give_back(taken);
+        }
+        window.index
+    }
+
+    /// Loss records for what the walk at the start could not take in.
+    fn tell_walk(&mut self, start_ns: u64) {
+        let counters = self.output.counters;
+        let losses = [
+            (Reason::DirsMax, counters.dirs_refused),
+            (Reason::Walk, counters.dirs_unreadable),
+            (Reason::FilesMax, counters.files_refused),
+        ];
+        for (reason, count) in losses.into_iter().filter(|(_, count)| *count > 0) {
+            let span = (start_ns, clock::monotonic_ns());
+            self.output.loss(&mut self.sources, reason, span, Some(count), count);
+        }
+    }
+
+    /// Loss records for changes of names that are too long, and for what full tables forgot: one a batch.
+    #[inline]
+    fn tell_forgotten(&mut self, until_ns: u64) {
+        let total = self.output.counters.names_too_long;
+        if total != self.too_long {
+            let (count, span) = (total - self.too_long, (self.after_ns, until_ns));
+            self.too_long = total;
+            self.output.loss(&mut self.sources, Reason::NameTooLong, span, Some(count), total);
+        }
+        let total = self.resolver.forgotten() + self.sources.who.names_refused();
+        if total != self.output.counters.tables_full {
+            let count = total - std::mem::replace(&mut self.output.counters.tables_full, total);
+            let span = (self.after_ns, until_ns);
+            self.output.loss(&mut self.sources, Reason::TablesFull, span, Some(count), total);
+            self.output.publish();
+        }
+    }
+
+    /// A loss record for names of files that there was no room for: one a batch.
+    #[cold]
+    fn tell_files_refused(&mut self, window: Window) {
+        let total = self.resolver.watch.names_refused();
+        let count = total - std::mem::replace(&mut self.output.counters.files_refused, total);
+        self.output.loss(&mut self.sources, Reason::FilesMax, window.span(), Some(count), total);
+    }
+
+    /// A loss record for what was made in directories before they had their marks: one a batch.
+    #[cold]
+    fn tell_unmarked(&mut self, window: Window) {
+        let total = self.output.counters.entries_unmarked;
+        let count = total - self.unmarked;
+        self.unmarked = total;
+        self.output.loss(&mut self.sources, Reason::Unmarked, window.span(), Some(count), total);
+    }
+
+    /// A loss record for processes that were forgotten for want of room.
+    fn tell_evicted(&mut self, now_ns: u64) {
+        let total = self.output.counters.processes_evicted;
+        let count = total - self.evicted;
+        if count > 0 {
+            self.evicted = total;
+            let span = (self.after_ns, now_ns);
+            self.output.loss(&mut self.sources, Reason::ProcessesMax, span, Some(count), total);
+        }
+    }
+
+    /// A loss record for process messages that the kernel dropped.
+    fn tell_messages_lost(&mut self) {
+        let Some(loss) = self.sources.who.take_loss() else { return };
+        let total = self.sources.who.counters().lost;
+        self.output.counters.lost_process_messages = total;
+        let span = (loss.first_ns, loss.last_ns);
+        self.output.loss(&mut self.sources, Reason::ProcessMessages, span, loss.count, total);
+    }
+
+    #[cold]
+    fn tick(&mut self, now_ns: u64) {
+        self.tick_ns = now_ns + TICK.as_nanos() as u64;
+        self.sources.who.look_for_misses();
+        self.resolver.end_round();
+        self.count();
+        self.tell_evicted(now_ns);
+        if self.output.counters.kernel_events != self.told {
+            self.told = self.output.counters.kernel_events;
+            self.output.stats(&mut self.sources);
+            self.output.publish();
+        }
+    }
+
+    fn count(&mut self) {
+        let counters = &mut self.output.counters;
+        counters.reads = self.sources.intake.reads();
+        counters.dirs = self.resolver.tree.len() as u64;
+        let who = self.sources.who.counters();
+        counters.processes = who.images as u64;
+        counters.processes_evicted = who.evicted;
+        counters.reader_cpu_ns = clock::thread_cpu_ns();
+        self.shared.store(counters);
+    }
+
+    fn finish(&mut self, failed: bool) {
+        self.count();
+        self.tell_evicted(clock::monotonic_ns());
+        self.output.stats(&mut self.sources);
+        self.output.end(&mut self.sources, failed);
+        self.count();
+    }
+}

@@ -1,0 +1,423 @@
+//! Watched roots are paths: whatever directory is at that path is watched.
+//!
+//! The steps that lead to each root (`/`, `/srv`, `/srv/www` for `/srv/www`) are known by handle, so
+//! that the queue itself tells when a root, or a directory above it, is made, removed or renamed. An
+//! event of another directory costs one look at a sieve of hashes.
+//!
+//! Events of a step come with the mark on its filesystem where a root put one there, else with a mark
+//! on the step's directory; where the kernel refuses that too, the step is not followed.
+//!
+//! A step that a mkdir made on a filesystem with a mark is taken as the event tells it, and the disk
+//! is not asked: everything that happens below comes as events of its own. What a rename brought, and
+//! what was made where only single directories are marked, is looked up step by step, and what is in
+//! it is told as found.
+//!
+//! The kernel merges a rename into an identical one that is still pending, so the last of several renames
+//! there and back may be missing: a root that was renamed away is looked for once more when nothing is
+//! left to read.
+//!
+//! A symbolic link on the way is known by its name and the directory that it is in. When an event says
+//! that something happened at that place, or that a link may have come where a step is missing, the way
+//! is followed anew on disk (`descent.rs`): a root is what its path leads to. Lines have the path as the
+//! user named it.
+//!
+//! A filesystem that is mounted on one of the steps gives no event: see `cold/mount_watch.rs`.
+
+use crate::hot::r#where::disk::Disk;
+use crate::hot::r#where::tree::Tree;
+use crate::hot::r#where::watch::descent::{Descent, LINKS_MAX, Link, place_of};
+use crate::sys::handle::{Handle, Handles};
+use arrayvec::ArrayVec;
+use fsmon_format::kind;
+use std::io;
+
+/// What can happen to a step.
+pub(crate) const TYPES: u32 = kind::CREATE | kind::DELETE | kind::RENAME;
+/// What the mark on a step's directory asks for.
+pub(crate) const STEP_MASK: u64 = (TYPES | kind::ONDIR) as u64;
+/// A rename shows on disk an instant before its event is queued.
+const LOOKS: u8 = 2;
+/// Bits of the sieve.
+const SIEVE_BITS: usize = 1024;
+/// Bytes of a path beyond those that the user named, and steps, that there is room for from the start:
+/// links seldom lead deeper.
+const PATH_ROOM: usize = 1024;
+const STEPS_ROOM: usize = 64;
+
+/// The way to one root.
+pub(super) struct Way {
+    /// The path as the user named it: absolute, and without `..`.
+    pub(super) named: Box<[u8]>,
+    /// Where that leads: the same without symbolic links, as far as it is there. Its room grows only for
+    /// a link that leads to a longer path than any before.
+    pub(super) path: Vec<u8>,
+    /// Where the name of each step ends in `path`; that of `/` is 1.
+    ends: Vec<usize>,
+    /// The hash of the handle at each step, the root's included; 0 where none is known.
+    pub(super) hashes: Vec<u64>,
+    /// The symbolic links on the way.
+    pub(super) links: ArrayVec<Link, LINKS_MAX>,
+    /// Whether `path` ends before the root, as what is missing there is followed by `..`.
+    pub(super) is_cut: bool,
+    /// Whether something is mounted over the root, which is watched all the same.
+    pub(super) is_hidden: bool,
+    /// Whether there is no such root any more: see [`Above::give_up`].
+    pub(super) is_given_up: bool,
+    /// How often nothing must be left to read before the root is looked for once more.
+    looks: u8,
+}
+
+impl Way {
+    pub(super) fn new(named: &[u8]) -> Self {
+        let mut way = Way {
+            named: named.into(),
+            path: Vec::with_capacity(named.len() + PATH_ROOM),
+            ends: Vec::with_capacity(STEPS_ROOM),
+            hashes: Vec::with_capacity(STEPS_ROOM),
+            links: ArrayVec::new(),
+            is_cut: false,
+            is_hidden: false,
+            is_given_up: false,
+            looks: 0,
+        };
+        way.restart();
+        for name in named.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            way.push(name, 0);
+        }
+        way
+    }
+
+    /// Only `/` is left of the way; the links stay.
+    pub(super) fn restart(&mut self) {
+        self.path.clear();
+        self.path.push(b'/');
+        self.ends.clear();
+        self.ends.push(1);
+        self.hashes.clear();
+        self.hashes.push(0);
+        self.is_cut = false;
+    }
+
+    /// Adds a step.
+    pub(super) fn push(&mut self, name: &[u8], hash: u64) {
+        if self.path != b"/" {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(name);
+        self.ends.push(self.path.len());
+        self.hashes.push(hash);
+    }
+
+    /// Goes back by a step; from `/` there is no way up.
+    pub(super) fn pop(&mut self) {
+        if self.ends.len() > 1 {
+            self.ends.pop();
+            self.hashes.pop();
+            self.path.truncate(self.ends[self.ends.len() - 1]);
+        }
+    }
+
+    pub(super) fn last_hash(&self) -> u64 {
+        self.hashes[self.last()]
+    }
+
+    pub(super) fn set_last(&mut self, hash: u64) {
+        let last = self.last();
+        self.hashes[last] = hash;
+    }
+
+    /// Whether the last step of `found` is a directory of this hash, and another is known there.
+    pub(super) fn is_another(&self, found: &Way, hash: u64) -> bool {
+        let last = found.last();
+        let is_same_path = self.ends.get(last) == found.ends.get(last)
+            && self.path.starts_with(&found.path[..found.ends[last]]);
+        is_same_path && !matches!(self.hashes[last], 0) && self.hashes[last] != hash
+    }
+
+    /// Notes the steps that `found` has and that are not known here.
+    pub(super) fn learn(&mut self, found: &Way) {
+        for step in 0..found.last().min(self.hashes.len()) {
+            let end = found.ends[step];
+            if self.ends[step] != end || self.path[..end] != found.path[..end] {
+                return;
+            }
+            if found.hashes[step] != 0 {
+                self.hashes[step] = found.hashes[step];
+            }
+        }
+    }
+
+    /// The way is the one that was found; the room of this one is used for the next.
+    pub(super) fn take_over(&mut self, found: &mut Way) {
+        std::mem::swap(&mut self.path, &mut found.path);
+        std::mem::swap(&mut self.ends, &mut found.ends);
+        std::mem::swap(&mut self.hashes, &mut found.hashes);
+        std::mem::swap(&mut self.links, &mut found.links);
+        self.is_cut = found.is_cut;
+    }
+
+    /// The root's own step.
+    pub(super) fn last(&self) -> usize {
+        self.ends.len() - 1
+    }
+
+    /// The name of a step that is not the first.
+    pub(super) fn name(&self, step: usize) -> &[u8] {
+        let from = self.ends[step - 1];
+        &self.path[if step == 1 { 1 } else { from + 1 }..self.ends[step]]
+    }
+
+    /// The step that is `name` in the directory of that hash.
+    pub(super) fn step_at(&self, dir: u64, name: &[u8]) -> Option<usize> {
+        (1..=self.last()).find(|&step| self.hashes[step - 1] == dir && self.name(step) == name)
+    }
+
+    /// Whether one of the links is `name` in the directory of that hash.
+    pub(super) fn has_link(&self, tree: &Tree, dir: u64, name: &[u8]) -> bool {
+        let is_it = |link: &Link| link.dir == dir && link.place == place_of(tree, dir, name);
+        self.links.iter().any(is_it)
+    }
+
+    /// Whether the root is missing, and that is a step on the way to it. What is known of the steps may be
+    /// that of directories which were removed.
+    pub(super) fn misses(&self, dir: u64, name: &[u8]) -> bool {
+        (self.last_hash() == 0 || self.is_cut) && self.step_at(dir, name).is_some()
+    }
+
+    /// What a step is now, and nothing is known of what follows.
+    pub(super) fn set(&mut self, step: usize, hash: u64) {
+        self.hashes[step..].fill(0);
+        self.hashes[step] = hash;
+    }
+}
+
+/// A root that was found on disk.
+pub(crate) struct Reached<F> {
+    pub(crate) fd: F,
+    pub(crate) handle: Handle,
+    pub(crate) handles: Handles,
+    pub(crate) mount_id: i32,
+    pub(crate) fsid: u64,
+}
+
+impl<F> Reached<F> {
+    /// The same through a mount of its own, so that what is mounted below hides nothing from a walk; the
+    /// same as it was where that cannot be had.
+    pub(crate) fn without_mounts(self, disk: &impl Disk<Dir = F>) -> Self {
+        match open_without_mounts(disk, &self.fd, self.handles) {
+            Ok((fd, mount_id)) => Reached { fd, mount_id, ..self },
+            Err(_) => self,
+        }
+    }
+}
+
+/// See [`Disk::open_without_mounts`]; with the id of the mount.
+///
+/// # Errors
+/// Those of that, and of [`Disk::handle_of`].
+pub(crate) fn open_without_mounts<D: Disk>(
+    disk: &D,
+    dir: &D::Dir,
+    handles: Handles,
+) -> io::Result<(D::Dir, i32)> {
+    let fd = disk.open_without_mounts(dir)?;
+    let (_, mount_id) = disk.handle_of(&fd, handles)?;
+    Ok((fd, mount_id))
+}
+
+/// Takes the number of a root, and where its path leads now.
+pub(crate) type Moved = Box<dyn Fn(usize, &[u8]) + Send>;
+
+/// The ways to all roots, in the order of [`Watch::roots`].
+pub(crate) struct Above {
+    pub(super) ways: Vec<Way>,
+    /// Filesystems with a mark.
+    covered: Vec<u64>,
+    /// Where filesystems are mounted that may not answer; the reader does not go there.
+    pub(crate) slow: Box<[Box<[u8]>]>,
+    /// Ways that are to be looked at again.
+    doubts: usize,
+    /// Of steps and of directories with links in them.
+    sieve: Sieve,
+    /// Of directories in which a symbolic link matters, or one that may come.
+    links: Sieve,
+    any_links: bool,
+    /// Told where the path of a root leads, when that changes: its number, and the path.
+    pub(crate) moved: Option<Moved>,
+    /// Room for [`Above::go_down`]; none while it is in use.
+    pub(super) descent: Option<Box<Descent>>,
+}
+
+/// A set of hashes that may say yes for one that is not in it.
+#[derive(Default)]
+struct Sieve([u64; SIEVE_BITS / 64]);
+
+impl Sieve {
+    fn put(&mut self, hash: u64) {
+        let bit = (hash >> 54) as usize;
+        self.0[bit / 64] |= 1 << (bit % 64);
+    }
+
+    #[inline]
+    fn has(&self, hash: u64) -> bool {
+        let bit = (hash >> 54) as usize;
+        self.0[bit / 64] >> (bit % 64) & 1 != 0
+    }
+}
+
+impl Above {
+    /// No ways as yet, on filesystems of which these have a mark.
+    pub(crate) fn new(covered: Vec<u64>) -> Self {
+        Above {
+            ways: Vec::new(),
+            covered,
+            slow: Box::default(),
+            doubts: 0,
+            sieve: Sieve::default(),
+            links: Sieve::default(),
+            any_links: false,
+            moved: None,
+            descent: Some(Box::new(Descent::new())),
+        }
+    }
+
+    /// Adds the way to a root: its absolute path.
+    pub(crate) fn add(&mut self, path: &[u8]) {
+        self.ways.push(Way::new(path));
+    }
+
+    /// The path of a root, without symbolic links.
+    pub(super) fn real_path(&self, at: usize) -> &[u8] {
+        &self.ways[at].path
+    }
+
+    /// Whether events of every directory of a filesystem come.
+    pub(crate) fn covers(&self, fsid: u64) -> bool {
+        self.covered.contains(&fsid)
+    }
+
+    /// Whether a directory may be one of the steps.
+    #[inline]
+    pub(super) fn may_be_step(&self, hash: u64) -> bool {
+        self.sieve.has(hash)
+    }
+
+    /// Whether it is one, or has a link of a way in it.
+    pub(crate) fn is_step(&self, hash: u64) -> bool {
+        let is_of =
+            |way: &Way| way.hashes.contains(&hash) || way.links.iter().any(|link| link.dir == hash);
+        self.may_be_step(hash) && self.ways.iter().any(is_of)
+    }
+
+    /// Whether it matters what happens to files in some directories: there are links on a way, or a root
+    /// is missing and may come by one.
+    #[inline]
+    pub(super) fn any_links(&self) -> bool {
+        self.any_links
+    }
+
+    /// Whether a directory may be one of those.
+    #[inline]
+    pub(super) fn may_have_links(&self, hash: u64) -> bool {
+        self.links.has(hash)
+    }
+
+    /// Whether events of every directory of that filesystem come is not known any more.
+    pub(super) fn uncover(&mut self, fsid: u64) {
+        self.covered.retain(|covered| *covered != fsid);
+    }
+
+    /// Events of every directory of that filesystem come from now on.
+    pub(super) fn cover(&mut self, fsid: u64) {
+        if !self.covers(fsid) {
+            self.covered.push(fsid);
+        }
+    }
+
+    /// Whether a root may be where the queue does not tell.
+    #[inline]
+    pub(crate) fn in_doubt(&self) -> bool {
+        self.doubts != 0
+    }
+
+    /// A root was renamed away, or not found where it was renamed to.
+    pub(super) fn doubt(&mut self, at: usize) {
+        let way = &mut self.ways[at];
+        self.doubts += usize::from(way.looks == 0);
+        way.looks = LOOKS;
+    }
+
+    /// No root has that number any more.
+    pub(super) fn give_up(&mut self, at: usize) {
+        let way = &mut self.ways[at];
+        self.doubts -= usize::from(way.looks != 0);
+        *way = Way { is_given_up: true, ..Way::new(b"/") };
+        self.sift();
+    }
+
+    /// Whether no root of that number is looked for any more: it was a mount that was followed and went.
+    pub(super) fn is_given_up(&self, at: usize) -> bool {
+        self.ways[at].is_given_up
+    }
+
+    /// Nothing is left to read. Whether a root is to be looked for now.
+    pub(super) fn is_due(&mut self, at: usize) -> bool {
+        let way = &mut self.ways[at];
+        let was = way.looks;
+        way.looks = was.saturating_sub(1);
+        self.doubts -= usize::from(was == 1);
+        was == 1
+    }
+
+    #[cold]
+    pub(super) fn sift(&mut self) {
+        (self.sieve, self.links) = (Sieve::default(), Sieve::default());
+        self.any_links = false;
+        for way in self.ways.iter().filter(|way| !way.is_given_up) {
+            let is_missing = way.last_hash() == 0 || way.is_cut;
+            self.any_links |= is_missing || !way.links.is_empty();
+            let steps = way.hashes.iter().enumerate().filter(|(_, hash)| **hash != 0);
+            for (step, &hash) in steps {
+                self.sieve.put(hash);
+                if is_missing && step < way.last() {
+                    self.links.put(hash);
+                }
+            }
+            for link in way.links.iter().filter(|link| link.dir != 0) {
+                self.sieve.put(link.dir);
+                self.links.put(link.dir);
+            }
+        }
+    }
+
+    pub(super) fn set(&mut self, way: usize, step: usize, hash: u64) {
+        self.ways[way].set(step, hash);
+        self.sift();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_has_a_step_for_each_directory() {
+        let way = Way::new(b"/srv/www/a");
+        assert_eq!((way.last(), way.name(1), way.name(3)), (3, &b"srv"[..], &b"a"[..]));
+        assert_eq!(way.path, b"/srv/www/a");
+        assert_eq!(Way::new(b"/").last(), 0);
+    }
+
+    #[test]
+    fn what_changes_at_a_step_makes_the_rest_unknown() {
+        let mut above = Above::new(vec![]);
+        above.add(b"/srv/www");
+        above.ways[0].hashes.copy_from_slice(&[1 << 60, 2 << 60, 3 << 60]);
+        above.sift();
+        assert_eq!(above.ways[0].step_at(2 << 60, b"www"), Some(2));
+        assert_eq!(above.ways[0].step_at(2 << 60, b"ww"), None);
+        above.set(0, 1, 4 << 60);
+        assert_eq!(above.ways[0].hashes, [1 << 60, 4 << 60, 0]);
+        assert!(above.is_step(4 << 60) && !above.is_step(3 << 60));
+    }
+}

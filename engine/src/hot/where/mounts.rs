@@ -1,0 +1,148 @@
+//! What the reader is told of mounts: see `cold/mount_watch.rs`.
+
+use crate::hot::r#where::above::Way;
+use crate::hot::r#where::disk::Disk;
+use crate::hot::r#where::resolve::{Batch, Resolver};
+use crate::hot::r#where::watch::Root;
+use crate::hot::who::Answer;
+use crate::sys::handle::Handles;
+use fsmon_format::record::Reason;
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Happened {
+    /// Something that is not watched was mounted there, or was there when the watch began.
+    Mounted,
+    /// It is gone: what is there is watched as before.
+    Unmounted,
+    /// The filesystem of a root was unmounted: its path leads to another directory, or none.
+    Gone,
+}
+
+/// A directory below a root, or a root itself, on which something was mounted or no longer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Absolute, without symbolic links.
+    pub(crate) point: Box<[u8]>,
+    pub(crate) happened: Happened,
+    /// The number of the root whose path leads elsewhere now.
+    pub(crate) root: Option<usize>,
+}
+
+/// A mount that is to be watched: a root that nobody named.
+pub(crate) struct Followed<F = OwnedFd> {
+    /// The number of the root: the next one, or that of one that went.
+    pub(crate) at: usize,
+    way: Way,
+    root: Root<F>,
+}
+
+impl<F> Followed<F> {
+    /// What is mounted at `point`, absolute and without symbolic links.
+    pub(crate) fn new(at: usize, point: CString) -> Self {
+        let way = Way::new(point.as_bytes());
+        let (handles, mount_id) = (Handles::MODERN, 0);
+        let root = Root { path: point, node: 0, fd: None, mount_id, handles, inode_marks: false };
+        Followed { at, way, root }
+    }
+}
+
+impl<D: Disk> Resolver<D> {
+    /// Watches what is mounted somewhere: what is in it is told as found.
+    #[cold]
+    pub(crate) fn follow_mount(&mut self, followed: Followed<D::Dir>, batch: &mut Batch<'_, '_>) {
+        let Followed { at, way, root } = followed;
+        if at < self.watch.roots.len() {
+            (self.above.ways[at], self.watch.roots[at]) = (way, root);
+        } else {
+            self.above.ways.push(way);
+            self.watch.roots.push(root);
+        }
+        let at = at.min(self.watch.roots.len() - 1);
+        self.look_again(at, Answer::default().into(), batch);
+    }
+
+    /// That mount went.
+    #[cold]
+    pub(crate) fn unfollow_mount(&mut self, at: usize, batch: &mut Batch<'_, '_>) {
+        let Some(node) = self.watch.roots.get(at).map(|root| root.node) else { return };
+        if node != 0 {
+            self.uncover_from(at);
+            self.tell_away(node, Answer::default().into(), batch);
+            self.drop_root(node);
+        }
+        self.above.give_up(at);
+    }
+
+    /// Tells of a mount as a loss with the path of the directory that it hides. What came before in the
+    /// queue is resolved by now, or happened at the same time.
+    ///
+    /// A root that is hidden stays watched, so that nothing is missing when the mount goes. Where there was
+    /// no directory at its path, or it was on the filesystem that went, it is looked for.
+    #[cold]
+    pub(crate) fn mount_changed(&mut self, change: &Change, batch: &mut Batch<'_, '_>) {
+        let Some(at) = change.root else { return self.tell_mount(change, batch) };
+        let node = self.watch.roots[at].node;
+        let hides = change.happened == Happened::Mounted && node != 0;
+        // Where nothing was hidden the renames that follow tell it all.
+        if hides != self.above.ways[at].is_hidden {
+            self.above.ways[at].is_hidden = hides;
+            self.tell_mount(change, batch);
+        }
+        if change.happened == Happened::Gone && node != 0 {
+            self.uncover_from(at);
+        }
+        if node == 0 || change.happened != Happened::Mounted {
+            // No event tells of the directories that are on the way now.
+            self.above.ways[at].hashes.fill(0);
+            self.look_again(at, Answer::default().into(), batch);
+        }
+    }
+
+    /// The filesystem of a root was unmounted, and its mark may be gone with it. While another root is on it,
+    /// it is mounted there and keeps its mark. (That matters for btrfs: a second mark on the filesystem cannot
+    /// be set by way of a subvolume, see `cold/marks.rs`.)
+    fn uncover_from(&mut self, at: usize) {
+        let fsid = self.tree.fsid(self.watch.roots[at].node);
+        let is_beside = |(other, root): (usize, &Root<D::Dir>)| {
+            other != at && root.node != 0 && self.tree.fsid(root.node) == fsid
+        };
+        if !self.watch.roots.iter().enumerate().any(is_beside) {
+            self.above.uncover(fsid);
+            self.watch.layers.remove(fsid);
+        }
+    }
+
+    fn tell_mount(&mut self, change: &Change, batch: &mut Batch<'_, '_>) {
+        let counters = &mut batch.output.counters;
+        let (reason, total) = match change.happened {
+            Happened::Unmounted | Happened::Gone => (Reason::Unmount, &mut counters.mounts_gone),
+            Happened::Mounted => (Reason::Mount, &mut counters.mounts_unwatched),
+        };
+        *total += 1;
+        let (total, span) = (*total, batch.window.span());
+        let dir = self.nearest_known(&change.point);
+        batch.output.loss_at(&mut self.tree, batch.sources, (reason, dir), span, (None, total));
+    }
+
+    /// The directory at a path, or the nearest known one above it; 0 where it is below no root.
+    fn nearest_known(&self, path: &[u8]) -> u32 {
+        let below = |at: usize| {
+            let (root, node) = (self.above.real_path(at), self.watch.roots[at].node);
+            let rest = path.strip_prefix(root).filter(|_| node != 0)?;
+            let is_whole = rest.is_empty() || rest[0] == b'/' || root.ends_with(b"/");
+            is_whole.then_some((root.len(), node, rest))
+        };
+        let innermost = (0..self.watch.roots.len()).filter_map(below).max_by_key(|found| found.0);
+        let Some((_, mut dir, rest)) = innermost else { return 0 };
+        for name in rest.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            match self.tree.child_named(dir, name, None) {
+                Some(child) => dir = child,
+                None => break,
+            }
+        }
+        dir
+    }
+}

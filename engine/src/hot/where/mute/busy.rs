@@ -1,0 +1,289 @@
+//! Busy directories that nobody watches, of which the kernel is to be silent.
+//!
+//! With a mark on the filesystem, what happens outside the watched paths or in what is left out costs
+//! its maker and the reader nearly as much as what is told. A directory that is busy gets a mark of its
+//! own that ignores its events (`Group::mute`): evictable, so the kernel may forget it, and then the
+//! directory shows itself again. Renames of directories still come, so one that is brought in is noticed;
+//! the walk that reads it takes the mark away, and says that something may have been lost between the two.
+//! Renames of files are ignored as well while that is worth it (`renames.rs`).
+//!
+//! What is filled beside the watched paths is often moved in as a whole, and then nothing may be lost:
+//! so filling a directory, or emptying it, does not make it busy. What does is names that come again
+//! and again after others went, as in a directory for temporary files; or any events for a long time.
+
+use crate::hot::event::Key;
+use crate::sys::handle::KEY_MAX;
+use fsmon_format::kind;
+
+/// Names made within a round, of a second or more, each after another was removed.
+const AGAIN: u32 = 50;
+/// Events within a round, and such rounds one after the other.
+const MANY: u32 = 200;
+const ROUNDS: u32 = 10;
+/// Directories that are counted at one time: sets, and places in each. In a full set the one of which
+/// least was told makes room: it is muted later, or not at all.
+const SETS: usize = 1 << 8;
+const WAYS: usize = 4;
+/// Directories muted at one time; the oldest is heard again, which costs time and loses nothing.
+const MUTED: usize = 1 << 12;
+/// Directories muted in a round: opening and marking one takes some microseconds.
+const EACH_ROUND: u32 = 256;
+
+/// What the kernel tells of a directory that nobody watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Muting {
+    /// Everything.
+    Heard,
+    /// Renames, and changes of link counts.
+    Entries,
+    /// Of renames only those of directories.
+    Renames,
+}
+
+/// A directory in one round.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    hash: u64,
+    round: u32,
+    /// Rounds with many events before this one, without a gap.
+    rounds: u32,
+    events: u32,
+    /// Names that were removed, and that no other has followed yet.
+    removed: u32,
+    again: u32,
+    /// Files renamed, and nothing else told since.
+    renames: u32,
+    /// Files were renamed.
+    renamed: bool,
+}
+
+impl Seen {
+    /// The same directory, or another in its place, in a new round.
+    fn next(self, hash: u64, round: u32) -> Self {
+        let goes_on =
+            self.hash == hash && self.round.wrapping_add(1) == round && self.events >= MANY;
+        let rounds = if goes_on { self.rounds.saturating_add(1) } else { 0 };
+        Seen { hash, round, rounds, ..Seen::default() }
+    }
+
+    /// Whether an event of these types makes it busy: once for each such number, as the kernel may have
+    /// forgotten the mark.
+    #[inline]
+    fn note(&mut self, types: u32) -> bool {
+        self.events = self.events.saturating_add(1);
+        self.renames = 0;
+        self.removed = self.removed.saturating_add(u32::from(types & kind::DELETE != 0));
+        if types & kind::CREATE != 0 && self.removed > 0 {
+            self.removed -= 1;
+            self.again = self.again.saturating_add(1);
+            if self.again.is_multiple_of(AGAIN) {
+                return true;
+            }
+        }
+        self.rounds >= ROUNDS && self.events.is_multiple_of(MANY)
+    }
+}
+
+/// A muted directory, by its handle.
+#[derive(Clone, Copy)]
+pub(crate) struct Muted {
+    /// Renames of files are ignored, too.
+    renames: bool,
+    fsid: u64,
+    len: u8,
+    handle: [u8; KEY_MAX],
+}
+
+impl Muted {
+    pub(crate) fn key(&self) -> Key<'_> {
+        Key { fsid: self.fsid, handle: &self.handle[..usize::from(self.len)] }
+    }
+
+    /// Renames of files are told of it again.
+    pub(crate) fn hear_renames(&mut self) {
+        self.renames = false;
+    }
+}
+
+/// Who is counted, and who is muted.
+pub(crate) struct Busy {
+    seen: Vec<[Seen; WAYS]>,
+    round: u32,
+    /// Directories that may still be muted in this round.
+    left: u32,
+    muted: Vec<Muted>,
+    next: usize,
+    /// The kernel cannot do it.
+    off: bool,
+}
+
+impl Busy {
+    pub(crate) fn new() -> Self {
+        Busy {
+            seen: vec![[Seen::default(); WAYS]; SETS],
+            round: 1,
+            left: EACH_ROUND,
+            muted: Vec::with_capacity(MUTED),
+            next: 0,
+            off: false,
+        }
+    }
+
+    /// Some time has passed: directories are counted anew.
+    pub(crate) fn begin_round(&mut self) {
+        self.round = self.round.wrapping_add(1);
+        self.left = EACH_ROUND;
+    }
+
+    /// One more event, of these types, of a directory with that hash; whether that makes it busy.
+    #[inline]
+    pub(crate) fn note(&mut self, hash: u64, types: u32) -> bool {
+        self.seen(hash).note(types) && !self.off && self.left > 0
+    }
+
+    /// A file in it was renamed; whether that happens again and again while nothing else is told of it, as
+    /// where it is muted already.
+    pub(crate) fn note_rename(&mut self, hash: u64) -> bool {
+        let seen = self.seen(hash);
+        (seen.renames, seen.renamed) = (seen.renames.saturating_add(1), true);
+        seen.renames.is_multiple_of(AGAIN) && !self.off && self.left > 0
+    }
+
+    /// How a busy directory is to be muted, where renames may be ignored.
+    pub(crate) fn how(&mut self, hash: u64) -> Muting {
+        if self.seen(hash).renamed { Muting::Renames } else { Muting::Entries }
+    }
+
+    #[inline]
+    fn seen(&mut self, hash: u64) -> &mut Seen {
+        let (round, set) = (self.round, &mut self.seen[hash as usize % SETS]);
+        let known = set.iter().position(|seen| seen.hash == hash);
+        let way = known.unwrap_or_else(|| {
+            let told = |seen: &Seen| {
+                if seen.round == round {
+                    seen.events.saturating_add(seen.renames).saturating_add(1)
+                } else {
+                    0
+                }
+            };
+            (0..WAYS).min_by_key(|&way| told(&set[way])).unwrap_or(0)
+        });
+        let seen = &mut set[way];
+        if (seen.hash, seen.round) != (hash, round) {
+            *seen = seen.next(hash, round);
+        }
+        seen
+    }
+
+    /// Whether renames of files are ignored in any directory, and in which. Not any more, where that is
+    /// said.
+    pub(crate) fn without_renames(&mut self) -> impl Iterator<Item = &mut Muted> {
+        self.muted.iter_mut().filter(|muted| muted.renames)
+    }
+
+    /// A directory is muted. The oldest of too many, which is to be heard again.
+    pub(crate) fn put(&mut self, key: Key<'_>, how: Muting) -> Option<Muted> {
+        self.left -= 1;
+        let renames = how == Muting::Renames;
+        let mut muted = Muted { renames, fsid: key.fsid, len: 0, handle: [0; KEY_MAX] };
+        muted.handle.get_mut(..key.handle.len())?.copy_from_slice(key.handle);
+        muted.len = u8::try_from(key.handle.len()).ok()?;
+        if self.muted.len() < MUTED {
+            self.muted.push(muted);
+            return None;
+        }
+        let oldest = std::mem::replace(&mut self.muted[self.next], muted);
+        self.next = (self.next + 1) % MUTED;
+        Some(oldest)
+    }
+
+    /// The kernel cannot mute: it is asked no more.
+    pub(crate) fn give_up(&mut self) {
+        self.off = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHURN: u32 = kind::CREATE | kind::DELETE;
+
+    fn times(busy: &mut Busy, hash: u64, types: u32, count: u32) -> usize {
+        (0..count).filter(|_| busy.note(hash, types)).count()
+    }
+
+    #[test]
+    fn busy_is_where_names_come_again_and_again_within_a_round() {
+        let mut busy = Busy::new();
+        assert_eq!(times(&mut busy, 5, CHURN, AGAIN - 1), 0);
+        busy.begin_round();
+        assert_eq!(times(&mut busy, 5, CHURN, AGAIN - 1), 0);
+        assert!(!busy.note(5, kind::DELETE) && !busy.note(5, kind::RENAME));
+        assert!(busy.note(5, kind::CREATE) && !busy.note(5, kind::CREATE));
+        let others = (1..=WAYS).map(|other| (5 + other * SETS) as u64);
+        others.for_each(|other| assert_eq!(times(&mut busy, other, CHURN, AGAIN), 1));
+        busy.give_up();
+        assert_eq!(times(&mut busy, 6, CHURN, 2 * AGAIN), 0);
+    }
+
+    #[test]
+    fn filling_and_emptying_are_not_busy() {
+        let mut busy = Busy::new();
+        for types in [kind::CREATE, kind::MODIFY, kind::RENAME, kind::DELETE] {
+            assert_eq!(times(&mut busy, 5, types, 100 * MANY), 0);
+        }
+        assert_eq!(times(&mut busy, 5, kind::CREATE, AGAIN), 1, "and filled again");
+    }
+
+    #[test]
+    fn busy_is_what_goes_on_for_long() {
+        let mut busy = Busy::new();
+        for gap in [ROUNDS, 0] {
+            for round in 0..ROUNDS {
+                assert_eq!(times(&mut busy, 5, kind::MODIFY, 2 * MANY), 0, "{round}");
+                busy.begin_round();
+            }
+            if gap > 0 {
+                assert_eq!(times(&mut busy, 5, kind::MODIFY, MANY - 1), 0);
+                busy.begin_round();
+            }
+        }
+        assert_eq!(times(&mut busy, 5, kind::MODIFY, 2 * MANY), 2);
+    }
+
+    #[test]
+    fn renames_count_while_nothing_else_is_told() {
+        let mut busy = Busy::new();
+        for _ in 0..3 {
+            assert!((1..AGAIN).all(|_| !busy.note_rename(5)));
+            busy.note(5, kind::CLOSE_WRITE);
+        }
+        assert_eq!((busy.how(5), busy.how(6)), (Muting::Renames, Muting::Entries));
+        assert!((1..AGAIN).all(|_| !busy.note_rename(5)) && busy.note_rename(5));
+    }
+
+    #[test]
+    fn the_number_is_bounded_in_a_round_and_in_all() {
+        let mut busy = Busy::new();
+        let handle = |number: usize| (number as u64).to_ne_bytes();
+        for number in 0..MUTED {
+            if number % EACH_ROUND as usize == 0 {
+                busy.begin_round();
+            }
+            assert_eq!(times(&mut busy, number as u64, CHURN, AGAIN), 1);
+            let key = Key { fsid: 1, handle: &handle(number) };
+            assert!(busy.put(key, Muting::Entries).is_none());
+        }
+        assert_eq!(times(&mut busy, 1 << 40, CHURN, AGAIN), 0, "enough for this round");
+        busy.begin_round();
+        for number in 0..2 {
+            let new = Key { fsid: 1, handle: b"new" };
+            let oldest = busy.put(new, Muting::Renames).expect("one too many");
+            assert_eq!(oldest.key(), Key { fsid: 1, handle: &handle(number) });
+        }
+        assert_eq!(busy.without_renames().count(), 2);
+        busy.without_renames().for_each(Muted::hear_renames);
+        assert_eq!(busy.without_renames().count(), 0);
+    }
+}

@@ -1,0 +1,153 @@
+//! What is known of objects that have a lower layer: their keys on the overlay are not those of the upper layer.
+
+use crate::hot::r#where::tables::index::Index;
+use crate::hot::r#where::tree::{Tree, flag};
+use crate::sys::handle::KEY_MAX;
+
+/// Files of lower layers in directories that are heard by the upper layer: the oldest is forgotten.
+pub(super) const ALIASES: usize = 1 << 10;
+
+/// Directories with marks of their own, by the hash of the wrapped key of their upper directory.
+pub(super) struct Known {
+    index: Index,
+    /// By node; and the hash of the directory itself, as the node may be another's by now.
+    hashes: Vec<u64>,
+    dirs: Vec<u64>,
+}
+
+impl Known {
+    /// For nodes of lower numbers than that.
+    pub(super) fn new(nodes: usize) -> Self {
+        Known { index: Index::new(nodes), hashes: vec![0; nodes], dirs: vec![0; nodes] }
+    }
+
+    /// That is the upper directory of a node.
+    pub(super) fn put(&mut self, tree: &Tree, hash: u64, node: u32) {
+        let Some(known) = self.hashes.get_mut(node as usize) else { return };
+        self.dirs[node as usize] = tree.node(node).hash();
+        let before = std::mem::replace(known, hash);
+        if before == hash {
+            return;
+        }
+        if before != 0 {
+            self.index.remove(before, node);
+        }
+        self.index.insert(hash, node);
+    }
+
+    /// The node whose upper directory it is.
+    #[inline]
+    pub(super) fn find(&self, tree: &Tree, hash: u64) -> Option<u32> {
+        if self.hashes.is_empty() {
+            return None;
+        }
+        let found = self.index.find(hash, |id| self.hashes[id as usize] == hash)?;
+        let node = tree.node(found);
+        let is_live = node.flags & (flag::LIVE | flag::DEAD) == flag::LIVE;
+        (is_live && node.hash() == self.dirs[found as usize]).then_some(found)
+    }
+
+    /// Whether the upper directory of a node is known.
+    pub(super) fn has(&self, tree: &Tree, node: u32) -> bool {
+        let hash = self.hashes.get(node as usize).copied().filter(|hash| *hash != 0);
+        hash.is_some_and(|hash| self.find(tree, hash) == Some(node))
+    }
+}
+
+/// The key of a file on the overlay.
+#[derive(Clone, Copy)]
+struct Alias {
+    /// The hash of the wrapped key of its upper file; 0 none.
+    upper: u64,
+    len: u8,
+    key: [u8; KEY_MAX],
+}
+
+/// Files with a lower layer that came to directories without one.
+pub(super) struct Aliases {
+    all: Vec<Alias>,
+    next: usize,
+    /// Those that were overwritten.
+    forgotten: u64,
+}
+
+impl Aliases {
+    pub(super) fn new(count: usize) -> Self {
+        let none = Alias { upper: 0, len: 0, key: [0; KEY_MAX] };
+        Aliases { all: vec![none; count], next: 0, forgotten: 0 }
+    }
+
+    /// The file whose upper file has that hash has that key on the overlay.
+    pub(super) fn put(&mut self, upper: u64, key: &[u8]) {
+        if self.all.is_empty() || key.len() > KEY_MAX {
+            return;
+        }
+        let known = self.used().iter().position(|alias| alias.upper == upper);
+        let at = known.unwrap_or_else(|| {
+            let next = (self.next + 1) % self.all.len();
+            std::mem::replace(&mut self.next, next)
+        });
+        let alias = &mut self.all[at];
+        self.forgotten += u64::from(known.is_none() && alias.upper != 0);
+        (alias.upper, alias.len) = (upper, key.len() as u8);
+        alias.key[..key.len()].copy_from_slice(key);
+    }
+
+    /// The key of the file whose upper file has that hash.
+    #[inline]
+    pub(super) fn find(&self, upper: u64) -> Option<&[u8]> {
+        let alias = self.used().iter().find(|alias| alias.upper == upper)?;
+        Some(&alias.key[..usize::from(alias.len)])
+    }
+
+    /// Those that were ever put.
+    fn used(&self) -> &[Alias] {
+        let is_round = self.all.last().is_some_and(|last| last.upper != 0);
+        if is_round { &self.all } else { &self.all[..self.next] }
+    }
+
+    /// How many were forgotten for want of room: what happens to such a file is taken for another's.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Whether a file has that key.
+    pub(super) fn have(&self, key: &[u8]) -> bool {
+        let is_it = |alias: &Alias| alias.upper != 0 && &alias.key[..usize::from(alias.len)] == key;
+        self.used().iter().any(is_it)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_is_found_until_too_many_came_after_it() {
+        let mut aliases = Aliases::new(2);
+        assert_eq!(aliases.find(0), None);
+        aliases.put(1, b"one");
+        aliases.put(1, b"another");
+        aliases.put(2, b"two");
+        assert_eq!((aliases.find(1), aliases.find(2)), (Some(&b"another"[..]), Some(&b"two"[..])));
+        aliases.put(3, b"three");
+        assert_eq!((aliases.find(1), aliases.find(3)), (None, Some(&b"three"[..])));
+        assert_eq!(aliases.forgotten(), 1);
+        Aliases::new(0).put(1, b"nowhere");
+    }
+
+    #[test]
+    fn an_upper_directory_leads_to_its_node_while_that_lives() {
+        use crate::hot::event::Key;
+        let mut tree = Tree::new(8, vec![1]);
+        let key = |handle| Key { fsid: 1, handle };
+        let root = tree.insert(0, b"/r", key(b"root")).expect("room").id();
+        let dir = tree.insert(root, b"d", key(b"dir")).expect("room").id();
+        let mut known = Known::new(16);
+        known.put(&tree, 6, dir);
+        known.put(&tree, 8, dir);
+        assert_eq!((known.find(&tree, 6), known.find(&tree, 8)), (None, Some(dir)));
+        tree.remove(dir);
+        assert_eq!(known.find(&tree, 8), None);
+    }
+}

@@ -1,0 +1,143 @@
+//! Which file has which name, as far as the queue told a short while ago.
+//!
+//! The kernel merges events that wait in the queue (see `doubts.rs`), so a hard link can come or go
+//! unseen, and one event can say that a name was removed and made, and not in which order. What
+//! was told of the name before shows it.
+
+/// Sets of names remembered, a power of two, and names in each: a cache line. All that comes and goes
+/// looks here, so there are no more than stay in a near cache. A name that is forgotten is as one that no line told of,
+/// as all are that were there before fsmon; where the kernel may have merged something there, it is compared with the
+/// filesystem (`doubts.rs`). So nothing is missing in the end, and only the order of the lines of a hard link may be
+/// another: README, Limits. That is not counted.
+const SETS: usize = 1 << 9;
+const WAYS: usize = 4;
+
+/// By place (`Tree::place`); in each set the last comes first.
+pub(crate) struct Links {
+    sets: Vec<[Link; WAYS]>,
+}
+
+/// A place, and the hash of the file that is there, or was there and is gone ([`GONE`]); 0 for none.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Link {
+    place: u64,
+    file: u64,
+}
+
+/// The bit that no file's hash has ([`crate::hot::r#where::tree::Tree::hash`]): it is there no longer.
+const GONE: u64 = 1;
+
+/// The last thing that was told of a place. 0 stands for no file, or one that is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Last {
+    There(u64),
+    Gone(u64),
+}
+
+impl Last {
+    /// Whether a file is there.
+    pub(crate) fn is_there(self) -> bool {
+        matches!(self, Last::There(1..))
+    }
+
+    /// Whether that file was removed from there.
+    pub(crate) fn was(self, file: u64) -> bool {
+        self == Last::Gone(file)
+    }
+}
+
+impl Links {
+    pub(crate) fn new() -> Self {
+        Links { sets: vec![[Link::default(); WAYS]; SETS] }
+    }
+
+    /// A file is at that place from now on; 0: none is.
+    #[inline]
+    pub(crate) fn put(&mut self, place: u64, file: u64) {
+        debug_assert!(file & GONE == 0, "as `Tree::hash` has it");
+        self.keep(place, file);
+    }
+
+    /// A file was removed from that place.
+    #[inline]
+    pub(crate) fn remove(&mut self, place: u64, file: u64) {
+        self.keep(place, file | GONE);
+    }
+
+    #[inline]
+    fn keep(&mut self, place: u64, file: u64) {
+        let set = &mut self.sets[place as usize % SETS];
+        // Each link goes one place on, until one makes room.
+        let mut moving = Link { place, file };
+        for link in set {
+            std::mem::swap(link, &mut moving);
+            if moving.place == place {
+                break;
+            }
+        }
+    }
+
+    /// It is no longer known what is there.
+    pub(crate) fn forget(&mut self, place: u64) {
+        let set = &mut self.sets[place as usize % SETS];
+        if let Some(link) = set.iter_mut().find(|link| link.place == place) {
+            *link = Link::default();
+        }
+    }
+
+    /// Nothing is known any more.
+    pub(crate) fn clear(&mut self) {
+        self.sets.fill([Link::default(); WAYS]);
+    }
+
+    /// What is known of a place.
+    #[inline]
+    pub(crate) fn last(&self, place: u64) -> Option<Last> {
+        let of = |file| if file & GONE == 0 { Last::There(file) } else { Last::Gone(file & !GONE) };
+        self.find(place).map(of)
+    }
+
+    /// The file that is known to be there; `Some(0)` where it is known that none is.
+    #[inline]
+    pub(crate) fn at(&self, place: u64) -> Option<u64> {
+        self.find(place).map(|file| if file & GONE == 0 { file } else { 0 })
+    }
+
+    /// Whether that file was removed from that place, and nothing came there since.
+    #[inline]
+    pub(crate) fn was_removed(&self, place: u64, file: u64) -> bool {
+        self.find(place) == Some(file | GONE)
+    }
+
+    #[inline]
+    fn find(&self, place: u64) -> Option<u64> {
+        let set = &self.sets[place as usize % SETS];
+        set.iter().find(|link| link.place == place).map(|link| link.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_told_of_a_place_last() {
+        let mut links = Links::new();
+        links.put(70, 4);
+        links.put(71, 4);
+        links.remove(70, 4);
+        assert_eq!((links.at(70), links.at(71), links.at(72)), (Some(0), Some(4), None));
+        assert!(links.was_removed(70, 4) && !links.was_removed(70, 6) && !links.was_removed(71, 4));
+        links.forget(70 + SETS as u64);
+        assert_eq!(links.at(70), Some(0));
+        links.forget(70);
+        assert_eq!(links.at(70), None);
+        for time in 1..=WAYS as u64 {
+            links.put(71, 4);
+            links.put(71 + time * SETS as u64, 6);
+        }
+        assert_eq!((links.at(71), links.at(71 + SETS as u64)), (Some(4), None), "the oldest goes");
+        links.clear();
+        assert_eq!(links.at(71), None);
+    }
+}

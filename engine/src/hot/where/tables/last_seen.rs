@@ -1,0 +1,133 @@
+//! Where objects were last seen by name.
+//!
+//! DELETE_SELF and MOVE_SELF of a file carry nothing but its handle, after the DELETE or RENAME
+//! that carried its name (fs/namei.c: fsnotify runs before the inode is put). A file that was made
+//! without a name (`O_TMPFILE`) and linked later is told under `#` and its inode's number for as long as
+//! it is open. A small table, overwritten as it goes, ties both to a name.
+
+use fsmon_format::record::NAME_MAX;
+
+/// Sets of objects, and objects in each; in a full set the oldest is overwritten. DELETE_SELF and MOVE_SELF follow the
+/// event that has the name at once, but for what other processors queue, so some hundreds would do. A file that stays
+/// open is deleted later: fsmon promises the two for a name that went by just before, and of a file that it does not
+/// know cannot tell whether that was ever in a watched directory. So what is overwritten is not counted.
+const SETS: usize = 1 << 9;
+const WAYS: usize = 4;
+
+#[derive(Clone, Copy)]
+struct Seen {
+    /// The directory's own hash: its node may be another's later.
+    dir_hash: u64,
+    dir: u32,
+    /// When it was put, in rounds: each ends when the queue is empty.
+    round: u32,
+    len: u8,
+    name: [u8; NAME_MAX],
+}
+
+/// The table.
+pub(crate) struct Recent {
+    /// Which object each entry is of; apart, as nearly all looks find that it is another.
+    hashes: Vec<[u64; WAYS]>,
+    /// Where the next goes in each set.
+    next: Vec<u8>,
+    seen: Vec<Seen>,
+    round: u32,
+}
+
+impl Recent {
+    pub(crate) fn new() -> Self {
+        let none = Seen { dir_hash: 0, dir: 0, round: 0, len: 0, name: [0; NAME_MAX] };
+        let hashes = vec![[0; WAYS]; SETS];
+        Recent { hashes, next: vec![0; SETS], seen: vec![none; SETS * WAYS], round: 1 }
+    }
+
+    /// The object with that hash is, or was until now, `name` in the directory `dir`, whose own
+    /// hash is `dir_hash`.
+    pub(crate) fn put(&mut self, hash: u64, dir: u32, dir_hash: u64, name: &[u8]) {
+        let Ok(len) = u8::try_from(name.len()) else { return };
+        let (set, way) = self.find(hash).unwrap_or_else(|| self.oldest(hash));
+        self.hashes[set][way] = hash;
+        let seen = &mut self.seen[set * WAYS + way];
+        (seen.dir, seen.dir_hash, seen.round, seen.len) = (dir, dir_hash, self.round, len);
+        seen.name[..name.len()].copy_from_slice(name);
+    }
+
+    /// Where it was: directory, the directory's hash, name; `None` where that was forgotten.
+    pub(crate) fn get(&self, hash: u64) -> Option<(u32, u64, &[u8])> {
+        let (set, way) = self.find(hash)?;
+        let seen = &self.seen[set * WAYS + way];
+        Some((seen.dir, seen.dir_hash, &seen.name[..usize::from(seen.len)]))
+    }
+
+    /// The queue was empty: the kernel merges nothing into the events that were in it.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        self.round = self.round.wrapping_add(1);
+    }
+
+    /// Whether the object was put there since the queue was empty, and nowhere else later.
+    pub(crate) fn is_new(&self, hash: u64, dir: u32, name: &[u8]) -> bool {
+        self.find(hash).is_some_and(|(set, way)| {
+            let seen = &self.seen[set * WAYS + way];
+            let known = &seen.name[..usize::from(seen.len)];
+            (seen.round, seen.dir, known) == (self.round, dir, name)
+        })
+    }
+
+    /// Whether it is known where the object was.
+    #[inline]
+    pub(crate) fn has(&self, hash: u64) -> bool {
+        self.find(hash).is_some()
+    }
+
+    /// The object is gone.
+    pub(crate) fn forget(&mut self, hash: u64) {
+        if let Some((set, way)) = self.find(hash) {
+            self.hashes[set][way] = 0;
+        }
+    }
+
+    #[inline]
+    fn find(&self, hash: u64) -> Option<(usize, usize)> {
+        let set = set_of(hash);
+        let way = self.hashes[set].iter().position(|known| *known == hash)?;
+        (hash != 0).then_some((set, way))
+    }
+
+    fn oldest(&mut self, hash: u64) -> (usize, usize) {
+        let set = set_of(hash);
+        let way = usize::from(self.next[set]);
+        self.next[set] = ((way + 1) % WAYS) as u8;
+        (set, way)
+    }
+}
+
+/// The lowest bit of a hash is 0 ([`crate::hot::r#where::tree::Tree::hash`]).
+fn set_of(hash: u64) -> usize {
+    (hash >> 1) as usize % SETS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_place_is_known_until_forgotten() {
+        let mut recent = Recent::new();
+        recent.put(7, 3, 33, b"old");
+        recent.put(7, 4, 44, b"new");
+        assert_eq!(recent.get(7), Some((4, 44, &b"new"[..])));
+        let other = |number: usize| (7 + 2 * number * SETS) as u64;
+        assert_eq!(recent.get(other(1)), None);
+        assert!(recent.is_new(7, 4, b"new") && !recent.is_new(7, 3, b"old"));
+        recent.settle();
+        assert!(!recent.is_new(7, 4, b"new"), "the queue was empty");
+        recent.forget(7);
+        assert_eq!(recent.get(7), None);
+        // All in one set.
+        (1..=WAYS + 1).for_each(|number| recent.put(other(number), 3, 33, b"name"));
+        assert!(recent.get(other(1)).is_none());
+        assert!((2..=WAYS + 1).all(|number| recent.has(other(number))));
+    }
+}

@@ -1,0 +1,123 @@
+//! Directories that a walk met away from where the tree has them.
+//!
+//! With a mark on each directory, a rename into one that has no mark yet gives an event with the
+//! old place alone. The new one is walked before that event comes up, as it was made before: what
+//! the walk met there is kept here, and tells where the directory went.
+
+use crate::hot::r#where::tree::NAME_ROOM;
+use fsmon_format::record::NAME_MAX;
+
+/// Directories remembered; the oldest is overwritten, and counted: its rename may be told as one out of the watched
+/// paths, and what happens in it until it is found again is not told.
+const COUNT: usize = 256;
+
+#[derive(Clone, Copy)]
+struct Arrival {
+    /// The hash of the directory that was met; 0 none.
+    hash: u64,
+    /// Where: a directory, and the directory's own hash.
+    dir: u32,
+    dir_hash: u64,
+    len: u8,
+    name: [u8; NAME_MAX],
+}
+
+/// The table.
+pub(crate) struct Arrivals {
+    seen: Vec<Arrival>,
+    next: usize,
+    /// Those that were overwritten before their rename came up.
+    forgotten: u64,
+}
+
+impl Arrivals {
+    pub(crate) fn new() -> Self {
+        let none = Arrival { hash: 0, dir: 0, dir_hash: 0, len: 0, name: [0; NAME_MAX] };
+        Arrivals { seen: vec![none; COUNT], next: 0, forgotten: 0 }
+    }
+
+    /// The directory `hash` was met as `name` in `dir`, whose own hash is `dir_hash`.
+    pub(crate) fn put(&mut self, hash: u64, dir: u32, dir_hash: u64, name: &[u8]) {
+        let Ok(len) = u8::try_from(name.len()) else {
+            self.forgotten += 1;
+            return;
+        };
+        let oldest = std::mem::take(&mut self.seen[self.next].hash);
+        self.forgotten += u64::from(oldest != 0 && oldest != hash && !self.has(oldest));
+        let seen = &mut self.seen[self.next];
+        (seen.hash, seen.dir, seen.dir_hash, seen.len) = (hash, dir, dir_hash, len);
+        seen.name[..name.len()].copy_from_slice(name);
+        self.next = (self.next + 1) % COUNT;
+    }
+
+    /// Directories that there was no room for.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Whether the directory was met anywhere.
+    pub(crate) fn has(&self, hash: u64) -> bool {
+        hash != 0 && self.seen.iter().any(|seen| seen.hash == hash)
+    }
+
+    /// The queue was seen empty: whatever was met was told of.
+    pub(crate) fn clear(&mut self) {
+        self.seen.iter_mut().for_each(|seen| seen.hash = 0);
+    }
+
+    /// Where the directory was met last, and that directory's hash; it is forgotten. The name is
+    /// copied to `room`.
+    pub(crate) fn take<'a>(
+        &mut self,
+        hash: u64,
+        room: &'a mut [u8; NAME_ROOM],
+    ) -> Option<(u32, u64, &'a [u8])> {
+        let mut newest_first = (1..=COUNT).map(|back| (self.next + COUNT - back) % COUNT);
+        let at = newest_first.find(|&at| hash != 0 && self.seen[at].hash == hash)?;
+        let found = self.seen[at];
+        for seen in &mut self.seen {
+            if seen.hash == hash {
+                seen.hash = 0;
+            }
+        }
+        let len = usize::from(found.len);
+        room[..len].copy_from_slice(&found.name[..len]);
+        Some((found.dir, found.dir_hash, &room[..len]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_place_counts_and_is_told_once() {
+        let mut arrivals = Arrivals::new();
+        arrivals.put(7, 3, 33, b"old");
+        arrivals.put(8, 3, 33, b"other");
+        arrivals.put(7, 4, 44, b"new");
+        let mut room = [0; NAME_ROOM];
+        assert_eq!(arrivals.take(7, &mut room), Some((4, 44, &b"new"[..])));
+        assert_eq!((arrivals.take(7, &mut room), arrivals.has(7)), (None, false));
+        assert_eq!(arrivals.take(8, &mut room), Some((3, 33, &b"other"[..])));
+        arrivals.put(8, 3, 33, b"other");
+        assert!(arrivals.has(8));
+        arrivals.clear();
+        assert!(!arrivals.has(8));
+    }
+
+    #[test]
+    fn what_is_overwritten_before_it_is_taken_is_counted() {
+        let mut arrivals = Arrivals::new();
+        let mut room = [0; NAME_ROOM];
+        (1..=COUNT as u64).for_each(|hash| arrivals.put(hash, 3, 33, b"name"));
+        arrivals.take(1, &mut room).expect("met");
+        arrivals.put(1000, 3, 33, b"name");
+        assert_eq!(arrivals.forgotten(), 0);
+        arrivals.put(1001, 3, 33, b"name");
+        assert_eq!(arrivals.forgotten(), 1);
+        arrivals.clear();
+        (1..=COUNT as u64).for_each(|hash| arrivals.put(hash, 3, 33, b"name"));
+        assert_eq!(arrivals.forgotten(), 1);
+    }
+}

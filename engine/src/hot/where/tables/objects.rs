@@ -1,0 +1,373 @@
+//! Objects that were renamed or removed since the queue was empty.
+//!
+//! The kernel merges an event into an identical one that waits in the queue. So an object that comes up a second time
+//! may have lost an event: its names are put in doubt then (`doubts.rs`).
+
+/// Sets of objects, each of a cache line; the neighbour of a full set takes what does not fit. While few objects
+/// come, fsmon uses so few sets that they stay in a near cache.
+const SETS: usize = 1 << 16;
+const SETS_LEAST: usize = 1 << 5;
+const WAYS: usize = 8;
+/// Objects behind which the kernel merges nothing any more: it compares a new event with the newest 128 in one of 128
+/// buckets (`FANOTIFY_MAX_MERGE_EVENTS` and `FANOTIFY_HTABLE_BITS` in fs/notify/fanotify), and the object says which bucket.
+/// Events of 16,384 objects fill these if they are even, and they are far from twice as uneven. Many events of few
+/// objects leave the other buckets empty.
+pub(crate) const MERGE_REACH: usize = 1 << 15;
+/// An object is remembered for that many generations, its own included, however long the queue stays full.
+const GENERATIONS: u64 = 3;
+/// Objects of one generation: the older ones that are remembered are a reach at least.
+const GENERATION: usize = MERGE_REACH / (GENERATIONS as usize - 1);
+
+// So few are in use that a set and its neighbour are never both full, whatever the handles are.
+const _: () = assert!(GENERATION * GENERATIONS as usize <= SETS);
+
+/// The event of an object before, since the queue was empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    Nothing,
+    Renamed,
+    /// Its DELETE was merged into an event of that place, by hash.
+    Deleted(u64),
+}
+
+/// Of an object's entry in the table the lower bits say of when its event is: the round; and
+/// whether that was a removal. A round ends when the queue is empty, or with a generation.
+const ROUND: u64 = (1 << 15) - 1;
+const DELETED: u64 = 1 << 15;
+const WHEN: u64 = ROUND | DELETED;
+/// No image has that number.
+const SEVERAL: u64 = u64::MAX;
+
+/// Those objects.
+pub(crate) struct Objects {
+    /// By some of the upper bits of the hash; those, and when. Eight bytes each: each rename asks.
+    objects: Vec<[u64; WAYS]>,
+    /// Where those were deleted that were. Of others the process image that renamed them, or [`SEVERAL`].
+    more: Vec<[u64; WAYS]>,
+    /// The sets that are used now, less one; and events in this round.
+    mask: usize,
+    came: usize,
+    round: u64,
+    /// Rounds since the queue was empty, this one included; at most [`GENERATIONS`].
+    rounds: u64,
+    /// Objects of this generation.
+    young: usize,
+    /// Objects that there was no room for.
+    forgotten: u64,
+}
+
+impl Objects {
+    pub(crate) fn new() -> Self {
+        Objects {
+            objects: vec![[0; WAYS]; SETS],
+            more: vec![[0; WAYS]; SETS],
+            mask: SETS_LEAST - 1,
+            came: 0,
+            round: 1,
+            rounds: 1,
+            young: 0,
+            forgotten: 0,
+        }
+    }
+
+    /// An object is renamed, by a process of that image; its event before.
+    pub(crate) fn renamed(&mut self, object: u64, image: u32) -> Before {
+        let ((set, way), before) = self.note(object, 0);
+        let more = &mut self.more[set][way];
+        let is_one =
+            before == Before::Nothing || before == Before::Renamed && *more == u64::from(image);
+        *more = if is_one { u64::from(image) } else { SEVERAL };
+        before
+    }
+
+    /// A DELETE of it came merged with something else, at that place.
+    pub(crate) fn deleted(&mut self, object: u64, place: u64) -> Before {
+        let ((set, way), before) = self.note(object, DELETED);
+        self.more[set][way] = place;
+        before
+    }
+
+    /// Whether the object was renamed since the queue was empty, and by processes of that image alone. A rename is merged
+    /// into one of the same process: then all that is missing is that process's.
+    pub(crate) fn is_renamed_by(&self, object: u64, image: u32) -> bool {
+        let is_it = |(set, way): (usize, usize)| {
+            self.objects[set][way] & DELETED == 0 && self.more[set][way] == u64::from(image)
+        };
+        image != 0 && self.entry(object).is_some_and(is_it)
+    }
+
+    /// Whether the object's last event said that it was deleted at that place.
+    pub(crate) fn was_deleted(&self, object: u64, place: u64) -> bool {
+        self.before(object) == Before::Deleted(place)
+    }
+
+    /// Whether the object was renamed since the queue was empty.
+    pub(crate) fn is_renamed(&self, object: u64) -> bool {
+        self.before(object) == Before::Renamed
+    }
+
+    /// The set of an object: of bits that its entry keeps.
+    fn set(&self, object: u64) -> usize {
+        (object >> 32) as usize & self.mask
+    }
+
+    fn entry(&self, object: u64) -> Option<(usize, usize)> {
+        self.look(object).ok()
+    }
+
+    /// Where an object is; else where it can be put, if there is room.
+    #[inline]
+    fn look(&self, object: u64) -> Result<(usize, usize), Option<(usize, usize)>> {
+        if self.rounds > 1 {
+            return self.look_everywhere(object);
+        }
+        let home = self.set(object);
+        let wanted = object & !WHEN | self.round;
+        for set in [home, neighbour(home)] {
+            for (way, known) in self.objects[set].iter().enumerate() {
+                if (known ^ wanted) & !DELETED == 0 {
+                    return Ok((set, way));
+                }
+                // Each of this round was put into the first place that was free.
+                if known & ROUND != self.round {
+                    return Err(Some((set, way)));
+                }
+            }
+        }
+        Err(None)
+    }
+
+    /// The same where objects of older generations are remembered: places that became free are anywhere.
+    #[cold]
+    fn look_everywhere(&self, object: u64) -> Result<(usize, usize), Option<(usize, usize)>> {
+        let home = self.set(object);
+        let sets = [home, neighbour(home)];
+        let places = || sets.into_iter().flat_map(|set| (0..WAYS).map(move |way| (set, way)));
+        let known = |(set, way): (usize, usize)| self.objects[set][way];
+        let is_it =
+            |&at: &(usize, usize)| (known(at) ^ object) & !WHEN == 0 && self.is_live(known(at));
+        places().find(is_it).ok_or_else(|| places().find(|&at| !self.is_live(known(at))))
+    }
+
+    /// Whether an entry is of a round that is remembered.
+    fn is_live(&self, known: u64) -> bool {
+        let round = known & ROUND;
+        round == self.round || round != 0 && (self.round + ROUND - round) % ROUND < self.rounds
+    }
+
+    fn before(&self, object: u64) -> Before {
+        self.before_at(self.entry(object))
+    }
+
+    fn before_at(&self, entry: Option<(usize, usize)>) -> Before {
+        match entry {
+            None => Before::Nothing,
+            Some((set, way)) if self.objects[set][way] & DELETED == 0 => Before::Renamed,
+            Some((set, way)) => Before::Deleted(self.more[set][way]),
+        }
+    }
+
+    fn note(&mut self, object: u64, what: u64) -> ((usize, usize), Before) {
+        self.came += 1;
+        if self.came > self.capacity() && self.mask + 1 < SETS {
+            self.grow();
+        }
+        let found = self.look(object);
+        let before = self.before_at(found.ok());
+        let is_of_round = |(set, way): (usize, usize)| self.objects[set][way] & ROUND == self.round;
+        if !found.is_ok_and(is_of_round) {
+            self.note_young();
+        }
+        let (set, way) = match found {
+            Ok(at) | Err(Some(at)) => at,
+            Err(None) => self.room(object),
+        };
+        self.objects[set][way] = object & !WHEN | what | self.round;
+        ((set, way), before)
+    }
+
+    /// An object that is new in this generation.
+    fn note_young(&mut self) {
+        self.young += 1;
+        if self.young > GENERATION {
+            self.begin_round();
+            self.rounds = (self.rounds + 1).min(GENERATIONS);
+        }
+    }
+
+    /// What the sets that are used now are meant for: few sets are full then.
+    fn capacity(&self) -> usize {
+        (self.mask + 1) * WAYS / 4
+    }
+
+    /// Where an object can be put whose sets are full; in place of another only where there is no room at all.
+    #[cold]
+    fn room(&mut self, object: u64) -> (usize, usize) {
+        while self.mask + 1 < SETS {
+            self.grow();
+            if let Err(Some(room)) = self.look(object) {
+                return room;
+            }
+        }
+        self.forgotten += 1;
+        (self.set(object), object as usize % WAYS)
+    }
+
+    /// Uses more sets: what is remembered goes where it is looked for from now on.
+    #[cold]
+    fn grow(&mut self) {
+        let old = self.mask;
+        self.mask = old * 2 + 1;
+        // Two neighbours at once: what spilled over from a set that is full goes back there first.
+        for pair in (0..=old).step_by(2) {
+            let known = [pair, pair + 1].map(|set| std::mem::take(&mut self.objects[set]));
+            let more = [self.more[pair], self.more[pair + 1]];
+            for (&known, &more) in known.as_flattened().iter().zip(more.as_flattened()) {
+                if known != 0
+                    && self.is_live(known)
+                    // There is room: its own place, or one in twice as many sets.
+                    && let Err(Some((set, free))) = self.look(known)
+                {
+                    (self.objects[set][free], self.more[set][free]) = (known, more);
+                }
+            }
+        }
+    }
+
+    /// The queue was seen empty: what comes now is not merged with what was there before.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        self.begin_round();
+        self.rounds = 1;
+        // As much is expected to come as came.
+        while self.came <= self.capacity() / 2 && self.mask + 1 > SETS_LEAST {
+            self.mask /= 2;
+        }
+        self.came = 0;
+    }
+
+    fn begin_round(&mut self) {
+        // Never 0: that is a free entry. What is of a round with the same number is doubted for nothing.
+        self.round = self.round % ROUND + 1;
+        self.young = 0;
+    }
+
+    /// Objects that there was no room for: fsmon does not see that one of their events was merged away.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+}
+
+/// The set that takes what does not fit into one.
+fn neighbour(set: usize) -> usize {
+    set ^ 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_event_of_an_object_is_seen_until_the_queue_was_empty() {
+        let mut objects = Objects::new();
+        let [five, six] = [5 << 40, 6 << 40];
+        assert_eq!(objects.renamed(five, 1), Before::Nothing);
+        assert_eq!(
+            (objects.renamed(five, 1), objects.renamed(six, 1)),
+            (Before::Renamed, Before::Nothing)
+        );
+        objects.settle();
+        assert_eq!(objects.deleted(five, 77), Before::Nothing);
+        assert_eq!(
+            (objects.renamed(five, 1), objects.renamed(five, 1)),
+            (Before::Deleted(77), Before::Renamed)
+        );
+    }
+
+    #[test]
+    fn as_many_as_there_is_room_for_are_remembered_until_the_queue_was_empty() {
+        let mut objects = Objects::new();
+        let object = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for count in [10, 100, 1000, 2000, 4000, 10, 10, 4000] {
+            for number in 0..count {
+                assert_eq!(objects.deleted(object(number), number), Before::Nothing);
+            }
+            assert!((0..count).all(|number| objects.was_deleted(object(number), number)));
+            objects.settle();
+            assert!((0..count).all(|number| !objects.was_deleted(object(number), number)));
+        }
+        assert_eq!(objects.forgotten(), 0);
+    }
+
+    #[test]
+    fn renames_of_one_process_are_told_from_those_of_several() {
+        let mut objects = Objects::new();
+        let [five, six] = [5 << 40, 6 << 40];
+        objects.renamed(five, 7);
+        objects.renamed(five, 7);
+        assert!(objects.is_renamed_by(five, 7) && !objects.is_renamed_by(five, 8));
+        objects.renamed(five, 8);
+        objects.renamed(five, 8);
+        assert!(!objects.is_renamed_by(five, 7) && !objects.is_renamed_by(five, 8));
+        objects.deleted(six, 7);
+        assert!(!objects.is_renamed_by(six, 7) && !objects.is_renamed_by(6 << 41, 7));
+        objects.settle();
+        objects.renamed(five, 0);
+        assert!(!objects.is_renamed_by(five, 0), "no process is known");
+    }
+
+    #[test]
+    fn what_is_in_the_neighbour_of_its_set_is_found_when_there_are_more_sets() {
+        for home in [0, 1] {
+            let mut objects = Objects::new();
+            // Of nine of one set, eight go to another when there are twice as many.
+            let object = |number: u64| number << 48 | (home | (number % 9).min(1) << 5) << 32;
+            for number in 1..=9 {
+                objects.renamed(object(number), 1);
+            }
+            for number in 10..100 {
+                objects.renamed(number << 33 | 6 << 32, 1);
+            }
+            assert!(objects.mask + 1 > SETS_LEAST);
+            assert!((1..=9).all(|number| objects.is_renamed(object(number))), "{home}");
+        }
+    }
+
+    /// However many follow, the kernel merges nothing into what came before them.
+    #[test]
+    fn an_object_is_remembered_for_as_long_as_the_kernel_merges() {
+        let mut objects = Objects::new();
+        let object = |number: usize| (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for number in 0..10 * MERGE_REACH {
+            assert_eq!(objects.renamed(object(number), 1), Before::Nothing);
+            if number % 1000 == 0 {
+                let least = number.saturating_sub(MERGE_REACH);
+                assert!(objects.is_renamed(object(least)) && objects.is_renamed(object(number)));
+            }
+        }
+        assert!(!objects.is_renamed(object(0)));
+        let last = 10 * MERGE_REACH - 1;
+        for _ in 0..10 * MERGE_REACH {
+            assert_eq!(objects.renamed(object(last), 1), Before::Renamed);
+        }
+        assert!(objects.is_renamed(object(last - MERGE_REACH)), "one object alone counts once");
+        assert_eq!(objects.forgotten(), 0);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_counted() {
+        let mut objects = Objects::new();
+        // All in one set, and its neighbour.
+        let same = |number: u64| number << 56 | 1 << 20;
+        for number in 0..2 * WAYS as u64 {
+            assert_eq!(objects.renamed(same(number), 1), Before::Nothing);
+        }
+        assert!((0..2 * WAYS as u64).all(|number| objects.is_renamed(same(number))));
+        assert_eq!(objects.forgotten(), 0);
+        objects.renamed(same(99), 1);
+        assert_eq!(objects.forgotten(), 1);
+        objects.settle();
+        objects.renamed(same(100), 1);
+        assert_eq!(objects.forgotten(), 1);
+    }
+}

@@ -1,0 +1,177 @@
+//! What walks told of that events may tell of again.
+//!
+//! A directory that comes in is read when its event comes up; what happened in it between the two
+//! is in the queue still. So until the queue was empty once after a walk, it is remembered what the
+//! walk told: an entry's CREATE is not told twice, and what was gone by then is told as found
+//! before it is told as gone.
+
+use crate::hot::r#where::tables::rounds::Rounds;
+
+/// Names remembered, a power of two; beyond three quarters of it none is added, and a CREATE may be
+/// told twice. What comes, goes or is met again in such a directory then, and may have been told, is counted.
+const COUNT: usize = 1 << 19;
+/// Directories remembered; of more all are looked at in the end.
+const DIRS: usize = 1 << 16;
+/// An entry is there an instant before its event is queued; where processors are busy, the process may
+/// be put to sleep between the two.
+const LATE_NS: u64 = 20_000_000;
+/// Names beyond which nothing waits for that: there has to be room for the next walk.
+const MANY: usize = COUNT / 4;
+
+/// What walks told of.
+pub(crate) struct Found {
+    /// The names, by hashes of directory and name.
+    names: Rounds,
+    /// Directories that were read in this round, and whether these are not all.
+    dirs: Vec<u32>,
+    any_more_dirs: bool,
+    /// Whether a name was not added in this round.
+    is_full: bool,
+    /// What came or went then.
+    forgotten: u64,
+    /// When the last walk ended.
+    walked_ns: u64,
+}
+
+impl Found {
+    pub(crate) fn new() -> Self {
+        Found {
+            names: Rounds::new(COUNT),
+            dirs: Vec::with_capacity(DIRS),
+            any_more_dirs: false,
+            is_full: false,
+            forgotten: 0,
+            walked_ns: 0,
+        }
+    }
+
+    /// Whether anything is remembered.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        !self.dirs.is_empty()
+    }
+
+    /// A directory was read.
+    pub(crate) fn read(&mut self, dir: u32, now_ns: u64) {
+        self.walked_ns = now_ns;
+        match self.dirs.len() < DIRS {
+            true => self.dirs.push(dir),
+            false => self.any_more_dirs = true,
+        }
+    }
+
+    /// An entry is there, by the hash of its directory and name.
+    pub(crate) fn put(&mut self, place: u64) {
+        self.is_full |= !self.names.put(place);
+    }
+
+    /// An entry of a directory that was read comes, goes, or is met once more, and nothing is known of it. Counts it if
+    /// a walk may have told of it all the same.
+    pub(crate) fn note_unknown(&mut self) {
+        self.forgotten += u64::from(self.is_full);
+    }
+
+    /// How often that was.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Whether an entry is there.
+    pub(crate) fn has(&self, place: u64) -> bool {
+        self.names.has(place)
+    }
+
+    /// An entry is gone; whether it was there.
+    pub(crate) fn take(&mut self, place: u64) -> bool {
+        self.names.take(place)
+    }
+
+    /// The same while a walk goes on: where many directories are remembered, those that were read before. What
+    /// is in them stays, as do entries of which events told before the walk comes to them.
+    pub(crate) fn settle_dirs(&mut self, empty_ns: u64) -> Option<impl Iterator<Item = u32>> {
+        let are_many = self.dirs.len() > DIRS / 2;
+        // One stays, so that the entries are forgotten in the end.
+        (are_many && empty_ns > self.walked_ns).then(|| self.dirs.drain(1..))
+    }
+
+    /// The queue was seen empty then, and all of before is resolved. The directories that were
+    /// remembered until now, where that was long enough after the last walk: all is forgotten then.
+    pub(crate) fn settle(&mut self, empty_ns: u64) -> Option<Read<impl Iterator<Item = u32>>> {
+        let late_ns = if self.names.used() < MANY { LATE_NS } else { 0 };
+        if self.dirs.is_empty() || empty_ns <= self.walked_ns + late_ns {
+            return None;
+        }
+        self.names.clear();
+        self.is_full = false;
+        let any_more = std::mem::take(&mut self.any_more_dirs);
+        Some(Read { dirs: self.dirs.drain(..), any_more })
+    }
+}
+
+/// Directories that were read.
+pub(crate) struct Read<T> {
+    pub(crate) dirs: T,
+    /// Whether there are more than these.
+    pub(crate) any_more: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(number: u64) -> u64 {
+        number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    #[test]
+    fn it_is_remembered_until_the_queue_was_empty_after_the_walk() {
+        let mut found = Found::new();
+        assert!(!found.any());
+        found.read(3, 100);
+        assert!(found.any());
+        found.put(place(1));
+        found.put(place(1));
+        assert!(found.has(place(1)) && !found.has(place(2)));
+        assert!(found.settle(100 + LATE_NS).is_none() && found.has(place(1)));
+        let read = found.settle(101 + LATE_NS);
+        assert!(read.is_some_and(|read| !read.any_more && read.dirs.eq([3])));
+        assert!(!found.any() && !found.has(place(1)));
+    }
+
+    #[test]
+    fn when_it_is_full_no_more_is_remembered() {
+        let mut found = Found::new();
+        (0..COUNT as u64).for_each(|number| found.put(place(number)));
+        assert!(found.has(place(COUNT as u64 / 2)) && !found.has(place(COUNT as u64 - 1)));
+        found.note_unknown();
+        assert_eq!(found.forgotten(), 1);
+        (0..=DIRS as u32).for_each(|dir| found.read(dir, 1));
+        assert!(found.settle(2).is_some_and(|read| read.any_more && read.dirs.count() == DIRS));
+        found.read(1, 3);
+        found.put(place(1));
+        found.note_unknown();
+        assert_eq!(found.forgotten(), 1, "there is room again");
+        assert!(found.settle(4 + LATE_NS).is_some_and(|read| !read.any_more));
+    }
+
+    #[test]
+    fn many_names_do_not_wait_for_what_is_late() {
+        let mut found = Found::new();
+        found.read(1, 100);
+        (0..MANY as u64).for_each(|number| found.put(place(number)));
+        assert!(found.settle(100).is_none() && found.settle(101).is_some());
+    }
+
+    #[test]
+    fn directories_of_a_long_walk_make_room() {
+        let mut found = Found::new();
+        (0..=DIRS as u32).for_each(|dir| found.read(dir, 100));
+        found.put(place(1));
+        assert!(found.settle_dirs(100).is_none());
+        assert_eq!(found.settle_dirs(101).map(Iterator::count), Some(DIRS - 1));
+        assert!(found.settle_dirs(101).is_none() && found.any() && found.has(place(1)));
+        found.read(0, 200);
+        assert_eq!(found.settle(201 + LATE_NS).map(|read| read.dirs.count()), Some(2));
+        assert!(!found.has(place(1)));
+    }
+}

@@ -1,0 +1,221 @@
+//! Walks that are under way: directories that came in with more below them than a step reads.
+//!
+//! A walk of a large tree takes as long as find(1) does, seconds for some 100,000 directories. It is
+//! made in steps: between two of them the reader takes what processes did and what the queue has, as
+//! always. What a walk has not read yet is [`flag::UNREAD`], or not known: an event of a directory that
+//! is not known has what leads there read first (`resolve/ahead.rs`).
+//!
+//! [`flag::UNREAD`]: crate::hot::r#where::tree::flag::UNREAD
+
+use crate::hot::r#where::resolve::Actor;
+use crate::hot::r#where::tree::{Tree, flag};
+use arrayvec::ArrayVec;
+
+/// Walks under way at one time; of more, each is made whole.
+const COUNT: usize = 64;
+/// Directories outside that are remembered, a power of two: one for each value of some bits of the hash.
+const OUTSIDE: usize = 1 << 12;
+/// How long a step is, but for the directory that it ends with.
+const STEP_NS: u64 = 1_000_000;
+
+/// A node, as far as its id alone would not tell: it may have become another's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct At {
+    id: u32,
+    hash: u64,
+}
+
+impl At {
+    fn new(tree: &Tree, id: u32) -> Self {
+        At { id, hash: tree.node(id).hash() }
+    }
+
+    fn is_there(self, tree: &Tree) -> bool {
+        let node = tree.node(self.id);
+        node.hash() == self.hash && node.flags & (flag::LIVE | flag::DEAD) == flag::LIVE
+    }
+}
+
+/// A walk under way.
+#[derive(Clone, Copy)]
+pub(crate) struct Walk {
+    top: At,
+    /// Where it goes on.
+    next: At,
+    /// A directory moved within what it reads: it may have come to where the walk was before.
+    is_stirred: bool,
+    /// In whose name it tells what it finds; nothing is told without. The image is held.
+    pub(crate) tell: Option<Actor>,
+}
+
+impl Walk {
+    /// The directory that it reads, and where it goes on.
+    pub(crate) fn place(&self) -> (u32, u32) {
+        (self.top.id, self.next.id)
+    }
+}
+
+/// All of them. The last one goes on: what came into a directory that another walk reads is told in the
+/// name of who brought it there.
+pub(crate) struct Walks {
+    under_way: ArrayVec<Walk, COUNT>,
+    /// Hashes of directories of which no walk knows anything.
+    outside: Vec<u64>,
+    /// How long a step is, ns.
+    pub(crate) step_ns: u64,
+}
+
+impl Walks {
+    pub(crate) fn new() -> Self {
+        Walks { under_way: ArrayVec::new(), outside: vec![0; OUTSIDE], step_ns: STEP_NS }
+    }
+
+    /// Whether there is any.
+    #[inline]
+    pub(crate) fn any(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// Whether there is room for another.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.under_way.is_full()
+    }
+
+    /// A walk of `top` goes on at `next`. There is room; the image of `tell` is held. Returns the process
+    /// in whose name it was under way until now, to be released.
+    pub(crate) fn put(
+        &mut self,
+        tree: &Tree,
+        (top, next): (u32, u32),
+        tell: Option<Actor>,
+    ) -> Option<Actor> {
+        let (top, next) = (At::new(tree, top), At::new(tree, next));
+        self.forget_outside();
+        let known = self.under_way.iter().position(|walk| walk.top == top);
+        let before = known.and_then(|at| self.under_way.remove(at).tell);
+        self.under_way.push(Walk { top, next, is_stirred: false, tell });
+        before
+    }
+
+    /// A directory moved: in what is below it nothing is to be missed.
+    pub(crate) fn stir(&mut self, tree: &Tree, dir: u32) {
+        for walk in &mut self.under_way {
+            walk.is_stirred |= walk.top.is_there(tree) && tree.is_below(dir, walk.top.id);
+        }
+    }
+
+    /// The last walk, and where it can go on: where it was may be elsewhere by now.
+    pub(crate) fn last(&mut self, tree: &Tree) -> Option<Walk> {
+        let walk = self.under_way.last_mut()?;
+        if !walk.next.is_there(tree) || !tree.is_below(walk.next.id, walk.top.id) {
+            (walk.next, walk.is_stirred) = (walk.top, false);
+        }
+        Some(*walk)
+    }
+
+    /// Whether what a walk reads is still there.
+    pub(crate) fn is_there(&self, walk: &Walk, tree: &Tree) -> bool {
+        walk.top.is_there(tree)
+    }
+
+    /// The last goes on there; `None`: it is at its end, and begins again if it has to. Whether it is over.
+    pub(crate) fn go_on(&mut self, tree: &Tree, next: Option<u32>) -> bool {
+        let Some(walk) = self.under_way.last_mut() else { return true };
+        match next {
+            Some(next) => walk.next = At::new(tree, next),
+            None if walk.is_stirred => (walk.next, walk.is_stirred) = (walk.top, false),
+            None => return true,
+        }
+        false
+    }
+
+    /// Takes the last: it is over.
+    pub(crate) fn pop(&mut self) -> Option<Walk> {
+        self.under_way.pop()
+    }
+
+    /// The last walk that reads a directory, or will.
+    pub(crate) fn of(&self, tree: &Tree, dir: u32) -> Option<&Walk> {
+        let reads = |walk: &&Walk| walk.top.is_there(tree) && tree.is_below(dir, walk.top.id);
+        self.under_way.iter().rev().find(reads)
+    }
+
+    /// Whether a directory is outside, as far as is known since a directory was renamed last.
+    pub(crate) fn is_outside(&self, hash: u64) -> bool {
+        self.outside[(hash >> 32) as usize % OUTSIDE] == hash
+    }
+
+    /// A directory is outside. Where there is no room, another is looked for anew.
+    pub(crate) fn note_outside(&mut self, hash: u64) {
+        self.outside[(hash >> 32) as usize % OUTSIDE] = hash;
+    }
+
+    /// What was outside may have come in.
+    pub(crate) fn forget_outside(&mut self) {
+        self.outside.fill(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hot::event::Key;
+
+    /// A root with `a` and `b` in it, and `c` in `a`.
+    fn tree() -> (Tree, [u32; 4]) {
+        let mut tree = Tree::new(16, vec![1]);
+        let mut insert = |parent, name: &[u8]| {
+            let key = Key { fsid: 1, handle: name };
+            tree.insert(parent, name, key).expect("room").id()
+        };
+        let root = insert(0, b"/r");
+        let (a, b) = (insert(root, b"a"), insert(root, b"b"));
+        let c = insert(a, b"c");
+        (tree, [root, a, b, c])
+    }
+
+    #[test]
+    fn the_last_goes_on_where_it_was_as_long_as_that_is_below_it() {
+        let (mut tree, [root, a, b, c]) = tree();
+        let mut walks = Walks::new();
+        assert!(!walks.any() && walks.last(&tree).is_none());
+        walks.put(&tree, (root, b), None);
+        walks.put(&tree, (a, c), None);
+        let place = |walks: &mut Walks, tree: &Tree| walks.last(tree).map(|walk| walk.place());
+        assert_eq!(place(&mut walks, &tree), Some((a, c)));
+        tree.rename(c, b, b"c").expect("room");
+        assert_eq!(place(&mut walks, &tree), Some((a, a)), "from its top");
+        assert!(walks.of(&tree, c).is_some_and(|walk| walk.place() == (root, b)));
+        assert!(walks.go_on(&tree, None) && walks.pop().is_some());
+        tree.remove(b);
+        assert_eq!(place(&mut walks, &tree), Some((root, root)));
+    }
+
+    #[test]
+    fn what_was_stirred_is_gone_through_again() {
+        let (tree, [root, a, b, c]) = tree();
+        let mut walks = Walks::new();
+        walks.put(&tree, (a, c), None);
+        walks.stir(&tree, b);
+        assert!(!walks.go_on(&tree, Some(c)) && walks.go_on(&tree, None));
+        walks.stir(&tree, c);
+        assert!(!walks.go_on(&tree, None), "once more");
+        assert_eq!(walks.last(&tree).map(|walk| walk.place()), Some((a, a)));
+        assert!(walks.go_on(&tree, None) && walks.of(&tree, root).is_none());
+    }
+
+    #[test]
+    fn what_is_gone_is_not_read_and_what_came_may_not_be_outside() {
+        let (mut tree, [_, a, _, c]) = tree();
+        let mut walks = Walks::new();
+        walks.note_outside(5);
+        assert!(walks.is_outside(5));
+        walks.put(&tree, (a, c), None);
+        assert!(!walks.is_outside(5));
+        tree.remove(a);
+        let walk = walks.last(&tree).expect("one");
+        assert!(!walks.is_there(&walk, &tree) && walks.of(&tree, c).is_none());
+        assert!(walks.put(&tree, (a, a), None).is_none());
+        assert!(walks.pop().is_some() && !walks.any(), "one of a directory");
+    }
+}

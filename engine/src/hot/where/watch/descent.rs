@@ -1,0 +1,310 @@
+//! The way down to a root on disk, one name after the other, through symbolic links.
+//!
+//! For a root that was named `/srv/www` where `/srv` is a symbolic link to `/data/srv`, the steps are `/`,
+//! `/data`, `/data/srv` and `/data/srv/www`, and the link is remembered by the directory that it is in
+//! and its name.
+
+use crate::hot::event::Key;
+use crate::hot::r#where::above::{Above, Reached, STEP_MASK, Way};
+use crate::hot::r#where::disk::Disk;
+use crate::hot::r#where::tree::Tree;
+use crate::sys::handle::{Handle, Handles, btrfs_whole};
+use fsmon_format::record::NAME_MAX;
+use std::ffi::CStr;
+use std::io;
+
+/// Symbolic links on one way: as many as the kernel follows (`MAXSYMLINKS`, include/linux/namei.h).
+pub(crate) const LINKS_MAX: usize = 40;
+/// The longest text of a link, and of a path that the kernel takes: PATH_MAX.
+const PATH_MAX: usize = 4096;
+/// Room for what is left of a path while it is followed: the path as it was named, and the text of a link.
+const REST_ROOM: usize = 2 * PATH_MAX;
+/// Names on one way, those of links and `..` included: as many as the longest path has. Each takes some calls
+/// into the kernel, and the owner of a link on the way chooses its text.
+const NAMES_MAX: usize = PATH_MAX / 2;
+
+/// Why a root was not reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missed {
+    /// There is no directory at its path.
+    Gone,
+    /// A directory on the way is another than the queue has told so far: the event is still to come.
+    Ahead,
+    /// The way leads over a filesystem that may not answer, such as one on a server.
+    Slow,
+    /// It could not be looked for: the kernel refused a call for another reason than that something is
+    /// missing (EMFILE, EIO), or the way is longer than any that is meant to be one.
+    Refused,
+}
+
+impl Missed {
+    /// Of a call that opens or reads what is on the way.
+    fn by(error: &io::Error) -> Self {
+        // EINVAL: no symbolic link, readlink(2).
+        let is_gone = matches!(
+            error.raw_os_error(),
+            Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ESTALE | libc::EINVAL)
+        );
+        if is_gone { Missed::Gone } else { Missed::Refused }
+    }
+}
+
+/// Room for a descent, made once.
+pub(crate) struct Descent {
+    /// What is left of the path, from `at` on.
+    rest: Vec<u8>,
+    at: usize,
+    spare: Vec<u8>,
+    /// The way as it is found.
+    found: Way,
+}
+
+impl Descent {
+    pub(crate) fn new() -> Self {
+        Descent {
+            rest: Vec::with_capacity(REST_ROOM),
+            at: 0,
+            spare: Vec::with_capacity(REST_ROOM),
+            found: Way::new(b"/"),
+        }
+    }
+
+    /// Begins with an absolute path.
+    fn begin(&mut self, path: &[u8]) {
+        self.rest.clear();
+        self.rest.extend_from_slice(path);
+        self.at = 0;
+        self.found.restart();
+        self.found.links.clear();
+    }
+
+    /// Where the next name is in `rest`; `None` at the end.
+    fn next_name(&mut self) -> Option<(usize, usize)> {
+        loop {
+            let left = self.rest.get(self.at..).filter(|left| !left.is_empty())?;
+            let len = memchr::memchr(b'/', left).unwrap_or(left.len());
+            let from = self.at;
+            self.at = (from + len + 1).min(self.rest.len());
+            if !matches!(&self.rest[from..from + len], b"" | b".") {
+                return Some((from, from + len));
+            }
+        }
+    }
+
+    /// Whether no further name follows.
+    fn is_at_end(&self) -> bool {
+        let left = &self.rest[self.at.min(self.rest.len())..];
+        left.split(|&byte| byte == b'/').all(|name| matches!(name, b"" | b"."))
+    }
+
+    /// What is left is replaced by the text of a link and what follows it; false where that is too long.
+    fn follow(&mut self, text: &[u8]) -> bool {
+        let left = self.rest.len().saturating_sub(self.at);
+        if text.len() + 1 + left > REST_ROOM {
+            return false;
+        }
+        self.spare.clear();
+        self.spare.extend_from_slice(text);
+        self.spare.push(b'/');
+        self.spare.extend_from_slice(&self.rest[self.at.min(self.rest.len())..]);
+        std::mem::swap(&mut self.rest, &mut self.spare);
+        self.at = 0;
+        true
+    }
+
+    /// Nothing is at `name`: the way is known that far, and what is left of the path as it is written. One
+    /// that goes back up from what is not there leads nowhere that is known.
+    fn note_missing(&mut self, name: (usize, usize)) {
+        let mut next = Some(name);
+        while let Some((from, to)) = next {
+            if &self.rest[from..to] == b".." {
+                self.found.is_cut = true;
+                return;
+            }
+            let (rest, found) = (&self.rest, &mut self.found);
+            found.push(&rest[from..to], 0);
+            next = self.next_name();
+        }
+    }
+}
+
+impl Above {
+    /// Goes down the way to a root on disk, as far as it leads, marking and noting each step and link. A
+    /// root that was given up is nowhere.
+    ///
+    /// # Errors
+    /// See [`Missed`]. With [`Missed::Ahead`] and [`Missed::Refused`] the way is what it was, but for steps
+    /// that are known now.
+    pub(crate) fn go_down<D: Disk>(
+        &mut self,
+        at: usize,
+        disk: &D,
+        tree: &Tree,
+    ) -> Result<Reached<D::Dir>, Missed> {
+        if self.is_given_up(at) {
+            return Err(Missed::Gone);
+        }
+        let mut descent = self.descent.take().ok_or(Missed::Gone)?;
+        descent.begin(&self.ways[at].named);
+        let reached = self.descend(at, &mut descent, disk, tree);
+        match reached {
+            Err(Missed::Ahead | Missed::Refused) => self.ways[at].learn(&descent.found),
+            _ => {
+                let is_moved = self.ways[at].path != descent.found.path;
+                self.ways[at].take_over(&mut descent.found);
+                if let Some(moved) = self.moved.as_ref().filter(|_| is_moved) {
+                    moved(at, &self.ways[at].path);
+                }
+            }
+        }
+        self.descent = Some(descent);
+        self.sift();
+        reached
+    }
+
+    fn descend<D: Disk>(
+        &mut self,
+        at: usize,
+        descent: &mut Descent,
+        disk: &D,
+        tree: &Tree,
+    ) -> Result<Reached<D::Dir>, Missed> {
+        let by = |error: io::Error| Missed::by(&error);
+        let mut fd = disk.open_absolute(c"/").map_err(by)?;
+        let mut text = [0; PATH_MAX];
+        let mut names = 0;
+        loop {
+            let here = self.note_step(at, descent, fd, disk, tree)?;
+            fd = match here {
+                Here::Root(reached) => return Ok(reached),
+                Here::Step(fd) => fd,
+            };
+            // Until there is another directory to note.
+            loop {
+                let Some((from, to)) = descent.next_name() else { return Err(Missed::Gone) };
+                names += 1;
+                if names > NAMES_MAX {
+                    return Err(Missed::Refused);
+                }
+                let mut room = [0; NAME_MAX + 1];
+                let name = c_name(&descent.rest[from..to], &mut room).ok_or(Missed::Gone)?;
+                let is_up = name == c"..";
+                if !is_up && self.is_slow(&descent.found.path, name.to_bytes()) {
+                    descent.note_missing((from, to));
+                    return Err(Missed::Slow);
+                }
+                match disk.open_step(&fd, name).map_err(by) {
+                    Ok(next) => {
+                        match is_up {
+                            true => descent.found.pop(),
+                            false => descent.found.push(name.to_bytes(), 0),
+                        }
+                        fd = next;
+                        break;
+                    }
+                    Err(Missed::Gone) => {}
+                    Err(refused) => return Err(refused),
+                }
+                let target = match disk.read_link(&fd, name, &mut text).map_err(by) {
+                    Ok(target) => target,
+                    Err(Missed::Gone) => {
+                        descent.note_missing((from, to));
+                        return Err(Missed::Gone);
+                    }
+                    Err(refused) => return Err(refused),
+                };
+                let dir = descent.found.last_hash();
+                let link = Link { dir, place: place_of(tree, dir, name.to_bytes()) };
+                if descent.found.links.try_push(link).is_err() || target.is_empty() {
+                    return Err(Missed::Gone);
+                }
+                if !descent.follow(target) {
+                    return Err(Missed::Refused);
+                }
+                if target[0] == b'/' {
+                    descent.found.restart();
+                    fd = disk.open_absolute(c"/").map_err(by)?;
+                    break;
+                }
+                if descent.is_at_end() {
+                    // A link to the directory that it is in.
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Marks the directory that was just come to, and notes its handle.
+    fn note_step<D: Disk>(
+        &mut self,
+        at: usize,
+        descent: &mut Descent,
+        fd: D::Dir,
+        disk: &D,
+        tree: &Tree,
+    ) -> Result<Here<D::Dir>, Missed> {
+        let is_root = descent.is_at_end();
+        let fsid = disk.filesystem(&fd).map_err(|error| Missed::by(&error))?;
+        let Some((handles, handle, mount_id)) = handle_of(disk, &fd) else {
+            return if is_root { Err(Missed::Gone) } else { Ok(Here::Step(fd)) };
+        };
+        // Events of a btrfs subvolume carry the id of the filesystem that was marked.
+        let whole = btrfs_whole(fsid, handle.key()).filter(|whole| self.covers(*whole));
+        let fsid = whole.unwrap_or(fsid);
+        let hash = tree.hash(Key { fsid, handle: handle.key() });
+        if self.ways[at].is_another(&descent.found, hash) {
+            return Err(Missed::Ahead);
+        }
+        if is_root {
+            descent.found.set_last(hash);
+            let here = Reached { fd, handle, handles, mount_id, fsid };
+            return Ok(Here::Root(here.without_mounts(disk)));
+        }
+        // It may come from where it was busy, and of no interest.
+        disk.unmute(STEP_MASK, &fd);
+        if self.covers(fsid) || disk.mark_step(STEP_MASK, &fd).is_ok() {
+            descent.found.set_last(hash);
+        }
+        Ok(Here::Step(fd))
+    }
+
+    /// Whether a filesystem that may not answer is mounted on `name` in the directory at `path`.
+    fn is_slow(&self, path: &[u8], name: &[u8]) -> bool {
+        let is_here = |point: &[u8]| {
+            let rest = point.strip_prefix(path).and_then(|rest| rest.strip_suffix(name));
+            rest.is_some_and(|rest| matches!(rest, b"/") || rest.is_empty() && path == b"/")
+        };
+        self.slow.iter().any(|point| is_here(point))
+    }
+}
+
+/// A directory on the way.
+enum Here<F> {
+    Root(Reached<F>),
+    Step(F),
+}
+
+/// A symbolic link on the way to a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// The hash of the directory that it is in; 0 where events of that do not come.
+    pub(crate) dir: u64,
+    /// See [`place_of`].
+    pub(crate) place: u64,
+}
+
+/// A hash that stands for a name in the directory of that hash.
+pub(crate) fn place_of(tree: &Tree, dir: u64, name: &[u8]) -> u64 {
+    tree.hash(Key { fsid: dir, handle: name })
+}
+
+fn c_name<'a>(name: &[u8], room: &'a mut [u8; NAME_MAX + 1]) -> Option<&'a CStr> {
+    room.get_mut(..name.len()).filter(|_| name.len() <= NAME_MAX)?.copy_from_slice(name);
+    CStr::from_bytes_until_nul(room).ok()
+}
+
+fn handle_of<D: Disk>(disk: &D, fd: &D::Dir) -> Option<(Handles, Handle, i32)> {
+    let handles = disk.probe_handles(fd).ok()?;
+    let (handle, mount_id) = disk.handle_of(fd, handles).ok()?;
+    Some((handles, handle, mount_id))
+}

@@ -1,0 +1,313 @@
+//! Walks: directories are read into the tree.
+//!
+//! A walk uses the tree itself as its list of work, and buffers made once: it is used at the start and again while
+//! running, when a directory comes in.
+
+use super::{Watch, is_gone};
+use crate::hot::event::Key;
+use crate::hot::r#where::disk::Disk;
+use crate::hot::r#where::tree::{Full, Inserted, NAME_ROOM, Tree, flag};
+use crate::sys::handle::{Handle, is_shared};
+use std::ffi::CStr;
+use std::io;
+
+/// What a walk tells of.
+pub(crate) enum Met<'a> {
+    /// A directory was opened, and marked if need be: its entries come next.
+    Read(u32),
+    /// An entry of directory `dir`; the handle of one that is a directory and is looked into.
+    Entry { dir: u32, name: &'a [u8], is_dir: bool, key: Option<&'a [u8]> },
+    /// A directory comes into the tree where it was met.
+    Added(u32),
+    /// The same of one that was known elsewhere.
+    Moved(u32),
+    /// A directory, by its handle, that the tree has elsewhere: an event may be about to take it here.
+    Elsewhere { dir: u32, name: &'a [u8], key: &'a [u8] },
+    /// There is no room for a directory.
+    Full,
+    /// A directory was opened that the kernel was told to be silent of: until now some of what happened
+    /// in it was not told.
+    Unheard,
+    /// A directory could not be read, for a reason other than that it is gone.
+    Unreadable(io::Error),
+}
+
+/// What becomes of an entry that a walk met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Visit {
+    /// It is taken for what it is.
+    Take,
+    /// Events that are still to come say how it came there: its directory is read once more.
+    Later,
+}
+
+/// What came of reading a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// It was read, or cannot be, or is still to be read.
+    Done,
+    /// It is none: to be forgotten.
+    NoDir,
+}
+
+/// Directories that a walk passes, as they are read already, before it looks at the clock: about 0.1 ms.
+const PASSED: u32 = 4096;
+
+impl<D: Disk> Watch<D> {
+    /// Reads the directory `top` and everything below it into the tree, telling `visit` of all
+    /// that it meets.
+    pub(crate) fn walk(
+        &mut self,
+        tree: &mut Tree,
+        top: u32,
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
+    ) {
+        tree.set(top, flag::UNREAD);
+        self.walk_some(tree, (top, top), u64::MAX, visit);
+    }
+
+    /// Reads what is still unread from `from` on, down to the end of what is below `top`. Where that takes
+    /// until after `until_ns` it stops behind a directory; the result is the next to look at.
+    ///
+    /// A directory that is not where the tree has it was moved meanwhile, by an event that is
+    /// still in the queue: it stays unread until that event comes up.
+    pub(crate) fn walk_some(
+        &mut self,
+        tree: &mut Tree,
+        (top, from): (u32, u32),
+        until_ns: u64,
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
+    ) -> Option<u32> {
+        let (mut at, mut left, mut passed) = (from, None, 0u32);
+        while at != 0 && left.is_none() {
+            let was_unread = tree.node(at).flags & flag::UNREAD != 0;
+            if was_unread && self.read_one(tree, at, visit) == Read::NoDir {
+                let next = tree.past(at, top);
+                tree.forget(at);
+                at = next;
+            } else {
+                at = tree.following(at, top);
+            }
+            passed += 1;
+            let may_end = at != 0 && (was_unread || passed.is_multiple_of(PASSED));
+            left = Some(at).filter(|_| may_end && self.disk.now_ns() >= until_ns);
+        }
+        self.trail.clear();
+        left
+    }
+
+    /// Reads an unread directory, and nothing that is below.
+    pub(crate) fn read_one(
+        &mut self,
+        tree: &mut Tree,
+        id: u32,
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
+    ) -> Read {
+        tree.clear(id, flag::UNREAD);
+        match self.read(tree, id, visit) {
+            Ok(()) => {}
+            Err(error) if self.is_no_dir(tree, id, &error) => return Read::NoDir,
+            Err(error) if is_gone(&error) => tree.set(id, flag::UNREAD),
+            Err(error) => {
+                visit(&self.disk, tree, Met::Unreadable(error));
+            }
+        }
+        Read::Done
+    }
+
+    fn read(
+        &mut self,
+        tree: &mut Tree,
+        id: u32,
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
+    ) -> io::Result<()> {
+        let (fd, root) = self.open(tree, id)?;
+        if self.roots[root].inode_marks && !self.layers.is_heard(tree, id) {
+            self.disk.mark_dir(self.mask, &fd)?;
+            self.note_upper(tree, id, root);
+        } else if self.mutes && self.unmute(tree, id, &fd) {
+            visit(&self.disk, tree, Met::Unheard);
+        }
+        visit(&self.disk, tree, Met::Read(id));
+        // Then only what was left out before is told of.
+        let again = tree.node(id).flags & flag::PARTIAL != 0;
+        tree.clear(id, flag::PARTIAL);
+        let mut entries = std::mem::take(&mut self.entries);
+        let result = loop {
+            match self.disk.read_dir(&fd, &mut entries) {
+                Ok(0) => break Ok(()),
+                Ok(len) => {
+                    for entry in Entries(&entries[..len]) {
+                        self.meet(tree, (id, root, again), &fd, entry, visit);
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.entries = entries;
+        if tree.node(id).child != 0 {
+            self.trail.push(id, fd);
+        }
+        result
+    }
+
+    /// Whether a directory could not be opened because it is none: something else was exchanged for it while its
+    /// handle was asked for.
+    fn is_no_dir(&mut self, tree: &Tree, id: u32, error: &io::Error) -> bool {
+        let node = tree.node(id);
+        error.raw_os_error() == Some(libc::ENOTDIR)
+            && node.flags & flag::ROOT == 0
+            && self.holds(tree, node.parent, tree.name(id), tree.key_of(id)) == Some(true)
+    }
+
+    fn meet(
+        &mut self,
+        tree: &mut Tree,
+        (id, root, again): (u32, usize, bool),
+        fd: &D::Dir,
+        entry: Entry<'_>,
+        visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
+    ) {
+        let name = entry.name.to_bytes();
+        if name == b"." || name == b".." {
+            return;
+        }
+        let is_dir = match entry.kind {
+            libc::DT_UNKNOWN => self.disk.is_dir(fd, entry.name),
+            kind => kind == libc::DT_DIR,
+        };
+        if !is_dir {
+            self.note_file(tree, (id, root), fd, entry.name);
+        }
+        if is_dir && name.len() > NAME_ROOM {
+            let too_long = io::Error::from_raw_os_error(libc::ENAMETOOLONG);
+            visit(&self.disk, tree, Met::Unreadable(too_long));
+            return;
+        }
+        let left_out = !is_dir || self.skips(tree, id, name);
+        let how = self.roots[root].handles;
+        let handle = (!left_out).then(|| self.disk.handle_of_entry(fd, entry.name, how));
+        if self.is_awaited && matches!(&handle, Some(Err(error)) if is_gone(error)) {
+            // It went since its name was read: an event of that is still to come, or the name was of what came.
+            return self.read_again(tree, id, again);
+        }
+        let is_dir_of_its_own = |(handle, _): &(Handle, i32)| !is_shared(handle.key());
+        let is_here = |&(_, mount_id): &(Handle, i32)| mount_id == self.roots[root].mount_id;
+        let Some((handle, _)) =
+            handle.and_then(Result::ok).filter(is_here).filter(is_dir_of_its_own)
+        else {
+            let told = Met::Entry { dir: id, name, is_dir, key: None };
+            if !again && visit(&self.disk, tree, told) == Visit::Later {
+                self.read_again(tree, id, again);
+            }
+            return;
+        };
+        if self.is_awaited && !self.disk.is_dir(fd, entry.name) {
+            // Something else was exchanged for it since the name was read.
+            return self.read_again(tree, id, again);
+        }
+        let key = Key { fsid: tree.fsid(id), handle: handle.key() };
+        if is_elsewhere(tree, id, name, key) {
+            if self.roots[root].inode_marks && !self.layers.is_heard(tree, id) {
+                self.arrivals.put(tree.hash(key), id, tree.node(id).hash(), name);
+            }
+            visit(&self.disk, tree, Met::Elsewhere { dir: id, name, key: key.handle });
+            return;
+        }
+        let is_seen = |known| tree.node(known).flags & flag::UNSEEN == 0;
+        let is_known = tree.find_live(key).is_some_and(is_seen);
+        if again && is_known {
+            return;
+        }
+        let told = Met::Entry { dir: id, name, is_dir, key: Some(key.handle) };
+        if visit(&self.disk, tree, told) == Visit::Later {
+            return self.read_again(tree, id, again);
+        }
+        match tree.insert(id, name, key) {
+            // Events brought it, and tell of all that is in it; or it was read.
+            Ok(Inserted::Same(_)) if is_known => {}
+            Ok(inserted) => {
+                let child = inserted.id();
+                tree.clear(child, flag::UNSEEN);
+                self.take_up(tree, child);
+                visit(&self.disk, tree, Met::Added(child));
+                if let Inserted::Moved(_) = inserted {
+                    visit(&self.disk, tree, Met::Moved(child));
+                }
+            }
+            Err(Full) => {
+                visit(&self.disk, tree, Met::Full);
+            }
+        }
+    }
+
+    /// Keeps the name of a file, where names are kept.
+    fn note_file(&mut self, tree: &Tree, (dir, root): (u32, usize), fd: &D::Dir, name: &CStr) {
+        let Some(names) = &mut self.file_names else { return };
+        let root = &self.roots[root];
+        if root.inode_marks {
+            // Of other names the kernel tells nothing here.
+            return;
+        }
+        // One that is gone is told of by the queue.
+        let Ok((handle, mount_id)) = self.disk.handle_of_entry(fd, name, root.handles) else {
+            return;
+        };
+        if mount_id == root.mount_id && !is_shared(handle.key()) {
+            let key = Key { fsid: tree.fsid(dir), handle: handle.key() };
+            names.put(tree, tree.hash(key), dir, name.to_bytes());
+        }
+    }
+
+    /// What is to be done with a directory that came up: read it, or not look into it.
+    fn take_up(&self, tree: &mut Tree, id: u32) {
+        if tree.node(id).flags & flag::ROOT != 0 {
+            return;
+        }
+        tree.set(id, if self.recursive { flag::UNREAD } else { flag::LEAF });
+    }
+
+    /// A directory is to be read once more: what was left out of it before, or all.
+    fn read_again(&self, tree: &mut Tree, id: u32, again: bool) {
+        // After a loss, and when nothing is left to read, no event is awaited that would say more.
+        if self.is_awaited {
+            tree.set(id, flag::UNREAD | if again { flag::PARTIAL } else { 0 });
+        }
+    }
+
+    /// Forgets the directories that are kept open for those below.
+    pub(crate) fn end_reading(&mut self) {
+        self.trail.clear();
+    }
+}
+
+/// Whether a directory is known at another place. Then it was moved after what the queue has told
+/// so far: it is left where it is until that comes up, as events of before may still come. After
+/// a loss ([`flag::UNSEEN`]) no event may come any more.
+fn is_elsewhere(tree: &Tree, parent: u32, name: &[u8], key: Key<'_>) -> bool {
+    let Some(known) = tree.find_live(key) else { return false };
+    let node = tree.node(known);
+    node.flags & (flag::UNSEEN | flag::ROOT) == 0
+        && (node.parent != parent || tree.name(known) != name)
+}
+
+/// An entry of a directory: `struct linux_dirent64`.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    kind: u8,
+    name: &'a CStr,
+}
+
+/// Walks what getdents64(2) wrote.
+struct Entries<'a>(&'a [u8]);
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        let len = usize::from(u16::from_ne_bytes(self.0.get(16..18)?.try_into().ok()?));
+        let (this, rest) = self.0.split_at_checked(len.max(20))?;
+        self.0 = rest;
+        Some(Entry { kind: this[18], name: CStr::from_bytes_until_nul(&this[19..]).ok()? })
+    }
+}

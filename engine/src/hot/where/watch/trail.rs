@@ -1,0 +1,54 @@
+//! The directories that a walk has open: some of those that lead to where it is. What comes next
+//! is opened from the nearest, by one name as a rule and not by its whole path.
+
+use crate::hot::r#where::tree::Tree;
+use arrayvec::ArrayVec;
+
+/// Directories held open: deeper than most trees are, and few beside the 1,024 descriptors that a
+/// process usually may have.
+const OPEN_MAX: usize = 64;
+
+/// The open directories, the uppermost first.
+pub(crate) struct Trail<F> {
+    open: ArrayVec<(u32, F), OPEN_MAX>,
+}
+
+impl<F> Default for Trail<F> {
+    fn default() -> Self {
+        Trail { open: ArrayVec::new() }
+    }
+}
+
+impl<F> Trail<F> {
+    /// The nearest open directory that `id` is below. What does not lead there is closed.
+    pub(crate) fn nearest(&mut self, tree: &Tree, id: u32) -> Option<(u32, &F)> {
+        let mut at = tree.node(id).parent;
+        while at != 0 && !self.open.is_empty() {
+            if let Some(place) = self.open.iter().rposition(|(open, _)| *open == at) {
+                self.open.truncate(place + 1);
+                return self.open.last().map(|(id, fd)| (*id, fd));
+            }
+            at = tree.node(at).parent;
+        }
+        self.open.clear();
+        None
+    }
+
+    /// Keeps a directory open, below all that are. Where there are too many, every other one is
+    /// closed: from any depth there is one not far above.
+    pub(crate) fn push(&mut self, id: u32, fd: F) {
+        if self.open.is_full() {
+            let mut keep = false;
+            self.open.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.open.push((id, fd));
+    }
+
+    /// The walk is over.
+    pub(crate) fn clear(&mut self) {
+        self.open.clear();
+    }
+}
