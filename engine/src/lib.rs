@@ -41,11 +41,15 @@
 mod cold;
 pub mod config;
 mod counters;
+#[cfg(not(feature = "internals"))]
+mod hot;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod hot;
 pub mod limits;
 mod monitor;
 pub mod plan;
+#[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod replay;
 mod ring;

@@ -2,7 +2,7 @@
 //! were unpacked, made and removed, and files came and went (`benches/recorded`). Every stage is held
 //! against what `plain.rs` makes of the same bytes.
 //!
-//! Run with `cargo bench -p fsmon-engine --bench stages`; with `-- --test` all of it runs once.
+//! Run with `cargo bench -p fsmon-engine --features internals --bench stages`; with `-- --test` all of it runs once.
 //!
 //! The recording is played again and again, each time as if its command were run once more: later, and on
 //! new files. It is small, so all of it stays in a near cache.

@@ -134,6 +134,7 @@ pub(crate) fn open_mounts(
 }
 
 /// Opens one.
+#[cfg(any(test, feature = "internals"))]
 pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
     open_on(path, &Points::of(mounts))
 }

@@ -229,14 +229,8 @@ impl Images {
 
     /// Images in use.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// Whether there is room for no other.
@@ -362,12 +356,6 @@ impl Queue {
     #[must_use]
     pub fn first(&self) -> u32 {
         self.first
-    }
-
-    /// How many wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
     }
 
     /// Whether none waits.

@@ -246,6 +246,7 @@ impl Who {
     }
 
     /// A message of our programs that someone else took from a ring.
+    #[cfg(any(test, feature = "internals"))]
     pub fn feed_bpf(&mut self, record: &[u8]) {
         if self.inbox.is_full() {
             self.apply_until(u64::MAX);
