@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::PanicHookInfo;
 use std::path::Path;
 
-/// Prints one line, as [`line`] makes it. That standard error is closed is no reason to fail.
+/// Prints one line, as [`line()`] makes it. That standard error is closed is no reason to fail.
 pub fn tell(message: impl Display) {
     // In one write, so that it stays whole among the lines of others.
     let _ = io::stderr().write_all(format!("fsmon: {}\n", line(&message.to_string())).as_bytes());
