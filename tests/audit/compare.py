@@ -11,7 +11,7 @@ that begins with SKIP says. FSMON=path names the binary, else that of `cargo bui
 
 fsmon's parent is the one that forked; audit's that at the time. Where they differ audit's own
 record of the fork decides. Told apart and counted, not wrong: what the kernel merged in fsmon's
-queue (see Limits in README.md), and names that threads gave themselves, of which fsmon tells that
+queue (docs/accuracy.md, Merged events), and names that threads gave themselves, of which fsmon tells that
 of the process. What io_uring does audit sees only by rules that are not set here, and it does not
 tell where a directory is that came in from outside within another: records without a place.
 

@@ -5,7 +5,7 @@
 //! own that ignores its events (`Group::mute`): evictable, so the kernel may forget it, and then the
 //! directory shows itself again. Renames of directories still come, so one that is brought in is noticed;
 //! the walk that reads it takes the mark away, and says that something may have been lost between the two.
-//! Renames of files are ignored as well while that is worth it (`renames.rs`).
+//! Renames of files are ignored as well while that is worth it (`rename_events.rs`).
 //!
 //! What is filled beside the watched paths is often moved in as a whole, and then nothing may be lost:
 //! so filling a directory, or emptying it, does not make it busy. What does is names that come again

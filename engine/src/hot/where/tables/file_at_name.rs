@@ -1,14 +1,14 @@
 //! Which file has which name, as far as the queue told a short while ago.
 //!
-//! The kernel merges events that wait in the queue (see `doubts.rs`), so a hard link can come or go
+//! The kernel merges events that wait in the queue (see `in_doubt.rs`), so a hard link can come or go
 //! unseen, and one event can say that a name was removed and made, and not in which order. What
 //! was told of the name before shows it.
 
 /// Sets of names remembered, a power of two, and names in each: a cache line. All that comes and goes
 /// looks here, so there are no more than stay in a near cache. A name that is forgotten is as one that no line told of,
 /// as all are that were there before fsmon; where the kernel may have merged something there, it is compared with the
-/// filesystem (`doubts.rs`). So nothing is missing in the end, and only the order of the lines of a hard link may be
-/// another: README, Limits. That is not counted.
+/// filesystem (`in_doubt.rs`). So nothing is missing in the end, and only the order of the lines of a hard link may be
+/// another: docs/accuracy.md, gap 9. That is not counted.
 const SETS: usize = 1 << 9;
 const WAYS: usize = 4;
 

@@ -1,7 +1,7 @@
 //! Objects that were renamed or removed since the queue was empty.
 //!
 //! The kernel merges an event into an identical one that waits in the queue. So an object that comes up a second time
-//! may have lost an event: its names are put in doubt then (`doubts.rs`).
+//! may have lost an event: its names are put in doubt then (`in_doubt.rs`).
 
 /// Sets of objects, each of a cache line; the neighbour of a full set takes what does not fit. While few objects
 /// come, fsmon uses so few sets that they stay in a near cache.
