@@ -140,6 +140,7 @@ fn links_lead_somewhere() {
         "docs/requirements.md",
         "docs/testing.md",
         "docs/convert.md",
+        "docs/internals/merging.md",
     ];
     for document in documents {
         let text = read(document);
