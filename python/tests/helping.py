@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.join(HERE, os.pardir, "src"))
 
 import fsmon  # noqa: E402
 
-GOLDEN = os.path.join(HERE, os.pardir, os.pardir, "format", "tests", "golden")
+GOLDEN = os.path.join(HERE, os.pardir, os.pardir, "crates", "format", "tests", "golden")
 
 
 def golden(name):
