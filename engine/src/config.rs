@@ -12,6 +12,7 @@ use std::time::Duration;
 
 /// How file events are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Backend {
     /// io_uring where it works, else poll.
     #[default]
@@ -54,6 +55,7 @@ impl FromStr for Backend {
 
 /// Where the reader runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cpu {
     /// Pinned to a CPU of the engine's choice: at first the last that it may use. In a storm it moves to an
     /// idle one if others want that, and goes round if none is idle.
@@ -67,6 +69,7 @@ pub enum Cpu {
 
 /// The sources of process attribution, best first. A rung includes what the lower ones give.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Who {
     /// The best that works here.
     #[default]
@@ -146,6 +149,7 @@ pub struct SkipDir {
 }
 
 /// What to watch and how. [`Config::new`] has the defaults.
+#[non_exhaustive]
 pub struct Config {
     /// The directories to watch: paths. One that does not exist yet is watched from when it appears.
     pub roots: Vec<PathBuf>,

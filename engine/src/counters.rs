@@ -22,6 +22,7 @@ macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident $([$one:literal, $many:literal $(,)?])?,)*) => {
         /// A snapshot of what was counted since the start.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
         pub struct Counters { $($(#[$doc])* pub $name: u64,)* }
 
         impl Counters {

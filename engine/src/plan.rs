@@ -7,6 +7,7 @@ use crate::cold::roots::OpenRoot;
 use crate::cold::{host, marks, mounts, roots, who};
 use crate::config::{Backend, Who};
 use crate::sys::limit::raise_descriptors;
+use std::fmt;
 use std::path::PathBuf;
 
 /// One thing that was tried: what it is and how it went.
@@ -22,6 +23,7 @@ pub struct Probe {
 
 /// How the directories of a root are marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MarkKind {
     /// One mark on the filesystem: new directories are covered from their first moment.
     Filesystem,
@@ -33,6 +35,16 @@ pub enum MarkKind {
 }
 
 impl MarkKind {
+    /// A short stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            MarkKind::Filesystem => "filesystem",
+            MarkKind::Inode => "inode",
+            MarkKind::Upper => "upper",
+        }
+    }
+
     /// Whether directories have marks of their own.
     #[must_use]
     pub fn is_of_directories(self) -> bool {
@@ -55,6 +67,7 @@ pub struct RootPlan {
 
 /// The whole of it.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Plan {
     /// The kernel's release, such as `6.18.1`.
     pub kernel: String,
@@ -72,6 +85,12 @@ pub struct Plan {
     pub losses: Vec<String>,
     /// What is good to know, and no loss; one line each.
     pub notes: Vec<String>,
+}
+
+impl fmt::Display for MarkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 impl Plan {

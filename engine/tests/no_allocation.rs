@@ -26,7 +26,8 @@ fn nothing_is_allocated(cmdline: bool) {
     // A root that comes and goes.
     let other = tempfile::tempdir().expect("a directory");
     let roots = vec![dir.path().to_owned(), other.path().join("up/root")];
-    let config = Config { cmdline, ..Config::new(roots) };
+    let mut config = Config::new(roots);
+    config.cmdline = cmdline;
     let (monitor, mut records) = match start(config) {
         Ok(started) => started,
         Err(error) if std::env::var_os("CI").is_none() => return println!("SKIP: {error}"),

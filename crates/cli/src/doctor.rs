@@ -4,7 +4,6 @@ use crate::args::DoctorArgs;
 use crate::parts;
 use crate::summary::source_of_names;
 use fsmon_engine::Error;
-use fsmon_engine::config::Who;
 use fsmon_engine::plan::{self, MarkKind, Plan, RootPlan};
 use fsmon_present::tell::{json_line, line, shown};
 use serde_json::{Value, json};
@@ -106,6 +105,7 @@ fn mark_words(mark: MarkKind) -> &'static str {
         MarkKind::Upper => {
             "a mark on every directory of a lower layer, and on the upper layer's filesystem"
         }
+        other => other.name(),
     }
 }
 
@@ -114,7 +114,7 @@ fn object(plan: &Plan) -> Value {
         "kernel": plan.kernel,
         "can_watch": plan.can_watch(),
         "backend": plan.backend,
-        "who": who_name(plan.who),
+        "who": plan.who.name(),
         "cpu": plan.cpu,
         "probes": plan.probes.iter().map(|probe| json!({
             "name": probe.name, "works": probe.works, "detail": probe.detail,
@@ -129,61 +129,45 @@ fn root_object(root: &RootPlan) -> Value {
     let path = root.path.display().to_string();
     match &root.mark {
         Ok(mark) => {
-            let mark = match mark {
-                MarkKind::Filesystem => "filesystem",
-                MarkKind::Inode => "inode",
-                MarkKind::Upper => "upper",
-            };
-            json!({ "path": path, "fs_type": root.fs_type, "mark": mark, "why": root.why })
+            json!({ "path": path, "fs_type": root.fs_type, "mark": mark.name(), "why": root.why })
         }
         Err(why) => json!({ "path": path, "fs_type": root.fs_type, "error": why }),
-    }
-}
-
-/// The word of `--who`.
-fn who_name(who: Who) -> &'static str {
-    match who {
-        Who::Auto => "auto",
-        Who::Bpf => "bpf",
-        Who::Tracepoint => "tracepoint",
-        Who::Comm => "comm",
-        Who::Connector => "connector",
-        Who::Proc => "proc",
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fsmon_engine::config::Who;
     use fsmon_engine::plan::Probe;
 
     fn plan() -> Plan {
-        Plan {
-            kernel: "6.8.1".into(),
-            backend: "poll",
-            who: Who::Connector,
-            cpu: Some(1),
-            probes: vec![
-                Probe { name: "fanotify", works: true, detail: "FAN_RENAME".into() },
-                Probe { name: "io_uring", works: false, detail: "sysctl kernel.io_uring".into() },
-            ],
-            roots: vec![
-                RootPlan {
-                    path: "/srv".into(),
-                    fs_type: "ext4".into(),
-                    mark: Ok(MarkKind::Filesystem),
-                    why: "its handles can be decoded".into(),
-                },
-                RootPlan {
-                    path: "/gone".into(),
-                    fs_type: String::new(),
-                    mark: Err("no such directory".into()),
-                    why: String::new(),
-                },
-            ],
-            losses: vec!["names are late".into()],
-            notes: vec!["other filesystems below /srv are not watched: /srv/a".into()],
-        }
+        let mut plan = Plan::default();
+        plan.kernel = "6.8.1".into();
+        plan.backend = "poll";
+        plan.who = Who::Connector;
+        plan.cpu = Some(1);
+        plan.probes = vec![
+            Probe { name: "fanotify", works: true, detail: "FAN_RENAME".into() },
+            Probe { name: "io_uring", works: false, detail: "sysctl kernel.io_uring".into() },
+        ];
+        plan.roots = vec![
+            RootPlan {
+                path: "/srv".into(),
+                fs_type: "ext4".into(),
+                mark: Ok(MarkKind::Filesystem),
+                why: "its handles can be decoded".into(),
+            },
+            RootPlan {
+                path: "/gone".into(),
+                fs_type: String::new(),
+                mark: Err("no such directory".into()),
+                why: String::new(),
+            },
+        ];
+        plan.losses = vec!["names are late".into()];
+        plan.notes = vec!["other filesystems below /srv are not watched: /srv/a".into()];
+        plan
     }
 
     #[test]

@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn and_all_that_is_missing() {
-        let counters = Counters { dirs_refused: 3, unattributed: 2, ..Counters::default() };
+        let mut counters = Counters::default();
+        (counters.dirs_refused, counters.unattributed) = (3, 2);
         let formatted = Formatted { unwritten: 5, failed: 1, ..Formatted::default() };
         let object = object(&counters, &formatted);
         assert_eq!(object["complete"], false);

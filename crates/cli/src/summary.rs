@@ -66,6 +66,7 @@ pub(crate) fn source_of_names(who: Who) -> &'static str {
         Who::Comm => "perf records",
         Who::Connector => "the proc connector",
         Who::Proc => "/proc at the time of the change",
+        other => other.name(),
     }
 }
 
@@ -117,7 +118,8 @@ mod tests {
 
     #[test]
     fn complete_or_why_not() {
-        let mut counters = Counters { kernel_events: 12, ..Counters::default() };
+        let mut counters = Counters::default();
+        counters.kernel_events = 12;
         let mut formatted = Formatted::default();
         formatted.passed.events = 1;
         assert_eq!(end(&counters, &formatted), "1 event (12 from the kernel); complete");

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
 pub mod arena;
 pub mod error;
 pub mod kind;

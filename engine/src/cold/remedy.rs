@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 /// A call, or a group of calls with the same causes of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Call {
     /// fanotify_init(2).
     FanotifyInit,
