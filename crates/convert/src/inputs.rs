@@ -113,8 +113,7 @@ fn is_standard(path: &Path) -> bool {
 }
 
 fn segments(dir: &Path) -> Result<Vec<Input>> {
-    let files = list(dir)?.into_iter().map(|file| file.path);
-    let files: Vec<_> = files.filter(|path| path.is_file()).collect();
+    let files: Vec<_> = list(dir)?.into_iter().map(|file| file.path).collect();
     if files.is_empty() {
         let line = "has no *.fsmon files; name the directory that fsmon -f binary -o DIR/ wrote to";
         return Err(Error::new(format!("{} {line}", shown(dir))));

@@ -22,7 +22,7 @@ pub struct StreamFile {
     pub header: Option<Header>,
 }
 
-/// The `*.fsmon` files of a directory in the order of their headers: streams by when they began, segments by
+/// The regular `*.fsmon` files of a directory in the order of their headers: streams by when they began, segments by
 /// number. What has no header comes last, by name.
 ///
 /// # Errors
@@ -35,7 +35,10 @@ pub fn list(dir: &Path) -> Result<Vec<StreamFile>, Error> {
     let mut files = Vec::new();
     for entry in dir.read_dir().map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == Format::Binary.extension()) {
+        // To open a pipe would wait for its writer.
+        if path.extension().is_some_and(|extension| extension == Format::Binary.extension())
+            && path.is_file()
+        {
             files.push(StreamFile { header: header_of(&path), path });
         }
     }
@@ -78,4 +81,27 @@ pub fn is_written(file: &File) -> bool {
 pub fn survive_file_limit() {
     // Where that fails, the limit kills as it does any program.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_are_streams_and_none_is_waited_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| dir.path().join(name);
+        for name in ["b.fsmon", "a.fsmon", "c.json"] {
+            std::fs::write(at(name), b"no stream").expect("written");
+        }
+        std::fs::create_dir(at("d.fsmon")).expect("made");
+        let made = std::process::Command::new("mkfifo").arg(at("e.fsmon")).status();
+        assert!(made.expect("mkfifo").success());
+        std::os::unix::fs::symlink("a.fsmon", at("f.fsmon")).expect("linked");
+        let found = list(dir.path()).expect("listed");
+        assert!(found.iter().all(|file| file.header.is_none()));
+        let names: Vec<_> = found.iter().map(|file| file.path.clone()).collect();
+        assert_eq!(names, ["a.fsmon", "b.fsmon", "f.fsmon"].map(at));
+        assert!(list(&at("none")).is_err());
+    }
 }
