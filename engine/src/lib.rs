@@ -41,6 +41,7 @@
 mod cold;
 pub mod config;
 mod counters;
+mod degradation;
 #[cfg(not(feature = "internals"))]
 mod hot;
 #[cfg(feature = "internals")]

@@ -6,6 +6,8 @@ use crate::cold::overlay::{self, Upper};
 use crate::cold::roots::OpenRoot;
 use crate::cold::{host, marks, mounts, roots, who};
 use crate::config::{Backend, Who};
+use crate::degradation::NO_PROGRAMS;
+pub use crate::degradation::{CommandLines, Degradation, Note};
 use crate::sys::limit::raise_descriptors;
 use std::fmt;
 use std::path::PathBuf;
@@ -81,10 +83,10 @@ pub struct Plan {
     pub probes: Vec<Probe>,
     /// The roots.
     pub roots: Vec<RootPlan>,
-    /// What is lost on this host; one line each, with the remedy.
-    pub losses: Vec<String>,
-    /// What is good to know, and no loss; one line each.
-    pub notes: Vec<String>,
+    /// What is lost on this host.
+    pub losses: Vec<Degradation>,
+    /// What is good to know, and no loss.
+    pub notes: Vec<Note>,
 }
 
 impl fmt::Display for MarkKind {
@@ -103,12 +105,10 @@ impl Plan {
     pub(crate) fn note_root(&mut self, root: &OpenRoot, mark: MarkKind, why: String) {
         let shared = root.mount.as_ref().filter(|mount| mount.is_shared());
         if let Some(mount) = shared {
-            self.losses.push(format!(
-                "{} is on {}: changes made elsewhere, on its server or behind it, are not seen; \
-                 watch it where it is kept",
-                root.path.display(),
-                mount.fs_type
-            ));
+            self.losses.push(Degradation::SharedFilesystem {
+                path: root.path.clone(),
+                fs_type: mount.fs_type.clone(),
+            });
         }
         let (path, fs_type) = (root.named.clone(), root.fs_type.clone());
         self.roots.push(RootPlan { path, fs_type, mark: Ok(mark), why });
@@ -122,7 +122,6 @@ impl Plan {
         (mark, why): (MarkKind, String),
         upper: Option<&Result<Upper, String>>,
     ) -> MarkKind {
-        let path = root.named.display();
         match upper {
             None => {
                 self.note_root(root, mark, why);
@@ -134,17 +133,16 @@ impl Plan {
                     "{why}; directories that are new on it are heard by its upper layer, {layer} on {fs_type}"
                 );
                 self.note_root(root, MarkKind::Upper, why);
-                self.notes.push(format!(
-                    "overlay {path}: new directories are heard by its upper layer, {layer}: all changes on \
-                     that {fs_type} come to fsmon, which drops those of others"
-                ));
+                self.notes.push(Note::UpperLayer {
+                    path: root.named.clone(),
+                    layer: upper.path.clone(),
+                    fs_type: upper.fs_type.clone(),
+                });
                 MarkKind::Upper
             }
             Some(Err(error)) => {
-                self.losses.push(format!(
-                    "overlay {path}: what is done in a new directory within its first moment is not seen, as \
-                     its upper layer cannot be heard: {error}"
-                ));
+                self.losses
+                    .push(Degradation::UpperLayer { path: root.named.clone(), why: error.clone() });
                 self.note_root(root, mark, why);
                 mark
             }
@@ -158,30 +156,25 @@ impl Plan {
             let is_here = |mount: &&Below| mount.root == root.path;
             let named = |is_meant: &dyn Fn(&Kind) -> bool| {
                 let points = below.iter().filter(is_here).filter(|mount| is_meant(&mount.kind));
-                points.map(|mount| mount.point.display().to_string()).collect::<Vec<_>>().join(", ")
+                points.map(|mount| mount.point.clone()).collect::<Vec<_>>()
             };
-            let path = root.path.display();
             let (other, outside) =
                 (named(&|kind| *kind == Kind::Other), named(&|kind| *kind == Kind::Outside));
             if !other.is_empty() {
-                self.losses.push(format!(
-                    "other filesystems below {path} are not watched: {other}; name those that are to be"
-                ));
+                let path = root.path.clone();
+                self.losses.push(Degradation::MountsBelow { path, points: other });
             }
             if !outside.is_empty() {
-                self.losses.push(format!(
-                    "directories from outside of {path} are mounted below it and not watched: \
-                     {outside}; name those that are to be"
-                ));
+                let path = root.path.clone();
+                self.losses.push(Degradation::DirectoriesBelow { path, points: outside });
             }
         }
         for mount in below {
             if let Kind::Inside(path) = &mount.kind
                 && *path != mount.point
             {
-                let (point, path) = (mount.point.display(), path.display());
-                self.notes
-                    .push(format!("{point} is {path}, mounted again: its changes have that path"));
+                let (point, path) = (mount.point.clone(), path.clone());
+                self.notes.push(Note::MountedAgain { point, path });
             }
         }
     }
@@ -191,7 +184,7 @@ impl Plan {
         self.backend = if backend == Backend::Poll { "poll" } else { "io_uring" };
         // Of poll that was asked for nothing is lost.
         if !probe.works && asked != Backend::Poll {
-            self.losses.push(without_uring(&probe.detail));
+            self.losses.push(Degradation::Uring(probe.detail.clone()));
         }
         self.probes.push(probe);
     }
@@ -199,7 +192,7 @@ impl Plan {
     /// The reader's own ring could not be set up, although the probe's could.
     pub(crate) fn note_fallback(&mut self, why: &str) {
         self.backend = "poll";
-        self.losses.push(without_uring(why));
+        self.losses.push(Degradation::Uring(why.to_owned()));
     }
 
     pub(crate) fn note_who(&mut self, found: who::Found, programs: Option<usize>) {
@@ -211,19 +204,13 @@ impl Plan {
         let detail = if works {
             format!("execs are placed between file events, on {programs} filesystems")
         } else {
-            "no filesystem with programs can be marked: a process that execs between two of its \
-             events is named ambiguously"
-                .to_owned()
+            NO_PROGRAMS.to_owned()
         };
         if !works && self.who != Who::Bpf {
-            self.losses.push(detail.clone());
+            self.losses.push(Degradation::Programs);
         }
         self.probes.push(Probe { name: "open_exec", works, detail });
     }
-}
-
-fn without_uring(why: &str) -> String {
-    format!("io_uring is not used, but poll, at the same pace: {why}")
 }
 
 /// Tries everything on this host, and these roots; changes nothing.
@@ -276,8 +263,9 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
             },
         };
         let (path, fs_type, error) = refused;
-        if !plan.losses.contains(&error) {
-            plan.losses.push(error.clone());
+        let loss = Degradation::Root(error.clone());
+        if !plan.losses.contains(&loss) {
+            plan.losses.push(loss);
         }
         plan.roots.push(RootPlan { path, fs_type, mark: Err(error), why: String::new() });
     }

@@ -54,12 +54,12 @@ fn table(plan: &Plan) -> String {
     }
     out.push_str("\nWhat is lost by it\n");
     for loss in &plan.losses {
-        put(&mut out, format_args!("  {}\n", line(loss)));
+        put(&mut out, format_args!("  {}\n", line(&loss.to_string())));
     }
     if plan.losses.is_empty() {
         out.push_str("  nothing\n");
     }
-    let notes = plan.notes.iter().map(|note| line(note)).collect();
+    let notes = plan.notes.iter().map(|note| line(&note.to_string())).collect();
     for (title, lines) in
         [("Good to know", notes), ("A newer kernel would bring", newer(&plan.kernel))]
     {
@@ -120,8 +120,8 @@ fn object(plan: &Plan) -> Value {
             "name": probe.name, "works": probe.works, "detail": probe.detail,
         })).collect::<Vec<_>>(),
         "roots": plan.roots.iter().map(root_object).collect::<Vec<_>>(),
-        "losses": plan.losses,
-        "notes": plan.notes,
+        "losses": plan.losses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "notes": plan.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 
@@ -139,7 +139,7 @@ fn root_object(root: &RootPlan) -> Value {
 mod tests {
     use super::*;
     use fsmon_engine::config::Who;
-    use fsmon_engine::plan::Probe;
+    use fsmon_engine::plan::{Degradation, Note, Probe};
 
     fn plan() -> Plan {
         let mut plan = Plan::default();
@@ -165,8 +165,8 @@ mod tests {
                 why: String::new(),
             },
         ];
-        plan.losses = vec!["names are late".into()];
-        plan.notes = vec!["other filesystems below /srv are not watched: /srv/a".into()];
+        plan.losses = vec![Degradation::Root("names are late".into())];
+        plan.notes = vec![Note::NotThereYet("/srv/a".into())];
         plan
     }
 
@@ -178,8 +178,8 @@ mod tests {
              sysctl kernel.io_uring\n\nfsmon will use\n  changes  read through poll, pinned to CPU \
              1\n  names    from the proc connector\n\nPaths\n  /srv  ext4: one mark on the \
              filesystem: its handles can be decoded\n  /gone  cannot be watched: no such directory\n\nWhat is lost by it\n  \
-             names are late\n\nGood to know\n  other filesystems below /srv are not watched: \
-             /srv/a\n\nA newer kernel would bring\n  6.12  pacing by the kernel\n"
+             names are late\n\nGood to know\n  /srv/a does not exist yet; watched from \
+             when it appears\n\nA newer kernel would bring\n  6.12  pacing by the kernel\n"
         );
     }
 

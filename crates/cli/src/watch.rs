@@ -150,12 +150,12 @@ fn announce(running: &[Running]) {
         end_progress();
     }
     let plans: Vec<_> = running.iter().map(|running| running.monitor.plan()).collect();
-    let losses = plans.iter().flat_map(|plan| &plan.losses);
-    let notes = plans.iter().flat_map(|plan| &plan.notes);
-    let mut told: Vec<&String> = Vec::new();
+    let losses = plans.iter().flat_map(|plan| &plan.losses).map(ToString::to_string);
+    let notes = plans.iter().flat_map(|plan| &plan.notes).map(ToString::to_string);
+    let mut told: Vec<String> = Vec::new();
     for line in losses.chain(notes) {
         if !told.contains(&line) {
-            tell(line);
+            tell(&line);
             told.push(line);
         }
     }

@@ -20,7 +20,7 @@ use crate::hot::r#where::tree::Tree;
 use crate::hot::r#where::watch::{Met, Root, Visit, Watch};
 use crate::hot::who::{Rung, Who};
 use crate::limits::{self, DIRS_DEAD_MAX, OUTSIDE_MAX};
-use crate::plan::{MarkKind, Plan};
+use crate::plan::{Degradation, MarkKind, Note, Plan};
 use crate::ring::{Consumer, ring};
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
@@ -34,7 +34,7 @@ use fsmon_format::kind;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -72,7 +72,9 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let mut plan = Plan { kernel: host::kernel(), ..Plan::default() };
     if config.follow_mounts && config.recursive {
         let left = roots::open_mounts(&mut opened, &elsewhere, &mut config.skip_mount);
-        plan.losses.extend((left > 0).then(|| no_room(left)));
+        if left > 0 {
+            plan.losses.push(Degradation::Filesystems { room: roots::FILESYSTEMS_MAX, left });
+        }
     }
     plan.cpu = host::choose_cpu(config.cpu, config.reader)?;
     let group = marks::group(config.bounded_queue)?;
@@ -115,16 +117,18 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
                 let how = plan.note_upper(&root, mark, upper.as_ref());
                 uppers.extend(upper.and_then(Result::ok).map(|upper| (marked.len(), upper)));
                 if how == MarkKind::Upper && config.types & (kind::MODIFY | kind::ACCESS) != 0 {
-                    plan.losses.push(no_spliced_writes(&root.path));
+                    plan.losses.push(Degradation::SplicedWrites(root.path.clone()));
                 }
                 if config.hard_links && how.is_of_directories() {
-                    plan.losses.push(no_hard_links(&root.path));
+                    plan.losses.push(Degradation::HardLinks(root.path.clone()));
                 }
                 kinds.push(how);
                 marked.push(root);
             }
             // It counts as a mount that is not watched.
-            Err(error) if root.is_followed => plan.losses.push(error.to_string()),
+            Err(error) if root.is_followed => {
+                plan.losses.push(Degradation::Root(error.to_string()));
+            }
             Err(error) => return Err(error),
         }
     }
@@ -193,21 +197,6 @@ fn hear_upper(watch: &Watch, root: &roots::OpenRoot) -> Option<Result<overlay::U
 }
 
 /// Seen on 6.18: of these the overlay's own file alone tells (fs/splice.c, fs/backing-file.c).
-fn no_spliced_writes(root: &Path) -> String {
-    format!(
-        "in new directories of the overlay {} sendfile(2) and splice(2) give no MODIFY and no ACCESS; the close \
-         is told",
-        root.display()
-    )
-}
-
-fn no_hard_links(root: &Path) -> String {
-    format!(
-        "changes in {} through hard links outside of it are not seen, as each directory has its own mark there",
-        root.display()
-    )
-}
-
 /// Finds out what is mounted below the roots, and says what of it is not watched.
 fn follow_mounts(
     opened: &[roots::OpenRoot],
@@ -235,10 +224,7 @@ fn follow_mounts(
         }
         Err(error) => {
             let refused = Refused::new(Call::Proc, error);
-            plan.losses.push(format!(
-                "what is mounted over watched directories is not seen, as /proc/self/mountinfo cannot \
-                 be followed: {refused}"
-            ));
+            plan.losses.push(Degradation::Mounts(refused.to_string()));
             None
         }
     }
@@ -253,7 +239,7 @@ fn follow_later(opened: &[roots::OpenRoot], plan: &mut Plan) -> BelowRoots {
     match marks::trial() {
         Ok(trial) => BelowRoots::Follow(trial),
         Err(refused) => {
-            plan.losses.push(format!("mounts that come later are not watched: {refused}"));
+            plan.losses.push(Degradation::LaterMounts(refused.to_string()));
             BelowRoots::Tell
         }
     }
@@ -262,14 +248,6 @@ fn follow_later(opened: &[roots::OpenRoot], plan: &mut Plan) -> BelowRoots {
 /// The roots of other readers, without symbolic links.
 fn elsewhere(config: &Config) -> Vec<PathBuf> {
     config.elsewhere.iter().filter_map(|path| path.canonicalize().ok()).collect()
-}
-
-fn no_room(left: usize) -> String {
-    format!(
-        "there is room for {} filesystems: {left} more below the watched paths are not watched; start a \
-         second fsmon for some",
-        roots::FILESYSTEMS_MAX
-    )
 }
 
 /// The filesystems of the roots, each once.
@@ -339,8 +317,7 @@ fn add_root(
         let node = tree.insert_root(bytes, key).map_err(full)?;
         watch.roots[at].set(node, reached, mark.is_of_directories());
     } else {
-        plan.notes
-            .push(format!("{} does not exist yet; watched from when it appears", path.display()));
+        plan.notes.push(Note::NotThereYet(path.to_owned()));
     }
     Ok(())
 }
@@ -386,21 +363,14 @@ fn fill(
         });
     }
     if refused > 0 {
-        plan.losses.push(format!(
-            "{refused} directories are beyond --max-dirs: changes in them and below are not seen; raise it"
-        ));
+        plan.losses.push(Degradation::DirsMax(refused));
     }
     let files_refused = watch.names_refused();
     if files_refused > 0 {
-        plan.losses.push(format!(
-            "there was no room for {files_refused} files: changes of these through hard links are not seen"
-        ));
+        plan.losses.push(Degradation::FilesMax(files_refused));
     }
     if let Some(why) = why {
-        plan.losses.push(format!(
-            "changes in or below {unreadable} directories are not seen, as they could not be read; \
-             of the first: {why}"
-        ));
+        plan.losses.push(Degradation::Unreadable { count: unreadable, first: why.to_string() });
     }
     Counters {
         dirs: tree.len() as u64,

@@ -6,7 +6,7 @@ use crate::config;
 use crate::hot::who::perf_record::Layout;
 use crate::hot::who::procfs::Cgroups;
 use crate::hot::who::{OpenExec, Rung, Sources, Table, Teller, Who, sources};
-use crate::plan::Probe;
+use crate::plan::{CommandLines, Degradation, Probe};
 use crate::sys::connector::Socket;
 use crate::sys::fanotify::Group;
 use crate::sys::perf::{self, Event, Ring};
@@ -21,8 +21,8 @@ pub struct Found {
     pub who: config::Who,
     /// Everything that was tried.
     pub probes: Vec<Probe>,
-    /// What is lost by it, one line each, with the remedy.
-    pub losses: Vec<String>,
+    /// What is lost by it.
+    pub losses: Vec<Degradation>,
 }
 
 /// Sources that were opened.
@@ -33,7 +33,7 @@ pub(crate) struct Opened {
     pub(crate) socket: Option<Socket>,
     probes: Vec<Probe>,
     /// What of them is less than it should be, and why.
-    losses: Vec<String>,
+    losses: Vec<Degradation>,
 }
 
 const NO_LAYOUT: Layout = Layout { filename: 0, cgroup: false };
@@ -54,14 +54,11 @@ fn found(opened: &mut Opened) -> Found {
         failed.map(|probe| format!(": {}", probe.detail)).collect::<String>()
     };
     let mut losses = Vec::new();
-    if let Some((loss, reasons)) = rung_loss(opened.rung) {
-        losses.push(format!("{loss}{}", why(reasons)));
+    if let Some(reasons) = better(opened.rung) {
+        losses.push(Degradation::Names { who: named(opened.rung), why: why(reasons) });
     }
     if opened.socket.is_none() && matches!(opened.rung, Rung::Tracepoint | Rung::Comm) {
-        losses.push(format!(
-            "without the proc connector the user of a process is read after the fact{}",
-            why(&["proc_connector"])
-        ));
+        losses.push(Degradation::Users(why(&["proc_connector"])));
     }
     losses.append(&mut opened.losses);
     Found { who: named(opened.rung), probes: std::mem::take(&mut opened.probes), losses }
@@ -99,26 +96,17 @@ pub fn open(
 }
 
 /// Has command lines told from now on; gives what is lost where that cannot be done as it should.
-pub fn read_cmdlines(who: &mut Who) -> Option<String> {
+pub fn read_cmdlines(who: &mut Who) -> Option<Degradation> {
     who.read_cmdlines();
     let lost = match (who.are_cmdlines_told(), who.can_read_cmdlines()) {
         (true, true) => return None,
-        (true, false) => {
-            "command lines of processes that ran before fsmon are left out: this kernel does not \
-             tell when one begins another exec"
-        }
+        (true, false) => CommandLines::Before,
         // Why BPF does not tell them is said already.
         (false, _) if who.rung() == Rung::Bpf => return None,
-        (false, true) => {
-            "without BPF command lines are read from /proc after the fact: those of short-lived \
-             processes are left out"
-        }
-        (false, false) => {
-            "without perf command lines are left out: with this source of process names one could \
-             be that of a later exec"
-        }
+        (false, true) => CommandLines::ShortLived,
+        (false, false) => CommandLines::All,
     };
-    Some(lost.to_owned())
+    Some(Degradation::CommandLines(lost))
 }
 
 /// Where control groups of running processes are looked up.
@@ -146,31 +134,15 @@ fn named(rung: Rung) -> config::Who {
     }
 }
 
-/// What is lost on a rung, and the probes of the rungs above it whose failure is why.
-fn rung_loss(rung: Rung) -> Option<(&'static str, &'static [&'static str])> {
-    Some(match rung {
-        Rung::Bpf => return None,
-        Rung::Tracepoint => (
-            "without BPF a change of user or name among a process's changes of files is flagged \
-             ambiguous",
-            &["bpf"],
-        ),
-        Rung::Comm => (
-            "without the exec tracepoint an event has no exec, its exe is read late, and its cgroup is \
-             that at the start",
-            &["perf_tracepoint"],
-        ),
-        Rung::Connector => (
-            "without perf the name of a process is read after exec: of short-lived ones it is \
-             missed or wrong",
-            &["perf_comm"],
-        ),
-        Rung::Proc => (
-            "without perf and the proc connector processes are looked up after the event: \
-             short-lived ones are unknown",
-            &["perf_comm", "proc_connector"],
-        ),
-    })
+/// The probes that say why no better rung is in use; `None` for the best.
+fn better(rung: Rung) -> Option<&'static [&'static str]> {
+    match rung {
+        Rung::Bpf => None,
+        Rung::Tracepoint => Some(&["bpf"]),
+        Rung::Comm => Some(&["perf_tracepoint"]),
+        Rung::Connector => Some(&["perf_comm"]),
+        Rung::Proc => Some(&["perf_comm", "proc_connector"]),
+    }
 }
 
 /// `group` is the one to be watched; a scratch one is made where there is none yet.
@@ -306,12 +278,8 @@ fn is_too_big(error: &io::Error) -> bool {
 }
 
 /// What is lost where the kernel takes smaller programs only.
-fn smaller_loss(without_cmdlines: bool, why: &Refused) -> String {
-    let cmdlines = if without_cmdlines { "command lines are left out, and " } else { "" };
-    format!(
-        "with the smaller BPF programs that this kernel takes {cmdlines}paths of executables are read \
-         from /proc after the fact: {why}"
-    )
+fn smaller_loss(without_cmdlines: bool, why: &Refused) -> Degradation {
+    Degradation::SmallPrograms { cmdline: without_cmdlines, why: why.to_string() }
 }
 
 fn open_tracepoint() -> Result<(Rings, Layout), Refused> {
@@ -330,7 +298,7 @@ fn open_tracepoint() -> Result<(Rings, Layout), Refused> {
 struct Rings {
     rings: Vec<Ring>,
     /// What is lost where they are smaller than they should be, and why.
-    cramped: Option<String>,
+    cramped: Option<Degradation>,
 }
 
 /// A ring for each CPU, as big as may be had.
@@ -350,13 +318,10 @@ fn open_rings(event: Event) -> Result<Rings, Refused> {
             }
             Err(refused) => return Err(refused),
             Ok(rings) => {
-                let cramped = cramped.map(|refused| {
-                    format!(
-                        "messages about processes have room for {} KiB on each CPU instead of {}, \
-                         and are lost where many come and go at once: {refused}",
-                        size >> 10,
-                        wanted >> 10
-                    )
+                let cramped = cramped.map(|refused| Degradation::SmallRings {
+                    bytes: size,
+                    wanted,
+                    why: refused.to_string(),
                 });
                 return Ok(Rings { rings, cramped });
             }
@@ -417,8 +382,8 @@ mod tests {
     #[test]
     fn only_what_is_lost_is_told_of_smaller_programs() {
         let why = Refused::new(Call::Bpf, io::Error::other("invalid access"));
-        assert!(smaller_loss(true, &why).contains("command lines"));
-        let paths = smaller_loss(false, &why);
+        assert!(smaller_loss(true, &why).to_string().contains("command lines"));
+        let paths = smaller_loss(false, &why).to_string();
         assert!(!paths.contains("command lines") && paths.contains("invalid access"), "{paths}");
     }
 }
