@@ -63,14 +63,23 @@ fn idle_it_wakes_up_once_a_second_at_most() {
         let running = Fsmon::start(command.arg(area.path("out")).arg(&dir));
         sh(&dir, "echo x > f; rm f");
         std::thread::sleep(Duration::from_secs(1));
-        let before = (sleeps(running.pid()), ticks(running.pid()));
-        std::thread::sleep(Duration::from_secs(SECONDS));
-        let (slept, busy) = (sleeps(running.pid()) - before.0, ticks(running.pid()) - before.1);
-        // One more where the time began just before one.
-        assert!(slept <= SECONDS + 1, "{format}, {backend}: slept {slept} times in {SECONDS} s");
-        assert!(busy <= 1, "{format}, {backend}: {busy} ticks of CPU");
+        // Processes that others start on this host wake it: one time without them is enough.
+        let times: Vec<_> = (0..TIMES).map_while(|_| disturbed(running.pid())).collect();
+        assert!(times.len() < TIMES, "{format}, {backend}: {times:?}");
         running.stop().assert_complete();
     }
+}
+
+/// Times to look at it.
+const TIMES: usize = 6;
+
+/// How often it slept and how many ticks of CPU it took in some seconds, if that was more than it may be.
+fn disturbed(pid: u32) -> Option<(u64, u64)> {
+    let before = (sleeps(pid), ticks(pid));
+    std::thread::sleep(Duration::from_secs(SECONDS));
+    let (slept, busy) = (sleeps(pid) - before.0, ticks(pid) - before.1);
+    // One more where the time began just before one.
+    (slept > SECONDS + 1 || busy > 1).then_some((slept, busy))
 }
 
 /// Directories, files and processes that come and go.

@@ -1,7 +1,7 @@
 //! Records what the kernel says while a command runs, for the benchmarks of each stage.
 //!
 //! ```sh
-//! cargo run --release -p fsmon-engine --example record -- FILE DIR COMMAND [ARGUMENT]...
+//! cargo run --release -p fsmon-engine --features internals --example record -- FILE DIR COMMAND [ARGUMENT]...
 //! ```
 //!
 //! The command runs in DIR, which is to be empty and on a filesystem that nobody else changes.

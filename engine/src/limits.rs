@@ -1,4 +1,4 @@
-//! Every limit of the engine, with its reason.
+//! The limits of the engine, each with its reason; those of single tables stand at the tables.
 
 /// Directories known at one time, unless configured. Room is reserved, and paged in as used.
 pub const DIRS_DEFAULT: usize = 1 << 20;

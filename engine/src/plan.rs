@@ -1,6 +1,7 @@
 //! What a host offers, what the engine will use of it for given roots, and what it loses by it.
 //! `fsmon doctor` prints this; [`crate::start`] follows it.
 
+use crate::ErrorKind;
 use crate::cold::below::{Below, Kind, Span, below};
 use crate::cold::overlay::{self, Upper};
 use crate::cold::roots::OpenRoot;
@@ -21,6 +22,8 @@ pub struct Probe {
     pub works: bool,
     /// What it gives, or why not and what to do about it; one line.
     pub detail: String,
+    /// What kind of failure it was; `None` where it works.
+    pub kind: Option<ErrorKind>,
 }
 
 /// How the directories of a root are marked.
@@ -209,7 +212,12 @@ impl Plan {
         if !works && self.who != Who::Bpf {
             self.losses.push(Degradation::Programs);
         }
-        self.probes.push(Probe { name: "open_exec", works, detail });
+        self.probes.push(Probe {
+            name: "open_exec",
+            works,
+            detail,
+            kind: (!works).then_some(ErrorKind::Unsupported),
+        });
     }
 }
 
@@ -231,10 +239,15 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
     let backend = if uring.works { Backend::Uring } else { Backend::Poll };
     plan.note_backend(backend, Backend::Auto, uring);
     let fanotify = match &group {
-        Ok(_) => (true, "renames with both names, handles of directories and objects".to_owned()),
-        Err(error) => (false, error.to_string()),
+        Ok(_) => (None, "renames with both names, handles of directories and objects".to_owned()),
+        Err(error) => (Some(error.kind()), error.to_string()),
     };
-    plan.probes.push(Probe { name: "fanotify", works: fanotify.0, detail: fanotify.1 });
+    plan.probes.push(Probe {
+        name: "fanotify",
+        works: fanotify.0.is_none(),
+        detail: fanotify.1,
+        kind: fanotify.0,
+    });
     let mounts = mounts::reachable();
     let points = mounts::Points::of(&mounts);
     let mut opened: Vec<_> =

@@ -11,7 +11,7 @@ use fsmon_present::filter::Criteria;
 use fsmon_present::tell::tell;
 use fsmon_present::{Format, TimeFormat, duration, moment};
 use fsmon_store::segments::{self, Keep, Rotate};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -289,7 +289,28 @@ where
     T: FromStr<Err: Debug> + Clone + Send + Sync + 'static,
 {
     let values = choices.map(|(choice, help)| PossibleValue::new(name(choice)).help(help));
-    PossibleValuesParser::new(values).map(|name| name.parse().expect("a name of the enum"))
+    Lossy(PossibleValuesParser::new(values)).map(|name| name.parse().expect("a name of the enum"))
+}
+
+/// Takes what is not UTF-8 for a name that there is not: the error of it lists those that there are.
+#[derive(Clone)]
+struct Lossy(PossibleValuesParser);
+
+impl TypedValueParser for Lossy {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        self.0.parse_ref(command, arg, OsStr::new(value.to_string_lossy().as_ref()))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        self.0.possible_values()
+    }
 }
 
 const LINES: [(Format, &str); 3] = [
@@ -441,6 +462,16 @@ mod tests {
         assert_eq!(args.engine.cpu, config::Cpu::Auto);
         assert_eq!(args.engine.max_dirs, limits::DIRS_DEFAULT);
         assert_eq!(watch(&["--cpu", "3"]).engine.cpu, config::Cpu::Pin(3));
+    }
+
+    #[test]
+    fn a_value_that_is_not_utf8_is_named_as_any_other() {
+        use std::os::unix::ffi::OsStrExt;
+        for option in ["--format", "--time", "--backend", "--who"] {
+            let args = [OsStr::new("fsmon"), OsStr::new(option), OsStr::from_bytes(b"\xff")];
+            let line = one_line(&Cli::try_parse_from(args).expect_err("invalid"));
+            assert!(line.contains(option) && line.contains("write one of"), "{line}");
+        }
     }
 
     #[test]

@@ -302,9 +302,9 @@ fn explained(name: &str, fault: &Fault) -> Error {
     match fault {
         Fault::Damaged(Damage { fault: stream::Fault::NotAStream, .. }) => no_stream(name),
         Fault::Damaged(damage) if damage.fault.is_newer() => {
-            Error::invalid(format!("{name}: {fault}"))
+            Error::new(ErrorKind::Unsupported, format!("{name}: {fault}"))
         }
-        Fault::Io(_) => Error::new(ErrorKind::Io, format!("{name}: {fault}")),
+        Fault::Io(error) => Error::new(error.into(), format!("{name}: {fault}")),
         Fault::Damaged(_) => Error::new(
             ErrorKind::Damaged,
             format!(

@@ -138,6 +138,7 @@ fn root_object(root: &RootPlan) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fsmon_engine::ErrorKind;
     use fsmon_engine::config::Who;
     use fsmon_engine::plan::{Degradation, Note, Probe};
 
@@ -148,8 +149,13 @@ mod tests {
         plan.who = Who::Connector;
         plan.cpu = Some(1);
         plan.probes = vec![
-            Probe { name: "fanotify", works: true, detail: "FAN_RENAME".into() },
-            Probe { name: "io_uring", works: false, detail: "sysctl kernel.io_uring".into() },
+            Probe { name: "fanotify", works: true, detail: "FAN_RENAME".into(), kind: None },
+            Probe {
+                name: "io_uring",
+                works: false,
+                detail: "sysctl kernel.io_uring".into(),
+                kind: Some(ErrorKind::Permission),
+            },
         ];
         plan.roots = vec![
             RootPlan {

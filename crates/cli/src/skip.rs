@@ -21,3 +21,21 @@ pub(crate) fn skip_dir(exclude: &[String], roots: &Roots) -> Result<Option<SkipD
     let globs = PathGlobs::new(Purpose::Exclude, exclude, roots)?;
     Ok(globs.map(|globs| SkipDir { by_path: globs.need_path(), skips: Box::new(Excluded(globs)) }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excluded_directories_are_cut_by_their_path() {
+        let excluded = ["target", "/a/b"].map(str::to_owned);
+        let mut skip = skip_dir(&excluded, &Roots::default()).expect("valid").expect("something");
+        let cut = ["target", "x/target", "a/b", "a", "x/a/b", "targets"]
+            .map(|path| skip.skips.skips(b"/srv", path.as_bytes()));
+        assert_eq!(cut, [true, true, true, false, false, false]);
+        assert!(skip.by_path);
+        assert!(skip_dir(&[], &Roots::default()).expect("valid").is_none());
+        let by_name = skip_dir(&excluded[..1], &Roots::default()).expect("valid");
+        assert!(!by_name.expect("something").by_path);
+    }
+}

@@ -63,10 +63,11 @@ impl From<&io::Error> for ErrorKind {
             | Kind::QuotaExceeded
             | Kind::StorageFull
             | Kind::OutOfMemory => ErrorKind::Busy,
-            Kind::InvalidData => ErrorKind::Damaged,
+            Kind::InvalidData | Kind::UnexpectedEof => ErrorKind::Damaged,
             // The standard library has no kind for these.
             _ => match error.raw_os_error() {
                 Some(EMFILE | ENFILE) => ErrorKind::Busy,
+                Some(ESRCH) => ErrorKind::NotFound,
                 _ => ErrorKind::Io,
             },
         }
@@ -74,10 +75,12 @@ impl From<&io::Error> for ErrorKind {
 }
 
 /// Numbers of Linux, the same on all architectures (`asm-generic/errno-base.h`).
+const ESRCH: i32 = 3;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
-/// What failed, in one line for people that names the remedy where there is one.
+/// What failed, in one line for people that names the remedy where there is one. `Display` has the text of
+/// the source too: who prints a chain of sources prints it twice.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -158,6 +161,7 @@ mod tests {
             (1, ErrorKind::Permission),
             (13, ErrorKind::Permission),
             (2, ErrorKind::NotFound),
+            (ESRCH, ErrorKind::NotFound),
             (22, ErrorKind::Invalid),
             (16, ErrorKind::Busy),
             (EMFILE, ErrorKind::Busy),

@@ -30,7 +30,10 @@ pub struct StreamFile {
 pub fn list(dir: &Path) -> Result<Vec<StreamFile>, Error> {
     let failed = |error| {
         let dir = shown(dir);
-        Error::os(format!("cannot read {dir}; name a directory that fsmon -o DIR/ wrote to"), error)
+        Error::os(
+            format!("cannot read {dir}; name a directory that fsmon -f binary -o DIR/ wrote to"),
+            error,
+        )
     };
     let mut files = Vec::new();
     for entry in dir.read_dir().map_err(failed)? {

@@ -245,7 +245,7 @@ impl Recording {
         let len = self.lock.as_ref().and_then(|file| file.metadata().ok()).map(|file| file.len());
         if len.is_some_and(|len| len < read) {
             return Err(Error::new(
-                ErrorKind::Damaged,
+                ErrorKind::Busy,
                 format!(
                     "{} was written anew while it was read; read it once more from its beginning",
                     self.name

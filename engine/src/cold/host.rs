@@ -31,12 +31,15 @@ pub(crate) fn descriptors_needed(roots: usize) -> u64 {
 
 /// Whether io_uring can be the backend: with everything it needs, tried on an eventfd.
 pub(crate) fn probe_uring() -> Probe {
-    let (works, detail) = match try_uring() {
-        Ok(true) => (true, "reads in batches, paced by the kernel".to_owned()),
-        Ok(false) => (true, "reads in batches, paced by sleeping (before Linux 6.12)".to_owned()),
-        Err(error) => (false, Refused::new(Call::Uring, error).to_string()),
+    let (kind, detail) = match try_uring() {
+        Ok(true) => (None, "reads in batches, paced by the kernel".to_owned()),
+        Ok(false) => (None, "reads in batches, paced by sleeping (before Linux 6.12)".to_owned()),
+        Err(error) => {
+            let refused = Refused::new(Call::Uring, error);
+            (Some(refused.kind()), refused.to_string())
+        }
     };
-    Probe { name: "io_uring", works, detail }
+    Probe { name: "io_uring", works: kind.is_none(), detail, kind }
 }
 
 /// Whether waits are paced by the kernel.
@@ -64,7 +67,7 @@ pub(crate) fn choose_backend(asked: Backend, probe: &Probe) -> Result<Backend, E
         Backend::Poll => Ok(Backend::Poll),
         Backend::Auto if !probe.works => Ok(Backend::Poll),
         Backend::Uring if !probe.works => Err(Error::new(
-            ErrorKind::Unsupported,
+            probe.kind.unwrap_or(ErrorKind::Unsupported),
             format!("io_uring cannot be used: {}; or leave --backend at auto", probe.detail),
         )),
         _ => Ok(Backend::Uring),

@@ -121,6 +121,11 @@ impl Refused {
     pub(crate) fn raw_os_error(&self) -> Option<i32> {
         self.error.raw_os_error()
     }
+
+    /// What kind of failure it was.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        self.cause.kind(&self.error)
+    }
 }
 
 /// Cause, remedy and the kernel's words in one line.
@@ -174,9 +179,9 @@ impl Cause {
             | Cause::Seccomp
             | Cause::Module(_)
             | Cause::Forbidden
-            | Cause::Unreadable => ErrorKind::Permission,
-            Cause::UserNamespace
-            | Cause::PidNamespace
+            | Cause::Unreadable
+            | Cause::UserNamespace => ErrorKind::Permission,
+            Cause::PidNamespace
             | Cause::NetNamespace
             | Cause::NotBuilt(..)
             | Cause::TooOld(_)

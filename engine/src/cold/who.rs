@@ -79,9 +79,10 @@ pub fn open(
     let mut opened = open_sources(requested, Some(group), cmdline);
     if requested != config::Who::Auto && opened.rung != wish(requested) {
         let reason = opened.probes.iter().find(|probe| !probe.works);
+        let kind = reason.and_then(|probe| probe.kind).unwrap_or(ErrorKind::Unsupported);
         let reason = reason.map_or("not available", |probe| &probe.detail);
         return Err(Error::new(
-            ErrorKind::Unsupported,
+            kind,
             format!("the source of process names asked for cannot be used: {reason}"),
         ));
     }
@@ -199,7 +200,8 @@ fn open_sources(requested: config::Who, group: Option<BorrowedFd<'_>>, cmdline: 
 
 fn note<T>(probes: &mut Vec<Probe>, name: &'static str, tried: &Result<T, Refused>, gives: &str) {
     let detail = tried.as_ref().map_or_else(Refused::to_string, |_| gives.to_owned());
-    probes.push(Probe { name, works: tried.is_ok(), detail });
+    let kind = tried.as_ref().err().map(Refused::kind);
+    probes.push(Probe { name, works: tried.is_ok(), detail, kind });
 }
 
 /// What the best rung needs. Command lines are told where they are asked for.

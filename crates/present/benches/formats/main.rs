@@ -18,6 +18,8 @@ mod records;
 mod shown;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use fsmon_engine::limits::STRING_IDS;
+use fsmon_format::mirror::Capacity;
 use fsmon_format::record::{Build, Slot};
 use fsmon_present::Format;
 use fsmon_present::formats::Formats;
@@ -64,7 +66,7 @@ fn round(
 
 fn bench(criterion: &mut Criterion, name: &str, format: Format) {
     let mut batches = batches();
-    let mut formats = Formats::new(format, CAPACITY).unwrap();
+    let mut formats = Formats::new(format, Capacity { strings: STRING_IDS, ..CAPACITY }).unwrap();
     let mut begin = Vec::new();
     formats.begin(&mut begin);
     round(&mut formats, &mut batches, |batch, out| batch.out = out.to_vec());

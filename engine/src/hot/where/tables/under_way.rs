@@ -1,6 +1,6 @@
 //! Walks that are under way: directories that came in with more below them than a step reads.
 //!
-//! A walk of a large tree takes as long as find(1) does, seconds for some 100,000 directories. It is
+//! A walk of a large tree takes as long as find(1) does, a second for some 100,000 directories. It is
 //! made in steps: between two of them the reader takes what processes did and what the queue has, as
 //! always. What a walk has not read yet is [`flag::UNREAD`], or not known: an event of a directory that
 //! is not known has what leads there read first (`resolve/ahead.rs`).
