@@ -1,8 +1,9 @@
 //! The proc connector: a netlink socket on which the kernel tells of forks, execs, changes of
 //! user and group, and exits (linux/cn_proc.h).
 
+use crate::sys::fd::{check, owned};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// `CN_IDX_PROC` of linux/connector.h: the multicast group and the connector's index.
 const CN_IDX_PROC: u32 = 1;
@@ -62,10 +63,6 @@ impl Received {
     }
 }
 
-fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
-}
-
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -81,16 +78,15 @@ impl Socket {
     pub fn open(room: usize) -> io::Result<Socket> {
         let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: plain numbers.
-        let fd = checked(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_CONNECTOR) })?;
-        // SAFETY: the kernel has just returned this descriptor; nothing else knows it.
-        let socket = Socket { fd: unsafe { OwnedFd::from_raw_fd(fd) } };
+        let fd = owned(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_CONNECTOR) })?;
+        let socket = Socket { fd };
         socket.set_room(room);
         // SAFETY: sockaddr_nl is plain numbers, for which all zero is a value.
         let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
         address.nl_family = libc::AF_NETLINK as u16;
         address.nl_groups = CN_IDX_PROC;
         // SAFETY: `address` is a sockaddr_nl of the stated length and outlives the call.
-        checked(unsafe {
+        check(unsafe {
             libc::bind(
                 socket.raw_fd(),
                 (&raw const address).cast(),

@@ -1,25 +1,16 @@
 //! A filesystem mounted nowhere: reachable through its descriptor alone, gone when that is
 //! closed. It changes nothing on the host.
 
+use crate::sys::fd::{check, owned};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// `FSCONFIG_CMD_CREATE` of linux/mount.h.
 const FSCONFIG_CMD_CREATE: libc::c_long = 6;
 /// `FSMOUNT_CLOEXEC` and `FSOPEN_CLOEXEC` of linux/mount.h.
 const CLOEXEC: libc::c_long = 1;
-
-fn checked(result: libc::c_long) -> io::Result<i32> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
-}
-
-fn owned(fd: i32) -> OwnedFd {
-    // SAFETY: only called with a descriptor that the kernel has just returned; nothing else
-    // knows it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
-}
 
 /// Mounts a filesystem of that type, attached to nothing (fsopen(2), Linux 5.2).
 ///
@@ -27,10 +18,9 @@ fn owned(fd: i32) -> OwnedFd {
 /// What the kernel answers: EPERM without `CAP_SYS_ADMIN`, ENODEV for a type it does not have.
 pub fn mount(fs_type: &CStr) -> io::Result<OwnedFd> {
     // SAFETY: the name is NUL-terminated and outlives the call.
-    let context =
-        owned(checked(unsafe { libc::syscall(libc::SYS_fsopen, fs_type.as_ptr(), CLOEXEC) })?);
+    let context = owned(unsafe { libc::syscall(libc::SYS_fsopen, fs_type.as_ptr(), CLOEXEC) })?;
     // SAFETY: FSCONFIG_CMD_CREATE takes no key, value or aux: null, null and 0 as fsconfig(2) asks.
-    checked(unsafe {
+    check(unsafe {
         libc::syscall(
             libc::SYS_fsconfig,
             context.as_raw_fd(),
@@ -42,7 +32,7 @@ pub fn mount(fs_type: &CStr) -> io::Result<OwnedFd> {
     })?;
     // SAFETY: plain numbers.
     let mounted = unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), CLOEXEC, 0) };
-    Ok(owned(checked(mounted)?))
+    owned(mounted)
 }
 
 /// Opens a file below `dir` for reading.
@@ -53,5 +43,5 @@ pub fn open_below(dir: &OwnedFd, path: &CStr) -> io::Result<File> {
     // SAFETY: the path is NUL-terminated and outlives the call.
     let fd =
         unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
-    Ok(File::from(owned(checked(libc::c_long::from(fd))?)))
+    owned(fd).map(File::from)
 }

@@ -4,12 +4,16 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// A system call's result: -1 becomes the thread's `errno`.
-pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+pub(crate) fn check(result: impl Into<libc::c_long>) -> io::Result<libc::c_int> {
+    match result.into() {
+        -1 => Err(io::Error::last_os_error()),
+        // No call gives more than an int for what it is used here: descriptors and counts.
+        result => Ok(result as libc::c_int),
+    }
 }
 
 /// The descriptor that a system call just made.
-pub(crate) fn owned(result: libc::c_int) -> io::Result<OwnedFd> {
+pub(crate) fn owned(result: impl Into<libc::c_long>) -> io::Result<OwnedFd> {
     let raw = check(result)?;
     // SAFETY: the kernel returned `raw` as a new descriptor; nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })

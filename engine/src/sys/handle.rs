@@ -313,15 +313,6 @@ pub(crate) fn has_name(dir: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Fills `buffer` with `struct linux_dirent64`s (getdents64(2)); 0 at the end.
-pub(crate) fn read_dir(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: pointer and length of one live slice, which the kernel fills.
-    let count = unsafe {
-        libc::syscall(libc::SYS_getdents64, fd.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
-    };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
-}
-
 /// Whether an entry is a directory, asked of the inode (for filesystems that leave `d_type` out).
 pub(crate) fn is_dir(dir: BorrowedFd<'_>, name: &CStr) -> bool {
     // SAFETY: an all-zero stat is valid; the name ends in NUL; the kernel fills one stat.

@@ -9,6 +9,7 @@ pub(crate) mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod connector;
 pub(crate) mod detached;
+pub(crate) mod dirents;
 pub(crate) mod fanotify;
 pub(crate) mod fd;
 #[cfg(not(loom))]

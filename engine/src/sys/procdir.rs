@@ -1,10 +1,11 @@
 //! /proc, read without allocation: into buffers of the caller.
 
+use crate::sys::dirents::{self, Entries};
 use std::ffi::CStr;
 use std::io;
 use std::io::Write;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// The longest path built here: `/proc/4294967295/` and a short name, or a path that the kernel
 /// gave, with its prefix.
@@ -154,36 +155,18 @@ pub fn exists(pid: u32) -> bool {
 pub fn each_process(buffer: &mut [u8], mut each: impl FnMut(u32)) -> io::Result<()> {
     let dir = open(c"/proc", libc::O_RDONLY | libc::O_DIRECTORY)?;
     loop {
-        // SAFETY: the buffer is valid for writes of its length.
-        let count = unsafe {
-            libc::syscall(libc::SYS_getdents64, dir.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
-        };
-        if count < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        if count == 0 {
+        let len = dirents::read(dir.as_fd(), buffer)?;
+        if len == 0 {
             return Ok(());
         }
-        let mut entries = &buffer[..(count as usize).min(buffer.len())];
-        // struct linux_dirent64: ino u64, off u64, reclen u16, type u8, name.
-        while let Some(&[low, high]) = entries.get(16..18) {
-            let len = usize::from(u16::from_ne_bytes([low, high]));
-            let Some((entry, rest)) = entries.split_at_checked(len.max(19)) else { break };
-            if let Some(pid) = entry.get(19..).and_then(number) {
-                each(pid);
-            }
-            entries = rest;
-        }
+        Entries(&buffer[..len]).filter_map(|entry| number(entry.name)).for_each(&mut each);
     }
 }
 
-/// A decimal number that ends with a NUL.
-fn number(name: &[u8]) -> Option<u32> {
-    let end = name.iter().position(|&byte| byte == 0)?;
-    if end == 0 {
-        return None;
-    }
-    name[..end].iter().try_fold(0u32, |value, byte| {
+/// A decimal number.
+fn number(name: &CStr) -> Option<u32> {
+    let digits = Some(name.to_bytes()).filter(|digits| !digits.is_empty())?;
+    digits.iter().try_fold(0u32, |value, byte| {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return None;
@@ -210,8 +193,8 @@ mod tests {
 
     #[test]
     fn numbers_are_strict() {
-        assert_eq!(number(b"42\0"), Some(42));
-        for bad in [&b"\0"[..], b"4a\0", b"42", b"4294967296\0", b"-1\0"] {
+        assert_eq!(number(c"42"), Some(42));
+        for bad in [c"", c"4a", c"4294967296", c"-1"] {
             assert_eq!(number(bad), None);
         }
     }

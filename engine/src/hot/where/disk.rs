@@ -5,6 +5,7 @@
 //! that `hot/where/resolve` and `hot/where/watch` run unchanged on made-up histories, on one thread, from one seed.
 
 use crate::sys::clock;
+use crate::sys::dirents;
 use crate::sys::fanotify::Group;
 use crate::sys::fd::is_readable;
 use crate::sys::handle::{self, Handle, Handles};
@@ -182,7 +183,7 @@ impl Disk for Kernel {
     }
 
     fn read_dir(&self, dir: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
-        handle::read_dir(dir.as_fd(), buffer)
+        dirents::read(dir.as_fd(), buffer)
     }
 
     fn is_dir(&self, dir: &OwnedFd, name: &CStr) -> bool {

@@ -7,6 +7,7 @@ use super::{Watch, is_gone};
 use crate::hot::event::Key;
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::tree::{Full, Inserted, NAME_ROOM, Tree, flag};
+use crate::sys::dirents::{Entries, Entry};
 use crate::sys::handle::{Handle, is_shared};
 use std::ffi::CStr;
 use std::io;
@@ -289,25 +290,4 @@ fn is_elsewhere(tree: &Tree, parent: u32, name: &[u8], key: Key<'_>) -> bool {
     let node = tree.node(known);
     node.flags & (flag::UNSEEN | flag::ROOT) == 0
         && (node.parent != parent || tree.name(known) != name)
-}
-
-/// An entry of a directory: `struct linux_dirent64`.
-#[derive(Clone, Copy)]
-struct Entry<'a> {
-    kind: u8,
-    name: &'a CStr,
-}
-
-/// Walks what getdents64(2) wrote.
-struct Entries<'a>(&'a [u8]);
-
-impl<'a> Iterator for Entries<'a> {
-    type Item = Entry<'a>;
-
-    fn next(&mut self) -> Option<Entry<'a>> {
-        let len = usize::from(u16::from_ne_bytes(self.0.get(16..18)?.try_into().ok()?));
-        let (this, rest) = self.0.split_at_checked(len.max(20))?;
-        self.0 = rest;
-        Some(Entry { kind: this[18], name: CStr::from_bytes_until_nul(&this[19..]).ok()? })
-    }
 }
