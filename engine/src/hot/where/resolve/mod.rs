@@ -25,18 +25,18 @@ use crate::hot::r#where::disk::{Disk, Kernel};
 use crate::hot::r#where::mute::busy::Busy;
 use crate::hot::r#where::mute::rename_events::Renames;
 use crate::hot::r#where::tables::deferred::Deferred;
-use crate::hot::r#where::tables::exchange_halves::Exchange;
-use crate::hot::r#where::tables::file_at_name::Links;
+use crate::hot::r#where::tables::exchange_halves::ExchangeHalves;
+use crate::hot::r#where::tables::file_at_name::FileAtName;
 use crate::hot::r#where::tables::file_names::FileNames;
-use crate::hot::r#where::tables::in_doubt::Doubts;
-use crate::hot::r#where::tables::just_met::Unsure;
-use crate::hot::r#where::tables::last_seen::Recent;
+use crate::hot::r#where::tables::in_doubt::InDoubt;
+use crate::hot::r#where::tables::just_met::JustMet;
+use crate::hot::r#where::tables::last_seen::LastSeen;
 use crate::hot::r#where::tables::nameless::Nameless;
 use crate::hot::r#where::tables::objects::Objects;
 use crate::hot::r#where::tables::orphans::Orphans;
 use crate::hot::r#where::tables::outside::Outside;
-use crate::hot::r#where::tables::told_by_walks::Found;
-use crate::hot::r#where::tables::under_way::Walks;
+use crate::hot::r#where::tables::told_by_walks::ToldByWalks;
+use crate::hot::r#where::tables::under_way::UnderWay;
 use crate::hot::r#where::tree::{Tree, flag};
 use crate::hot::r#where::watch::{SIDES, Watch};
 use crate::sys::fanotify::flag::Q_OVERFLOW;
@@ -60,20 +60,20 @@ pub(crate) struct Resolver<D: Disk = Kernel> {
     /// them, as their path may be a later one.
     pub(crate) quiet: u64,
     pub(crate) orphans: Orphans,
-    pub(crate) recent: Recent,
+    pub(crate) recent: LastSeen,
     pub(crate) nameless: Nameless,
     pub(crate) outside: Outside,
-    pub(crate) found: Found,
+    pub(crate) found: ToldByWalks,
     rereads: walk::Rereads,
-    pub(crate) exchange: Exchange,
+    pub(crate) exchange: ExchangeHalves,
     pub(crate) objects: Objects,
-    pub(crate) doubts: Doubts,
-    pub(crate) links: Links,
-    pub(crate) unsure: Unsure,
+    pub(crate) doubts: InDoubt,
+    pub(crate) links: FileAtName,
+    pub(crate) unsure: JustMet,
     pub(crate) busy: Busy,
     pub(crate) renames: Renames,
     pub(crate) deferred: Deferred,
-    pub(crate) walks: Walks,
+    pub(crate) walks: UnderWay,
 }
 
 impl<D: Disk> Resolver<D> {
@@ -100,20 +100,20 @@ impl<D: Disk> Resolver<D> {
             own_pid,
             quiet,
             orphans: Orphans::new(),
-            recent: Recent::new(),
+            recent: LastSeen::new(),
             nameless: Nameless::new(),
             outside: Outside::new(),
-            found: Found::new(),
+            found: ToldByWalks::new(),
             rereads: walk::Rereads::default(),
-            exchange: Exchange::default(),
+            exchange: ExchangeHalves::default(),
             objects: Objects::new(),
-            doubts: Doubts::new(),
-            links: Links::new(),
-            unsure: Unsure::new(),
+            doubts: InDoubt::new(),
+            links: FileAtName::new(),
+            unsure: JustMet::new(),
             busy,
             renames: Renames::new(),
             deferred: Deferred::new(),
-            walks: Walks::new(),
+            walks: UnderWay::new(),
         }
     }
 }

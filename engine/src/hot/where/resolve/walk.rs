@@ -8,7 +8,7 @@ use super::tell::dirs_full;
 use crate::hot::event::{Event, Key};
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::tables::exchange_halves::Other;
-use crate::hot::r#where::tables::file_at_name::Links;
+use crate::hot::r#where::tables::file_at_name::FileAtName;
 use crate::hot::r#where::tables::in_doubt::Doubt;
 use crate::hot::r#where::tree::{Tree, flag};
 use crate::hot::r#where::watch::{Met, Visit, Watch};
@@ -437,7 +437,7 @@ pub(super) enum Contradicted {
 }
 
 /// Whether the lines have something else where a walk met an entry; `key` is the handle of a directory.
-fn is_another_there(tree: &Tree, links: &Links, at: Known<'_>, key: Option<&[u8]>) -> bool {
+fn is_another_there(tree: &Tree, links: &FileAtName, at: Known<'_>, key: Option<&[u8]>) -> bool {
     let this = key.and_then(|handle| tree.find_live(Key { fsid: tree.fsid(at.dir), handle }));
     let is_file_there = key.is_some() && links.at(at.place).is_some_and(|file| file != 0);
     is_file_there || tree.child_named(at.dir, at.name, this).is_some()

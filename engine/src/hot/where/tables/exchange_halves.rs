@@ -87,7 +87,7 @@ pub(crate) struct Half {
 
 /// Renames that are, or may be, first halves.
 #[derive(Default)]
-pub(crate) struct Exchange {
+pub(crate) struct ExchangeHalves {
     /// The last of them, in a ring once there are [`COUNT`].
     halves: ArrayVec<Half, COUNT>,
     next: usize,
@@ -101,7 +101,7 @@ pub(crate) struct Exchange {
     done_end: u64,
 }
 
-impl Exchange {
+impl ExchangeHalves {
     /// Whether the event of that number can have to do with any of them.
     #[inline]
     pub(crate) fn any(&self, index: u64) -> bool {
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_mirror_of_another_object_is_the_second_half() {
-        let mut exchange = Exchange::default();
+        let mut exchange = ExchangeHalves::default();
         assert!(!exchange.any(0));
         exchange.put(half(1, 10, 20, 5));
         assert!(exchange.any(9) && !exchange.any(99));
@@ -192,7 +192,7 @@ mod tests {
     /// Events after a first half, each of which may be another's.
     #[test]
     fn no_half_within_reach_is_forgotten() {
-        let mut exchange = Exchange::default();
+        let mut exchange = ExchangeHalves::default();
         for index in 0..10 * REACH {
             exchange.put(Half { index, ..half(1, 2 * index, 2 * index + 1, 5) });
             if let Some(first) = (index + 1).checked_sub(REACH - 1) {
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn each_event_told_of_before_its_turn_is_known_when_that_comes() {
-        let mut exchange = Exchange::default();
+        let mut exchange = ExchangeHalves::default();
         let ahead = AHEAD as u64;
         for index in 1..100 {
             assert_eq!(exchange.is_done(index), index > ahead);
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_comes_between_speaks_against_it() {
-        let mut exchange = Exchange::default();
+        let mut exchange = ExchangeHalves::default();
         exchange.put(half(1, 10, 20, 5));
         exchange.touch(30);
         assert!(exchange.is_second(mirror(1, 20, 10, 6)));

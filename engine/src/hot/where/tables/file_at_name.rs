@@ -13,7 +13,7 @@ const SETS: usize = 1 << 9;
 const WAYS: usize = 4;
 
 /// By place (`Tree::place`); in each set the last comes first.
-pub(crate) struct Links {
+pub(crate) struct FileAtName {
     sets: Vec<[Link; WAYS]>,
 }
 
@@ -46,9 +46,9 @@ impl Last {
     }
 }
 
-impl Links {
+impl FileAtName {
     pub(crate) fn new() -> Self {
-        Links { sets: vec![[Link::default(); WAYS]; SETS] }
+        FileAtName { sets: vec![[Link::default(); WAYS]; SETS] }
     }
 
     /// A file is at that place from now on; 0: none is.
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_was_told_of_a_place_last() {
-        let mut links = Links::new();
+        let mut links = FileAtName::new();
         links.put(70, 4);
         links.put(71, 4);
         links.remove(70, 4);

@@ -11,7 +11,7 @@ use crate::hot::r#where::tables::chains::Chains;
 use crate::sys::handle::KEY_MAX;
 use fsmon_format::record::{Attribution, NAME_MAX};
 
-/// Names remembered; fsmon cannot check more, and counts those ([`Doubts::forgotten`]).
+/// Names remembered; fsmon cannot check more, and counts those ([`InDoubt::forgotten`]).
 const COUNT: usize = 1 << 13;
 /// Looks that must agree, whatever they show: a change is on disk an instant before its event is
 /// queued.
@@ -117,7 +117,7 @@ pub(crate) struct Swap {
 }
 
 /// The names in doubt.
-pub(crate) struct Doubts {
+pub(crate) struct InDoubt {
     /// Names that there was no room for.
     forgotten: u64,
     names: Vec<Doubt>,
@@ -129,9 +129,9 @@ pub(crate) struct Doubts {
     by_dir: Chains,
 }
 
-impl Doubts {
+impl InDoubt {
     pub(crate) fn new() -> Self {
-        Doubts {
+        InDoubt {
             forgotten: 0,
             names: Vec::with_capacity(COUNT),
             left: false,
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn each_name_has_one_doubt_and_lines_change_what_was_told() {
-        let mut doubts = Doubts::new();
+        let mut doubts = InDoubt::new();
         assert_eq!(
             doubts.put(Doubt { image: 3, ..doubt(5, A) }),
             Swap { release: 0, is_kept: true }
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn there_is_an_end_to_doubt() {
-        let mut doubts = Doubts::new();
+        let mut doubts = InDoubt::new();
         for object in 0..COUNT as u64 {
             assert_eq!(doubts.put(doubt(object, A + object)), Swap { release: 0, is_kept: true });
         }

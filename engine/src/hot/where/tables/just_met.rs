@@ -10,7 +10,7 @@ const COUNT: usize = 1 << 12;
 /// Those directories; the tree has a mark at each ([`Tree::set_met`]).
 ///
 /// [`Tree::set_met`]: crate::hot::r#where::tree::Tree::set_met
-pub(crate) struct Unsure {
+pub(crate) struct JustMet {
     dirs: Vec<u32>,
     any_more: bool,
     /// When the last one was met.
@@ -24,9 +24,9 @@ pub(crate) struct Settled<I> {
     pub(crate) any_more: bool,
 }
 
-impl Unsure {
+impl JustMet {
     pub(crate) fn new() -> Self {
-        Unsure { dirs: Vec::with_capacity(COUNT), any_more: false, met_ns: 0 }
+        JustMet { dirs: Vec::with_capacity(COUNT), any_more: false, met_ns: 0 }
     }
 
     /// Whether there is any.
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn until_the_queue_was_empty_after_the_last_was_met() {
-        let mut unsure = Unsure::new();
+        let mut unsure = JustMet::new();
         unsure.put(5, 100);
         unsure.put(6, 200);
         assert!(unsure.settle(150).is_none() && unsure.any());
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn of_many_some_are_kept_and_the_others_known_of() {
-        let mut unsure = Unsure::new();
+        let mut unsure = JustMet::new();
         (0..=COUNT as u32).for_each(|dir| unsure.put(dir, 1));
         let settled = unsure.settle(2).map(|settled| (settled.dirs.count(), settled.any_more));
         assert_eq!(settled, Some((COUNT, true)));

@@ -26,7 +26,7 @@ struct Seen {
 }
 
 /// The table.
-pub(crate) struct Recent {
+pub(crate) struct LastSeen {
     /// Which object each entry is of; apart, as nearly all looks find that it is another.
     hashes: Vec<[u64; WAYS]>,
     /// Where the next goes in each set.
@@ -35,11 +35,11 @@ pub(crate) struct Recent {
     round: u32,
 }
 
-impl Recent {
+impl LastSeen {
     pub(crate) fn new() -> Self {
         let none = Seen { dir_hash: 0, dir: 0, round: 0, len: 0, name: [0; NAME_MAX] };
         let hashes = vec![[0; WAYS]; SETS];
-        Recent { hashes, next: vec![0; SETS], seen: vec![none; SETS * WAYS], round: 1 }
+        LastSeen { hashes, next: vec![0; SETS], seen: vec![none; SETS * WAYS], round: 1 }
     }
 
     /// The object with that hash is, or was until now, `name` in the directory `dir`, whose own
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_last_place_is_known_until_forgotten() {
-        let mut recent = Recent::new();
+        let mut recent = LastSeen::new();
         recent.put(7, 3, 33, b"old");
         recent.put(7, 4, 44, b"new");
         assert_eq!(recent.get(7), Some((4, 44, &b"new"[..])));

@@ -23,17 +23,17 @@ struct Arrival {
 }
 
 /// The table.
-pub(crate) struct Arrivals {
+pub(crate) struct MetElsewhere {
     seen: Vec<Arrival>,
     next: usize,
     /// Those that were overwritten before their rename came up.
     forgotten: u64,
 }
 
-impl Arrivals {
+impl MetElsewhere {
     pub(crate) fn new() -> Self {
         let none = Arrival { hash: 0, dir: 0, dir_hash: 0, len: 0, name: [0; NAME_MAX] };
-        Arrivals { seen: vec![none; COUNT], next: 0, forgotten: 0 }
+        MetElsewhere { seen: vec![none; COUNT], next: 0, forgotten: 0 }
     }
 
     /// The directory `hash` was met as `name` in `dir`, whose own hash is `dir_hash`.
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_last_place_counts_and_is_told_once() {
-        let mut arrivals = Arrivals::new();
+        let mut arrivals = MetElsewhere::new();
         arrivals.put(7, 3, 33, b"old");
         arrivals.put(8, 3, 33, b"other");
         arrivals.put(7, 4, 44, b"new");
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_is_overwritten_before_it_is_taken_is_counted() {
-        let mut arrivals = Arrivals::new();
+        let mut arrivals = MetElsewhere::new();
         let mut room = [0; NAME_ROOM];
         (1..=COUNT as u64).for_each(|hash| arrivals.put(hash, 3, 33, b"name"));
         arrivals.take(1, &mut room).expect("met");

@@ -19,7 +19,7 @@ const LATE_NS: u64 = 20_000_000;
 const MANY: usize = COUNT / 4;
 
 /// What walks told of.
-pub(crate) struct Found {
+pub(crate) struct ToldByWalks {
     /// The names, by hashes of directory and name.
     names: Rounds,
     /// Directories that were read in this round, and whether these are not all.
@@ -33,9 +33,9 @@ pub(crate) struct Found {
     walked_ns: u64,
 }
 
-impl Found {
+impl ToldByWalks {
     pub(crate) fn new() -> Self {
-        Found {
+        ToldByWalks {
             names: Rounds::new(COUNT),
             dirs: Vec::with_capacity(DIRS),
             any_more_dirs: false,
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn it_is_remembered_until_the_queue_was_empty_after_the_walk() {
-        let mut found = Found::new();
+        let mut found = ToldByWalks::new();
         assert!(!found.any());
         found.read(3, 100);
         assert!(found.any());
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn when_it_is_full_no_more_is_remembered() {
-        let mut found = Found::new();
+        let mut found = ToldByWalks::new();
         (0..COUNT as u64).for_each(|number| found.put(place(number)));
         assert!(found.has(place(COUNT as u64 / 2)) && !found.has(place(COUNT as u64 - 1)));
         found.note_unknown();
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn many_names_do_not_wait_for_what_is_late() {
-        let mut found = Found::new();
+        let mut found = ToldByWalks::new();
         found.read(1, 100);
         (0..MANY as u64).for_each(|number| found.put(place(number)));
         assert!(found.settle(100).is_none() && found.settle(101).is_some());
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn directories_of_a_long_walk_make_room() {
-        let mut found = Found::new();
+        let mut found = ToldByWalks::new();
         (0..=DIRS as u32).for_each(|dir| found.read(dir, 100));
         found.put(place(1));
         assert!(found.settle_dirs(100).is_none());

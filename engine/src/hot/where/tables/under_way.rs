@@ -1,4 +1,4 @@
-//! Walks that are under way: directories that came in with more below them than a step reads.
+//! UnderWay that are under way: directories that came in with more below them than a step reads.
 //!
 //! A walk of a large tree takes as long as find(1) does, a second for some 100,000 directories. It is
 //! made in steps: between two of them the reader takes what processes did and what the queue has, as
@@ -11,7 +11,7 @@ use crate::hot::r#where::resolve::Actor;
 use crate::hot::r#where::tree::{Tree, flag};
 use arrayvec::ArrayVec;
 
-/// Walks under way at one time; of more, each is made whole.
+/// UnderWay under way at one time; of more, each is made whole.
 const COUNT: usize = 64;
 /// Directories outside that are remembered, a power of two: one for each value of some bits of the hash.
 const OUTSIDE: usize = 1 << 12;
@@ -57,7 +57,7 @@ impl Walk {
 
 /// All of them. The last one goes on: what came into a directory that another walk reads is told in the
 /// name of who brought it there.
-pub(crate) struct Walks {
+pub(crate) struct UnderWay {
     under_way: ArrayVec<Walk, COUNT>,
     /// Hashes of directories of which no walk knows anything.
     outside: Vec<u64>,
@@ -65,9 +65,9 @@ pub(crate) struct Walks {
     pub(crate) step_ns: u64,
 }
 
-impl Walks {
+impl UnderWay {
     pub(crate) fn new() -> Self {
-        Walks { under_way: ArrayVec::new(), outside: vec![0; OUTSIDE], step_ns: STEP_NS }
+        UnderWay { under_way: ArrayVec::new(), outside: vec![0; OUTSIDE], step_ns: STEP_NS }
     }
 
     /// Whether there is any.
@@ -177,11 +177,11 @@ mod tests {
     #[test]
     fn the_last_goes_on_where_it_was_as_long_as_that_is_below_it() {
         let (mut tree, [root, a, b, c]) = tree();
-        let mut walks = Walks::new();
+        let mut walks = UnderWay::new();
         assert!(!walks.any() && walks.last(&tree).is_none());
         walks.put(&tree, (root, b), None);
         walks.put(&tree, (a, c), None);
-        let place = |walks: &mut Walks, tree: &Tree| walks.last(tree).map(|walk| walk.place());
+        let place = |walks: &mut UnderWay, tree: &Tree| walks.last(tree).map(|walk| walk.place());
         assert_eq!(place(&mut walks, &tree), Some((a, c)));
         tree.rename(c, b, b"c").expect("room");
         assert_eq!(place(&mut walks, &tree), Some((a, a)), "from its top");
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn what_was_stirred_is_gone_through_again() {
         let (tree, [root, a, b, c]) = tree();
-        let mut walks = Walks::new();
+        let mut walks = UnderWay::new();
         walks.put(&tree, (a, c), None);
         walks.stir(&tree, b);
         assert!(!walks.go_on(&tree, Some(c)) && walks.go_on(&tree, None));
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn what_is_gone_is_not_read_and_what_came_may_not_be_outside() {
         let (mut tree, [_, a, _, c]) = tree();
-        let mut walks = Walks::new();
+        let mut walks = UnderWay::new();
         walks.note_outside(5);
         assert!(walks.is_outside(5));
         walks.put(&tree, (a, c), None);

@@ -15,7 +15,7 @@ use crate::hot::r#where::above::{Reached, open_without_mounts};
 use crate::hot::r#where::disk::{Disk, Kernel};
 use crate::hot::r#where::overlay::Layers;
 use crate::hot::r#where::tables::file_names::FileNames;
-use crate::hot::r#where::tables::met_elsewhere::Arrivals;
+use crate::hot::r#where::tables::met_elsewhere::MetElsewhere;
 use crate::hot::r#where::tree::{NAME_ROOM, Tree, flag};
 use crate::hot::r#where::watch::trail::Trail;
 use crate::sys::handle::Handles;
@@ -109,7 +109,7 @@ pub(crate) struct Watch<D: Disk = Kernel> {
     pub(crate) mask: u64,
     pub(crate) roots: Vec<Root<D::Dir>>,
     pub(crate) recursive: bool,
-    pub(crate) arrivals: Arrivals,
+    pub(crate) arrivals: MetElsewhere,
     /// The names of files, where changes through other names are asked for.
     pub(crate) file_names: Option<FileNames>,
     /// Whether events are still to come of what changes while it is read.
@@ -132,7 +132,7 @@ impl<D: Disk> Watch<D> {
             mask,
             roots: Vec::new(),
             recursive,
-            arrivals: Arrivals::new(),
+            arrivals: MetElsewhere::new(),
             file_names: None,
             is_awaited: false,
             layers: Layers::none(),
