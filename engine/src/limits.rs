@@ -5,16 +5,16 @@ pub const DIRS_DEFAULT: usize = 1 << 20;
 /// The most that can be configured: node ids and ring ids are 32 bits, with room to spare.
 pub const DIRS_MAX: usize = 1 << 26;
 /// Removed directories that stay known for late events; their ids come on top of the limit above.
-pub const DIRS_DEAD_MAX: usize = 1 << 10;
+pub(crate) const DIRS_DEAD_MAX: usize = 1 << 10;
 /// Directories that are not watched, in which watched files have other names, that the consumer knows at one
 /// time; their ids come on top of those of the dead.
-pub const OUTSIDE_MAX: usize = 64;
+pub(crate) const OUTSIDE_MAX: usize = 64;
 /// Bytes that a mirror reserves per directory for its name: the mean of a large tree is 20.
-pub const DIR_NAME_BYTES: usize = 64;
+pub(crate) const DIR_NAME_BYTES: usize = 64;
 /// Names of files known at one time, where changes through hard links are asked for.
-pub const FILES_MAX: usize = 1 << 22;
+pub(crate) const FILES_MAX: usize = 1 << 22;
 /// Bytes for all of those together.
-pub const FILES_BYTES: usize = FILES_MAX * 32;
+pub(crate) const FILES_BYTES: usize = FILES_MAX * 32;
 /// Process images known at one time, unless configured. A consumer that stalls for ten seconds
 /// at 10,000 short-lived processes a second, two images each, fits.
 pub const PROCESSES_DEFAULT: usize = 1 << 18;
@@ -25,37 +25,37 @@ pub const RING_SLOTS: usize = 1 << 16;
 /// The longest time for which events are gathered before a batch is read.
 pub const BATCH_WINDOW_MAX_MS: u64 = 1000;
 /// Distinct paths of executables, and names given to exec, known at one time; one without room is reported as not known.
-pub const STRINGS_MAX: usize = 1 << 16;
+pub(crate) const STRINGS_MAX: usize = 1 << 16;
 /// Bytes for all of those together.
-pub const STRINGS_BYTES: usize = 8 << 20;
+pub(crate) const STRINGS_BYTES: usize = 8 << 20;
 /// Command lines known at one time, where they are asked for: those of processes that run or have
 /// just ended, and changed a file. One without room is left out.
-pub const CMDLINES_MAX: usize = 1 << 12;
+pub(crate) const CMDLINES_MAX: usize = 1 << 12;
 /// Bytes of a command line; of a longer one the beginning is told, and that it goes on.
-pub const CMDLINE_BYTES: usize = fsmon_format::record::TEXT_MAX;
+pub(crate) const CMDLINE_BYTES: usize = fsmon_format::record::TEXT_MAX;
 /// Distinct command lines told with an exec that are known at one time, those of all processes that
 /// run or have just ended. One without room is read from /proc when it is needed.
-pub const ARGS_MAX: usize = 1 << 14;
+pub(crate) const ARGS_MAX: usize = 1 << 14;
 /// Bytes for all of those together: a thousand for each.
-pub const ARGS_BYTES: usize = 16 << 20;
+pub(crate) const ARGS_BYTES: usize = 16 << 20;
 /// Room for the command lines at the consumer's; pages are taken as they are used.
-pub const CMDLINES_BYTES: usize = fsmon_format::arena::room_for(CMDLINES_MAX + ARGS_MAX);
+pub(crate) const CMDLINES_BYTES: usize = fsmon_format::arena::room_for(CMDLINES_MAX + ARGS_MAX);
 /// String ids that the engine gives out: exe names, then command lines, then those told with an exec.
 pub const STRING_IDS: usize = STRINGS_MAX + CMDLINES_MAX + ARGS_MAX;
 /// The ring of one CPU for process messages. By its layout (`hot/who/bpf_record.rs`) a fork, exec
 /// and exit take some 600 bytes, the path of what runs included: 350 ms at 10,000 a second, all on one
 /// CPU.
-pub const PERF_RING_BYTES: usize = 2 << 20;
+pub(crate) const PERF_RING_BYTES: usize = 2 << 20;
 /// The least that is worth having.
-pub const PERF_RING_BYTES_MIN: usize = 32 << 10;
+pub(crate) const PERF_RING_BYTES_MIN: usize = 32 << 10;
 /// For all rings together: kernel memory that cannot be swapped.
-pub const PERF_RINGS_BYTES: usize = 64 << 20;
+pub(crate) const PERF_RINGS_BYTES: usize = 64 << 20;
 /// Room for messages of the proc connector. Each takes some 800 bytes of it: 10,000 forks a second
 /// for two seconds.
-pub const CONNECTOR_BYTES: usize = 16 << 20;
+pub(crate) const CONNECTOR_BYTES: usize = 16 << 20;
 /// Process messages put in order at one time, some 100 bytes each: more than a full ring of each of
 /// some ten CPUs; beyond that they are put in order a part at a time.
-pub const MESSAGES_MAX: usize = 1 << 16;
+pub(crate) const MESSAGES_MAX: usize = 1 << 16;
 
 const _: () = {
     assert!(DIRS_DEFAULT <= DIRS_MAX && DIRS_MAX < u32::MAX as usize);

@@ -9,6 +9,7 @@ use crate::record::{Body, Proc, dir_flag};
 use zerocopy::FromZeros;
 
 /// The deepest directory whose path is built; deeper is taken for a cycle.
+#[doc(hidden)]
 pub const DEPTH_MAX: usize = 1 << 16;
 
 /// How many ids of each sort there may be.

@@ -487,18 +487,24 @@ const _: () = {
 };
 
 /// Bytes of an [`Event`] before its names.
+#[doc(hidden)]
 pub const EVENT_HEAD: usize = 40;
 /// Bytes of a [`Dir`] before its name.
+#[doc(hidden)]
 pub const DIR_HEAD: usize = 32;
 /// Bytes of a [`Str`] before its bytes.
+#[doc(hidden)]
 pub const STR_HEAD: usize = 12;
 /// The longest [`Event`], in slots.
+#[doc(hidden)]
 pub const EVENT_SLOTS_MAX: usize = 9;
 /// The longest [`Dir`] or [`Str`], in slots.
+#[doc(hidden)]
 pub const TEXT_SLOTS_MAX: usize = slots_for(DIR_HEAD + TEXT_MAX);
 
 /// Slots that hold `bytes` bytes; at least one.
 #[must_use]
+#[doc(hidden)]
 pub const fn slots_for(bytes: usize) -> usize {
     if bytes <= SLOT { 1 } else { bytes.div_ceil(SLOT) }
 }

@@ -90,6 +90,7 @@ mod error;
 mod frame;
 mod header;
 mod input;
+#[doc(hidden)]
 pub mod layout;
 mod reader;
 mod seek;
