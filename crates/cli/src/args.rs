@@ -197,7 +197,7 @@ pub(crate) struct DecodeArgs {
     pub(crate) file: PathBuf,
     /// How changes are written
     #[arg(short, long, default_value = "human", hide_default_value = true,
-          value_parser = one_of(Format::name, LINES))]
+          value_parser = one_of(Format::name, LINES.map(|(format, _)| (format, ""))))]
     pub(crate) format: Format,
     /// How human lines say when, as for watching
     #[arg(long, value_name = "rfc3339|local|utc|delta", hide_possible_values = true,
@@ -280,7 +280,8 @@ pub(crate) enum Generated {
     Fish,
 }
 
-/// Takes one of the names of an enum, and shows each in help and completions with what it means.
+/// Takes one of the names of an enum, and shows each in help and completions, with what it means unless that is
+/// empty.
 fn one_of<T, const N: usize>(
     name: fn(T) -> &'static str,
     choices: [(T, &'static str); N],
@@ -288,7 +289,10 @@ fn one_of<T, const N: usize>(
 where
     T: FromStr<Err: Debug> + Clone + Send + Sync + 'static,
 {
-    let values = choices.map(|(choice, help)| PossibleValue::new(name(choice)).help(help));
+    let values = choices.map(|(choice, help)| {
+        let value = PossibleValue::new(name(choice));
+        if help.is_empty() { value } else { value.help(help) }
+    });
     Lossy(PossibleValuesParser::new(values)).map(|name| name.parse().expect("a name of the enum"))
 }
 
