@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// For how long it is looked at.
+/// For how long one measurement lasts.
 const SECONDS: u64 = 5;
 /// MiB; what is asked of fsmon on a tree of 5,000 directories.
 const MEMORY_MAX: u64 = 32;
@@ -76,6 +76,7 @@ const TIMES: usize = 6;
 /// How often it slept and how many ticks of CPU it took in some seconds, if that was more than it may be.
 fn disturbed(pid: u32) -> Option<(u64, u64)> {
     let before = (sleeps(pid), ticks(pid));
+    // No event ends this: that nothing happens for a time is what is measured.
     std::thread::sleep(Duration::from_secs(SECONDS));
     let (slept, busy) = (sleeps(pid) - before.0, ticks(pid) - before.1);
     // One more where the time began just before one.

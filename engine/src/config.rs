@@ -3,11 +3,9 @@
 use crate::limits::{
     CMDLINES_BYTES, DIR_NAME_BYTES, DIRS_DEAD_MAX, OUTSIDE_MAX, STRING_IDS, STRINGS_BYTES,
 };
-use fsmon_format::error::UnknownName;
 use fsmon_format::mirror::Capacity;
-use std::fmt;
+use fsmon_format::named;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// How file events are read.
@@ -23,35 +21,7 @@ pub enum Backend {
     Poll,
 }
 
-impl Backend {
-    /// Every one.
-    pub const ALL: [Backend; 3] = [Backend::Auto, Backend::Uring, Backend::Poll];
-
-    /// As options and configuration write it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Backend::Auto => "auto",
-            Backend::Uring => "uring",
-            Backend::Poll => "poll",
-        }
-    }
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Backend {
-    type Err = UnknownName;
-
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let known = Backend::ALL.into_iter().find(|backend| backend.name() == name);
-        known.ok_or(UnknownName("auto, uring or poll"))
-    }
-}
+named!(Backend { Auto = "auto", Uring = "uring", Poll = "poll" });
 
 /// Where the reader runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,39 +56,14 @@ pub enum Who {
     Proc,
 }
 
-impl Who {
-    /// Every one, best first.
-    pub const ALL: [Who; 6] =
-        [Who::Auto, Who::Bpf, Who::Tracepoint, Who::Comm, Who::Connector, Who::Proc];
-
-    /// As options and configuration write it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Who::Auto => "auto",
-            Who::Bpf => "bpf",
-            Who::Tracepoint => "tracepoint",
-            Who::Comm => "comm",
-            Who::Connector => "connector",
-            Who::Proc => "proc",
-        }
-    }
-}
-
-impl fmt::Display for Who {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Who {
-    type Err = UnknownName;
-
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let known = Who::ALL.into_iter().find(|who| who.name() == name);
-        known.ok_or(UnknownName("auto, bpf, tracepoint, comm, connector or proc"))
-    }
-}
+named!(Who {
+    Auto = "auto",
+    Bpf = "bpf",
+    Tracepoint = "tracepoint",
+    Comm = "comm",
+    Connector = "connector",
+    Proc = "proc",
+});
 
 /// Says of directories whether they are left out. A closure can do so by the path below the root alone.
 pub trait Skip {
@@ -240,24 +185,5 @@ impl Config {
             strings: STRING_IDS,
             text: self.dirs_max * DIR_NAME_BYTES + STRINGS_BYTES + cmdlines,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_name_is_read_as_it_is_written() {
-        for backend in Backend::ALL {
-            assert_eq!(backend.to_string().parse(), Ok(backend));
-        }
-        for who in Who::ALL {
-            assert_eq!(who.to_string().parse(), Ok(who));
-        }
-        assert_eq!(
-            "".parse::<Backend>().expect_err("none").to_string(),
-            "write auto, uring or poll"
-        );
     }
 }

@@ -71,10 +71,10 @@ pub enum Degradation {
         /// The one in use.
         who: Who,
         /// Why no better one is; empty where none was asked for.
-        why: String,
+        why: Vec<String>,
     },
-    /// Users of processes are read after the fact, and why.
-    Users(String),
+    /// Users of processes are read after the fact, and why; empty where nothing else was asked for.
+    Users(Vec<String>),
     /// No filesystem with programs can be marked.
     Programs,
     /// The rings of process messages are smaller than they should be.
@@ -178,10 +178,11 @@ impl fmt::Display for Degradation {
             Degradation::Uring(why) => {
                 write!(f, "io_uring is not used, but poll, at the same pace: {why}")
             }
-            Degradation::Names { who, why } => write!(f, "{}{why}", without(*who)),
+            Degradation::Names { who, why } => write!(f, "{}{}", without(*who), Reasons(why)),
             Degradation::Users(why) => write!(
                 f,
-                "without the proc connector the user of a process is read after the fact{why}"
+                "without the proc connector the user of a process is read after the fact{}",
+                Reasons(why)
             ),
             Degradation::Programs => f.write_str(NO_PROGRAMS),
             Degradation::SmallRings { bytes, wanted, why } => write!(
@@ -298,5 +299,14 @@ impl fmt::Display for Points<'_> {
             write!(f, "{comma}{}", point.display())?;
         }
         Ok(())
+    }
+}
+
+/// Each after a colon.
+struct Reasons<'a>(&'a [String]);
+
+impl fmt::Display for Reasons<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|why| write!(f, ": {why}"))
     }
 }

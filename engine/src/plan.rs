@@ -10,7 +10,7 @@ use crate::config::{Backend, Who};
 use crate::degradation::NO_PROGRAMS;
 pub use crate::degradation::{CommandLines, Degradation, Note};
 use crate::sys::limit::raise_descriptors;
-use std::fmt;
+use fsmon_format::named;
 use std::path::PathBuf;
 
 /// One thing that was tried: what it is and how it went.
@@ -18,12 +18,18 @@ use std::path::PathBuf;
 pub struct Probe {
     /// A short stable name, such as `io_uring` or `perf_tracepoint`.
     pub name: &'static str,
-    /// Whether it works.
-    pub works: bool,
     /// What it gives, or why not and what to do about it; one line.
     pub detail: String,
     /// What kind of failure it was; `None` where it works.
-    pub kind: Option<ErrorKind>,
+    pub failure: Option<ErrorKind>,
+}
+
+impl Probe {
+    /// Whether it works.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.failure.is_none()
+    }
 }
 
 /// How the directories of a root are marked.
@@ -40,16 +46,6 @@ pub enum MarkKind {
 }
 
 impl MarkKind {
-    /// A short stable name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            MarkKind::Filesystem => "filesystem",
-            MarkKind::Inode => "inode",
-            MarkKind::Upper => "upper",
-        }
-    }
-
     /// Whether directories have marks of their own.
     #[must_use]
     pub fn is_of_directories(self) -> bool {
@@ -92,11 +88,7 @@ pub struct Plan {
     pub notes: Vec<Note>,
 }
 
-impl fmt::Display for MarkKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
+named!(MarkKind { Filesystem = "filesystem", Inode = "inode", Upper = "upper" });
 
 impl Plan {
     /// Whether every root can be watched.
@@ -186,7 +178,7 @@ impl Plan {
     pub(crate) fn note_backend(&mut self, backend: Backend, asked: Backend, probe: Probe) {
         self.backend = if backend == Backend::Poll { "poll" } else { "io_uring" };
         // Of poll that was asked for nothing is lost.
-        if !probe.works && asked != Backend::Poll {
+        if !probe.works() && asked != Backend::Poll {
             self.losses.push(Degradation::Uring(probe.detail.clone()));
         }
         self.probes.push(probe);
@@ -212,12 +204,8 @@ impl Plan {
         if !works && self.who != Who::Bpf {
             self.losses.push(Degradation::Programs);
         }
-        self.probes.push(Probe {
-            name: "open_exec",
-            works,
-            detail,
-            kind: (!works).then_some(ErrorKind::Unsupported),
-        });
+        let failure = (!works).then_some(ErrorKind::Unsupported);
+        self.probes.push(Probe { name: "open_exec", detail, failure });
     }
 }
 
@@ -236,18 +224,13 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
         // What there would be without it.
         found.probes.extend(who::probe(Who::Tracepoint).0.probes);
     }
-    let backend = if uring.works { Backend::Uring } else { Backend::Poll };
+    let backend = if uring.works() { Backend::Uring } else { Backend::Poll };
     plan.note_backend(backend, Backend::Auto, uring);
     let fanotify = match &group {
         Ok(_) => (None, "renames with both names, handles of directories and objects".to_owned()),
         Err(error) => (Some(error.kind()), error.to_string()),
     };
-    plan.probes.push(Probe {
-        name: "fanotify",
-        works: fanotify.0.is_none(),
-        detail: fanotify.1,
-        kind: fanotify.0,
-    });
+    plan.probes.push(Probe { name: "fanotify", detail: fanotify.1, failure: fanotify.0 });
     let mounts = mounts::reachable();
     let points = mounts::Points::of(&mounts);
     let mut opened: Vec<_> =

@@ -23,8 +23,8 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Error> {
     Err(match error.kind() {
         ErrorKind::NotFound => Error::new(
             fsmon_engine::ErrorKind::NotFound,
-            "fsmon convert is a program of its own, fsmon-convert, and it is not installed: cargo \
-             install fsmon-convert, or put it beside fsmon",
+            "fsmon convert runs a program of its own, fsmon-convert, which is not installed: install it \
+             from the sources with cargo install --path crates/convert, or put it beside fsmon",
         ),
         _ => Error::os(format!("cannot run {}", fsmon_present::tell::shown(&program)), error),
     })

@@ -35,7 +35,7 @@ fn table(plan: &Plan) -> String {
     let mut out = format!("Linux {}\n\nThis host offers\n", plan.kernel);
     let width = plan.probes.iter().map(|probe| probe.name.len()).max().unwrap_or(0);
     for probe in &plan.probes {
-        let works = if probe.works { "yes" } else { "no" };
+        let works = if probe.works() { "yes" } else { "no" };
         put(
             &mut out,
             format_args!("  {:width$}  {works:3}  {}\n", probe.name, line(&probe.detail)),
@@ -117,7 +117,7 @@ fn object(plan: &Plan) -> Value {
         "who": plan.who.name(),
         "cpu": plan.cpu,
         "probes": plan.probes.iter().map(|probe| json!({
-            "name": probe.name, "works": probe.works, "detail": probe.detail,
+            "name": probe.name, "works": probe.works(), "detail": probe.detail,
         })).collect::<Vec<_>>(),
         "roots": plan.roots.iter().map(root_object).collect::<Vec<_>>(),
         "losses": plan.losses.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -149,12 +149,11 @@ mod tests {
         plan.who = Who::Connector;
         plan.cpu = Some(1);
         plan.probes = vec![
-            Probe { name: "fanotify", works: true, detail: "FAN_RENAME".into(), kind: None },
+            Probe { name: "fanotify", detail: "FAN_RENAME".into(), failure: None },
             Probe {
                 name: "io_uring",
-                works: false,
                 detail: "sysctl kernel.io_uring".into(),
-                kind: Some(ErrorKind::Permission),
+                failure: Some(ErrorKind::Permission),
             },
         ];
         plan.roots = vec![

@@ -46,7 +46,8 @@ impl Input {
         self.growing.is_some()
     }
 
-    fn new(path: PathBuf) -> Result<Self> {
+    /// With the header that somebody read already, if so.
+    fn new(path: PathBuf, header: Option<Header>) -> Result<Self> {
         let of_pipe =
             |path, pipe| Input { path, header: None, pipe: Cell::new(pipe), growing: None };
         if is_standard(&path) {
@@ -58,7 +59,7 @@ impl Input {
             return Ok(of_pipe(path, Some(file)));
         };
         let growing = is_written(&file).then_some(len);
-        let header = Header::peek(file).unwrap_or_default();
+        let header = header.or_else(|| Header::peek(file).unwrap_or_default());
         Ok(Input { path, header, pipe: Cell::default(), growing })
     }
 }
@@ -74,7 +75,7 @@ pub(crate) fn inputs(args: &[PathBuf]) -> Result<Vec<Input>> {
         if !is_standard(arg) && arg.is_dir() {
             all.extend(segments(arg)?);
         } else {
-            all.push(Input::new(arg.clone())?);
+            all.push(Input::new(arg.clone(), None)?);
         }
     }
     Header::sort(&mut all, |input| input.header.as_ref());
@@ -113,12 +114,12 @@ fn is_standard(path: &Path) -> bool {
 }
 
 fn segments(dir: &Path) -> Result<Vec<Input>> {
-    let files: Vec<_> = list(dir)?.into_iter().map(|file| file.path).collect();
+    let files = list(dir)?;
     if files.is_empty() {
         let line = "has no *.fsmon files; name the directory that fsmon -f binary -o DIR/ wrote to";
         return Err(Error::new(format!("{} {line}", shown(dir))));
     }
-    files.into_iter().map(Input::new).collect()
+    files.into_iter().map(|file| Input::new(file.path, file.header)).collect()
 }
 
 fn open(path: &Path) -> Result<File> {

@@ -27,28 +27,16 @@ pub enum ErrorKind {
     Internal,
 }
 
-impl ErrorKind {
-    /// The name of the kind, as in JSON.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            ErrorKind::Permission => "permission",
-            ErrorKind::Unsupported => "unsupported",
-            ErrorKind::NotFound => "not_found",
-            ErrorKind::Invalid => "invalid",
-            ErrorKind::Busy => "busy",
-            ErrorKind::Io => "io",
-            ErrorKind::Damaged => "damaged",
-            ErrorKind::Internal => "internal",
-        }
-    }
-}
-
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+crate::named!(ErrorKind {
+    Permission = "permission",
+    Unsupported = "unsupported",
+    NotFound = "not_found",
+    Invalid = "invalid",
+    Busy = "busy",
+    Io = "io",
+    Damaged = "damaged",
+    Internal = "internal",
+});
 
 impl From<&io::Error> for ErrorKind {
     fn from(error: &io::Error) -> Self {
@@ -137,18 +125,6 @@ impl std::error::Error for Error {
         self.source.as_ref().map(|source| source as _)
     }
 }
-
-/// What was written is none of the names that are known; these are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownName(pub &'static str);
-
-impl fmt::Display for UnknownName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "write {}", self.0)
-    }
-}
-
-impl std::error::Error for UnknownName {}
 
 #[cfg(test)]
 mod tests {

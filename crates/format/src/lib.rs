@@ -17,5 +17,6 @@ pub mod arena;
 pub mod error;
 pub mod kind;
 pub mod mirror;
+pub mod named;
 pub mod record;
 pub mod stream;

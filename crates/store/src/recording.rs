@@ -225,7 +225,8 @@ impl Recording {
                 return Err(Error::new(
                     ErrorKind::Damaged,
                     format!(
-                        "{} is to go on in another file, and none has come: whoever wrote it was killed",
+                        "the stream in {} continues in another file, and none has appeared: the fsmon that \
+                         wrote it was killed",
                         self.name
                     ),
                 ));

@@ -31,7 +31,7 @@ pub(crate) fn descriptors_needed(roots: usize) -> u64 {
 
 /// Whether io_uring can be the backend: with everything it needs, tried on an eventfd.
 pub(crate) fn probe_uring() -> Probe {
-    let (kind, detail) = match try_uring() {
+    let (failure, detail) = match try_uring() {
         Ok(true) => (None, "reads in batches, paced by the kernel".to_owned()),
         Ok(false) => (None, "reads in batches, paced by sleeping (before Linux 6.12)".to_owned()),
         Err(error) => {
@@ -39,7 +39,7 @@ pub(crate) fn probe_uring() -> Probe {
             (Some(refused.kind()), refused.to_string())
         }
     };
-    Probe { name: "io_uring", works: kind.is_none(), detail, kind }
+    Probe { name: "io_uring", detail, failure }
 }
 
 /// Whether waits are paced by the kernel.
@@ -65,9 +65,9 @@ fn try_uring() -> io::Result<bool> {
 pub(crate) fn choose_backend(asked: Backend, probe: &Probe) -> Result<Backend, Error> {
     match asked {
         Backend::Poll => Ok(Backend::Poll),
-        Backend::Auto if !probe.works => Ok(Backend::Poll),
-        Backend::Uring if !probe.works => Err(Error::new(
-            probe.kind.unwrap_or(ErrorKind::Unsupported),
+        Backend::Auto if !probe.works() => Ok(Backend::Poll),
+        Backend::Uring if !probe.works() => Err(Error::new(
+            probe.failure.unwrap_or(ErrorKind::Unsupported),
             format!("io_uring cannot be used: {}; or leave --backend at auto", probe.detail),
         )),
         _ => Ok(Backend::Uring),

@@ -49,9 +49,9 @@ pub(crate) fn probe(requested: config::Who) -> (Found, Opened) {
 fn found(opened: &mut Opened) -> Found {
     // Why a rung is not in use; nothing where it was not asked for.
     let why = |names: &[&str]| {
-        let failed = opened.probes.iter().filter(|probe| !probe.works);
+        let failed = opened.probes.iter().filter(|probe| !probe.works());
         let failed = failed.filter(|probe| names.contains(&probe.name));
-        failed.map(|probe| format!(": {}", probe.detail)).collect::<String>()
+        failed.map(|probe| probe.detail.clone()).collect::<Vec<_>>()
     };
     let mut losses = Vec::new();
     if let Some(reasons) = better(opened.rung) {
@@ -78,8 +78,8 @@ pub fn open(
 ) -> Result<(Who, Found), Error> {
     let mut opened = open_sources(requested, Some(group), cmdline);
     if requested != config::Who::Auto && opened.rung != wish(requested) {
-        let reason = opened.probes.iter().find(|probe| !probe.works);
-        let kind = reason.and_then(|probe| probe.kind).unwrap_or(ErrorKind::Unsupported);
+        let reason = opened.probes.iter().find(|probe| !probe.works());
+        let kind = reason.and_then(|probe| probe.failure).unwrap_or(ErrorKind::Unsupported);
         let reason = reason.map_or("not available", |probe| &probe.detail);
         return Err(Error::new(
             kind,
@@ -200,8 +200,8 @@ fn open_sources(requested: config::Who, group: Option<BorrowedFd<'_>>, cmdline: 
 
 fn note<T>(probes: &mut Vec<Probe>, name: &'static str, tried: &Result<T, Refused>, gives: &str) {
     let detail = tried.as_ref().map_or_else(Refused::to_string, |_| gives.to_owned());
-    let kind = tried.as_ref().err().map(Refused::kind);
-    probes.push(Probe { name, works: tried.is_ok(), detail, kind });
+    let failure = tried.as_ref().err().map(Refused::kind);
+    probes.push(Probe { name, detail, failure });
 }
 
 /// What the best rung needs. Command lines are told where they are asked for.

@@ -2,13 +2,11 @@
 
 use super::number;
 use crate::wall::{Stamp, Utc};
-use fsmon_format::error::UnknownName;
+use fsmon_format::named;
 use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, Zoned};
-use std::fmt;
 use std::io::Write;
-use std::str::FromStr;
 
 /// What a line of [`News`] begins with.
 pub const NEWS: &[u8] = b"-- ";
@@ -31,37 +29,7 @@ pub enum TimeFormat {
     Delta,
 }
 
-impl TimeFormat {
-    /// Every one.
-    pub const ALL: [TimeFormat; 4] =
-        [TimeFormat::Rfc3339, TimeFormat::Local, TimeFormat::Utc, TimeFormat::Delta];
-
-    /// As `--time` writes it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            TimeFormat::Rfc3339 => "rfc3339",
-            TimeFormat::Local => "local",
-            TimeFormat::Utc => "utc",
-            TimeFormat::Delta => "delta",
-        }
-    }
-}
-
-impl fmt::Display for TimeFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for TimeFormat {
-    type Err = UnknownName;
-
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let known = TimeFormat::ALL.into_iter().find(|format| format.name() == name);
-        known.ok_or(UnknownName("rfc3339, local, utc or delta"))
-    }
-}
+named!(TimeFormat { Rfc3339 = "rfc3339", Local = "local", Utc = "utc", Delta = "delta" });
 
 /// Writes the times of lines.
 pub(crate) enum When {
