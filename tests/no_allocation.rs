@@ -4,9 +4,8 @@
 
 #[path = "../engine/tests/counting/mod.rs"]
 mod counting;
-mod harness;
 
-use harness::{Area, is_at_least, is_root, read_stats};
+use fsmon_harness::{Area, is_at_least, is_root, read_stats};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};

@@ -4,7 +4,7 @@
 use super::{fsmon, skip, succeed};
 
 /// Whether the kernel is of this version or newer.
-pub(crate) fn is_at_least(major: u32, minor: u32) -> bool {
+pub fn is_at_least(major: u32, minor: u32) -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux has it");
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     let mut next = || numbers.next().and_then(Result::ok).expect("a version has two numbers");
@@ -12,7 +12,7 @@ pub(crate) fn is_at_least(major: u32, minor: u32) -> bool {
 }
 
 /// Whether fsmon has the names of processes from BPF here; if not, that is said, and what it means.
-pub(crate) fn has_bpf(otherwise: &str) -> bool {
+pub fn has_bpf(otherwise: &str) -> bool {
     let said = String::from_utf8(succeed(&mut fsmon(["doctor"])).stdout).expect("UTF-8");
     let has_bpf = said.lines().any(|line| line.split_whitespace().eq(["names", "from", "BPF"]));
     if !has_bpf {
@@ -22,6 +22,6 @@ pub(crate) fn has_bpf(otherwise: &str) -> bool {
 }
 
 /// The backends that can be asked for by name: io_uring as it is used needs Linux 6.1.
-pub(crate) fn backends() -> &'static [&'static str] {
+pub fn backends() -> &'static [&'static str] {
     if is_at_least(6, 1) { &["poll", "uring"] } else { &["poll"] }
 }

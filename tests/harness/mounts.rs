@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// An area, in a mount namespace of this thread and its children; `None`, said aloud, where that cannot be
 /// had.
-pub(crate) fn own_mounts() -> Option<Area> {
+pub fn own_mounts() -> Option<Area> {
     if !is_root_with(&["mount", "umount", "unshare"]) {
         return None;
     }
@@ -22,7 +22,7 @@ pub(crate) fn own_mounts() -> Option<Area> {
 }
 
 /// Whether anything is mounted below a directory, as this thread sees it; so it is where that is not known.
-pub(crate) fn is_mounted_below(dir: &Path) -> bool {
+pub fn is_mounted_below(dir: &Path) -> bool {
     let Ok(mounts) = std::fs::read_to_string("/proc/thread-self/mountinfo") else { return true };
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
     points.map(Path::new).any(|point| point.starts_with(dir))
@@ -30,18 +30,18 @@ pub(crate) fn is_mounted_below(dir: &Path) -> bool {
 
 /// Whether fsmon marks each directory by itself there, as on overlayfs, and not the whole filesystem: what is
 /// made in a new one before it has its mark is told as found, and that more may be missing is said.
-pub(crate) fn is_marked_one_by_one(dir: &Path) -> bool {
+pub fn is_marked_one_by_one(dir: &Path) -> bool {
     says_one_by_one(&succeed(fsmon(["doctor", "--json"]).arg(dir)).stdout)
 }
 
 /// Whether `fsmon doctor --json` said so.
-pub(crate) fn says_one_by_one(said: &[u8]) -> bool {
+pub fn says_one_by_one(said: &[u8]) -> bool {
     let plan: serde_json::Value = serde_json::from_slice(said).expect("JSON");
     plan["roots"][0]["mark"] == "inode"
 }
 
 /// The lines, relative to `base`, losses with their path.
-pub(crate) fn lines_with_losses(events: &[Event], base: &Path) -> Vec<String> {
+pub fn lines_with_losses(events: &[Event], base: &Path) -> Vec<String> {
     let named = |(line, event): (String, &Event)| match event.path() {
         Some(path) if event.kind() == "LOSS" => {
             format!("{line} {}", path.strip_prefix(base).unwrap_or(&path).display())
@@ -52,21 +52,23 @@ pub(crate) fn lines_with_losses(events: &[Event], base: &Path) -> Vec<String> {
 }
 
 /// Waits until fsmon has said that.
-pub(crate) fn wait_said_of(running: &mut Fsmon, what: &str, path: &Path, then: &str) {
+pub fn wait_said_of(running: &mut Fsmon, what: &str, path: &Path, then: &str) {
     running.wait_said(&format!("fsmon: {what}{}{then}", path.display()));
 }
 
-pub(crate) fn wait_mounted(running: &mut Fsmon, fs_type: &str, path: &Path) {
+/// Waits until fsmon has said that a filesystem was mounted there.
+pub fn wait_mounted(running: &mut Fsmon, fs_type: &str, path: &Path) {
     wait_said_of(running, &format!("{fs_type} was mounted on "), path, ": ");
 }
 
-pub(crate) fn wait_unmounted(running: &mut Fsmon, path: &Path) {
+/// Waits until fsmon has said that it was unmounted.
+pub fn wait_unmounted(running: &mut Fsmon, path: &Path) {
     wait_said_of(running, "", path, " was unmounted");
 }
 
 /// The last words name so many mounts that were not watched; none is complete.
 #[track_caller]
-pub(crate) fn assert_unwatched(ended: &Ended, count: usize) {
+pub fn assert_unwatched(ended: &Ended, count: usize) {
     let word = if count == 1 { "mount" } else { "mounts" };
     let expected = match count {
         0 => "; complete".to_owned(),
@@ -77,7 +79,7 @@ pub(crate) fn assert_unwatched(ended: &Ended, count: usize) {
 }
 
 /// The lines, whether what they tell of was seen happening or found; those that come twice once.
-pub(crate) fn settled_lines(events: &[Event], base: &Path) -> Vec<String> {
+pub fn settled_lines(events: &[Event], base: &Path) -> Vec<String> {
     let mut all: Vec<_> = lines_with_losses(events, base)
         .into_iter()
         .map(|line| line.replace(" (found)", ""))

@@ -7,23 +7,26 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// What lies below a directory, and whether it is a directory.
-pub(crate) type Listing = BTreeMap<PathBuf, bool>;
+pub type Listing = BTreeMap<PathBuf, bool>;
 
 /// One line.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Line<'a> {
+pub struct Line<'a> {
     /// `CREATE` and so on.
-    pub(crate) kind: &'a str,
-    pub(crate) path: Option<&'a Path>,
-    pub(crate) old_path: Option<&'a Path>,
-    pub(crate) is_dir: bool,
+    pub kind: &'a str,
+    /// The path as it is afterwards.
+    pub path: Option<&'a Path>,
+    /// Of a rename: the path as it was before.
+    pub old_path: Option<&'a Path>,
+    /// Whether it is a directory.
+    pub is_dir: bool,
 }
 
 /// Why a line makes no sense.
-pub(crate) type Senseless = &'static str;
+pub type Senseless = &'static str;
 
 /// The tree as the lines so far tell it.
-pub(crate) struct Replay<'a> {
+pub struct Replay<'a> {
     dir: &'a Path,
     top: Entries,
 }
@@ -61,7 +64,7 @@ fn list(entries: &Entries, dir: &Path, all: &mut Listing) {
 
 impl<'a> Replay<'a> {
     /// Of what is in `dir` at the start.
-    pub(crate) fn new(dir: &'a Path, start: Listing) -> Self {
+    pub fn new(dir: &'a Path, start: Listing) -> Self {
         let mut replay = Replay { dir, top: Entries::new() };
         // Parents sort before what is in them.
         for (path, is_dir) in start {
@@ -71,14 +74,14 @@ impl<'a> Replay<'a> {
     }
 
     /// What the lines say is there.
-    pub(crate) fn listing(&self) -> Listing {
+    pub fn listing(&self) -> Listing {
         let mut all = Listing::new();
         list(&self.top, self.dir, &mut all);
         all
     }
 
     /// Applies the next line.
-    pub(crate) fn apply(&mut self, line: &Line<'_>) -> Result<(), Senseless> {
+    pub fn apply(&mut self, line: &Line<'_>) -> Result<(), Senseless> {
         match (line.kind, line.path, line.old_path) {
             ("CREATE", Some(path), None) => self.create(path, line.is_dir),
             ("DELETE", Some(path), None) => {

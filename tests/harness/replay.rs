@@ -1,7 +1,7 @@
 //! The replay oracle: a listing at the start and the lines give the listing at the end, and
 //! nothing else is needed to know it.
 
-pub(crate) use super::oracle::Listing;
+pub use super::oracle::Listing;
 use super::oracle::{Line, Replay};
 use super::{Event, is_marked_one_by_one};
 use std::fmt::{Display, Formatter};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const SHOWN: usize = 5;
 
 /// What lies below `dir` now.
-pub(crate) fn listing(dir: &Path) -> Listing {
+pub fn listing(dir: &Path) -> Listing {
     let mut all = Listing::new();
     let mut todo = vec![dir.to_path_buf()];
     while let Some(dir) = todo.pop() {
@@ -30,7 +30,7 @@ pub(crate) fn listing(dir: &Path) -> Listing {
 
 /// Applies the lines of what happened in `dir` in their order; gives the listing, and every line
 /// that made no sense when it came, with why.
-pub(crate) fn replay(dir: &Path, start: Listing, events: &[Event]) -> (Listing, Vec<String>) {
+pub fn replay(dir: &Path, start: Listing, events: &[Event]) -> (Listing, Vec<String>) {
     let mut replay = Replay::new(dir, start);
     let mut senseless = Vec::new();
     // What was made before a directory had its mark is told as found: the tree is whole.
@@ -54,7 +54,7 @@ pub(crate) fn replay(dir: &Path, start: Listing, events: &[Event]) -> (Listing, 
 }
 
 /// What the oracle says of a recording.
-pub(crate) struct Verdict {
+pub struct Verdict {
     /// Lines read, and entries at the end.
     lines: usize,
     entries: usize,
@@ -67,7 +67,7 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     /// Of what happened in `dir` since `start`; `end` is what it has now.
-    pub(crate) fn new(dir: &Path, start: Listing, events: &[Event], end: &Listing) -> Self {
+    pub fn new(dir: &Path, start: Listing, events: &[Event], end: &Listing) -> Self {
         let (replayed, senseless) = replay(dir, start, events);
         let only = |one: &Listing, other: &Listing| -> Vec<_> {
             let differs = |(path, kind): &(&PathBuf, &bool)| other.get(*path) != Some(*kind);
@@ -78,7 +78,7 @@ impl Verdict {
     }
 
     /// Nothing missing, nothing extra, nothing out of order.
-    pub(crate) fn is_exact(&self) -> bool {
+    pub fn is_exact(&self) -> bool {
         self.missing.is_empty() && self.extra.is_empty() && self.senseless.is_empty()
     }
 }
@@ -100,7 +100,7 @@ impl Display for Verdict {
 /// The listing of `dir` now must follow from `start` and the lines, and every line must have made
 /// sense when it came.
 #[track_caller]
-pub(crate) fn assert_follows(start: Listing, events: &[Event], dir: &Path) {
+pub fn assert_follows(start: Listing, events: &[Event], dir: &Path) {
     let verdict = Verdict::new(dir, start, events, &listing(dir));
     assert!(verdict.is_exact(), "{verdict}");
 }

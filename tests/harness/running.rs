@@ -1,75 +1,86 @@
 //! A fsmon that runs: started, ready, told to stop, and what it left.
 
-use super::{Event, is_marked_one_by_one, parse};
+use super::lines::Output;
+use super::{Event, briefs, is_marked_one_by_one, parse};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up. A limit on waiting, not a measurement.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The names of the files that [`Fsmon::sync`] makes begin so. [`Ended::events`] leaves their lines out.
+const SENTINEL: &str = ".fsmon-sync-";
+/// So that no two of them have one name.
+static SENTINELS: AtomicU32 = AtomicU32::new(0);
 
 /// A fsmon that is ready. Dropping it ends it.
-pub(crate) struct Fsmon {
+pub struct Fsmon {
     child: Child,
-    stdout: Option<JoinHandle<Vec<u8>>>,
+    stdout: Option<Output>,
     stderr: Receiver<String>,
     said: Vec<String>,
 }
 
 /// How a fsmon ended and what it wrote.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: Vec<u8>,
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// Standard output, where it was read.
+    pub stdout: Vec<u8>,
     /// Lines of standard error.
-    pub(crate) stderr: Vec<String>,
+    pub stderr: Vec<String>,
 }
 
 impl Fsmon {
     /// Watches `dir` and writes JSON to standard output.
-    pub(crate) fn watch(dir: &Path, args: &[&str]) -> Self {
+    pub fn watch(dir: &Path, args: &[&str]) -> Self {
         Fsmon::start(super::fsmon(["-f", "json"]).args(args).arg(dir))
     }
 
     /// Runs a command line that is to end by itself.
-    pub(crate) fn run(command: &mut Command) -> Ended {
+    pub fn run(command: &mut Command) -> Ended {
+        Fsmon::spawn_read(command).wait()
+    }
+
+    /// Starts a command line, ready or not, and reads its standard output.
+    pub fn spawn_read(command: &mut Command) -> Self {
         let mut running = Fsmon::spawn(command.stdout(Stdio::piped()));
-        let stdout = running.child.stdout.take().expect("asked for");
-        running.stdout = Some(std::thread::spawn(move || read_all(stdout)));
-        running.wait()
+        running.stdout = Some(Output::of(running.child.stdout.take().expect("asked for")));
+        running
     }
 
     /// Starts a command line and waits until it is ready.
-    pub(crate) fn start(command: &mut Command) -> Self {
-        let mut running = Fsmon::spawn(command.stdout(Stdio::piped()));
-        let stdout = running.child.stdout.take().expect("asked for");
-        running.stdout = Some(std::thread::spawn(move || read_all(stdout)));
+    pub fn start(command: &mut Command) -> Self {
+        let mut running = Fsmon::spawn_read(command);
         running.wait_ready();
         running
     }
 
     /// The same, but what is done with standard output is the caller's affair.
-    pub(crate) fn start_with(command: &mut Command, stdout: Stdio) -> Self {
+    pub fn start_with(command: &mut Command, stdout: Stdio) -> Self {
         let mut running = Fsmon::spawn(command.stdout(stdout));
         running.wait_ready();
         running
     }
 
     /// The same; standard output is a pipe that nobody has read yet.
-    pub(crate) fn start_unread(command: &mut Command) -> (Self, ChildStdout) {
+    pub fn start_unread(command: &mut Command) -> (Self, ChildStdout) {
         let mut running = Fsmon::start_with(command, Stdio::piped());
         let stdout = running.child.stdout.take().expect("asked for");
         (running, stdout)
     }
 
     /// Starts a command line, ready or not. Its standard output is what the command says.
-    pub(crate) fn spawn(command: &mut Command) -> Self {
+    pub fn spawn(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("started");
         let (sender, stderr) = channel();
@@ -89,7 +100,7 @@ impl Fsmon {
     }
 
     /// Waits until a line of standard error begins so.
-    pub(crate) fn wait_said(&mut self, words: &str) {
+    pub fn wait_said(&mut self, words: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -107,29 +118,58 @@ impl Fsmon {
         }
     }
 
+    /// Waits until the lines of JSON on standard output so far are such.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, is_so: impl Fn(&[Event]) -> bool) {
+        self.stdout.as_ref().expect("standard output is read").wait_until(what, is_so);
+    }
+
+    /// Waits until these lines have come, in any order; relative to `dir`, as [`Event::brief`] gives them.
+    #[track_caller]
+    pub fn wait_lines(&self, dir: &Path, lines: &[&str]) {
+        self.wait_until(&format!("{lines:?}"), |events| {
+            let come = briefs(events, dir);
+            lines.iter().all(|line| come.iter().any(|one| one == line))
+        });
+    }
+
+    /// Waits until fsmon has read and written all that was done before, by a file made and removed in `dir`. That must
+    /// be a watched directory, and CREATE a type that is told. A walk through a directory that moved in may still go on:
+    /// wait for its lines with [`Fsmon::wait_lines`].
+    #[track_caller]
+    pub fn sync(&self, dir: &Path) {
+        let name = format!("{SENTINEL}{}", SENTINELS.fetch_add(1, Ordering::Relaxed));
+        let path = dir.join(&name);
+        fs::File::create(&path).expect("made");
+        self.wait_until(&format!("a line of {name}"), |events| {
+            events.iter().rev().any(|event| event.name() == name)
+        });
+        fs::remove_file(&path).expect("removed");
+    }
+
     /// Its process id.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("it runs");
     }
 
     /// Whether it runs.
-    pub(crate) fn is_running(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_none()
     }
 
     /// Tells it to stop, and waits.
-    pub(crate) fn stop(self) -> Ended {
+    pub fn stop(self) -> Ended {
         self.signal(Signal::SIGINT);
         self.wait()
     }
 
     /// Waits for its end.
-    pub(crate) fn wait(mut self) -> Ended {
+    pub fn wait(mut self) -> Ended {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -138,17 +178,11 @@ impl Fsmon {
             assert!(Instant::now() < deadline, "did not end: {:#?}", self.said);
             std::thread::sleep(Duration::from_millis(2));
         };
-        let stdout = self.stdout.take().map(|reader| reader.join().expect("read"));
+        let stdout = self.stdout.take().map(Output::finish);
         self.said.extend(self.stderr.iter());
         let stderr = std::mem::take(&mut self.said);
         Ended { status, stdout: stdout.unwrap_or_default(), stderr }
     }
-}
-
-fn read_all(mut stdout: ChildStdout) -> Vec<u8> {
-    let mut all = Vec::new();
-    stdout.read_to_end(&mut all).expect("read");
-    all
 }
 
 impl Drop for Fsmon {
@@ -161,19 +195,21 @@ impl Drop for Fsmon {
 }
 
 impl Ended {
-    /// Its lines of JSON.
-    pub(crate) fn events(&self) -> Vec<Event> {
-        parse(&self.stdout)
+    /// Its lines of JSON, but for those of [`Fsmon::sync`].
+    pub fn events(&self) -> Vec<Event> {
+        let mut events = parse(&self.stdout);
+        events.retain(|event| !event.name().starts_with(SENTINEL));
+        events
     }
 
     /// The last line of standard error.
-    pub(crate) fn last_words(&self) -> &str {
+    pub fn last_words(&self) -> &str {
         self.stderr.last().map_or("", String::as_str)
     }
 
     /// It ended in order and said that nothing is missing.
     #[track_caller]
-    pub(crate) fn assert_complete(&self) {
+    pub fn assert_complete(&self) {
         assert!(self.status.success(), "{}: {:#?}", self.status, self.stderr);
         let last = self.last_words();
         assert!(last.contains("complete") && !last.contains("NOT"), "{:#?}", self.stderr);
@@ -181,7 +217,7 @@ impl Ended {
 
     /// The same; where every directory below `dir` has a mark of its own, some marks may have come late.
     #[track_caller]
-    pub(crate) fn assert_complete_in(&self, dir: &Path) {
+    pub fn assert_complete_in(&self, dir: &Path) {
         match self.last_words().contains("NOT complete") && is_marked_one_by_one(dir) {
             true => self.assert_complete_but_for_marks(),
             false => self.assert_complete(),
@@ -191,7 +227,7 @@ impl Ended {
     /// It is complete, or something was made in new directories before each of them had its mark, which is
     /// all that may be missing where every directory has one (overlayfs, FUSE).
     #[track_caller]
-    pub(crate) fn assert_complete_but_for_marks(&self) {
+    pub fn assert_complete_but_for_marks(&self) {
         let last = self.last_words();
         match last.split_once("; NOT complete: ") {
             None => self.assert_complete(),
@@ -205,7 +241,7 @@ impl Ended {
 
     /// It ended with that code and, at the end, one line that has all these words.
     #[track_caller]
-    pub(crate) fn assert_failed(&self, code: i32, words: &[&str]) {
+    pub fn assert_failed(&self, code: i32, words: &[&str]) {
         assert_eq!(self.status.code(), Some(code), "{:#?}", self.stderr);
         let last = self.last_words();
         assert!(last.starts_with("fsmon: "), "{:#?}", self.stderr);
@@ -216,7 +252,7 @@ impl Ended {
 }
 
 /// Reads the object that `--stats` wrote.
-pub(crate) fn read_stats(path: &Path) -> Value {
+pub fn read_stats(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).expect("the counters");
     serde_json::from_str(&text).expect("one JSON object")
 }

@@ -1,14 +1,19 @@
 //! Situations in which the kernel merges events, or in which one process is quicker than its events are read: what it
-//! does, as data. `tests/merged.rs` runs them on the real kernel, and the engine's simulator on its model, so that the
+//! does, as data. `tests/e2e/merged.rs` runs them on the real kernel, and the engine's simulator on its model, so that the
 //! model is held to the same.
 
 /// One thing that the process does. Paths are below the watched directory; `../out` is beside it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Do {
+pub enum Do {
+    /// An empty file.
     Make(&'static str),
+    /// A directory.
     Mkdir(&'static str),
+    /// From a name to another, as rename(2).
     Rename(&'static str, &'static str),
+    /// Of two names, as renameat2(2) with RENAME_EXCHANGE.
     Exchange(&'static str, &'static str),
+    /// Another name, the second, of the first.
     Link(&'static str, &'static str),
     /// A file, or an empty directory.
     Remove(&'static str),
@@ -20,7 +25,7 @@ pub(crate) enum Do {
 use Do::{Exchange, Link, Make, Mkdir, Pause, Remove, Rename};
 
 /// What is there before.
-pub(crate) const START: &[Do] = &[
+pub const START: &[Do] = &[
     Mkdir("d1"),
     Mkdir("d1/s"),
     Mkdir("d2"),
@@ -40,9 +45,10 @@ pub(crate) const START: &[Do] = &[
 ];
 
 /// A situation: its name, and what is done.
-pub(crate) type Situation = (&'static str, &'static [Do]);
+pub type Situation = (&'static str, &'static [Do]);
 
-pub(crate) const SITUATIONS: &[Situation] = &[
+/// All of them, each from [`START`].
+pub const SITUATIONS: &[Situation] = &[
     (
         "a file renamed back and forth",
         &[Make("a"), Rename("a", "b"), Rename("b", "a"), Rename("a", "b")],

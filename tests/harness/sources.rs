@@ -10,13 +10,13 @@ use std::process::Command;
 const LEN_MAX: u64 = 32 << 10;
 
 /// Where cargo keeps what it fetched.
-pub(crate) fn cargo_home() -> PathBuf {
+pub fn cargo_home() -> PathBuf {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     home.unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cargo"))
 }
 
 /// An archive of so many small real files; where there are none, that is said aloud.
-pub(crate) fn archive_of(area: &Area, count: usize) -> Option<PathBuf> {
+pub fn archive_of(area: &Area, count: usize) -> Option<PathBuf> {
     let places = [cargo_home().join("registry/src"), "/usr/include".into(), "/usr/lib".into()];
     let found = places.into_iter().find_map(|base| {
         let mut names = Vec::new();

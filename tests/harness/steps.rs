@@ -1,16 +1,13 @@
 //! Work in steps, each of which waits for its line: nothing hangs on how soon fsmon looks.
 
-use super::{
-    Area, Event, Fsmon, Listing, briefs, fsmon, listing, parse_whole, replay, sh, wait_until,
-};
-use std::fs::{self, File};
+use super::{Event, Fsmon, Listing, briefs, fsmon, listing, replay, sh};
 use std::path::Path;
 
 /// What a listing follows from.
 const TREE: [&str; 4] = ["-f", "json", "-t", "create,delete,rename"];
 
 /// What lies below a root, and the root itself: nothing where it is not there.
-pub(crate) fn whole(root: &Path) -> Listing {
+pub fn whole(root: &Path) -> Listing {
     if !root.exists() {
         return Listing::new();
     }
@@ -20,7 +17,7 @@ pub(crate) fn whole(root: &Path) -> Listing {
 }
 
 /// The lines, relative to `base`, each with the command.
-pub(crate) fn named(events: &[Event], base: &Path) -> Vec<String> {
+pub fn named(events: &[Event], base: &Path) -> Vec<String> {
     let cmd = |event: &Event| event.text("cmd").unwrap_or("?").to_owned();
     let lines = briefs(events, base).into_iter().zip(events);
     lines.map(|(line, event)| format!("{line} by {}", cmd(event))).collect()
@@ -28,30 +25,28 @@ pub(crate) fn named(events: &[Event], base: &Path) -> Vec<String> {
 
 /// Watches `roots` during some steps, which run in `base`: each is a script, a line that must come of it
 /// as [`named`] gives it or without the command, and how often that has come by then. The next begins when it has.
-pub(crate) fn watch_in_steps(
+pub fn watch_in_steps(
     base: &Path,
     roots: &[&Path],
     steps: impl FnOnce(&dyn Fn(&str, &str, usize)),
 ) -> Vec<Event> {
-    let area = Area::new();
-    let out = area.path("out");
-    let file = File::create(&out).expect("create");
-    let running = Fsmon::start_with(fsmon(TREE).args(roots), file.into());
-    let told = || parse_whole(&fs::read(&out).expect("read"));
+    let running = Fsmon::start(fsmon(TREE).args(roots));
     steps(&|script, line, times| {
         sh(base, script);
         let is_line = |one: &&String| {
             let rest = one.strip_prefix(line);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" by "))
         };
-        wait_until(line, || named(&told(), base).iter().filter(is_line).count() >= times);
+        running
+            .wait_until(line, |events| named(events, base).iter().filter(is_line).count() >= times);
     });
-    running.stop().assert_complete();
-    told()
+    let ended = running.stop();
+    ended.assert_complete();
+    ended.events()
 }
 
 /// The same of one root, which need not exist; what is there at the end must follow from the lines.
-pub(crate) fn record_in_steps(
+pub fn record_in_steps(
     base: &Path,
     root: &Path,
     steps: impl FnOnce(&dyn Fn(&str, &str, usize)),

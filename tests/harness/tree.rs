@@ -8,15 +8,21 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// A temporary directory with a directory to be watched in it, and the mounts made below it.
-pub(crate) struct Area {
+pub struct Area {
     mounts: Vec<PathBuf>,
     base: PathBuf,
     dir: TempDir,
 }
 
+impl Default for Area {
+    fn default() -> Self {
+        Area::new()
+    }
+}
+
 impl Area {
     /// On the filesystem of temporary files.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let dir = TempDir::with_prefix("fsmon-test-").expect("a directory");
         // Others, the setuid tests' users among them, must be able to get in.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -27,29 +33,29 @@ impl Area {
     }
 
     /// The directory to be watched.
-    pub(crate) fn watched(&self) -> PathBuf {
+    pub fn watched(&self) -> PathBuf {
         self.base.join("watched")
     }
 
     /// A path beside it.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.base.join(name)
     }
 
     /// A new directory beside it.
-    pub(crate) fn dir(&self, name: &str) -> PathBuf {
+    pub fn dir(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(&path).expect("a directory");
         path
     }
 
     /// Mounts something on a new directory beside it; unmounted at the end.
-    pub(crate) fn mount(&mut self, name: &str, args: &[&str]) -> PathBuf {
+    pub fn mount(&mut self, name: &str, args: &[&str]) -> PathBuf {
         self.try_mount(name, args).unwrap_or_else(|| panic!("cannot mount {args:?}"))
     }
 
     /// The same, where this may be impossible.
-    pub(crate) fn try_mount(&mut self, name: &str, args: &[&str]) -> Option<PathBuf> {
+    pub fn try_mount(&mut self, name: &str, args: &[&str]) -> Option<PathBuf> {
         let path = self.dir(name);
         let output = Command::new("mount").args(args).arg(&path).output().expect("mount is there");
         output.status.success().then(|| {
@@ -59,7 +65,7 @@ impl Area {
     }
 
     /// The same, by a program of its own.
-    pub(crate) fn mount_by(
+    pub fn mount_by(
         &mut self,
         name: &str,
         mount: impl FnOnce(&PathBuf) -> bool,
@@ -72,7 +78,7 @@ impl Area {
     }
 
     /// An ext4, xfs or btrfs in a file of its own; `None`, said aloud, where there is none.
-    pub(crate) fn image(&mut self, fs: &str) -> Option<PathBuf> {
+    pub fn image(&mut self, fs: &str) -> Option<PathBuf> {
         let mkfs = match fs {
             "ext4" => "mkfs.ext4 -q -F",
             "xfs" => "mkfs.xfs -q",
@@ -96,7 +102,7 @@ impl Area {
 
     /// An overlayfs over `lower`, its own layers made in `scratch`; `None`, said aloud, where it
     /// cannot be mounted.
-    pub(crate) fn overlay(
+    pub fn overlay(
         &mut self,
         name: &str,
         lower: &Path,
@@ -117,7 +123,7 @@ impl Area {
     }
 
     /// Unmounts what was mounted there, if anything was.
-    pub(crate) fn unmount(&mut self, path: &Path) {
+    pub fn unmount(&mut self, path: &Path) {
         if let Some(at) = self.mounts.iter().position(|mount| mount == path) {
             let mount = self.mounts.remove(at);
             let status = Command::new("umount").arg("--lazy").arg(&mount).status();
@@ -126,7 +132,7 @@ impl Area {
     }
 
     /// A tmpfs with these options.
-    pub(crate) fn tmpfs(&mut self, name: &str, options: &str) -> PathBuf {
+    pub fn tmpfs(&mut self, name: &str, options: &str) -> PathBuf {
         self.mount(name, &["-t", "tmpfs", "-o", options, "tmpfs"])
     }
 }

@@ -2,10 +2,7 @@
 //! lists it again. Says in one line whether the second listing follows from the first and the
 //! lines; exits with 1 if not, with 2 if it could not be tried.
 
-#[path = "../harness/mod.rs"]
-mod harness;
-
-use harness::{Area, Fsmon, Verdict, listing};
+use fsmon_harness::{Area, Fsmon, Verdict, listing};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 

@@ -1,9 +1,6 @@
 //! What is converted says what `fsmon decode` says, to the programs that it is made for.
 
-#[path = "../../../tests/harness/mod.rs"]
-mod harness;
-
-use harness::{Area, Fsmon, fsmon, is_root_with, sh, skip, succeed};
+use fsmon_harness::{Area, Fsmon, fsmon, is_root_with, sh, skip, succeed};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -316,7 +313,7 @@ fn a_pipe_is_opened_and_read_once() {
 
 #[test]
 fn where_there_is_no_room_lines_end_whole() {
-    if !harness::is_installed("prlimit") {
+    if !fsmon_harness::is_installed("prlimit") {
         return skip("no prlimit");
     }
     let area = Area::new();

@@ -2,11 +2,11 @@
 //! processes really did.
 
 use super::history::{Op, WATCHED};
-use super::oracle::{Line, Listing, Replay};
 use super::world::Truth;
 use fsmon_format::kind;
 use fsmon_format::mirror::{Capacity, Mirror};
 use fsmon_format::record::{Attribution, Body, Records, Slot};
+use fsmon_harness::oracle::{Line, Listing, Replay};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
 use std::path::{Path, PathBuf};
@@ -151,7 +151,7 @@ pub(super) fn judge(
         let of_root = [&line.path, &line.old].into_iter().flatten().any(|path| path == WATCHED);
         if of_root {
             // The root itself came or went; what is below it follows.
-            replay.apply_root(line);
+            apply_root(&mut replay, line);
         } else if let Err(why) = replay.apply(&line.as_line())
             && !line.has_unsure_order()
         {
@@ -180,13 +180,11 @@ impl Told {
     }
 }
 
-impl Replay<'_> {
-    /// A root that went has nothing in it; when it comes, what is in it is told.
-    fn apply_root(&mut self, line: &Told) {
-        let goes = line.old.as_deref() == Some(WATCHED) || line.kind == "DELETE";
-        if goes || line.kind == "CREATE" || line.kind == "RENAME" {
-            *self = Replay::new(Path::new(WATCHED), Listing::new());
-        }
+/// A root that went has nothing in it; when it comes, what is in it is told.
+fn apply_root(replay: &mut Replay<'_>, line: &Told) {
+    let goes = line.old.as_deref() == Some(WATCHED) || line.kind == "DELETE";
+    if goes || line.kind == "CREATE" || line.kind == "RENAME" {
+        *replay = Replay::new(Path::new(WATCHED), Listing::new());
     }
 }
 

@@ -1,10 +1,10 @@
-//! The situations of `tests/merged.rs`, on the model: as one queue, and read after each few of their steps.
+//! The situations of `tests/e2e/merged.rs`, on the model: as one queue, and read after each few of their steps.
 
 use super::files::Files;
 use super::history::{Act, History, Mix, Op, PIDS, Step, first};
 use super::run::Bench;
 use super::show;
-use super::situations::{Do, SITUATIONS, START};
+use fsmon_harness::situations::{Do, SITUATIONS, START};
 
 /// A path of a situation in the model: the names that are there already are elsewhere.
 fn at(path: &str) -> String {

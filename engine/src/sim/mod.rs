@@ -18,14 +18,10 @@ mod files;
 mod history;
 mod judge;
 mod merges;
-#[path = "../../../tests/harness/oracle.rs"]
-mod oracle;
 mod queue;
 mod rng;
 mod run;
 mod shrink;
-#[path = "../../../tests/harness/situations.rs"]
-mod situations;
 mod world;
 
 use history::{History, MIXES, Mix, Step, make};

@@ -1,0 +1,171 @@
+//! The documents and the program say the same.
+
+use fsmon_harness::fsmon;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The long options of a command, as `--help` has them.
+fn options(command: Option<&str>) -> BTreeSet<String> {
+    let help = fsmon(command.into_iter().chain(["--help"])).output().expect("it runs");
+    assert!(help.status.success());
+    let help = String::from_utf8(help.stdout).expect("UTF-8");
+    let heads = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    heads.flat_map(long_options).collect()
+}
+
+/// What begins with two dashes in a text.
+fn long_options(text: &str) -> Vec<String> {
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '-';
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("--") {
+        let before = text[..at].chars().next_back();
+        let rest: String = text[at + 2..].chars().take_while(|c| is_part(*c)).collect();
+        let begins = before.is_none_or(|c| !is_part(c));
+        if begins && rest.len() > 1 && !rest.starts_with('-') {
+            found.push(format!("--{rest}"));
+        }
+    }
+    found
+}
+
+/// The lines of the shell blocks of a document.
+fn shell(document: &str) -> Vec<String> {
+    let blocks = document.split("```").skip(1).step_by(2).filter(|block| block.starts_with("sh\n"));
+    blocks.flat_map(|block| block.lines().skip(1).map(str::to_owned)).collect()
+}
+
+#[test]
+fn the_guide_has_every_option() {
+    let guide = read("docs/guide.md");
+    let named: BTreeSet<_> = long_options(&guide).into_iter().collect();
+    let (watch, decode) = (options(None), options(Some("decode")));
+    for option in
+        watch.union(&decode).filter(|option| !matches!(&option[..], "--help" | "--version"))
+    {
+        assert!(named.contains(option), "docs/guide.md lacks {option}");
+    }
+}
+
+#[test]
+fn examples_have_options_that_there_are() {
+    let all = [None, Some("decode"), Some("convert"), Some("doctor"), Some("generate")]
+        .map(|command| (command, options_of(command)));
+    for document in ["README.md", "docs/guide.md"] {
+        let mut count = 0;
+        for line in shell(&read(document)) {
+            let line = line.split('#').next().unwrap_or_default();
+            let Some(own) = line.trim_start().strip_prefix("fsmon ") else { continue };
+            let own = own.split(['|', '&']).next().unwrap_or_default();
+            let word = own.split_whitespace().next();
+            let (_, known) = all
+                .iter()
+                .find(|(command, _)| command.is_some() && *command == word)
+                .unwrap_or(&all[0]);
+            for option in long_options(own) {
+                assert!(known.contains(&option), "{document}: {option} in `{line}`");
+            }
+            count += 1;
+        }
+        assert!(count >= 3, "{document} has {count} examples");
+    }
+}
+
+/// `fsmon convert` is a program of its own, which may not be built here: its options are in its source.
+fn options_of(command: Option<&str>) -> BTreeSet<String> {
+    match command {
+        Some("convert") => ["--to", "--output", "--partition"].map(str::to_owned).into(),
+        command => options(command),
+    }
+}
+
+#[test]
+fn every_field_of_json_is_in_its_table() {
+    let document = read("docs/output.md");
+    let table = document.split("## CSV").next().expect("the part about JSON");
+    let told: BTreeSet<_> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| "))
+        .filter_map(|line| line.split('|').next())
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let mut made = BTreeSet::new();
+    let sources =
+        ["json", "exe", "words"].map(|name| read(&format!("crates/present/src/text/{name}.rs")));
+    for source in &sources {
+        let code = source.split("#[cfg(test)]").next().expect("the code before the tests");
+        for (at, _) in code.match_indices("\\\":") {
+            let name = code[..at].rsplit('"').next().expect("a part");
+            if !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())
+            {
+                made.insert(name);
+            }
+        }
+    }
+    assert!(made.len() > 20, "the source has {made:?}");
+    for name in &made {
+        assert!(told.contains(name), "docs/output.md lacks {name}");
+    }
+    for name in &told {
+        let is_made = sources.iter().any(|source| source.contains(name));
+        assert!(is_made, "docs/output.md has {name}, which no source has");
+    }
+}
+
+#[test]
+fn the_readme_is_read_in_a_minute() {
+    let words = read("README.md").split_whitespace().count();
+    assert!(words <= 700, "README.md has {words} words");
+}
+
+/// Links to files of the project lead somewhere.
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents = Vec::new();
+    for dir in [".", "docs", "docs/perf", "docs/internals", "docs/decisions"] {
+        for entry in root.join(dir).read_dir().expect("a directory").flatten() {
+            let name = entry.file_name().into_string().expect("UTF-8");
+            if name.ends_with(".md") {
+                documents.push(Path::new(dir).join(name).display().to_string());
+            }
+        }
+    }
+    assert!(documents.len() > 15, "{documents:?}");
+    for document in documents {
+        let text = read(&document);
+        let dir = Path::new(&document).parent().expect("a file");
+        for (at, _) in text.match_indices("](") {
+            let target = text[at + 2..].split([')', '#']).next().expect("a part");
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir).join(target);
+            assert!(path.exists(), "{document}: {target}");
+        }
+    }
+}
+
+/// A gap names the test that shows it.
+#[test]
+fn tests_that_accuracy_names_are_there() {
+    let document = read("docs/accuracy.md");
+    let mut count = 0;
+    for (at, _) in document.match_indices("(`tests/") {
+        let reference = document[at + 1..].split(')').next().expect("a part");
+        let mut names = reference.split('`').skip(1).step_by(2);
+        let file = names.next().expect("a file");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        assert!(path.exists(), "{file}");
+        for name in names.filter(|name| !name.starts_with("tests/")) {
+            assert!(read(file).contains(&format!("fn {name}(")), "{file} has no {name}");
+        }
+        count += 1;
+    }
+    assert!(count >= 10, "{count}");
+}
