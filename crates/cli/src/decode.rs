@@ -7,7 +7,7 @@ use crate::target::Target;
 use fsmon_engine::{Error, ErrorKind};
 use fsmon_format::kind;
 use fsmon_format::record::End;
-use fsmon_format::stream::{self, BLOCK_CAPACITY, Damage, Error as Fault, Item, Reader};
+use fsmon_format::stream::{self, BLOCK_CAPACITY, Item, Reader};
 use fsmon_present::Format;
 use fsmon_present::filter::{Filter, Roots, Source as Origin};
 use fsmon_present::moment::Range;
@@ -137,7 +137,7 @@ impl Stream {
             return Ok(());
         };
         let sought = self.reader.seek_to_times(&wanted);
-        self.chosen = sought.map_err(|fault| explained(self.recording.name(), &fault))?;
+        self.chosen = sought.map_err(|error| explained(self.recording.name(), error))?;
         Ok(())
     }
 
@@ -237,7 +237,7 @@ impl<O: Output> Decoder<O> {
     fn take_item(&mut self, at: usize) -> Result<Then, Error> {
         let stream = &mut self.streams[at];
         let name = stream.recording.name();
-        match stream.reader.next().map_err(|fault| explained(name, &fault))? {
+        match stream.reader.next().map_err(|error| explained(name, error))? {
             None => Ok(Then::NextFile),
             Some(Item::Pending) => Ok(Then::Wait),
             Some(Item::Header(header)) => {
@@ -298,19 +298,16 @@ impl<O: Output> Decoder<O> {
     }
 }
 
-fn explained(name: &str, fault: &Fault) -> Error {
-    match fault {
-        Fault::Damaged(Damage { fault: stream::Fault::NotAStream, .. }) => no_stream(name),
-        Fault::Damaged(damage) if damage.fault.is_newer() => {
-            Error::new(ErrorKind::Unsupported, format!("{name}: {fault}"))
-        }
-        Fault::Io(error) => Error::new(error.into(), format!("{name}: {fault}")),
-        Fault::Damaged(_) => Error::new(
-            ErrorKind::Damaged,
+/// Why a stream could not be read on.
+fn explained(name: &str, error: Error) -> Error {
+    match error.damage().map(|_| error.kind()) {
+        Some(ErrorKind::Invalid) => no_stream(name),
+        Some(ErrorKind::Damaged) => error.map_message(|what| {
             format!(
-                "{name}: {fault}; what is before was printed, --salvage prints what is behind, too"
-            ),
-        ),
+                "{name}: {what}; what is before was printed, --salvage prints what is behind, too"
+            )
+        }),
+        _ => error.map_message(|what| format!("{name}: {what}")),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The error type of all crates of fsmon: a kind that a program can match, and one line for people.
 
+use crate::stream::Damage;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 /// What kind of failure it was, so that a program can decide what to do: ask for rights, try again later, or
 /// give up.
@@ -69,17 +71,26 @@ const EMFILE: i32 = 24;
 
 /// What failed, in one line for people that names the remedy where there is one. `Display` has the text of
 /// the source too: who prints a chain of sources prints it twice.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
-    source: Option<io::Error>,
+    cause: Option<Cause>,
+}
+
+/// What is behind an error.
+#[derive(Clone, Debug)]
+enum Cause {
+    /// The error of a system call. Its text follows the message.
+    System(Arc<io::Error>),
+    /// Damage of a stream. The message has its text.
+    Damage(Box<Damage>),
 }
 
 impl Error {
     /// A failure that no call of the system explains.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), source: None }
+        Error { kind, message: message.into(), cause: None }
     }
 
     /// The caller asked for what can never work.
@@ -89,13 +100,21 @@ impl Error {
 
     /// A system call failed; its error gives the kind, and its text follows the message.
     pub fn os(message: impl Into<String>, source: io::Error) -> Self {
-        Error { kind: (&source).into(), message: message.into(), source: Some(source) }
+        let kind = (&source).into();
+        Error { kind, message: message.into(), cause: Some(Cause::System(Arc::new(source))) }
     }
 
     /// The same, where more is known of the cause than the number of the error says.
     #[must_use]
     pub fn with_kind(self, kind: ErrorKind) -> Self {
         Error { kind, ..self }
+    }
+
+    /// The same with another message, made of the one that it has: with the name of a file before it, or a
+    /// remedy behind it.
+    #[must_use]
+    pub fn map_message(self, message: impl FnOnce(&str) -> String) -> Self {
+        Error { message: message(&self.message), ..self }
     }
 
     /// What kind of failure it was.
@@ -107,28 +126,52 @@ impl Error {
     /// The number of the system call's error, where there was one.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
-        self.source.as_ref()?.raw_os_error()
+        match self.cause.as_ref()? {
+            Cause::System(error) => error.raw_os_error(),
+            Cause::Damage(_) => None,
+        }
+    }
+
+    /// What is wrong with a stream, and where; `None` where it is something else that failed.
+    #[must_use]
+    pub fn damage(&self) -> Option<&Damage> {
+        match self.cause.as_ref()? {
+            Cause::Damage(damage) => Some(damage),
+            Cause::System(_) => None,
+        }
+    }
+}
+
+impl From<Damage> for Error {
+    fn from(damage: Damage) -> Self {
+        let cause = Some(Cause::Damage(Box::new(damage)));
+        Error { kind: damage.fault.kind(), message: damage.to_string(), cause }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.source {
-            Some(source) => write!(f, "{}: {source}", self.message),
-            None => f.write_str(&self.message),
+        f.write_str(&self.message)?;
+        match &self.cause {
+            Some(Cause::System(error)) => write!(f, ": {error}"),
+            _ => Ok(()),
         }
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
+        Some(match self.cause.as_ref()? {
+            Cause::System(error) => &**error,
+            Cause::Damage(damage) => &**damage,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::Fault;
     use std::error::Error as _;
 
     #[test]
@@ -155,5 +198,20 @@ mod tests {
         let own = Error::invalid("write 1 to 9");
         assert_eq!((own.kind(), own.raw_os_error()), (ErrorKind::Invalid, None));
         assert_eq!(own.to_string(), "write 1 to 9");
+    }
+    #[test]
+    fn damage_of_a_stream_gives_kind_text_and_source() {
+        for (fault, kind) in [
+            (Fault::NotAStream, ErrorKind::Invalid),
+            (Fault::Version(9), ErrorKind::Unsupported),
+            (Fault::Payload, ErrorKind::Damaged),
+        ] {
+            let damage = Damage { offset: 64, block: Some(2), fault };
+            let error = Error::from(damage).map_message(|message| format!("x.fsmon: {message}"));
+            assert_eq!((error.kind(), error.damage()), (kind, Some(&damage)));
+            assert_eq!(error.to_string(), format!("x.fsmon: byte 64, block 2: {fault}"));
+            let source = error.source().and_then(|source| source.downcast_ref::<Damage>());
+            assert_eq!(source, Some(&damage));
+        }
     }
 }

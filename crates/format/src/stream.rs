@@ -7,9 +7,10 @@
 //! ring, in the same order, and the same code takes both:
 //!
 //! ```
+//! use fsmon_format::error::Error;
 //! use fsmon_format::mirror::Mirror;
 //! use fsmon_format::record::{Body, Record, Records, Slot};
-//! use fsmon_format::stream::{BLOCK_CAPACITY, Error, Item, Reader};
+//! use fsmon_format::stream::{BLOCK_CAPACITY, Item, Reader};
 //! use std::io::Read;
 //!
 //! /// One for both: the engine's batches and a stream's blocks.
@@ -47,7 +48,8 @@
 //! the next file:
 //!
 //! ```
-//! use fsmon_format::stream::{Error, Item, Reader};
+//! use fsmon_format::error::Error;
+//! use fsmon_format::stream::{Item, Reader};
 //! use std::io::Cursor;
 //!
 //! /// Events from that moment on (ns since 1970), of two files of one stream that are mapped.
@@ -99,7 +101,7 @@ mod writer;
 
 pub use clock::CLOCK_STEP_NS;
 pub use codec::Codec;
-pub use error::{Damage, Error, Fault};
+pub use error::{Damage, Fault};
 pub use header::{Filesystem, Header};
 pub use reader::{Block, Gap, Item, Reader};
 pub use seek::{Grows, Mark, first_within, grows};

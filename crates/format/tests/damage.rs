@@ -4,9 +4,10 @@
 
 mod sim;
 
+use fsmon_format::error::Error;
 use fsmon_format::record::SLOT;
 use fsmon_format::stream::layout::{BlockHeader, FileHeader, HEADER_LEN, block_kind};
-use fsmon_format::stream::{Codec, Error, Fault, Reader};
+use fsmon_format::stream::{Codec, Fault, Reader};
 use sim::{CODECS, Decoded, Host, Random, decode, decode_salvaging, decode_strict, record_as};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -77,10 +78,8 @@ impl Sample {
 }
 
 fn fault(decoded: &Decoded) -> Fault {
-    match &decoded.error {
-        Some(Error::Damaged(damage)) => damage.fault,
-        other => panic!("{other:?}"),
-    }
+    let damage = decoded.error.as_ref().and_then(Error::damage);
+    damage.unwrap_or_else(|| panic!("{:?}", decoded.error)).fault
 }
 
 #[test]

@@ -1,16 +1,8 @@
 //! What is wrong with a stream, and where.
 
+use crate::error::{Error, ErrorKind};
 use std::fmt;
 use std::io;
-
-/// Why a stream could not be read on.
-#[derive(Debug)]
-pub enum Error {
-    /// The input itself failed.
-    Io(io::Error),
-    /// The bytes are not what they should be.
-    Damaged(Damage),
-}
 
 /// Damage: what and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +68,16 @@ impl Fault {
     pub fn is_newer(&self) -> bool {
         matches!(self, Fault::Version(_) | Fault::Flags(_) | Fault::Sizes)
     }
+
+    /// The kind of an error about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Fault::NotAStream => ErrorKind::Invalid,
+            newer if newer.is_newer() => ErrorKind::Unsupported,
+            _ => ErrorKind::Damaged,
+        }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -126,26 +128,9 @@ impl fmt::Display for Damage {
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Io(error) => write!(f, "cannot read the stream: {error}"),
-            Error::Damaged(damage) => damage.fmt(f),
-        }
-    }
-}
+impl std::error::Error for Damage {}
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Io(error) => Some(error),
-            Error::Damaged(_) => None,
-        }
-    }
-}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        Error::Io(error)
-    }
+/// The input itself failed.
+pub(super) fn unreadable(error: io::Error) -> Error {
+    Error::os("cannot read the stream", error)
 }

@@ -1,11 +1,12 @@
 //! Finds headers and blocks in the input and checks each by itself: lengths, checksums, stream.
 
 use super::codec::Decompressor;
-use super::error::{Error, Fault};
+use super::error::Fault;
 use super::header::Header;
 use super::input::Input;
 use super::layout::{BLOCK_MAX, BlockHeader, FILE_HEADER_FIXED, MAGIC, SYNC, block_kind, codec};
 use super::translate::Translator;
+use crate::error::Error;
 use crate::record::{SLOT, Slot};
 use std::io::Read;
 use zerocopy::FromBytes;

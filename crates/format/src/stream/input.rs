@@ -1,8 +1,10 @@
 //! The reader's window on its input.
 
+use super::error::unreadable;
 use super::layout::{BLOCK_MAX, HEADER_LEN_MAX, MAGIC, SYNC};
+use crate::error::Error;
 use crate::record::{SLOT, Slot};
-use std::io::{self, ErrorKind, Read};
+use std::io::{ErrorKind, Read};
 use zerocopy::IntoBytes;
 
 /// Bytes held at one time.
@@ -46,7 +48,7 @@ impl<R: Read> Input<R> {
 
     /// Reads until `len` bytes are in the window, and no further than one read brings.
     /// False where the input ends before, for now or for good.
-    pub(super) fn fill(&mut self, len: usize) -> io::Result<bool> {
+    pub(super) fn fill(&mut self, len: usize) -> Result<bool, Error> {
         if self.start + len > WINDOW {
             self.move_to_front();
         }
@@ -55,7 +57,7 @@ impl<R: Read> Input<R> {
                 Ok(0) => return Ok(false),
                 Ok(n) => self.end += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(unreadable(error)),
             }
         }
         Ok(true)

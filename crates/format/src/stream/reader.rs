@@ -1,10 +1,11 @@
 //! The reader: bytes in, checked blocks out.
 
-use super::error::{Damage, Error, Fault};
+use super::error::{Damage, Fault};
 use super::frame::{Found, Frames};
 use super::header::Header;
 use super::layout::{BlockHeader, block_flag};
 use super::translate::StreamIds;
+use crate::error::Error;
 use crate::record::{Body, Clock, End, Record, Records, Slot};
 use std::fmt;
 use std::io::Read;
@@ -431,7 +432,7 @@ impl<R: Read> Reader<R> {
         let damage = self.damage(fault);
         if fault.is_newer() || !self.salvage {
             self.done = true;
-            return Err(Error::Damaged(damage));
+            return Err(damage.into());
         }
         self.gap.get_or_insert(damage);
         self.frames.skip(skip);
@@ -532,7 +533,7 @@ impl<R: Read> Reader<R> {
         let fault = if self.expected.is_none() { Fault::NotAStream } else { Fault::NoEnd };
         let damage = self.gap.take().unwrap_or_else(|| self.damage(fault));
         if !self.salvage {
-            return Err(Error::Damaged(damage));
+            return Err(damage.into());
         }
         let missing = self.missing_at_end();
         Ok(Step::Gap(self.gap_from(damage, missing)))

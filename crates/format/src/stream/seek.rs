@@ -15,9 +15,10 @@
 //! Older streams do not count. There each piece is compared with the next, see [`grows`].
 
 use super::clock::is_step;
-use super::error::Error;
+use super::error::unreadable;
 use super::layout::GRID;
 use super::reader::{Item, Reader};
+use crate::error::Error;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::{Range, RangeInclusive};
 
@@ -189,9 +190,9 @@ impl<R: Read + Seek> Reader<R> {
     ) -> Result<u64, Error> {
         let here = self.offset();
         let source = self.frames.input.source();
-        let len = source.seek(SeekFrom::End(0))?;
+        let len = source.seek(SeekFrom::End(0)).map_err(unreadable)?;
         let mut mark = |piece: u64| {
-            source.seek(SeekFrom::Start(piece * GRID))?;
+            source.seek(SeekFrom::Start(piece * GRID)).map_err(unreadable)?;
             Mark::of(&mut *source)
         };
         let ends = (here / GRID, len.saturating_sub(1) / GRID);
@@ -199,12 +200,12 @@ impl<R: Read + Seek> Reader<R> {
         let piece = first_within(ends, wanted, &mut mark, &grows)?;
         let to = piece * GRID;
         if to > here {
-            self.frames.input.source().seek(SeekFrom::Start(to))?;
+            self.frames.input.source().seek(SeekFrom::Start(to)).map_err(unreadable)?;
             self.go_on_at(to);
         } else {
             // What was read already is what comes next; the source goes on behind it.
             let behind = self.frames.input.offset() + self.frames.input.bytes().len() as u64;
-            self.frames.input.source().seek(SeekFrom::Start(behind))?;
+            self.frames.input.source().seek(SeekFrom::Start(behind)).map_err(unreadable)?;
         }
         Ok(to.max(here) / GRID * GRID + GRID)
     }

@@ -402,7 +402,7 @@ fn malformed() -> io::Error {
 mod tests {
     use super::*;
     use crate::record::{self, Event, Proc};
-    use crate::stream::{BLOCK_CAPACITY, Error, Fault, Item, Reader};
+    use crate::stream::{BLOCK_CAPACITY, Fault, Item, Reader};
 
     const CAPACITY: Capacity = Capacity { dirs: 16, processes: 16, strings: 16, text: 1 << 16 };
 
@@ -460,8 +460,10 @@ mod tests {
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return (paths, None),
-                Err(Error::Damaged(damage)) => return (paths, Some(damage.fault)),
-                Err(error) => panic!("{error}"),
+                Err(error) => {
+                    let damage = error.damage().unwrap_or_else(|| panic!("{error}"));
+                    return (paths, Some(damage.fault));
+                }
             }
         }
     }

@@ -3,11 +3,12 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
+use fsmon_format::error::Error;
 use fsmon_format::mirror::{Capacity, Mirror};
 use fsmon_format::record::{
     self, Body, Build, Dir, End, Event, EventRef, Loss, Proc, Record, Records, Slot, Stats,
 };
-use fsmon_format::stream::{BLOCK_CAPACITY, Codec, Error, Gap, Header, Item, Reader, Writer};
+use fsmon_format::stream::{BLOCK_CAPACITY, Codec, Gap, Header, Item, Reader, Writer};
 use std::collections::HashMap;
 use zerocopy::FromZeros;
 
