@@ -1,12 +1,14 @@
 //! What the reader counts, readable from any thread at any time, and which of it says that something
 //! is missing.
 
+use crate::Setting;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One way in which a record is not complete, and how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The counter's name, as `--stats` has it.
+    /// The counter's name: that of the field of [`Counters`].
     pub name: &'static str,
     /// How often; not 0.
     pub count: u64,
@@ -14,12 +16,26 @@ pub struct Missing {
     pub one: &'static str,
     /// What several are called.
     pub many: &'static str,
+    /// The setting that they are beyond, where one limits them.
+    pub beyond: Option<Setting>,
 }
 
-/// A counter with words in brackets counts something that is missing. Whether a record is complete, and
-/// what is said where it is not, follows from these words: they are all that a new one needs.
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = if self.count == 1 { self.one } else { self.many };
+        write!(f, "{} {words}", self.count)?;
+        match self.beyond {
+            Some(setting) => write!(f, " beyond {setting}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A counter with words in brackets counts something that is missing, `beyond` a setting if that limits it. Whether
+/// a record is complete, and what is said where it is not, follows from these words: they are all that a new one
+/// needs.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident $([$one:literal, $many:literal $(,)?])?,)*) => {
+    ($($(#[$doc:meta])* $name:ident $([$one:literal, $many:literal $(,)?] $(beyond $limit:ident)?)?,)*) => {
         /// A snapshot of what was counted since the start.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
@@ -38,6 +54,7 @@ macro_rules! counters {
                     count: self.$name,
                     one: $one,
                     many: $many,
+                    beyond: [$(Setting::$limit)?].first().copied(),
                 },)?)*];
                 all.into_iter().filter(|missing| missing.count != 0)
             }
@@ -101,7 +118,7 @@ counters! {
     /// Loss records handed to the consumer.
     losses,
     /// Directories refused for want of room: those below them are not counted.
-    dirs_refused["directory beyond --max-dirs", "directories beyond --max-dirs"],
+    dirs_refused["directory", "directories"] beyond DirsMax,
     /// Names of files refused for want of room: changes of these through hard links are not told.
     files_refused["file that there was no room for", "files that there was no room for"],
     /// Directories that could not be read.
@@ -129,7 +146,7 @@ counters! {
     /// Reads that the kernel refused for the rename of such a name: all events that they had taken are lost.
     reads_refused["read lost for a name beyond 255 bytes", "reads lost for names beyond 255 bytes"],
     /// Process images forgotten for want of room.
-    processes_evicted["process beyond --max-processes", "processes beyond --max-processes"],
+    processes_evicted["process", "processes"] beyond ProcessesMax,
 }
 
 #[cfg(test)]
@@ -145,5 +162,7 @@ mod tests {
         assert!(!counters.is_complete());
         let missing: Vec<_> = counters.missing().map(|one| (one.name, one.count)).collect();
         assert_eq!(missing, [("lost_queue_overflows", 1), ("dirs_refused", 2)]);
+        let words: Vec<_> = counters.missing().map(|one| one.to_string()).collect();
+        assert_eq!(words, ["1 queue overflow", "2 directories beyond dirs_max"]);
     }
 }

@@ -1,6 +1,7 @@
 //! What is lost on this host, and what is good to know: data for programs, and a line for people.
 
 use crate::config::Who;
+use crate::{Error, Setting};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Degradation {
     /// A root cannot be watched, and why.
-    Root(String),
+    Root(Error),
     /// A root on a network filesystem or the like: changes made elsewhere give no event.
     SharedFilesystem {
         /// The root.
@@ -112,7 +113,7 @@ pub enum CommandLines {
 impl fmt::Display for Degradation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Degradation::Root(why) => f.write_str(why),
+            Degradation::Root(why) => why.fmt(f),
             Degradation::SharedFilesystem { path, fs_type } => write!(
                 f,
                 "{} is on {fs_type}: changes made elsewhere, on its server or behind it, are not seen; watch it \
@@ -164,7 +165,8 @@ impl fmt::Display for Degradation {
             }
             Degradation::DirsMax(count) => write!(
                 f,
-                "{count} directories are beyond --max-dirs: changes in them and below are not seen; raise it"
+                "{count} directories are beyond {}: changes in them and below are not seen; raise it",
+                Setting::DirsMax
             ),
             Degradation::FilesMax(count) => write!(
                 f,

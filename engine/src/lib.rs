@@ -63,5 +63,5 @@ pub use cold::cgroup::cgroup_path;
 pub use cold::remedy::{Call, Cause, refused};
 pub use config::Config;
 pub use counters::{Counters, Missing};
-pub use fsmon_format::error::{Error, ErrorKind};
+pub use fsmon_format::error::{Error, ErrorKind, Setting};
 pub use monitor::{Monitor, Next, Receiver, start};

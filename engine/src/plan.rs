@@ -1,7 +1,6 @@
 //! What a host offers, what the engine will use of it for given roots, and what it loses by it.
 //! `fsmon doctor` prints this; [`crate::start`] follows it.
 
-use crate::ErrorKind;
 use crate::cold::below::{Below, Kind, Span, below};
 use crate::cold::overlay::{self, Upper};
 use crate::cold::roots::OpenRoot;
@@ -10,6 +9,7 @@ use crate::config::{Backend, Who};
 use crate::degradation::NO_PROGRAMS;
 pub use crate::degradation::{CommandLines, Degradation, Note};
 use crate::sys::limit::raise_descriptors;
+use crate::{Error, ErrorKind};
 use fsmon_format::named;
 use std::path::PathBuf;
 
@@ -61,7 +61,7 @@ pub struct RootPlan {
     /// The filesystem's type, such as `ext4`.
     pub fs_type: String,
     /// How; or why it cannot be watched.
-    pub mark: Result<MarkKind, String>,
+    pub mark: Result<MarkKind, Error>,
     /// Why so; empty where it cannot be watched.
     pub why: String,
 }
@@ -245,8 +245,11 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
     plan.note_mounts(&spans, &below(&mounts, &spans, &[], &mut None));
     for (path, root) in &mut opened {
         let refused = match (root, &group) {
-            (Err(error), _) => ((*path).clone(), "unknown".to_owned(), error.to_string()),
-            (Ok(root), Err(error)) => (root.path.clone(), root.fs_type.clone(), error.to_string()),
+            (Err(error), _) => ((*path).clone(), "unknown".to_owned(), error.clone()),
+            (Ok(root), Err(refused)) => {
+                let error = Error::new(refused.kind(), refused.to_string());
+                (root.path.clone(), root.fs_type.clone(), error)
+            }
             (Ok(root), Ok(group)) => match marks::mark(group, root, mask) {
                 Ok((mark, why)) => {
                     let may_be = mark == MarkKind::Inode;
@@ -255,7 +258,7 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
                     plan.note_upper(root, (mark, why), upper.as_ref());
                     continue;
                 }
-                Err(error) => (root.path.clone(), root.fs_type.clone(), error.to_string()),
+                Err(error) => (root.path.clone(), root.fs_type.clone(), error),
             },
         };
         let (path, fs_type, error) = refused;

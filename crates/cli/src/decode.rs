@@ -2,6 +2,7 @@
 
 use crate::args::DecodeArgs;
 use crate::limits::BUFFER_BYTES;
+use crate::remedies;
 use crate::sink::{Reader as Pipe, Sink};
 use crate::target::Target;
 use fsmon_engine::{Error, ErrorKind};
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
     match args.format {
         Format::Human => {
             let human = Human::new(chain, human::wants_colours(is_terminal));
-            let human = human.with_time(args.time);
+            let human = human.with_time(args.time).with_names(remedies::option);
             job.run(human.with_cmdline(cmdline))
         }
         Format::Json => job.run(Json::new(chain).with_cmdline(cmdline)),

@@ -1,8 +1,8 @@
 //! `fsmon doctor`: what this host offers, what will be used, and what is lost by it.
 
 use crate::args::DoctorArgs;
-use crate::parts;
 use crate::summary::source_of_names;
+use crate::{parts, remedies};
 use fsmon_engine::Error;
 use fsmon_engine::plan::{self, MarkKind, Plan, RootPlan};
 use fsmon_present::tell::{json_line, line, shown};
@@ -48,13 +48,13 @@ fn table(plan: &Plan) -> String {
     for root in &plan.roots {
         let how = match &root.mark {
             Ok(mark) => format!("{}: {}: {}", root.fs_type, mark_words(*mark), root.why),
-            Err(why) => format!("cannot be watched: {why}"),
+            Err(why) => format!("cannot be watched: {}", remedies::error(why)),
         };
         put(&mut out, format_args!("  {}  {}\n", shown(&root.path), line(&how)));
     }
     out.push_str("\nWhat is lost by it\n");
     for loss in &plan.losses {
-        put(&mut out, format_args!("  {}\n", line(&loss.to_string())));
+        put(&mut out, format_args!("  {}\n", line(&remedies::degradation(loss))));
     }
     if plan.losses.is_empty() {
         out.push_str("  nothing\n");
@@ -120,7 +120,7 @@ fn object(plan: &Plan) -> Value {
             "name": probe.name, "works": probe.works(), "detail": probe.detail,
         })).collect::<Vec<_>>(),
         "roots": plan.roots.iter().map(root_object).collect::<Vec<_>>(),
-        "losses": plan.losses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "losses": plan.losses.iter().map(remedies::degradation).collect::<Vec<_>>(),
         "notes": plan.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
@@ -131,7 +131,7 @@ fn root_object(root: &RootPlan) -> Value {
         Ok(mark) => {
             json!({ "path": path, "fs_type": root.fs_type, "mark": mark.name(), "why": root.why })
         }
-        Err(why) => json!({ "path": path, "fs_type": root.fs_type, "error": why }),
+        Err(why) => json!({ "path": path, "fs_type": root.fs_type, "error": remedies::error(why) }),
     }
 }
 
@@ -166,11 +166,11 @@ mod tests {
             RootPlan {
                 path: "/gone".into(),
                 fs_type: String::new(),
-                mark: Err("no such directory".into()),
+                mark: Err(Error::invalid("no such directory")),
                 why: String::new(),
             },
         ];
-        plan.losses = vec![Degradation::Root("names are late".into())];
+        plan.losses = vec![Degradation::Root(Error::invalid("names are late"))];
         plan.notes = vec![Note::NotThereYet("/srv/a".into())];
         plan
     }

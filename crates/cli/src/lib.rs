@@ -19,6 +19,7 @@ mod header;
 mod limits;
 mod outputs;
 mod parts;
+mod remedies;
 mod sink;
 mod skip;
 mod stats;
@@ -51,7 +52,7 @@ pub fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
-            tell(&error);
+            tell(remedies::error(&error));
             ExitCode::FAILURE
         }
     }

@@ -1,5 +1,6 @@
 //! What is said when a watch begins and when it has ended.
 
+use crate::remedies;
 use fsmon_engine::config::Who;
 use fsmon_engine::plan::Plan;
 use fsmon_engine::{Counters, Missing};
@@ -90,8 +91,9 @@ pub(crate) fn missing(counters: &Counters, formatted: &Formatted) -> Vec<Missing
         ),
         ("failures", formatted.failed, "failure", "failures"),
     ];
-    let of_output =
-        of_output.map(|(name, count, one, many)| Missing { name, count, one, many }).into_iter();
+    let of_output = of_output
+        .map(|(name, count, one, many)| Missing { name, count, one, many, beyond: None })
+        .into_iter();
     counters.missing().chain(of_output.filter(|missing| missing.count != 0)).collect()
 }
 
@@ -106,7 +108,7 @@ pub(crate) fn end(counters: &Counters, formatted: &Formatted) -> String {
     if missing.is_empty() {
         line.push_str("; complete");
     } else {
-        let words = missing.iter().map(|missing| counted(missing.count, missing.one, missing.many));
+        let words = missing.iter().map(remedies::missing);
         let _ = write!(line, "; NOT complete: {}", words.collect::<Vec<_>>().join(", "));
     }
     line

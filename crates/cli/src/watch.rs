@@ -7,6 +7,7 @@ use crate::formatter::{Job, Outcome, spawn};
 use crate::header::{header, stream_id};
 use crate::outputs::{self, StreamId};
 use crate::parts::parts;
+use crate::remedies;
 use crate::skip::skip_dir;
 use crate::stats::Stats;
 use crate::summary;
@@ -128,7 +129,7 @@ fn start_formatter(
     match args.format {
         Format::Human => {
             let human = Human::new(chain, human::wants_colours(is_terminal));
-            let human = human.with_time(args.time);
+            let human = human.with_time(args.time).with_names(remedies::option);
             spawn(job, Lines(human.with_cmdline(cmdline)))
         }
         Format::Json => spawn(job, Lines(Json::new(chain).with_cmdline(cmdline))),
@@ -150,7 +151,7 @@ fn announce(running: &[Running]) {
         end_progress();
     }
     let plans: Vec<_> = running.iter().map(|running| running.monitor.plan()).collect();
-    let losses = plans.iter().flat_map(|plan| &plan.losses).map(ToString::to_string);
+    let losses = plans.iter().flat_map(|plan| &plan.losses).map(remedies::degradation);
     let notes = plans.iter().flat_map(|plan| &plan.notes).map(ToString::to_string);
     let mut told: Vec<String> = Vec::new();
     for line in losses.chain(notes) {

@@ -1,5 +1,7 @@
-//! The error type of all crates of fsmon: a kind that a program can match, and one line for people.
+//! The error type of all crates of fsmon: a kind that a program can match, the setting that it is about, and one line
+//! for people. That line names no option of a command line: a program adds how its users know the setting.
 
+pub use crate::setting::Setting;
 use crate::stream::Damage;
 use std::fmt;
 use std::io;
@@ -69,12 +71,15 @@ const ESRCH: i32 = 3;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
-/// What failed, in one line for people that names the remedy where there is one. `Display` has the text of
-/// the source too: who prints a chain of sources prints it twice.
+/// What failed, in one line for people that names the remedy where there is one, and as data for programs: the
+/// kind, the setting that is to be changed, the damage of a stream. `Display` has the text of the source too: who
+/// prints a chain of sources prints it twice.
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    setting: Option<Setting>,
+    instead: Option<Setting>,
     cause: Option<Cause>,
 }
 
@@ -90,7 +95,7 @@ enum Cause {
 impl Error {
     /// A failure that no call of the system explains.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), cause: None }
+        Error { kind, message: message.into(), setting: None, instead: None, cause: None }
     }
 
     /// The caller asked for what can never work.
@@ -100,8 +105,8 @@ impl Error {
 
     /// A system call failed; its error gives the kind, and its text follows the message.
     pub fn os(message: impl Into<String>, source: io::Error) -> Self {
-        let kind = (&source).into();
-        Error { kind, message: message.into(), cause: Some(Cause::System(Arc::new(source))) }
+        let error = Error::new((&source).into(), message);
+        Error { cause: Some(Cause::System(Arc::new(source))), ..error }
     }
 
     /// The same, where more is known of the cause than the number of the error says.
@@ -117,10 +122,34 @@ impl Error {
         Error { message: message(&self.message), ..self }
     }
 
+    /// The same, about this setting.
+    #[must_use]
+    pub fn about(self, setting: Setting) -> Self {
+        Error { setting: Some(setting), ..self }
+    }
+
+    /// The same, where this setting does what was asked of the other one.
+    #[must_use]
+    pub fn instead(self, setting: Setting) -> Self {
+        Error { instead: Some(setting), ..self }
+    }
+
     /// What kind of failure it was.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// The setting that is to be changed, where it is known.
+    #[must_use]
+    pub fn setting(&self) -> Option<Setting> {
+        self.setting
+    }
+
+    /// The setting to use in its place, where there is one.
+    #[must_use]
+    pub fn setting_instead(&self) -> Option<Setting> {
+        self.instead
     }
 
     /// The number of the system call's error, where there was one.
@@ -142,10 +171,20 @@ impl Error {
     }
 }
 
+/// Errors are equal if they say the same.
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        let facts = |error: &Error| (error.kind, error.setting, error.instead);
+        facts(self) == facts(other) && self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for Error {}
+
 impl From<Damage> for Error {
     fn from(damage: Damage) -> Self {
-        let cause = Some(Cause::Damage(Box::new(damage)));
-        Error { kind: damage.fault.kind(), message: damage.to_string(), cause }
+        let error = Error::new(damage.fault.kind(), damage.to_string());
+        Error { cause: Some(Cause::Damage(Box::new(damage))), ..error }
     }
 }
 
@@ -213,5 +252,14 @@ mod tests {
             let source = error.source().and_then(|source| source.downcast_ref::<Damage>());
             assert_eq!(source, Some(&damage));
         }
+    }
+    #[test]
+    fn what_is_to_be_changed_is_data() {
+        let error = Error::invalid("x is a file").about(Setting::Roots).instead(Setting::Include);
+        assert_eq!(error.setting(), Some(Setting::Roots));
+        assert_eq!(error.setting_instead(), Some(Setting::Include));
+        assert_eq!(error.to_string(), "x is a file");
+        assert_eq!(error, error.clone());
+        assert_ne!(error, error.clone().about(Setting::Pid));
     }
 }

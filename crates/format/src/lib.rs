@@ -19,4 +19,5 @@ pub mod kind;
 pub mod mirror;
 pub mod named;
 pub mod record;
+mod setting;
 pub mod stream;

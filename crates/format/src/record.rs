@@ -265,9 +265,9 @@ pub enum Reason {
     QueueOverflow,
     /// Process messages were lost: names after this may be read late.
     ProcessMessages,
-    /// More directories than `--max-dirs`: changes below the rest are not seen.
+    /// More directories than can be known: changes below the rest are not seen.
     DirsMax,
-    /// More processes than `--max-processes`: the oldest exited were forgotten.
+    /// More processes than can be known: the oldest exited were forgotten.
     ProcessesMax,
     /// A directory could not be walked: what lies below it is not known. Or it was brought in from
     /// where nobody watches, and the kernel had been told to be silent of it until it was read.

@@ -11,7 +11,7 @@ use crate::sys::perf::online_cpus;
 use crate::sys::poll::Sources;
 use crate::sys::thread::allowed_cpus;
 use crate::sys::uring::Uring;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Setting};
 use std::io;
 use std::os::fd::AsFd;
 
@@ -66,10 +66,11 @@ pub(crate) fn choose_backend(asked: Backend, probe: &Probe) -> Result<Backend, E
     match asked {
         Backend::Poll => Ok(Backend::Poll),
         Backend::Auto if !probe.works() => Ok(Backend::Poll),
-        Backend::Uring if !probe.works() => Err(Error::new(
-            probe.failure.unwrap_or(ErrorKind::Unsupported),
-            format!("io_uring cannot be used: {}; or leave --backend at auto", probe.detail),
-        )),
+        Backend::Uring if !probe.works() => {
+            let kind = probe.failure.unwrap_or(ErrorKind::Unsupported);
+            let line = format!("io_uring cannot be used: {}", probe.detail);
+            Err(Error::new(kind, line).about(Setting::Backend))
+        }
         _ => Ok(Backend::Uring),
     }
 }
@@ -87,10 +88,11 @@ pub(crate) fn choose_cpu(asked: Cpu, reader: usize) -> Result<Option<usize>, Err
             Ok(allowed.iter().rev().cycle().nth(reader).copied().filter(|_| allowed.len() > 1))
         }
         Cpu::Pin(cpu) if allowed.contains(&cpu) => Ok(Some(cpu)),
-        Cpu::Pin(cpu) => Err(Error::invalid(format!(
-            "CPU {cpu} is not among those fsmon may run on ({}); choose one of them, or --cpu auto",
-            ranges(&allowed)
-        ))),
+        Cpu::Pin(cpu) => {
+            let allowed = ranges(&allowed);
+            let line = format!("CPU {cpu} is not among those fsmon may run on ({allowed})");
+            Err(Error::invalid(line).about(Setting::Cpu))
+        }
     }
 }
 
@@ -124,6 +126,7 @@ mod tests {
     #[test]
     fn a_cpu_that_is_not_there_is_refused() {
         let error = choose_cpu(Cpu::Pin(100_000), 0).expect_err("refused");
-        assert!(error.to_string().contains("--cpu auto"));
+        assert_eq!(error.setting(), Some(Setting::Cpu));
+        assert!(error.to_string().contains("CPU 100000 is not among"));
     }
 }

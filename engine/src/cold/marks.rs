@@ -11,7 +11,7 @@ use crate::plan::MarkKind;
 use crate::sys::fanotify::Group;
 use crate::sys::handle::{Handles, filesystem, open_absolute};
 use crate::sys::mount::open_btrfs_top;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Setting};
 use fsmon_format::kind;
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -119,11 +119,12 @@ pub(crate) fn inode_mask(mask: u64) -> u64 {
 
 fn refusal(root: &OpenRoot, error: io::Error) -> Error {
     let cause;
-    let mut kind = ErrorKind::Unsupported;
+    let (mut kind, mut setting) = (ErrorKind::Unsupported, None);
     let why = match error.raw_os_error() {
         Some(libc::EXDEV) => {
-            "the kernel does not watch its filesystem beside others; give it a reader of its own \
-             (fsmon --per-filesystem), or watch what it is mounted from"
+            setting = Some(Setting::Reader);
+            "the kernel does not watch its filesystem beside others; watch what it is mounted from, \
+             or give it a reader of its own"
         }
         // Seen on 5.10, to which the rest of what is needed was carried back.
         Some(libc::ENODEV) if matches!(root.fs_type.as_str(), "tmpfs" | "rootfs") => {
@@ -146,7 +147,11 @@ fn refusal(root: &OpenRoot, error: io::Error) -> Error {
         }
     };
     let what = format!("cannot watch {} ({}): {why}", root.path.display(), root.fs_type);
-    Error::os(what, error).with_kind(kind)
+    let error = Error::os(what, error).with_kind(kind);
+    match setting {
+        Some(setting) => error.about(setting),
+        None => error,
+    }
 }
 
 /// Whether a root's filesystem takes no mark for all of it because of its id: it has none (FUSE), or

@@ -12,7 +12,7 @@ use crate::config::{SkipDir, Skips};
 use crate::hot::r#where::above::Reached;
 use crate::sys::handle::{Handle, Handles, filesystem};
 use crate::sys::limit::raise_descriptors;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Setting};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -146,15 +146,15 @@ pub(crate) fn open_on(path: &Path, mounts: &Points<'_>) -> Result<OpenRoot, Erro
     let at = nearest.as_deref().unwrap_or(&real);
     if !at.is_dir() {
         let parent = at.parent().unwrap_or(Path::new("/")).display();
-        return Err(Error::invalid(match &nearest {
-            None => {
-                format!("{shown} is not a directory; watch {parent} with --include for that name")
-            }
-            Some(file) => format!(
+        return Err(match &nearest {
+            None => Error::invalid(format!("{shown} is not a directory; watch {parent}"))
+                .about(Setting::Roots)
+                .instead(Setting::Include),
+            Some(file) => Error::invalid(format!(
                 "cannot watch {shown}: {} is not a directory; name another path",
                 file.display()
-            ),
-        }));
+            )),
+        });
     }
     let mount = mounts.mount_of(at);
     if let Some(mount) = mount.filter(|mount| mount.is_made_by_the_kernel()) {
@@ -294,6 +294,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let error = open_all(&[file.path().to_owned()], true, None).err().expect("refused");
         assert!(error.to_string().contains("is not a directory; watch "));
+        assert_eq!(error.setting_instead(), Some(Setting::Include));
         let below = file.path().join("below");
         let error = open_all(&[below], true, None).err().expect("refused");
         assert!(error.to_string().contains("cannot watch "));

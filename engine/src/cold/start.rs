@@ -29,7 +29,7 @@ use crate::sys::limit::raise_descriptors;
 use crate::sys::poll::{Poll, Sources};
 use crate::sys::thread::{self, allowed_cpus};
 use crate::sys::uring::Uring;
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Setting};
 use fsmon_format::kind;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -127,7 +127,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
             }
             // It counts as a mount that is not watched.
             Err(error) if root.is_followed => {
-                plan.losses.push(Degradation::Root(error.to_string()));
+                plan.losses.push(Degradation::Root(error));
             }
             Err(error) => return Err(error),
         }
@@ -313,7 +313,9 @@ fn add_root(
         (!is_gone).then(|| root.reached()).map(|found| found.without_mounts(&watch.disk))
     }) {
         let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
-        let full = |_| Error::invalid("more roots than --max-dirs; raise it");
+        let full = |_| {
+            Error::invalid("more roots than directories that can be known").about(Setting::DirsMax)
+        };
         let node = tree.insert_root(bytes, key).map_err(full)?;
         watch.roots[at].set(node, reached, mark.is_of_directories());
     } else {

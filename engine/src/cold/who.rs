@@ -10,7 +10,7 @@ use crate::plan::{CommandLines, Degradation, Probe};
 use crate::sys::connector::Socket;
 use crate::sys::fanotify::Group;
 use crate::sys::perf::{self, Event, Ring};
-use crate::{Error, ErrorKind, limits};
+use crate::{Error, ErrorKind, Setting, limits};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -81,10 +81,8 @@ pub fn open(
         let reason = opened.probes.iter().find(|probe| !probe.works());
         let kind = reason.and_then(|probe| probe.failure).unwrap_or(ErrorKind::Unsupported);
         let reason = reason.map_or("not available", |probe| &probe.detail);
-        return Err(Error::new(
-            kind,
-            format!("the source of process names asked for cannot be used: {reason}"),
-        ));
+        let line = format!("the source of process names asked for cannot be used: {reason}");
+        return Err(Error::new(kind, line).about(Setting::Who));
     }
     let told_of_users = opened.socket.is_some() || opened.rung == Rung::Bpf;
     let mut table = Table::new(images_max, opened.rung, told_of_users, OpenExec::None);

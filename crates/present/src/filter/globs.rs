@@ -2,7 +2,7 @@
 
 use super::patterns::{self, Pattern, Purpose};
 use super::roots::Roots;
-use fsmon_format::error::Error;
+use fsmon_format::error::{Error, Setting};
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -23,34 +23,34 @@ impl PathGlobs {
     /// `None` where there is no glob.
     ///
     /// # Errors
-    /// A glob that cannot be read, or that can never match; the option is named.
+    /// A glob that cannot be read, or that can never match: an error about the setting of that purpose.
     pub fn new(purpose: Purpose, globs: &[String], roots: &Roots) -> Result<Option<Self>, Error> {
         if globs.is_empty() {
             return Ok(None);
         }
-        let option = purpose.option();
+        let setting = purpose.setting();
         let (mut names, mut paths) = (GlobSetBuilder::new(), GlobSetBuilder::new());
         let mut below: BTreeMap<PathBuf, GlobSetBuilder> = BTreeMap::new();
         for glob in globs {
-            let pattern = patterns::read(glob, purpose, roots)
-                .map_err(|why| Error::invalid(format!("{}: {why}", named(option, glob))))?;
+            let pattern =
+                patterns::read(glob, purpose, roots).map_err(|why| refused(setting, glob, why))?;
             match pattern {
-                Pattern::Name(bare) => _ = names.add(parse(option, glob, &bare)?),
-                Pattern::Path(bare) => _ = paths.add(parse(option, glob, &bare)?),
+                Pattern::Name(bare) => _ = names.add(parse(setting, glob, &bare)?),
+                Pattern::Path(bare) => _ = paths.add(parse(setting, glob, &bare)?),
                 Pattern::Below(places) => {
                     for (root, bare) in places {
                         let set = below.entry(root).or_insert_with(GlobSetBuilder::new);
-                        set.add(parse(option, glob, &bare)?);
+                        set.add(parse(setting, glob, &bare)?);
                     }
                 }
             }
         }
         let below = below
             .into_iter()
-            .map(|(root, set)| Ok((root.as_os_str().as_bytes().to_vec(), build(option, &set)?)));
+            .map(|(root, set)| Ok((root.as_os_str().as_bytes().to_vec(), build(setting, &set)?)));
         Ok(Some(PathGlobs {
-            names: build(option, &names)?,
-            paths: build(option, &paths)?,
+            names: build(setting, &names)?,
+            paths: build(setting, &paths)?,
             below: below.collect::<Result<_, Error>>()?,
         }))
     }
@@ -78,63 +78,71 @@ impl PathGlobs {
 /// threads of the kernel have such names.
 ///
 /// # Errors
-/// A glob that cannot be read, or that can never match; `option` is named, and `other` is the one that
-/// asks for the opposite.
-pub fn names(option: &str, other: &str, globs: &[String]) -> Result<Option<GlobSet>, Error> {
+/// A glob that cannot be read, or that can never match: an error about `setting`; `opposite` is the one that asks for
+/// the opposite.
+pub fn names(
+    setting: Setting,
+    opposite: Setting,
+    globs: &[String],
+) -> Result<Option<GlobSet>, Error> {
     if globs.is_empty() {
         return Ok(None);
     }
     let mut set = GlobSetBuilder::new();
     for glob in globs {
-        let refuse = |why| Error::invalid(format!("{}: {why}", named(option, glob)));
-        let bare = comm(glob, other).map_err(refuse)?;
+        let bare = comm(glob, opposite).map_err(|why| refused(setting, glob, why))?;
         let built = GlobBuilder::new(bare).backslash_escape(true).build();
-        set.add(built.map_err(|error| bad(option, glob, &error.kind().to_string()))?);
+        set.add(built.map_err(|error| bad(setting, glob, &error.kind().to_string()))?);
     }
-    build(option, &set).map(Some)
+    build(setting, &set).map(Some)
 }
 
 /// What a pattern on commands means: the kernel cuts their names, so a name is cut here as well.
-fn comm<'a>(glob: &'a str, other: &str) -> Result<&'a str, String> {
-    patterns::not_negated(glob, other)?;
+fn comm(glob: &str, opposite: Setting) -> Result<&str, Error> {
+    patterns::not_negated(glob, opposite)?;
     patterns::no_list(glob)?;
     if glob.is_empty() {
-        return Err("it is empty; write the name of a command, such as make".to_owned());
+        return Err(Error::invalid("it is empty; write the name of a command, such as make"));
     }
     let name = glob.rsplit('/').next().unwrap_or(glob);
     if glob.starts_with(['/', '.']) && glob.contains('/') {
-        return Err(format!("a command is known by its name, not by its path; write '{name}'"));
+        let line = format!("a command is known by its name, not by its path; write '{name}'");
+        return Err(Error::invalid(line));
     }
     if !patterns::is_literal(glob) || glob.len() <= COMM_MAX {
         return Ok(glob);
     }
     match glob.get(..COMM_MAX) {
         Some(cut) => Ok(cut),
-        None => Err(format!("names of commands have at most {COMM_MAX} bytes; write fewer and *")),
+        None => {
+            let line =
+                format!("names of commands have at most {COMM_MAX} bytes; write fewer and *");
+            Err(Error::invalid(line))
+        }
     }
 }
 
-fn parse(option: &str, glob: &str, bare: &str) -> Result<globset::Glob, Error> {
+fn parse(setting: Setting, glob: &str, bare: &str) -> Result<globset::Glob, Error> {
     GlobBuilder::new(bare)
         .literal_separator(true)
         .backslash_escape(true)
         .build()
-        .map_err(|error| bad(option, glob, &error.kind().to_string()))
+        .map_err(|error| bad(setting, glob, &error.kind().to_string()))
 }
 
-fn build(option: &str, set: &GlobSetBuilder) -> Result<GlobSet, Error> {
+fn build(setting: Setting, set: &GlobSetBuilder) -> Result<GlobSet, Error> {
     set.build().map_err(|error| {
-        bad(option, error.glob().unwrap_or("the globs together"), &error.kind().to_string())
+        bad(setting, error.glob().unwrap_or("the globs together"), &error.kind().to_string())
     })
 }
 
-fn bad(option: &str, glob: &str, why: &str) -> Error {
-    let named = named(option, glob);
-    Error::invalid(format!("{named}: {why}; put \\ before a literal * ? [ {{"))
+fn bad(setting: Setting, glob: &str, why: &str) -> Error {
+    let why = Error::invalid(format!("{why}; put \\ before a literal * ? [ {{"));
+    refused(setting, glob, why)
 }
 
-fn named(option: &str, glob: &str) -> String {
-    format!("bad glob '{}' of {option}", glob.escape_debug())
+fn refused(setting: Setting, glob: &str, why: Error) -> Error {
+    why.map_message(|why| format!("bad glob '{}': {why}", glob.escape_debug())).about(setting)
 }
 
 #[cfg(test)]
@@ -171,14 +179,16 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_glob_names_itself_and_its_option() {
+    fn a_bad_glob_names_itself_and_its_setting() {
         for glob in ["a[", "{a", "", "/"] {
             let error = PathGlobs::new(Purpose::Exclude, &[glob.to_owned()], &Roots::default());
             let error = error.err().expect("bad");
             let line = error.to_string();
-            assert!(line.contains(&format!("bad glob '{glob}' of --exclude")), "{line}");
+            assert!(line.contains(&format!("bad glob '{glob}': ")), "{line}");
+            assert_eq!(error.setting(), Some(Setting::Exclude));
         }
-        assert!(names("--cmd", "--exclude-cmd", &["[".to_owned()]).is_err());
+        let error = names(Setting::Cmd, Setting::ExcludeCmd, &["[".to_owned()]).expect_err("bad");
+        assert_eq!(error.setting(), Some(Setting::Cmd));
     }
 
     #[test]
@@ -195,7 +205,7 @@ mod tests {
 
     #[test]
     fn commands_are_known_by_fifteen_bytes_of_their_name() {
-        let cmd = |glob: &str| names("--cmd", "--exclude-cmd", &[glob.to_owned()]);
+        let cmd = |glob: &str| names(Setting::Cmd, Setting::ExcludeCmd, &[glob.to_owned()]);
         let matches = |glob: &str, comm: &str| {
             let globs = cmd(glob).expect("valid").expect("one");
             globs.is_match_candidate(&Candidate::from_bytes(comm.as_bytes()))
@@ -206,13 +216,16 @@ mod tests {
         assert!(matches("kworker/0:1", "kworker/0:1"));
         for (glob, words) in [
             ("", "empty"),
-            ("!git", "--exclude-cmd 'git'"),
+            ("!git", "! does not negate it"),
             ("gcc,cc", "{gcc,cc}"),
             ("/usr/bin/gcc", "'gcc'"),
             ("./gcc", "'gcc'"),
         ] {
-            let line = cmd(glob).expect_err("refused").to_string();
-            assert!(line.contains(words) && line.contains("--cmd"), "{line}");
+            let error = cmd(glob).expect_err("refused");
+            assert!(error.to_string().contains(words), "{error}");
+            assert_eq!(error.setting(), Some(Setting::Cmd));
         }
+        let negated = cmd("!git").expect_err("refused");
+        assert_eq!(negated.setting_instead(), Some(Setting::ExcludeCmd));
     }
 }

@@ -12,7 +12,7 @@ pub use roots::Roots;
 
 use crate::moment::Range;
 use crate::world::{Change, World};
-use fsmon_format::error::Error;
+use fsmon_format::error::{Error, Setting};
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::EventRef;
@@ -170,6 +170,7 @@ fn parse_type(name: &str) -> Result<u32, Error> {
             name.escape_debug(),
             valid.join(", ")
         ))
+        .about(Setting::Types)
     })
 }
 

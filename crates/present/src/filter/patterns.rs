@@ -9,6 +9,7 @@
 //! What can never match is refused, with what to write instead.
 
 use super::roots::{Roots, real};
+use fsmon_format::error::{Error, Setting};
 use globset::GlobBuilder;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -38,17 +39,17 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    pub(crate) fn option(self) -> &'static str {
+    pub(crate) fn setting(self) -> Setting {
         match self {
-            Purpose::Include => "--include",
-            Purpose::Exclude => "--exclude",
+            Purpose::Include => Setting::Include,
+            Purpose::Exclude => Setting::Exclude,
         }
     }
 
-    fn other(self) -> &'static str {
+    fn opposite(self) -> Setting {
         match self {
-            Purpose::Include => Purpose::Exclude.option(),
-            Purpose::Exclude => Purpose::Include.option(),
+            Purpose::Include => Setting::Exclude,
+            Purpose::Exclude => Setting::Include,
         }
     }
 }
@@ -57,27 +58,29 @@ impl Purpose {
 ///
 /// # Errors
 /// Why it can never match, and what to write.
-pub(super) fn read(text: &str, purpose: Purpose, roots: &Roots) -> Result<Pattern, String> {
-    let other = purpose.other();
+pub(super) fn read(text: &str, purpose: Purpose, roots: &Roots) -> Result<Pattern, Error> {
     if text.is_empty() {
-        return Err("it is empty; write a name such as *.o or a path such as src/*.rs".to_owned());
+        let line = "it is empty; write a name such as *.o or a path such as src/*.rs";
+        return Err(Error::invalid(line));
     }
-    not_negated(text, other)?;
+    not_negated(text, purpose.opposite())?;
     if text == "~" || text.starts_with("~/") {
-        return Err("the shell put nothing in the place of ~; write the path, or \\~ for a name \
-                    that begins with it"
-            .to_owned());
+        return Err(Error::invalid(
+            "the shell put nothing in the place of ~; write the path, or \\~ for a name that begins \
+             with it",
+        ));
     }
     no_list(text)?;
     let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     if parts.contains(&"..") {
-        return Err("no path has .. in it; write the path that it leads to".to_owned());
+        return Err(Error::invalid("no path has .. in it; write the path that it leads to"));
     }
     if let Some(long) = parts.iter().find(|part| part.len() > NAME_MAX && is_literal(part)) {
-        return Err(format!("no name has {} bytes; at most {NAME_MAX} can be", long.len()));
+        let line = format!("no name has {} bytes; at most {NAME_MAX} can be", long.len());
+        return Err(Error::invalid(line));
     }
     if parts.is_empty() {
-        return Err(format!("it is the watched directory itself; leave {} out", purpose.option()));
+        return Err(Error::invalid("it is the watched directory itself; leave it out"));
     }
     if text.starts_with('/')
         && let Some(below) = below_roots(&parts, purpose, roots)?
@@ -89,18 +92,17 @@ pub(super) fn read(text: &str, purpose: Purpose, roots: &Roots) -> Result<Patter
     Ok(if is_anchored { Pattern::Path(glob) } else { Pattern::Name(glob) })
 }
 
-/// There is an option for the opposite.
-pub(super) fn not_negated(text: &str, other: &str) -> Result<(), String> {
-    match text.strip_prefix('!') {
-        Some(rest) => Err(format!(
-            "! does not negate it; write {other} '{rest}', or \\! for a name that begins with it"
-        )),
-        None => Ok(()),
+/// There is a setting for the opposite.
+pub(super) fn not_negated(text: &str, opposite: Setting) -> Result<(), Error> {
+    if !text.starts_with('!') {
+        return Ok(());
     }
+    let line = "! does not negate it; write \\! for a name that begins with it";
+    Err(Error::invalid(line).instead(opposite))
 }
 
 /// Commas make no list here, as names can have them.
-pub(super) fn no_list(text: &str) -> Result<(), String> {
+pub(super) fn no_list(text: &str) -> Result<(), Error> {
     let (mut depth, mut is_escaped, mut in_class) = (0u32, false, false);
     for letter in text.chars() {
         match letter {
@@ -111,10 +113,10 @@ pub(super) fn no_list(text: &str) -> Result<(), String> {
             '{' => depth += 1,
             '}' => depth = depth.saturating_sub(1),
             ',' if depth == 0 && !in_class => {
-                return Err(format!(
+                return Err(Error::invalid(format!(
                     "a comma makes no list; write {{{text}}} for any of these, or \\, for a comma \
                      in a name"
-                ));
+                )));
             }
             _ => {}
         }
@@ -133,7 +135,7 @@ fn below_roots(
     parts: &[&str],
     purpose: Purpose,
     roots: &Roots,
-) -> Result<Option<Vec<(PathBuf, String)>>, String> {
+) -> Result<Option<Vec<(PathBuf, String)>>, Error> {
     // A pattern with a * can mean one root as it is written, and another by a link.
     let (mut within, mut covered) = (Vec::new(), Vec::new());
     for parts in readings(parts, roots) {
@@ -155,19 +157,19 @@ fn below_roots(
         let is_all = roots.all_known() && roots.paths().all(|root| covered.contains(&root));
         return match purpose {
             // What was recorded below the others is left.
-            Purpose::Exclude if roots.are_of_this_host() || is_all => Err(format!(
+            Purpose::Exclude if roots.are_of_this_host() || is_all => Err(Error::invalid(format!(
                 "{} is to be watched, and nothing of it would be left; name what to leave out below it",
                 covered[0].display()
-            )),
+            ))),
             _ => Ok(Some(all())),
         };
     }
     match outside(parts, roots) {
-        true => Err(format!(
+        true => Err(Error::invalid(format!(
             "it is not below {}, which is watched; write ./{} for what is called so in there",
             roots.shown(),
             parts.join("/")
-        )),
+        ))),
         false => Ok(None),
     }
 }
@@ -269,7 +271,7 @@ mod tests {
         roots
     }
 
-    fn exclude(text: &str) -> Result<Pattern, String> {
+    fn exclude(text: &str) -> Result<Pattern, Error> {
         read(text, Purpose::Exclude, &roots(&["/no-such-place/b", "/no-such-place/c d"]))
     }
 
@@ -319,7 +321,7 @@ mod tests {
             ("", "empty"),
             ("/", "the watched directory itself"),
             ("./", "the watched directory itself"),
-            ("!x", "--include 'x'"),
+            ("!x", "! does not negate it"),
             ("a,b", "{a,b}"),
             ("~/x", "write the path"),
             ("../x", ".."),
@@ -331,8 +333,10 @@ mod tests {
             ("/no-such-place", "is to be watched"),
         ] {
             let error = exclude(text).expect_err(text);
-            assert!(error.contains(words), "{text}: {error}");
+            assert!(error.to_string().contains(words), "{text}: {error}");
         }
+        let negated = exclude("!x").expect_err("negated");
+        assert_eq!(negated.setting_instead(), Some(Setting::Include));
         let all = read("/no-such-place", Purpose::Include, &roots(&["/no-such-place/b"]));
         assert_eq!(all, Ok(below("/no-such-place/b", "**")));
         // Where nothing is known of the roots nothing can be said.
@@ -403,7 +407,10 @@ mod tests {
         assert_eq!(exclude(two[0], false), Ok(below(two[0], "**")));
         assert!(exclude("/no-such-place", true).is_ok());
         assert!(
-            exclude("/no-such-place", false).expect_err("nothing").contains("is to be watched")
+            exclude("/no-such-place", false)
+                .expect_err("nothing")
+                .to_string()
+                .contains("is to be watched")
         );
     }
 }

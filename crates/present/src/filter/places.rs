@@ -10,9 +10,9 @@ use fsmon_format::record::EventRef;
 /// What is known of everything in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Verdict {
-    /// It, or a directory that it is in, matches --include; or there is no --include.
+    /// It, or a directory that it is in, matches `include`; or there is none.
     included: bool,
-    /// It, or a directory that it is in, matches --exclude.
+    /// It, or a directory that it is in, matches `exclude`.
     excluded: bool,
 }
 

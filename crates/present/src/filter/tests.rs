@@ -228,14 +228,17 @@ fn a_family_is_known_by_the_image_before_and_not_by_a_pid_used_again() {
 fn what_this_host_does_not_know_is_refused() {
     let refused = |args: Criteria| {
         let result = Filter::new(&args, kind::DEFAULT, Source::Live, capacity());
-        result.err().expect("refused").to_string()
+        let error = result.err().expect("refused");
+        (error.to_string(), error.setting())
     };
     let user = refused(Criteria { user: owned(&["no such user"]), ..Criteria::default() });
-    assert!(user.contains("'no such user'") && user.contains("getent"), "{user}");
+    assert!(user.0.contains("'no such user'") && user.0.contains("getent"), "{user:?}");
+    assert_eq!(user.1, Some(Setting::User));
     let pid = refused(Criteria { pid: Some(u32::MAX), ..Criteria::default() });
-    assert!(pid.contains("no such process"), "{pid}");
+    assert!(pid.0.contains("there is no process 4294967295"), "{pid:?}");
+    assert_eq!(pid.1, Some(Setting::Pid));
     let glob = refused(Criteria { exclude: owned(&["["]), ..Criteria::default() });
-    assert!(glob.contains("--exclude"), "{glob}");
+    assert_eq!(glob.1, Some(Setting::Exclude));
 }
 
 #[test]

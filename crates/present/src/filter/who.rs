@@ -3,13 +3,13 @@
 use super::{Source, globs};
 use crate::filter::Criteria;
 use crate::text::comm;
-use fsmon_format::error::{Error, ErrorKind};
+use fsmon_format::error::{Error, ErrorKind, Setting};
 use fsmon_format::mirror::{Capacity, Mirror};
 use fsmon_format::record::{Proc, proc_flag};
 use globset::{Candidate, GlobSet};
 use std::path::Path;
 
-/// The longest way from a process to the one that --pid names; longer is taken for a cycle.
+/// The longest way from a process to the one that was asked for; longer is taken for a cycle.
 const FAMILY_MAX: usize = 1 << 12;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Who {
     source: Source,
     /// By image id: whether all that is asked is met.
     passes: Vec<Verdict>,
-    /// By image id: whether it is the process that --pid names, or descends from it.
+    /// By image id: whether it is the process that was asked for, or descends from it.
     family: Vec<Verdict>,
 }
 
@@ -49,10 +49,11 @@ impl Who {
     /// # Errors
     /// A bad glob; while this host is watched, also an unknown user or process.
     pub fn new(args: &Criteria, source: Source, capacity: Capacity) -> Result<Option<Self>, Error> {
-        let cmd = globs::names("--cmd", "--exclude-cmd", &args.cmd)?;
-        let exclude_cmd = globs::names("--exclude-cmd", "--cmd", &args.exclude_cmd)?;
-        let users =
-            args.user.iter().map(|name| parse_user(name, source)).collect::<Result<Vec<_>, _>>()?;
+        let cmd = globs::names(Setting::Cmd, Setting::ExcludeCmd, &args.cmd)?;
+        let exclude_cmd = globs::names(Setting::ExcludeCmd, Setting::Cmd, &args.exclude_cmd)?;
+        let user =
+            |name: &String| parse_user(name, source).map_err(|error| error.about(Setting::User));
+        let users = args.user.iter().map(user).collect::<Result<Vec<_>, _>>()?;
         if let Some(pid) = args.pid.filter(|_| source == Source::Live) {
             must_exist(pid)?;
         }
@@ -181,7 +182,7 @@ impl Who {
 fn parse_user(text: &str, source: Source) -> Result<User, Error> {
     if text.is_empty() || text.starts_with('!') || text.contains(',') {
         return Err(Error::invalid(format!(
-            "bad user '{}'; write one name or uid, and --user again for another",
+            "bad user '{}'; write one name or uid at a time",
             text.escape_debug()
         )));
     }
@@ -209,8 +210,6 @@ fn must_exist(pid: u32) -> Result<(), Error> {
     if pid != 0 && Path::new(&format!("/proc/{pid}")).exists() {
         return Ok(());
     }
-    Err(Error::new(
-        ErrorKind::NotFound,
-        format!("--pid {pid}: no such process; see ps -e for those that run"),
-    ))
+    let line = format!("there is no process {pid}; see ps -e for those that run");
+    Err(Error::new(ErrorKind::NotFound, line).about(Setting::Pid))
 }

@@ -6,6 +6,7 @@ use super::when::{self, TimeFormat, When};
 use super::words::CommandLine;
 use super::{Line, LineFormat, Place, ancestors, comm, doubt, number};
 use crate::world::{Change, World};
+use fsmon_format::error::Setting;
 use fsmon_format::kind;
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{Attribution, COUNT_UNKNOWN, Loss, Proc, Reason, proc_flag};
@@ -31,13 +32,14 @@ pub struct Human {
     colours: bool,
     when: When,
     paths: Paths<escape::Human>,
+    names: fn(Setting) -> &'static str,
 }
 
 impl Human {
     /// With `chain`, the ancestry ends the line.
     pub fn new(chain: bool, colours: bool) -> Self {
         let (when, paths) = (When::new(None), Paths::default());
-        Human { chain, cmdline: false, colours, when, paths }
+        Human { chain, cmdline: false, colours, when, paths, names: Setting::name }
     }
 
     /// With other times than those of the day.
@@ -48,6 +50,11 @@ impl Human {
     /// With `on`, the command line ends the line.
     pub fn with_cmdline(self, on: bool) -> Self {
         Human { cmdline: on, ..self }
+    }
+
+    /// With other names of limits than those of [`Setting`]: what a program calls them.
+    pub fn with_names(self, names: fn(Setting) -> &'static str) -> Self {
+        Human { names, ..self }
     }
 
     fn colour(&self, code: &str, out: &mut Vec<u8>) {
@@ -103,6 +110,20 @@ impl Human {
         } else if is_dir && out.last() != Some(&b'/') {
             out.push(b'/');
         }
+    }
+
+    /// What a loss means. Its words are appended one by one, as nothing allocates here.
+    fn append_consequence(&self, reason: Reason, out: &mut Vec<u8>) {
+        let limit = match reason {
+            Reason::DirsMax => Some(("more directories than ", Setting::DirsMax)),
+            Reason::ProcessesMax => Some(("more processes than ", Setting::ProcessesMax)),
+            _ => None,
+        };
+        if let Some((more, setting)) = limit {
+            out.extend_from_slice(more.as_bytes());
+            out.extend_from_slice((self.names)(setting).as_bytes());
+        }
+        out.extend_from_slice(consequence(reason).as_bytes());
     }
 
     fn append_paths(&mut self, mirror: &Mirror, line: &Line<'_>, out: &mut Vec<u8>) {
@@ -190,7 +211,7 @@ impl LineFormat for Human {
             append_noted(b"", loss.count.get(), out);
             out.extend_from_slice(b" lost: ");
         }
-        out.extend_from_slice(consequence(Reason::from_code(loss.reason.get())).as_bytes());
+        self.append_consequence(Reason::from_code(loss.reason.get()), out);
         if let Some(place) = Place::of_loss(loss) {
             out.extend_from_slice(b": ");
             self.append_place(&world.mirror, Some(place), true, "?", out);
@@ -216,13 +237,13 @@ pub fn wants_colours(is_terminal: bool) -> bool {
     is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// What a loss means to whoever reads the lines.
+/// What a loss means to whoever reads the lines; the rest of it where that begins with the limit that was reached.
 fn consequence(reason: Reason) -> &'static str {
     match reason {
         Reason::QueueOverflow => "the kernel's queue overflowed, changes are missing here",
         Reason::ProcessMessages => "process messages were lost, names may be read late",
-        Reason::DirsMax => "more directories than --max-dirs, changes below the rest are not seen",
-        Reason::ProcessesMax => "more processes than --max-processes, the oldest were forgotten",
+        Reason::DirsMax => ", changes below the rest are not seen",
+        Reason::ProcessesMax => ", the oldest were forgotten",
         Reason::Walk => "a directory could not be read, what lies below it is not known",
         Reason::Unmarked => {
             "made in new directories before these could be watched: what was done to them until then is not known"
@@ -298,6 +319,19 @@ mod tests {
                 "  LOSS           *** 12 lost: process messages were lost, names may be read late ***",
             ]
         );
+    }
+
+    #[test]
+    fn a_limit_has_the_name_that_the_program_gives_it() {
+        let said = |human: Human| {
+            let mut bench = Bench::lines(human.with_time(Some(TimeFormat::Delta)));
+            bench.loss(Reason::DirsMax.code(), 1);
+            bench.text()
+        };
+        let (plain, named) = (Human::new(false, false), Human::new(false, false));
+        assert!(said(plain).contains("more directories than dirs_max, changes below"));
+        let named = said(named.with_names(|_| "--limit"));
+        assert!(named.contains("more directories than --limit, changes below"), "{named}");
     }
 
     /// The error of a filesystem has no path either, and is of no such file: see `aligned_lines`.
