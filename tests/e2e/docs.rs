@@ -2,7 +2,7 @@
 
 use fsmon_harness::fsmon;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -168,4 +168,97 @@ fn tests_that_accuracy_names_are_there() {
         count += 1;
     }
     assert!(count >= 10, "{count}");
+}
+
+/// The libraries have no command line: they say which setting is meant, and `crates/cli/src/remedies.rs` names its option.
+#[test]
+fn no_library_names_an_option() {
+    let mut count = 0;
+    for dir in ["engine/src", "crates/format/src", "crates/present/src", "crates/store/src"] {
+        for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)) {
+            let source = std::fs::read_to_string(&path).expect("UTF-8");
+            let code = source.split("#[cfg(test)]\nmod tests {").next().expect("a part");
+            for literal in literals(code) {
+                let options = long_options(literal);
+                assert!(options.is_empty(), "{}: {options:?} in \"{literal}\"", path.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 1000, "{count} literals");
+}
+
+/// The Rust files in a directory and below it, without those that are tests.
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in dir.read_dir().expect("a directory").flatten() {
+        let path = entry.path();
+        let name = entry.file_name().into_string().expect("UTF-8");
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if name.ends_with(".rs") && name != "tests.rs" && !name.ends_with("_test.rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The string literals of a source, without those in comments. An escape stays as it is written.
+fn literals(source: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut left = source;
+    while let Some(at) = left.find(['"', '\'', '/', 'r']) {
+        let is_raw = left[at..].starts_with("r#\"") || left[at..].starts_with("r\"");
+        let (begin, end) = match left.as_bytes()[at] {
+            b'/' if left[at..].starts_with("//") => (at, length(&left[at..], "\n")),
+            b'r' if is_raw => {
+                let quote = left[at..].find('"').expect("it begins") + 1;
+                let end = format!("\"{}", "#".repeat(quote - 2));
+                found.push(&left[at + quote..][..length(&left[at + quote..], &end)]);
+                (at + quote, length(&left[at + quote..], &end) + end.len())
+            }
+            b'"' => {
+                let len = quoted(&left[at + 1..]);
+                found.push(&left[at + 1..][..len]);
+                (at + 1, len + 1)
+            }
+            b'\'' => (at + 1, character(&left[at + 1..])),
+            _ => (at, 1),
+        };
+        left = &left[begin + end..];
+    }
+    found
+}
+
+/// How much of a text is before its first `end`.
+fn length(text: &str, end: &str) -> usize {
+    text.find(end).unwrap_or(text.len())
+}
+
+/// How long a string literal is up to its closing quote.
+fn quoted(text: &str) -> usize {
+    let mut is_escaped = false;
+    let end = text.char_indices().find(|(_, letter)| {
+        let is_end = *letter == '"' && !is_escaped;
+        is_escaped = *letter == '\\' && !is_escaped;
+        is_end
+    });
+    end.expect("a literal ends").0
+}
+
+/// How long what follows a single quote is: a character with its closing quote, or nothing of a lifetime.
+fn character(text: &str) -> usize {
+    let mut letters = text.char_indices();
+    match letters.next() {
+        Some((_, '\\')) => 2 + length(&text[2..], "'") + 1,
+        Some(_) => letters.next().filter(|(_, next)| *next == '\'').map_or(0, |(at, _)| at + 1),
+        None => 0,
+    }
+}
+
+#[test]
+fn literals_are_told_from_comments_and_characters() {
+    let source = "let a = \"x \\\" --y\"; // \"not --this\"\n/// it's\nf('\"', '\\'', b'/', r#\"r \"q\" --z\"#); fn g<'a>(b: &'a str) { \"last\" }";
+    assert_eq!(literals(source), ["x \\\" --y", "r \"q\" --z", "last"]);
+    assert_eq!(long_options("cmd (--cfg x) a--b"), ["--cfg"]);
 }
