@@ -4,6 +4,8 @@ use crate::cores::CoresArgs;
 use crate::forks::ForksArgs;
 use crate::latency;
 use crate::monitor::{self, Format, Monitor, Programs};
+use crate::report::ReportArgs;
+use crate::results::keep::{Keep, Otherwise};
 use crate::series::args::WhoArgs;
 use crate::soak::SoakArgs;
 use crate::streams::StreamsArgs;
@@ -31,10 +33,9 @@ pub(crate) struct Args {
     /// How often each is run [default: 5; 1 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: Option<u32>,
-    /// Where to write everything that was measured
-    /// [default: bench/results/DATE.json, nowhere with --quick]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+    /// Without any of its arguments: bench/results/DATE.json, nowhere with --quick
+    #[command(flatten)]
+    pub(crate) keep: Keep,
     /// The tree to unpack [default: the sources cargo has fetched, or Python's library]
     #[arg(long, value_name = "DIR")]
     pub(crate) tree: Option<PathBuf>,
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     Soak(SoakArgs),
     /// Binary streams: bytes an event in real builds, and how quickly they are read
     Streams(StreamsArgs),
+    /// Make the tables of PERF.md and docs/perf of what bench/results has
+    Report(ReportArgs),
 }
 
 /// Which fsmon.
@@ -96,6 +99,11 @@ impl Program {
 impl Args {
     pub(crate) fn repeat(&self) -> u32 {
         self.repeat.unwrap_or(if self.quick { 1 } else { 5 })
+    }
+
+    /// Where results go without a word about it.
+    pub(crate) fn otherwise(&self) -> Otherwise {
+        if self.quick { Otherwise::Nowhere } else { Otherwise::Unnamed }
     }
 
     /// The workloads asked for.

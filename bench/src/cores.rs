@@ -8,11 +8,14 @@
 use crate::area::Area;
 use crate::args::Program;
 use crate::monitor::{self, Format, Monitor, Programs};
-use crate::report::{Spread, lay_out, show};
+use crate::results::keep::Keep;
+use crate::results::{Figures, Measured, Verdict};
 use crate::sys;
+use crate::table::{self, Spread, Table, show};
 use crate::workload::churn::Churn;
 use crate::workload::{self, Asks};
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use std::io::{ErrorKind, Read};
 use std::time::Instant;
 
@@ -22,6 +25,8 @@ pub(crate) struct CoresArgs {
     /// How often each is run
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    #[command(flatten)]
+    pub(crate) keep: Keep,
     #[command(flatten)]
     program: Program,
 }
@@ -47,6 +52,21 @@ const FILESYSTEMS: usize = 4;
 /// Writers that are simulated.
 const WRITERS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
+/// What an event takes on this machine, run by run, ns.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Cores {
+    /// The writer's own work.
+    work_ns: Vec<f64>,
+    /// Telling of it, the queue read every millisecond.
+    tell_ns: Vec<f64>,
+    /// More than that where nobody reads the queue.
+    merge_ns: Vec<f64>,
+    /// Reading it and dropping it, nobody writing.
+    drop_ns: Vec<f64>,
+    reader_ns: Vec<f64>,
+    formatter_ns: Vec<f64>,
+}
+
 /// What an event takes, ns.
 #[derive(Clone, Copy, Debug)]
 struct Costs {
@@ -68,42 +88,69 @@ struct Flow {
 }
 
 /// Measures, simulates and prints.
-pub(crate) fn main(args: &CoresArgs) -> Result<bool, String> {
+pub(crate) fn measure(args: &CoresArgs) -> Result<Measured, String> {
     let fsmon = args.program.find()?;
     let area = Area::new().map_err(|e| format!("mounting a tmpfs: {e}; it must be run as root"))?;
     let programs = Programs::only(fsmon);
-    let mut figures: [Vec<f64>; 6] = Default::default();
+    let mut cores = Cores::default();
     for run in 0..args.runs {
         eprintln!("cores: {} of {}", run + 1, args.runs);
-        let (alone, untold) = (alone(&area)?, unread(&area)?);
-        let told = beside_floor(&programs, &area)?;
-        let (reader, formatter) = beside(Format::Json, &programs, &area)?;
-        let row = [alone, told - alone, untold.0 - told, untold.1, reader, formatter];
-        for (figures, figure) in figures.iter_mut().zip(row) {
-            figures.push(figure);
-        }
+        cores.add_run(&programs, &area)?;
     }
-    let median = |figures: &Vec<f64>| Spread::of(figures.clone()).map_or(0.0, |s| s.median);
-    let names = [
-        "the writer's own work",
-        "telling of it, the queue read every millisecond",
-        "more than that where nobody reads the queue",
-        "reading it and dropping it, nobody writing",
-        "fsmon's reader",
-        "fsmon's formatter, JSON",
-    ];
-    let mut rows = vec![["", "per event"].map(str::to_owned).to_vec()];
-    for (name, figures) in names.iter().zip(&figures) {
-        rows.push(vec![(*name).to_owned(), show(Spread::of(figures.clone()), 0, " ns")]);
-    }
-    println!("### cores\n\n{}", lay_out(&rows));
-    let [work, tell, merge, _, read, _] = figures.each_ref().map(median);
-    let (tell, merge) = (tell.max(HOLD), merge.max(0.0));
-    println!("{}", lay_out(&simulated(Costs { work, tell, merge, read })));
-    Ok(true)
+    let figures = Figures { cores: Some(cores), ..Figures::default() };
+    table::print(&figures.tables());
+    Ok(Measured { figures, verdict: Verdict::Right })
 }
 
-fn simulated(costs: Costs) -> Vec<Vec<String>> {
+impl Cores {
+    /// To a tenth of a nanosecond, as that is how they are kept.
+    fn add_run(&mut self, programs: &Programs, area: &Area) -> Result<(), String> {
+        let tenths = |ns: f64| (ns * 10.0).round() / 10.0;
+        let (alone, (unread, dropped)) = (alone(area)?, unread(area)?);
+        let told = beside_floor(programs, area)?;
+        let (reader, formatter) = beside(Format::Json, programs, area)?;
+        self.work_ns.push(tenths(alone));
+        self.tell_ns.push(tenths(told - alone));
+        self.merge_ns.push(tenths(unread - told));
+        self.drop_ns.push(tenths(dropped));
+        self.reader_ns.push(tenths(reader));
+        self.formatter_ns.push(tenths(formatter));
+        Ok(())
+    }
+
+    /// What was measured, and what is simulated from it.
+    pub(crate) fn tables(&self) -> [Table; 2] {
+        [self.measured(), simulated(self.costs())]
+    }
+
+    fn measured(&self) -> Table {
+        let rows = [
+            ("the writer's own work", &self.work_ns),
+            ("telling of it, the queue read every millisecond", &self.tell_ns),
+            ("more than that where nobody reads the queue", &self.merge_ns),
+            ("reading it and dropping it, nobody writing", &self.drop_ns),
+            ("fsmon's reader", &self.reader_ns),
+            ("fsmon's formatter, JSON", &self.formatter_ns),
+        ];
+        let mut table = Table::new("cores", &["", "per event"]);
+        for (name, figures) in rows {
+            table.push(vec![name.to_owned(), show(Spread::of(figures.clone()), 0, " ns")]);
+        }
+        table
+    }
+
+    fn costs(&self) -> Costs {
+        let median = |figures: &Vec<f64>| Spread::of(figures.clone()).map_or(0.0, |s| s.median);
+        Costs {
+            work: median(&self.work_ns),
+            tell: median(&self.tell_ns).max(HOLD),
+            merge: median(&self.merge_ns).max(0.0),
+            read: median(&self.reader_ns),
+        }
+    }
+}
+
+fn simulated(costs: Costs) -> Table {
     let head = [
         "cores that do nothing but churn",
         "events a second",
@@ -112,18 +159,18 @@ fn simulated(costs: Costs) -> Vec<Vec<String>> {
         "on 4 filesystems with a reader each",
         "read a second",
     ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let mut table = Table::new("simulated", &head);
     for writers in WRITERS {
         let flow = simulate(costs, writers);
         let grows = (flow.told - flow.read).max(0.0);
         let million = |events: f64| format!("{:.2} million", events / 1e6);
         let grows = if grows < flow.told / 100.0 { "–".into() } else { million(grows) };
-        let mut row = vec![writers.to_string(), million(flow.told), million(flow.read), grows];
         let apart = simulate_apart(costs, writers);
-        row.extend([million(apart.told), million(apart.read)]);
-        rows.push(row);
+        let (told, read) = (million(flow.told), million(flow.read));
+        let (told_apart, read_apart) = (million(apart.told), million(apart.read));
+        table.push(vec![writers.to_string(), told, read, grows, told_apart, read_apart]);
     }
-    rows
+    table
 }
 
 /// The writers are shared out among filesystems, whose groups and readers share nothing.

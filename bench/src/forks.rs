@@ -5,10 +5,13 @@
 use crate::area::Area;
 use crate::args::Program;
 use crate::monitor::{self, RUNGS, command};
-use crate::report::{Spread, lay_out, show};
+use crate::results::keep::Keep;
+use crate::results::{Figures, Measured, Verdict};
 use crate::sys::{self, Fork};
+use crate::table::{self, Spread, Table, not_run, show};
 use crate::workload::{self, Spent};
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io;
@@ -27,40 +30,53 @@ pub(crate) struct ForksArgs {
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
     processes: u64,
     #[command(flatten)]
+    pub(crate) keep: Keep,
+    #[command(flatten)]
     program: Program,
 }
 
 /// Processes before the first that counts: they warm the machine up.
 const WARM_UP: u64 = 500;
 
-/// One run, per process, µs.
-#[derive(Clone, Copy)]
-struct Sample {
-    elapsed: f64,
-    /// CPU of the process that forks and of those that it forks: what the kernel does there to
-    /// tell monitors is a part of it.
-    workload: f64,
-    /// CPU of fsmon.
-    monitor: f64,
+/// What forks took beside nothing, and beside fsmon with each source of names.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Forks {
+    /// In a run.
+    processes: u64,
+    /// The first is beside nothing.
+    #[serde(rename = "monitors")]
+    rows: Vec<Row>,
 }
 
+/// All runs beside one monitor.
+#[derive(Serialize, Deserialize)]
 struct Row {
+    #[serde(rename = "monitor")]
     name: String,
     /// What fsmon is told with `--who`; `None` where nothing watches.
-    who: Option<&'static str>,
+    who: Option<String>,
+    #[serde(rename = "runs")]
     samples: Vec<Sample>,
     error: Option<String>,
 }
 
+/// One run, ns.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Sample {
+    elapsed_ns: u64,
+    /// CPU of the process that forks and of those that it forks: what the kernel does there to
+    /// tell monitors is a part of it.
+    workload_cpu_ns: u64,
+    /// CPU of fsmon.
+    cpu_ns: u64,
+}
+
 /// Runs everything and prints the table.
-pub(crate) fn main(args: &ForksArgs) -> Result<bool, String> {
+pub(crate) fn measure(args: &ForksArgs) -> Result<Measured, String> {
     let fsmon = args.program.find()?;
     let area = Area::new().map_err(|e| format!("mounting a tmpfs: {e}; it must be run as root"))?;
     area.renew().and_then(|()| write_program(&area)).map_err(|error| error.to_string())?;
-    let row = |name: String, who| Row { name, who, samples: vec![], error: None };
-    let rungs = RUNGS.map(|rung| row(format!("fsmon --who {rung}"), Some(rung)));
-    let mut rows = vec![row("none".into(), None), row("fsmon".into(), Some("auto"))];
-    rows.extend(rungs);
+    let mut rows = rows();
     run(&area, None, &fsmon, WARM_UP)?;
     for round in 0..args.runs as usize {
         for i in 0..rows.len() {
@@ -70,18 +86,28 @@ pub(crate) fn main(args: &ForksArgs) -> Result<bool, String> {
                 continue;
             }
             eprintln!("forks beside {}, {} of {}", row.name, round + 1, args.runs);
-            match run(&area, row.who, &fsmon, args.processes) {
+            match run(&area, row.who.as_deref(), &fsmon, args.processes) {
                 Ok(sample) => row.samples.push(sample),
                 Err(error) => row.error = Some(error),
             }
         }
     }
-    println!(
-        "### forks\n\nµs per process that is forked, execs and exits; {} a run.\n",
-        args.processes
-    );
-    println!("{}", table(&rows));
-    Ok(rows.iter().all(|row| row.error.is_none()))
+    let verdict = Verdict::of(rows.iter().all(|row| row.error.is_none()));
+    let forks = Forks { processes: args.processes, rows };
+    let figures = Figures { forks: Some(forks), ..Figures::default() };
+    table::print(&figures.tables());
+    Ok(Measured { figures, verdict })
+}
+
+fn rows() -> Vec<Row> {
+    let row = |name: String, who: Option<&str>| Row {
+        name,
+        who: who.map(str::to_owned),
+        samples: vec![],
+        error: None,
+    };
+    let rungs = RUNGS.map(|rung| row(format!("fsmon --who {rung}"), Some(rung)));
+    [row("none".into(), None), row("fsmon".into(), Some("auto"))].into_iter().chain(rungs).collect()
 }
 
 fn run(area: &Area, who: Option<&str>, fsmon: &Path, processes: u64) -> Result<Sample, String> {
@@ -97,12 +123,7 @@ fn run(area: &Area, who: Option<&str>, fsmon: &Path, processes: u64) -> Result<S
         Some(running) => running.stop()?.cpu_ns,
         None => 0,
     };
-    let each = |ns: u64| ns as f64 / 1000.0 / processes as f64;
-    Ok(Sample {
-        elapsed: each(spent.elapsed_ns),
-        workload: each(spent.cpu_ns),
-        monitor: each(cpu_ns),
-    })
+    Ok(Sample { elapsed_ns: spent.elapsed_ns, workload_cpu_ns: spent.cpu_ns, cpu_ns })
 }
 
 fn run_worker(area: &Area, processes: u64) -> io::Result<Spent> {
@@ -174,45 +195,47 @@ fn smallest_program() -> Option<Vec<u8>> {
     Some(file)
 }
 
-fn table(rows: &[Row]) -> String {
-    let head = ["monitor", "time", "workload's CPU", "monitor's CPU", "both", "more than none"];
-    let none = &rows[0];
-    let cells = rows.iter().map(|row| row.cells(none, head.len()));
-    let rows: Vec<_> = std::iter::once(head.map(str::to_owned).into()).chain(cells).collect();
-    lay_out(&rows)
-}
-
-impl Row {
-    fn figures(&self, figure: impl Fn(&Sample) -> f64) -> Option<Spread> {
-        Spread::of(self.samples.iter().map(figure).collect())
-    }
-
-    /// What each run took more than the one of the same round beside nothing: what changes on the
-    /// machine from one round to the next is in both.
-    fn more_than(&self, none: &Row) -> Option<Spread> {
-        let pairs = self.samples.iter().zip(&none.samples);
-        Spread::of(pairs.map(|(with, without)| with.both() - without.both()).collect())
-    }
-
-    fn cells(&self, none: &Row, columns: usize) -> Vec<String> {
-        let mut cells = vec![self.name.clone()];
-        if let Some(error) = &self.error {
-            cells.push(format!("not run: {}", error.replace('|', "/")));
-            cells.resize(columns, String::new());
-            return cells;
+impl Forks {
+    /// The table of it.
+    pub(crate) fn table(&self) -> Table {
+        let head = ["monitor", "time", "workload's CPU", "monitor's CPU", "both", "more than none"];
+        let mut table = Table::new("forks", &head);
+        let processes = self.processes;
+        table.note =
+            Some(format!("µs per process that is forked, execs and exits; {processes} a run."));
+        for row in &self.rows {
+            table.push(match &row.error {
+                Some(error) => not_run(&row.name, error),
+                None => self.cells(row),
+            });
         }
-        let watches = self.who.is_some();
-        cells.push(show(self.figures(|sample| sample.elapsed), 0, ""));
-        cells.push(show(self.figures(|sample| sample.workload), 1, ""));
-        cells.push(show(watches.then(|| self.figures(|sample| sample.monitor)).flatten(), 1, ""));
-        cells.push(show(self.figures(Sample::both), 1, ""));
-        cells.push(show(watches.then(|| self.more_than(none)).flatten(), 1, ""));
-        cells
+        table
+    }
+
+    fn cells(&self, row: &Row) -> Vec<String> {
+        let watches = row.who.is_some();
+        let each = |ns: f64| ns / 1000.0 / self.processes as f64;
+        let figures = |figure: fn(&Sample) -> u64| {
+            Spread::of(row.samples.iter().map(|sample| each(figure(sample) as f64)))
+        };
+        let monitor = watches.then(|| figures(|sample| sample.cpu_ns)).flatten();
+        let pairs = row.samples.iter().zip(self.rows.first().map_or(&[][..], |none| &none.samples));
+        // What each run took more than the one of the same round beside nothing: what changes on
+        // the machine from one round to the next is in both.
+        let more = pairs.map(|(with, none)| each(with.both() as f64 - none.both() as f64));
+        vec![
+            row.name.clone(),
+            show(figures(|sample| sample.elapsed_ns), 0, ""),
+            show(figures(|sample| sample.workload_cpu_ns), 1, ""),
+            show(monitor, 1, ""),
+            show(figures(Sample::both), 1, ""),
+            show(Spread::of(more).filter(|_| watches), 1, ""),
+        ]
     }
 }
 
 impl Sample {
-    fn both(&self) -> f64 {
-        self.workload + self.monitor
+    fn both(&self) -> u64 {
+        self.workload_cpu_ns + self.cpu_ns
     }
 }

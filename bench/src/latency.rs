@@ -3,8 +3,8 @@
 
 use crate::area::Area;
 use crate::monitor::{self, Monitor, Programs, Running};
-use crate::report::lay_out;
-use serde_json::{Value, json};
+use crate::table::{Table, not_run};
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read};
 use std::process::ChildStdout;
@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const LAST_LINES: Duration = Duration::from_secs(10);
 
 /// The times of one monitor, sorted, ns.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Latency {
     monitor: String,
     times_ns: Vec<u64>,
@@ -130,38 +131,26 @@ impl Latency {
         self.error.is_none()
     }
 
-    pub(crate) fn json(&self) -> Value {
-        json!({
-            "monitor": self.monitor, "error": self.error, "missing": self.missing,
-            "times_ns": self.times_ns,
-        })
-    }
-
     fn cells(&self) -> Vec<String> {
-        let mut cells = vec![self.monitor.clone()];
         if let Some(error) = &self.error {
-            cells.push(format!("not run: {}", error.replace('|', "/")));
-            cells.resize(6, String::new());
-            return cells;
+            return not_run(&self.monitor, error);
         }
-        for share in [0.5, 0.99, 0.999, 1.0] {
+        let shown = |share: f64| {
             let time = percentile(&self.times_ns, share);
-            cells.push(time.map_or_else(|| "–".into(), |ns| format!("{:.2} ms", ns as f64 / 1e6)));
-        }
-        cells.push(self.missing.to_string());
-        cells
+            time.map_or_else(|| "–".into(), |ns| format!("{:.2} ms", ns as f64 / 1e6))
+        };
+        let times = [0.5, 0.99, 0.999, 1.0].map(shown);
+        let (monitor, missing) = (self.monitor.clone(), self.missing.to_string());
+        [monitor].into_iter().chain(times).chain([missing]).collect()
     }
 }
 
-/// The table for people.
-pub(crate) fn markdown(all: &[Latency]) -> String {
-    let head = ["monitor", "p50", "p99", "p99.9", "longest", "no line"].map(str::to_owned);
-    let rows: Vec<_> =
-        std::iter::once(head.to_vec()).chain(all.iter().map(Latency::cells)).collect();
-    format!(
-        "### latency\n\nFrom a change to its line in a pipe, single files.\n\n{}",
-        lay_out(&rows)
-    )
+/// The table of all monitors.
+pub(crate) fn table(all: &[Latency]) -> Table {
+    let mut table = Table::new(NAME, &["monitor", "p50", "p99", "p99.9", "longest", "no line"]);
+    table.note = Some("From a change to its line in a pipe, single files.".into());
+    all.iter().for_each(|latency| table.push(latency.cells()));
+    table
 }
 
 #[cfg(test)]

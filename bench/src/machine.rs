@@ -25,6 +25,10 @@ pub(crate) fn describe() -> Value {
 /// One line for people.
 pub(crate) fn line(machine: &Value) -> String {
     let text = |key: &str| machine[key].as_str().unwrap_or("?").to_owned();
-    let (kernel, cpu, memory) = (text("kernel"), text("cpu"), text("memory"));
+    let (kernel, cpu) = (text("kernel"), text("cpu"));
+    // `24684092 kB`, as /proc/meminfo has it.
+    let memory = text("memory");
+    let kib = memory.split_whitespace().next().and_then(|number| number.parse::<f64>().ok());
+    let memory = kib.map_or(memory, |kib| format!("{:.1} GiB", kib / f64::from(1 << 20)));
     format!("Linux {kernel}, {} × {cpu}, {memory}, tmpfs", machine["cpus"])
 }

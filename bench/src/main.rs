@@ -8,6 +8,7 @@
 //! cargo run --release -p fsmon-bench -- cores [--runs N]   more cores than there are, simulated
 //! cargo run --release -p fsmon-bench -- soak [--minutes N] long churn: is anything lost, does it grow
 //! cargo run --release -p fsmon-bench -- streams [--runs N] binary streams: their size, and reading them
+//! cargo run --release -p fsmon-bench -- report [--check] the tables of PERF.md and docs/perf
 //! ```
 //!
 //! Every workload runs beside every monitor in turn, several times; what is printed are medians
@@ -15,6 +16,7 @@
 
 mod area;
 mod args;
+mod comparison;
 mod cores;
 mod floor;
 mod forks;
@@ -24,11 +26,14 @@ mod machine;
 mod monitor;
 mod pids;
 mod report;
+mod results;
 mod run;
 mod series;
 mod soak;
 mod streams;
 mod sys;
+mod table;
+mod told;
 mod tree;
 mod workload;
 

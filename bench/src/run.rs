@@ -2,29 +2,23 @@
 
 use crate::area::Area;
 use crate::args::{Args, Command, Placing};
+use crate::comparison::{Comparison, Row, Sample};
 use crate::latency::{self, Latency};
 use crate::monitor::{self, Monitor, Programs, Watched};
-use crate::report::{self, Report, Row, Sample, Table};
+use crate::results::keep::Otherwise;
+use crate::results::{Figures, Measured, Verdict};
+use crate::table;
+use crate::told::Told;
 use crate::workload::untar::{self, Packed};
 use crate::workload::{Size, Workload};
-use crate::{cores, forks, machine, series, soak, streams, tree, workload};
+use crate::{cores, forks, report, series, soak, streams, tree, workload};
 use clap::Parser;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The command for people.
 pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
-    let done = match &args.command {
-        Some(Command::Who(args)) => series::main(args),
-        Some(Command::Forks(args)) => forks::main(args),
-        Some(Command::Tree(args)) => tree::main(args),
-        Some(Command::Cores(args)) => cores::main(args),
-        Some(Command::Soak(args)) => soak::main(args),
-        Some(Command::Streams(args)) => streams::main(args),
-        None => run(&args),
-    };
-    match done {
+    match run(&args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -34,13 +28,27 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Says whether every monitor that is there could be run.
+/// Says whether all was as it should be.
 fn run(args: &Args) -> Result<bool, String> {
+    const NOWHERE: Otherwise = Otherwise::Nowhere;
+    match &args.command {
+        Some(Command::Who(args)) => series::main(args),
+        Some(Command::Forks(args)) => args.keep.run(NOWHERE, || forks::measure(args)),
+        Some(Command::Tree(args)) => args.keep.run(NOWHERE, || tree::measure(args)),
+        Some(Command::Cores(args)) => args.keep.run(NOWHERE, || cores::measure(args)),
+        Some(Command::Soak(args)) => args.keep.run(NOWHERE, || soak::measure(args)),
+        Some(Command::Streams(args)) => args.keep.run(NOWHERE, || streams::measure(args)),
+        Some(Command::Report(args)) => report::main(args),
+        None => args.keep.run(args.otherwise(), || compare(args)),
+    }
+}
+
+/// All is right where every monitor that is there could be run.
+fn compare(args: &Args) -> Result<Measured, String> {
     let (workloads, monitors) = (args.workloads()?, args.monitors()?);
     let programs = args.programs()?;
     let size = if args.quick { Size::QUICK } else { Size::FULL };
-    let (date, machine) = (report::now(), machine::describe());
-    let mut report = Report { date, machine, tables: vec![], latencies: vec![] };
+    let mut figures = Figures::default();
     let area = Area::new().map_err(|e| format!("mounting a tmpfs: {e}; it must be run as root"))?;
     let cpus = Cpus::new(args.place).map_err(|e| format!("the CPUs: {e}"))?;
     let packed = pack(args, &area, size).map_err(|e| format!("packing a tree: {e}"))?;
@@ -51,31 +59,24 @@ fn run(args: &Args) -> Result<bool, String> {
     }
     for workload in workloads {
         let bench = Bench { cpus: &cpus, area: &area, programs: &programs, size, packed: &packed };
-        let table = bench.table(workload, &there, args.repeat())?;
-        println!("{}", table.markdown());
-        report.tables.push(table);
+        let comparison = bench.comparison(workload, &there, args.repeat())?;
+        table::print(&[comparison.table()]);
+        figures.workloads.push(comparison);
     }
     if args.latency() {
-        report.latencies = latency::measure(&there, &programs, &area, args.quick)?;
-        println!("{}", latency::markdown(&report.latencies));
+        figures.latency = latency::measure(&there, &programs, &area, args.quick)?;
+        table::print(&[latency::table(&figures.latency)]);
     }
-    println!("{}; {}, {} runs each.", report.date, machine::line(&report.machine), args.repeat());
-    if let Some(path) = args.json.clone().or_else(|| default_json(args, &report)) {
-        report.write(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        eprintln!("wrote {}", path.display());
-    }
-    Ok(report.tables.iter().all(Table::is_whole) && report.latencies.iter().all(Latency::is_whole))
+    println!("{} runs each.", args.repeat());
+    let is_whole = figures.workloads.iter().all(Comparison::is_whole)
+        && figures.latency.iter().all(Latency::is_whole);
+    Ok(Measured { figures, verdict: Verdict::of(is_whole) })
 }
 
 fn pack(args: &Args, area: &Area, size: Size) -> std::io::Result<Packed> {
     let tree = args.tree.clone().or_else(untar::default_tree);
     let tree = tree.ok_or_else(|| std::io::Error::other("found none; name one with --tree"))?;
     untar::pack(&tree, area.out.join("tree.tar"), size.entries)
-}
-
-fn default_json(args: &Args, report: &Report) -> Option<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-    (!args.quick).then(|| dir.join(format!("{}.json", report.date.replace(':', ""))))
 }
 
 /// The CPUs for monitors, for the workload, and what this process was given.
@@ -105,7 +106,12 @@ impl Bench<'_> {
     /// One workload beside all monitors: every monitor once, then every one again, each time
     /// beginning with another, so that what changes on the machine meanwhile meets all of them.
     /// A first run beside nothing warms the machine up and is not counted.
-    fn table(&self, workload: Workload, there: &[Monitor], n: u32) -> Result<Table, String> {
+    fn comparison(
+        &self,
+        workload: Workload,
+        there: &[Monitor],
+        n: u32,
+    ) -> Result<Comparison, String> {
         let mut rows: Vec<Row> = there.iter().map(|monitor| Row::new(monitor.name())).collect();
         let _ = self.sample(workload, Monitor::None);
         for round in 0..n {
@@ -128,7 +134,7 @@ impl Bench<'_> {
                 }
             }
         }
-        Ok(Table { workload: workload.name(), operation: workload.operation(), rows })
+        Ok(Comparison { workload: workload.name(), operation: workload.operation().into(), rows })
     }
 
     fn sample(&self, workload: Workload, monitor: Monitor) -> Result<Sample, Failure> {
@@ -157,6 +163,18 @@ enum Failure {
 
 fn sample(done: &workload::Done, watched: Watched) -> Sample {
     let lost = watched.seen.as_ref().map(|seen| done.expected.missing_from(seen.counts));
-    let workload::Done { elapsed_ns, cpu_ns, operations, .. } = *done;
-    Sample { elapsed_ns, cpu_ns, operations, lost, watched }
+    let workload::Done { elapsed_ns, cpu_ns: workload_cpu_ns, operations, .. } = *done;
+    let Watched { cpu_ns, rss_kib, kernel_events, stats, seen, .. } = watched;
+    let seen = seen.as_ref().map(Told::from);
+    Sample {
+        elapsed_ns,
+        workload_cpu_ns,
+        operations,
+        cpu_ns,
+        rss_kib,
+        kernel_events,
+        lost,
+        stats,
+        seen,
+    }
 }

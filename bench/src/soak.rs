@@ -3,10 +3,13 @@
 use crate::area::Area;
 use crate::args::Program;
 use crate::monitor::{self, Plan, Ready};
-use crate::report::{Spread, lay_out, show};
+use crate::results::keep::Keep;
+use crate::results::{Figures, Measured, Verdict};
+use crate::table::{self, Spread, Table, show};
 use crate::workload::churn::Churn;
 use crate::workload::{self, Counts};
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -23,23 +26,44 @@ pub(crate) struct SoakArgs {
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     out: PathBuf,
     #[command(flatten)]
+    pub(crate) keep: Keep,
+    #[command(flatten)]
     program: Program,
 }
 
 /// Iterations between two looks at the memory.
 const ROUND: u64 = 200_000;
 
+/// What came of it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Soak {
+    elapsed_ns: u64,
+    iterations: u64,
+    /// Lines that are missing, or too many.
+    differences: u64,
+    json_bytes: u64,
+    /// After each round.
+    resident_kib: Vec<u64>,
+    peak_kib: u64,
+    /// Slots of the ring that were in use at one time.
+    ring_peak: u64,
+}
+
 /// Measures and prints; fails when a line is missing or one too many.
-pub(crate) fn main(args: &SoakArgs) -> Result<bool, String> {
+pub(crate) fn measure(args: &SoakArgs) -> Result<Measured, String> {
     let fsmon = args.program.find()?;
     let area = Area::new().map_err(|e| format!("mounting a tmpfs: {e}; it must be run as root"))?;
     let out = args.out.join(format!("fsmon-bench-soak-{}.json", std::process::id()));
     let done = soak(args, &fsmon, &area, &out);
     let _ = fs::remove_file(&out);
-    done
+    let soak = done?;
+    let verdict = Verdict::of(soak.differences == 0);
+    let figures = Figures { soak: Some(soak), ..Figures::default() };
+    table::print(&figures.tables());
+    Ok(Measured { figures, verdict })
 }
 
-fn soak(args: &SoakArgs, fsmon: &Path, area: &Area, out: &Path) -> Result<bool, String> {
+fn soak(args: &SoakArgs, fsmon: &Path, area: &Area, out: &Path) -> Result<Soak, String> {
     let failed = |error: io::Error| error.to_string();
     area.renew().map_err(failed)?;
     Churn::USUAL.prepare(&area.watched).map_err(failed)?;
@@ -50,34 +74,52 @@ fn soak(args: &SoakArgs, fsmon: &Path, area: &Area, out: &Path) -> Result<bool, 
     let mut plan = Plan::new(command, Ready::Line("fsmon: ready"), None);
     plan.stats = Some(stats);
     let running = monitor::launch(plan, Stdio::null())?;
-    let (begun, mut made, mut memory) = (Instant::now(), 0, Vec::new());
+    let (begun, mut made, mut resident_kib) = (Instant::now(), 0, Vec::new());
     while begun.elapsed() < Duration::from_secs(60 * args.minutes) {
         let churned = workload::run_churn(Churn::USUAL, &area.watched, 2, ROUND);
         made += churned.map_err(failed)?.1;
-        memory.push(running.resident_kib() as f64 / 1024.0);
-        eprintln!("soak: {made} iterations, {:.1} MiB", memory.last().unwrap_or(&0.0));
+        let kib = running.resident_kib();
+        resident_kib.push(kib);
+        eprintln!("soak: {made} iterations, {:.1} MiB", mib(kib));
     }
-    let minutes = begun.elapsed().as_secs_f64() / 60.0;
+    let elapsed_ns = begun.elapsed().as_nanos() as u64;
     let watched = running.stop()?;
     let told = count(out).map_err(failed)?;
-    let expected = Churn::USUAL.counts(made);
-    let size = fs::metadata(out).map_err(failed)?.len() as f64 / f64::from(1 << 30);
-    let early = memory.len().min(5);
-    let spread = |memory: &[f64]| show(Spread::of(memory.to_vec()), 1, " MiB");
-    let rows = [
-        ["time", &format!("{minutes:.1} min")],
-        ["iterations (create, write, close, rename, unlink)", &made.to_string()],
-        ["lines missing or too many", &expected.differ_from(told).to_string()],
-        ["JSON", &format!("{size:.1} GiB")],
-        ["resident in the first rounds", &spread(&memory[..early])],
-        ["resident in the last rounds", &spread(&memory[memory.len() - early..])],
-        ["peak memory", &format!("{:.1} MiB", watched.rss_kib as f64 / 1024.0)],
-        ["most slots of the ring in use", &watched.stats["ring_peak"].to_string()],
-    ];
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| (*cell).to_owned()).collect()).collect();
-    println!("### soak\n\n{}", lay_out(&rows));
-    Ok(told == expected)
+    Ok(Soak {
+        elapsed_ns,
+        iterations: made,
+        differences: Churn::USUAL.counts(made).differ_from(told),
+        json_bytes: fs::metadata(out).map_err(failed)?.len(),
+        resident_kib,
+        peak_kib: watched.rss_kib,
+        ring_peak: watched.stats["ring_peak"].as_u64().ok_or("no counter of the ring")?,
+    })
+}
+
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
+}
+
+impl Soak {
+    /// The table of it.
+    pub(crate) fn table(&self) -> Table {
+        let minutes = self.elapsed_ns as f64 / 60e9;
+        let gib = self.json_bytes as f64 / f64::from(1 << 30);
+        let rounds = self.resident_kib.len();
+        let early = rounds.min(5);
+        let spread = |kib: &[u64]| show(Spread::of(kib.iter().map(|kib| mib(*kib))), 1, " MiB");
+        let mut table = Table::new("soak", &["", "measured"]);
+        let mut push = |what: &str, figure: String| table.push(vec![what.to_owned(), figure]);
+        push("time", format!("{minutes:.1} min"));
+        push("iterations (create, write, close, rename, unlink)", self.iterations.to_string());
+        push("lines missing or too many", self.differences.to_string());
+        push("JSON", format!("{gib:.1} GiB"));
+        push("resident in the first rounds", spread(&self.resident_kib[..early]));
+        push("resident in the last rounds", spread(&self.resident_kib[rounds - early..]));
+        push("peak memory", format!("{:.1} MiB", mib(self.peak_kib)));
+        push("most slots of the ring in use", self.ring_peak.to_string());
+        table
+    }
 }
 
 /// Lines of each kind: by their words alone, as there are a hundred million.

@@ -4,12 +4,15 @@
 use crate::area::Area;
 use crate::args::Program;
 use crate::monitor::{self, Plan, Ready};
-use crate::report::{Spread, lay_out, show};
+use crate::results::keep::Keep;
+use crate::results::{Figures, Measured, Verdict};
+use crate::table::{self, Spread, Table, show};
 use crate::workload::build::Build;
 use crate::workload::churn::Churn;
 use crate::workload::{self};
 use clap::Args;
 use fsmon_format::stream::{Item, Reader};
+use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +26,8 @@ pub(crate) struct StreamsArgs {
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     #[command(flatten)]
+    pub(crate) keep: Keep,
+    #[command(flatten)]
     program: Program,
 }
 
@@ -34,53 +39,147 @@ const WAYS: [(&str, &[&str]); 5] = [
     ("JSON", &["-f", "json"]),
     ("CSV", &["-f", "csv"]),
 ];
+/// The first so many ways are streams, which can be read again.
+const STREAMS: usize = 3;
 const BUILDS: [(&str, Build); 2] = [("make", Build::Make), ("cargo", Build::Cargo)];
 /// Iterations of the churn that is read again.
 const ITERATIONS: u64 = 150_000;
 
-/// Measures and prints.
-pub(crate) fn main(args: &StreamsArgs) -> Result<bool, String> {
-    let fsmon = args.program.find()?;
-    let area = Area::new().map_err(|e| format!("mounting a tmpfs: {e}; it must be run as root"))?;
-    let mut sizes = vec![header(&["bytes an event"], &BUILDS.map(|(name, _)| name))];
-    let mut columns = Vec::new();
-    for (_, build) in BUILDS {
-        area.renew()
-            .and_then(|()| build.prepare(&area.watched, &area.out))
-            .map_err(|error| error.to_string())?;
-        columns.push(recorded(&fsmon, &area, || build.run(&area.watched).map(drop))?);
-    }
-    for (at, (name, _)) in WAYS.iter().enumerate() {
-        let mut row = vec![(*name).to_owned()];
-        row.extend(columns.iter().map(|column| format!("{:.1}", column.bytes[at])));
-        sizes.push(row);
-    }
-    let events = columns.iter().map(|column| column.events.to_string());
-    sizes.push(["events".to_owned()].into_iter().chain(events).collect());
-    println!("### streams: sizes\n\n{}", lay_out(&sizes));
-    area.renew()
-        .and_then(|()| Churn::USUAL.prepare(&area.watched))
-        .map_err(|error| error.to_string())?;
-    let churned = recorded(&fsmon, &area, || {
-        workload::run_churn(Churn::USUAL, &area.watched, 1, ITERATIONS).map(drop)
-    })?;
-    println!("### streams: reading\n\n{}", lay_out(&speeds(args, &fsmon, &area, churned.events)?));
-    Ok(true)
-}
-
-fn header(first: &[&str], rest: &[&str]) -> Vec<String> {
-    first.iter().chain(rest).map(|cell| (*cell).to_owned()).collect()
+/// Sizes and speeds.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Streams {
+    builds: Vec<Recorded>,
+    reading: Vec<Reading>,
 }
 
 /// What came of one workload.
+#[derive(Serialize, Deserialize)]
 struct Recorded {
+    workload: String,
+    /// In the order of [`WAYS`].
+    files: Vec<Made>,
+}
+
+/// A file of one kind.
+#[derive(Serialize, Deserialize)]
+struct Made {
+    kind: String,
+    bytes: u64,
     events: u64,
-    /// By way.
-    bytes: Vec<f64>,
+}
+
+/// How long it took to read a stream, run by run.
+#[derive(Serialize, Deserialize)]
+struct Reading {
+    kind: String,
+    bytes: u64,
+    events: u64,
+    alone_ns: Vec<u64>,
+    to_json_ns: Vec<u64>,
+    to_csv_ns: Vec<u64>,
+}
+
+/// Measures and prints.
+pub(crate) fn measure(args: &StreamsArgs) -> Result<Measured, String> {
+    let fsmon = args.program.find()?;
+    let area = Area::new().map_err(|e| format!("mounting a tmpfs: {e}; it must be run as root"))?;
+    let streams =
+        Streams { builds: builds(&fsmon, &area)?, reading: reading(args.runs, &fsmon, &area)? };
+    let figures = Figures { streams: Some(streams), ..Figures::default() };
+    table::print(&figures.tables());
+    Ok(Measured { figures, verdict: Verdict::Right })
+}
+
+fn builds(fsmon: &Path, area: &Area) -> Result<Vec<Recorded>, String> {
+    let mut builds = Vec::new();
+    for (name, build) in BUILDS {
+        area.renew()
+            .and_then(|()| build.prepare(&area.watched, &area.out))
+            .map_err(|error| error.to_string())?;
+        builds.push(recorded(name, fsmon, area, || build.run(&area.watched).map(drop))?);
+    }
+    Ok(builds)
+}
+
+/// Records a churn, and reads what came of it.
+fn reading(runs: u32, fsmon: &Path, area: &Area) -> Result<Vec<Reading>, String> {
+    area.renew()
+        .and_then(|()| Churn::USUAL.prepare(&area.watched))
+        .map_err(|error| error.to_string())?;
+    let churned = recorded("churn", fsmon, area, || {
+        workload::run_churn(Churn::USUAL, &area.watched, 1, ITERATIONS).map(drop)
+    })?;
+    let streams = churned.files.into_iter().take(STREAMS);
+    streams.map(|made| read_often(runs, fsmon, area, made)).collect()
+}
+
+fn read_often(runs: u32, fsmon: &Path, area: &Area, made: Made) -> Result<Reading, String> {
+    let path = file(area, &made.kind);
+    let Made { kind, bytes, events } = made;
+    let (mut alone_ns, mut to_json_ns, mut to_csv_ns) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..runs {
+        alone_ns.push(timed(|| read(&path, events))?);
+        to_json_ns.push(timed(|| decode(fsmon, &path, "json"))?);
+        to_csv_ns.push(timed(|| decode(fsmon, &path, "csv"))?);
+    }
+    Ok(Reading { kind, bytes, events, alone_ns, to_json_ns, to_csv_ns })
+}
+
+impl Streams {
+    /// Sizes, and speeds.
+    pub(crate) fn tables(&self) -> [Table; 2] {
+        [self.sizes(), self.speeds()]
+    }
+
+    fn sizes(&self) -> Table {
+        let builds = self.builds.iter().map(|build| &build.workload[..]);
+        let head: Vec<&str> = ["bytes an event"].into_iter().chain(builds).collect();
+        let mut table = Table::new("sizes", &head);
+        let mut push = |name: &str, cell: &dyn Fn(&Recorded) -> String| {
+            table.push([name.to_owned()].into_iter().chain(self.builds.iter().map(cell)).collect());
+        };
+        let kinds = self.builds.first().map_or(&[][..], |build| &build.files);
+        for (at, Made { kind, .. }) in kinds.iter().enumerate() {
+            push(kind, &|build| format!("{:.1}", build.files[at].bytes_an_event()));
+        }
+        push("events", &|build| build.files.last().map_or(0, |made| made.events).to_string());
+        table
+    }
+
+    /// Million events a second, and MB of the file, by the reader alone and as lines.
+    fn speeds(&self) -> Table {
+        let head = ["stream", "MB", "reader alone, GB/s", "reader", "to JSON", "to CSV"];
+        let mut table = Table::new("reading", &head);
+        for Reading { kind, bytes, events, alone_ns, to_json_ns, to_csv_ns } in &self.reading {
+            let rates = |amount: u64, times_ns: &[u64]| {
+                Spread::of(times_ns.iter().map(|ns| amount as f64 / *ns as f64))
+            };
+            let millions = |times_ns| {
+                let rates = rates(events * 1000, times_ns);
+                show(rates, 1, " M/s")
+            };
+            table.push(vec![
+                kind.clone(),
+                format!("{:.1}", *bytes as f64 / 1e6),
+                show(rates(*bytes, alone_ns), 2, ""),
+                millions(alone_ns),
+                millions(to_json_ns),
+                millions(to_csv_ns),
+            ]);
+        }
+        table
+    }
+}
+
+impl Made {
+    fn bytes_an_event(&self) -> f64 {
+        self.bytes as f64 / self.events as f64
+    }
 }
 
 /// Runs a workload beside one fsmon for each way.
 fn recorded(
+    name: &str,
     fsmon: &Path,
     area: &Area,
     workload: impl FnOnce() -> io::Result<()>,
@@ -96,59 +195,24 @@ fn recorded(
         running.push(monitor::launch(plan, Stdio::null())?);
     }
     workload().map_err(|error| error.to_string())?;
-    let mut recorded = Recorded { events: 0, bytes: Vec::new() };
-    for (running, (name, _)) in running.into_iter().zip(WAYS) {
+    let mut files = Vec::new();
+    for (running, (kind, _)) in running.into_iter().zip(WAYS) {
         let events = running.stop()?.stats["events"].as_u64().unwrap_or_default();
-        let bytes = fs::metadata(file(area, name)).map_err(|error| error.to_string())?.len();
-        recorded.events = events;
-        recorded.bytes.push(bytes as f64 / events as f64);
+        let bytes = fs::metadata(file(area, kind)).map_err(|error| error.to_string())?.len();
+        files.push(Made { kind: kind.into(), bytes, events });
     }
-    Ok(recorded)
+    Ok(Recorded { workload: name.into(), files })
 }
 
 fn file(area: &Area, way: &str) -> PathBuf {
     area.out.join(way.replace(", ", "-"))
 }
 
-/// Million events a second, and MB of the file, by the reader alone and as lines.
-fn speeds(
-    args: &StreamsArgs,
-    fsmon: &Path,
-    area: &Area,
-    events: u64,
-) -> Result<Vec<Vec<String>>, String> {
-    let mut rows =
-        vec![header(&["stream", "MB"], &["reader alone, GB/s", "reader", "to JSON", "to CSV"])];
-    for (name, _) in &WAYS[..3] {
-        let path = file(area, name);
-        let bytes = fs::metadata(&path).map_err(|error| error.to_string())?.len() as f64;
-        let (mut alone, mut json, mut csv) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..args.runs {
-            alone.push(timed(|| read(&path, events))?);
-            json.push(timed(|| decode(fsmon, &path, "json"))?);
-            csv.push(timed(|| decode(fsmon, &path, "csv"))?);
-        }
-        let rate = |times: &[f64]| {
-            let rates = times.iter().map(|seconds| events as f64 / seconds / 1e6).collect();
-            show(Spread::of(rates), 1, " M/s")
-        };
-        let gigabytes = alone.iter().map(|seconds| bytes / seconds / 1e9).collect();
-        rows.push(vec![
-            (*name).to_owned(),
-            format!("{:.1}", bytes / 1e6),
-            show(Spread::of(gigabytes), 2, ""),
-            rate(&alone),
-            rate(&json),
-            rate(&csv),
-        ]);
-    }
-    Ok(rows)
-}
-
-fn timed(work: impl FnOnce() -> Result<(), String>) -> Result<f64, String> {
+/// ns.
+fn timed(work: impl FnOnce() -> Result<(), String>) -> Result<u64, String> {
     let begun = Instant::now();
     work()?;
-    Ok(begun.elapsed().as_secs_f64())
+    Ok(begun.elapsed().as_nanos() as u64)
 }
 
 /// All of it, every check made; as many events as there are.

@@ -4,9 +4,12 @@
 use crate::area::Area;
 use crate::args::Program;
 use crate::monitor::{self, Plan, Ready};
-use crate::report::{Spread, lay_out, show};
+use crate::results::keep::Keep;
+use crate::results::{Figures, Measured, Verdict};
 use crate::sys;
+use crate::table::{self, Spread, Table, show};
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +29,8 @@ pub(crate) struct TreeArgs {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     #[command(flatten)]
+    pub(crate) keep: Keep,
+    #[command(flatten)]
     program: Program,
 }
 
@@ -34,56 +39,98 @@ const FAN_OUT: usize = 10;
 /// Names begin so, as they do in real trees; with the number behind, 13 bytes on average.
 const NAMES: [&str; 6] = ["src", "include", "node_modules", "test-data", "x86_64-linux-gnu", "lib"];
 
-/// Seconds.
+/// What a large tree takes.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Tree {
+    dirs: u64,
+    /// In each directory.
+    fan_out: usize,
+    starts: Vec<Start>,
+    memory: Vec<Memory>,
+}
+
+/// How long it takes to get through the tree.
+#[derive(Serialize, Deserialize)]
+struct Start {
+    name: String,
+    #[serde(rename = "runs")]
+    samples: Vec<Sample>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Sample {
-    elapsed: f64,
-    cpu: f64,
+    elapsed_ns: u64,
+    cpu_ns: u64,
+}
+
+/// What fsmon needs when something has happened in each directory.
+#[derive(Serialize, Deserialize)]
+struct Memory {
+    format: String,
+    peak_kib: u64,
 }
 
 /// Measures and prints the tables.
-pub(crate) fn main(args: &TreeArgs) -> Result<bool, String> {
+pub(crate) fn measure(args: &TreeArgs) -> Result<Measured, String> {
     let fsmon = args.program.find()?;
     let area = Area::new().map_err(|e| format!("mounting a tmpfs: {e}; it must be run as root"))?;
     let top = args.dir.as_deref().unwrap_or(&area.mount);
     let top = top.join(format!("fsmon-bench-tree-{}", std::process::id()));
     eprintln!("tree: making {} directories in {}", args.dirs, top.display());
-    let done = measure(args, &fsmon, &top);
+    let done = tree(args, &fsmon, &top);
     let removed = fs::remove_dir_all(&top).map_err(|error| format!("{}: {error}", top.display()));
-    done.and(removed).map(|()| true)
+    let tree = done?;
+    removed?;
+    let figures = Figures { tree: Some(tree), ..Figures::default() };
+    table::print(&figures.tables());
+    Ok(Measured { figures, verdict: Verdict::Right })
 }
 
-fn measure(args: &TreeArgs, fsmon: &Path, top: &Path) -> Result<(), String> {
+fn tree(args: &TreeArgs, fsmon: &Path, top: &Path) -> Result<Tree, String> {
     let dirs = make(top, args.dirs).map_err(|error| format!("{}: {error}", top.display()))?;
-    let mut rows: [(&str, Vec<Sample>); 2] =
-        [("find -type d", vec![]), ("fsmon, to ready", vec![])];
-    find(top)?;
-    for round in 0..args.runs {
-        for (name, samples) in &mut rows {
-            eprintln!("tree: {name}, {} of {}", round + 1, args.runs);
-            samples.push(if name.starts_with("find") { find(top)? } else { start(fsmon, top)? });
-        }
-    }
-    let figure = |samples: &[Sample], of: fn(&Sample) -> f64| {
-        show(Spread::of(samples.iter().map(of).collect()), 2, " s")
-    };
-    let mut table = vec![["", "time", "CPU"].map(str::to_owned).to_vec()];
-    for (name, samples) in &rows {
-        let time = figure(samples, |sample| sample.elapsed);
-        table.push(vec![(*name).into(), time, figure(samples, |sample| sample.cpu)]);
-    }
-    println!("### tree\n\n{} directories, {FAN_OUT} in each.\n\n{}", args.dirs, lay_out(&table));
-    let mut table = vec![
-        ["format", "peak memory, a file made and removed in each"].map(str::to_owned).to_vec(),
-    ];
+    let starts = starts(args.runs, fsmon, top)?;
+    let mut memory = Vec::new();
     for format in ["json", "binary"] {
         eprintln!("tree: a file in each directory, beside fsmon --format {format}");
         let running = monitor::launch(plan(fsmon, format, top), Stdio::null())?;
         touch(&dirs).map_err(|error| error.to_string())?;
-        let watched = running.stop()?;
-        table.push(vec![format.into(), format!("{:.0} MiB", watched.rss_kib as f64 / 1024.0)]);
+        memory.push(Memory { format: format.into(), peak_kib: running.stop()?.rss_kib });
     }
-    println!("{}", lay_out(&table));
-    Ok(())
+    Ok(Tree { dirs: args.dirs, fan_out: FAN_OUT, starts, memory })
+}
+
+/// Times find(1) and fsmon in turn. A first find(1) warms the cache up and is not counted.
+fn starts(runs: u32, fsmon: &Path, top: &Path) -> Result<Vec<Start>, String> {
+    let (mut by_find, mut by_fsmon) = (Vec::new(), Vec::new());
+    find(top)?;
+    for run in 1..=runs {
+        eprintln!("tree: find and fsmon, {run} of {runs}");
+        by_find.push(find(top)?);
+        by_fsmon.push(start(fsmon, top)?);
+    }
+    let start = |name: &str, samples| Start { name: name.to_owned(), samples };
+    Ok(vec![start("find -type d", by_find), start("fsmon, to ready", by_fsmon)])
+}
+
+impl Tree {
+    /// The start, and the memory.
+    pub(crate) fn tables(&self) -> [Table; 2] {
+        let Tree { dirs, fan_out, .. } = self;
+        let mut start = Table::new("start", &["", "time", "CPU"]);
+        start.note = Some(format!("{dirs} directories, {fan_out} in each."));
+        for Start { name, samples } in &self.starts {
+            let figure = |of: fn(&Sample) -> u64| {
+                show(Spread::of(samples.iter().map(|s| of(s) as f64 / 1e9)), 2, " s")
+            };
+            start.push(vec![name.clone(), figure(|s| s.elapsed_ns), figure(|s| s.cpu_ns)]);
+        }
+        let mut memory =
+            Table::new("memory", &["format", "peak memory, a file made and removed in each"]);
+        for Memory { format, peak_kib } in &self.memory {
+            memory.push(vec![format.clone(), format!("{:.0} MiB", *peak_kib as f64 / 1024.0)]);
+        }
+        [start, memory]
+    }
 }
 
 /// Makes so many directories, the top one included.
@@ -112,18 +159,18 @@ fn find(top: &Path) -> Result<Sample, String> {
     let mut command = Command::new("find");
     command.arg(top).args(["-type", "d"]).stdin(Stdio::null()).stdout(Stdio::null());
     let status = command.status().map_err(|error| format!("find: {error}"))?;
-    let cpu = (sys::family_cpu_ns() - cpu_ns) as f64 / 1e9;
-    let sample = Sample { elapsed: begun.elapsed().as_secs_f64(), cpu };
+    let cpu_ns = sys::family_cpu_ns() - cpu_ns;
+    let sample = Sample { elapsed_ns: begun.elapsed().as_nanos() as u64, cpu_ns };
     if status.success() { Ok(sample) } else { Err(format!("find: {status}")) }
 }
 
 fn start(fsmon: &Path, top: &Path) -> Result<Sample, String> {
     let begun = Instant::now();
     let running = monitor::launch(plan(fsmon, "json", top), Stdio::null())?;
-    let elapsed = begun.elapsed().as_secs_f64();
-    let cpu = running.cpu_ready_ns as f64 / 1e9;
+    let elapsed_ns = begun.elapsed().as_nanos() as u64;
+    let cpu_ns = running.cpu_ready_ns;
     running.stop()?;
-    Ok(Sample { elapsed, cpu })
+    Ok(Sample { elapsed_ns, cpu_ns })
 }
 
 fn plan(fsmon: &Path, format: &str, top: &Path) -> Plan {

@@ -2,6 +2,7 @@
 
 use super::beside::Beside;
 use crate::args::Program;
+use crate::results::keep::Keep;
 use crate::workload::spawn::Mode;
 use clap::{Args, ValueEnum};
 
@@ -39,6 +40,8 @@ pub(crate) struct WhoArgs {
     /// Run all of it in a pid namespace of its own, with its own /proc
     #[arg(long)]
     pub(crate) namespace: bool,
+    #[command(flatten)]
+    pub(crate) keep: Keep,
     #[command(flatten)]
     pub(crate) program: Program,
 }

@@ -10,14 +10,15 @@
 pub(crate) mod args;
 mod beside;
 mod one;
-mod rungs;
+pub(crate) mod rungs;
+pub(crate) mod runs;
 pub(crate) mod spin;
 
 use crate::area::Area;
 use crate::pids;
+use crate::results::Measured;
+use crate::results::keep::Otherwise;
 use args::WhoArgs;
-use one::{Outcome, Run};
-use std::path::Path;
 
 /// Runs it and says whether all was right.
 pub(crate) fn main(args: &WhoArgs) -> Result<bool, String> {
@@ -27,27 +28,16 @@ pub(crate) fn main(args: &WhoArgs) -> Result<bool, String> {
     if args.namespace && !pids::is_in_own_namespace() {
         return pids::run_in_own_namespace();
     }
+    args.keep.run(Otherwise::Nowhere, || measure(args))
+}
+
+fn measure(args: &WhoArgs) -> Result<Measured, String> {
     let program = args.program.find()?;
     let area = Area::new().map_err(|e| format!("mounting a tmpfs: {e}; it must be run as root"))?;
     let _small = args.pid_max.map(pids::SmallSpace::new).transpose()?;
-    if args.rungs { rungs::table(args, &program, &area) } else { series(args, &program, &area) }
-}
-
-fn series(args: &WhoArgs, program: &Path, area: &Area) -> Result<bool, String> {
-    let (mut total, mut runs, mut right) = (Outcome::default(), 0, 0);
-    for beside in args.beside() {
-        for &chains in &args.chains {
-            for number in 1..=args.runs {
-                let outcome = Run { program, area, args, chains, beside, who: &args.who }.go()?;
-                let (name, of, line) = (beside.name(), args.runs, outcome.line(args.flagged));
-                println!("{chains:>2} chains, {name:<7} {number:>3} of {of}: {line}");
-                outcome.details().iter().for_each(|line| println!("{line}"));
-                runs += 1;
-                right += u32::from(outcome.is_right(args.flagged));
-                total.merge(&outcome);
-            }
-        }
+    if args.rungs {
+        rungs::measure(args, &program, &area)
+    } else {
+        runs::measure(args, &program, &area)
     }
-    println!("{right} of {runs} runs right: {}", total.line(args.flagged));
-    Ok(right == runs)
 }

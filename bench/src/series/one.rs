@@ -39,14 +39,14 @@ pub(super) struct Run<'a> {
 pub(super) struct Outcome {
     pub(super) tally: Tally,
     /// Files made, and closed, that no record tells of.
-    missing: u64,
+    pub(super) missing: u64,
     /// Records too many.
-    doubled: u64,
+    pub(super) doubled: u64,
     /// What fsmon itself says was lost, forgotten or not resolved; lines of loss.
-    told_lost: u64,
+    pub(super) told_lost: u64,
     /// Slots of the ring to the formatter that were in use at one time.
-    ring_peak: u64,
-    elapsed: Duration,
+    pub(super) ring_peak: u64,
+    pub(super) elapsed: Duration,
 }
 
 impl Run<'_> {
@@ -116,7 +116,7 @@ impl Outcome {
         wrong + self.missing + self.doubled + self.told_lost == 0 && self.tally.records > 0
     }
 
-    fn flagged_wrongly(&self, may: MayFlag) -> u64 {
+    pub(super) fn flagged_wrongly(&self, may: MayFlag) -> u64 {
         match may {
             MayFlag::Anywhere => 0,
             _ => self.tally.flagged_wrongly(|mode| may.allows(mode)),

@@ -5,59 +5,90 @@ use super::beside::Beside;
 use super::one::{Outcome, Run};
 use crate::area::Area;
 use crate::monitor::RUNGS;
-use crate::report::lay_out;
+use crate::results::{Figures, Measured, Verdict};
+use crate::table::{self, Table, not_run};
+use crate::told::Records;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Runs every rung as often as asked, in turn, and prints a table for each number of chains.
-pub(super) fn table(args: &WhoArgs, program: &Path, area: &Area) -> Result<bool, String> {
-    let beside = Beside::Quiet;
-    for &chains in &args.chains {
-        let mut rows: Vec<_> = RUNGS.map(|rung| (rung, Ok(Outcome::default()))).into();
-        for number in 1..=args.runs {
-            for (rung, row) in &mut rows {
-                let Ok(outcome) = row else { continue };
-                eprintln!("{rung}, {chains} chains, {number} of {}", args.runs);
-                match (Run { program, area, args, chains, beside, who: rung }).go() {
-                    Ok(more) => outcome.merge(&more),
-                    Err(error) => *row = Err(error),
-                }
-            }
-        }
-        let head = [
-            "source",
-            "records",
-            "cmd",
-            "pid",
-            "ppid",
-            "uid",
-            "gid",
-            "flagged",
-            "wrong, unflagged",
-        ];
-        let cells = rows.iter().map(|(rung, row)| cells(rung, row, head.len()));
-        let rows: Vec<_> = std::iter::once(head.map(str::to_owned).into()).chain(cells).collect();
-        println!("### {chains} chains\n\n{}", lay_out(&rows));
-    }
-    Ok(true)
+/// What is compared of each record.
+const FIELDS: [&str; 5] = ["cmd", "pid", "ppid", "uid", "gid"];
+
+/// All sources, with one number of chains.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Rungs {
+    chains: u64,
+    sources: Vec<Source>,
 }
 
-fn cells(rung: &str, row: &Result<Outcome, String>, columns: usize) -> Vec<String> {
-    let mut cells = vec![rung.to_owned()];
-    match row {
-        Err(error) => cells.push(format!("not run: {}", error.replace('|', "/"))),
-        Ok(Outcome { tally, .. }) => {
-            cells.push(tally.records.to_string());
-            for field in ["cmd", "pid", "ppid", "uid", "gid"] {
-                let wrong = tally.fields.get(field).copied().unwrap_or(0);
-                cells.push(share(tally.records - wrong, tally.records));
+/// All runs with one source.
+#[derive(Serialize, Deserialize)]
+struct Source {
+    name: String,
+    /// Why it could not be run.
+    error: Option<String>,
+    #[serde(flatten)]
+    records: Records,
+}
+
+/// Runs every rung as often as asked, in turn, and prints a table for each number of chains.
+pub(super) fn measure(args: &WhoArgs, program: &Path, area: &Area) -> Result<Measured, String> {
+    let mut figures = Figures::default();
+    for &chains in &args.chains {
+        let rungs = Rungs { chains, sources: sources(args, chains, program, area) };
+        table::print(&[rungs.table()]);
+        figures.rungs.push(rungs);
+    }
+    Ok(Measured { figures, verdict: Verdict::Right })
+}
+
+fn sources(args: &WhoArgs, chains: u64, program: &Path, area: &Area) -> Vec<Source> {
+    let beside = Beside::Quiet;
+    let mut rows: Vec<_> = RUNGS.map(|rung| (rung, Ok(Outcome::default()))).into();
+    for number in 1..=args.runs {
+        for (rung, row) in &mut rows {
+            let Ok(outcome) = row else { continue };
+            eprintln!("{rung}, {chains} chains, {number} of {}", args.runs);
+            match (Run { program, area, args, chains, beside, who: rung }).go() {
+                Ok(more) => outcome.merge(&more),
+                Err(error) => *row = Err(error),
             }
-            let flagged = tally.flagged.values().map(|flagged| flagged.records).sum();
-            cells.push(share(flagged, tally.records));
-            cells.push(share(tally.wrong, tally.records));
         }
     }
-    cells.resize(columns, String::new());
-    cells
+    rows.into_iter().map(|(rung, row)| Source::new(rung, row)).collect()
+}
+
+impl Source {
+    fn new(rung: &str, row: Result<Outcome, String>) -> Self {
+        let name = rung.to_owned();
+        match row {
+            Ok(outcome) => Source { name, error: None, records: Records::from(&outcome.tally) },
+            Err(error) => Source { name, error: Some(error), records: Records::default() },
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        if let Some(error) = &self.error {
+            return not_run(&self.name, error);
+        }
+        let Records { records, wrong, wrong_fields, .. } = &self.records;
+        let right = FIELDS.map(|field| {
+            let wrong = wrong_fields.get(field).copied().unwrap_or(0);
+            share(records - wrong, *records)
+        });
+        let others = [share(self.records.flagged(), *records), share(*wrong, *records)];
+        [&[self.name.clone(), records.to_string()], &right[..], &others[..]].concat()
+    }
+}
+
+impl Rungs {
+    /// The table of it.
+    pub(crate) fn table(&self) -> Table {
+        let head = [&["source", "records"], &FIELDS[..], &["flagged", "wrong, unflagged"]].concat();
+        let mut table = Table::new(&format!("chains-{}", self.chains), &head);
+        self.sources.iter().for_each(|source| table.push(source.cells()));
+        table
+    }
 }
 
 /// In per cent; only what is all is 100, and only what is none is 0.

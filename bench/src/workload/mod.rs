@@ -129,6 +129,13 @@ pub(crate) struct Done {
     pub(crate) expected: Counts,
 }
 
+/// Whether it is known beforehand what a workload of this name changes, so that it shows when a
+/// monitor leaves something out.
+pub(crate) fn is_known(name: &str) -> bool {
+    let workload = ALL.into_iter().find(|workload| workload.name() == name);
+    !matches!(workload, None | Some(Workload::Build(_)))
+}
+
 impl Workload {
     /// `churn-1` and the like.
     pub(crate) fn name(self) -> String {
