@@ -101,21 +101,6 @@ pub(super) enum Mix {
     Walks,
 }
 
-pub(super) const MIXES: [Mix; 12] = [
-    Mix::Plain,
-    Mix::Links,
-    Mix::Exchanges,
-    Mix::Inodes,
-    Mix::Muted,
-    Mix::Overflow,
-    Mix::Roots,
-    Mix::Nameless,
-    Mix::Reuse,
-    Mix::Twins,
-    Mix::Snapshots,
-    Mix::Walks,
-];
-
 /// All of a run.
 #[derive(Clone, Debug)]
 pub(super) struct History {
