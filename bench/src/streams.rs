@@ -238,3 +238,28 @@ fn decode(fsmon: &Path, path: &Path, format: &str) -> Result<(), String> {
     let status = command.status().map_err(|error| error.to_string())?;
     if status.success() { Ok(()) } else { Err(format!("fsmon decode: {status}")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_speeds_come_from_what_is_kept() {
+        let kept = serde_json::json!({
+            "builds": [
+                { "workload": "make", "files": [{ "kind": "JSON", "bytes": 30, "events": 4 }] },
+                { "workload": "cargo", "files": [{ "kind": "JSON", "bytes": 9, "events": 3 }] },
+            ],
+            "reading": [{
+                "kind": "binary", "bytes": 2_000_000, "events": 40_000, "alone_ns": [1_000_000],
+                "to_json_ns": [2_000_000, 4_000_000], "to_csv_ns": [8_000_000],
+            }],
+        });
+        let streams: Streams = serde_json::from_value(kept).expect("streams");
+        let [sizes, speeds] = streams.tables();
+        assert_eq!(sizes.rows[0], ["bytes an event", "make", "cargo"]);
+        assert_eq!(sizes.rows[1..], [["JSON", "7.5", "3.0"], ["events", "4", "3"]]);
+        let row = ["binary", "2.0", "2.00", "40.0 M/s", "15.0 M/s (10.0–20.0)", "5.0 M/s"];
+        assert_eq!(speeds.rows[1], row);
+    }
+}

@@ -12,6 +12,7 @@
 
 mod blocks;
 mod kept;
+mod ratio;
 mod targets;
 
 use crate::results;

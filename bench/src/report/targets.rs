@@ -1,7 +1,8 @@
 //! What is asked of fsmon beside another monitor, and what was measured: a table of PERF.md.
 
 use super::kept::Kept;
-use crate::comparison::{Comparison, Row, Sample};
+use super::ratio::{Quantity, Ratio};
+use crate::comparison::Comparison;
 use crate::table::Spread;
 
 /// A ratio that is asked for.
@@ -18,15 +19,6 @@ struct Target {
 enum Limit {
     AtMost(f64),
     AtLeast(f64),
-}
-
-/// What is divided.
-#[derive(Clone, Copy)]
-enum Quantity {
-    /// CPU of the monitor.
-    Cpu,
-    /// Time that the workload takes.
-    Time,
 }
 
 /// Where figures come from.
@@ -164,35 +156,6 @@ impl Target {
     }
 }
 
-/// How much more one monitor takes than another.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Ratio {
-    of_medians: f64,
-    /// Of the runs of the same round, so that what changes on the machine is in both.
-    least: f64,
-    most: f64,
-}
-
-impl Ratio {
-    fn of(one: &Row, other: &Row, quantity: Quantity) -> Option<Self> {
-        let figure = |sample: &Sample| quantity.of(sample);
-        let median = |row: &Row| Some(row.figures(|sample| Some(figure(sample)))?.median);
-        let pairs = one.samples.iter().zip(&other.samples);
-        let rounds = Spread::of(pairs.map(|(one, other)| figure(one) / figure(other)))?;
-        let of_medians = median(one)? / median(other)?;
-        Some(Ratio { of_medians, least: rounds.min, most: rounds.max })
-    }
-}
-
-impl Quantity {
-    fn of(self, sample: &Sample) -> f64 {
-        match self {
-            Quantity::Cpu => sample.cpu_ns as f64,
-            Quantity::Time => sample.elapsed_ns as f64,
-        }
-    }
-}
-
 impl Limit {
     fn words(self) -> String {
         match self {
@@ -229,24 +192,5 @@ mod tests {
         assert_eq!(AtMost(1.25).shown(1.256), "**1.26**");
         assert_eq!(AtLeast(3.0).shown(2.99), "**2.99**");
         assert_eq!(AtLeast(3.0).words(), "at least 3");
-    }
-
-    #[test]
-    fn rounds_are_compared_with_themselves() {
-        let row = |monitor: &str, cpu: [u64; 3]| {
-            let runs: Vec<_> = cpu
-                .map(|cpu_ns| {
-                    serde_json::json!({
-                        "elapsed_ns": 1, "workload_cpu_ns": 1, "operations": 1, "cpu_ns": cpu_ns,
-                        "rss_kib": 1, "kernel_events": 1, "lost": 0, "stats": null,
-                    })
-                })
-                .into();
-            let row = serde_json::json!({ "monitor": monitor, "error": null, "runs": runs });
-            serde_json::from_value::<Row>(row).expect("a row")
-        };
-        let (one, other) = (row("one", [20, 60, 30]), row("other", [10, 20, 20]));
-        let expected = Ratio { of_medians: 1.5, least: 1.5, most: 3.0 };
-        assert_eq!(Ratio::of(&one, &other, Quantity::Cpu), Some(expected));
     }
 }
