@@ -50,7 +50,7 @@ fn show(history: &History, outcome: &Outcome) -> String {
     text
 }
 
-/// Histories of each mix, unless told otherwise: as many as take half a minute in all. Always the same ones.
+/// Histories of each mix, unless told otherwise: as many as take a minute of CPU in all. Always the same ones.
 const HISTORIES: u64 = 5000;
 
 /// What is known to be wrong and not mended yet: the class, and in how many of [`HISTORIES`] at the most.
