@@ -78,7 +78,9 @@ pub fn fsmon<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
 /// A fsmon where every user may run it: the build directory may be closed to others.
 pub fn public_fsmon(area: &Area) -> PathBuf {
     let path = area.path("public-fsmon");
-    std::fs::copy(program(), &path).expect("copied");
+    // By a process of its own: a file that this one writes could be open for writing in a process that another test
+    // starts at that moment, and so not be run (ETXTBSY).
+    succeed(Command::new("cp").args([&program(), &path]));
     path
 }
 

@@ -162,6 +162,18 @@ impl Fsmon {
         self.child.try_wait().expect("a child").is_none()
     }
 
+    /// Changes something in `dir` until it ends, as it does once nobody reads its output. One change is not always
+    /// enough: a process that another test starts has a copy of the pipe until it runs its program.
+    #[track_caller]
+    pub fn change_until_it_ends(mut self, dir: &Path) -> Ended {
+        super::wait_until("it ends, as nobody reads", || {
+            fs::write(dir.join("nobody-reads"), "").expect("made");
+            fs::remove_file(dir.join("nobody-reads")).expect("removed");
+            !self.is_running()
+        });
+        self.wait()
+    }
+
     /// Tells it to stop, and waits.
     pub fn stop(self) -> Ended {
         self.signal(Signal::SIGINT);
