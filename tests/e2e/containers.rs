@@ -2,8 +2,8 @@
 //! sees what is done inside by the paths of outside; fsmon inside, by those of inside.
 
 use fsmon_harness::{
-    Area, Event, Listing, Verdict, is_at_least, is_root_with, listing, parse, program,
-    record_and_replay, says_one_by_one, skip, succeed,
+    Area, Event, Listing, Verdict, copy_program, is_at_least, is_root_with, listing, parse,
+    program, record_and_replay, says_one_by_one, skip, succeed,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -93,7 +93,7 @@ fn watch_from_inside(dir: impl Fn(&Container) -> PathBuf, inside: &str) {
         return;
     }
     let Some(container) = Container::new() else { return };
-    fs::copy(program(), container.root.join("fsmon")).expect("copied");
+    copy_program(&program(), &container.root.join("fsmon"));
     let script = format!(
         "/fsmon doctor --json {inside} >/plan; \
          /fsmon -f json -t create,delete,rename {inside} >/lines 2>/said & \

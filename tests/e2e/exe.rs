@@ -5,8 +5,8 @@
 //! makes, so each CREATE has its answer beside it.
 
 use fsmon_harness::{
-    Area, Event, Fsmon, fsmon, has_bpf, is_root_with, own_mounts, parse, record, succeed,
-    wait_until,
+    Area, Event, Fsmon, copy_program, fsmon, has_bpf, is_root_with, own_mounts, parse, record,
+    succeed, wait_until,
 };
 use std::ffi::OsStr;
 use std::fs;
@@ -186,8 +186,10 @@ fn relative_words_scripts_and_children_say_which_file_runs() {
     let (dir, bin) = (area.watched(), area.dir("bin"));
     let tool = shell_at(&bin.join("tool"));
     let script = bin.join("script");
-    fs::write(&script, format!("#!{}\n{TELL}\n", tool.display())).expect("written");
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("x");
+    let text = area.path("text");
+    fs::write(&text, format!("#!{}\n{TELL}\n", tool.display())).expect("written");
+    fs::set_permissions(&text, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("x");
+    copy_program(&text, &script);
     let events = record(&dir, &["-t", "create"], || {
         succeed(tell("./tool", &dir.join("relative")).current_dir(&bin));
         succeed(Command::new("./script").arg(dir.join("script")).current_dir(&bin));

@@ -1,6 +1,6 @@
 //! No byte of a name reaches a terminal as it is: in no line, and in no message of any command.
 
-use fsmon_harness::{Area, Fsmon, fsmon, is_root};
+use fsmon_harness::{Area, Fsmon, copy_program, fsmon, is_root};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -134,7 +134,7 @@ fn human_lines_have_the_names_of_files_and_processes_escaped() {
     fs::rename(dir.join(evil()), dir.join(OsStr::from_bytes(b"x\x1b\xc2\x85y"))).expect("renamed");
     // A process and its argument by such a name.
     let program = area.path("p\x1b[2J\u{202e}");
-    fs::copy("/bin/sh", &program).expect("copied");
+    copy_program(Path::new("/bin/sh"), &program);
     let status = Command::new(&program)
         .args(["-c", ": > by-it", "a\x1b[1m\u{200b}b"])
         .current_dir(&dir)

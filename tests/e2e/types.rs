@@ -1,6 +1,8 @@
 //! Every event type: what brings it about, and that only what was asked for comes.
 
-use fsmon_harness::{Area, Event, briefs, is_root, is_root_with, record, sh, succeed};
+use fsmon_harness::{
+    Area, Event, briefs, copy_program, is_root, is_root_with, record, sh, succeed,
+};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -133,7 +135,7 @@ fn open_exec_of_a_program() {
     }
     let area = Area::new();
     let program = area.watched().join("program");
-    fs::copy("/bin/true", &program).expect("copied");
+    copy_program(Path::new("/bin/true"), &program);
     let lines = of(&area.watched(), "OPEN_EXEC", |_| {
         succeed(&mut Command::new(&program));
     });

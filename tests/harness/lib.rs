@@ -78,10 +78,14 @@ pub fn fsmon<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
 /// A fsmon where every user may run it: the build directory may be closed to others.
 pub fn public_fsmon(area: &Area) -> PathBuf {
     let path = area.path("public-fsmon");
-    // By a process of its own: a file that this one writes could be open for writing in a process that another test
-    // starts at that moment, and so not be run (ETXTBSY).
-    succeed(Command::new("cp").args([&program(), &path]));
+    copy_program(&program(), &path);
     path
+}
+
+/// Copies a program that is then run. A process of its own does it: what this one has open for writing is open as well
+/// in a process that another test starts at that moment, and cannot be run until that runs its program (ETXTBSY).
+pub fn copy_program(from: &Path, to: &Path) {
+    succeed(Command::new("cp").args([from, to]));
 }
 
 /// Watches `dir` in JSON while `action` runs, and gives the events. What was said on standard
