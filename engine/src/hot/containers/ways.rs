@@ -1,0 +1,193 @@
+//! A cache of sets: an entry may be in one of the few ways of its set, and takes the place of another there.
+//!
+//! Which one makes room is for the caller to choose:
+//! * [`SetCache::put_first`]: each set is kept in order, the last that was put first; the end falls out.
+//! * [`SetCache::least`]: the one that is least by a measure.
+//! * [`Turns`]: one after the other, where entries are too large to be moved.
+
+/// The cache: `SETS` sets of `WAYS` entries each. An entry's set is given by the lower bits of a number that the caller
+/// makes of its key.
+pub struct SetCache<T, const SETS: usize, const WAYS: usize> {
+    sets: Vec<[T; WAYS]>,
+    empty: T,
+}
+
+/// Where an entry is: the set, and which of it. As a number below `SETS * WAYS` it leads to what else belongs to the
+/// entry, in an array of the caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    set: usize,
+    way: usize,
+}
+
+impl<T: Copy, const SETS: usize, const WAYS: usize> SetCache<T, SETS, WAYS> {
+    const IS_SOUND: () = assert!(SETS.is_power_of_two() && WAYS > 0);
+
+    /// Full of `empty`, which stands for nothing.
+    #[must_use]
+    pub fn new(empty: T) -> Self {
+        const { Self::IS_SOUND };
+        SetCache { sets: vec![[empty; WAYS]; SETS], empty }
+    }
+
+    /// Where an entry is that is looked for in the set of that number.
+    #[inline]
+    pub fn find(&self, set: u64, is_it: impl FnMut(&T) -> bool) -> Option<At> {
+        let set = set as usize % SETS;
+        let way = self.sets[set].iter().position(is_it)?;
+        Some(At { set, way })
+    }
+
+    /// The entry there, to change.
+    #[inline]
+    pub fn get_mut(&mut self, at: At) -> &mut T {
+        &mut self.sets[at.set][at.way]
+    }
+
+    /// The entry that is looked for in the set of that number.
+    #[inline]
+    pub fn look(&self, set: u64, mut is_it: impl FnMut(&T) -> bool) -> Option<&T> {
+        self.sets[set as usize % SETS].iter().find(|entry| is_it(entry))
+    }
+
+    /// Puts an entry first in its set. The others go one way on, up to the one that it replaces (`is_same`), or else the
+    /// last falls out.
+    #[inline]
+    pub fn put_first(&mut self, set: u64, entry: T, mut is_same: impl FnMut(&T) -> bool) {
+        let mut moving = entry;
+        for place in &mut self.sets[set as usize % SETS] {
+            std::mem::swap(place, &mut moving);
+            if is_same(&moving) {
+                break;
+            }
+        }
+    }
+
+    /// The entry of a set that is least by a measure, the first of several: the one to overwrite.
+    #[inline]
+    pub fn least<M: Ord>(&self, set: u64, measure: impl Fn(&T) -> M) -> At {
+        let set = set as usize % SETS;
+        let ways = &self.sets[set];
+        let way = (0..WAYS).min_by_key(|&way| measure(&ways[way])).unwrap_or(0);
+        At { set, way }
+    }
+
+    /// Makes a way empty.
+    #[inline]
+    pub fn forget(&mut self, at: At) {
+        *self.get_mut(at) = self.empty;
+    }
+
+    /// Makes all empty.
+    pub fn clear(&mut self) {
+        self.sets.fill([self.empty; WAYS]);
+    }
+}
+
+impl At {
+    /// As a number: where in an array of `SETS * WAYS` what belongs to the entry is.
+    #[inline]
+    #[must_use]
+    pub fn index<const WAYS: usize>(self) -> usize {
+        self.set * WAYS + self.way
+    }
+}
+
+/// Which way of each set is overwritten next.
+pub struct Turns<const SETS: usize, const WAYS: usize> {
+    next: Vec<u8>,
+}
+
+impl<const SETS: usize, const WAYS: usize> Turns<SETS, WAYS> {
+    const IS_SOUND: () = assert!(SETS.is_power_of_two() && 0 < WAYS && WAYS <= u8::MAX as usize);
+
+    /// The first of each.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "as the cache that it belongs to")]
+    pub fn new() -> Self {
+        const { Self::IS_SOUND };
+        Turns { next: vec![0; SETS] }
+    }
+
+    /// The way of the set of that number whose turn it is.
+    #[inline]
+    pub fn take(&mut self, set: u64) -> At {
+        let set = set as usize % SETS;
+        let way = usize::from(self.next[set]);
+        self.next[set] = ((way + 1) % WAYS) as u8;
+        At { set, way }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SETS: usize = 4;
+    const WAYS: usize = 3;
+    type Cache = SetCache<u64, SETS, WAYS>;
+
+    fn set_of(key: u64) -> usize {
+        key as usize % SETS
+    }
+
+    fn keys() -> impl Strategy<Value = Vec<(u8, u64)>> {
+        proptest::collection::vec((0..4u8, 1..24u64), 1..200)
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_of_each_set_are_there(ops in keys()) {
+            let (mut cache, mut lists) = (Cache::new(0), vec![Vec::new(); SETS]);
+            for (op, key) in ops {
+                let list = &mut lists[set_of(key)];
+                match cache.find(key, |one| *one == key) {
+                    Some(at) if op == 0 => {
+                        cache.forget(at);
+                        let at = list.iter().position(|one| *one == key);
+                        list[at.expect("it was found")] = 0;
+                    }
+                    _ => {
+                        cache.put_first(key, key, |one| *one == key);
+                        list.iter().position(|one| *one == key).map(|at| list.remove(at));
+                        list.insert(0, key);
+                        list.truncate(WAYS);
+                    }
+                }
+                for key in 1..24 {
+                    let is_known = lists[set_of(key)].contains(&key);
+                    prop_assert_eq!(cache.look(key, |one| *one == key).is_some(), is_known);
+                }
+            }
+            cache.clear();
+            prop_assert!((1..24).all(|key| cache.find(key, |one| *one == key).is_none()));
+        }
+
+        #[test]
+        fn the_least_makes_room(ops in keys()) {
+            let (mut cache, mut lists) = (Cache::new(0), vec![[0; WAYS]; SETS]);
+            for (_, key) in ops {
+                let at = cache.least(key, |one| *one);
+                *cache.get_mut(at) = key;
+                let list = &mut lists[set_of(key)];
+                list.sort_unstable();
+                list[0] = key;
+                for key in 1..24 {
+                    let is_known = lists[set_of(key)].contains(&key);
+                    prop_assert_eq!(cache.find(key, |one| *one == key).is_some(), is_known);
+                }
+            }
+        }
+
+        #[test]
+        fn ways_are_overwritten_in_turn(ops in keys()) {
+            let (mut turns, mut taken) = (Turns::<SETS, WAYS>::new(), [0; SETS]);
+            for (_, key) in ops {
+                let at = turns.take(key);
+                prop_assert_eq!(at.index::<WAYS>(), set_of(key) * WAYS + taken[set_of(key)] % WAYS);
+                taken[set_of(key)] += 1;
+            }
+        }
+    }
+}
