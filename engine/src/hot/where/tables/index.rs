@@ -1,32 +1,46 @@
-//! The open-addressing index from a hash to a directory's node.
+//! The index from a hash to a directory's node.
 //!
-//! An entry is 8 bytes: the upper half of the hash, and the node's id (0: empty). Linear probing;
-//! an entry's home is given by the lower bits of its stored half, so that the table can be
-//! rearranged without looking at nodes. Deleting shifts back what follows (no tombstones): every
-//! entry can be reached from its home without passing an empty place. Half full, it doubles in
-//! place, into room that was reserved at the start; where there is none left, it fills to two
+//! A [`ProbeTable`] whose entries are 8 bytes: the upper half of the hash, and the node's id (0: empty). An entry's home
+//! is given by the lower bits of its stored half, so that the table can be rearranged without looking at nodes. Half
+//! full, it doubles in place, into room that was reserved at the start; where there is none left, it fills to two
 //! thirds.
+
+use crate::hot::containers::probing::{ProbeTable, Slot};
+use zerocopy::FromZeros;
 
 /// Entries of the smallest table.
 const SMALLEST: usize = 1 << 10;
 
 /// The index.
 pub struct Index {
-    table: Vec<u64>,
-    mask: usize,
-    used: usize,
+    table: ProbeTable<Entry>,
 }
 
-fn entry(hash: u64, node: u32) -> u64 {
-    (hash & 0xffff_ffff_0000_0000) | u64::from(node)
+/// The upper half of a hash, and a node.
+#[derive(Clone, Copy, PartialEq, Eq, FromZeros)]
+#[repr(transparent)]
+struct Entry(u64);
+
+impl Entry {
+    fn new(hash: u64, node: u32) -> Self {
+        Entry((hash & 0xffff_ffff_0000_0000) | u64::from(node))
+    }
+
+    fn node(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Half of a hash: the table takes its lower bits.
+    fn half(self) -> usize {
+        (self.0 >> 32) as usize
+    }
 }
 
-fn home(entry: u64, mask: usize) -> usize {
-    (entry >> 32) as usize & mask
-}
-
-fn node(entry: u64) -> u32 {
-    entry as u32
+impl Slot for Entry {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.node() == 0
+    }
 }
 
 impl Index {
@@ -34,90 +48,34 @@ impl Index {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         let largest = (capacity + capacity / 2).next_power_of_two().max(SMALLEST);
-        Index { table: vec![0; largest], mask: SMALLEST - 1, used: 0 }
+        Index { table: ProbeTable::growing(SMALLEST, largest) }
     }
 
     /// The node with that hash for which `is_it` holds.
     #[inline]
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        let wanted = hash >> 32;
-        let mut at = home(entry(hash, 0), self.mask);
-        loop {
-            let here = self.table[at];
-            if node(here) == 0 {
-                return None;
-            }
-            if here >> 32 == wanted && is_it(node(here)) {
-                return Some(node(here));
-            }
-            at = (at + 1) & self.mask;
-        }
+        let half = (hash >> 32) as usize;
+        let found = self.table.find(half, |here| here.half() == half && is_it(here.node())).ok()?;
+        Some(self.table.get(found).node())
     }
 
     /// Adds a node that is not in the index. The caller keeps to the capacity.
     pub fn insert(&mut self, hash: u64, node: u32) {
         debug_assert!(node != 0);
-        if (self.used + 1) * 2 > self.mask + 1 && self.mask + 1 < self.table.len() {
-            self.grow();
+        if (self.table.used() + 1) * 2 > self.table.slots() && self.table.can_grow() {
+            self.table.grow(|entry| entry.half());
         }
-        assert!(self.used < self.mask, "one place always stays empty");
-        place(&mut self.table, self.mask, entry(hash, node));
-        self.used += 1;
+        let entry = Entry::new(hash, node);
+        self.table.insert(entry.half(), entry);
     }
 
     /// Takes a node out; nothing happens where it is not in.
     pub fn remove(&mut self, hash: u64, gone: u32) {
-        let wanted = entry(hash, gone);
-        let table = &mut self.table;
-        let mut at = home(wanted, self.mask);
-        while table[at] != wanted {
-            if node(table[at]) == 0 {
-                return;
-            }
-            at = (at + 1) & self.mask;
-        }
-        // Shift back: an entry may fill the hole if its home does not lie between hole and entry.
-        let mut hole = at;
-        loop {
-            at = (at + 1) & self.mask;
-            let here = table[at];
-            if node(here) == 0 {
-                break;
-            }
-            let distance = at.wrapping_sub(home(here, self.mask)) & self.mask;
-            if distance >= at.wrapping_sub(hole) & self.mask {
-                table[hole] = here;
-                hole = at;
-            }
-        }
-        table[hole] = 0;
-        self.used -= 1;
-    }
-
-    /// Doubles the table. Each entry is taken out and put in again, in the order in which probes
-    /// pass them, from behind an empty place on. Its new place is at the most as far from its new
-    /// home as the old one was from the old: it passes what was moved already, and nothing else.
-    #[cold]
-    fn grow(&mut self) {
-        let old = self.mask;
-        self.mask = old * 2 + 1;
-        let empty = (0..=old).find(|&at| node(self.table[at]) == 0);
-        let empty = empty.expect("one place always stays empty");
-        for at in (empty + 1..=old).chain(0..empty) {
-            let here = std::mem::take(&mut self.table[at]);
-            if node(here) != 0 {
-                place(&mut self.table, self.mask, here);
-            }
+        let wanted = Entry::new(hash, gone);
+        if let Ok(at) = self.table.find(wanted.half(), |here| *here == wanted) {
+            self.table.remove(at, |entry| entry.half());
         }
     }
-}
-
-fn place(table: &mut [u64], mask: usize, entry: u64) {
-    let mut at = home(entry, mask);
-    while node(table[at]) != 0 {
-        at = (at + 1) & mask;
-    }
-    table[at] = entry;
 }
 
 #[cfg(test)]
@@ -155,7 +113,7 @@ mod tests {
                         prop_assert_eq!(found, expected);
                     }
                 }
-                prop_assert_eq!(index.used, model.len());
+                prop_assert_eq!(index.table.used(), model.len());
             }
             for (hash, node) in model {
                 prop_assert_eq!(index.find(hash, |found| found == node), Some(node));
