@@ -1,14 +1,13 @@
-//! The process cache: an open-addressing array keyed by pid, a cache line an entry.
+//! The process cache: a [`ProbeTable`] keyed by pid, a cache line an entry.
 //!
 //! Rules:
 //! * Capacity is a power of two, fixed at start; at most three quarters are used.
 //! * A pid's home is found by blocks of 64 entries (a page): the block by multiplication, the
 //!   place in it by the pid's low bits. Pids are given out in a row, so neighbours in time share
 //!   pages, and blocks are scattered, so rows do not run into each other.
-//! * Linear probing: a pid lies between its home and the next empty place.
-//! * Deletion shifts back: no tombstones, so probes stay short for ever.
 //! * Pid 0 is no process and marks an empty place.
 
+use crate::hot::containers::probing::{ProbeTable, Slot};
 use zerocopy::FromZeros;
 
 /// Names of opened executables that are remembered until an event tells what became of them.
@@ -53,13 +52,17 @@ pub struct Entry {
 
 const _: () = assert!(size_of::<Entry>() == 64);
 
+impl Slot for Entry {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.pid == 0
+    }
+}
+
 /// The array.
 pub struct Pids {
-    entries: Vec<Entry>,
-    /// Places less one: a mask.
-    mask: usize,
+    entries: ProbeTable<Entry>,
     shift: u32,
-    len: usize,
 }
 
 /// Entries of a page: what a block is.
@@ -124,48 +127,34 @@ impl Pids {
     #[must_use]
     pub fn with_capacity(max: usize) -> Self {
         let places = (max + max / 3 + 1).next_power_of_two().max(2 * BLOCK);
-        let entries = Entry::new_vec_zeroed(places).expect("room is bounded by PROCESSES_MAX");
         let blocks = (places / BLOCK) as u32;
-        Pids { entries, mask: places - 1, shift: 32 - blocks.trailing_zeros(), len: 0 }
+        Pids { entries: ProbeTable::new(places), shift: 32 - blocks.trailing_zeros() }
     }
 
     /// Processes in it.
     #[cfg(test)]
     #[must_use]
     pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    #[inline]
-    fn home(&self, pid: u32) -> usize {
-        let block = (pid / BLOCK as u32).wrapping_mul(SCATTER) >> self.shift;
-        block as usize * BLOCK + pid as usize % BLOCK
+        self.entries.used()
     }
 
     /// The place of `pid`, or the empty one where it would go.
     #[inline]
-    fn place(&self, pid: u32) -> usize {
-        let mut at = self.home(pid);
-        while self.entries[at].pid != pid && self.entries[at].pid != 0 {
-            at = (at + 1) & self.mask;
-        }
-        at
+    fn place(&self, pid: u32) -> Result<usize, usize> {
+        self.entries.find(home(pid, self.shift), |entry| entry.pid == pid)
     }
 
     /// The entry of `pid`.
     #[inline]
     #[must_use]
     pub fn get(&self, pid: u32) -> Option<&Entry> {
-        let entry = &self.entries[self.place(pid)];
-        (entry.pid != 0).then_some(entry)
+        self.place(pid).ok().map(|at| self.entries.get(at))
     }
 
     /// The same, to change; its pid must stay.
     #[inline]
     pub fn get_mut(&mut self, pid: u32) -> Option<&mut Entry> {
-        let at = self.place(pid);
-        let entry = &mut self.entries[at];
-        (entry.pid != 0).then_some(entry)
+        self.place(pid).ok().map(|at| self.entries.get_mut(at))
     }
 
     /// Puts `entry` in the place of its pid, over what was there. Returns false, and changes
@@ -174,44 +163,20 @@ impl Pids {
         if entry.pid == 0 {
             return false;
         }
-        let at = self.place(entry.pid);
-        if self.entries[at].pid == 0 {
-            if self.len >= self.entries.len() / 4 * 3 {
-                return false;
-            }
-            self.len += 1;
+        match self.place(entry.pid) {
+            Ok(at) => *self.entries.get_mut(at) = entry,
+            Err(_) if self.entries.used() >= self.entries.slots() / 4 * 3 => return false,
+            Err(at) => self.entries.fill(at, entry),
         }
-        self.entries[at] = entry;
         true
     }
 
     /// Takes `pid` out.
     pub fn remove(&mut self, pid: u32) -> Option<Entry> {
-        if pid == 0 {
-            return None;
-        }
-        let mut hole = self.place(pid);
-        let removed = self.entries[hole];
-        if removed.pid == 0 {
-            return None;
-        }
-        self.len -= 1;
-        // Whatever could no longer be reached over the hole moves into it, and leaves another.
-        let mut at = hole;
-        loop {
-            at = (at + 1) & self.mask;
-            let next = self.entries[at].pid;
-            if next == 0 {
-                break;
-            }
-            let from_home = at.wrapping_sub(self.home(next)) & self.mask;
-            let from_hole = at.wrapping_sub(hole) & self.mask;
-            if from_home >= from_hole {
-                self.entries[hole] = self.entries[at];
-                hole = at;
-            }
-        }
-        self.entries[hole] = Entry::default();
+        let at = self.place(pid).ok()?;
+        let removed = *self.entries.get(at);
+        let shift = self.shift;
+        self.entries.remove(at, |entry| home(entry.pid, shift));
         Some(removed)
     }
 
@@ -219,10 +184,15 @@ impl Pids {
     /// Nothing may be inserted or removed on the way.
     #[must_use]
     pub fn next_from(&self, at: usize) -> Option<(&Entry, usize)> {
-        let rest = self.entries.get(at..)?;
-        let index = rest.iter().position(|entry| entry.pid != 0)?;
-        Some((&rest[index], at + index + 1))
+        self.entries.next_from(at)
     }
+}
+
+/// Where a pid is looked for first.
+#[inline]
+fn home(pid: u32, shift: u32) -> usize {
+    let block = (pid / BLOCK as u32).wrapping_mul(SCATTER) >> shift;
+    block as usize * BLOCK + pid as usize % BLOCK
 }
 
 #[cfg(test)]
