@@ -3,6 +3,7 @@
 //! Ids are dense from 1 and used again. A name that no image refers to any more stays, for the
 //! next exec of the same program, until its room is needed.
 
+use crate::hot::containers::probing::ProbeTable;
 use fsmon_format::arena::{Arena, Text};
 use zerocopy::FromZeros;
 
@@ -31,7 +32,8 @@ struct Name {
 /// The names.
 pub struct Strings {
     names: Vec<Name>,
-    places: Vec<u32>,
+    /// Ids by their names' hashes.
+    by_hash: ProbeTable<u32>,
     arena: Arena,
     free: u32,
     used: u32,
@@ -56,10 +58,9 @@ impl Strings {
     /// Reserves room for `max` names of `bytes` bytes together; pages are taken as used.
     #[must_use]
     pub fn with_capacity(max: usize, bytes: usize) -> Self {
-        let reserve = "room is bounded by STRINGS_MAX";
         Strings {
-            names: Name::new_vec_zeroed(max + 1).expect(reserve),
-            places: u32::new_vec_zeroed((2 * max).next_power_of_two()).expect(reserve),
+            names: Name::new_vec_zeroed(max + 1).expect("room is bounded by STRINGS_MAX"),
+            by_hash: ProbeTable::new((2 * max).next_power_of_two()),
             arena: Arena::with_capacity(bytes),
             free: 0,
             used: 0,
@@ -75,7 +76,7 @@ impl Strings {
             return 0;
         }
         let hash = hash(text);
-        if let Ok(id) = self.find(text, hash) {
+        if let Some(id) = self.find(text, hash) {
             self.retain(id);
             return id;
         }
@@ -84,10 +85,8 @@ impl Strings {
             return 0;
         };
         self.names[id as usize] = Name { text: kept, hash, refs: 1, live: 1, ..Name::default() };
-        // Looked up again: making room may have moved places.
-        if let Err(place) = self.find(text, hash) {
-            self.places[place] = id;
-        }
+        // Its place is looked for now: making room may have moved others.
+        self.by_hash.insert(hash as usize, id);
         id
     }
 
@@ -177,20 +176,13 @@ impl Strings {
         (name.hits, name.misses)
     }
 
-    fn find(&self, text: &[u8], hash: u32) -> Result<u32, usize> {
-        let mask = self.places.len() - 1;
-        let mut at = hash as usize & mask;
-        loop {
-            let id = self.places[at];
-            if id == 0 {
-                return Err(at);
-            }
+    fn find(&self, text: &[u8], hash: u32) -> Option<u32> {
+        let is_it = |&id: &u32| {
             let name = &self.names[id as usize];
-            if name.hash == hash && self.arena.get(name.text) == text {
-                return Ok(id);
-            }
-            at = (at + 1) & mask;
-        }
+            name.hash == hash && self.arena.get(name.text) == text
+        };
+        let found = self.by_hash.find(hash as usize, is_it).ok()?;
+        Some(*self.by_hash.get(found))
     }
 
     fn make_room(&mut self, text: &[u8]) -> Option<(u32, Text)> {
@@ -236,26 +228,9 @@ impl Strings {
     fn evict(&mut self, id: u32) {
         let name = self.names[id as usize];
         self.idle -= 1;
-        let mask = self.places.len() - 1;
-        let mut hole = name.hash as usize & mask;
-        while self.places[hole] != id {
-            hole = (hole + 1) & mask;
+        if let Ok(at) = self.by_hash.find(name.hash as usize, |here| *here == id) {
+            self.by_hash.remove(at, |&other| self.names[other as usize].hash as usize);
         }
-        // Deletion shifts back, as in `pids`.
-        let mut at = hole;
-        loop {
-            at = (at + 1) & mask;
-            let next = self.places[at];
-            if next == 0 {
-                break;
-            }
-            let home = self.names[next as usize].hash as usize & mask;
-            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
-                self.places[hole] = next;
-                hole = at;
-            }
-        }
-        self.places[hole] = 0;
         self.arena.remove(name.text);
         self.names[id as usize] = Name { free: self.free, ..Name::default() };
         self.free = id;
