@@ -4,6 +4,8 @@
 //! unseen, and one event can say that a name was removed and made, and not in which order. What
 //! was told of the name before shows it.
 
+use crate::hot::containers::ways::SetCache;
+
 /// Sets of names remembered, a power of two, and names in each: a cache line. All that comes and goes
 /// looks here, so there are no more than stay in a near cache. A name that is forgotten is as one that no line told of,
 /// as all are that were there before fsmon; where the kernel may have merged something there, it is compared with the
@@ -14,7 +16,7 @@ const WAYS: usize = 4;
 
 /// By place (`Tree::place`); in each set the last comes first.
 pub(crate) struct FileAtName {
-    sets: Vec<[Link; WAYS]>,
+    links: SetCache<Link, SETS, WAYS>,
 }
 
 /// A place, and the hash of the file that is there, or was there and is gone ([`GONE`]); 0 for none.
@@ -48,7 +50,7 @@ impl Last {
 
 impl FileAtName {
     pub(crate) fn new() -> Self {
-        FileAtName { sets: vec![[Link::default(); WAYS]; SETS] }
+        FileAtName { links: SetCache::new(Link::default()) }
     }
 
     /// A file is at that place from now on; 0: none is.
@@ -66,28 +68,19 @@ impl FileAtName {
 
     #[inline]
     fn keep(&mut self, place: u64, file: u64) {
-        let set = &mut self.sets[place as usize % SETS];
-        // Each link goes one place on, until one makes room.
-        let mut moving = Link { place, file };
-        for link in set {
-            std::mem::swap(link, &mut moving);
-            if moving.place == place {
-                break;
-            }
-        }
+        self.links.put_first(place, Link { place, file }, |link| link.place == place);
     }
 
     /// It is no longer known what is there.
     pub(crate) fn forget(&mut self, place: u64) {
-        let set = &mut self.sets[place as usize % SETS];
-        if let Some(link) = set.iter_mut().find(|link| link.place == place) {
-            *link = Link::default();
+        if let Some(at) = self.links.find(place, |link| link.place == place) {
+            self.links.forget(at);
         }
     }
 
     /// Nothing is known any more.
     pub(crate) fn clear(&mut self) {
-        self.sets.fill([Link::default(); WAYS]);
+        self.links.clear();
     }
 
     /// What is known of a place.
@@ -111,8 +104,7 @@ impl FileAtName {
 
     #[inline]
     fn find(&self, place: u64) -> Option<u64> {
-        let set = &self.sets[place as usize % SETS];
-        set.iter().find(|link| link.place == place).map(|link| link.file)
+        self.links.look(place, |link| link.place == place).map(|link| link.file)
     }
 }
 
