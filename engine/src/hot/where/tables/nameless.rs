@@ -5,6 +5,8 @@
 //! existed. Once linkat(2) has given it a name, its CREATE tells that one; what is done through the open
 //! file still comes under the number.
 
+use crate::hot::containers::ways::SetCache;
+
 /// Sets of files that lines told of without a name, a cache line each; in a full set the oldest is overwritten. Its link
 /// is told like any other then, without the object that ties it to those lines: no change is missing. Most of such
 /// files never get a name, so whether it matters cannot be known, and is not counted.
@@ -14,25 +16,19 @@ const WAYS: usize = 8;
 /// Files that lines told of without a name, by the hash of the handle.
 pub(crate) struct Nameless {
     /// In each set the last comes first; 0 none.
-    told: Vec<[u64; WAYS]>,
+    told: SetCache<u64, SETS, WAYS>,
     any: bool,
 }
 
 impl Nameless {
     pub(crate) fn new() -> Self {
-        Nameless { told: vec![[0; WAYS]; SETS], any: false }
-    }
-
-    fn set(&mut self, object: u64) -> &mut [u64; WAYS] {
-        &mut self.told[set_of(object)]
+        Nameless { told: SetCache::new(0), any: false }
     }
 
     /// A line told of that file.
     pub(crate) fn put(&mut self, object: u64) {
         if !self.has(object) {
-            let set = self.set(object);
-            set.rotate_right(1);
-            set[0] = object;
+            self.told.put_first(set_of(object), object, |_| false);
             self.any = true;
         }
     }
@@ -45,18 +41,18 @@ impl Nameless {
 
     /// Whether a line told of that file.
     pub(crate) fn has(&self, object: u64) -> bool {
-        object != 0 && self.told[set_of(object)].contains(&object)
+        object != 0 && self.told.look(set_of(object), |told| *told == object).is_some()
     }
 
     /// The file gets a name. Whether a line told of it.
     pub(crate) fn take(&mut self, object: u64) -> bool {
-        let told = self.set(object).iter_mut().find(|told| **told == object && object != 0);
-        told.map(|told| *told = 0).is_some()
+        let found = self.told.find(set_of(object), |told| *told == object && object != 0);
+        found.map(|at| self.told.forget(at)).is_some()
     }
 }
 
-fn set_of(object: u64) -> usize {
-    (object >> 32) as usize % SETS
+fn set_of(object: u64) -> u64 {
+    object >> 32
 }
 
 /// The inode's number in a name that the kernel gives a file without one.
