@@ -5,6 +5,7 @@
 //! without a name (`O_TMPFILE`) and linked later is told under `#` and its inode's number for as long as
 //! it is open. A small table, overwritten as it goes, ties both to a name.
 
+use crate::hot::containers::ways::{At, SetCache, Turns};
 use fsmon_format::record::NAME_MAX;
 
 /// Sets of objects, and objects in each; in a full set the oldest is overwritten. DELETE_SELF and MOVE_SELF follow the
@@ -28,9 +29,9 @@ struct Seen {
 /// The table.
 pub(crate) struct LastSeen {
     /// Which object each entry is of; apart, as nearly all looks find that it is another.
-    hashes: Vec<[u64; WAYS]>,
+    hashes: SetCache<u64, SETS, WAYS>,
     /// Where the next goes in each set.
-    next: Vec<u8>,
+    turns: Turns<SETS, WAYS>,
     seen: Vec<Seen>,
     round: u32,
 }
@@ -38,25 +39,24 @@ pub(crate) struct LastSeen {
 impl LastSeen {
     pub(crate) fn new() -> Self {
         let none = Seen { dir_hash: 0, dir: 0, round: 0, len: 0, name: [0; NAME_MAX] };
-        let hashes = vec![[0; WAYS]; SETS];
-        LastSeen { hashes, next: vec![0; SETS], seen: vec![none; SETS * WAYS], round: 1 }
+        let (hashes, turns) = (SetCache::new(0), Turns::new());
+        LastSeen { hashes, turns, seen: vec![none; SETS * WAYS], round: 1 }
     }
 
     /// The object with that hash is, or was until now, `name` in the directory `dir`, whose own
     /// hash is `dir_hash`.
     pub(crate) fn put(&mut self, hash: u64, dir: u32, dir_hash: u64, name: &[u8]) {
         let Ok(len) = u8::try_from(name.len()) else { return };
-        let (set, way) = self.find(hash).unwrap_or_else(|| self.oldest(hash));
-        self.hashes[set][way] = hash;
-        let seen = &mut self.seen[set * WAYS + way];
+        let at = self.find(hash).unwrap_or_else(|| self.turns.take(set_of(hash)));
+        *self.hashes.get_mut(at) = hash;
+        let seen = &mut self.seen[at.index::<WAYS>()];
         (seen.dir, seen.dir_hash, seen.round, seen.len) = (dir, dir_hash, self.round, len);
         seen.name[..name.len()].copy_from_slice(name);
     }
 
     /// Where it was: directory, the directory's hash, name; `None` where that was forgotten.
     pub(crate) fn get(&self, hash: u64) -> Option<(u32, u64, &[u8])> {
-        let (set, way) = self.find(hash)?;
-        let seen = &self.seen[set * WAYS + way];
+        let seen = &self.seen[self.find(hash)?.index::<WAYS>()];
         Some((seen.dir, seen.dir_hash, &seen.name[..usize::from(seen.len)]))
     }
 
@@ -68,8 +68,8 @@ impl LastSeen {
 
     /// Whether the object was put there since the queue was empty, and nowhere else later.
     pub(crate) fn is_new(&self, hash: u64, dir: u32, name: &[u8]) -> bool {
-        self.find(hash).is_some_and(|(set, way)| {
-            let seen = &self.seen[set * WAYS + way];
+        self.find(hash).is_some_and(|at| {
+            let seen = &self.seen[at.index::<WAYS>()];
             let known = &seen.name[..usize::from(seen.len)];
             (seen.round, seen.dir, known) == (self.round, dir, name)
         })
@@ -83,29 +83,21 @@ impl LastSeen {
 
     /// The object is gone.
     pub(crate) fn forget(&mut self, hash: u64) {
-        if let Some((set, way)) = self.find(hash) {
-            self.hashes[set][way] = 0;
+        if let Some(at) = self.find(hash) {
+            self.hashes.forget(at);
         }
     }
 
     #[inline]
-    fn find(&self, hash: u64) -> Option<(usize, usize)> {
-        let set = set_of(hash);
-        let way = self.hashes[set].iter().position(|known| *known == hash)?;
-        (hash != 0).then_some((set, way))
-    }
-
-    fn oldest(&mut self, hash: u64) -> (usize, usize) {
-        let set = set_of(hash);
-        let way = usize::from(self.next[set]);
-        self.next[set] = ((way + 1) % WAYS) as u8;
-        (set, way)
+    fn find(&self, hash: u64) -> Option<At> {
+        let found = self.hashes.find(set_of(hash), |known| *known == hash)?;
+        (hash != 0).then_some(found)
     }
 }
 
 /// The lowest bit of a hash is 0 ([`crate::hot::r#where::tree::Tree::hash`]).
-fn set_of(hash: u64) -> usize {
-    (hash >> 1) as usize % SETS
+fn set_of(hash: u64) -> u64 {
+    hash >> 1
 }
 
 #[cfg(test)]
