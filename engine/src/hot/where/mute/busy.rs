@@ -11,6 +11,7 @@
 //! so filling a directory, or emptying it, does not make it busy. What does is names that come again
 //! and again after others went, as in a directory for temporary files; or any events for a long time.
 
+use crate::hot::containers::ways::SetCache;
 use crate::hot::event::Key;
 use crate::sys::handle::KEY_MAX;
 use fsmon_format::kind;
@@ -107,7 +108,7 @@ impl Muted {
 
 /// Who is counted, and who is muted.
 pub(crate) struct Busy {
-    seen: Vec<[Seen; WAYS]>,
+    seen: SetCache<Seen, SETS, WAYS>,
     round: u32,
     /// Directories that may still be muted in this round.
     left: u32,
@@ -120,7 +121,7 @@ pub(crate) struct Busy {
 impl Busy {
     pub(crate) fn new() -> Self {
         Busy {
-            seen: vec![[Seen::default(); WAYS]; SETS],
+            seen: SetCache::new(Seen::default()),
             round: 1,
             left: EACH_ROUND,
             muted: Vec::with_capacity(MUTED),
@@ -156,19 +157,17 @@ impl Busy {
 
     #[inline]
     fn seen(&mut self, hash: u64) -> &mut Seen {
-        let (round, set) = (self.round, &mut self.seen[hash as usize % SETS]);
-        let known = set.iter().position(|seen| seen.hash == hash);
-        let way = known.unwrap_or_else(|| {
-            let told = |seen: &Seen| {
-                if seen.round == round {
-                    seen.events.saturating_add(seen.renames).saturating_add(1)
-                } else {
-                    0
-                }
-            };
-            (0..WAYS).min_by_key(|&way| told(&set[way])).unwrap_or(0)
-        });
-        let seen = &mut set[way];
+        let round = self.round;
+        let told = |seen: &Seen| {
+            if seen.round == round {
+                seen.events.saturating_add(seen.renames).saturating_add(1)
+            } else {
+                0
+            }
+        };
+        let known = self.seen.find(hash, |seen| seen.hash == hash);
+        let at = known.unwrap_or_else(|| self.seen.least(hash, told));
+        let seen = self.seen.get_mut(at);
         if (seen.hash, seen.round) != (hash, round) {
             *seen = seen.next(hash, round);
         }
