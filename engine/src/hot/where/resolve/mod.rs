@@ -105,7 +105,7 @@ impl<D: Disk> Resolver<D> {
             outside: Outside::new(),
             found: ToldByWalks::new(),
             rereads: walk::Rereads::default(),
-            exchange: ExchangeHalves::default(),
+            exchange: ExchangeHalves::new(),
             objects: Objects::new(),
             doubts: InDoubt::new(),
             links: FileAtName::new(),

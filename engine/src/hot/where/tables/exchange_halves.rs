@@ -9,8 +9,8 @@
 //! Where a directory takes part, a program that replays the lines must not lose what is in it: what the
 //! first half would replace is set aside under a name of its own, and comes from there.
 
+use crate::hot::containers::last::LastN;
 use crate::sys::handle::KEY_MAX;
-use arrayvec::ArrayVec;
 
 /// Events between the halves: others can come between, a few for each processor.
 const REACH: u64 = 64;
@@ -86,22 +86,22 @@ pub(crate) struct Half {
 }
 
 /// Renames that are, or may be, first halves.
-#[derive(Default)]
 pub(crate) struct ExchangeHalves {
-    /// The last of them, in a ring once there are [`COUNT`].
-    halves: ArrayVec<Half, COUNT>,
-    next: usize,
+    halves: LastN<Half>,
     /// No event from here on can have to do with any of them.
     end: u64,
-    /// The numbers of events that were told of before their turn; 0 none. Several processes may exchange
-    /// at once: their halves can be queued in turn.
-    done: [u64; DONE],
-    next_done: usize,
+    /// The numbers of events that were told of before their turn. Several processes may exchange at once: their halves
+    /// can be queued in turn.
+    done: LastN<u64>,
     /// None of them is this one or beyond.
     done_end: u64,
 }
 
 impl ExchangeHalves {
+    pub(crate) fn new() -> Self {
+        ExchangeHalves { halves: LastN::new(COUNT), end: 0, done: LastN::new(DONE), done_end: 0 }
+    }
+
     /// Whether the event of that number can have to do with any of them.
     #[inline]
     pub(crate) fn any(&self, index: u64) -> bool {
@@ -112,27 +112,22 @@ impl ExchangeHalves {
     pub(crate) fn put(&mut self, first: Half) {
         if !self.any(first.index) {
             self.halves.clear();
-            self.next = 0;
         }
         self.end = first.index + REACH;
-        if self.halves.try_push(first).is_err() {
-            debug_assert!(self.halves[self.next].index + REACH <= first.index, "out of reach");
-            self.halves[self.next] = first;
-            self.next = (self.next + 1) % COUNT;
-        }
+        let oldest = self.halves.push(first);
+        debug_assert!(oldest.is_none_or(|one| one.index + REACH <= first.index), "out of reach");
     }
 
     /// The event of that number was told of.
     pub(crate) fn set_done(&mut self, index: u64) {
-        self.done[self.next_done] = index;
-        self.next_done = (self.next_done + 1) % DONE;
+        self.done.push(index);
         self.done_end = self.done_end.max(index + 1);
     }
 
     /// Whether the event of that number was told of before its turn.
     #[inline]
     pub(crate) fn is_done(&self, index: u64) -> bool {
-        index < self.done_end && index != 0 && self.done.contains(&index)
+        index < self.done_end && index != 0 && self.done.iter().any(|done| *done == index)
     }
 
     /// Another event of an entry came.
@@ -175,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_mirror_of_another_object_is_the_second_half() {
-        let mut exchange = ExchangeHalves::default();
+        let mut exchange = ExchangeHalves::new();
         assert!(!exchange.any(0));
         exchange.put(half(1, 10, 20, 5));
         assert!(exchange.any(9) && !exchange.any(99));
@@ -192,7 +187,7 @@ mod tests {
     /// Events after a first half, each of which may be another's.
     #[test]
     fn no_half_within_reach_is_forgotten() {
-        let mut exchange = ExchangeHalves::default();
+        let mut exchange = ExchangeHalves::new();
         for index in 0..10 * REACH {
             exchange.put(Half { index, ..half(1, 2 * index, 2 * index + 1, 5) });
             if let Some(first) = (index + 1).checked_sub(REACH - 1) {
@@ -204,7 +199,7 @@ mod tests {
 
     #[test]
     fn each_event_told_of_before_its_turn_is_known_when_that_comes() {
-        let mut exchange = ExchangeHalves::default();
+        let mut exchange = ExchangeHalves::new();
         let ahead = AHEAD as u64;
         for index in 1..100 {
             assert_eq!(exchange.is_done(index), index > ahead);
@@ -220,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_comes_between_speaks_against_it() {
-        let mut exchange = ExchangeHalves::default();
+        let mut exchange = ExchangeHalves::new();
         exchange.put(half(1, 10, 20, 5));
         exchange.touch(30);
         assert!(exchange.is_second(mirror(1, 20, 10, 6)));
