@@ -4,6 +4,7 @@
 //! old place alone. The new one is walked before that event comes up, as it was made before: what
 //! the walk met there is kept here, and tells where the directory went.
 
+use crate::hot::containers::last::LastN;
 use crate::hot::r#where::tree::NAME_ROOM;
 use fsmon_format::record::NAME_MAX;
 
@@ -24,16 +25,14 @@ struct Arrival {
 
 /// The table.
 pub(crate) struct MetElsewhere {
-    seen: Vec<Arrival>,
-    next: usize,
+    seen: LastN<Arrival>,
     /// Those that were overwritten before their rename came up.
     forgotten: u64,
 }
 
 impl MetElsewhere {
     pub(crate) fn new() -> Self {
-        let none = Arrival { hash: 0, dir: 0, dir_hash: 0, len: 0, name: [0; NAME_MAX] };
-        MetElsewhere { seen: vec![none; COUNT], next: 0, forgotten: 0 }
+        MetElsewhere { seen: LastN::new(COUNT), forgotten: 0 }
     }
 
     /// The directory `hash` was met as `name` in `dir`, whose own hash is `dir_hash`.
@@ -42,12 +41,10 @@ impl MetElsewhere {
             self.forgotten += 1;
             return;
         };
-        let oldest = std::mem::take(&mut self.seen[self.next].hash);
-        self.forgotten += u64::from(oldest != 0 && oldest != hash && !self.has(oldest));
-        let seen = &mut self.seen[self.next];
-        (seen.hash, seen.dir, seen.dir_hash, seen.len) = (hash, dir, dir_hash, len);
-        seen.name[..name.len()].copy_from_slice(name);
-        self.next = (self.next + 1) % COUNT;
+        let mut met = Arrival { hash, dir, dir_hash, len, name: [0; NAME_MAX] };
+        met.name[..name.len()].copy_from_slice(name);
+        let oldest = self.seen.push(met).map_or(0, |oldest| oldest.hash);
+        self.forgotten += u64::from(oldest != 0 && !self.has(oldest));
     }
 
     /// Directories that there was no room for.
@@ -72,13 +69,9 @@ impl MetElsewhere {
         hash: u64,
         room: &'a mut [u8; NAME_ROOM],
     ) -> Option<(u32, u64, &'a [u8])> {
-        let mut newest_first = (1..=COUNT).map(|back| (self.next + COUNT - back) % COUNT);
-        let at = newest_first.find(|&at| hash != 0 && self.seen[at].hash == hash)?;
-        let found = self.seen[at];
-        for seen in &mut self.seen {
-            if seen.hash == hash {
-                seen.hash = 0;
-            }
+        let found = *self.seen.newest_first().find(|seen| hash != 0 && seen.hash == hash)?;
+        for seen in self.seen.iter_mut().filter(|seen| seen.hash == hash) {
+            seen.hash = 0;
         }
         let len = usize::from(found.len);
         room[..len].copy_from_slice(&found.name[..len]);
