@@ -6,6 +6,7 @@
 //! the watched paths is kept as well, as nobody can tell the two apart, and may take the place of an event in a new
 //! directory: which directories that concerns is known for as long, and is counted when one of them is made.
 
+use crate::hot::containers::last::LastN;
 use crate::hot::event::{Event, Events};
 use crate::hot::r#where::tables::forgotten::Forgotten;
 use fsmon_format::record::NAME_MAX;
@@ -17,7 +18,6 @@ const LEN_MAX: usize = 24 + 2 * (20 + 128) + NAME_MAX + 5;
 /// Batches for which an event is kept, the one it came in included.
 const BATCHES: u64 = 2;
 
-#[derive(Clone, Copy)]
 struct Orphan {
     hash: u64,
     batch: u64,
@@ -29,10 +29,14 @@ struct Orphan {
     bytes: [u8; LEN_MAX],
 }
 
+impl Orphan {
+    const NONE: Orphan =
+        Orphan { hash: 0, batch: 0, index: 0, len: 0, has_place: false, bytes: [0; LEN_MAX] };
+}
+
 /// The kept events, oldest overwritten first.
 pub(crate) struct Orphans {
-    kept: Vec<Orphan>,
-    next: usize,
+    kept: LastN<Orphan>,
     batch: u64,
     /// Whether any was kept in this batch or the one before: else there is nothing to look for.
     last_kept: u64,
@@ -44,11 +48,8 @@ pub(crate) struct Orphans {
 
 impl Orphans {
     pub(crate) fn new() -> Self {
-        let none =
-            Orphan { hash: 0, batch: 0, index: 0, len: 0, has_place: false, bytes: [0; LEN_MAX] };
         Orphans {
-            kept: vec![none; COUNT],
-            next: 0,
+            kept: LastN::new(COUNT),
             batch: BATCHES,
             last_kept: 0,
             overwritten: Forgotten::new(),
@@ -75,7 +76,7 @@ impl Orphans {
             self.last_kept = self.batch;
             return;
         };
-        let orphan = &mut self.kept[self.next];
+        let Some(orphan) = self.kept.reuse(|| Orphan::NONE) else { return };
         // Of a file only DELETE_SELF and MOVE_SELF come here: those of a name that went by just before.
         if orphan.len > 0 && orphan.batch + BATCHES > self.batch && orphan.has_place {
             self.overwritten.put(orphan.hash);
@@ -84,7 +85,6 @@ impl Orphans {
         (orphan.index, orphan.len) = (index, len);
         orphan.has_place = event.place.is_some();
         orphan.bytes[..event.raw.len()].copy_from_slice(event.raw);
-        self.next = (self.next + 1) % COUNT;
         self.last_kept = self.batch;
     }
 
@@ -116,12 +116,10 @@ impl Orphans {
         out: &'a mut [u8; LEN_MAX],
     ) -> Option<(u64, Event<'a>)> {
         let oldest = self.batch + 1 - BATCHES;
-        let order = (self.next..COUNT).chain(0..self.next);
-        let at = order.into_iter().find(|&at| {
-            let orphan = &self.kept[at];
-            orphan.len > 0 && orphan.hash == hash && orphan.batch >= oldest
-        })?;
-        let orphan = &mut self.kept[at];
+        let orphan = self
+            .kept
+            .oldest_first_mut()
+            .find(|orphan| orphan.len > 0 && orphan.hash == hash && orphan.batch >= oldest)?;
         let len = usize::from(std::mem::take(&mut orphan.len));
         out[..len].copy_from_slice(&orphan.bytes[..len]);
         Events(&out[..len]).next().map(|event| (orphan.index, event))
