@@ -1,5 +1,6 @@
 //! What is known of objects that have a lower layer: their keys on the overlay are not those of the upper layer.
 
+use crate::hot::containers::last::LastN;
 use crate::hot::r#where::tables::index::Index;
 use crate::hot::r#where::tree::{Tree, flag};
 use crate::sys::handle::KEY_MAX;
@@ -55,9 +56,8 @@ impl Known {
 }
 
 /// The key of a file on the overlay.
-#[derive(Clone, Copy)]
 struct Alias {
-    /// The hash of the wrapped key of its upper file; 0 none.
+    /// The hash of the wrapped key of its upper file.
     upper: u64,
     len: u8,
     key: [u8; KEY_MAX],
@@ -65,45 +65,32 @@ struct Alias {
 
 /// Files with a lower layer that came to directories without one.
 pub(super) struct Aliases {
-    all: Vec<Alias>,
-    next: usize,
+    all: LastN<Alias>,
     /// Those that were overwritten.
     forgotten: u64,
 }
 
 impl Aliases {
     pub(super) fn new(count: usize) -> Self {
-        let none = Alias { upper: 0, len: 0, key: [0; KEY_MAX] };
-        Aliases { all: vec![none; count], next: 0, forgotten: 0 }
+        Aliases { all: LastN::new(count), forgotten: 0 }
     }
 
     /// The file whose upper file has that hash has that key on the overlay.
     pub(super) fn put(&mut self, upper: u64, key: &[u8]) {
-        if self.all.is_empty() || key.len() > KEY_MAX {
-            return;
+        let mut alias = Alias { upper, len: key.len() as u8, key: [0; KEY_MAX] };
+        let Some(room) = alias.key.get_mut(..key.len()) else { return };
+        room.copy_from_slice(key);
+        match self.all.iter_mut().find(|known| known.upper == upper) {
+            Some(known) => *known = alias,
+            None => self.forgotten += u64::from(self.all.push(alias).is_some()),
         }
-        let known = self.used().iter().position(|alias| alias.upper == upper);
-        let at = known.unwrap_or_else(|| {
-            let next = (self.next + 1) % self.all.len();
-            std::mem::replace(&mut self.next, next)
-        });
-        let alias = &mut self.all[at];
-        self.forgotten += u64::from(known.is_none() && alias.upper != 0);
-        (alias.upper, alias.len) = (upper, key.len() as u8);
-        alias.key[..key.len()].copy_from_slice(key);
     }
 
     /// The key of the file whose upper file has that hash.
     #[inline]
     pub(super) fn find(&self, upper: u64) -> Option<&[u8]> {
-        let alias = self.used().iter().find(|alias| alias.upper == upper)?;
+        let alias = self.all.iter().find(|alias| alias.upper == upper)?;
         Some(&alias.key[..usize::from(alias.len)])
-    }
-
-    /// Those that were ever put.
-    fn used(&self) -> &[Alias] {
-        let is_round = self.all.last().is_some_and(|last| last.upper != 0);
-        if is_round { &self.all } else { &self.all[..self.next] }
     }
 
     /// How many were forgotten for want of room: what happens to such a file is taken for another's.
@@ -113,8 +100,7 @@ impl Aliases {
 
     /// Whether a file has that key.
     pub(super) fn have(&self, key: &[u8]) -> bool {
-        let is_it = |alias: &Alias| alias.upper != 0 && &alias.key[..usize::from(alias.len)] == key;
-        self.used().iter().any(is_it)
+        self.all.iter().any(|alias| &alias.key[..usize::from(alias.len)] == key)
     }
 }
 
