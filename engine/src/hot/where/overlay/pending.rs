@@ -4,6 +4,7 @@
 //! `ovl_rename()` in fs/overlayfs/dir.c), which is removed then. An exchange of a directory and a file looks
 //! the same at first. What comes back is told by the mark on the directory that it comes from, or by nobody.
 
+use crate::hot::containers::last::LastN;
 use crate::hot::event::{Event, Key, Place};
 use crate::sys::handle::KEY_MAX;
 use arrayvec::ArrayVec;
@@ -80,23 +81,15 @@ impl FilledRoom {
 
 /// All of them.
 pub(super) struct Pending {
-    gone: Vec<Gone>,
-    next_gone: usize,
-    back: Vec<Back>,
-    next_back: usize,
-    /// The oldest first.
+    gone: LastN<Gone>,
+    back: LastN<Back>,
+    /// The oldest first. No [`LastN`]: what comes is taken out of the middle, and the rest keeps its order.
     expected: ArrayVec<Expected, COUNT>,
 }
 
 impl Pending {
     pub(super) fn new(count: usize) -> Self {
-        Pending {
-            gone: vec![Gone::default(); count],
-            next_gone: 0,
-            back: vec![Back::NONE; count],
-            next_back: 0,
-            expected: ArrayVec::new(),
-        }
+        Pending { gone: LastN::new(count), back: LastN::new(count), expected: ArrayVec::new() }
     }
 
     /// A mark will tell that this process renamed something from or to that entry of `dir`.
@@ -126,21 +119,14 @@ impl Pending {
 
     /// A directory went to one with a mark.
     pub(super) fn go(&mut self, gone: Gone) {
-        if let Some(oldest) = self.gone.get_mut(self.next_gone) {
-            *oldest = gone;
-            self.next_gone = (self.next_gone + 1) % self.gone.len();
-        }
+        self.gone.push(gone);
     }
 
     /// A file comes to `at` from where a directory went that was there. Whether that is so; then it is kept.
     pub(super) fn comes_back(&mut self, how: Gone, object: u64, at: Place<'_>) -> bool {
-        let back = Back::new(how, object, at).filter(|_| self.gone.contains(&how));
-        let is_one = back.is_some();
-        if let Some((oldest, back)) = self.back.get_mut(self.next_back).zip(back) {
-            *oldest = back;
-            self.next_back = (self.next_back + 1) % self.back.len();
-        }
-        is_one
+        let is_from_there = self.gone.iter().any(|gone| *gone == how);
+        let back = Back::new(how, object, at).filter(|_| is_from_there);
+        back.map(|back| self.back.push(back)).is_some()
     }
 
     /// A file is removed at that entry, by that process: whether that is what came back, a whiteout.
