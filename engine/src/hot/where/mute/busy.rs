@@ -11,6 +11,7 @@
 //! so filling a directory, or emptying it, does not make it busy. What does is names that come again
 //! and again after others went, as in a directory for temporary files; or any events for a long time.
 
+use crate::hot::containers::last::LastN;
 use crate::hot::containers::ways::SetCache;
 use crate::hot::event::Key;
 use crate::sys::handle::KEY_MAX;
@@ -112,8 +113,7 @@ pub(crate) struct Busy {
     round: u32,
     /// Directories that may still be muted in this round.
     left: u32,
-    muted: Vec<Muted>,
-    next: usize,
+    muted: LastN<Muted>,
     /// The kernel cannot do it.
     off: bool,
 }
@@ -124,8 +124,7 @@ impl Busy {
             seen: SetCache::new(Seen::default()),
             round: 1,
             left: EACH_ROUND,
-            muted: Vec::with_capacity(MUTED),
-            next: 0,
+            muted: LastN::new(MUTED),
             off: false,
         }
     }
@@ -187,13 +186,7 @@ impl Busy {
         let mut muted = Muted { renames, fsid: key.fsid, len: 0, handle: [0; KEY_MAX] };
         muted.handle.get_mut(..key.handle.len())?.copy_from_slice(key.handle);
         muted.len = u8::try_from(key.handle.len()).ok()?;
-        if self.muted.len() < MUTED {
-            self.muted.push(muted);
-            return None;
-        }
-        let oldest = std::mem::replace(&mut self.muted[self.next], muted);
-        self.next = (self.next + 1) % MUTED;
-        Some(oldest)
+        self.muted.push(muted)
     }
 
     /// The kernel cannot mute: it is asked no more.
