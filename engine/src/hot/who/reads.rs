@@ -2,6 +2,7 @@
 //! to how many events had been queued by then.
 
 use super::message::Progress;
+use crate::hot::containers::last::LastN;
 
 /// Reads remembered: more than one turn of the reader has buffers for, four times over.
 const COUNT: usize = 64;
@@ -20,9 +21,9 @@ struct Read {
     is_refused: bool,
 }
 
-/// The last reads, oldest first.
+/// The last reads.
 pub(super) struct Reads {
-    reads: [Read; COUNT],
+    reads: LastN<Read>,
     /// How many were noted in all.
     noted: usize,
     /// Events taken from the queue in all.
@@ -33,7 +34,7 @@ pub(super) struct Reads {
 
 impl Default for Reads {
     fn default() -> Self {
-        Reads { reads: [Read::default(); COUNT], noted: 0, taken: 0, refused_at: 0 }
+        Reads { reads: LastN::new(COUNT), noted: 0, taken: 0, refused_at: 0 }
     }
 }
 
@@ -50,7 +51,7 @@ impl Reads {
     }
 
     fn keep(&mut self, read: Read) {
-        self.reads[self.noted % COUNT] = read;
+        self.reads.push(read);
         self.noted += 1;
         self.taken += u64::from(read.count);
     }
@@ -80,8 +81,8 @@ impl Reads {
 
     /// Whether the read of that number, or one after it, is remembered no more.
     fn is_forgotten(&self, number: u32) -> bool {
-        let oldest = self.reads[self.noted % COUNT].number;
-        self.noted > COUNT && oldest.wrapping_sub(number).cast_signed() > 0
+        let is_newer = |oldest: &Read| oldest.number.wrapping_sub(number).cast_signed() > 0;
+        self.noted > COUNT && self.reads.overwritten_next().is_some_and(is_newer)
     }
 
     /// Whether the read of that number, or one after it, was refused.
@@ -98,11 +99,8 @@ impl Reads {
     /// The reads that are not older than that number, from the newest back: a message is rarely older than the turn
     /// before.
     fn from(&self, number: u32) -> impl Iterator<Item = &Read> {
-        let oldest = self.noted.saturating_sub(COUNT);
-        (oldest..self.noted)
-            .rev()
-            .map(|index| &self.reads[index % COUNT])
-            .take_while(move |read| read.number.wrapping_sub(number) < u32::MAX / 2)
+        let is_not_older = move |read: &&Read| read.number.wrapping_sub(number) < u32::MAX / 2;
+        self.reads.newest_first().take_while(is_not_older)
     }
 }
 
