@@ -1,19 +1,21 @@
 //! What events of a process were of, as far as they were, when it changed: told with the change.
 
+use crate::hot::containers::last::LastN;
+
 /// How many are kept: those of a thousand changes and more, as they are asked for within a batch.
 const COUNT: usize = 1 << 14;
 
-/// The last of them, oldest overwritten.
+/// The last of them.
 pub(super) struct Witnesses {
     /// How far from the end of the queue, and what it was of.
-    seen: Vec<(u32, u32)>,
+    seen: LastN<(u32, u32)>,
     /// How many were kept in all.
     next: u32,
 }
 
 impl Default for Witnesses {
     fn default() -> Self {
-        Witnesses { seen: vec![(0, 0); COUNT], next: 0 }
+        Witnesses { seen: LastN::new(COUNT), next: 0 }
     }
 }
 
@@ -22,7 +24,7 @@ impl Witnesses {
     pub(super) fn keep(&mut self, seen: impl Iterator<Item = (u32, u32)>) -> (u32, u32) {
         let first = self.next;
         for one in seen {
-            self.seen[self.next as usize % COUNT] = one;
+            self.seen.push(one);
             self.next = self.next.wrapping_add(1);
         }
         (first, self.next.wrapping_sub(first))
@@ -31,10 +33,10 @@ impl Witnesses {
     /// What the event that many from the end of the queue was of; `None` where nothing was kept.
     pub(super) fn of(&self, (first, count): (u32, u32), back: u64) -> Option<u32> {
         let age = self.next.wrapping_sub(first) as usize;
-        (0..count)
+        (0..count as usize)
             .filter(|_| age <= COUNT)
-            .map(|index| self.seen[first.wrapping_add(index) as usize % COUNT])
-            .find_map(|(at, types)| (u64::from(at) == back).then_some(types))
+            .filter_map(|index| self.seen.back(age.checked_sub(index + 1)?))
+            .find_map(|&(at, types)| (u64::from(at) == back).then_some(types))
     }
 }
 
