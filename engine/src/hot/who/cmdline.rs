@@ -26,6 +26,7 @@ use super::args::{self, Args};
 use super::images::{Image, birth, cmdline};
 use super::pids::IN_EXEC;
 use super::{Rung, Who};
+use crate::hot::containers::last::LastN;
 use crate::limits::{CMDLINE_BYTES, CMDLINES_MAX, STRINGS_MAX};
 use crate::sys::procdir::{self, Path};
 use arrayvec::ArrayVec;
@@ -84,9 +85,7 @@ pub(super) struct Cmdlines {
     /// Those of which it is not yet known whether they count.
     unsure: ArrayVec<usize, { EXECS + 1 }>,
     /// Processes that were heard to exec.
-    execs: ArrayVec<u32, EXECS>,
-    /// Where the next one goes once there are too many.
-    oldest: usize,
+    execs: LastN<u32>,
 }
 
 impl Cmdlines {
@@ -95,6 +94,7 @@ impl Cmdlines {
             places: vec![Place::default(); CMDLINES_MAX],
             reads: vec![Read::default(); READS],
             texts: vec![0; READS * BUFFER],
+            execs: LastN::new(EXECS),
             ..Cmdlines::default()
         }
     }
@@ -107,9 +107,8 @@ impl Cmdlines {
     /// An exec was heard of.
     #[inline]
     pub(super) fn note_exec(&mut self, pid: u32) {
-        if self.is_on() && self.execs.try_push(pid).is_err() {
-            self.execs[self.oldest] = pid;
-            self.oldest = (self.oldest + 1) % EXECS;
+        if self.is_on() {
+            self.execs.push(pid);
         }
     }
 
@@ -217,9 +216,8 @@ impl Who {
 
     #[cold]
     fn read_execs(&mut self) -> bool {
-        let execs = std::mem::take(&mut self.cmdlines.execs);
-        self.cmdlines.oldest = 0;
-        for &pid in &execs {
+        let mut execs = std::mem::take(&mut self.cmdlines.execs);
+        for &pid in execs.iter() {
             let mut id = self.table.pids.get(pid).map_or(0, |entry| entry.image);
             while self.table.images.get(id).birth == birth::CHANGE {
                 id = self.table.images.get(id).prev;
@@ -228,6 +226,8 @@ impl Who {
                 self.read_now(id);
             }
         }
+        execs.clear();
+        self.cmdlines.execs = execs;
         !self.cmdlines.unsure.is_empty()
     }
 

@@ -279,7 +279,7 @@ fn of_many_execs_the_latest_are_looked_after() {
     for pid in 0..3 * EXECS as u32 + 5 {
         who.cmdlines.note_exec(pid);
     }
-    let mut kept = who.cmdlines.execs.to_vec();
+    let mut kept: Vec<_> = who.cmdlines.execs.iter().copied().collect();
     kept.sort_unstable();
     assert_eq!(kept, (2 * EXECS as u32 + 5..3 * EXECS as u32 + 5).collect::<Vec<_>>());
     assert!(!who.read_cmdlines_ahead(), "nobody is there");
