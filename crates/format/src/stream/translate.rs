@@ -26,7 +26,8 @@ pub struct StreamIds {
     pub prev: u32,
 }
 
-/// Stream ids of one sort and their dense ids, numbered from 1 as they come.
+/// Stream ids of one sort and their dense ids, numbered from 1 as they come. Open addressing like that of the engine's
+/// `ProbeTable`, but nothing is ever taken out: all are at once, with the block.
 struct Table {
     /// 0 is a free place.
     keys: Vec<u32>,

@@ -1,5 +1,6 @@
 //! Directories that are not watched, in which a watched file has another name (`--hard-links`): the consumer
-//! is told their whole paths, under ids behind those of the tree.
+//! is told their whole paths, under ids behind those of the tree. An id is the number of a place, and each directory has
+//! one place: no `SetCache`, as there is nothing to choose what makes room.
 
 use crate::hot::r#where::tree::Tree;
 use crate::limits::OUTSIDE_MAX;

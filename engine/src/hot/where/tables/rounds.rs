@@ -2,6 +2,11 @@
 //!
 //! Open addressing without gaps. The lower bits of a slot say in which round it was filled; slots of other rounds are
 //! free. So to empty the set takes no time, and a set of few hashes stays in a near cache, however much room it has.
+//!
+//! It is no [`ProbeTable`]: there a slot says by itself whether it is empty, here the round says so; and no slot becomes
+//! empty by a removal, so nothing shifts back.
+//!
+//! [`ProbeTable`]: crate::hot::containers::probing::ProbeTable
 
 /// The bits of a slot that say in which round it was filled.
 const ROUND: u64 = 0xffff;
