@@ -18,6 +18,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::limits::reader::{BATCH_SLOTS_MAX, PUBLISH_SLOTS};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, fence, futex};
 use crossbeam_utils::CachePadded;
 use fsmon_format::record::{SLOT, SLOTS_MAX, Slot, tag};
@@ -25,11 +26,6 @@ use slots::Slots;
 use std::time::Duration;
 
 mod slots;
-
-/// Slots that the producer fills before it publishes by itself, so that the consumer can begin.
-const PUBLISH_EVERY: u64 = 1024;
-/// The most slots that the consumer is handed at a time, so that room comes back piece by piece.
-const BATCH_MAX: u64 = 4096;
 
 struct Shared {
     slots: Slots,
@@ -111,7 +107,7 @@ impl Producer {
         // touches them, and the borrow ends before they are published.
         fill(unsafe { self.shared.slots.room(self.place(self.tail), count) });
         self.tail += slots;
-        if self.tail - self.published >= PUBLISH_EVERY {
+        if self.tail - self.published >= PUBLISH_SLOTS {
             self.publish();
         }
         true
@@ -248,13 +244,13 @@ impl Drop for Consumer {
     }
 }
 
-/// The front of `run`, at most [`BATCH_MAX`] slots and a record.
+/// The front of `run`, at most [`BATCH_SLOTS_MAX`] slots and a record.
 fn whole_records(run: &[Slot]) -> &[Slot] {
-    if run.len() as u64 <= BATCH_MAX {
+    if run.len() as u64 <= BATCH_SLOTS_MAX {
         return run;
     }
     let mut end = 0;
-    while (end as u64) < BATCH_MAX {
+    while (end as u64) < BATCH_SLOTS_MAX {
         end += usize::from(run[end].0[1]).max(1);
     }
     &run[..end]

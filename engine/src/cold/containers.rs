@@ -1,13 +1,11 @@
 //! Other mount namespaces: what is the root of one belongs to a container.
 
 use super::mounts;
+use crate::limits::start::CONTAINER_PROCESSES_MAX;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-
-/// Processes that are looked at. One whose namespace was seen before costs one stat.
-const PROCESSES_MAX: usize = 100_000;
 
 /// The roots of other mount namespaces, found when they are first asked for.
 #[derive(Default)]
@@ -26,7 +24,8 @@ fn find() -> HashSet<String> {
     let namespace = |process: &Path| fs::metadata(process.join("ns/mnt")).map(|data| data.ino());
     let (mut seen, mut found) = (HashSet::new(), HashSet::new());
     seen.extend(namespace(Path::new("/proc/self")));
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().take(PROCESSES_MAX);
+    let processes =
+        fs::read_dir("/proc").into_iter().flatten().flatten().take(CONTAINER_PROCESSES_MAX);
     for process in processes.map(|entry| entry.path()) {
         // What is no process has none, and of one that has just ended nothing is to be known.
         if namespace(&process).is_ok_and(|id| seen.insert(id)) {

@@ -2,7 +2,10 @@
 
 use super::remedy::{Call, Refused};
 use crate::config::{Backend, Cpu};
-use crate::hot::reader::intake;
+use crate::limits::reader::{
+    CONNECTOR_BUFFER_BYTES, CONNECTOR_BUFFERS, FILES_BUFFER_BYTES, FILES_BUFFERS,
+};
+use crate::limits::start::DESCRIPTORS_BESIDES;
 use crate::plan::Probe;
 use crate::sys::buffers::Buffers;
 use crate::sys::fd::eventfd;
@@ -24,9 +27,8 @@ pub(crate) fn kernel() -> String {
 /// File descriptors that a reader of so many roots has open at one time, with room for what its caller
 /// has: a perf ring and its BPF map entry for each CPU, two for each root, programs, walks.
 pub(crate) fn descriptors_needed(roots: usize) -> u64 {
-    const BESIDES: u64 = 256;
     let cpus = online_cpus().map_or(1, |cpus| cpus.len());
-    BESIDES + 2 * (cpus as u64 + roots as u64)
+    DESCRIPTORS_BESIDES + 2 * (cpus as u64 + roots as u64)
 }
 
 /// Whether io_uring can be the backend: with everything it needs, tried on an eventfd.
@@ -109,8 +111,8 @@ fn ranges(cpus: &[usize]) -> String {
 /// Buffers for an intake: of file events, and of process messages.
 pub(crate) fn buffers() -> io::Result<(Buffers, Buffers)> {
     Ok((
-        Buffers::new(intake::FILES_COUNT, intake::FILES_SIZE)?,
-        Buffers::new(intake::CONNECTOR_COUNT, intake::CONNECTOR_SIZE)?,
+        Buffers::new(FILES_BUFFERS, FILES_BUFFER_BYTES)?,
+        Buffers::new(CONNECTOR_BUFFERS, CONNECTOR_BUFFER_BYTES)?,
     ))
 }
 

@@ -10,10 +10,11 @@
 
 use super::below::{Below, Kind, Places, Span, below};
 use super::mounts::{self, Mount, Points};
-use super::roots::FILESYSTEMS_MAX;
 use crate::config::{Notice, Skips};
 use crate::hot::reader::Control;
 use crate::hot::r#where::mounts::{self as mounts_hot, Change, Happened};
+use crate::limits::start::MOUNT_LINES_MAX;
+use crate::limits::walks::FILESYSTEMS_MAX;
 use crate::sys::fd::{drain, eventfd, signal};
 use crate::sys::poll::wait_for_change;
 use std::borrow::Borrow;
@@ -27,9 +28,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-
-/// Lines about one look: more would hide other lines. Each change is in the record all the same.
-const LINES_MAX: usize = 16;
 
 /// A root, and whether its path leads to the directory that is watched.
 struct Root {
@@ -497,8 +495,8 @@ impl Ears {
         if any {
             signal(self.wake.as_fd());
         }
-        let more = lines.len().saturating_sub(LINES_MAX);
-        lines.into_iter().take(LINES_MAX).for_each(|line| self.say(line));
+        let more = lines.len().saturating_sub(MOUNT_LINES_MAX);
+        lines.into_iter().take(MOUNT_LINES_MAX).for_each(|line| self.say(line));
         if more > 0 {
             self.say(format!("... and {more} more changes of mounts"));
         }

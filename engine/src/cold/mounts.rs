@@ -1,15 +1,12 @@
 //! The mounts of this process's namespace: /proc/self/mountinfo, proc_pid_mountinfo(5).
 
+use crate::limits::start::{MOUNT_DEPTH_MAX, MOUNTINFO_BYTES};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-
-/// The most bytes of mountinfo that are read. A line is 100 to 300 bytes, and the kernel allows 100,000
-/// mounts in a namespace (`fs.mount-max`, Documentation/admin-guide/sysctl/fs.rst).
-const TEXT_MAX: u64 = 64 << 20;
 
 /// A mounted filesystem, or a directory of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +158,7 @@ fn unlisted_root() -> Mount {
 /// Those of a process's namespace, given its directory in /proc.
 pub(crate) fn of_process(process: &Path) -> Vec<Mount> {
     let mut text = Vec::new();
-    let read = File::open(process.join("mountinfo")).map(|file| file.take(TEXT_MAX));
+    let read = File::open(process.join("mountinfo")).map(|file| file.take(MOUNTINFO_BYTES));
     // What was read before an error is as good as it gets.
     let _ = read.and_then(|mut file| file.read_to_end(&mut text));
     parse_all(&text)
@@ -175,7 +172,7 @@ pub(crate) fn of_file(mountinfo: &File) -> io::Result<Vec<Mount>> {
     let mut text = Vec::new();
     let mut from_start = mountinfo;
     from_start.seek(SeekFrom::Start(0))?;
-    from_start.take(TEXT_MAX).read_to_end(&mut text)?;
+    from_start.take(MOUNTINFO_BYTES).read_to_end(&mut text)?;
     Ok(with_root(parse_all(&text)))
 }
 
@@ -213,12 +210,12 @@ fn only_reachable(mounts: Vec<Mount>) -> Vec<Mount> {
         below_root.map(|mount| (mount.parent, mount.point.as_path())).collect();
     let is_passed = |mount: &Mount| {
         let above = mount.point.ancestors().skip(1);
-        above.take(DEPTH_MAX).any(|path| points.contains(&(mount.parent, path)))
+        above.take(MOUNT_DEPTH_MAX).any(|path| points.contains(&(mount.parent, path)))
     };
     let is_reached = |mount: &Mount| {
         // Each parent is mounted before what is on it, so this ends; hostile text could say otherwise.
         let mut at = mount;
-        for _ in 0..DEPTH_MAX {
+        for _ in 0..MOUNT_DEPTH_MAX {
             if on_root(at) || (by_id.contains_key(&at.parent) && is_passed(at)) {
                 return false;
             }
@@ -234,10 +231,6 @@ fn only_reachable(mounts: Vec<Mount>) -> Vec<Mount> {
         mounts.iter().map(|mount| is_on_top(mount) && is_reached(mount)).collect();
     mounts.into_iter().zip(keep).filter_map(|(mount, keep)| keep.then_some(mount)).collect()
 }
-
-/// Mounts on mounts, and directories of a path, that are looked at. A path has at most 2,048 directories
-/// (PATH_MAX).
-const DEPTH_MAX: usize = 2048;
 
 /// Mounts by their points.
 pub(crate) struct Points<'a>(HashMap<&'a Path, &'a Mount>);

@@ -5,6 +5,7 @@ use super::marks;
 use super::mounts::{self, Mount, Slow};
 use super::roots::OpenRoot;
 use crate::hot::r#where::overlay::Layer;
+use crate::limits::start::FREE_BLOCKS_LOOKS;
 use crate::sys::fanotify::Group;
 use crate::sys::handle::{Handle, Handles, filesystem, filesystem_sizes};
 use crate::sys::overlay::{Origin, Wrapping};
@@ -14,9 +15,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-/// Looks at the numbers of free blocks of two filesystems that others use.
-const LOOKS: u32 = 100;
 
 /// An upper layer that is heard from now on.
 pub(crate) struct Upper {
@@ -155,7 +153,7 @@ fn top_of(root: &OpenRoot, mount: &Mount, mounts: &[Mount]) -> Option<(Handle, O
 /// filesystems. Those of the top directories, for example.
 fn is_of(overlay: &OwnedFd, upper: &OwnedFd) -> bool {
     let sizes = |fd: &OwnedFd| filesystem_sizes(fd.as_fd()).ok();
-    (0..LOOKS).any(|_| {
+    (0..FREE_BLOCKS_LOOKS).any(|_| {
         let before = sizes(overlay);
         before.is_some() && before == sizes(upper)
     })

@@ -10,6 +10,7 @@ use super::mounts::{self, Mount, Points};
 use super::remedy::{Call, refused};
 use crate::config::{SkipDir, Skips};
 use crate::hot::r#where::above::Reached;
+use crate::limits::walks::FILESYSTEMS_MAX;
 use crate::sys::handle::{Handle, Handles, filesystem};
 use crate::sys::limit::raise_descriptors;
 use crate::{Error, ErrorKind, Setting};
@@ -19,9 +20,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
-
-/// Filesystems that can be watched at one time: a node of the tree has a byte for which.
-pub(crate) const FILESYSTEMS_MAX: usize = u8::MAX as usize;
 
 /// A root that is open, or the nearest directory above it.
 pub(crate) struct OpenRoot {

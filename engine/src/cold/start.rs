@@ -19,6 +19,8 @@ use crate::hot::r#where::tables::file_names::FileNames;
 use crate::hot::r#where::tree::Tree;
 use crate::hot::r#where::watch::{Met, Root, Visit, Watch};
 use crate::hot::who::{Rung, Who};
+use crate::limits::start::{PROGRESS_DIRS, TAKE_IN_DIRS};
+use crate::limits::walks::FILESYSTEMS_MAX;
 use crate::limits::{self, DIRS_DEAD_MAX, OUTSIDE_MAX};
 use crate::plan::{Degradation, MarkKind, Note, Plan};
 use crate::ring::{Consumer, ring};
@@ -38,12 +40,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-/// Directories between two reports of progress.
-const PROGRESS_EVERY: usize = 4096;
-
-/// Directories between two looks at what processes did: their rings must not fill up meanwhile.
-const TAKE_IN_EVERY: u64 = 512;
 
 /// What the reader's thread ends with.
 type ReaderThread = JoinHandle<Result<Counters, Error>>;
@@ -73,7 +69,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     if config.follow_mounts && config.recursive {
         let left = roots::open_mounts(&mut opened, &elsewhere, &mut config.skip_mount);
         if left > 0 {
-            plan.losses.push(Degradation::Filesystems { room: roots::FILESYSTEMS_MAX, left });
+            plan.losses.push(Degradation::Filesystems { room: FILESYSTEMS_MAX, left });
         }
     }
     plan.cpu = host::choose_cpu(config.cpu, config.reader)?;
@@ -255,10 +251,9 @@ fn filesystems(roots: &[roots::OpenRoot]) -> Result<Vec<u64>, Error> {
     let mut fsids: Vec<u64> = roots.iter().map(|root| root.fsid).collect();
     fsids.sort_unstable();
     fsids.dedup();
-    if fsids.len() > roots::FILESYSTEMS_MAX {
+    if fsids.len() > FILESYSTEMS_MAX {
         return Err(Error::invalid(format!(
-            "more than {} filesystems to watch; start a second fsmon for some",
-            roots::FILESYSTEMS_MAX
+            "more than {FILESYSTEMS_MAX} filesystems to watch; start a second fsmon for some"
         )));
     }
     Ok(fsids)
@@ -331,7 +326,7 @@ fn fill(
     mut progress: Option<&mut Box<dyn FnMut(usize)>>,
     plan: &mut Plan,
 ) -> Counters {
-    let (mut refused, mut unreadable, mut read, mut next) = (0u64, 0u64, 0u64, PROGRESS_EVERY);
+    let (mut refused, mut unreadable, mut read, mut next) = (0u64, 0u64, 0u64, PROGRESS_DIRS);
     let mut why = None;
     for at in 0..watch.roots.len() {
         let root = watch.roots[at].node;
@@ -347,14 +342,14 @@ fn fill(
                 }
                 Met::Read(_) => {
                     read += 1;
-                    if read.is_multiple_of(TAKE_IN_EVERY) {
+                    if read.is_multiple_of(TAKE_IN_DIRS) {
                         who.drain(clock::monotonic_ns());
                     }
                 }
                 Met::Added(_) | Met::Moved(_) | Met::Elsewhere { .. } | Met::Unheard => {}
                 Met::Entry { .. } => {
                     if tree.len() >= next {
-                        next = tree.len() + PROGRESS_EVERY;
+                        next = tree.len() + PROGRESS_DIRS;
                         if let Some(progress) = &mut progress {
                             progress(tree.len());
                         }

@@ -4,6 +4,7 @@ use crate::counters::Counters;
 use crate::hot::reader::intake::Intake;
 use crate::hot::r#where::tree::{Tree, flag};
 use crate::hot::who::{Line, Who};
+use crate::limits::reader::{BEHIND_SLOTS, CLOCK_MOVED_NS, STALL_SLEEP};
 use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
 use crate::sys::clock::{self, Clocks};
@@ -11,19 +12,7 @@ use fsmon_format::record::{
     self, Build, COUNT_UNKNOWN, NAME_MAX, Reason, Slot, dir_flag, end_flag, event_slots, lay_event,
 };
 use std::io;
-use std::time::Duration;
 use zerocopy::FromZeros;
-
-/// How long the reader sleeps between two looks for room, while the consumer stalls. Process
-/// messages are taken in at this pace meanwhile: their rings hold a hundred times as much.
-const STALL: Duration = Duration::from_millis(1);
-
-/// By how much the wall clock must have moved against the monotonic one to be told before the next STATS
-/// record does so, ns. Times of events are no better than that: they are those of a batch.
-const STEP_NS: u64 = 1_000_000;
-
-/// Slots in the ring with which the consumer counts as behind: a thousand lines.
-const BEHIND: u64 = 1 << 11;
 
 /// Everything that must go on while the ring is full.
 pub(crate) struct Sources<'a> {
@@ -77,7 +66,7 @@ impl Output {
 
     /// Whether the consumer has much to do yet: what is pushed now is seen late.
     pub(crate) fn is_behind(&self) -> bool {
-        self.producer.backlog() > BEHIND
+        self.producer.backlog() > BEHIND_SLOTS
     }
 
     /// Shows the consumer what was pushed.
@@ -327,7 +316,7 @@ impl Output {
 }
 
 fn is_step(one_ns: u64, other_ns: u64) -> bool {
-    one_ns.wrapping_sub(other_ns).cast_signed().unsigned_abs() >= STEP_NS
+    one_ns.wrapping_sub(other_ns).cast_signed().unsigned_abs() >= CLOCK_MOVED_NS
 }
 
 /// Which file an image runs, where nothing told it but /proc still shows it.
@@ -356,7 +345,7 @@ fn stall(producer: &mut Producer, sources: &mut Sources<'_>, record: &[Slot]) {
         if producer.abandoned() {
             return;
         }
-        crate::sys::thread::sleep(STALL);
+        crate::sys::thread::sleep(STALL_SLEEP);
         sources.catch_up();
     }
 }

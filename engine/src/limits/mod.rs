@@ -1,4 +1,15 @@
-//! The limits of the engine, each with its reason; those of single tables stand at the tables.
+//! Every limit of the engine, each with its reason and unit, and how they relate.
+//!
+//! Here are those that users meet and those of more than one room; a file each has those of one room. The limits of
+//! `hot/where/resolve` stand there. What the kernel's ABI says (sizes of structures, offsets, flags), and how fsmon lays
+//! out its own structures, is no limit and stands where it is used.
+
+pub(crate) mod reader;
+pub(crate) mod start;
+pub(crate) mod sys;
+pub(crate) mod tables;
+pub(crate) mod walks;
+pub(crate) mod who;
 
 /// Directories known at one time, unless configured. Room is reserved, and paged in as used.
 pub const DIRS_DEFAULT: usize = 1 << 20;
@@ -57,11 +68,32 @@ pub(crate) const CONNECTOR_BYTES: usize = 16 << 20;
 /// some ten CPUs; beyond that they are put in order a part at a time.
 pub(crate) const MESSAGES_MAX: usize = 1 << 16;
 
+/// Bytes of the longest message of a BPF program: an exec with the name given to it, its arguments, and the path of the
+/// file that runs.
+const MESSAGE_BYTES: usize = {
+    use crate::hot::who::bpf_record::{ARGS_MAX, EXE, EXE_MAX, PATH_HEAD, PATH_MAX};
+    EXE + EXE_MAX + ARGS_MAX + PATH_HEAD + PATH_MAX
+};
+
 const _: () = {
-    assert!(DIRS_DEFAULT <= DIRS_MAX && DIRS_MAX < u32::MAX as usize);
+    // Ids are 32 bits, 0 is none, and those of the dead and of what is outside come on top.
+    assert!(DIRS_DEFAULT <= DIRS_MAX);
+    assert!(DIRS_MAX + DIRS_DEAD_MAX + OUTSIDE_MAX < u32::MAX as usize);
     assert!(PROCESSES_DEFAULT <= PROCESSES_MAX && PROCESSES_MAX < u32::MAX as usize);
+    assert!(FILES_MAX < u32::MAX as usize);
+    assert!(STRING_IDS < u32::MAX as usize);
+    // A text fits, and so does the longest name of a file.
+    assert!(CMDLINE_BYTES <= fsmon_format::arena::LEN_MAX && CMDLINE_BYTES <= ARGS_BYTES);
+    assert!(fsmon_format::record::TEXT_MAX <= STRINGS_BYTES);
+    assert!(fsmon_format::record::NAME_MAX <= FILES_BYTES);
+    // A ring is a power of two, takes the longest message, and one is within what all may take.
     assert!(PERF_RING_BYTES.is_power_of_two() && PERF_RING_BYTES_MIN.is_power_of_two());
-    assert!(CMDLINE_BYTES <= fsmon_format::arena::LEN_MAX);
+    assert!(PERF_RING_BYTES_MIN <= PERF_RING_BYTES && PERF_RING_BYTES <= PERF_RINGS_BYTES);
+    assert!(PERF_RING_BYTES_MIN >= 2 * MESSAGE_BYTES);
+    // What one call takes in finds room.
+    assert!(sys::DATAGRAMS_EACH_CALL < MESSAGES_MAX);
+    assert!(sys::DATAGRAM_MAX * sys::DATAGRAMS_EACH_CALL <= CONNECTOR_BYTES);
+    // The longest record leaves room for others.
     assert!(RING_SLOTS.is_power_of_two());
     assert!(RING_SLOTS > 4 * fsmon_format::record::SLOTS_MAX);
 };

@@ -11,12 +11,13 @@ use crate::counters::{Counters, Shared};
 use crate::hot::event::{Events, Key};
 use crate::hot::output::{Output, Sources};
 use crate::hot::reader::Reader;
-use crate::hot::reader::intake::{Backend, FILES_COUNT, FILES_SIZE, Intake};
+use crate::hot::reader::intake::{Backend, Intake};
 use crate::hot::r#where::above::Above;
 use crate::hot::r#where::disk::Kernel;
 use crate::hot::r#where::resolve::Resolver;
 use crate::hot::r#where::tree::Tree;
 use crate::hot::r#where::watch::Watch;
+use crate::limits::reader::{FILES_BUFFER_BYTES, FILES_BUFFERS};
 use crate::ring::{Consumer, ring};
 use crate::sys::buffers::Buffers;
 use crate::sys::fanotify::Group;
@@ -53,7 +54,7 @@ pub struct Replay<'a> {
 /// # Errors
 /// The kernel gives no memory or no descriptors.
 fn room() -> io::Result<(Room, UnixDatagram)> {
-    let files = Buffers::new(FILES_COUNT, FILES_SIZE)?;
+    let files = Buffers::new(FILES_BUFFERS, FILES_BUFFER_BYTES)?;
     let (queue, kernel) = UnixDatagram::pair()?;
     queue.set_nonblocking(true)?;
     kernel.set_nonblocking(true)?;

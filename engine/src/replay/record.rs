@@ -2,12 +2,13 @@
 
 use super::recording::{Read, Recording, Root, Turn};
 use crate::cold::{marks, mounts, roots, who};
-use crate::hot::reader::intake::{FILES_COUNT, FILES_SIZE};
 use crate::hot::who::Teller;
 use crate::hot::who::bpf_record;
 use crate::hot::who::message::{Kind, Parsed};
+use crate::limits::reader::{FILES_BUFFER_BYTES, FILES_BUFFERS};
+use crate::limits::sys::EVENT_LEN_MAX;
 use crate::plan::MarkKind;
-use crate::sys::buffers::{Buffers, EVENT_LEN_MAX};
+use crate::sys::buffers::Buffers;
 use crate::sys::fd::eventfd;
 use crate::sys::perf::{Ring, Scratch};
 use crate::sys::poll::{Done, Poll, Sources};
@@ -47,7 +48,7 @@ pub fn record(dir: &Path, command: &mut Command) -> Result<Recording, Error> {
     }
     let Teller::Bpf(counted) = &mut told.teller else { unreachable!("what was opened") };
     let no_kernel = |error| Error::os("cannot record", error);
-    let files = Buffers::new(FILES_COUNT, FILES_SIZE).map_err(no_kernel)?;
+    let files = Buffers::new(FILES_BUFFERS, FILES_BUFFER_BYTES).map_err(no_kernel)?;
     let wake = eventfd().map_err(no_kernel)?;
     let sources = Sources {
         files: group.as_fd(),

@@ -4,6 +4,7 @@
 //! memory, loop for ever or read what is not mapped.
 
 use super::fd::owned;
+use crate::limits::sys::{PROGRAM_FUNCTIONS_MAX, PROGRAM_LOADS};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,9 +33,6 @@ pub(crate) enum Attach {
     /// The entry of a function.
     Entry = 24,
 }
-
-/// Times a program is offered to the verifier.
-const ATTEMPTS: usize = 10;
 
 /// `struct bpf_insn`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,9 +107,6 @@ struct FuncInfo {
     insn: u32,
     type_id: u32,
 }
-
-/// Functions of a program at the most.
-const FUNCTIONS_MAX: usize = 8;
 
 /// For `BPF_BTF_LOAD`.
 #[repr(C)]
@@ -322,7 +317,7 @@ pub(crate) fn load(
     attach: Attach,
     btf_id: u32,
 ) -> io::Result<OwnedFd> {
-    let mut infos = [FuncInfo { insn: 0, type_id: FUNCTION_TYPE }; FUNCTIONS_MAX];
+    let mut infos = [FuncInfo { insn: 0, type_id: FUNCTION_TYPE }; PROGRAM_FUNCTIONS_MAX];
     for (info, at) in infos[1..].iter_mut().zip(functions) {
         info.insn = *at as u32;
     }
@@ -342,7 +337,7 @@ pub(crate) fn load(
         attr.own_btf = types.0.as_raw_fd() as u32;
         attr.func_info_size = size_of::<FuncInfo>() as u32;
         attr.func_info = infos.as_ptr() as u64;
-        attr.func_info_count = 1 + functions.len().min(FUNCTIONS_MAX - 1) as u32;
+        attr.func_info_count = 1 + functions.len().min(PROGRAM_FUNCTIONS_MAX - 1) as u32;
     }
     let len = name.len().min(attr.name.len() - 1);
     attr.name[..len].copy_from_slice(&name.as_bytes()[..len]);
@@ -368,7 +363,7 @@ pub(crate) fn load(
 /// ends it with EAGAIN as a signal does (do_check() in kernel/bpf/verifier.c).
 fn patiently(attr: &mut ProgLoad) -> io::Result<OwnedFd> {
     let mut result = bpf_fd(PROG_LOAD, attr);
-    for _ in 0..ATTEMPTS {
+    for _ in 0..PROGRAM_LOADS {
         match &result {
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
                 result = bpf_fd(PROG_LOAD, attr);

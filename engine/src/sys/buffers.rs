@@ -8,9 +8,6 @@ use super::fanotify::flag::Q_OVERFLOW;
 use std::io;
 use std::ptr::NonNull;
 
-/// More than the longest event: two places with names, an object, handles of the longest.
-pub(crate) const EVENT_LEN_MAX: u32 = 2048;
-
 /// `struct fanotify_event_metadata`, and the version of it.
 const METADATA_LEN: usize = 24;
 const METADATA_VERSION: u8 = 3;

@@ -1,5 +1,7 @@
 //! The clocks, in nanoseconds.
 
+use crate::limits::sys::{CLOCK_MOMENT_NS, CLOCK_TRIES};
+
 fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for writes; the kernel writes one timespec. The clocks used here
@@ -46,23 +48,18 @@ impl Clocks {
     }
 }
 
-/// How far apart two looks at the monotonic clock may be for what lies between to be of one moment, ns.
-const MOMENT_NS: u64 = 10_000;
-/// How often that is tried: more often than once only where the thread was interrupted.
-const TRIES: usize = 4;
-
 /// Both clocks, as near to each other as a few tries bring them.
 #[must_use]
 pub fn both() -> Clocks {
     let mut best = (u64::MAX, Clocks { monotonic_ns: 0, realtime_ns: 0 });
-    for _ in 0..TRIES {
+    for _ in 0..CLOCK_TRIES {
         let monotonic_ns = monotonic_ns();
         let realtime_ns = realtime_ns();
         let apart_ns = self::monotonic_ns().saturating_sub(monotonic_ns);
         if apart_ns < best.0 {
             best = (apart_ns, Clocks { monotonic_ns, realtime_ns });
         }
-        if apart_ns < MOMENT_NS {
+        if apart_ns < CLOCK_MOMENT_NS {
             break;
         }
     }

@@ -1,6 +1,7 @@
 //! The proc connector: a netlink socket on which the kernel tells of forks, execs, changes of
 //! user and group, and exits (linux/cn_proc.h).
 
+use crate::limits::sys::{DATAGRAM_MAX, DATAGRAMS_EACH_CALL};
 use crate::sys::fd::{check, owned};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -14,10 +15,6 @@ const NLMSG_DONE: u16 = 3;
 const NLMSG_HEADER: usize = 16;
 /// `struct cn_msg`
 const CN_HEADER: usize = 20;
-/// The longest message: both headers and a `struct proc_event`, with room to spare.
-pub const DATAGRAM_MAX: usize = 128;
-/// Datagrams taken by one system call.
-const BATCH: usize = Received::BATCH;
 
 /// The socket. It is non-blocking.
 pub struct Socket {
@@ -26,9 +23,9 @@ pub struct Socket {
 
 /// Datagrams received by one call, and where they came from.
 pub struct Received {
-    bytes: Box<[[u8; DATAGRAM_MAX]; BATCH]>,
-    senders: [libc::sockaddr_nl; BATCH],
-    lengths: [usize; BATCH],
+    bytes: Box<[[u8; DATAGRAM_MAX]; DATAGRAMS_EACH_CALL]>,
+    senders: [libc::sockaddr_nl; DATAGRAMS_EACH_CALL],
+    lengths: [usize; DATAGRAMS_EACH_CALL],
     count: usize,
 }
 
@@ -37,18 +34,15 @@ impl Default for Received {
         // SAFETY: sockaddr_nl is plain numbers, for which all zero is a value.
         let sender: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
         Received {
-            bytes: Box::new([[0; DATAGRAM_MAX]; BATCH]),
-            senders: [sender; BATCH],
-            lengths: [0; BATCH],
+            bytes: Box::new([[0; DATAGRAM_MAX]; DATAGRAMS_EACH_CALL]),
+            senders: [sender; DATAGRAMS_EACH_CALL],
+            lengths: [0; DATAGRAMS_EACH_CALL],
             count: 0,
         }
     }
 }
 
 impl Received {
-    /// Datagrams taken by one call at the most.
-    pub const BATCH: usize = 64;
-
     /// The datagrams that the kernel itself sent; what a process sent is left out.
     pub fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.count)
@@ -59,7 +53,7 @@ impl Received {
     /// Whether there may be more in the socket.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.count == BATCH
+        self.count == DATAGRAMS_EACH_CALL
     }
 }
 
@@ -186,10 +180,11 @@ impl Socket {
     /// ENOBUFS: messages were lost. The next call goes on with what is there.
     pub fn receive(&self, into: &mut Received) -> io::Result<()> {
         into.count = 0;
-        let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
+        let mut vectors =
+            [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; DATAGRAMS_EACH_CALL];
         // SAFETY: mmsghdr is pointers and numbers, for which all zero is a value.
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
-        for index in 0..BATCH {
+        let mut headers: [libc::mmsghdr; DATAGRAMS_EACH_CALL] = unsafe { std::mem::zeroed() };
+        for index in 0..DATAGRAMS_EACH_CALL {
             vectors[index] = libc::iovec {
                 iov_base: into.bytes[index].as_mut_ptr().cast(),
                 iov_len: DATAGRAM_MAX,
@@ -206,7 +201,7 @@ impl Socket {
             libc::recvmmsg(
                 self.raw_fd(),
                 headers.as_mut_ptr(),
-                BATCH as u32,
+                DATAGRAMS_EACH_CALL as u32,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )
@@ -218,7 +213,7 @@ impl Socket {
                 _ => Err(error),
             };
         }
-        into.count = (count as usize).min(BATCH);
+        into.count = (count as usize).min(DATAGRAMS_EACH_CALL);
         for (length, header) in into.lengths.iter_mut().zip(&headers) {
             *length = (header.msg_len as usize).min(DATAGRAM_MAX);
         }

@@ -1,6 +1,7 @@
 //! File handles: the name by which fanotify calls a directory. name_to_handle_at(2).
 
 use super::fd::check;
+use crate::limits::sys::PATH_PIECE_BYTES;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -11,8 +12,6 @@ pub(crate) const HANDLE_MAX: usize = 128;
 pub(super) const TYPE_LEN: usize = 4;
 /// Bytes of the longest key.
 pub(crate) const KEY_MAX: usize = TYPE_LEN + HANDLE_MAX;
-/// Path bytes handed to one openat(2): below PATH_MAX.
-const PIECE_MAX: usize = 4000;
 /// Linux 6.5: a handle that identifies but cannot be opened; what overlayfs and others give.
 const AT_HANDLE_FID: libc::c_int = 0x200;
 
@@ -206,10 +205,11 @@ pub(crate) fn open_path(dir: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd>
     let (mut rest, mut above) = (if path.is_empty() { b"." } else { path }, None);
     loop {
         let end = match rest.len() {
-            len if len <= PIECE_MAX => len,
-            _ => memchr::memrchr(b'/', &rest[..PIECE_MAX]).ok_or(io::ErrorKind::InvalidInput)?,
+            len if len <= PATH_PIECE_BYTES => len,
+            _ => memchr::memrchr(b'/', &rest[..PATH_PIECE_BYTES])
+                .ok_or(io::ErrorKind::InvalidInput)?,
         };
-        let mut piece = [0; PIECE_MAX + 1];
+        let mut piece = [0; PATH_PIECE_BYTES + 1];
         piece[..end].copy_from_slice(&rest[..end]);
         let piece = CStr::from_bytes_with_nul(&piece[..=end]).map_err(io::Error::other)?;
         let fd = open_dir(above.as_ref().map_or(dir, OwnedFd::as_fd), piece)?;

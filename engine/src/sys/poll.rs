@@ -4,6 +4,7 @@ use super::buffers::{Buffers, Taken};
 use super::fd::{check, read};
 use super::gauge::Gauge;
 use super::thread::{sleep, timespec};
+use crate::limits::sys::FILE_BUFFERS_MAX;
 use arrayvec::ArrayVec;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -53,9 +54,6 @@ pub(crate) enum Done {
     Wake,
 }
 
-/// The most buffers of files that are read in one go.
-pub(super) const FILES_MAX: usize = 64;
-
 /// No time at all is some 50 µs of sleep to the kernel, where the thread is of common priority.
 fn gather(window: Duration) {
     if !window.is_zero() {
@@ -66,7 +64,7 @@ fn gather(window: Duration) {
 /// The descriptors waited for, and the buffers that are free.
 pub(crate) struct Poll {
     fds: Vec<libc::pollfd>,
-    free: ArrayVec<u16, FILES_MAX>,
+    free: ArrayVec<u16, FILE_BUFFERS_MAX>,
     files_dry: bool,
     woken: bool,
     busy: bool,
@@ -83,7 +81,7 @@ impl Poll {
         let fds = first.into_iter().chain(sources.messages.iter().copied());
         Poll {
             fds: fds.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect(),
-            free: (0..files.count()).take(FILES_MAX).collect(),
+            free: (0..files.count()).take(FILE_BUFFERS_MAX).collect(),
             files_dry: true,
             woken: false,
             busy: false,

@@ -1,15 +1,12 @@
 //! /proc, read without allocation: into buffers of the caller.
 
+use crate::limits::sys::PATH_MAX;
 use crate::sys::dirents::{self, Entries};
 use std::ffi::CStr;
 use std::io;
 use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-
-/// The longest path built here: `/proc/4294967295/` and a short name, or a path that the kernel
-/// gave, with its prefix.
-const PATH_MAX: usize = 4096;
 
 /// A path being put together on the stack, NUL-terminated.
 pub struct Path {

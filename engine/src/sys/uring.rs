@@ -13,10 +13,13 @@
 //! queues an event pays for it. While events come, a wait is for the window to pass, and then the queue
 //! is looked at.
 
-use super::buffers::{Buffers, EVENT_LEN_MAX, Taken, map, unmap};
+use super::buffers::{Buffers, Taken, map, unmap};
 use super::fd::is_readable;
 use super::gauge::Gauge;
-use super::poll::{Done, FILES_MAX, Sources};
+use super::poll::{Done, Sources};
+use crate::limits::sys::{
+    COMPLETIONS, COMPLETIONS_WANTED, EVENT_LEN_MAX, FILE_BUFFERS_MAX, SUBMISSIONS,
+};
 use arrayvec::ArrayVec;
 use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -25,13 +28,6 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
-
-/// Room for every request at once: two reads, the wake-up, a poll per CPU; refilled in pieces.
-const SUBMISSIONS: u32 = 64;
-/// Completions: every buffer of both groups and every poll, without overflow.
-const COMPLETIONS: u32 = 4096;
-/// Completions that end a wait before its window is over.
-const WANT: usize = 64;
 
 /// The place of the poll of the queue among the standing requests.
 const FILES_POLL: usize = 0;
@@ -71,7 +67,7 @@ struct Standing {
 struct Files {
     fd: Fd,
     /// Buffers to read into.
-    free: ArrayVec<u16, FILES_MAX>,
+    free: ArrayVec<u16, FILE_BUFFERS_MAX>,
     /// The queue has something.
     ready: bool,
     /// Reads may be made: not where only process messages are wanted.
@@ -116,7 +112,7 @@ impl Uring {
         let mut uring = Uring {
             files: Files {
                 fd: raw(sources.files),
-                free: (0..files.count()).take(FILES_MAX).collect(),
+                free: (0..files.count()).take(FILE_BUFFERS_MAX).collect(),
                 ready: false,
                 wanted: true,
                 reading: None,
@@ -218,9 +214,9 @@ impl Uring {
         let time = if gathers { window } else { timeout };
         let time = Timespec::new().sec(time.as_secs()).nsec(time.subsec_nanos());
         let mut args = SubmitArgs::new().timespec(&time);
-        let mut want = if gathers { WANT } else { 1 };
+        let mut want = if gathers { COMPLETIONS_WANTED } else { 1 };
         if self.min_wait && !gathers {
-            want = WANT;
+            want = COMPLETIONS_WANTED;
             args = args.min_wait_usec(window.as_micros().try_into().unwrap_or(u32::MAX).max(1));
         }
         let result = self.ring.submitter().submit_with_args(want, &args);

@@ -4,6 +4,7 @@
 //! Format: Documentation/bpf/btf.rst. Only what is looked for is read; whatever does not fit the
 //! format ends the search.
 
+use crate::limits::start::BTF_DEPTH_MAX;
 use memmap2::MmapMut;
 use std::fs::File;
 use std::io::{self, Read};
@@ -29,9 +30,6 @@ mod kind {
     pub(super) const DECL_TAG: u32 = 17;
     pub(super) const ENUM64: u32 = 19;
 }
-
-/// Structures in structures without a name that are looked into.
-const DEPTH_MAX: u32 = 8;
 
 /// A member of a structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +167,8 @@ impl<'a> Btf<'a> {
     /// A member of a structure, also of one without a name within it.
     pub(super) fn member(&self, structure: &str, name: &str) -> io::Result<Member> {
         let id = self.find(kind::STRUCT, structure)?;
-        self.member_of(id, name, DEPTH_MAX).ok_or_else(|| missing(&format!("{structure}.{name}")))
+        self.member_of(id, name, BTF_DEPTH_MAX)
+            .ok_or_else(|| missing(&format!("{structure}.{name}")))
     }
 
     fn member_of(&self, id: u32, name: &str, depth: u32) -> Option<Member> {

@@ -12,6 +12,9 @@ use super::asm::{Asm, Helper, If, Label, R0, R1, R2, R3, R6, R7, R8, R9, Reg, ST
 use super::layout::{PREVIOUS, SNAPSHOT_BYTES};
 use super::programs::{Programs, word};
 use crate::hot::who::bpf_record as record;
+use crate::limits::start::{
+    LONG_PAUSE_BYTES, PAUSE_BYTES, QUEUE_STEPS, READER_LOOKS_MAX, READER_PATIENCE_NS,
+};
 use crate::sys::gauge::global;
 
 /// Looks at the queue before a message goes without certainty, and pauses after each look: at first
@@ -22,17 +25,6 @@ pub(super) const LOOKS: [(u32, usize); 3] = [(50, 0), (50, 1), (100, 8)];
 pub(super) const LOOKS_AGAIN: [(u32, usize); 2] = [(40, 1), (30, 16)];
 /// Where little may be waited for.
 pub(super) const BRIEFLY: [(u32, usize); 1] = [(50, 0)];
-/// How long a reader is waited for after that, in nanoseconds: one processor of a virtual machine can
-/// be held up for many milliseconds.
-const PATIENCE: i32 = 40_000_000;
-/// Looks in that time at the most: the verifier wants a number.
-const PATIENT_LOOKS: u32 = 300;
-/// A pause is the copying of so many bytes, 2 µs or so: programs have no other way to wait.
-pub(super) const PAUSE: usize = 32 << 10;
-/// The same where it takes long anyhow, some 130 µs; more where several wait, as they share the room.
-pub(super) const LONG_PAUSE: usize = 2 << 20;
-/// Events of the queue, from its end back, among which those of a process are looked for.
-const STEPS: u32 = 400;
 /// On the stack: what is looked at, a map's key, the message.
 pub(super) const TURN: i16 = -8;
 pub(super) const TURN_AFTER: i16 = -16;
@@ -122,7 +114,7 @@ impl Programs<'_> {
         self.look_once(asm, R6, settled);
         for _ in 0..pauses {
             asm.load(Size::Double, R1, R6, ROOM);
-            self.pause(asm, PAUSE);
+            self.pause(asm, PAUSE_BYTES);
         }
         asm.leave(0);
         asm.put(settled);
@@ -130,11 +122,11 @@ impl Programs<'_> {
         asm.leave(1);
     }
 
-    /// The same, as long as [`PATIENCE`] lasts.
+    /// The same, as long as [`READER_PATIENCE_NS`] lasts.
     fn look_patiently(&self, asm: &mut Asm, done: Label) {
         asm.call(Helper::KtimeGetNs);
         asm.store(Size::Double, STACK, SINCE, R0);
-        self.look_again(asm, PATIENT_LOOKS, Step::Patient, done);
+        self.look_again(asm, READER_LOOKS_MAX, Step::Patient, done);
     }
 
     /// [`Step::Patient`], with the caller's stack at R6.
@@ -143,11 +135,11 @@ impl Programs<'_> {
         asm.map_value(R7, self.maps.globals);
         self.look_once(asm, R6, settled);
         asm.map_value(R1, self.maps.pause);
-        self.pause(asm, LONG_PAUSE);
+        self.pause(asm, LONG_PAUSE_BYTES);
         asm.call(Helper::KtimeGetNs);
         asm.load(Size::Double, R1, R6, SINCE);
         asm.subtract(R0, R1);
-        asm.jump_if(If::Above, R0, PATIENCE, over);
+        asm.jump_if(If::Above, R0, READER_PATIENCE_NS, over);
         asm.leave(0);
         asm.put(settled);
         asm.store_number(Size::Double, R6, SETTLED, 1);
@@ -221,7 +213,7 @@ impl Programs<'_> {
         asm.store(Size::Double, STACK, HEAD, R1);
         asm.load(Size::Double, R1, STACK, queue.within(SNAPSHOT, queue.list + PREVIOUS));
         asm.store(Size::Double, STACK, NEXT, R1);
-        asm.repeat(STEPS, Step::Witness);
+        asm.repeat(QUEUE_STEPS, Step::Witness);
         asm.map_value(R7, self.maps.globals);
         asm.load(Size::Double, R1, R7, word(global::TURN));
         asm.load(Size::Double, R2, STACK, TURN);

@@ -12,6 +12,7 @@ mod path;
 mod programs;
 
 use crate::hot::who::counted::{Counted, Tells};
+use crate::limits::start as limits;
 use crate::sys::bpf::{self, Globals};
 use crate::sys::gauge::global;
 use crate::sys::perf::Ring;
@@ -51,8 +52,8 @@ pub(crate) fn attach(
     for (cpu, ring) in cpus.iter().zip(rings) {
         bpf::set_ring(map.as_fd(), *cpu as u32, ring.as_fd())?;
     }
-    let scratch = bpf::scratch_map(look::PAUSE as u32)?;
-    let pause = bpf::shared_map(look::LONG_PAUSE as u32)?;
+    let scratch = bpf::scratch_map(limits::PAUSE_BYTES as u32)?;
+    let pause = bpf::shared_map(limits::LONG_PAUSE_BYTES as u32)?;
     let maps = Maps {
         globals: globals.fd(),
         rings: map.as_fd(),

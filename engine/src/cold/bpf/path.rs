@@ -13,15 +13,12 @@
 
 use super::asm::{Asm, Helper, If, Label, R1, R2, R3, R4, R6, R7, R8, R9, Reg, Size, Step};
 use super::layout::{DENTRY_BYTES, Files};
-use super::look::{PAUSE, ROOM};
+use super::look::ROOM;
 use super::programs::{Programs, word};
 use crate::hot::who::bpf_record::{self as record, end};
+use crate::limits::start::{EXE_PATH_LEVELS, EXE_PATH_WALKS, PAUSE_BYTES};
 use crate::sys::gauge::global;
 
-/// Names and mounts on the way at the most: as many as the longest path has names, and some mounts.
-const LEVELS: u32 = (record::PATH_MAX / 2 + 256) as u32;
-/// Walks at the most. The second already agrees with the first unless a rename came between.
-const WALKS: usize = 4;
 /// The longest name of any filesystem: 255 UTF-16 units in UTF-8, and some.
 const NAME_MAX: i32 = 1023;
 
@@ -60,7 +57,7 @@ const AT_MAX: i32 =
         as i32;
 
 const _: () = assert!(AT_MAX + NAME_MAX + 1 < WORK as i32);
-const _: () = assert!((COPY + DENTRY_BYTES) as usize <= PAUSE);
+const _: () = assert!((COPY + DENTRY_BYTES) as usize <= PAUSE_BYTES);
 
 impl Programs<'_> {
     /// The path, behind the R7 bytes of the message at R9 so far, which it is added to. Takes
@@ -69,7 +66,7 @@ impl Programs<'_> {
         let (alone, sure) = (asm.label(), asm.label());
         self.find_file(asm, files);
         self.look_at_file(asm, files, alone);
-        for walk in 0..WALKS {
+        for walk in 0..EXE_PATH_WALKS {
             for (from, to) in [(FILE, MNT), (FILE + 8, DENTRY), (FILE_MNT_ROOT, MNT_ROOT)] {
                 move_word(asm, from, to);
             }
@@ -77,7 +74,7 @@ impl Programs<'_> {
             for clean in [SUM, ODD, END] {
                 asm.store_number(Size::Double, R9, clean, 0);
             }
-            asm.repeat(LEVELS, Step::Path);
+            asm.repeat(EXE_PATH_LEVELS, Step::Path);
             asm.load(Size::Double, R1, R9, SUM);
             if walk > 0 {
                 asm.load(Size::Double, R2, R9, SUM_BEFORE);

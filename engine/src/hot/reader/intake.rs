@@ -2,7 +2,9 @@
 
 use crate::hot::event::Events;
 use crate::hot::who::Who;
-use crate::sys::buffers::{Buffers, EVENT_LEN_MAX, Taken};
+use crate::limits::reader::FILES_BUFFERS;
+use crate::limits::sys::EVENT_LEN_MAX;
+use crate::sys::buffers::{Buffers, Taken};
 use crate::sys::clock;
 use crate::sys::fd::is_readable;
 use crate::sys::gauge::Gauge;
@@ -12,14 +14,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
-
-/// Buffers for file events, and the bytes of each: a read brings some 400 events, as many as are gathered
-/// for in a storm.
-pub(crate) const FILES_COUNT: u16 = 16;
-pub(crate) const FILES_SIZE: u32 = 64 << 10;
-/// Buffers for process messages; a message of the proc connector is 76 bytes.
-pub(crate) const CONNECTOR_COUNT: u16 = 512;
-pub(crate) const CONNECTOR_SIZE: u32 = 512;
 
 /// How the kernel is read. There is one.
 #[allow(clippy::large_enum_variant)]
@@ -47,7 +41,7 @@ pub(crate) struct Intake {
 impl Intake {
     /// With the backend that was chosen, and the buffers it was set up with.
     pub(crate) fn new(backend: Backend, connector: Buffers) -> Self {
-        let waiting = VecDeque::with_capacity(usize::from(FILES_COUNT));
+        let waiting = VecDeque::with_capacity(usize::from(FILES_BUFFERS));
         Intake {
             backend,
             connector,

@@ -19,6 +19,9 @@ use crate::hot::r#where::disk::{Disk, Kernel};
 use crate::hot::r#where::mounts::{Change, Followed};
 use crate::hot::r#where::resolve::{Batch, Resolver};
 use crate::hot::who::{Rung, Who, Window};
+use crate::limits::reader::{
+    LAST_LOOKS, SLEEP_IN_WALK, SLEEP_IN_WALK_BEHIND, SLEEP_MAX, SLEEP_UNSETTLED, STATS_EVERY,
+};
 use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
@@ -26,22 +29,6 @@ use fsmon_format::record::Reason;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How often counters become visible and a STATS record is written.
-const TICK: Duration = Duration::from_secs(1);
-/// The longest sleep. With the consumer's own, one wake-up a second at most while nothing happens.
-const REST: Duration = Duration::from_secs(2);
-
-/// The longest sleep while something waits until nothing is left to read.
-const UNSETTLED: Duration = Duration::from_millis(5);
-/// How long the reader sleeps after a step of a walk, unless something comes. A real-time thread that never
-/// sleeps is stopped for 50 ms in each second, for the sake of others (`sched_rt_runtime_us`, or the
-/// deadline server of fair tasks).
-const BREATH: Duration = Duration::from_micros(125);
-/// The same while the consumer is behind.
-const BEHIND: Duration = Duration::from_millis(1);
-/// Looks at the filesystem after the last event: others may go on changing it.
-const LAST_LOOKS: u32 = 20;
 
 /// What the reader is told.
 pub(crate) enum Control {
@@ -106,8 +93,8 @@ pub(crate) fn run(
         let timeout = match stop_ns {
             _ if reader.resolver.walks.any() => reader.between_steps(),
             Some(_) => Duration::from_millis(1),
-            None if reader.is_settled() => REST,
-            None => UNSETTLED,
+            None if reader.is_settled() => SLEEP_MAX,
+            None => SLEEP_UNSETTLED,
         };
         if let Err(error) = reader.turn(parts.window, timeout) {
             break Err(error);
@@ -308,7 +295,7 @@ impl<'a, D: Disk> Reader<'a, D> {
 
     /// How long the reader sleeps between two steps of a walk at the most.
     fn between_steps(&self) -> Duration {
-        if self.output.is_behind() { BEHIND } else { BREATH }
+        if self.output.is_behind() { SLEEP_IN_WALK_BEHIND } else { SLEEP_IN_WALK }
     }
 
     /// One step of the walks that are under way.
@@ -466,7 +453,7 @@ impl<'a, D: Disk> Reader<'a, D> {
 
     #[cold]
     fn tick(&mut self, now_ns: u64) {
-        self.tick_ns = now_ns + TICK.as_nanos() as u64;
+        self.tick_ns = now_ns + STATS_EVERY.as_nanos() as u64;
         self.sources.who.look_for_misses();
         self.resolver.end_round();
         self.count();

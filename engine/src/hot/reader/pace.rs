@@ -1,23 +1,9 @@
 //! For how long the reader gathers events before it reads them, after what the last batches were.
 
+use crate::limits::reader::{
+    DULL_BATCHES, DULL_EVENTS, DULL_WINDOWS, STORM_BATCH_EVENTS, STORM_EVENTS, STORM_WINDOW_MAX,
+};
 use std::time::Duration;
-
-/// After so many batches of so many events each of which nothing was told, as in a storm where nobody
-/// watches, so many windows are gathered for: a wake-up costs as much as some twenty such events. Not while
-/// few come, as when programs are started elsewhere: what comes in is to be read soon.
-const DULL: u32 = 8;
-const DULL_EVENTS: u64 = 32;
-const DULL_WINDOWS: u32 = 4;
-
-/// After a batch of which so many events were told two windows are gathered for, if that is no longer than
-/// this: waking is a tenth and more of what the events of one window cost. Beyond, what waits falls out of
-/// the caches, and nothing is won.
-const STORM_EVENTS: u64 = 64;
-const STORM_WINDOW_MAX: Duration = Duration::from_millis(2);
-/// Where processes come and go meanwhile, no longer than it takes for so many events to come. Of a process
-/// that changes BPF looks through no more of the queue, from its end, to tell apart what is merged
-/// afterwards (`STEPS` in cold/bpf/look.rs).
-const STORM_BATCH: u32 = 400;
 
 /// How far storms may be gathered for.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -47,9 +33,11 @@ impl Pace {
     pub(crate) fn gather_for(&mut self, window: Duration) -> Duration {
         let longest = window.max((window * 2).min(STORM_WINDOW_MAX));
         self.gathered = match self.reach {
-            _ if self.dull >= DULL => window * DULL_WINDOWS,
+            _ if self.dull >= DULL_BATCHES => window * DULL_WINDOWS,
             Reach::Window => window,
-            Reach::Batch => (self.gathered * STORM_BATCH / self.events).clamp(window, longest),
+            Reach::Batch => {
+                (self.gathered * STORM_BATCH_EVENTS / self.events).clamp(window, longest)
+            }
             Reach::Windows => longest,
         };
         self.gathered
@@ -116,7 +104,7 @@ mod tests {
     #[test]
     fn what_nobody_is_told_of_is_read_seldom_after_a_while() {
         let mut pace = Pace::default();
-        for _ in 0..DULL {
+        for _ in 0..DULL_BATCHES {
             assert_eq!(pace.gather_for(ms(1)), ms(1));
             pace.note(DULL_EVENTS, 0, Reach::Windows);
         }

@@ -8,27 +8,17 @@
 //! Several readers stay where they are unless a CPU is idle: of two on one CPU the second would wait for
 //! the first to sleep.
 
+use crate::limits::reader::{
+    CPU_BATCHES, CPU_LINE_BYTES, CPU_PAUSE_MANY_NS, CPU_PAUSE_MAX_NS, CPU_PAUSE_NS, CPU_ROUND_MAX,
+    CPU_STAY_NS,
+};
 use crate::sys::clock;
 use crate::sys::thread::{current_cpu, run_on};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// Between two looks, ns, and batches: where little comes nobody is in anybody's way.
-const PAUSE_NS: u64 = 50_000_000;
-const BATCHES: u32 = 8;
-/// The same on hosts of many CPUs: whoever looks makes the kernel write down all of them.
-const PAUSE_MANY_NS: u64 = 100_000_000;
-/// Looks further apart tell too little of now.
-const PAUSE_MOST_NS: u64 = 1_000_000_000;
-/// The most CPUs to go round: with more, another may be far from what the reader knows, and it is a small
-/// part of them all.
-const ROUND_MOST: usize = 8;
-/// For how long it stays on each, ns: its caches are to be filled anew there.
-const STAY_NS: u64 = 80_000_000;
 /// A tick of /proc/stat, ns (`USER_HZ`, the same on all architectures but alpha and ia64; proc_stat(5)).
 const TICK_NS: u64 = 10_000_000;
-/// Bytes for a CPU's line: ten numbers of 20 digits at the most.
-const LINE: usize = 224;
 
 /// A CPU: how long it has been idle in all, in ticks, and since the look before, in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,8 +71,8 @@ impl Placement {
     /// `None` where it is not to be known who is idle.
     pub(crate) fn new(cpus: &[usize], alone: bool) -> Option<Self> {
         let stat = File::open("/proc/stat").ok()?;
-        let text = vec![0; LINE * (cpus.iter().max()? + 2)];
-        let may_go_round = alone && (2..=ROUND_MOST).contains(&cpus.len());
+        let text = vec![0; CPU_LINE_BYTES * (cpus.iter().max()? + 2)];
+        let may_go_round = alone && (2..=CPU_ROUND_MAX).contains(&cpus.len());
         let cpus = cpus.iter().map(|&cpu| Idle { cpu, ..Idle::default() }).collect();
         Some(Placement {
             stat,
@@ -101,11 +91,12 @@ impl Placement {
     #[inline]
     pub(crate) fn note_batch(&mut self, now_ns: u64) {
         self.batches += 1;
-        let pause_ns = if self.cpus.len() > ROUND_MOST { PAUSE_MANY_NS } else { PAUSE_NS };
-        if self.batches >= BATCHES && now_ns >= self.looked_ns + pause_ns {
+        let pause_ns =
+            if self.cpus.len() > CPU_ROUND_MAX { CPU_PAUSE_MANY_NS } else { CPU_PAUSE_NS };
+        if self.batches >= CPU_BATCHES && now_ns >= self.looked_ns + pause_ns {
             self.look(now_ns);
         }
-        if self.goes_round && now_ns >= self.came_ns + STAY_NS {
+        if self.goes_round && now_ns >= self.came_ns + CPU_STAY_NS {
             self.go_on(now_ns);
         }
     }
@@ -126,7 +117,7 @@ impl Placement {
         let own_span_ns = own_ns.saturating_sub(self.own_ns);
         let went_round = std::mem::take(&mut self.goes_round);
         (self.looked_ns, self.own_ns) = (now_ns, own_ns);
-        if span_ns > PAUSE_MOST_NS {
+        if span_ns > CPU_PAUSE_MAX_NS {
             return;
         }
         match advice(&self.cpus, Look { here, span_ns, own_span_ns, went_round }) {
@@ -143,7 +134,7 @@ impl Placement {
     fn go_on(&mut self, now_ns: u64) {
         self.came_ns = now_ns;
         // What was seen then may be over.
-        if now_ns > self.looked_ns + PAUSE_MOST_NS {
+        if now_ns > self.looked_ns + CPU_PAUSE_MAX_NS {
             self.goes_round = false;
         } else if let Some(here) = current_cpu() {
             let others = self.cpus.iter().map(|idle| idle.cpu).filter(|&cpu| cpu != here);
@@ -268,7 +259,7 @@ mod tests {
     fn placement(alone: bool) -> Option<(Placement, Vec<usize>)> {
         let cpus = crate::sys::thread::allowed_cpus();
         let placement = Placement::new(&cpus, alone)?;
-        if !(2..=ROUND_MOST).contains(&cpus.len()) {
+        if !(2..=CPU_ROUND_MAX).contains(&cpus.len()) {
             eprintln!("SKIP: {} CPUs", cpus.len());
             return None;
         }
@@ -317,7 +308,7 @@ mod tests {
     fn a_look_reads_what_the_kernel_says() {
         let cpus = crate::sys::thread::allowed_cpus();
         let Some(mut placement) = Placement::new(&cpus, true) else { return };
-        placement.batches = BATCHES;
+        placement.batches = CPU_BATCHES;
         placement.look(clock::monotonic_ns());
         assert!(placement.cpus.iter().any(|idle| idle.ticks > 0));
         assert_eq!(placement.batches, 0);

@@ -25,7 +25,8 @@
 
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::tree::Tree;
-use crate::hot::r#where::watch::descent::{Descent, LINKS_MAX, Link, place_of};
+use crate::hot::r#where::watch::descent::{Descent, Link, place_of};
+use crate::limits::walks::{LINKS_MAX, SIEVE_BITS, STEP_LOOKS, STEPS_PATH_BYTES, STEPS_ROOM};
 use crate::sys::handle::{Handle, Handles};
 use arrayvec::ArrayVec;
 use fsmon_format::kind;
@@ -35,14 +36,6 @@ use std::io;
 pub(crate) const TYPES: u32 = kind::CREATE | kind::DELETE | kind::RENAME;
 /// What the mark on a step's directory asks for.
 pub(crate) const STEP_MASK: u64 = (TYPES | kind::ONDIR) as u64;
-/// A rename shows on disk an instant before its event is queued.
-const LOOKS: u8 = 2;
-/// Bits of the sieve.
-const SIEVE_BITS: usize = 1024;
-/// Bytes of a path beyond those that the user named, and steps, that there is room for from the start:
-/// links seldom lead deeper.
-const PATH_ROOM: usize = 1024;
-const STEPS_ROOM: usize = 64;
 
 /// The way to one root.
 pub(super) struct Way {
@@ -71,7 +64,7 @@ impl Way {
     pub(super) fn new(named: &[u8]) -> Self {
         let mut way = Way {
             named: named.into(),
-            path: Vec::with_capacity(named.len() + PATH_ROOM),
+            path: Vec::with_capacity(named.len() + STEPS_PATH_BYTES),
             ends: Vec::with_capacity(STEPS_ROOM),
             hashes: Vec::with_capacity(STEPS_ROOM),
             links: ArrayVec::new(),
@@ -344,7 +337,7 @@ impl Above {
     pub(super) fn doubt(&mut self, at: usize) {
         let way = &mut self.ways[at];
         self.doubts += usize::from(way.looks == 0);
-        way.looks = LOOKS;
+        way.looks = STEP_LOOKS;
     }
 
     /// No root has that number any more.

@@ -2,7 +2,7 @@
 //! lines are late, or say `unsure`, it is for these. Should a kernel tell them apart some day, this
 //! fails, and fsmon can do better.
 
-use crate::hot::r#where::tables::objects::MERGE_REACH;
+use crate::limits::tables::MERGE_REACH;
 use crate::sys::test_group::{Group, split};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

@@ -16,27 +16,22 @@
 //! answer is one of several, and says so.
 
 use super::images::{Image, birth};
-use super::pids::{Entry, IN_EXEC, OPENED_MAX, OPENED_OVER};
+use super::pids::{Entry, IN_EXEC, OPENED_OVER};
 use super::strings::hash;
 use super::table::{Table, last_part};
 use super::{Answer, OpenExec, Rung, Window};
+use crate::limits::who::{IMAGES_LOOKED_AT, OPENED_MAX, OPENINGS_MISSED};
 use crate::sys::procdir::{self, Path};
 use arrayvec::ArrayVec;
 use fsmon_format::record::Attribution;
 
-/// Images of one pid looked at for one event. More in one batch is one process that changes
-/// itself in a loop; the answer is then ambiguous.
-const CHAIN_MAX: usize = 16;
 /// What stands for a dynamic loader among the hashes of opened names.
 const LOADER: u32 = 0;
 /// Set in the hash of an opened name once it is known which exec opened it.
 const EXPLAINED: u32 = 1;
-/// Execs of a name not seen being opened, none seen, after which its file is taken to be on a
-/// filesystem that is not watched.
-const MISSES: u8 = 4;
 
 /// The images of one pid that an event may belong to, oldest first.
-type Chain = ArrayVec<u32, CHAIN_MAX>;
+type Chain = ArrayVec<u32, IMAGES_LOOKED_AT>;
 
 /// What an opening of the next executable means.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -346,7 +341,7 @@ impl Table {
         match self.open_exec {
             OpenExec::None => false,
             OpenExec::Some => hits > 0,
-            OpenExec::All => hits > 0 || misses < MISSES,
+            OpenExec::All => hits > 0 || misses < OPENINGS_MISSED,
         }
     }
 

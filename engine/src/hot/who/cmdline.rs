@@ -27,22 +27,14 @@ use super::images::{Image, birth, cmdline};
 use super::pids::IN_EXEC;
 use super::{Rung, Who};
 use crate::hot::containers::last::LastN;
+use crate::limits::who::{
+    CMDLINE_IMAGES_BACK, CMDLINE_PROBES, CMDLINE_READ_BYTES, CMDLINE_READS, EXECS_KEPT,
+};
 use crate::limits::{CMDLINE_BYTES, CMDLINES_MAX, STRINGS_MAX};
 use crate::sys::procdir::{self, Path};
 use arrayvec::ArrayVec;
 use fsmon_format::record::proc_flag;
 use std::hash::{DefaultHasher, Hasher};
-
-/// Places looked at for an image: those from its home on.
-const PROBES: usize = 16;
-/// Images looked back through for one with the same command line.
-const BACK_MAX: usize = 16;
-/// One byte more than is kept and the NUL that ends the last word: it tells that there is more.
-const BUFFER: usize = CMDLINE_BYTES + 2;
-/// Texts kept until their images are handed on, 1 MiB at the most.
-const READS: usize = 256;
-/// Execs heard of together that are looked after; of more, the latest: the others are likely gone.
-const EXECS: usize = 32;
 
 /// What a definition says of the command line. All zero where it is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,12 +70,13 @@ struct Read {
 /// What was read, and where that which was sent belongs.
 #[derive(Default)]
 pub(super) struct Cmdlines {
-    /// Empty where none are asked for.
+    /// Empty where none are asked for. No `SetCache`: homes overlap, so that images with neighbouring ids share room; and
+    /// no `ProbeTable`, as a place that was sent stays an image's until that is freed.
     places: Vec<Place>,
     reads: Vec<Read>,
     texts: Vec<u8>,
     /// Those of which it is not yet known whether they count.
-    unsure: ArrayVec<usize, { EXECS + 1 }>,
+    unsure: ArrayVec<usize, { EXECS_KEPT + 1 }>,
     /// Processes that were heard to exec.
     execs: LastN<u32>,
 }
@@ -92,9 +85,9 @@ impl Cmdlines {
     fn new() -> Self {
         Cmdlines {
             places: vec![Place::default(); CMDLINES_MAX],
-            reads: vec![Read::default(); READS],
-            texts: vec![0; READS * BUFFER],
-            execs: LastN::new(EXECS),
+            reads: vec![Read::default(); CMDLINE_READS],
+            texts: vec![0; CMDLINE_READS * CMDLINE_READ_BYTES],
+            execs: LastN::new(EXECS_KEPT),
             ..Cmdlines::default()
         }
     }
@@ -114,7 +107,7 @@ impl Cmdlines {
 
     /// Image ids are dense and the latest freed is used first, so this touches few places.
     fn places_of(&self, id: u32) -> impl Iterator<Item = usize> + use<> {
-        (0..PROBES).map(move |step| (id as usize + step) % CMDLINES_MAX)
+        (0..CMDLINE_PROBES).map(move |step| (id as usize + step) % CMDLINES_MAX)
     }
 
     /// The place of an image, if it has one.
@@ -131,14 +124,14 @@ impl Cmdlines {
 
     /// What was read for an image, if it counts.
     fn read_of(&self, id: u32, image: &Image) -> Option<&Read> {
-        let read = &self.reads[id as usize % READS];
+        let read = &self.reads[id as usize % CMDLINE_READS];
         (read.image == id && read.serial == image.serial && read.is_sure).then_some(read)
     }
 
     /// Takes what /proc gives for an image; whether that is anything.
     fn read(&mut self, id: u32, image: &Image) -> bool {
-        let at = id as usize % READS;
-        let room = &mut self.texts[at * BUFFER..(at + 1) * BUFFER];
+        let at = id as usize % CMDLINE_READS;
+        let room = &mut self.texts[at * CMDLINE_READ_BYTES..(at + 1) * CMDLINE_READ_BYTES];
         let text = procdir::read(&Path::of_process(image.pid, "cmdline"), room);
         let len = text.map_or(0, <[u8]>::len);
         self.reads[at] = Read { image: id, serial: image.serial, len, is_sure: false };
@@ -146,8 +139,8 @@ impl Cmdlines {
     }
 
     fn text(&self, id: u32) -> (&[u8], u16) {
-        let at = id as usize % READS;
-        trim(&self.texts[at * BUFFER..][..self.reads[at].len])
+        let at = id as usize % CMDLINE_READS;
+        trim(&self.texts[at * CMDLINE_READ_BYTES..][..self.reads[at].len])
     }
 }
 
@@ -159,7 +152,7 @@ fn first_string() -> u32 {
 fn trim(text: &[u8]) -> (&[u8], u16) {
     let whole = match text.split_last() {
         // What ends in the last byte of the buffer may go on.
-        Some((0, words)) if text.len() < BUFFER => words,
+        Some((0, words)) if text.len() < CMDLINE_READ_BYTES => words,
         _ => text,
     };
     match whole.get(..CMDLINE_BYTES) {
@@ -321,7 +314,7 @@ impl Who {
     /// the way holds the one before it, so the place is not given to another while this one is there.
     fn came_with(&self, id: u32) -> (u32, Option<usize>) {
         let (mut at, mut text_of) = (id, 0);
-        for _ in 0..BACK_MAX {
+        for _ in 0..CMDLINE_IMAGES_BACK {
             let image = self.table.images.get(at);
             let place = self.cmdlines.find(at, image);
             if place.is_some() {

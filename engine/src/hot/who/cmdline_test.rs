@@ -30,8 +30,8 @@ impl Who {
 
     /// As if this had been read for an image, in time.
     fn put(&mut self, id: u32, text: &[u8]) {
-        let at = id as usize % READS;
-        self.cmdlines.texts[at * BUFFER..][..text.len()].copy_from_slice(text);
+        let at = id as usize % CMDLINE_READS;
+        self.cmdlines.texts[at * CMDLINE_READ_BYTES..][..text.len()].copy_from_slice(text);
         let serial = self.table.images.get(id).serial;
         self.cmdlines.reads[at] = Read { image: id, serial, len: text.len(), is_sure: true };
     }
@@ -53,7 +53,7 @@ fn the_nul_after_the_last_word_goes_and_the_rest_stays() {
     assert_eq!(trim(b"cc\0-c\0a.c\0"), (&b"cc\0-c\0a.c"[..], read));
     assert_eq!(trim(b"cc\0\0"), (&b"cc\0"[..], read));
     assert_eq!(trim(b"sshd: me"), (&b"sshd: me"[..], read));
-    let mut long = [b'x'; BUFFER];
+    let mut long = [b'x'; CMDLINE_READ_BYTES];
     assert_eq!(trim(&long[..CMDLINE_BYTES]), (&long[..CMDLINE_BYTES], read));
     assert_eq!(trim(&long[..CMDLINE_BYTES + 1]), (&long[..CMDLINE_BYTES], read | cut));
     assert_eq!(trim(&long), (&long[..CMDLINE_BYTES], read | cut));
@@ -276,12 +276,12 @@ fn lower_rungs_and_those_not_asked_have_none() {
 #[test]
 fn of_many_execs_the_latest_are_looked_after() {
     let mut who = who(Rung::Tracepoint);
-    for pid in 0..3 * EXECS as u32 + 5 {
+    for pid in 0..3 * EXECS_KEPT as u32 + 5 {
         who.cmdlines.note_exec(pid);
     }
     let mut kept: Vec<_> = who.cmdlines.execs.iter().copied().collect();
     kept.sort_unstable();
-    assert_eq!(kept, (2 * EXECS as u32 + 5..3 * EXECS as u32 + 5).collect::<Vec<_>>());
+    assert_eq!(kept, (2 * EXECS_KEPT as u32 + 5..3 * EXECS_KEPT as u32 + 5).collect::<Vec<_>>());
     assert!(!who.read_cmdlines_ahead(), "nobody is there");
     assert!(who.cmdlines.execs.is_empty());
 }

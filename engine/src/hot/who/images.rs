@@ -6,6 +6,7 @@
 
 use super::args;
 use super::message::COMM;
+use crate::limits::who::{ANCESTRY_MAX, CHANGES_LINKED_MAX};
 use fsmon_format::record::proc_flag;
 use zerocopy::FromZeros;
 
@@ -32,14 +33,6 @@ pub mod cmdline {
     /// None: an event of this image may be that of another.
     pub const WITHHELD: u8 = 2;
 }
-
-/// The links in a row of changes that are kept: a process that renames itself in a loop must
-/// not hold all its past.
-const DEPTH_MAX: u8 = 8;
-
-/// Ancestors that are kept: a row of processes that each fork the next and end must not hold all
-/// its past.
-pub const ANCESTRY_MAX: u16 = 1024;
 
 /// An image.
 #[derive(Clone, Copy, Debug, Default, FromZeros)]
@@ -276,7 +269,7 @@ impl Images {
         let serial = self.images[id as usize].serial;
         if image.prev != 0 {
             let depth = self.get(image.prev).depth;
-            if depth >= DEPTH_MAX {
+            if depth >= CHANGES_LINKED_MAX {
                 image.prev = 0;
             }
             image.depth = if image.prev == 0 { 0 } else { depth + 1 };
@@ -456,6 +449,6 @@ mod tests {
             images.release(last, |_| ());
             last = next;
         }
-        assert!(images.len() <= 1 + DEPTH_MAX as usize);
+        assert!(images.len() <= 1 + CHANGES_LINKED_MAX as usize);
     }
 }

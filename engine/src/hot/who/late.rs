@@ -8,13 +8,10 @@ use super::message::COMM;
 use super::pids::Entry;
 use super::procfs::{self, Seen};
 use super::table::Table;
+use crate::limits::who::{EXE_BYTES, PROC_ENTRIES_BYTES};
 use crate::sys::{clock, procdir};
 use fsmon_format::record::proc_flag;
 
-/// Directory entries of /proc, a few hundred processes at a time.
-const ENTRIES: usize = 16 << 10;
-/// The longest exe that is read from /proc.
-const EXE: usize = fsmon_format::record::TEXT_MAX;
 /// A clock tick of /proc/PID/stat: `USER_HZ` is 100 on every platform Rust knows.
 const TICK_NS: u64 = 10_000_000;
 /// A process of which we saw the fork and one that /proc shows are the same if their start times
@@ -30,7 +27,7 @@ impl Table {
     /// # Errors
     /// /proc cannot be read.
     pub fn scan(&mut self, first: bool) -> std::io::Result<()> {
-        let mut buffer = [0; ENTRIES];
+        let mut buffer = [0; PROC_ENTRIES_BYTES];
         procdir::each_process(&mut buffer, |pid| self.look_at(pid, first))?;
         self.link_parents();
         if !first {
@@ -67,7 +64,7 @@ impl Table {
     /// Which file the process of an image runs, by /proc; its path has one reference then. `late`:
     /// it may have come to run that since.
     fn read_file(&mut self, image: &mut Image, late: bool) {
-        let mut link = [0; EXE];
+        let mut link = [0; EXE_BYTES];
         image.exe_asked = 1;
         if let Some(exe) = procfs::read_exe(image.pid, &mut link) {
             image.exe = self.strings.intern(exe);

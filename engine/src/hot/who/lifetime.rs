@@ -10,14 +10,8 @@
 
 use super::images::Queue;
 use super::table::Table;
+use crate::limits::who::{EVICTIONS_MAX, EXITED_LOOK_AGAIN_NS, EXITED_LOOKS_MAX};
 use crate::sys::{clock, procdir};
-
-/// How long a process that was still there is left alone.
-const LOOK_AGAIN_NS: u64 = 100_000_000;
-/// Processes looked at by one call: a bound on the work between two batches.
-const LOOKS_MAX: usize = 4096;
-/// Images given up at one time to make room.
-const EVICTIONS_MAX: usize = 64;
 
 impl Table {
     /// Lets go of what no event can ask for any more. Every event that happened before
@@ -41,13 +35,13 @@ impl Table {
             self.forget(id);
         }
         let mut looks = 0;
-        while looks < LOOKS_MAX && self.is_before(&self.exited, empty_ns) {
+        while looks < EXITED_LOOKS_MAX && self.is_before(&self.exited, empty_ns) {
             looks += 1;
             let id = self.exited.pop(&mut self.images);
             self.look(id, empty_ns);
         }
-        let due = empty_ns.saturating_sub(LOOK_AGAIN_NS);
-        while looks < LOOKS_MAX && self.is_before(&self.lingering, due) {
+        let due = empty_ns.saturating_sub(EXITED_LOOK_AGAIN_NS);
+        while looks < EXITED_LOOKS_MAX && self.is_before(&self.lingering, due) {
             looks += 1;
             let id = self.lingering.pop(&mut self.images);
             self.look(id, empty_ns);

@@ -4,6 +4,7 @@
 //! perhaps CGROUP; every other record ends with TID and TIME (`sample_id_all`).
 
 use super::message::{Bytes, Kind, Message, Parsed, Source, comm};
+use crate::limits::who::EXE_BYTES;
 
 /// `perf_event_header.type`
 pub(super) const LOST: u32 = 2;
@@ -16,8 +17,6 @@ const COMM_EXEC: u16 = 1 << 13;
 const HEADER: usize = 8;
 /// TID and TIME at the end of a record that is no sample.
 const SAMPLE_ID: usize = 16;
-/// The longest name given to exec (`PATH_MAX`).
-const EXE_MAX: usize = fsmon_format::record::TEXT_MAX;
 
 /// Where things lie in a sample of `sched:sched_process_exec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +86,7 @@ fn sample(bytes: Bytes<'_>, layout: Layout) -> Option<Parsed<'_>> {
     let loc = Bytes(raw).u32(layout.filename)?;
     let (at, size) = ((loc & 0xffff) as usize, (loc >> 16) as usize);
     let exe = raw.get(at..at + size)?;
-    let exe = &exe[..memchr::memchr(0, exe).unwrap_or(size).min(EXE_MAX)];
+    let exe = &exe[..memchr::memchr(0, exe).unwrap_or(size).min(EXE_BYTES)];
     if !leader(pid, tid) {
         return Some(Parsed::Skip);
     }

@@ -8,10 +8,8 @@
 //! * Pid 0 is no process and marks an empty place.
 
 use crate::hot::containers::probing::{ProbeTable, Slot};
+use crate::limits::who::OPENED_MAX;
 use zerocopy::FromZeros;
-
-/// Names of opened executables that are remembered until an event tells what became of them.
-pub const OPENED_MAX: usize = 5;
 
 /// Between the first and the last sign of an exec.
 pub const IN_EXEC: u8 = 1;

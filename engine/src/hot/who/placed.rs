@@ -7,15 +7,13 @@ use super::pids::{Entry, IN_EXEC};
 use super::table::Table;
 use super::witnesses::Witnesses;
 use super::{Answer, Window};
+use crate::limits::who::CHANGES_LOOKED_AT;
 use arrayvec::ArrayVec;
 use fsmon_format::kind;
 use fsmon_format::record::{Attribution, proc_flag};
 
-/// Changes of one process looked at while one event is in the queue.
-const CHANGES_MAX: usize = 8;
-
 /// Types of one event, and whose they are: oldest first.
-pub type Parts = ArrayVec<(u32, Answer), { CHANGES_MAX + 2 }>;
+pub type Parts = ArrayVec<(u32, Answer), { CHANGES_LOOKED_AT + 2 }>;
 
 impl Table {
     /// Applies one message, like [`Table::apply`]; `place` is how many file events had been queued
@@ -187,7 +185,7 @@ impl Table {
     /// The image that was in force when an event was queued, and those that came to be while it was
     /// there, newest first, and whether that is all of them, or else the oldest; between the two,
     /// the newest of the process.
-    fn changes(&self, pid: u32, index: u64) -> (u32, u32, ArrayVec<u32, CHANGES_MAX>, bool) {
+    fn changes(&self, pid: u32, index: u64) -> (u32, u32, ArrayVec<u32, CHANGES_LOOKED_AT>, bool) {
         let mut id = self.pids.get(pid).map_or(0, |entry| entry.image);
         let mut newest = id;
         let (mut changes, mut whole) = (ArrayVec::new(), true);

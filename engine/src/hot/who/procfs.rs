@@ -2,10 +2,8 @@
 //! last resort. Reads go into buffers on the stack.
 
 use super::message::{COMM, comm};
+use crate::limits::who::{CGROUP_MOUNT_BYTES, PROC_TEXT_BYTES};
 use crate::sys::procdir::{self, Path};
-
-/// Room for /proc/PID/stat, status (its first lines) and cgroup.
-const TEXT: usize = 2048;
 
 /// A process as /proc shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +23,7 @@ pub struct Seen {
 /// Reads `pid`; `None` when it is gone.
 #[must_use]
 pub fn read(pid: u32, cgroups: &Cgroups) -> Option<Seen> {
-    let mut buffer = [0; TEXT];
+    let mut buffer = [0; PROC_TEXT_BYTES];
     let stat = procdir::read(&Path::of_process(pid, "stat"), &mut buffer).ok()?;
     let mut seen = parse_stat(stat)?;
     if let Ok(status) = procdir::read(&Path::of_process(pid, "status"), &mut buffer) {
@@ -108,16 +106,13 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 /// Ids are not kept: a unit that is started again has another cgroup, with another id, under the
 /// same path. A look takes a microsecond or two, the other reads of /proc ten times as long.
 pub struct Cgroups {
-    mount: [u8; MOUNT_MAX],
+    mount: [u8; CGROUP_MOUNT_BYTES],
     mount_len: usize,
 }
 
-/// The longest mount point that is used.
-const MOUNT_MAX: usize = 256;
-
 impl Default for Cgroups {
     fn default() -> Self {
-        Cgroups { mount: [0; MOUNT_MAX], mount_len: 0 }
+        Cgroups { mount: [0; CGROUP_MOUNT_BYTES], mount_len: 0 }
     }
 }
 
@@ -126,7 +121,7 @@ impl Cgroups {
     #[must_use]
     pub fn at(mount: &[u8]) -> Self {
         let mut cgroups = Cgroups::default();
-        if mount.len() <= MOUNT_MAX {
+        if mount.len() <= CGROUP_MOUNT_BYTES {
             cgroups.mount[..mount.len()].copy_from_slice(mount);
             cgroups.mount_len = mount.len();
         }

@@ -3,9 +3,7 @@
 
 use super::message::Progress;
 use crate::hot::containers::last::LastN;
-
-/// Reads remembered: more than one turn of the reader has buffers for, four times over.
-const COUNT: usize = 64;
+use crate::limits::who::READS_KEPT;
 
 #[derive(Clone, Copy, Default)]
 struct Read {
@@ -34,7 +32,7 @@ pub(super) struct Reads {
 
 impl Default for Reads {
     fn default() -> Self {
-        Reads { reads: LastN::new(COUNT), noted: 0, taken: 0, refused_at: 0 }
+        Reads { reads: LastN::new(READS_KEPT), noted: 0, taken: 0, refused_at: 0 }
     }
 }
 
@@ -82,12 +80,12 @@ impl Reads {
     /// Whether the read of that number, or one after it, is remembered no more.
     fn is_forgotten(&self, number: u32) -> bool {
         let is_newer = |oldest: &Read| oldest.number.wrapping_sub(number).cast_signed() > 0;
-        self.noted > COUNT && self.reads.overwritten_next().is_some_and(is_newer)
+        self.noted > READS_KEPT && self.reads.overwritten_next().is_some_and(is_newer)
     }
 
     /// Whether the read of that number, or one after it, was refused.
     fn any_refused(&self, number: u32) -> bool {
-        let is_near = self.refused_at != 0 && self.noted - self.refused_at < COUNT;
+        let is_near = self.refused_at != 0 && self.noted - self.refused_at < READS_KEPT;
         is_near && self.from(number).any(|read| read.is_refused)
     }
 

@@ -8,6 +8,7 @@ use super::perf_record::{self, Layout};
 use super::proc_event;
 use super::strings::Strings;
 use super::{Inbox, Rung};
+use crate::limits::sys::DATAGRAMS_EACH_CALL;
 use crate::sys::connector::{Received, Socket};
 use crate::sys::perf::{Ring, Scratch};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
@@ -99,7 +100,7 @@ impl Sources {
     fn read_socket(&mut self, inbox: &mut Inbox) -> bool {
         let Some(socket) = self.socket.as_ref().filter(|_| !self.fed) else { return true };
         loop {
-            if inbox.messages.len() + Received::BATCH > inbox.messages.capacity() {
+            if inbox.messages.len() + DATAGRAMS_EACH_CALL > inbox.messages.capacity() {
                 return false;
             }
             match socket.receive(&mut self.received) {

@@ -1,9 +1,7 @@
 //! What events of a process were of, as far as they were, when it changed: told with the change.
 
 use crate::hot::containers::last::LastN;
-
-/// How many are kept: those of a thousand changes and more, as they are asked for within a batch.
-const COUNT: usize = 1 << 14;
+use crate::limits::who::WITNESSES_KEPT;
 
 /// The last of them.
 pub(super) struct Witnesses {
@@ -15,7 +13,7 @@ pub(super) struct Witnesses {
 
 impl Default for Witnesses {
     fn default() -> Self {
-        Witnesses { seen: LastN::new(COUNT), next: 0 }
+        Witnesses { seen: LastN::new(WITNESSES_KEPT), next: 0 }
     }
 }
 
@@ -34,7 +32,7 @@ impl Witnesses {
     pub(super) fn of(&self, (first, count): (u32, u32), back: u64) -> Option<u32> {
         let age = self.next.wrapping_sub(first) as usize;
         (0..count as usize)
-            .filter(|_| age <= COUNT)
+            .filter(|_| age <= WITNESSES_KEPT)
             .filter_map(|index| self.seen.back(age.checked_sub(index + 1)?))
             .find_map(|&(at, types)| (u64::from(at) == back).then_some(types))
     }
@@ -51,7 +49,7 @@ mod tests {
         let two = witnesses.keep([(0, 8), (5, 2)].into_iter());
         assert_eq!((witnesses.of(none, 0), witnesses.of(two, 5)), (None, Some(2)));
         assert_eq!((witnesses.of(two, 0), witnesses.of(two, 1)), (Some(8), None));
-        for _ in 0..COUNT {
+        for _ in 0..WITNESSES_KEPT {
             witnesses.keep([(0, 1)].into_iter());
         }
         assert_eq!(witnesses.of(two, 5), None);

@@ -14,22 +14,11 @@
 use crate::hot::containers::last::LastN;
 use crate::hot::containers::ways::SetCache;
 use crate::hot::event::Key;
+use crate::limits::tables::{
+    BUSY_EVENTS, BUSY_NAMES_AGAIN, BUSY_ROUNDS, BUSY_SETS, BUSY_WAYS, MUTED_EACH_ROUND, MUTED_MAX,
+};
 use crate::sys::handle::KEY_MAX;
 use fsmon_format::kind;
-
-/// Names made within a round, of a second or more, each after another was removed.
-const AGAIN: u32 = 50;
-/// Events within a round, and such rounds one after the other.
-const MANY: u32 = 200;
-const ROUNDS: u32 = 10;
-/// Directories that are counted at one time: sets, and places in each. In a full set the one of which
-/// least was told makes room: it is muted later, or not at all.
-const SETS: usize = 1 << 8;
-const WAYS: usize = 4;
-/// Directories muted at one time; the oldest is heard again, which costs time and loses nothing.
-const MUTED: usize = 1 << 12;
-/// Directories muted in a round: opening and marking one takes some microseconds.
-const EACH_ROUND: u32 = 256;
 
 /// What the kernel tells of a directory that nobody watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +52,7 @@ impl Seen {
     /// The same directory, or another in its place, in a new round.
     fn next(self, hash: u64, round: u32) -> Self {
         let goes_on =
-            self.hash == hash && self.round.wrapping_add(1) == round && self.events >= MANY;
+            self.hash == hash && self.round.wrapping_add(1) == round && self.events >= BUSY_EVENTS;
         let rounds = if goes_on { self.rounds.saturating_add(1) } else { 0 };
         Seen { hash, round, rounds, ..Seen::default() }
     }
@@ -78,11 +67,11 @@ impl Seen {
         if types & kind::CREATE != 0 && self.removed > 0 {
             self.removed -= 1;
             self.again = self.again.saturating_add(1);
-            if self.again.is_multiple_of(AGAIN) {
+            if self.again.is_multiple_of(BUSY_NAMES_AGAIN) {
                 return true;
             }
         }
-        self.rounds >= ROUNDS && self.events.is_multiple_of(MANY)
+        self.rounds >= BUSY_ROUNDS && self.events.is_multiple_of(BUSY_EVENTS)
     }
 }
 
@@ -109,7 +98,7 @@ impl Muted {
 
 /// Who is counted, and who is muted.
 pub(crate) struct Busy {
-    seen: SetCache<Seen, SETS, WAYS>,
+    seen: SetCache<Seen, BUSY_SETS, BUSY_WAYS>,
     round: u32,
     /// Directories that may still be muted in this round.
     left: u32,
@@ -123,8 +112,8 @@ impl Busy {
         Busy {
             seen: SetCache::new(Seen::default()),
             round: 1,
-            left: EACH_ROUND,
-            muted: LastN::new(MUTED),
+            left: MUTED_EACH_ROUND,
+            muted: LastN::new(MUTED_MAX),
             off: false,
         }
     }
@@ -132,7 +121,7 @@ impl Busy {
     /// Some time has passed: directories are counted anew.
     pub(crate) fn begin_round(&mut self) {
         self.round = self.round.wrapping_add(1);
-        self.left = EACH_ROUND;
+        self.left = MUTED_EACH_ROUND;
     }
 
     /// One more event, of these types, of a directory with that hash; whether that makes it busy.
@@ -146,7 +135,7 @@ impl Busy {
     pub(crate) fn note_rename(&mut self, hash: u64) -> bool {
         let seen = self.seen(hash);
         (seen.renames, seen.renamed) = (seen.renames.saturating_add(1), true);
-        seen.renames.is_multiple_of(AGAIN) && !self.off && self.left > 0
+        seen.renames.is_multiple_of(BUSY_NAMES_AGAIN) && !self.off && self.left > 0
     }
 
     /// How a busy directory is to be muted, where renames may be ignored.
@@ -208,66 +197,66 @@ mod tests {
     #[test]
     fn busy_is_where_names_come_again_and_again_within_a_round() {
         let mut busy = Busy::new();
-        assert_eq!(times(&mut busy, 5, CHURN, AGAIN - 1), 0);
+        assert_eq!(times(&mut busy, 5, CHURN, BUSY_NAMES_AGAIN - 1), 0);
         busy.begin_round();
-        assert_eq!(times(&mut busy, 5, CHURN, AGAIN - 1), 0);
+        assert_eq!(times(&mut busy, 5, CHURN, BUSY_NAMES_AGAIN - 1), 0);
         assert!(!busy.note(5, kind::DELETE) && !busy.note(5, kind::RENAME));
         assert!(busy.note(5, kind::CREATE) && !busy.note(5, kind::CREATE));
-        let others = (1..=WAYS).map(|other| (5 + other * SETS) as u64);
-        others.for_each(|other| assert_eq!(times(&mut busy, other, CHURN, AGAIN), 1));
+        let others = (1..=BUSY_WAYS).map(|other| (5 + other * BUSY_SETS) as u64);
+        others.for_each(|other| assert_eq!(times(&mut busy, other, CHURN, BUSY_NAMES_AGAIN), 1));
         busy.give_up();
-        assert_eq!(times(&mut busy, 6, CHURN, 2 * AGAIN), 0);
+        assert_eq!(times(&mut busy, 6, CHURN, 2 * BUSY_NAMES_AGAIN), 0);
     }
 
     #[test]
     fn filling_and_emptying_are_not_busy() {
         let mut busy = Busy::new();
         for types in [kind::CREATE, kind::MODIFY, kind::RENAME, kind::DELETE] {
-            assert_eq!(times(&mut busy, 5, types, 100 * MANY), 0);
+            assert_eq!(times(&mut busy, 5, types, 100 * BUSY_EVENTS), 0);
         }
-        assert_eq!(times(&mut busy, 5, kind::CREATE, AGAIN), 1, "and filled again");
+        assert_eq!(times(&mut busy, 5, kind::CREATE, BUSY_NAMES_AGAIN), 1, "and filled again");
     }
 
     #[test]
     fn busy_is_what_goes_on_for_long() {
         let mut busy = Busy::new();
-        for gap in [ROUNDS, 0] {
-            for round in 0..ROUNDS {
-                assert_eq!(times(&mut busy, 5, kind::MODIFY, 2 * MANY), 0, "{round}");
+        for gap in [BUSY_ROUNDS, 0] {
+            for round in 0..BUSY_ROUNDS {
+                assert_eq!(times(&mut busy, 5, kind::MODIFY, 2 * BUSY_EVENTS), 0, "{round}");
                 busy.begin_round();
             }
             if gap > 0 {
-                assert_eq!(times(&mut busy, 5, kind::MODIFY, MANY - 1), 0);
+                assert_eq!(times(&mut busy, 5, kind::MODIFY, BUSY_EVENTS - 1), 0);
                 busy.begin_round();
             }
         }
-        assert_eq!(times(&mut busy, 5, kind::MODIFY, 2 * MANY), 2);
+        assert_eq!(times(&mut busy, 5, kind::MODIFY, 2 * BUSY_EVENTS), 2);
     }
 
     #[test]
     fn renames_count_while_nothing_else_is_told() {
         let mut busy = Busy::new();
         for _ in 0..3 {
-            assert!((1..AGAIN).all(|_| !busy.note_rename(5)));
+            assert!((1..BUSY_NAMES_AGAIN).all(|_| !busy.note_rename(5)));
             busy.note(5, kind::CLOSE_WRITE);
         }
         assert_eq!((busy.how(5), busy.how(6)), (Muting::Renames, Muting::Entries));
-        assert!((1..AGAIN).all(|_| !busy.note_rename(5)) && busy.note_rename(5));
+        assert!((1..BUSY_NAMES_AGAIN).all(|_| !busy.note_rename(5)) && busy.note_rename(5));
     }
 
     #[test]
     fn the_number_is_bounded_in_a_round_and_in_all() {
         let mut busy = Busy::new();
         let handle = |number: usize| (number as u64).to_ne_bytes();
-        for number in 0..MUTED {
-            if number % EACH_ROUND as usize == 0 {
+        for number in 0..MUTED_MAX {
+            if number % MUTED_EACH_ROUND as usize == 0 {
                 busy.begin_round();
             }
-            assert_eq!(times(&mut busy, number as u64, CHURN, AGAIN), 1);
+            assert_eq!(times(&mut busy, number as u64, CHURN, BUSY_NAMES_AGAIN), 1);
             let key = Key { fsid: 1, handle: &handle(number) };
             assert!(busy.put(key, Muting::Entries).is_none());
         }
-        assert_eq!(times(&mut busy, 1 << 40, CHURN, AGAIN), 0, "enough for this round");
+        assert_eq!(times(&mut busy, 1 << 40, CHURN, BUSY_NAMES_AGAIN), 0, "enough for this round");
         busy.begin_round();
         for number in 0..2 {
             let new = Key { fsid: 1, handle: b"new" };

@@ -6,19 +6,10 @@
 //! only its own side (seen on 6.18). They are two more events for each rename that is told. So they are
 //! asked for only while most renames are where nobody watches, and not for longer.
 
-/// Renames after which it is looked at where they are.
-const MANY: u32 = 1 << 10;
-/// Of these, for each that is told.
-const MOST: u32 = 8;
-/// Fewer in a second are not worth it; and more are not believed, as all of one batch have the same time.
-const RATE_LEAST: u64 = 1000;
-const RATE_MOST: u64 = 50_000;
-/// Rounds, of a second or more, that are waited for after an end: twice as many after each, up to this.
-/// And rounds after which it is seen anew how many there are outside, if many are told.
-const PAUSE_MOST: u32 = 64;
-/// Rounds for which the sides are told after renames are no longer ignored: of a rename that is under way
-/// the kernel may have ignored the whole already, and not yet come to the sides.
-const LINGER: u32 = 2;
+use crate::limits::tables::{
+    RENAME_RATE_LEAST, RENAME_RATE_MOST, RENAMES_LOOKED_AT, RENAMES_OUTSIDE_EACH_TOLD,
+    RENAMES_PAUSE_ROUNDS_MAX, SIDES_LINGER_ROUNDS,
+};
 
 /// What is to be done at the end of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,12 +73,14 @@ impl Renames {
             self.since_ns = now_ns;
         }
         self.outside = self.outside.saturating_add(1);
-        if self.is_on || self.outside.saturating_add(self.told) < MANY {
+        if self.is_on || self.outside.saturating_add(self.told) < RENAMES_LOOKED_AT {
             return false;
         }
         let span_ns = now_ns.saturating_sub(self.since_ns).max(1);
-        self.rate = (u64::from(self.outside) * 1_000_000_000 / span_ns).min(RATE_MOST);
-        let begins = self.wait == 0 && self.outside / MOST >= self.told && self.rate >= RATE_LEAST;
+        self.rate = (u64::from(self.outside) * 1_000_000_000 / span_ns).min(RENAME_RATE_MOST);
+        let begins = self.wait == 0
+            && self.outside / RENAMES_OUTSIDE_EACH_TOLD >= self.told
+            && self.rate >= RENAME_RATE_LEAST;
         (self.outside, self.told) = (0, 0);
         begins
     }
@@ -110,19 +103,20 @@ impl Renames {
         let counted =
             if self.rounds > 2 { self.told.saturating_add(self.outside) } else { self.told };
         (self.told, self.outside) = (0, 0);
-        let is_old = self.rounds >= PAUSE_MOST && u64::from(counted) >= RATE_LEAST;
+        let is_old =
+            self.rounds >= RENAMES_PAUSE_ROUNDS_MAX && u64::from(counted) >= RENAME_RATE_LEAST;
         if is_old || u64::from(counted) > self.rate / 4 { Due::HearRenames } else { Due::Nothing }
     }
 
     /// Renames are told of all directories.
     pub(crate) fn end(&mut self) {
         self.is_on = false;
-        if self.rounds >= PAUSE_MOST {
+        if self.rounds >= RENAMES_PAUSE_ROUNDS_MAX {
             self.pause = 1;
         }
-        self.lingers = LINGER;
-        self.wait = self.pause + LINGER;
-        self.pause = (2 * self.pause).min(PAUSE_MOST);
+        self.lingers = SIDES_LINGER_ROUNDS;
+        self.wait = self.pause + SIDES_LINGER_ROUNDS;
+        self.pause = (2 * self.pause).min(RENAMES_PAUSE_ROUNDS_MAX);
         (self.outside, self.told) = (0, 0);
     }
 
@@ -145,18 +139,19 @@ mod tests {
 
     /// As many as it takes, within a second.
     fn begins(renames: &mut Renames, now_ns: u64) -> bool {
-        let times = (0..MANY).map(|i| now_ns + SECOND * u64::from(i) / u64::from(MANY));
+        let times = (0..RENAMES_LOOKED_AT)
+            .map(|i| now_ns + SECOND * u64::from(i) / u64::from(RENAMES_LOOKED_AT));
         times.filter(|&now_ns| renames.note_outside(now_ns)).count() > 0
     }
 
     #[test]
     fn it_begins_where_most_renames_are_outside_and_many() {
         let mut renames = Renames::new();
-        let few = |i: u32| SECOND * u64::from(i) * 2 / u64::from(MANY);
-        (0..MANY).for_each(|i| assert!(!renames.note_outside(few(i)), "few"));
+        let few = |i: u32| SECOND * u64::from(i) * 2 / u64::from(RENAMES_LOOKED_AT);
+        (0..RENAMES_LOOKED_AT).for_each(|i| assert!(!renames.note_outside(few(i)), "few"));
         assert!(begins(&mut renames, 9 * SECOND));
         let mut renames = Renames::new();
-        (0..MANY / 4).for_each(|_| renames.note_told());
+        (0..RENAMES_LOOKED_AT / 4).for_each(|_| renames.note_told());
         assert!(!begins(&mut renames, 1), "many are told");
         renames.give_up();
         renames.end_round();
@@ -168,29 +163,29 @@ mod tests {
         let mut renames = Renames::new();
         assert!(begins(&mut renames, SECOND));
         renames.begin();
-        (0..2 * MANY).for_each(|_| assert!(!renames.note_outside(SECOND)));
+        (0..2 * RENAMES_LOOKED_AT).for_each(|_| assert!(!renames.note_outside(SECOND)));
         assert_eq!(renames.end_round(), Due::Nothing, "those are about to be ignored");
-        (0..=MANY / 2).for_each(|_| renames.note_told());
+        (0..=RENAMES_LOOKED_AT / 2).for_each(|_| renames.note_told());
         assert_eq!(renames.end_round(), Due::HearRenames);
     }
 
     #[test]
     fn it_ends_also_where_all_came_at_once() {
         let mut renames = Renames::new();
-        assert!((0..MANY).any(|_| renames.note_outside(SECOND)));
+        assert!((0..RENAMES_LOOKED_AT).any(|_| renames.note_outside(SECOND)));
         renames.begin();
-        (0..RATE_MOST).for_each(|_| renames.note_told());
+        (0..RENAME_RATE_MOST).for_each(|_| renames.note_told());
         assert_eq!(renames.end_round(), Due::HearRenames);
     }
 
     #[test]
     fn after_long_it_is_seen_anew_what_it_is_worth() {
         let mut renames = Renames::new();
-        assert!((0..MANY).any(|_| renames.note_outside(SECOND)));
+        assert!((0..RENAMES_LOOKED_AT).any(|_| renames.note_outside(SECOND)));
         renames.begin();
-        for round in 1..=PAUSE_MOST {
-            (0..RATE_LEAST).for_each(|_| renames.note_told());
-            assert_eq!(renames.end_round() == Due::HearRenames, round == PAUSE_MOST);
+        for round in 1..=RENAMES_PAUSE_ROUNDS_MAX {
+            (0..RENAME_RATE_LEAST).for_each(|_| renames.note_told());
+            assert_eq!(renames.end_round() == Due::HearRenames, round == RENAMES_PAUSE_ROUNDS_MAX);
         }
     }
 
@@ -202,20 +197,20 @@ mod tests {
             assert!(begins(&mut renames, now_ns));
             renames.begin();
             for round in 0..3 {
-                (0..=MANY / 2).for_each(|_| assert!(!renames.note_outside(now_ns)));
+                (0..=RENAMES_LOOKED_AT / 2).for_each(|_| assert!(!renames.note_outside(now_ns)));
                 assert_eq!(renames.end_round() == Due::HearRenames, round == 2);
             }
             renames.end();
-            for round in 1..=pause + LINGER {
+            for round in 1..=pause + SIDES_LINGER_ROUNDS {
                 now_ns += SECOND;
                 assert!(!begins(&mut renames, now_ns) && !renames.is_on());
-                assert_eq!(renames.end_round() == Due::DropSides, round == LINGER);
+                assert_eq!(renames.end_round() == Due::DropSides, round == SIDES_LINGER_ROUNDS);
             }
         }
         renames.begin();
-        (0..PAUSE_MOST).for_each(|_| assert_eq!(renames.end_round(), Due::Nothing));
+        (0..RENAMES_PAUSE_ROUNDS_MAX).for_each(|_| assert_eq!(renames.end_round(), Due::Nothing));
         renames.end();
-        (0..=LINGER).for_each(|_| assert_ne!(renames.end_round(), Due::HearRenames));
+        (0..=SIDES_LINGER_ROUNDS).for_each(|_| assert_ne!(renames.end_round(), Due::HearRenames));
         assert!(begins(&mut renames, now_ns), "it was worth it for long");
     }
 }

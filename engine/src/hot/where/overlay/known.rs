@@ -5,9 +5,6 @@ use crate::hot::r#where::tables::index::Index;
 use crate::hot::r#where::tree::{Tree, flag};
 use crate::sys::handle::KEY_MAX;
 
-/// Files of lower layers in directories that are heard by the upper layer: the oldest is forgotten.
-pub(super) const ALIASES: usize = 1 << 10;
-
 /// Directories with marks of their own, by the hash of the wrapped key of their upper directory.
 pub(super) struct Known {
     index: Index,

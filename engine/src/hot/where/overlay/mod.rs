@@ -20,6 +20,7 @@ pub(crate) use pending::FilledRoom;
 
 use crate::hot::event::{Key, Place};
 use crate::hot::r#where::tree::{Tree, flag};
+use crate::limits::tables::{ALIASES_KEPT, OVERLAY_RENAMES_KEPT};
 use crate::sys::handle::{Handle, KEY_MAX};
 use crate::sys::overlay::{Origin, Wrapping, is_overlay};
 use arrayvec::ArrayVec;
@@ -141,8 +142,8 @@ impl<F> Layers<F> {
     /// Makes room for a tree whose nodes have lower numbers than that.
     pub(crate) fn reserve(&mut self, nodes: usize) {
         self.own = Known::new(nodes);
-        self.aliases = Aliases::new(known::ALIASES);
-        self.pending = Pending::new(pending::COUNT);
+        self.aliases = Aliases::new(ALIASES_KEPT);
+        self.pending = Pending::new(OVERLAY_RENAMES_KEPT);
     }
 
     /// The root of that number is at `path` in that overlay.

@@ -6,13 +6,10 @@
 
 use crate::hot::containers::last::LastN;
 use crate::hot::event::{Event, Key, Place};
+use crate::limits::tables::OVERLAY_RENAMES_KEPT;
 use crate::sys::handle::KEY_MAX;
 use arrayvec::ArrayVec;
 use fsmon_format::record::NAME_MAX;
-
-/// Renames kept, the oldest overwritten. What is awaited follows within the same call into the kernel, after
-/// what others do meanwhile.
-pub(super) const COUNT: usize = 64;
 
 /// A directory that went to one with a mark, by that process: both entries, as [`super::Tree::place`] has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +81,7 @@ pub(super) struct Pending {
     gone: LastN<Gone>,
     back: LastN<Back>,
     /// The oldest first. No [`LastN`]: what comes is taken out of the middle, and the rest keeps its order.
-    expected: ArrayVec<Expected, COUNT>,
+    expected: ArrayVec<Expected, OVERLAY_RENAMES_KEPT>,
 }
 
 impl Pending {

@@ -1,7 +1,7 @@
 //! Which entries of a list go by a key: chains through two arrays, reserved once.
 
-/// Chains, a power of two.
-const CHAINS: usize = 1 << 12;
+use crate::limits::tables::CHAINS;
+
 const END: u16 = u16::MAX;
 
 /// By the lower bits of its key each entry is in one chain; others may be in it too.

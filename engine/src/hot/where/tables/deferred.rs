@@ -3,13 +3,15 @@
 //! The kernel merges a directory's DELETE into an event of it that waits in the queue, its CREATE
 //! for one, before all that happened in it. So such a DELETE is told when that has come up: when
 //! the queue was seen empty, or before something that can only have happened after it.
+//!
+//! They are no [`LastN`]: nothing is overwritten, and what is taken from the middle leaves a hole, so that the places of
+//! the others, by which the index finds them, stay.
+//!
+//! [`LastN`]: crate::hot::containers::last::LastN
 
 use crate::hot::r#where::resolve::Actor;
 use crate::hot::r#where::tables::index::Index;
-
-/// Directories at one time; the first of more is told of: what happened in it is likely to have
-/// come up by then. What comes up later is counted.
-const COUNT: usize = 4096;
+use crate::limits::tables::DEFERRED_MAX;
 
 /// A directory that is gone, or will have been.
 #[derive(Clone, Copy)]
@@ -32,7 +34,7 @@ pub(crate) struct Gone {
 
 /// Those directories, in the order of their events, and by their nodes.
 pub(crate) struct Deferred {
-    /// By number, modulo [`COUNT`]; one that was taken leaves a hole.
+    /// By number, modulo [`DEFERRED_MAX`]; one that was taken leaves a hole.
     gone: Vec<Option<Gone>>,
     /// The numbers of the first and of the next.
     first: usize,
@@ -51,7 +53,7 @@ pub(crate) struct Deferred {
 
 impl Deferred {
     pub(crate) fn new() -> Self {
-        let (gone, by_dir) = (vec![None; COUNT], Index::new(COUNT));
+        let (gone, by_dir) = (vec![None; DEFERRED_MAX], Index::new(DEFERRED_MAX));
         Deferred {
             gone,
             first: 0,
@@ -77,13 +79,13 @@ impl Deferred {
 
     /// Whether there is room for another.
     pub(crate) fn has_room(&self) -> bool {
-        self.next - self.first < COUNT
+        self.next - self.first < DEFERRED_MAX
     }
 
     /// Keeps one that is not kept yet, whose event was resolved at that time. There is room.
     pub(crate) fn put(&mut self, gone: Gone, now_ns: u64) {
         debug_assert!(self.has_room() && !self.has(gone.dir));
-        let at = self.next % COUNT;
+        let at = self.next % DEFERRED_MAX;
         self.by_dir.insert(hash(gone.dir), at as u32 + 1);
         self.gone[at] = Some(gone);
         self.next += 1;
@@ -104,10 +106,10 @@ impl Deferred {
 
     /// Takes the last.
     pub(crate) fn take_last(&mut self) -> Option<Gone> {
-        while self.next > self.first && self.gone[(self.next - 1) % COUNT].is_none() {
+        while self.next > self.first && self.gone[(self.next - 1) % DEFERRED_MAX].is_none() {
             self.next -= 1;
         }
-        if self.any() { self.take_at((self.next - 1) % COUNT) } else { None }
+        if self.any() { self.take_at((self.next - 1) % DEFERRED_MAX) } else { None }
     }
 
     /// Takes the first where there is no room for another: its removal is to be told of before its time.
@@ -116,7 +118,7 @@ impl Deferred {
             return None;
         }
         self.any_early = true;
-        self.take_at(self.first % COUNT)
+        self.take_at(self.first % DEFERRED_MAX)
     }
 
     /// Whether the removal of any directory was told of before its time.
@@ -150,7 +152,7 @@ impl Deferred {
         let gone = self.gone[at].take()?;
         self.by_dir.remove(hash(gone.dir), at as u32 + 1);
         self.len -= 1;
-        while self.first < self.next && self.gone[self.first % COUNT].is_none() {
+        while self.first < self.next && self.gone[self.first % DEFERRED_MAX].is_none() {
             self.first += 1;
         }
         Some(gone)
@@ -174,19 +176,19 @@ mod tests {
     #[test]
     fn they_are_taken_by_node_and_from_both_ends() {
         let mut deferred = Deferred::new();
-        for dir in 1..=COUNT as u32 {
+        for dir in 1..=DEFERRED_MAX as u32 {
             assert!(deferred.make_room().is_none() && !deferred.any_early());
             deferred.put(gone(dir), 5);
         }
         assert!(deferred.is_due(6) && !deferred.is_due(5));
         assert_eq!(deferred.make_room().map(|gone| gone.dir), Some(1), "the first, of too many");
-        for dir in [2, 3, 5, COUNT as u32] {
+        for dir in [2, 3, 5, DEFERRED_MAX as u32] {
             assert_eq!(deferred.take(dir).map(|gone| gone.dir), Some(dir));
             assert!(!deferred.has(dir) && deferred.take(dir).is_none());
         }
         deferred.put(gone(2), 7);
         let mut rest: Vec<_> = std::iter::from_fn(|| deferred.take_last()).collect();
-        assert_eq!(rest.len(), COUNT - 4);
+        assert_eq!(rest.len(), DEFERRED_MAX - 4);
         assert_eq!(rest[0].dir, 2, "the last comes first");
         assert_eq!(rest.pop().map(|gone| gone.dir), Some(4));
         assert!(!deferred.any() && deferred.has_room());

@@ -10,18 +10,9 @@
 //! first half would replace is set aside under a name of its own, and comes from there.
 
 use crate::hot::containers::last::LastN;
+pub(crate) use crate::limits::tables::EXCHANGE_EVENTS_AHEAD as AHEAD;
+use crate::limits::tables::{EVENTS_DONE_KEPT, EXCHANGE_EVENTS_BETWEEN, EXCHANGE_HALVES_KEPT};
 use crate::sys::handle::KEY_MAX;
-
-/// Events between the halves: others can come between, a few for each processor.
-const REACH: u64 = 64;
-/// First halves remembered: each event is one at most, so none is overwritten that is still within reach.
-const COUNT: usize = REACH as usize;
-/// Events told of before their turn that are remembered: no event is told of by one more than [`AHEAD`] events before
-/// it, so none is overwritten before its turn.
-const DONE: usize = AHEAD;
-/// Events ahead among which the second half of an exchange is looked for: other processors may
-/// have queued some in between.
-pub(crate) const AHEAD: usize = 8;
 
 /// The name beside its old one that an object has between the halves, made of its hash.
 #[derive(Default)]
@@ -99,7 +90,12 @@ pub(crate) struct ExchangeHalves {
 
 impl ExchangeHalves {
     pub(crate) fn new() -> Self {
-        ExchangeHalves { halves: LastN::new(COUNT), end: 0, done: LastN::new(DONE), done_end: 0 }
+        ExchangeHalves {
+            halves: LastN::new(EXCHANGE_HALVES_KEPT),
+            end: 0,
+            done: LastN::new(EVENTS_DONE_KEPT),
+            done_end: 0,
+        }
     }
 
     /// Whether the event of that number can have to do with any of them.
@@ -113,9 +109,12 @@ impl ExchangeHalves {
         if !self.any(first.index) {
             self.halves.clear();
         }
-        self.end = first.index + REACH;
+        self.end = first.index + EXCHANGE_EVENTS_BETWEEN;
         let oldest = self.halves.push(first);
-        debug_assert!(oldest.is_none_or(|one| one.index + REACH <= first.index), "out of reach");
+        debug_assert!(
+            oldest.is_none_or(|one| one.index + EXCHANGE_EVENTS_BETWEEN <= first.index),
+            "out of reach"
+        );
     }
 
     /// The event of that number was told of.
@@ -144,7 +143,7 @@ impl ExchangeHalves {
                 && (first.old, first.new) == (this.new, this.old)
                 && first.object != 0
                 && first.object != this.object
-                && this.index.wrapping_sub(first.index) < REACH
+                && this.index.wrapping_sub(first.index) < EXCHANGE_EVENTS_BETWEEN
         });
         if let Some(first) = first {
             first.object = 0;
@@ -188,9 +187,9 @@ mod tests {
     #[test]
     fn no_half_within_reach_is_forgotten() {
         let mut exchange = ExchangeHalves::new();
-        for index in 0..10 * REACH {
+        for index in 0..10 * EXCHANGE_EVENTS_BETWEEN {
             exchange.put(Half { index, ..half(1, 2 * index, 2 * index + 1, 5) });
-            if let Some(first) = (index + 1).checked_sub(REACH - 1) {
+            if let Some(first) = (index + 1).checked_sub(EXCHANGE_EVENTS_BETWEEN - 1) {
                 let second = mirror(1, 2 * first + 1, 2 * first, 6);
                 assert!(exchange.is_second(Half { index: index + 1, ..second }), "{first}");
             }

@@ -5,18 +5,11 @@
 //! was told of the name before shows it.
 
 use crate::hot::containers::ways::SetCache;
-
-/// Sets of names remembered, a power of two, and names in each: a cache line. All that comes and goes
-/// looks here, so there are no more than stay in a near cache. A name that is forgotten is as one that no line told of,
-/// as all are that were there before fsmon; where the kernel may have merged something there, it is compared with the
-/// filesystem (`in_doubt.rs`). So nothing is missing in the end, and only the order of the lines of a hard link may be
-/// another: docs/accuracy.md, gap 9. That is not counted.
-const SETS: usize = 1 << 9;
-const WAYS: usize = 4;
+use crate::limits::tables::{NAME_SETS, NAME_WAYS};
 
 /// By place (`Tree::place`); in each set the last comes first.
 pub(crate) struct FileAtName {
-    links: SetCache<Link, SETS, WAYS>,
+    links: SetCache<Link, NAME_SETS, NAME_WAYS>,
 }
 
 /// A place, and the hash of the file that is there, or was there and is gone ([`GONE`]); 0 for none.
@@ -120,15 +113,19 @@ mod tests {
         links.remove(70, 4);
         assert_eq!((links.at(70), links.at(71), links.at(72)), (Some(0), Some(4), None));
         assert!(links.was_removed(70, 4) && !links.was_removed(70, 6) && !links.was_removed(71, 4));
-        links.forget(70 + SETS as u64);
+        links.forget(70 + NAME_SETS as u64);
         assert_eq!(links.at(70), Some(0));
         links.forget(70);
         assert_eq!(links.at(70), None);
-        for time in 1..=WAYS as u64 {
+        for time in 1..=NAME_WAYS as u64 {
             links.put(71, 4);
-            links.put(71 + time * SETS as u64, 6);
+            links.put(71 + time * NAME_SETS as u64, 6);
         }
-        assert_eq!((links.at(71), links.at(71 + SETS as u64)), (Some(4), None), "the oldest goes");
+        assert_eq!(
+            (links.at(71), links.at(71 + NAME_SETS as u64)),
+            (Some(4), None),
+            "the oldest goes"
+        );
         links.clear();
         assert_eq!(links.at(71), None);
     }

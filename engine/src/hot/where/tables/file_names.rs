@@ -18,15 +18,12 @@
 use crate::hot::r#where::tables::forgotten::Forgotten;
 use crate::hot::r#where::tables::index::Index;
 use crate::hot::r#where::tree::{Full, Tree, flag};
+use crate::limits::tables::NAMES_LEAVING_MAX;
 use crate::limits::{FILES_BYTES, FILES_MAX};
 use arrayvec::ArrayVec;
 use fsmon_format::arena::{Arena, Text};
 use fsmon_format::record::NAME_MAX;
 use zerocopy::FromZeros;
-
-/// Names that may be gone, at one time; beyond that the first is taken to be. A change of a file that lost its last
-/// name so is counted.
-const LEAVING: usize = 64;
 
 /// A name of a file. Names of one file are chained.
 #[derive(Clone, Copy, FromZeros)]
@@ -64,8 +61,9 @@ pub(crate) struct FileNames {
     free: u32,
     /// Those below were in use once.
     fresh: u32,
-    /// The places of names that may be gone.
-    leaving: ArrayVec<u64, LEAVING>,
+    /// The places of names that may be gone, the oldest first. No `LastN`: one that comes back is taken out of the middle,
+    /// and the rest keeps its order.
+    leaving: ArrayVec<u64, NAMES_LEAVING_MAX>,
     /// Files whose names were taken to be gone, since the queue was empty.
     taken: Forgotten,
     /// Changes of those.
@@ -339,7 +337,7 @@ mod tests {
         assert!(names.find(&tree, 10, &mut room).is_some_and(|found| !found.is_leaving));
         names.settle();
         assert!(found(&mut names, &tree, 10).is_some() && found(&mut names, &tree, 12).is_none());
-        for file in 1..=LEAVING as u64 + 1 {
+        for file in 1..=NAMES_LEAVING_MAX as u64 + 1 {
             let name = file.to_ne_bytes();
             names.put(&tree, 2 * file, root, &name);
             names.leave(place(&name));

@@ -1,9 +1,8 @@
 //! Which of the hashes that a full table forgot come up again.
 
 use crate::hot::r#where::tables::rounds::Rounds;
+use crate::limits::tables::FORGOTTEN_SLOTS;
 
-/// Slots of a generation: three quarters can be used.
-const SLOTS: usize = 1 << 14;
 /// No hash: the lowest bit of each is 0 ([`crate::hot::r#where::tree::Tree::hash`]).
 const NONE: u64 = 1;
 
@@ -23,7 +22,7 @@ struct Generation {
 
 impl Generation {
     fn new() -> Self {
-        Generation { hashes: Rounds::new(SLOTS), is_full: false }
+        Generation { hashes: Rounds::new(FORGOTTEN_SLOTS), is_full: false }
     }
 
     #[inline]
@@ -100,8 +99,8 @@ mod tests {
     #[test]
     fn where_there_was_no_room_each_may_be_missed() {
         let mut forgotten = Forgotten::new();
-        (0..SLOTS as u64).for_each(|number| forgotten.put(hash(number)));
-        assert!(forgotten.has(hash(SLOTS as u64)));
+        (0..FORGOTTEN_SLOTS as u64).for_each(|number| forgotten.put(hash(number)));
+        assert!(forgotten.has(hash(FORGOTTEN_SLOTS as u64)));
         forgotten.clear();
         assert!(!forgotten.has(hash(1)));
     }

@@ -8,16 +8,9 @@
 //! of its names is compared with the filesystem when nothing is left to read.
 
 use crate::hot::r#where::tables::chains::Chains;
+use crate::limits::tables::{DOUBT_LOOKS, DOUBT_MISSES, DOUBTS_MAX};
 use crate::sys::handle::KEY_MAX;
 use fsmon_format::record::{Attribution, NAME_MAX};
-
-/// Names remembered; fsmon cannot check more, and counts those ([`InDoubt::forgotten`]).
-const COUNT: usize = 1 << 13;
-/// Looks that must agree, whatever they show: a change is on disk an instant before its event is
-/// queued.
-const LOOKS: u8 = 2;
-/// Looks in vain after which a name is given up.
-const MISSES: u8 = 100;
 
 /// Whether the kernel said that the object was renamed away from that name, and no rename that it told
 /// of was that.
@@ -133,11 +126,11 @@ impl InDoubt {
     pub(crate) fn new() -> Self {
         InDoubt {
             forgotten: 0,
-            names: Vec::with_capacity(COUNT),
+            names: Vec::with_capacity(DOUBTS_MAX),
             left: false,
-            by_place: Chains::new(COUNT),
-            by_object: Chains::new(COUNT),
-            by_dir: Chains::new(COUNT),
+            by_place: Chains::new(DOUBTS_MAX),
+            by_object: Chains::new(DOUBTS_MAX),
+            by_dir: Chains::new(DOUBTS_MAX),
         }
     }
 
@@ -160,7 +153,7 @@ impl InDoubt {
 
     /// Whether much of the room is left, for doubts that rarely prove true.
     pub(crate) fn has_much_room(&self) -> bool {
-        self.names.len() < COUNT / 4 * 3
+        self.names.len() < DOUBTS_MAX / 4 * 3
     }
 
     /// The same for a doubt that is dropped where it is not.
@@ -176,7 +169,7 @@ impl InDoubt {
             let known = std::mem::replace(&mut self.names[at], doubt);
             return Swap { release: known.image, is_kept: true };
         }
-        let is_kept = self.names.len() < COUNT;
+        let is_kept = self.names.len() < DOUBTS_MAX;
         if is_kept {
             self.by_place.push(doubt.place);
             self.by_object.push(doubt.object);
@@ -251,14 +244,14 @@ impl InDoubt {
         let doubt = &mut self.names[at];
         doubt.looks = if doubt.seen == is_there { doubt.looks.saturating_add(1) } else { 1 };
         doubt.seen = is_there;
-        doubt.looks >= LOOKS
+        doubt.looks >= DOUBT_LOOKS
     }
 
     /// A look showed nothing. Whether there were so many that none will.
     pub(crate) fn note_miss(&mut self, at: usize) -> bool {
         let doubt = &mut self.names[at];
         doubt.misses = doubt.misses.saturating_add(1);
-        doubt.misses >= MISSES
+        doubt.misses >= DOUBT_MISSES
     }
 
     /// A file that the lines say is in that directory; the hash of its handle.
@@ -354,11 +347,11 @@ mod tests {
     #[test]
     fn there_is_an_end_to_doubt() {
         let mut doubts = InDoubt::new();
-        for object in 0..COUNT as u64 {
+        for object in 0..DOUBTS_MAX as u64 {
             assert_eq!(doubts.put(doubt(object, A + object)), Swap { release: 0, is_kept: true });
         }
         assert_eq!(doubts.forgotten(), 0);
-        assert_eq!(doubts.put(doubt(COUNT as u64, A)), Swap { release: 0, is_kept: false });
+        assert_eq!(doubts.put(doubt(DOUBTS_MAX as u64, A)), Swap { release: 0, is_kept: false });
         assert!(!doubts.has_much_room_or_forgets());
         assert_eq!(doubts.forgotten(), 2);
         assert!(Doubt::new((1, 1), &[0; 300], (1, 1), b"a").is_none());

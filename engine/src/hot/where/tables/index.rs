@@ -6,10 +6,8 @@
 //! thirds.
 
 use crate::hot::containers::probing::{ProbeTable, Slot};
+use crate::limits::tables::INDEX_LEAST;
 use zerocopy::FromZeros;
-
-/// Entries of the smallest table.
-const SMALLEST: usize = 1 << 10;
 
 /// The index.
 pub struct Index {
@@ -47,8 +45,8 @@ impl Index {
     /// Reserves the room for `capacity` nodes; pages are taken as the table grows.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let largest = (capacity + capacity / 2).next_power_of_two().max(SMALLEST);
-        Index { table: ProbeTable::growing(SMALLEST, largest) }
+        let largest = (capacity + capacity / 2).next_power_of_two().max(INDEX_LEAST);
+        Index { table: ProbeTable::growing(INDEX_LEAST, largest) }
     }
 
     /// The node with that hash for which `is_it` holds.

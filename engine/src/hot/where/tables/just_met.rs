@@ -4,8 +4,7 @@
 //! in between is met where it went later. Until the queue was empty, a path through a directory that was met
 //! may be that of a moment later, and a line that has one says so.
 
-/// Directories that are kept; the marks of more are found by looking at all.
-const COUNT: usize = 1 << 12;
+use crate::limits::tables::JUST_MET_MAX;
 
 /// Those directories; the tree has a mark at each ([`Tree::set_met`]).
 ///
@@ -26,7 +25,7 @@ pub(crate) struct Settled<I> {
 
 impl JustMet {
     pub(crate) fn new() -> Self {
-        JustMet { dirs: Vec::with_capacity(COUNT), any_more: false, met_ns: 0 }
+        JustMet { dirs: Vec::with_capacity(JUST_MET_MAX), any_more: false, met_ns: 0 }
     }
 
     /// Whether there is any.
@@ -38,7 +37,7 @@ impl JustMet {
     /// A directory was met at that time.
     pub(crate) fn put(&mut self, dir: u32, now_ns: u64) {
         self.met_ns = now_ns;
-        match self.dirs.len() < COUNT {
+        match self.dirs.len() < JUST_MET_MAX {
             true => self.dirs.push(dir),
             false => self.any_more = true,
         }
@@ -78,9 +77,9 @@ mod tests {
     #[test]
     fn of_many_some_are_kept_and_the_others_known_of() {
         let mut unsure = JustMet::new();
-        (0..=COUNT as u32).for_each(|dir| unsure.put(dir, 1));
+        (0..=JUST_MET_MAX as u32).for_each(|dir| unsure.put(dir, 1));
         let settled = unsure.settle(2).map(|settled| (settled.dirs.count(), settled.any_more));
-        assert_eq!(settled, Some((COUNT, true)));
+        assert_eq!(settled, Some((JUST_MET_MAX, true)));
         unsure.put(5, 3);
         assert!(unsure.settle(4).is_some_and(|settled| !settled.any_more));
     }

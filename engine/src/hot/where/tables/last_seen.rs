@@ -6,14 +6,8 @@
 //! it is open. A small table, overwritten as it goes, ties both to a name.
 
 use crate::hot::containers::ways::{At, SetCache, Turns};
+use crate::limits::tables::{SEEN_SETS, SEEN_WAYS};
 use fsmon_format::record::NAME_MAX;
-
-/// Sets of objects, and objects in each; in a full set the oldest is overwritten. DELETE_SELF and MOVE_SELF follow the
-/// event that has the name at once, but for what other processors queue, so some hundreds would do. A file that stays
-/// open is deleted later: fsmon promises the two for a name that went by just before, and of a file that it does not
-/// know cannot tell whether that was ever in a watched directory. So what is overwritten is not counted.
-const SETS: usize = 1 << 9;
-const WAYS: usize = 4;
 
 #[derive(Clone, Copy)]
 struct Seen {
@@ -29,9 +23,9 @@ struct Seen {
 /// The table.
 pub(crate) struct LastSeen {
     /// Which object each entry is of; apart, as nearly all looks find that it is another.
-    hashes: SetCache<u64, SETS, WAYS>,
+    hashes: SetCache<u64, SEEN_SETS, SEEN_WAYS>,
     /// Where the next goes in each set.
-    turns: Turns<SETS, WAYS>,
+    turns: Turns<SEEN_SETS, SEEN_WAYS>,
     seen: Vec<Seen>,
     round: u32,
 }
@@ -40,7 +34,7 @@ impl LastSeen {
     pub(crate) fn new() -> Self {
         let none = Seen { dir_hash: 0, dir: 0, round: 0, len: 0, name: [0; NAME_MAX] };
         let (hashes, turns) = (SetCache::new(0), Turns::new());
-        LastSeen { hashes, turns, seen: vec![none; SETS * WAYS], round: 1 }
+        LastSeen { hashes, turns, seen: vec![none; SEEN_SETS * SEEN_WAYS], round: 1 }
     }
 
     /// The object with that hash is, or was until now, `name` in the directory `dir`, whose own
@@ -49,14 +43,14 @@ impl LastSeen {
         let Ok(len) = u8::try_from(name.len()) else { return };
         let at = self.find(hash).unwrap_or_else(|| self.turns.take(set_of(hash)));
         *self.hashes.get_mut(at) = hash;
-        let seen = &mut self.seen[at.index::<WAYS>()];
+        let seen = &mut self.seen[at.index::<SEEN_WAYS>()];
         (seen.dir, seen.dir_hash, seen.round, seen.len) = (dir, dir_hash, self.round, len);
         seen.name[..name.len()].copy_from_slice(name);
     }
 
     /// Where it was: directory, the directory's hash, name; `None` where that was forgotten.
     pub(crate) fn get(&self, hash: u64) -> Option<(u32, u64, &[u8])> {
-        let seen = &self.seen[self.find(hash)?.index::<WAYS>()];
+        let seen = &self.seen[self.find(hash)?.index::<SEEN_WAYS>()];
         Some((seen.dir, seen.dir_hash, &seen.name[..usize::from(seen.len)]))
     }
 
@@ -69,7 +63,7 @@ impl LastSeen {
     /// Whether the object was put there since the queue was empty, and nowhere else later.
     pub(crate) fn is_new(&self, hash: u64, dir: u32, name: &[u8]) -> bool {
         self.find(hash).is_some_and(|at| {
-            let seen = &self.seen[at.index::<WAYS>()];
+            let seen = &self.seen[at.index::<SEEN_WAYS>()];
             let known = &seen.name[..usize::from(seen.len)];
             (seen.round, seen.dir, known) == (self.round, dir, name)
         })
@@ -110,7 +104,7 @@ mod tests {
         recent.put(7, 3, 33, b"old");
         recent.put(7, 4, 44, b"new");
         assert_eq!(recent.get(7), Some((4, 44, &b"new"[..])));
-        let other = |number: usize| (7 + 2 * number * SETS) as u64;
+        let other = |number: usize| (7 + 2 * number * SEEN_SETS) as u64;
         assert_eq!(recent.get(other(1)), None);
         assert!(recent.is_new(7, 4, b"new") && !recent.is_new(7, 3, b"old"));
         recent.settle();
@@ -118,8 +112,8 @@ mod tests {
         recent.forget(7);
         assert_eq!(recent.get(7), None);
         // All in one set.
-        (1..=WAYS + 1).for_each(|number| recent.put(other(number), 3, 33, b"name"));
+        (1..=SEEN_WAYS + 1).for_each(|number| recent.put(other(number), 3, 33, b"name"));
         assert!(recent.get(other(1)).is_none());
-        assert!((2..=WAYS + 1).all(|number| recent.has(other(number))));
+        assert!((2..=SEEN_WAYS + 1).all(|number| recent.has(other(number))));
     }
 }

@@ -6,11 +6,8 @@
 
 use crate::hot::containers::last::LastN;
 use crate::hot::r#where::tree::NAME_ROOM;
+use crate::limits::tables::MET_ELSEWHERE_KEPT;
 use fsmon_format::record::NAME_MAX;
-
-/// Directories remembered; the oldest is overwritten, and counted: its rename may be told as one out of the watched
-/// paths, and what happens in it until it is found again is not told.
-const COUNT: usize = 256;
 
 #[derive(Clone, Copy)]
 struct Arrival {
@@ -32,7 +29,7 @@ pub(crate) struct MetElsewhere {
 
 impl MetElsewhere {
     pub(crate) fn new() -> Self {
-        MetElsewhere { seen: LastN::new(COUNT), forgotten: 0 }
+        MetElsewhere { seen: LastN::new(MET_ELSEWHERE_KEPT), forgotten: 0 }
     }
 
     /// The directory `hash` was met as `name` in `dir`, whose own hash is `dir_hash`.
@@ -103,14 +100,14 @@ mod tests {
     fn what_is_overwritten_before_it_is_taken_is_counted() {
         let mut arrivals = MetElsewhere::new();
         let mut room = [0; NAME_ROOM];
-        (1..=COUNT as u64).for_each(|hash| arrivals.put(hash, 3, 33, b"name"));
+        (1..=MET_ELSEWHERE_KEPT as u64).for_each(|hash| arrivals.put(hash, 3, 33, b"name"));
         arrivals.take(1, &mut room).expect("met");
         arrivals.put(1000, 3, 33, b"name");
         assert_eq!(arrivals.forgotten(), 0);
         arrivals.put(1001, 3, 33, b"name");
         assert_eq!(arrivals.forgotten(), 1);
         arrivals.clear();
-        (1..=COUNT as u64).for_each(|hash| arrivals.put(hash, 3, 33, b"name"));
+        (1..=MET_ELSEWHERE_KEPT as u64).for_each(|hash| arrivals.put(hash, 3, 33, b"name"));
         assert_eq!(arrivals.forgotten(), 1);
     }
 }

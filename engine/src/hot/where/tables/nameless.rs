@@ -6,17 +6,12 @@
 //! file still comes under the number.
 
 use crate::hot::containers::ways::SetCache;
-
-/// Sets of files that lines told of without a name, a cache line each; in a full set the oldest is overwritten. Its link
-/// is told like any other then, without the object that ties it to those lines: no change is missing. Most of such
-/// files never get a name, so whether it matters cannot be known, and is not counted.
-const SETS: usize = 1 << 9;
-const WAYS: usize = 8;
+use crate::limits::tables::{NAMELESS_SETS, NAMELESS_WAYS};
 
 /// Files that lines told of without a name, by the hash of the handle.
 pub(crate) struct Nameless {
     /// In each set the last comes first; 0 none.
-    told: SetCache<u64, SETS, WAYS>,
+    told: SetCache<u64, NAMELESS_SETS, NAMELESS_WAYS>,
     any: bool,
 }
 
@@ -83,9 +78,9 @@ mod tests {
         let mut nameless = Nameless::new();
         assert!(!nameless.any() && !nameless.has(0));
         // All in one set.
-        (1..=WAYS as u64 + 1).for_each(|object| nameless.put(object));
-        (2..=WAYS as u64 + 1).for_each(|object| nameless.put(object));
-        assert!(nameless.has(2) && nameless.has(WAYS as u64 + 1) && !nameless.has(1));
+        (1..=NAMELESS_WAYS as u64 + 1).for_each(|object| nameless.put(object));
+        (2..=NAMELESS_WAYS as u64 + 1).for_each(|object| nameless.put(object));
+        assert!(nameless.has(2) && nameless.has(NAMELESS_WAYS as u64 + 1) && !nameless.has(1));
         assert!(nameless.take(2) && !nameless.take(2) && !nameless.take(0));
         let object = |number: u64| number << 32;
         (1..=1000).for_each(|number| nameless.put(object(number)));

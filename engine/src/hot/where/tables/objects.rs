@@ -2,24 +2,15 @@
 //!
 //! The kernel merges an event into an identical one that waits in the queue. So an object that comes up a second time
 //! may have lost an event: its names are put in doubt then (`in_doubt.rs`).
+//!
+//! It looks like a [`SetCache`] and is none: nothing is ever overwritten while there is room. A full set spills over into
+//! its neighbour, the number of sets in use follows what comes, and all entries are emptied at once by the round.
+//!
+//! [`SetCache`]: crate::hot::containers::ways::SetCache
 
-/// Sets of objects, each of a cache line; the neighbour of a full set takes what does not fit. While few objects
-/// come, fsmon uses so few sets that they stay in a near cache.
-const SETS: usize = 1 << 16;
-const SETS_LEAST: usize = 1 << 5;
-const WAYS: usize = 8;
-/// Objects behind which the kernel merges nothing any more: it compares a new event with the newest 128 in one of 128
-/// buckets (`FANOTIFY_MAX_MERGE_EVENTS` and `FANOTIFY_HTABLE_BITS` in fs/notify/fanotify), and the object says which bucket.
-/// Events of 16,384 objects fill these if they are even, and they are far from twice as uneven. Many events of few
-/// objects leave the other buckets empty.
-pub(crate) const MERGE_REACH: usize = 1 << 15;
-/// An object is remembered for that many generations, its own included, however long the queue stays full.
-const GENERATIONS: u64 = 3;
-/// Objects of one generation: the older ones that are remembered are a reach at least.
-const GENERATION: usize = MERGE_REACH / (GENERATIONS as usize - 1);
-
-// So few are in use that a set and its neighbour are never both full, whatever the handles are.
-const _: () = assert!(GENERATION * GENERATIONS as usize <= SETS);
+use crate::limits::tables::{
+    OBJECT_GENERATION, OBJECT_GENERATIONS, OBJECT_SETS, OBJECT_SETS_LEAST, OBJECT_WAYS,
+};
 
 /// The event of an object before, since the queue was empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,17 +29,20 @@ const WHEN: u64 = ROUND | DELETED;
 /// No image has that number.
 const SEVERAL: u64 = u64::MAX;
 
+// Rounds that are remembered differ in those bits.
+const _: () = assert!(OBJECT_GENERATIONS < ROUND);
+
 /// Those objects.
 pub(crate) struct Objects {
     /// By some of the upper bits of the hash; those, and when. Eight bytes each: each rename asks.
-    objects: Vec<[u64; WAYS]>,
+    objects: Vec<[u64; OBJECT_WAYS]>,
     /// Where those were deleted that were. Of others the process image that renamed them, or [`SEVERAL`].
-    more: Vec<[u64; WAYS]>,
+    more: Vec<[u64; OBJECT_WAYS]>,
     /// The sets that are used now, less one; and events in this round.
     mask: usize,
     came: usize,
     round: u64,
-    /// Rounds since the queue was empty, this one included; at most [`GENERATIONS`].
+    /// Rounds since the queue was empty, this one included; at most [`OBJECT_GENERATIONS`].
     rounds: u64,
     /// Objects of this generation.
     young: usize,
@@ -59,9 +53,9 @@ pub(crate) struct Objects {
 impl Objects {
     pub(crate) fn new() -> Self {
         Objects {
-            objects: vec![[0; WAYS]; SETS],
-            more: vec![[0; WAYS]; SETS],
-            mask: SETS_LEAST - 1,
+            objects: vec![[0; OBJECT_WAYS]; OBJECT_SETS],
+            more: vec![[0; OBJECT_WAYS]; OBJECT_SETS],
+            mask: OBJECT_SETS_LEAST - 1,
             came: 0,
             round: 1,
             rounds: 1,
@@ -142,7 +136,8 @@ impl Objects {
     fn look_everywhere(&self, object: u64) -> Result<(usize, usize), Option<(usize, usize)>> {
         let home = self.set(object);
         let sets = [home, neighbour(home)];
-        let places = || sets.into_iter().flat_map(|set| (0..WAYS).map(move |way| (set, way)));
+        let places =
+            || sets.into_iter().flat_map(|set| (0..OBJECT_WAYS).map(move |way| (set, way)));
         let known = |(set, way): (usize, usize)| self.objects[set][way];
         let is_it =
             |&at: &(usize, usize)| (known(at) ^ object) & !WHEN == 0 && self.is_live(known(at));
@@ -169,7 +164,7 @@ impl Objects {
 
     fn note(&mut self, object: u64, what: u64) -> ((usize, usize), Before) {
         self.came += 1;
-        if self.came > self.capacity() && self.mask + 1 < SETS {
+        if self.came > self.capacity() && self.mask + 1 < OBJECT_SETS {
             self.grow();
         }
         let found = self.look(object);
@@ -189,28 +184,28 @@ impl Objects {
     /// An object that is new in this generation.
     fn note_young(&mut self) {
         self.young += 1;
-        if self.young > GENERATION {
+        if self.young > OBJECT_GENERATION {
             self.begin_round();
-            self.rounds = (self.rounds + 1).min(GENERATIONS);
+            self.rounds = (self.rounds + 1).min(OBJECT_GENERATIONS);
         }
     }
 
     /// What the sets that are used now are meant for: few sets are full then.
     fn capacity(&self) -> usize {
-        (self.mask + 1) * WAYS / 4
+        (self.mask + 1) * OBJECT_WAYS / 4
     }
 
     /// Where an object can be put whose sets are full; in place of another only where there is no room at all.
     #[cold]
     fn room(&mut self, object: u64) -> (usize, usize) {
-        while self.mask + 1 < SETS {
+        while self.mask + 1 < OBJECT_SETS {
             self.grow();
             if let Err(Some(room)) = self.look(object) {
                 return room;
             }
         }
         self.forgotten += 1;
-        (self.set(object), object as usize % WAYS)
+        (self.set(object), object as usize % OBJECT_WAYS)
     }
 
     /// Uses more sets: what is remembered goes where it is looked for from now on.
@@ -240,7 +235,7 @@ impl Objects {
         self.begin_round();
         self.rounds = 1;
         // As much is expected to come as came.
-        while self.came <= self.capacity() / 2 && self.mask + 1 > SETS_LEAST {
+        while self.came <= self.capacity() / 2 && self.mask + 1 > OBJECT_SETS_LEAST {
             self.mask /= 2;
         }
         self.came = 0;
@@ -266,6 +261,7 @@ fn neighbour(set: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::tables::MERGE_REACH;
 
     #[test]
     fn a_second_event_of_an_object_is_seen_until_the_queue_was_empty() {
@@ -328,7 +324,7 @@ mod tests {
             for number in 10..100 {
                 objects.renamed(number << 33 | 6 << 32, 1);
             }
-            assert!(objects.mask + 1 > SETS_LEAST);
+            assert!(objects.mask + 1 > OBJECT_SETS_LEAST);
             assert!((1..=9).all(|number| objects.is_renamed(object(number))), "{home}");
         }
     }
@@ -359,10 +355,10 @@ mod tests {
         let mut objects = Objects::new();
         // All in one set, and its neighbour.
         let same = |number: u64| number << 56 | 1 << 20;
-        for number in 0..2 * WAYS as u64 {
+        for number in 0..2 * OBJECT_WAYS as u64 {
             assert_eq!(objects.renamed(same(number), 1), Before::Nothing);
         }
-        assert!((0..2 * WAYS as u64).all(|number| objects.is_renamed(same(number))));
+        assert!((0..2 * OBJECT_WAYS as u64).all(|number| objects.is_renamed(same(number))));
         assert_eq!(objects.forgotten(), 0);
         objects.renamed(same(99), 1);
         assert_eq!(objects.forgotten(), 1);

@@ -9,14 +9,7 @@
 use crate::hot::containers::last::LastN;
 use crate::hot::event::{Event, Events};
 use crate::hot::r#where::tables::forgotten::Forgotten;
-use fsmon_format::record::NAME_MAX;
-
-/// Events kept.
-const COUNT: usize = 128;
-/// Bytes of the longest event kept: one place, one object and a name.
-const LEN_MAX: usize = 24 + 2 * (20 + 128) + NAME_MAX + 5;
-/// Batches for which an event is kept, the one it came in included.
-const BATCHES: u64 = 2;
+use crate::limits::tables::{ORPHAN_BATCHES, ORPHAN_BYTES, ORPHANS_KEPT};
 
 struct Orphan {
     hash: u64,
@@ -26,12 +19,12 @@ struct Orphan {
     len: u16,
     /// Whether it is of a directory or its entries.
     has_place: bool,
-    bytes: [u8; LEN_MAX],
+    bytes: [u8; ORPHAN_BYTES],
 }
 
 impl Orphan {
     const NONE: Orphan =
-        Orphan { hash: 0, batch: 0, index: 0, len: 0, has_place: false, bytes: [0; LEN_MAX] };
+        Orphan { hash: 0, batch: 0, index: 0, len: 0, has_place: false, bytes: [0; ORPHAN_BYTES] };
 }
 
 /// The kept events, oldest overwritten first.
@@ -49,8 +42,8 @@ pub(crate) struct Orphans {
 impl Orphans {
     pub(crate) fn new() -> Self {
         Orphans {
-            kept: LastN::new(COUNT),
-            batch: BATCHES,
+            kept: LastN::new(ORPHANS_KEPT),
+            batch: ORPHAN_BATCHES,
             last_kept: 0,
             overwritten: Forgotten::new(),
             forgotten: 0,
@@ -70,7 +63,8 @@ impl Orphans {
 
     /// Keeps an event of the unknown object with that hash, and its number in the queue.
     pub(crate) fn keep(&mut self, hash: u64, index: u64, event: &Event<'_>) {
-        let Some(len) = u16::try_from(event.raw.len()).ok().filter(|&len| len as usize <= LEN_MAX)
+        let Some(len) =
+            u16::try_from(event.raw.len()).ok().filter(|&len| len as usize <= ORPHAN_BYTES)
         else {
             self.overwritten.put(hash);
             self.last_kept = self.batch;
@@ -78,7 +72,7 @@ impl Orphans {
         };
         let Some(orphan) = self.kept.reuse(|| Orphan::NONE) else { return };
         // Of a file only DELETE_SELF and MOVE_SELF come here: those of a name that went by just before.
-        if orphan.len > 0 && orphan.batch + BATCHES > self.batch && orphan.has_place {
+        if orphan.len > 0 && orphan.batch + ORPHAN_BATCHES > self.batch && orphan.has_place {
             self.overwritten.put(orphan.hash);
         }
         (orphan.hash, orphan.batch) = (hash, self.batch);
@@ -101,7 +95,7 @@ impl Orphans {
     /// Whether there may be something to [`Orphans::take`].
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.last_kept + BATCHES > self.batch
+        self.last_kept + ORPHAN_BATCHES > self.batch
     }
 
     /// The directory of that hash was made. Counts it if an event of it was overwritten.
@@ -113,9 +107,9 @@ impl Orphans {
     pub(crate) fn take<'a>(
         &mut self,
         hash: u64,
-        out: &'a mut [u8; LEN_MAX],
+        out: &'a mut [u8; ORPHAN_BYTES],
     ) -> Option<(u64, Event<'a>)> {
-        let oldest = self.batch + 1 - BATCHES;
+        let oldest = self.batch + 1 - ORPHAN_BATCHES;
         let orphan = self
             .kept
             .oldest_first_mut()
@@ -126,8 +120,8 @@ impl Orphans {
     }
 
     /// Room for [`Orphans::take`].
-    pub(crate) fn room() -> [u8; LEN_MAX] {
-        [0; LEN_MAX]
+    pub(crate) fn room() -> [u8; ORPHAN_BYTES] {
+        [0; ORPHAN_BYTES]
     }
 }
 
@@ -167,11 +161,11 @@ mod tests {
         let bytes = event(8, 1, &[info(2, b"dir", Some(b"name"))]);
         let event = Events(&bytes).next().expect("an event");
         let hash = |number: u64| number << 33;
-        for number in 1..=COUNT as u64 + 1 {
+        for number in 1..=ORPHANS_KEPT as u64 + 1 {
             orphans.keep(hash(number), 0, &event);
         }
         orphans.note_made(hash(2));
-        orphans.note_made(hash(COUNT as u64 + 1));
+        orphans.note_made(hash(ORPHANS_KEPT as u64 + 1));
         assert_eq!(orphans.forgotten(), 0, "they are kept");
         orphans.begin_batch();
         orphans.note_made(hash(1));
@@ -179,7 +173,7 @@ mod tests {
         orphans.begin_batch();
         orphans.note_made(hash(1));
         assert_eq!(orphans.forgotten(), 1, "another, with the same handle");
-        for number in 1..=COUNT as u64 {
+        for number in 1..=ORPHANS_KEPT as u64 {
             orphans.keep(hash(number), 0, &event);
         }
         assert!(

@@ -6,17 +6,7 @@
 //! before it is told as gone.
 
 use crate::hot::r#where::tables::rounds::Rounds;
-
-/// Names remembered, a power of two; beyond three quarters of it none is added, and a CREATE may be
-/// told twice. What comes, goes or is met again in such a directory then, and may have been told, is counted.
-const COUNT: usize = 1 << 19;
-/// Directories remembered; of more all are looked at in the end.
-const DIRS: usize = 1 << 16;
-/// An entry is there an instant before its event is queued; where processors are busy, the process may
-/// be put to sleep between the two.
-const LATE_NS: u64 = 20_000_000;
-/// Names beyond which nothing waits for that: there has to be room for the next walk.
-const MANY: usize = COUNT / 4;
+use crate::limits::tables::{ENTRY_LATE_NS, WALK_DIRS_MAX, WALK_NAME_SLOTS, WALK_NAMES_MANY};
 
 /// What walks told of.
 pub(crate) struct ToldByWalks {
@@ -36,8 +26,8 @@ pub(crate) struct ToldByWalks {
 impl ToldByWalks {
     pub(crate) fn new() -> Self {
         ToldByWalks {
-            names: Rounds::new(COUNT),
-            dirs: Vec::with_capacity(DIRS),
+            names: Rounds::new(WALK_NAME_SLOTS),
+            dirs: Vec::with_capacity(WALK_DIRS_MAX),
             any_more_dirs: false,
             is_full: false,
             forgotten: 0,
@@ -54,7 +44,7 @@ impl ToldByWalks {
     /// A directory was read.
     pub(crate) fn read(&mut self, dir: u32, now_ns: u64) {
         self.walked_ns = now_ns;
-        match self.dirs.len() < DIRS {
+        match self.dirs.len() < WALK_DIRS_MAX {
             true => self.dirs.push(dir),
             false => self.any_more_dirs = true,
         }
@@ -89,7 +79,7 @@ impl ToldByWalks {
     /// The same while a walk goes on: where many directories are remembered, those that were read before. What
     /// is in them stays, as do entries of which events told before the walk comes to them.
     pub(crate) fn settle_dirs(&mut self, empty_ns: u64) -> Option<impl Iterator<Item = u32>> {
-        let are_many = self.dirs.len() > DIRS / 2;
+        let are_many = self.dirs.len() > WALK_DIRS_MAX / 2;
         // One stays, so that the entries are forgotten in the end.
         (are_many && empty_ns > self.walked_ns).then(|| self.dirs.drain(1..))
     }
@@ -97,7 +87,7 @@ impl ToldByWalks {
     /// The queue was seen empty then, and all of before is resolved. The directories that were
     /// remembered until now, where that was long enough after the last walk: all is forgotten then.
     pub(crate) fn settle(&mut self, empty_ns: u64) -> Option<Read<impl Iterator<Item = u32>>> {
-        let late_ns = if self.names.used() < MANY { LATE_NS } else { 0 };
+        let late_ns = if self.names.used() < WALK_NAMES_MANY { ENTRY_LATE_NS } else { 0 };
         if self.dirs.is_empty() || empty_ns <= self.walked_ns + late_ns {
             return None;
         }
@@ -132,8 +122,8 @@ mod tests {
         found.put(place(1));
         found.put(place(1));
         assert!(found.has(place(1)) && !found.has(place(2)));
-        assert!(found.settle(100 + LATE_NS).is_none() && found.has(place(1)));
-        let read = found.settle(101 + LATE_NS);
+        assert!(found.settle(100 + ENTRY_LATE_NS).is_none() && found.has(place(1)));
+        let read = found.settle(101 + ENTRY_LATE_NS);
         assert!(read.is_some_and(|read| !read.any_more && read.dirs.eq([3])));
         assert!(!found.any() && !found.has(place(1)));
     }
@@ -141,37 +131,42 @@ mod tests {
     #[test]
     fn when_it_is_full_no_more_is_remembered() {
         let mut found = ToldByWalks::new();
-        (0..COUNT as u64).for_each(|number| found.put(place(number)));
-        assert!(found.has(place(COUNT as u64 / 2)) && !found.has(place(COUNT as u64 - 1)));
+        (0..WALK_NAME_SLOTS as u64).for_each(|number| found.put(place(number)));
+        assert!(
+            found.has(place(WALK_NAME_SLOTS as u64 / 2))
+                && !found.has(place(WALK_NAME_SLOTS as u64 - 1))
+        );
         found.note_unknown();
         assert_eq!(found.forgotten(), 1);
-        (0..=DIRS as u32).for_each(|dir| found.read(dir, 1));
-        assert!(found.settle(2).is_some_and(|read| read.any_more && read.dirs.count() == DIRS));
+        (0..=WALK_DIRS_MAX as u32).for_each(|dir| found.read(dir, 1));
+        assert!(
+            found.settle(2).is_some_and(|read| read.any_more && read.dirs.count() == WALK_DIRS_MAX)
+        );
         found.read(1, 3);
         found.put(place(1));
         found.note_unknown();
         assert_eq!(found.forgotten(), 1, "there is room again");
-        assert!(found.settle(4 + LATE_NS).is_some_and(|read| !read.any_more));
+        assert!(found.settle(4 + ENTRY_LATE_NS).is_some_and(|read| !read.any_more));
     }
 
     #[test]
     fn many_names_do_not_wait_for_what_is_late() {
         let mut found = ToldByWalks::new();
         found.read(1, 100);
-        (0..MANY as u64).for_each(|number| found.put(place(number)));
+        (0..WALK_NAMES_MANY as u64).for_each(|number| found.put(place(number)));
         assert!(found.settle(100).is_none() && found.settle(101).is_some());
     }
 
     #[test]
     fn directories_of_a_long_walk_make_room() {
         let mut found = ToldByWalks::new();
-        (0..=DIRS as u32).for_each(|dir| found.read(dir, 100));
+        (0..=WALK_DIRS_MAX as u32).for_each(|dir| found.read(dir, 100));
         found.put(place(1));
         assert!(found.settle_dirs(100).is_none());
-        assert_eq!(found.settle_dirs(101).map(Iterator::count), Some(DIRS - 1));
+        assert_eq!(found.settle_dirs(101).map(Iterator::count), Some(WALK_DIRS_MAX - 1));
         assert!(found.settle_dirs(101).is_none() && found.any() && found.has(place(1)));
         found.read(0, 200);
-        assert_eq!(found.settle(201 + LATE_NS).map(|read| read.dirs.count()), Some(2));
+        assert_eq!(found.settle(201 + ENTRY_LATE_NS).map(|read| read.dirs.count()), Some(2));
         assert!(!found.has(place(1)));
     }
 }

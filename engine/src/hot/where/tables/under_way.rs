@@ -9,14 +9,8 @@
 
 use crate::hot::r#where::resolve::Actor;
 use crate::hot::r#where::tree::{Tree, flag};
+use crate::limits::tables::{WALK_OUTSIDE_KEPT, WALK_STEP_NS, WALKS_UNDER_WAY_MAX};
 use arrayvec::ArrayVec;
-
-/// UnderWay under way at one time; of more, each is made whole.
-const COUNT: usize = 64;
-/// Directories outside that are remembered, a power of two: one for each value of some bits of the hash.
-const OUTSIDE: usize = 1 << 12;
-/// How long a step is, but for the directory that it ends with.
-const STEP_NS: u64 = 1_000_000;
 
 /// A node, as far as its id alone would not tell: it may have become another's.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,8 +52,9 @@ impl Walk {
 /// All of them. The last one goes on: what came into a directory that another walk reads is told in the
 /// name of who brought it there.
 pub(crate) struct UnderWay {
-    under_way: ArrayVec<Walk, COUNT>,
-    /// Hashes of directories of which no walk knows anything.
+    under_way: ArrayVec<Walk, WALKS_UNDER_WAY_MAX>,
+    /// Hashes of directories of which no walk knows anything, each in its one place: no `SetCache`, as there is nothing to
+    /// choose what makes room.
     outside: Vec<u64>,
     /// How long a step is, ns.
     pub(crate) step_ns: u64,
@@ -67,7 +62,11 @@ pub(crate) struct UnderWay {
 
 impl UnderWay {
     pub(crate) fn new() -> Self {
-        UnderWay { under_way: ArrayVec::new(), outside: vec![0; OUTSIDE], step_ns: STEP_NS }
+        UnderWay {
+            under_way: ArrayVec::new(),
+            outside: vec![0; WALK_OUTSIDE_KEPT],
+            step_ns: WALK_STEP_NS,
+        }
     }
 
     /// Whether there is any.
@@ -142,12 +141,12 @@ impl UnderWay {
 
     /// Whether a directory is outside, as far as is known since a directory was renamed last.
     pub(crate) fn is_outside(&self, hash: u64) -> bool {
-        self.outside[(hash >> 32) as usize % OUTSIDE] == hash
+        self.outside[(hash >> 32) as usize % WALK_OUTSIDE_KEPT] == hash
     }
 
     /// A directory is outside. Where there is no room, another is looked for anew.
     pub(crate) fn note_outside(&mut self, hash: u64) {
-        self.outside[(hash >> 32) as usize % OUTSIDE] = hash;
+        self.outside[(hash >> 32) as usize % WALK_OUTSIDE_KEPT] = hash;
     }
 
     /// What was outside may have come in.

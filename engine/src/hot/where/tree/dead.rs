@@ -8,10 +8,8 @@
 //! runs out.
 
 use super::{FREED, FRESH, Full, Inserted, KEY_INLINE, MET, Node, Tree, flag, text_of};
+use crate::limits::walks::BURIALS_MAX;
 use zerocopy::FromZeros;
-
-/// Dead nodes that are given up by one call: a bound on the work between two batches.
-const BURIALS_MAX: usize = 4096;
 
 impl Tree {
     /// A directory is gone, with all that hangs below it. Late events still find its path.

@@ -14,6 +14,8 @@ mod paths;
 use self::hash::{fold, is_same, mix};
 use crate::hot::event::Key;
 use crate::hot::r#where::tables::index::Index;
+pub(crate) use crate::limits::walks::NAME_ROOM;
+use crate::limits::walks::{FILESYSTEMS_MAX, TREE_TEXT_BYTES};
 use crate::limits::{DIRS_DEAD_MAX, OUTSIDE_MAX};
 use fsmon_format::arena::{Arena, Text};
 use std::cell::Cell;
@@ -23,11 +25,6 @@ use zerocopy::{FromBytes, FromZeros};
 
 /// Bytes of a key that fit into the node; longer ones (overlayfs) go to the arena.
 const KEY_INLINE: usize = 24;
-/// Bytes of names and long keys reserved for each directory, on average.
-const TEXT_PER_NODE: usize = 64;
-
-/// Filesystems at one time: a node has a byte for which it is on.
-const FILESYSTEMS_MAX: usize = u8::MAX as usize;
 
 /// What is true of a node.
 pub mod flag {
@@ -88,10 +85,6 @@ impl Node {
         self.hash
     }
 }
-
-/// Bytes of the longest name of a directory that is taken in. Events have names of 255 bytes at most, but FUSE, vfat
-/// and others have longer ones (`FUSE_NAME_MAX`, and 255 UTF-16 units), which walks meet.
-pub(crate) const NAME_ROOM: usize = 1024;
 
 /// The tree.
 pub struct Tree {
@@ -170,7 +163,7 @@ impl Tree {
             index: Index::new(room),
             names: Index::new(room),
             last: Cell::new(0),
-            text: Arena::with_capacity((room * TEXT_PER_NODE).max(1 << 20)),
+            text: Arena::with_capacity((room * TREE_TEXT_BYTES).max(1 << 20)),
             free: 0,
             fresh: 1,
             young: 0,

@@ -8,20 +8,12 @@ use crate::hot::event::Key;
 use crate::hot::r#where::above::{Above, Reached, STEP_MASK, Way};
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::tree::Tree;
+use crate::limits::sys::PATH_MAX;
+use crate::limits::walks::{PATH_REST_BYTES, WAY_NAMES_MAX};
 use crate::sys::handle::{Handle, Handles, btrfs_whole};
 use fsmon_format::record::NAME_MAX;
 use std::ffi::CStr;
 use std::io;
-
-/// Symbolic links on one way: as many as the kernel follows (`MAXSYMLINKS`, include/linux/namei.h).
-pub(crate) const LINKS_MAX: usize = 40;
-/// The longest text of a link, and of a path that the kernel takes: PATH_MAX.
-const PATH_MAX: usize = 4096;
-/// Room for what is left of a path while it is followed: the path as it was named, and the text of a link.
-const REST_ROOM: usize = 2 * PATH_MAX;
-/// Names on one way, those of links and `..` included: as many as the longest path has. Each takes some calls
-/// into the kernel, and the owner of a link on the way chooses its text.
-const NAMES_MAX: usize = PATH_MAX / 2;
 
 /// Why a root was not reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +54,9 @@ pub(crate) struct Descent {
 impl Descent {
     pub(crate) fn new() -> Self {
         Descent {
-            rest: Vec::with_capacity(REST_ROOM),
+            rest: Vec::with_capacity(PATH_REST_BYTES),
             at: 0,
-            spare: Vec::with_capacity(REST_ROOM),
+            spare: Vec::with_capacity(PATH_REST_BYTES),
             found: Way::new(b"/"),
         }
     }
@@ -100,7 +92,7 @@ impl Descent {
     /// What is left is replaced by the text of a link and what follows it; false where that is too long.
     fn follow(&mut self, text: &[u8]) -> bool {
         let left = self.rest.len().saturating_sub(self.at);
-        if text.len() + 1 + left > REST_ROOM {
+        if text.len() + 1 + left > PATH_REST_BYTES {
             return false;
         }
         self.spare.clear();
@@ -183,7 +175,7 @@ impl Above {
             loop {
                 let Some((from, to)) = descent.next_name() else { return Err(Missed::Gone) };
                 names += 1;
-                if names > NAMES_MAX {
+                if names > WAY_NAMES_MAX {
                     return Err(Missed::Refused);
                 }
                 let mut room = [0; NAME_MAX + 1];

@@ -1,9 +1,10 @@
 //! Looks at the filesystem beside walks: what is at a name, where a directory is.
 
-use super::{PATH_MAX, WAY_MAX, Watch, c_name};
+use super::{WAY_MAX, Watch, c_name};
 use crate::hot::event::Key;
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::tree::{NAME_ROOM, Tree};
+use crate::limits::sys::PATH_MAX;
 use crate::sys::handle::{Handle, Handles, KEY_MAX};
 use arrayvec::ArrayVec;
 use std::ffi::CStr;

@@ -18,6 +18,8 @@ use crate::hot::r#where::tables::file_names::FileNames;
 use crate::hot::r#where::tables::met_elsewhere::MetElsewhere;
 use crate::hot::r#where::tree::{NAME_ROOM, Tree, flag};
 use crate::hot::r#where::watch::trail::Trail;
+pub(crate) use crate::limits::walks::WAY_MAX;
+use crate::limits::walks::{DIR_ENTRIES_BYTES, PATHS_BYTES};
 use crate::sys::handle::Handles;
 use fsmon_format::kind;
 use std::ffi::{CStr, CString};
@@ -25,16 +27,6 @@ use std::io;
 
 /// The two sides of a rename, each told by itself.
 pub(crate) const SIDES: u32 = kind::MOVED_FROM | kind::MOVED_TO;
-
-/// Bytes of directory entries read in one go.
-const ENTRIES_LEN: usize = 64 << 10;
-/// Bytes of the longest path that the kernel takes, with its NUL.
-const PATH_MAX: usize = libc::PATH_MAX as usize;
-/// Bytes for paths; the deepest real trees stay far below, deeper ones make it grow.
-const PATH_LEN: usize = 64 << 10;
-
-/// Directories between one that is known and one that is not, of which handles are kept at one time.
-pub(crate) const WAY_MAX: usize = 64;
 
 /// A watched root: the directory that is at a path.
 pub(crate) struct Root<F> {
@@ -139,8 +131,8 @@ impl<D: Disk> Watch<D> {
             mutes: false,
             skip_dir,
             trail: Trail::default(),
-            path: Vec::with_capacity(PATH_LEN),
-            entries: vec![0; ENTRIES_LEN],
+            path: Vec::with_capacity(PATHS_BYTES),
+            entries: vec![0; DIR_ENTRIES_BYTES],
         }
     }
 

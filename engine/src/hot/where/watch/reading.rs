@@ -7,6 +7,7 @@ use super::{Watch, is_gone};
 use crate::hot::event::Key;
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::tree::{Full, Inserted, NAME_ROOM, Tree, flag};
+use crate::limits::walks::DIRS_PASSED;
 use crate::sys::dirents::{Entries, Entry};
 use crate::sys::handle::{Handle, is_shared};
 use std::ffi::CStr;
@@ -51,9 +52,6 @@ pub(crate) enum Read {
     NoDir,
 }
 
-/// Directories that a walk passes, as they are read already, before it looks at the clock: about 0.1 ms.
-const PASSED: u32 = 4096;
-
 impl<D: Disk> Watch<D> {
     /// Reads the directory `top` and everything below it into the tree, telling `visit` of all
     /// that it meets.
@@ -90,7 +88,7 @@ impl<D: Disk> Watch<D> {
                 at = tree.following(at, top);
             }
             passed += 1;
-            let may_end = at != 0 && (was_unread || passed.is_multiple_of(PASSED));
+            let may_end = at != 0 && (was_unread || passed.is_multiple_of(DIRS_PASSED));
             left = Some(at).filter(|_| may_end && self.disk.now_ns() >= until_ns);
         }
         self.trail.clear();

@@ -2,15 +2,12 @@
 //! is opened from the nearest, by one name as a rule and not by its whole path.
 
 use crate::hot::r#where::tree::Tree;
+use crate::limits::walks::DIRS_OPEN_MAX;
 use arrayvec::ArrayVec;
-
-/// Directories held open: deeper than most trees are, and few beside the 1,024 descriptors that a
-/// process usually may have.
-const OPEN_MAX: usize = 64;
 
 /// The open directories, the uppermost first.
 pub(crate) struct Trail<F> {
-    open: ArrayVec<(u32, F), OPEN_MAX>,
+    open: ArrayVec<(u32, F), DIRS_OPEN_MAX>,
 }
 
 impl<F> Default for Trail<F> {

@@ -1,0 +1,99 @@
+//! Of the reader's thread and of the ring (`hot/reader`, `hot/output.rs`, `ring.rs`).
+
+use super::sys::{COMPLETIONS, DATAGRAM_MAX, EVENT_LEN_MAX, FILE_BUFFERS_MAX};
+use super::{BATCH_WINDOW_MAX_MS, RING_SLOTS};
+use crate::sys::thread::CPUS_MAX;
+use std::time::Duration;
+
+/// Buffers for file events.
+pub(crate) const FILES_BUFFERS: u16 = 16;
+/// The bytes of each: a read brings some 400 events, as many as are gathered for in a storm.
+pub(crate) const FILES_BUFFER_BYTES: u32 = 64 << 10;
+/// Buffers for process messages.
+pub(crate) const CONNECTOR_BUFFERS: u16 = 512;
+/// The bytes of each; a message of the proc connector is 76 bytes.
+pub(crate) const CONNECTOR_BUFFER_BYTES: u32 = 512;
+
+/// How often counters become visible and a STATS record is written.
+pub(crate) const STATS_EVERY: Duration = Duration::from_secs(1);
+/// The longest sleep. With the consumer's own, one wake-up a second at most while nothing happens.
+pub(crate) const SLEEP_MAX: Duration = Duration::from_secs(2);
+/// The longest sleep while something waits until nothing is left to read.
+pub(crate) const SLEEP_UNSETTLED: Duration = Duration::from_millis(5);
+/// How long the reader sleeps after a step of a walk, unless something comes. A real-time thread that never sleeps is
+/// stopped for 50 ms in each second, for the sake of others (`sched_rt_runtime_us`, or the deadline server of fair
+/// tasks).
+pub(crate) const SLEEP_IN_WALK: Duration = Duration::from_micros(125);
+/// The same while the consumer is behind.
+pub(crate) const SLEEP_IN_WALK_BEHIND: Duration = Duration::from_millis(1);
+/// Looks at the filesystem after the last event: others may go on changing it.
+pub(crate) const LAST_LOOKS: u32 = 20;
+
+/// After so many batches of so many events each of which nothing was told, as in a storm where nobody watches, so many
+/// windows are gathered for: a wake-up costs as much as some twenty such events. Not while few come, as when programs are
+/// started elsewhere: what comes in is to be read soon.
+pub(crate) const DULL_BATCHES: u32 = 8;
+/// Events in each of these batches.
+pub(crate) const DULL_EVENTS: u64 = 32;
+/// Windows that are gathered for then.
+pub(crate) const DULL_WINDOWS: u32 = 4;
+/// After a batch of which so many events were told two windows are gathered for.
+pub(crate) const STORM_EVENTS: u64 = 64;
+/// If that is no longer than this: waking is a tenth and more of what the events of one window cost. Beyond, what waits
+/// falls out of the caches, and nothing is won.
+pub(crate) const STORM_WINDOW_MAX: Duration = Duration::from_millis(2);
+/// Where processes come and go meanwhile, no longer than it takes for so many events to come. Of a process that changes
+/// BPF looks through no more of the queue, from its end, to tell apart what is merged afterwards
+/// ([`super::start::QUEUE_STEPS`]).
+pub(crate) const STORM_BATCH_EVENTS: u32 = 400;
+
+/// Between two looks at what CPUs do, ns: where little comes nobody is in anybody's way.
+pub(crate) const CPU_PAUSE_NS: u64 = 50_000_000;
+/// And batches between two such looks.
+pub(crate) const CPU_BATCHES: u32 = 8;
+/// The same on hosts of many CPUs, ns: whoever looks makes the kernel write down all of them.
+pub(crate) const CPU_PAUSE_MANY_NS: u64 = 100_000_000;
+/// Looks further apart than that, ns, tell too little of now.
+pub(crate) const CPU_PAUSE_MAX_NS: u64 = 1_000_000_000;
+/// The most CPUs to go round: with more, another may be far from what the reader knows, and it is a small part of them
+/// all.
+pub(crate) const CPU_ROUND_MAX: usize = 8;
+/// For how long the reader stays on each, ns: its caches are to be filled anew there.
+pub(crate) const CPU_STAY_NS: u64 = 80_000_000;
+/// Bytes for a CPU's line of /proc/stat: ten numbers of 20 digits at the most.
+pub(crate) const CPU_LINE_BYTES: usize = 224;
+
+/// How long the reader sleeps between two looks for room, while the consumer stalls. Process messages are taken in at
+/// this pace meanwhile: their rings hold a hundred times as much.
+pub(crate) const STALL_SLEEP: Duration = Duration::from_millis(1);
+/// By how much the wall clock must have moved against the monotonic one to be told before the next STATS record does
+/// so, ns. Times of events are no better than that: they are those of a batch.
+pub(crate) const CLOCK_MOVED_NS: u64 = 1_000_000;
+/// Slots in the ring with which the consumer counts as behind: a thousand lines.
+pub(crate) const BEHIND_SLOTS: u64 = 1 << 11;
+/// Slots that the producer fills before it publishes by itself, so that the consumer can begin.
+pub(crate) const PUBLISH_SLOTS: u64 = 1024;
+/// The most slots that the consumer is handed at a time, so that room comes back piece by piece.
+pub(crate) const BATCH_SLOTS_MAX: u64 = 4096;
+
+const _: () = {
+    // A buffer takes the longest event, and a datagram.
+    assert!(FILES_BUFFER_BYTES >= 2 * EVENT_LEN_MAX);
+    assert!(CONNECTOR_BUFFER_BYTES as usize >= DATAGRAM_MAX);
+    assert!(FILES_BUFFERS as usize <= FILE_BUFFERS_MAX);
+    // io_uring hands out buffers of a group by a ring of a power of two.
+    assert!(FILES_BUFFERS.is_power_of_two() && CONNECTOR_BUFFERS.is_power_of_two());
+    // Each buffer and the poll of each CPU can be done at once.
+    assert!(FILES_BUFFERS as usize + CONNECTOR_BUFFERS as usize + CPUS_MAX <= COMPLETIONS as usize);
+    assert!(DULL_EVENTS < STORM_EVENTS && DULL_BATCHES > 0 && DULL_WINDOWS > 0);
+    assert!(STORM_WINDOW_MAX.as_millis() <= BATCH_WINDOW_MAX_MS as u128);
+    // From the shortest to the longest.
+    assert!(SLEEP_IN_WALK.as_micros() < SLEEP_IN_WALK_BEHIND.as_micros());
+    assert!(SLEEP_IN_WALK_BEHIND.as_micros() <= SLEEP_UNSETTLED.as_micros());
+    assert!(SLEEP_UNSETTLED.as_micros() < SLEEP_MAX.as_micros());
+    assert!(STALL_SLEEP.as_micros() < STATS_EVERY.as_micros());
+    assert!(CPU_PAUSE_NS <= CPU_PAUSE_MANY_NS && CPU_PAUSE_MANY_NS < CPU_PAUSE_MAX_NS);
+    // Some of the ring is free while the consumer works on what it was handed.
+    assert!(PUBLISH_SLOTS <= BATCH_SLOTS_MAX && 2 * BATCH_SLOTS_MAX <= RING_SLOTS as u64);
+    assert!(BEHIND_SLOTS < RING_SLOTS as u64);
+};
