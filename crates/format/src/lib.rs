@@ -16,6 +16,7 @@
 pub mod arena;
 pub mod error;
 pub mod kind;
+mod limits;
 pub mod mirror;
 pub mod named;
 pub mod record;

@@ -5,12 +5,10 @@
 //! the mirror is made and paged in as it is used; nothing is allocated afterwards.
 
 use crate::arena::{Arena, Text};
+#[doc(hidden)]
+pub use crate::limits::DEPTH_MAX;
 use crate::record::{Body, Proc, dir_flag};
 use zerocopy::FromZeros;
-
-/// The deepest directory whose path is built; deeper is taken for a cycle.
-#[doc(hidden)]
-pub const DEPTH_MAX: usize = 1 << 16;
 
 /// How many ids of each sort there may be.
 #[derive(Clone, Copy, Debug)]

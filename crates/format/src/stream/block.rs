@@ -2,11 +2,9 @@
 
 use super::clock::ClockInForce;
 use super::layout::{BLOCK_SLOTS, BlockHeader, GRID, SYNC, block_flag, block_kind};
+use crate::limits::PAD_BELOW_BYTES;
 use crate::record::{Build, Event, SLOT, Slot};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
-
-/// Nearer than this to the grid, in bytes, no block is begun: it would hold next to nothing.
-const PAD_BELOW: usize = 4096;
 
 /// Stream ids for an event.
 #[derive(Clone, Copy)]
@@ -61,7 +59,7 @@ impl Block {
 
     /// Whether a block that begins at `offset` had better be a pad.
     pub(super) fn wants_pad(offset: u64) -> bool {
-        to_grid(offset) < PAD_BELOW
+        to_grid(offset) < PAD_BELOW_BYTES
     }
 
     /// Begins a block of at most so many bytes, with the clock.

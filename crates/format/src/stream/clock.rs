@@ -1,9 +1,6 @@
 //! The clock in force while a stream is written, and how often it was set.
 
-/// By how much the wall clock must leave the place where it was last counted, in ns, to be counted as
-/// set. Steps below that stay uncounted, so within one count wall times are known to twice this.
-/// Leap seconds and the corrections of NTP are no more than this, and should not cost a search anything.
-pub const CLOCK_STEP_NS: u64 = 1_000_000_000;
+pub use crate::limits::CLOCK_STEP_NS;
 
 /// Both clocks at one moment, and the count that CLOCK records carry.
 #[derive(Clone, Copy)]

@@ -1,34 +1,17 @@
 //! What the open block already defines, and the writing of what it does not define yet.
 
 use super::block::{Block, EventIds};
+use crate::limits::{DIR_LEVELS_MAX, DIR_SLOTS_MAX, IDS_SPARE, PROC_LEVELS_MAX, PROC_SLOTS_MAX};
 use crate::mirror::{Capacity, Mirror};
-use crate::record::{
-    self, Build, DIR_HEAD, EVENT_SLOTS_MAX, Event, Proc, STR_HEAD, TEXT_MAX, dir_flag, slots_for,
-};
+use crate::record::{self, Build, DIR_HEAD, Event, Proc, STR_HEAD, TEXT_MAX, dir_flag, slots_for};
 use zerocopy::FromZeros;
 use zerocopy::little_endian::U32;
 
-/// Directories of one chain that are defined one by one; a deeper one gets its whole path.
-const DIR_LEVELS_MAX: usize = 256;
-/// Slots for the directories of one chain.
-const DIR_SLOTS_MAX: usize = 300;
-/// Images of one ancestry.
-const PROC_LEVELS_MAX: usize = 64;
-/// Slots for one ancestry and its strings.
-const PROC_SLOTS_MAX: usize = 400;
 /// Strings that an image refers to.
 const STRINGS: usize = 5;
-/// Ids left at which numbering starts anew; one block uses far fewer.
-const IDS_SPARE: u32 = 1 << 16;
 
-const _: () = {
-    // The header, the clock, both directories of a rename, the process and the event fit a block.
-    let most = 2 + 2 * DIR_SLOTS_MAX + PROC_SLOTS_MAX + EVENT_SLOTS_MAX;
-    assert!(most <= super::layout::BLOCK_SLOTS);
-    // One image with its longest strings fits its share, one whole path its own.
-    assert!(2 + STRINGS * slots_for(STR_HEAD + TEXT_MAX) <= PROC_SLOTS_MAX);
-    assert!(slots_for(DIR_HEAD + TEXT_MAX) <= DIR_SLOTS_MAX);
-};
+// One image with its longest strings fits its share.
+const _: () = assert!(2 + STRINGS * slots_for(STR_HEAD + TEXT_MAX) <= PROC_SLOTS_MAX);
 
 #[derive(Clone, Copy, FromZeros)]
 struct Entry {

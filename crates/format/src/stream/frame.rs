@@ -7,6 +7,7 @@ use super::input::Input;
 use super::layout::{BLOCK_MAX, BlockHeader, FILE_HEADER_FIXED, MAGIC, SYNC, block_kind, codec};
 use super::translate::Translator;
 use crate::error::Error;
+use crate::limits::{WASTED_BYTES, WASTED_PER_BYTE};
 use crate::record::{SLOT, Slot};
 use std::io::Read;
 use zerocopy::FromBytes;
@@ -36,11 +37,6 @@ pub(super) struct Frames<R> {
     /// Bytes of what looked like file headers and was none.
     wasted: u64,
 }
-
-/// How many of them are looked at in all, and for each byte read: a file header can be 64 KiB long, and
-/// some bytes are enough to look like the beginning of one.
-const WASTED: u64 = 1 << 20;
-const WASTED_PER_BYTE: u64 = 32;
 
 impl<R: Read> Frames<R> {
     pub(super) fn new(source: R) -> Self {
@@ -96,7 +92,7 @@ impl<R: Read> Frames<R> {
             Ok(header) => Found::Header(Box::new(header), len),
             Err(fault) => {
                 self.wasted += len as u64;
-                let most = WASTED + WASTED_PER_BYTE * self.input.offset();
+                let most = WASTED_BYTES + WASTED_PER_BYTE * self.input.offset();
                 Found::Broken(fault, if self.wasted < most { 1 } else { FILE_HEADER_FIXED })
             }
         }))

@@ -1,16 +1,12 @@
 //! The reader's window on its input.
 
 use super::error::unreadable;
-use super::layout::{BLOCK_MAX, HEADER_LEN_MAX, MAGIC, SYNC};
+use super::layout::{MAGIC, SYNC};
 use crate::error::Error;
+use crate::limits::WINDOW_BYTES;
 use crate::record::{SLOT, Slot};
 use std::io::{ErrorKind, Read};
 use zerocopy::IntoBytes;
-
-/// Bytes held at one time.
-const WINDOW: usize = 4 * BLOCK_MAX;
-
-const _: () = assert!(WINDOW >= 2 * BLOCK_MAX && WINDOW >= 2 * HEADER_LEN_MAX);
 
 pub(super) struct Input<R> {
     source: R,
@@ -25,7 +21,7 @@ pub(super) struct Input<R> {
 
 impl<R: Read> Input<R> {
     pub(super) fn new(source: R) -> Self {
-        Input { source, window: vec![Slot::ZERO; WINDOW / SLOT], start: 0, end: 0, offset: 0 }
+        Input { source, window: vec![Slot::ZERO; WINDOW_BYTES / SLOT], start: 0, end: 0, offset: 0 }
     }
 
     /// Forgets what was read: the source stands at that offset.
@@ -49,7 +45,7 @@ impl<R: Read> Input<R> {
     /// Reads until `len` bytes are in the window, and no further than one read brings.
     /// False where the input ends before, for now or for good.
     pub(super) fn fill(&mut self, len: usize) -> Result<bool, Error> {
-        if self.start + len > WINDOW {
+        if self.start + len > WINDOW_BYTES {
             self.move_to_front();
         }
         while self.end - self.start < len {

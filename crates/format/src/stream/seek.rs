@@ -19,12 +19,9 @@ use super::error::unreadable;
 use super::layout::GRID;
 use super::reader::{Item, Reader};
 use crate::error::Error;
+use crate::limits::UNCOUNTED_READ_BYTES;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::{Range, RangeInclusive};
-
-/// What has no counts is read from end to end up to this size, in bytes. That takes some milliseconds,
-/// and finds what was written while the clock was away and back within one piece.
-const UNCOUNTED_READ_BYTES: u64 = 8 * GRID;
 
 /// Whether wall time only grows in these pieces, from the first mark to the second, but for
 /// [`super::CLOCK_STEP_NS`] either way. `bytes` is the length of what they are pieces of.

@@ -1,15 +1,13 @@
 //! Checks the records of a block and replaces the stream's ids by dense ones, in place.
 
 use super::layout::BLOCK_SLOTS;
+use crate::limits::ID_PLACES;
 use crate::record::{Body, Dir, Event, Loss, Proc, Record, Slot, Str};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
-/// Twice what a block can define: probes stay short.
-const TABLE: usize = 2 * BLOCK_SLOTS;
-const TABLE_BITS: u32 = TABLE.trailing_zeros();
-
-const _: () = assert!(TABLE.is_power_of_two());
+/// Bits of the number of a place.
+const PLACE_BITS: u32 = ID_PLACES.trailing_zeros();
 
 /// A rule that a record breaks: its slot in the payload, and the rule.
 pub(super) type Broken = (usize, &'static str);
@@ -37,7 +35,7 @@ struct Table {
 
 impl Table {
     fn new() -> Self {
-        Table { keys: vec![0; TABLE], dense: vec![0; TABLE], len: 0 }
+        Table { keys: vec![0; ID_PLACES], dense: vec![0; ID_PLACES], len: 0 }
     }
 
     fn clear(&mut self) {
@@ -49,9 +47,9 @@ impl Table {
     /// half as many slots as the table places.
     #[inline]
     fn place(&self, id: u32) -> usize {
-        let mut at = (id.wrapping_mul(0x9E37_79B9) >> (32 - TABLE_BITS)) as usize;
+        let mut at = (id.wrapping_mul(0x9E37_79B9) >> (32 - PLACE_BITS)) as usize;
         while self.keys[at] != id && self.keys[at] != 0 {
-            at = (at + 1) % TABLE;
+            at = (at + 1) % ID_PLACES;
         }
         at
     }
