@@ -1,5 +1,6 @@
 //! What ends a watch: signals, the formatter, the clock.
 
+use crate::limits::{HURRY, SIGNALS_TOGETHER};
 use fsmon_engine::{Call, Error, refused};
 use fsmon_present::tell::tell;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -15,14 +16,6 @@ use std::time::{Duration, Instant};
 
 /// What a shell reports of a process that SIGINT ended.
 pub(crate) const INTERRUPTED: u8 = 130;
-
-/// How long a formatter may take after a second signal: what it is writing gets out in milliseconds, but
-/// for a pipe that is full and whose reader has stopped reading.
-const HURRY: Duration = Duration::from_secs(1);
-
-/// Signals that come within this time are one: a shell or make passes on what the terminal has sent to
-/// all, and a terminal that closes sends SIGHUP twice.
-const TOGETHER: Duration = Duration::from_millis(200);
 
 /// What the main thread is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +98,7 @@ impl Control {
                 match taken {
                     None => drop(to_main.send(Message::Signal)),
                     // Nobody asks twice by closing a terminal, or so soon.
-                    Some(last) if signal == SIGHUP || last.elapsed() < TOGETHER => continue,
+                    Some(last) if signal == SIGHUP || last.elapsed() < SIGNALS_TOGETHER => continue,
                     Some(_) if seen_by.is_hurried.load(Ordering::Relaxed) => {
                         let _ = emulate_default_handler(signal);
                     }

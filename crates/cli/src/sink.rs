@@ -1,6 +1,7 @@
 //! The open output: a file, a pipe, a terminal. It ends at a whole line or block whatever happens, and
 //! notices what happens to a file.
 
+use crate::limits::PIPE_RETRY;
 use crate::target::cannot_make;
 use fsmon_engine::Error;
 use fsmon_present::tell::shown;
@@ -11,10 +12,6 @@ use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-/// For how long to wait before a full pipe that does not block is tried again.
-const RETRY: Duration = Duration::from_millis(1);
 
 /// Whether anyone still reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +199,7 @@ impl Sink {
                 Ok(count) => done += count,
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
-                    ErrorKind::WouldBlock => std::thread::sleep(RETRY),
+                    ErrorKind::WouldBlock => std::thread::sleep(PIPE_RETRY),
                     ErrorKind::BrokenPipe => break Ok(Reader::Gone),
                     _ => break Err(error),
                 },

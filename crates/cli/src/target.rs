@@ -1,5 +1,6 @@
 //! Where the output is to go: checked early, opened once, and emptied last.
 
+use crate::limits::READER_CHECK;
 use crate::sink::{Place, Sink};
 use fsmon_engine::{Call, Error, refused};
 use fsmon_present::tell::{shown, tell};
@@ -13,10 +14,6 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
-
-/// How often it is looked whether a named pipe has a reader.
-const READER_CHECK: Duration = Duration::from_millis(50);
 
 /// Names of standard output. Opened by such a name a file would be emptied, and have a position of its own;
 /// a socket could not be opened at all.

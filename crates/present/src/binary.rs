@@ -1,5 +1,6 @@
 //! The binary stream as the end of a pipeline.
 
+use crate::limits::BLOCKS_KNOWN;
 use crate::limits::{BLOCK, BLOCK_EVENTS, GATHER_BLOCK, SMALL_BLOCK};
 use crate::pipeline::{Output, Patience};
 use crate::wall::Wall;
@@ -34,10 +35,6 @@ struct Blocks {
     recent: VecDeque<u64>,
 }
 
-/// Of so many blocks it is known how many lines each tells: there are never more on their way to the file
-/// at one time.
-const RECENT: usize = 64;
-
 impl Binary {
     /// A writer whose header is still to be delivered. `capacity` is that of the world.
     ///
@@ -49,7 +46,7 @@ impl Binary {
             .map_err(|error| Error::os("cannot begin the stream", error))?
             .compress(codec)
             .count_clock_steps();
-        let recent = VecDeque::with_capacity(RECENT);
+        let recent = VecDeque::with_capacity(BLOCKS_KNOWN);
         let blocks = Blocks { writer: Some(writer), told: 0, given_out: 0, recent };
         Ok(Binary { blocks, header, build: Box::default(), held: 0 })
     }
@@ -89,7 +86,7 @@ impl Blocks {
 
     fn note(&mut self, written: &[u8]) {
         for _ in Units(written).filter(|unit| unit.has_records) {
-            self.recent.truncate(RECENT - 1);
+            self.recent.truncate(BLOCKS_KNOWN - 1);
             self.recent.push_front(self.told - self.given_out);
             self.given_out = self.told;
         }

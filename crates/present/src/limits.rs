@@ -57,7 +57,22 @@ pub(crate) const NAMES_BYTES: usize = 4 << 20;
 /// Ancestors shown with `--chain`: deeper process trees than this are cut at the far end.
 pub(crate) const CHAIN_MAX: usize = 64;
 
+/// A file of users that was changed so shortly before it was read may be changed again at the same time by its clock,
+/// which goes by the kernel's tick (4 ms), or by a server's.
+pub(crate) const USERS_FILE_SETTLED: Duration = Duration::from_secs(1);
+/// The longest way from a process to the one that --pid names; longer is taken for a cycle.
+pub(crate) const FAMILY_MAX: usize = 1 << 12;
+/// Of so many blocks it is known how many lines each tells: there are never more on their way to the file at one time.
+pub(crate) const BLOCKS_KNOWN: usize = 64;
+
 const _: () = {
     assert!(PIECES.is_power_of_two());
+    // From what is asked often to what is believed least long.
+    assert!(USERS_FILE_CHECK.as_millis() < USER_CHECK.as_millis());
+    assert!(USER_CHECK.as_millis() < USER_AGE_RENEWED.as_millis());
+    assert!(USER_AGE_RENEWED.as_millis() < USER_AGE_MAX.as_millis());
+    assert!(USER_AGE_MAX.as_millis() + USER_CHECK.as_millis() <= 10_000, "as documented");
+    assert!(USERS_ASKED_MAX <= USERS_MAX);
+    assert!(USER_PATIENCE.as_millis() < USER_AGE_RENEWED.as_millis());
     assert!(PIECE_BYTES <= u16::MAX as usize);
 };

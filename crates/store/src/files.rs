@@ -1,5 +1,6 @@
 //! The files of a directory of streams, and the lock that says that one is being written.
 
+use crate::limits::{LOCK_RETRY, LOCK_TRIES};
 use fsmon_format::error::Error;
 use fsmon_format::stream::Header;
 use fsmon_present::Format;
@@ -8,11 +9,6 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How often and after what time a lock that somebody holds is tried again.
-const TRIES: u32 = 10;
-const RETRY: Duration = Duration::from_millis(10);
 
 /// A file of a directory of streams.
 pub struct StreamFile {
@@ -60,10 +56,10 @@ pub(crate) fn header_of(path: &Path) -> Option<Header> {
 /// # Errors
 /// Another program has it.
 pub fn lock(file: &File) -> io::Result<()> {
-    for _ in 0..TRIES {
+    for _ in 0..LOCK_TRIES {
         match file.try_lock() {
             // Who asks whether anybody writes has it for an instant.
-            Err(TryLockError::WouldBlock) => std::thread::sleep(RETRY),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_RETRY),
             Ok(()) | Err(TryLockError::Error(_)) => return Ok(()),
         }
     }

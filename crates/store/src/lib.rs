@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod files;
+mod limits;
 pub mod recording;
 pub mod segments;
 

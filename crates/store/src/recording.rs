@@ -2,6 +2,7 @@
 //! other. They may still grow.
 
 use crate::files::{StreamFile, header_of, is_written, list};
+use crate::limits::{FOLLOW_PAUSE_MAX, FOLLOW_PAUSE_MIN, GIVEN_UP_AFTER};
 use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::stream::{self, Header, Mark, first_within};
 use fsmon_present::filter::Roots;
@@ -13,13 +14,6 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// How long a follower sleeps: at first, and once nothing has come for a while.
-const PAUSE_MIN: Duration = Duration::from_millis(2);
-const PAUSE_MAX: Duration = Duration::from_millis(100);
-/// For how long the next segment may be missing after one that says that it is not the last, which is
-/// made at once; and for how long nothing may come of a file that no fsmon writes to.
-const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// What is read at one time.
 pub enum Source {
@@ -275,7 +269,7 @@ impl Recording {
     /// Something came.
     pub fn came(&mut self) {
         if let Some(follow) = &mut self.follow {
-            (follow.pause, follow.quiet) = (PAUSE_MIN, Duration::ZERO);
+            (follow.pause, follow.quiet) = (FOLLOW_PAUSE_MIN, Duration::ZERO);
         }
     }
 }
@@ -284,7 +278,7 @@ impl Follow {
     fn pause(&mut self) {
         std::thread::sleep(self.pause);
         self.quiet += self.pause;
-        self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        self.pause = (self.pause * 2).clamp(FOLLOW_PAUSE_MIN, FOLLOW_PAUSE_MAX);
     }
 }
 

@@ -2,15 +2,13 @@
 
 use super::{Source, globs};
 use crate::filter::Criteria;
+use crate::limits::FAMILY_MAX;
 use crate::text::comm;
 use fsmon_format::error::{Error, ErrorKind, Setting};
 use fsmon_format::mirror::{Capacity, Mirror};
 use fsmon_format::record::{Proc, proc_flag};
 use globset::{Candidate, GlobSet};
 use std::path::Path;
-
-/// The longest way from a process to the one that was asked for; longer is taken for a cycle.
-const FAMILY_MAX: usize = 1 << 12;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {

@@ -6,6 +6,7 @@
 //! for some milliseconds, and not at all while the service is late with one: until it comes a line has
 //! the uid and no name.
 
+use crate::limits::USERS_FILE_SETTLED;
 use crate::limits::{
     USER_AGE_MAX, USER_AGE_RENEWED, USER_CHECK, USER_PATIENCE, USERS_ASKED_MAX, USERS_FILE_BYTES,
     USERS_MAX,
@@ -17,7 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 /// Finds a user's name, however long that takes.
 pub type Lookup = Box<dyn Fn(u32) -> Option<Vec<u8>> + Send>;
@@ -76,10 +77,6 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-/// A file that was changed so shortly before it was read may be changed again at the same time by its
-/// clock, which goes by the kernel's tick (4 ms), or by a server's.
-const SETTLED: Duration = Duration::from_secs(1);
-
 impl Local {
     fn new(path: PathBuf) -> Self {
         let mut local = Local { path, stamp: None, unsettled: None, names: HashMap::new() };
@@ -105,7 +102,7 @@ impl Local {
     #[cold]
     fn read(&mut self, stamp: Option<Stamp>) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let settled = now.saturating_sub(SETTLED).as_secs().cast_signed();
+        let settled = now.saturating_sub(USERS_FILE_SETTLED).as_secs().cast_signed();
         let mut text = Vec::new();
         let file = File::open(&self.path).map(|file| file.take(USERS_FILE_BYTES));
         let read = file.and_then(|mut file| file.read_to_end(&mut text));
@@ -261,6 +258,7 @@ mod tests {
     use super::*;
     use std::fs;
     use std::sync::mpsc::channel;
+    use std::time::Duration;
 
     /// How long anything may take.
     const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,22 @@
+//! Every limit of this crate, with its reason.
+
+use std::time::Duration;
+
+/// How often a lock that somebody holds is tried again.
+pub(crate) const LOCK_TRIES: u32 = 10;
+/// And after what time.
+pub(crate) const LOCK_RETRY: Duration = Duration::from_millis(10);
+/// How long a follower sleeps at first.
+pub(crate) const FOLLOW_PAUSE_MIN: Duration = Duration::from_millis(2);
+/// And once nothing has come for a while.
+pub(crate) const FOLLOW_PAUSE_MAX: Duration = Duration::from_millis(100);
+/// For how long the next segment may be missing after one that says that it is not the last, which is made at once; and
+/// for how long nothing may come of a file that no fsmon writes to.
+pub(crate) const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
+
+const _: () = {
+    assert!(0 < FOLLOW_PAUSE_MIN.as_millis());
+    assert!(FOLLOW_PAUSE_MIN.as_millis() <= FOLLOW_PAUSE_MAX.as_millis());
+    // It looks several times before it gives up.
+    assert!(10 * FOLLOW_PAUSE_MAX.as_millis() <= GIVEN_UP_AFTER.as_millis());
+};
