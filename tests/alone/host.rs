@@ -260,7 +260,7 @@ fn a_bounded_queue_that_overflows() {
                     mv old/deep/f e/g; rmdir old/deep; mv old e/old; rm e/1; : > told";
         sh(&dir.join(last.to_string()), work);
         wait_written(&out, "/told\"", round);
-        running.signal(Signal::SIGSTOP);
+        running.pause();
         let too_much = format!(
             "cd {last}/e; for i in $(seq 1000); do : > $i-{round}; done; cd ../..; \
              mv {last} {round}; cd {round}; mv e f; mkdir -p old/deep; : > old/deep/f; rm -r f told"
@@ -304,7 +304,7 @@ fn a_queue_without_bounds_does_not_overflow() {
     let area = Area::new();
     let Some(_sysctl) = Sysctl::set("fs.fanotify.max_queued_events", "100") else { return };
     let running = Fsmon::watch(&area.watched(), &["-t", "create"]);
-    running.signal(Signal::SIGSTOP);
+    running.pause();
     sh(&area.watched(), "for i in $(seq 2000); do : > $i; done");
     running.signal(Signal::SIGCONT);
     let ended = running.stop();

@@ -188,7 +188,7 @@ fn a_stopped_and_continued_fsmon_has_missed_nothing() {
     }
     let area = Area::new();
     let running = Fsmon::watch(&area.watched(), &["-t", "create,delete"]);
-    running.signal(Signal::SIGSTOP);
+    running.pause();
     sh(&area.watched(), "for i in $(seq 2000); do : > $i; done; rm -f *");
     running.signal(Signal::SIGCONT);
     let ended = running.stop();

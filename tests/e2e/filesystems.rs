@@ -157,7 +157,7 @@ fn what_is_made_before_a_directory_has_its_mark_is_missing() {
     // Its upper layer is not heard.
     let Some(dir) = area.overlay("merged", &lower, &scratch, "redirect_dir=on") else { return };
     let running = Fsmon::start(fsmon(["-f", "json", "-t", "close_write"]).arg(&dir));
-    running.signal(Signal::SIGSTOP);
+    running.pause();
     sh(&dir, "mkdir new; echo x > new/f");
     running.signal(Signal::SIGCONT);
     let ended = running.stop();

@@ -149,7 +149,7 @@ fn after_a_loss_a_mount_that_was_followed_and_went_is_no_root() {
     sh(&root, "umount sub");
     wait_unmounted(&mut running, &sub);
     // More than the kernel keeps: fs.fanotify.max_queued_events.
-    running.signal(Signal::SIGSTOP);
+    running.pause();
     sh(
         &root,
         "for i in $(seq $(($(cat /proc/sys/fs/fanotify/max_queued_events) + 1000))); do : >$i; done",

@@ -244,7 +244,7 @@ fn after_a_loss_the_names_are_read_again() {
     sh(&area.path(""), "touch watched/a watched/b; ln watched/a outside; ln watched/b other");
     let mut command = fsmon(["-f", "json", "--bounded-queue", "-o"]);
     let running = Fsmon::start(command.arg(&out).args(LINKS).arg(&dir));
-    running.signal(Signal::SIGSTOP);
+    running.pause();
     let fill = "for i in $(seq $(($(cat /proc/sys/fs/fanotify/max_queued_events) + 1000))); do : >x$i; done";
     sh(&dir, fill);
     sh(&area.path(""), "mv watched/a watched/z; rm watched/b");

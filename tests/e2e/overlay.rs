@@ -107,7 +107,7 @@ fn what_overlayfs_does_in_its_layers_is_not_told() {
 fn a_new_directory_is_heard_before_fsmon_knows_of_it() {
     let Some((_area, dir)) = heard_overlay() else { return };
     let running = Fsmon::start(fsmon(["-f", "json", "-t", "close_write"]).arg(&dir));
-    running.signal(Signal::SIGSTOP);
+    running.pause();
     sh(&dir, "mkdir -p new/er; echo x > new/er/f; mkdir old/new; echo y > old/new/f");
     running.signal(Signal::SIGCONT);
     let ended = running.stop();

@@ -21,7 +21,7 @@ fn in_one_queue(area: &Area, watched: &Path, action: impl FnOnce(&Path)) -> (End
     let stats = area.path("stats");
     let mut command = fsmon(["-f", "json", "-t", "create,delete,rename,close_write", "--stats"]);
     let running = Fsmon::start(command.arg(&stats).arg(watched));
-    running.signal(Signal::SIGSTOP);
+    running.pause();
     action(watched);
     running.signal(Signal::SIGCONT);
     let ended = running.stop();

@@ -3,7 +3,7 @@
 use super::{Area, Ended, Event, Fsmon, briefs, fsmon, is_root_with, skip, succeed};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// An area, in a mount namespace of this thread and its children; `None`, said aloud, where that cannot be
 /// had.
@@ -19,6 +19,13 @@ pub fn own_mounts() -> Option<Area> {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(none, "/", none, private, none).expect("nothing gets out");
     Some(Area::new())
+}
+
+/// What is mounted below a directory, as this thread sees it, in the order in which it was mounted.
+pub(crate) fn mounts_below(dir: &Path) -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    points.filter(|point| point.starts_with(dir)).collect()
 }
 
 /// Whether anything is mounted below a directory, as this thread sees it; so it is where that is not known.

@@ -157,6 +157,20 @@ impl Fsmon {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("it runs");
     }
 
+    /// Stops it as SIGSTOP does, and waits until each of its threads has stopped: the signal itself does not wait.
+    /// SIGCONT lets it go on.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+        super::wait_until("each thread has stopped", || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+            tasks.flatten().all(|task| {
+                let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                // proc(5): pid (comm) state.
+                stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+            })
+        });
+    }
+
     /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_none()

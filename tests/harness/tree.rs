@@ -1,6 +1,6 @@
 //! Directories for tests, gone afterwards.
 
-use super::is_mounted_below;
+use super::mounts::{is_mounted_below, mounts_below};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -139,8 +139,10 @@ impl Area {
 
 impl Drop for Area {
     fn drop(&mut self) {
-        for mount in self.mounts.iter().rev() {
-            let _ = Command::new("umount").arg("--lazy").arg(mount).status();
+        // What the test mounted by itself below it goes with the rest.
+        let below = mounts_below(&self.base);
+        for mount in self.mounts.iter().chain(&below).rev() {
+            let _ = Command::new("umount").args(["--lazy", "--quiet"]).arg(mount).status();
         }
         // What is mounted there still may be all of this host: nothing of it is to be deleted.
         if is_mounted_below(&self.base) {
