@@ -15,6 +15,7 @@ mod filters;
 mod follow_mounts;
 mod formats;
 mod full;
+mod gaps;
 mod hard_links;
 mod identity;
 mod large_walks;
