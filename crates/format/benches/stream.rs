@@ -8,6 +8,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use fsmon_format::mirror::{Capacity, Mirror};
+use fsmon_format::number::to_u32;
 use fsmon_format::record::{Body, Build, Dir, Event, Proc, Record, Records, Slot};
 use fsmon_format::stream::{BLOCK_CAPACITY, Header, Item, Reader, Writer};
 use std::hint::black_box;
@@ -30,7 +31,7 @@ impl Random {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        ((self.0 >> 11) % u64::from(n)) as u32
+        u32::try_from((self.0 >> 11) % u64::from(n)).unwrap()
     }
 }
 
@@ -50,7 +51,7 @@ fn history(dirs: u32, events_per_process: u32) -> (Vec<Slot>, Vec<Slot>) {
         first.extend_from_slice(build.str(id, format!("/usr/lib/gcc/{id}/cc1").as_bytes()));
     }
     let mut proc = 0;
-    for n in 0..RING as u32 {
+    for n in 0..to_u32(RING) {
         if n % events_per_process == 0 {
             // Process ids are used again; the first six stay and are everyone's ancestors.
             let serial = n / events_per_process;

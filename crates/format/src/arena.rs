@@ -174,7 +174,7 @@ mod tests {
             let mut model: Vec<(Text, Vec<u8>)> = Vec::new();
             for (step, (add, n)) in ops.into_iter().enumerate() {
                 if add || model.is_empty() {
-                    let text: Vec<u8> = (0..n).map(|i| (i * 7 + step) as u8).collect();
+                    let text: Vec<u8> = (0..n).map(|i| (i * 7 + step).to_le_bytes()[0]).collect();
                     model.push((arena.insert(&text).expect("room"), text));
                 } else {
                     let (text, bytes) = model.swap_remove(n % model.len());

@@ -11,6 +11,7 @@
 //! * [`error`]: the error type of all crates.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
 #[doc(hidden)]
 pub mod arena;
@@ -19,6 +20,8 @@ pub mod kind;
 mod limits;
 pub mod mirror;
 pub mod named;
+#[doc(hidden)]
+pub mod number;
 pub mod record;
 mod setting;
 pub mod stream;

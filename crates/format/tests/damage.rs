@@ -5,6 +5,7 @@
 mod sim;
 
 use fsmon_format::error::Error;
+use fsmon_format::number::to_u32;
 use fsmon_format::record::SLOT;
 use fsmon_format::stream::layout::{BlockHeader, FileHeader, HEADER_LEN, block_kind};
 use fsmon_format::stream::{Codec, Fault, Reader};
@@ -234,7 +235,7 @@ fn space_never_written_is_the_end_of_a_stream_cut_short() {
 fn garbage_is_no_stream() {
     let mut random = Random(11);
     for len in [0, 1, 8, 64, 5000, 300_000] {
-        let garbage: Vec<u8> = (0..len).map(|_| random.below(256) as u8).collect();
+        let garbage: Vec<u8> = (0..len).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
         let strict = decode_strict(&garbage);
         assert!(strict.lines.is_empty() && fault(&strict) == Fault::NotAStream);
         let salvaged = decode_salvaging(&garbage);
@@ -250,7 +251,7 @@ fn with_payload(payload: &[u8], change: impl Fn(&mut BlockHeader)) -> Vec<u8> {
     header.kind = block_kind::RECORDS;
     header.stream_tag = sim::header().stream_tag();
     header.flags = fsmon_format::stream::layout::block_flag::FINAL.into();
-    header.stored_len = (payload.len() as u32).into();
+    header.stored_len = to_u32(payload.len()).into();
     header.raw_len = header.stored_len;
     header.payload_crc = crc32c::crc32c(payload).into();
     change(&mut header);
@@ -418,11 +419,11 @@ fn a_block_inside_a_damaged_block_is_never_taken() {
     let mut payload = vec![0; 64 + inner.len()];
     payload[..2].copy_from_slice(&[77, 1]);
     payload[64..].copy_from_slice(inner);
-    payload[1] = (payload.len() / SLOT) as u8;
+    payload[1] = u8::try_from(payload.len() / SLOT).unwrap();
     let mut stream = with_payload(&payload, |header| header.flags = 0.into());
     let last = stream.len() - 1;
     stream[last] ^= 1;
     let salvaged = decode_salvaging(&stream);
     assert!(salvaged.lines.is_empty());
-    assert_eq!(salvaged.gaps[0].bytes as usize, 64 + payload.len());
+    assert_eq!(salvaged.gaps[0].bytes, 64 + payload.len() as u64);
 }

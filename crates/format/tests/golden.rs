@@ -7,6 +7,7 @@
 
 use fsmon_format::kind;
 use fsmon_format::mirror::{Capacity, Mirror};
+use fsmon_format::number::to_u32;
 use fsmon_format::record::{
     self, Body, Build, COUNT_UNKNOWN, Dir, End, Event, Loss, Proc, Record, Stats, event_flag,
     proc_flag,
@@ -141,7 +142,7 @@ fn executed() -> Vec<u8> {
     ring.dir(1, 0, 0, b"/srv/b");
     let texts = [&b"/usr/bin/dash"[..], b"./configure", b"memfd:\xff", b"/dev/fd/3", b"end/of/it"];
     for (id, text) in texts.into_iter().enumerate() {
-        ring.str(id as u32 + 1, text);
+        ring.str(to_u32(id) + 1, text);
     }
     let (late, unsure, cut) = (proc_flag::EXE_LATE, proc_flag::EXE_UNSURE, proc_flag::EXE_CUT);
     let images = [
@@ -180,7 +181,7 @@ fn all_in_segments(codec: Codec, is_apart: bool) -> (Vec<u8>, Vec<u8>) {
     for (id, text) in
         [&b"/usr/bin/make"[..], b"/usr/bin/cc", b"/user.slice", b"builder"].into_iter().enumerate()
     {
-        ring.str(id as u32 + 1, text);
+        ring.str(to_u32(id) + 1, text);
     }
     ring.str(5, b"cc\0-c\0main.c");
     ring.proc(1, 4200, (1, 0), b"make", [1, 3, 4, 0]);

@@ -5,6 +5,7 @@
 mod sim;
 
 use fsmon_format::mirror::Mirror;
+use fsmon_format::number::to_usize;
 use fsmon_format::record::{Build, End, Record, end_flag};
 use fsmon_format::stream::layout::{BLOCK_MAX, BlockHeader, GRID, HEADER_LEN};
 use fsmon_format::stream::{Codec, Header, Item, Reader, Writer};
@@ -114,7 +115,7 @@ fn keeps_to_the_grid(stream: &[u8]) -> u64 {
         events += u64::from(header.events.get());
         at += total;
     }
-    assert!(pads <= stream.len() / GRID as usize + 1);
+    assert!(pads as u64 <= stream.len() as u64 / GRID + 1);
     events
 }
 
@@ -326,7 +327,7 @@ fn a_time_is_found_by_the_grid() {
 fn a_time_is_found_past_damage_and_at_any_place() {
     let mut stream = long_stream(Codec::None);
     let all = blocks(&mut Reader::new(&stream[..]));
-    stream[GRID as usize..GRID as usize + 100].fill(0xAA);
+    stream[to_usize(GRID)..to_usize(GRID) + 100].fill(0xAA);
     let wanted = all[all.len() - 2].1;
     for items in 1..10 {
         let mut reader = Reader::new(Cursor::new(&stream[..])).salvage(true);

@@ -120,7 +120,9 @@ pub fn lay_event(room: &mut [Slot], mut head: Event, name: &[u8], name2: &[u8]) 
     let name = &name[..name.len().min(NAME_MAX)];
     let name2 = &name2[..name2.len().min(NAME_MAX)];
     head.tag = tag::EVENT;
-    head.slots = room.len() as u8;
+    #[expect(clippy::cast_possible_truncation, reason = "at most EVENT_SLOTS_MAX, which is 9")]
+    let slots = room.len() as u8;
+    head.slots = slots;
     head.name_len = len16(name);
     head.name2_len = len16(name2);
     head.tail = [0; 24];

@@ -90,6 +90,13 @@ impl EventRef<'_> {
         self.head.flags.get() & event_flag::UNSURE != 0
     }
 
+    /// `object` of an event of type FS_ERROR: the errno that the filesystem reported, and how often it did.
+    #[must_use]
+    pub fn errno_and_count(&self) -> (u32, u32) {
+        let object = self.head.object.get();
+        ((object & 0xffff_ffff) as u32, (object >> 32) as u32)
+    }
+
     /// Whether the object is a directory.
     #[must_use]
     pub fn is_dir(&self) -> bool {

@@ -3,6 +3,7 @@
 use super::clock::ClockInForce;
 use super::layout::{BLOCK_SLOTS, BlockHeader, GRID, SYNC, block_flag, block_kind};
 use crate::limits::PAD_BELOW_BYTES;
+use crate::number::to_usize;
 use crate::record::{Build, Event, SLOT, Slot};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -197,5 +198,5 @@ impl Place {
 
 /// Bytes from `offset` of a file to the next multiple of the grid.
 pub(super) fn to_grid(offset: u64) -> usize {
-    (GRID - offset % GRID) as usize
+    to_usize(GRID - offset % GRID)
 }

@@ -155,6 +155,7 @@ impl Decompressor {
 #[cfg(all(test, feature = "lz4", feature = "zstd"))]
 mod tests {
     use super::*;
+    use crate::number::to_u32;
     use proptest::prelude::*;
 
     fn round_trip(codec: Codec, payload: &[u8]) -> Option<usize> {
@@ -174,7 +175,9 @@ mod tests {
     #[test]
     fn blocks_come_back_as_they_were() {
         for codec in [Codec::Lz4, Codec::Zstd] {
-            let payload: Vec<_> = (0..60_000 / SLOT * SLOT).map(|i| (i % 253) as u8).collect();
+            let payload: Vec<_> = (0..60_000 / SLOT * SLOT)
+                .map(|i| u8::try_from(i % 253).expect("below 253"))
+                .collect();
             assert!(round_trip(codec, &payload).expect("shorter") < 8192);
         }
         assert_eq!(round_trip(Codec::None, &[0; 4096]), None);
@@ -187,7 +190,10 @@ mod tests {
             period in 1..5000usize,
             seed in any::<u32>(),
         ) {
-            let byte = |i: usize| (seed.wrapping_mul((i % period) as u32 | 1) >> 13) as u8;
+            let byte = |i: usize| {
+                let number = seed.wrapping_mul(to_u32(i % period) | 1);
+                (number >> 13).to_le_bytes()[0]
+            };
             let payload: Vec<_> = (0..slots * SLOT).map(byte).collect();
             for codec in [Codec::Lz4, Codec::Zstd] {
                 round_trip(codec, &payload);

@@ -270,7 +270,8 @@ impl Definitions {
 
     /// A directory takes the next place in the open block, below its parent's.
     fn take_place(&mut self, id: u32, parent: u32) {
-        self.places[id as usize] = self.parents.len() as u16;
+        let place = u16::try_from(self.parents.len()).expect("a block has at most 1023 slots");
+        self.places[id as usize] = place;
         let parent = if parent == 0 { 0 } else { self.places[parent as usize] };
         self.parents.push(parent);
     }

@@ -8,6 +8,7 @@ use super::layout::{BLOCK_MAX, BlockHeader, FILE_HEADER_FIXED, MAGIC, SYNC, bloc
 use super::translate::Translator;
 use crate::error::Error;
 use crate::limits::{WASTED_BYTES, WASTED_PER_BYTE};
+use crate::number::to_u32;
 use crate::record::{SLOT, Slot};
 use std::io::Read;
 use zerocopy::FromBytes;
@@ -111,8 +112,8 @@ impl<R: Read> Frames<R> {
         if header.header_crc.get() != header.computed_crc() {
             return Ok(Some(Found::Broken(Fault::BlockHeader, 1)));
         }
-        let room = (BLOCK_MAX - SLOT) as u32;
-        if header.stored_len.get() > room || header.raw_len.get() > room {
+        const ROOM: u32 = to_u32(BLOCK_MAX - SLOT);
+        if header.stored_len.get() > ROOM || header.raw_len.get() > ROOM {
             return Ok(Some(Found::Broken(Fault::Length, 1)));
         }
         let total = header.total_len();

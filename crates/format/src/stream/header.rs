@@ -5,6 +5,7 @@ use super::layout::{
     BLOCK_MAX, CLOCK_MONOTONIC, FILE_HEADER_FIXED, FileHeader, GRID, HEADER_LEN, HEADER_LEN_MAX,
     INCOMPATIBLE_KNOWN, MAGIC, MAJOR, MINOR, entry,
 };
+use crate::number::{to_u32, to_usize};
 use crate::record::SLOT;
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -96,8 +97,8 @@ impl Header {
         fixed.magic = MAGIC;
         fixed.major = MAJOR.into();
         fixed.minor = MINOR.into();
-        fixed.header_len = (HEADER_LEN as u32).into();
-        fixed.slot = (SLOT as u32).into();
+        fixed.header_len = to_u32(HEADER_LEN).into();
+        fixed.slot = to_u32(SLOT).into();
         fixed.stream_id = self.stream_id;
         fixed.boot_id = self.boot_id;
         fixed.machine_id = self.machine_id;
@@ -107,8 +108,8 @@ impl Header {
         fixed.realtime_ns = self.realtime_ns.into();
         fixed.first_event = self.first_event.into();
         fixed.first_block = self.first_block.into();
-        fixed.block_max = (BLOCK_MAX as u32).into();
-        fixed.grid = (GRID as u32).into();
+        fixed.block_max = to_u32(BLOCK_MAX).into();
+        fixed.grid = to_u32(to_usize(GRID)).into();
         fixed.entries_len = entries_len.into();
         fixed
     }
@@ -173,7 +174,7 @@ impl Header {
             return Err(Fault::Flags(unknown));
         }
         let sizes = (fixed.slot.get(), fixed.block_max.get(), fixed.grid.get());
-        if sizes != (SLOT as u32, BLOCK_MAX as u32, GRID as u32) {
+        if sizes != (to_u32(SLOT), to_u32(BLOCK_MAX), to_u32(to_usize(GRID))) {
             return Err(Fault::Sizes);
         }
         let entries = whole[FILE_HEADER_FIXED..]
@@ -254,8 +255,9 @@ impl Entries {
             self.left_out += 1;
             return;
         }
+        let len = u16::try_from(len).expect("an entry is shorter than the header");
         self.bytes.extend_from_slice(&tag.to_le_bytes());
-        self.bytes.extend_from_slice(&(len as u16).to_le_bytes());
+        self.bytes.extend_from_slice(&len.to_le_bytes());
         for part in parts {
             self.bytes.extend_from_slice(part);
         }
@@ -268,7 +270,7 @@ impl Entries {
             self.bytes.extend_from_slice(&4u16.to_le_bytes());
             self.bytes.extend_from_slice(&left_out.to_le_bytes());
         }
-        self.bytes.len() as u32
+        to_u32(self.bytes.len())
     }
 }
 
@@ -340,7 +342,7 @@ mod tests {
         whole[32] = 0xff;
         let at = std::mem::offset_of!(FileHeader, entries_len);
         let len = u32::from_le_bytes(whole[at..at + 4].try_into().expect("four")) as usize;
-        whole[at..at + 4].copy_from_slice(&(len as u32 + 6).to_le_bytes());
+        whole[at..at + 4].copy_from_slice(&(to_u32(len) + 6).to_le_bytes());
         whole[192 + len..192 + len + 6].copy_from_slice(&[0xee, 0xee, 2, 0, 1, 2]);
         let crc = FileHeader::computed_crc(&whole).to_le_bytes();
         whole[20..24].copy_from_slice(&crc);

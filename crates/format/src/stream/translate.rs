@@ -84,7 +84,7 @@ pub(super) struct Translator {
     /// By dense process id, less 1.
     images: Vec<StreamIds>,
     /// By dense directory id: the parent's.
-    parents: Vec<u16>,
+    parents: Vec<u32>,
     /// A CLOCK was met; and END.
     has_clock: bool,
     ended: bool,
@@ -203,7 +203,7 @@ impl Translator {
         if !new && self.is_below(parent, id) {
             return Err("a directory below itself");
         }
-        self.parents[id as usize] = parent as u16;
+        self.parents[id as usize] = parent;
         dir.id = id.into();
         dir.parent = parent.into();
         Ok(())
@@ -212,7 +212,7 @@ impl Translator {
     /// Whether `at` is `top` or below it. Ends: no cycle was let in before.
     fn is_below(&self, mut at: u32, top: u32) -> bool {
         while at != 0 && at != top {
-            at = u32::from(self.parents[at as usize]);
+            at = self.parents[at as usize];
         }
         at == top
     }

@@ -5,6 +5,7 @@
 
 use fsmon_format::error::Error;
 use fsmon_format::mirror::{Capacity, Mirror};
+use fsmon_format::number::{to_u32, to_usize};
 use fsmon_format::record::{
     self, Body, Build, Dir, End, Event, EventRef, Loss, Proc, Record, Records, Slot, Stats,
 };
@@ -86,8 +87,8 @@ impl Host {
             dirs: Vec::new(),
             processes: Vec::new(),
             strings: HashMap::new(),
-            free_dirs: (1..=CAPACITY.dirs as u32).rev().collect(),
-            free_processes: (1..=CAPACITY.processes as u32).rev().collect(),
+            free_dirs: (1..=to_u32(CAPACITY.dirs)).rev().collect(),
+            free_processes: (1..=to_u32(CAPACITY.processes)).rev().collect(),
             time_ns: header.time_ns,
             clock: (header.time_ns, header.realtime_ns),
             serial: 0,
@@ -156,7 +157,7 @@ impl Host {
 
     /// Any bytes but zero and the slash, as the kernel has it.
     fn name(&self, len: usize) -> Vec<u8> {
-        let byte = |i: usize| match (i as u64 * 31 + self.serial * 7) as u8 {
+        let byte = |i: usize| match (i as u64 * 31 + self.serial * 7).to_le_bytes()[0] {
             0 | b'/' => b'x',
             other => other,
         };
@@ -218,24 +219,24 @@ impl Host {
         let parent = self.processes.get(parent % self.processes.len().max(1)).copied();
         let mut head = Proc::new_zeroed();
         head.id = id.into();
-        head.pid = (1000 + self.serial as u32).into();
+        head.pid = u32::try_from(1000 + self.serial).unwrap().into();
         if let Some(parent) = parent {
             head.ppid = parent.pid;
             head.parent = parent.id;
         }
         head.start_ns = self.time_ns.into();
-        head.uid = (exe as u32 % 3).into();
+        head.uid = (to_u32(exe) % 3).into();
         head.comm[..4].copy_from_slice(b"cc1\0");
-        let exe_id = 1 + exe as u32 % 64;
-        let cgroup_id = 2000 + exe as u32 % 3;
+        let exe_id = 1 + to_u32(exe) % 64;
+        let cgroup_id = 2000 + to_u32(exe) % 3;
         self.string(exe_id, format!("/usr/bin/{}", "e".repeat(exe % 700)).into_bytes());
         self.string(cgroup_id, format!("/job/{}", exe % 3).into_bytes());
         self.string(3000, b"builder".to_vec());
         head.exe = exe_id.into();
-        let exec_id = 100 + exe as u32 % 7;
+        let exec_id = 100 + to_u32(exe) % 7;
         self.string(exec_id, format!("./{}", exe % 7).into_bytes());
         head.exec = exec_id.into();
-        head.exe_root = (exe as u32 % 5).into();
+        head.exe_root = (to_u32(exe) % 5).into();
         head.cgroup = cgroup_id.into();
         head.user = 3000.into();
         self.processes.push(head);
@@ -333,7 +334,7 @@ impl Host {
         loss.count = self.serial.into();
         // Every other one concerns a directory.
         let dir =
-            if self.serial.is_multiple_of(2) { self.pick_dir(self.serial as usize) } else { 0 };
+            if self.serial.is_multiple_of(2) { self.pick_dir(to_usize(self.serial)) } else { 0 };
         loss.dir = dir.into();
         let slots = self.build.loss(loss).to_vec();
         self.ring.push(Step::Record(slots));
