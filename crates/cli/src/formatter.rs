@@ -9,6 +9,7 @@ use crate::summary::Formatted;
 use fsmon_engine::limits::STRING_IDS;
 use fsmon_engine::{Call, Error, Next, Receiver, refused};
 use fsmon_format::mirror::Capacity;
+use fsmon_format::number::to_ns;
 use fsmon_format::record::Records;
 use fsmon_present::filter::Filter;
 use fsmon_present::names::Names;
@@ -311,6 +312,5 @@ enum End {
 }
 
 fn thread_cpu_ns() -> u64 {
-    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
-    time.map_or(0, |time| time.as_nanos() as u64)
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, |time| to_ns(time.into()))
 }

@@ -8,6 +8,8 @@
 //! Live and recorded changes take the same way: the pipeline is fed records, and neither it nor
 //! what comes after it knows where they come from.
 
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
+
 mod args;
 mod control;
 mod convert;

@@ -10,6 +10,7 @@
 //! image before it can be written.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
 mod args;
 mod error;

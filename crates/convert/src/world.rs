@@ -39,8 +39,7 @@ pub(crate) struct Change<'a> {
 impl Change<'_> {
     /// errno and how often, where the filesystem reported an error.
     pub(crate) fn fs_error(&self) -> Option<(u32, u32)> {
-        let object = self.event.head.object.get();
-        (self.kind.bit == kind::FS_ERROR).then_some((object as u32, (object >> 32) as u32))
+        (self.kind.bit == kind::FS_ERROR).then(|| self.event.errno_and_count())
     }
 
     /// The hash of the object's handle, where it is known.

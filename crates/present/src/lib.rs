@@ -9,6 +9,7 @@
 //! This crate knows no engine: live and recorded events take the same way. Nothing here needs a privilege.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
 #[cfg(feature = "clap")]
 pub mod arguments;

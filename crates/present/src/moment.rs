@@ -253,7 +253,7 @@ fn zone_is_known() -> Result<(), String> {
 /// What the fraction of a second in `text` leaves open: `.123` is all of a millisecond. ns.
 fn unwritten_ns(text: &str) -> i128 {
     let fraction = text.split_once(['.', ',']).map_or("", |(_, fraction)| fraction);
-    let digits = fraction.bytes().take_while(u8::is_ascii_digit).count() as u32;
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).take(9).map(|_| 1).sum::<u32>();
     let is_time = text.contains(':') || unix_time(text).is_some();
     if (1..9).contains(&digits) && is_time { 10i128.pow(9 - digits) - 1 } else { 0 }
 }

@@ -1,12 +1,12 @@
 //! Wall time: from the monotonic clock of the events to what is printed.
 
 use crate::text::number;
+use fsmon_format::number::to_ns;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nix::time::{ClockId, clock_gettime};
 use std::fmt::Display;
 use std::io::Write;
-use std::time::Duration;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -20,8 +20,7 @@ pub struct Wall {
 impl Wall {
     /// Both clocks of this host now, as near to each other as two calls are.
     pub fn of_this_host() -> Self {
-        let now_ns =
-            |clock| clock_gettime(clock).map_or(0, |time| Duration::from(time).as_nanos() as u64);
+        let now_ns = |clock| clock_gettime(clock).map_or(0, |time| to_ns(time.into()));
         let mono_ns = now_ns(ClockId::CLOCK_MONOTONIC);
         Wall { mono_ns, real_ns: now_ns(ClockId::CLOCK_REALTIME) }
     }

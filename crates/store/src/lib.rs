@@ -2,6 +2,7 @@
 //! they are read in order, also while they grow. docs/format.md, Segments.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
 mod files;
 mod limits;

@@ -4,6 +4,7 @@
 use crate::files::{StreamFile, header_of, is_written, list};
 use crate::limits::{FOLLOW_PAUSE_MAX, FOLLOW_PAUSE_MIN, GIVEN_UP_AFTER};
 use fsmon_format::error::{Error, ErrorKind};
+use fsmon_format::number::to_usize;
 use fsmon_format::stream::{self, Header, Mark, first_within};
 use fsmon_present::filter::Roots;
 use fsmon_present::tell::shown_input;
@@ -158,7 +159,7 @@ impl Recording {
     pub fn pass_over(&mut self) -> usize {
         let Some(wanted) = self.wanted.as_ref().filter(|_| self.files.len() > 1) else { return 0 };
         let (files, marks) = (&self.files, &mut self.marks);
-        let of = |at: u64| &files[at as usize];
+        let of = |at: u64| &files[to_usize(at)];
         let mut mark = |at| {
             if let Some(known) = marks.get(of(at)) {
                 return Ok::<_, Infallible>(Some(*known));
@@ -174,8 +175,9 @@ impl Recording {
         };
         let ends = (0, files.len() as u64 - 1);
         let Ok(first) = first_within(ends, wanted, &mut mark, &grows);
-        self.files.drain(..first as usize);
-        first as usize
+        let first = to_usize(first);
+        self.files.drain(..first);
+        first
     }
 
     /// Opens the next file; `None` where there is none.

@@ -183,9 +183,15 @@ fn bytes(text: &str) -> Option<u64> {
     let text = text.strip_suffix('B').unwrap_or(text);
     let text = text.strip_suffix('i').unwrap_or(text);
     let unit = text.chars().last()?;
-    let shift = 10 * (1 + "KMGT".find(unit)?);
+    let shift: u32 = match unit {
+        'K' => 10,
+        'M' => 20,
+        'G' => 30,
+        'T' => 40,
+        _ => return None,
+    };
     let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-    number.checked_shl(shift as u32).filter(|bytes| *bytes > 0 && bytes >> shift == number)
+    number.checked_shl(shift).filter(|bytes| *bytes > 0 && bytes >> shift == number)
 }
 
 /// Parses when a file is to end: a size or an age.

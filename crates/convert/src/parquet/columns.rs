@@ -1,6 +1,7 @@
 //! The values of one column until its row group is written.
 
 use bytes::Bytes;
+use fsmon_format::number::to_u32;
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::Result;
 use parquet::file::writer::SerializedColumnWriter;
@@ -88,7 +89,7 @@ pub(super) struct Text {
 impl Text {
     /// Keeps a text for rows to come.
     pub(super) fn keep(&mut self, text: &[u8]) -> Span {
-        let span = Span { start: self.bytes.len() as u32, len: text.len() as u32 };
+        let span = Span { start: to_u32(self.bytes.len()), len: to_u32(text.len()) };
         self.bytes.extend_from_slice(text);
         span
     }

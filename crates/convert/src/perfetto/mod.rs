@@ -19,6 +19,7 @@ use crate::world::{Change, Paths, Told, World};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use census::Census;
+use fsmon_format::number::to_usize;
 use fsmon_format::record::{COUNT_UNKNOWN, Reason};
 use fsmon_format::stream::{Block, Gap, Header};
 use proto::INSTANT;
@@ -89,7 +90,7 @@ impl Output for Drawing {
                     self.last_ns = self.streams.time(event.head.time_ns.get());
                     let (trace, moments, ns) = (&mut self.trace, &mut self.moments, self.last_ns);
                     self.world.each_change(&event, number, &mut self.paths, |change| {
-                        draw(trace, (track, moments.next(track as usize, ns)), change)
+                        draw(trace, (track, moments.next(to_usize(track), ns)), change)
                     })?;
                 }
                 Told::Loss(loss) => {
@@ -128,7 +129,7 @@ impl Drawing {
         let mut facts: Facts<'_> = vec![("reason", Value::Text(reason))];
         facts.extend(lost.map(|lost| ("lost", Value::Number(lost))));
         let track = self.tracks.losses(self.streams.current());
-        let moment = self.moments.next(track as usize, ns);
+        let moment = self.moments.next(to_usize(track), ns);
         self.trace.event((INSTANT, Some(&format!("LOSS {reason}"))), (track, moment), facts)
     }
 }

@@ -13,6 +13,7 @@ mod users;
 use crate::limits::{CGROUPS_MAX, NAMES_BYTES, USER_CHECK, USERS_FILE_CHECK, USERS_MAX};
 use crate::world::Change;
 use fsmon_format::mirror::{Capacity, Defined, Mirror};
+use fsmon_format::number::to_u32;
 use fsmon_format::record::{Body, Build, Proc, Record, proc_flag};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -74,10 +75,10 @@ impl Names {
     }
 
     fn new(engine_strings: usize, find_user: FindUser, find_cgroup: Lookup<u64>) -> Self {
-        let users_first = engine_strings as u32 + 1;
+        let users_first = to_u32(engine_strings) + 1;
         Names {
             users: Strings::new(users_first, USERS_MAX),
-            cgroups: Strings::new(users_first + USERS_MAX as u32, CGROUPS_MAX),
+            cgroups: Strings::new(users_first + to_u32(USERS_MAX), CGROUPS_MAX),
             find_user,
             find_cgroup,
             build: Box::default(),
@@ -294,8 +295,9 @@ impl<Id: Copy + Eq + Hash> Strings<Id> {
             self.slots[free] = Slot { id, images: 0, epoch: 0 };
             free
         };
-        self.by_id.insert(id, index as u32);
-        Some(self.first + index as u32)
+        let index = to_u32(index);
+        self.by_id.insert(id, index);
+        Some(self.first + index)
     }
 
     /// Takes a string from all its images: the one that was looked at the longest time ago.
@@ -304,7 +306,7 @@ impl<Id: Copy + Eq + Hash> Strings<Id> {
         let index = oldest.min_by_key(|index| self.slots[*index].epoch).unwrap_or(0);
         self.slots[index].images = 0;
         self.hand = index;
-        self.first + index as u32
+        self.first + to_u32(index)
     }
 
     fn retain(&mut self, string: u32) {
@@ -409,7 +411,7 @@ mod tests {
     #[test]
     fn there_is_no_end_of_users() {
         let (mut names, _) = named();
-        let most = USERS_MAX as u32;
+        let most = to_u32(USERS_MAX);
         let mut mirror = Mirror::new(Capacity { processes: 2 * USERS_MAX, ..capacity() });
         for uid in 100..100 + most {
             define_image(&mut names, &mut mirror, uid, uid);

@@ -148,7 +148,7 @@ impl Json {
 /// The 16 digits of an object.
 #[cold]
 pub fn format_hex(object: u64) -> [u8; 16] {
-    let digit = |at: usize| b"0123456789abcdef"[(object >> (60 - 4 * at)) as usize & 15];
+    let digit = |at: usize| b"0123456789abcdef"[(object >> (60 - 4 * at) & 15) as usize];
     std::array::from_fn(digit)
 }
 

@@ -72,8 +72,7 @@ impl<'a> Line<'a> {
 
     /// errno and how often, where the filesystem reported an error.
     pub(crate) fn fs_error(&self) -> Option<(u32, u32)> {
-        let object = self.event.head.object.get();
-        (self.kind.bit == kind::FS_ERROR).then_some((object as u32, (object >> 32) as u32))
+        (self.kind.bit == kind::FS_ERROR).then(|| self.event.errno_and_count())
     }
 }
 
@@ -178,6 +177,7 @@ pub(crate) fn ancestors<'a>(mirror: &'a Mirror, image: &'a Proc) -> impl Iterato
 mod tests {
     use super::*;
     use fixture::Bench;
+    use fsmon_format::number::to_usize;
 
     /// Whether headers and dates are no events, nor the line break after a line that somebody cut.
     fn assert_only_events_count<F: LineFormat>(format: F, others: usize) {
@@ -188,7 +188,7 @@ mod tests {
         let told = bench.pipeline.passed().told();
         assert_eq!(bench.pipeline.told_in(&bench.out), told);
         let lines = whole_lines::<F>(&bench.out).count();
-        assert_eq!(lines, told as usize + 1 + others);
+        assert_eq!(lines, to_usize(told) + 1 + others);
     }
 
     #[test]

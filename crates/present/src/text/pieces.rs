@@ -87,6 +87,7 @@ fn place(id: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fsmon_format::number::to_u32;
 
     fn text(pieces: &Pieces<bool>, id: u32) -> Option<Piece<'_, bool>> {
         pieces.find(id).map(|index| pieces.get(index))
@@ -95,7 +96,7 @@ mod tests {
     #[test]
     fn kept_replaced_and_forgotten() {
         let mut pieces = Pieces::default();
-        let rival = 7 + PIECES as u32;
+        let rival = 7 + to_u32(PIECES);
         assert_eq!(text(&pieces, 0), None);
         pieces.put(7, b"seven", true);
         assert_eq!(text(&pieces, 7), Some((&b"seven"[..], true)));
