@@ -4,6 +4,7 @@
 use crate::area::Area;
 use crate::monitor::{self, Monitor, Programs, Running};
 use crate::table::{Table, not_run};
+use fsmon_format::number::to_ns;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read};
@@ -73,7 +74,7 @@ fn one(
     let came = receiver.recv_timeout(LAST_LINES);
     let came = came.map_err(|_| format!("{monitor} is gone, but its lines do not end"))?;
     let times = made.iter().zip(came).filter_map(|(made, came)| Some(came? - *made));
-    let mut times_ns: Vec<u64> = times.map(|time| time.as_nanos() as u64).collect();
+    let mut times_ns: Vec<u64> = times.map(to_ns).collect();
     times_ns.sort_unstable();
     let missing = count - times_ns.len();
     Ok(Latency { monitor, times_ns, missing, error })
@@ -121,6 +122,11 @@ fn index(line: &[u8]) -> Option<usize> {
 
 /// The least time that `share` of all does not exceed, ns.
 fn percentile(sorted: &[u64], share: f64) -> Option<u64> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a whole number from 0 to the length of `sorted`"
+    )]
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.max(1) - 1).copied()
 }

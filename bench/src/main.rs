@@ -14,6 +14,8 @@
 //! Every workload runs beside every monitor in turn, several times; what is printed are medians
 //! and spreads. All takes place on a tmpfs of its own.
 
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
+
 mod area;
 mod args;
 mod comparison;

@@ -9,6 +9,7 @@ use crate::table::{self, Spread, Table, show};
 use crate::workload::churn::Churn;
 use crate::workload::{self, Counts};
 use clap::Args;
+use fsmon_format::number::to_ns;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -82,7 +83,7 @@ fn soak(args: &SoakArgs, fsmon: &Path, area: &Area, out: &Path) -> Result<Soak, 
         resident_kib.push(kib);
         eprintln!("soak: {made} iterations, {:.1} MiB", mib(kib));
     }
-    let elapsed_ns = begun.elapsed().as_nanos() as u64;
+    let elapsed_ns = to_ns(begun.elapsed());
     let watched = running.stop()?;
     let told = count(out).map_err(failed)?;
     Ok(Soak {

@@ -11,6 +11,7 @@ use crate::workload::build::Build;
 use crate::workload::churn::Churn;
 use crate::workload::{self};
 use clap::Args;
+use fsmon_format::number::to_ns;
 use fsmon_format::stream::{Item, Reader};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -212,7 +213,7 @@ fn file(area: &Area, way: &str) -> PathBuf {
 fn timed(work: impl FnOnce() -> Result<(), String>) -> Result<u64, String> {
     let begun = Instant::now();
     work()?;
-    Ok(begun.elapsed().as_nanos() as u64)
+    Ok(to_ns(begun.elapsed()))
 }
 
 /// All of it, every check made; as many events as there are.

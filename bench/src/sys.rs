@@ -178,7 +178,7 @@ fn fork_as(pid: u32) -> io::Result<Fork> {
     match unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size) } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Fork::Child),
-        pid => Ok(Fork::Parent(pid as u32)),
+        pid => Ok(Fork::Parent(u32::try_from(pid).expect("a process id"))),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::results::{Figures, Measured, Verdict};
 use crate::sys;
 use crate::table::{self, Spread, Table, show};
 use clap::Args;
+use fsmon_format::number::to_ns;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io;
@@ -160,14 +161,14 @@ fn find(top: &Path) -> Result<Sample, String> {
     command.arg(top).args(["-type", "d"]).stdin(Stdio::null()).stdout(Stdio::null());
     let status = command.status().map_err(|error| format!("find: {error}"))?;
     let cpu_ns = sys::family_cpu_ns() - cpu_ns;
-    let sample = Sample { elapsed_ns: begun.elapsed().as_nanos() as u64, cpu_ns };
+    let sample = Sample { elapsed_ns: to_ns(begun.elapsed()), cpu_ns };
     if status.success() { Ok(sample) } else { Err(format!("find: {status}")) }
 }
 
 fn start(fsmon: &Path, top: &Path) -> Result<Sample, String> {
     let begun = Instant::now();
     let running = monitor::launch(plan(fsmon, "json", top), Stdio::null())?;
-    let elapsed_ns = begun.elapsed().as_nanos() as u64;
+    let elapsed_ns = to_ns(begun.elapsed());
     let cpu_ns = running.cpu_ready_ns;
     running.stop()?;
     Ok(Sample { elapsed_ns, cpu_ns })

@@ -6,6 +6,7 @@ use crate::area::Area;
 use crate::results::{Figures, Measured, Verdict};
 use crate::table::{self, Table};
 use crate::told::Records;
+use fsmon_format::number::to_ns;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -65,7 +66,7 @@ impl Kept {
             doubled: outcome.doubled,
             told_lost: outcome.told_lost,
             ring_peak: outcome.ring_peak,
-            elapsed_ns: outcome.elapsed.as_nanos() as u64,
+            elapsed_ns: to_ns(outcome.elapsed),
         }
     }
 }

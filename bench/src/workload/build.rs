@@ -1,6 +1,7 @@
 //! Real builds, as people run them.
 
 use super::{Counts, Done};
+use fsmon_format::number::to_ns;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ impl Build {
         };
         let (start, cpu_ns) = (Instant::now(), crate::sys::family_cpu_ns());
         succeed(&mut command)?;
-        let elapsed_ns = start.elapsed().as_nanos() as u64;
+        let elapsed_ns = to_ns(start.elapsed());
         let cpu_ns = Some(crate::sys::family_cpu_ns() - cpu_ns);
         Ok(Done { elapsed_ns, cpu_ns, operations: 1, expected: Counts::default() })
     }

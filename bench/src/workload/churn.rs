@@ -1,6 +1,7 @@
 //! Files made, written, closed, renamed and removed, in turn, in many directories.
 
 use super::Counts;
+use fsmon_format::number::to_usize;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -112,10 +113,15 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
     })
 }
 
+/// Which of `len` directories or files process `index` uses in its cycle `i`.
+fn in_turn(i: u64, index: u64, len: usize) -> usize {
+    to_usize((i + index * 17) % len as u64)
+}
+
 /// Names are never used twice, so no two events can merge that belong to different files.
 fn remake(dirs: &[PathBuf], cycle: Cycle, index: u64, count: u64) -> io::Result<()> {
     for i in 0..count {
-        let dir = &dirs[((i + index * 17) % dirs.len() as u64) as usize];
+        let dir = &dirs[in_turn(i, index, dirs.len())];
         let made = dir.join(format!("p{index}-{i}.tmp"));
         File::create(&made)?.write_all(b"churn")?;
         if cycle == Cycle::Plain {
@@ -132,7 +138,7 @@ fn remake(dirs: &[PathBuf], cycle: Cycle, index: u64, count: u64) -> io::Result<
 /// Each write is to another file, so that an event seldom merges into one that still waits.
 fn write(files: &[File], index: u64, count: u64) -> io::Result<()> {
     for i in 0..count {
-        (&files[((i + index * 17) % files.len() as u64) as usize]).write_all(b"churn")?;
+        (&files[in_turn(i, index, files.len())]).write_all(b"churn")?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! A real source tree, unpacked by tar and removed by rm.
 
 use super::{Counts, Done};
+use fsmon_format::number::to_ns;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
@@ -77,7 +78,7 @@ pub(crate) fn run(packed: &Packed, root: &Path) -> io::Result<Done> {
     let tar = Command::new("tar").args(args).arg("--directory").arg(&tree).status()?;
     succeeded("tar", tar)?;
     succeeded("rm", Command::new("rm").arg("-rf").arg(&tree).status()?)?;
-    let elapsed_ns = start.elapsed().as_nanos() as u64;
+    let elapsed_ns = to_ns(start.elapsed());
     let cpu_ns = Some(crate::sys::family_cpu_ns() - cpu_ns);
     let entries = packed.entries + 1;
     let expected = Counts { creates: entries, renames: 0, deletes: entries };

@@ -7,6 +7,7 @@ pub(crate) mod oracle;
 
 use crate::sys::{self, Fork};
 use child::Task;
+use fsmon_format::number::to_usize;
 pub(crate) use mode::Mode;
 use mode::ROUND;
 use std::ffi::OsString;
@@ -43,7 +44,7 @@ const DESCRIPTOR: i32 = 9;
 
 /// Files that one chain of `processes` steps makes.
 pub(crate) fn files(processes: u64) -> u64 {
-    ROUND.iter().cycle().take(processes as usize).map(|mode| mode.files()).sum()
+    ROUND.iter().cycle().take(to_usize(processes)).map(|mode| mode.files()).sum()
 }
 
 /// Lets everyone write to the watched directory and puts the programs where they are run from.
@@ -98,7 +99,7 @@ struct Chain {
 
 impl Chain {
     fn step(&mut self, i: u64) -> io::Result<()> {
-        let mode = ROUND[i as usize % ROUND.len()];
+        let mode = ROUND[to_usize(i) % ROUND.len()];
         let tag = format!("{}-{i}", self.index);
         let task = Task { mode, dir: self.dir.clone(), tag, ppid: std::process::id() };
         if mode == Mode::Vfork {
