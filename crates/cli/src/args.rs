@@ -8,7 +8,7 @@ use fsmon_engine::limits;
 use fsmon_format::stream::Codec;
 use fsmon_present::arguments::print_help;
 use fsmon_present::filter::Criteria;
-use fsmon_present::tell::tell;
+use fsmon_present::message;
 use fsmon_present::{Format, TimeFormat, duration, moment};
 use fsmon_store::segments::{self, Keep, Rotate};
 use std::ffi::{OsStr, OsString};
@@ -404,7 +404,7 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     if let Some(code) = print_help(error) {
         return code;
     }
-    tell(one_line(error));
+    message::print(one_line(error));
     ExitCode::from(2)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::limits::{HURRY, SIGNALS_TOGETHER};
 use fsmon_engine::{Call, Error, refused};
-use fsmon_present::tell::tell;
+use fsmon_present::message;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -92,7 +92,7 @@ impl Control {
             let mut taken: Option<Instant> = None;
             for signal in signals.forever() {
                 if !seen_by.is_ready.load(Ordering::Relaxed) {
-                    tell("stopped before it was ready");
+                    message::print("stopped before it was ready");
                     process::exit(0);
                 }
                 match taken {
@@ -160,7 +160,9 @@ fn hurry(stage: &Stage) {
     stage.is_hurried.store(true, Ordering::Relaxed);
     let give_up = || {
         thread::sleep(HURRY);
-        tell("ended while the output waited for its reader: what it got may end in half a line");
+        message::print(
+            "ended while the output waited for its reader: what it got may end in half a line",
+        );
         process::exit(INTERRUPTED.into());
     };
     if thread::Builder::new().name("fsmon-hurry".into()).spawn(give_up).is_err() {

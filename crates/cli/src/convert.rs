@@ -26,6 +26,6 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Error> {
             "fsmon convert runs a program of its own, fsmon-convert, which is not installed: install it \
              from the sources with cargo install --path crates/convert, or put it beside fsmon",
         ),
-        _ => Error::os(format!("cannot run {}", fsmon_present::tell::shown(&program)), error),
+        _ => Error::os(format!("cannot run {}", fsmon_present::message::shown(&program)), error),
     })
 }

@@ -11,10 +11,10 @@ use fsmon_format::record::End;
 use fsmon_format::stream::{self, BLOCK_CAPACITY, Item, Reader};
 use fsmon_present::Format;
 use fsmon_present::filter::{Filter, Roots, Source as Origin};
+use fsmon_present::message;
+use fsmon_present::message::counted;
 use fsmon_present::moment::Range;
 use fsmon_present::pipeline::{Output, Pipeline};
-use fsmon_present::tell::counted;
-use fsmon_present::tell::tell;
 use fsmon_present::text::{LineFormat, Lines, csv, human, human::Human, json::Json};
 use fsmon_present::world::World;
 use fsmon_store::recording::{Recording, Source, Wait, recordings};
@@ -171,7 +171,9 @@ impl Stream {
             Wait::InVain => self.reader.set_follow(false),
             Wait::NotAsked => {
                 let name = self.recording.name();
-                tell(format_args!("{name} is still being written; --follow goes on as it grows"));
+                message::print(format_args!(
+                    "{name} is still being written; --follow goes on as it grows"
+                ));
                 return Ok(false);
             }
         }
@@ -244,7 +246,7 @@ impl<O: Output> Decoder<O> {
             Some(Item::Header(header)) => {
                 stream.has_ended = false;
                 if header.first_event > 0 && self.range.since.is_none() && !stream.is_told {
-                    tell(format_args!("{name} {}", begins_late(header.first_event)));
+                    message::print(format_args!("{name} {}", begins_late(header.first_event)));
                 }
                 stream.is_told = true;
                 if self.roots.add(&header.roots, header.left_out > 0) {
@@ -255,7 +257,7 @@ impl<O: Output> Decoder<O> {
             Some(Item::Gap(gap)) => {
                 self.gaps += 1;
                 if !matches!(gap.damage.fault, stream::Fault::NotAStream) {
-                    tell(format_args!("{name}: {gap}"));
+                    message::print(format_args!("{name}: {gap}"));
                 }
                 Ok(Then::Next)
             }
@@ -286,7 +288,7 @@ impl<O: Output> Decoder<O> {
         if self.gaps == 0 {
             return Ok(());
         }
-        if !self.found_some && self.pipeline.passed().told() == 0 {
+        if !self.found_some && self.pipeline.passed().lines() == 0 {
             return Err(no_stream(last));
         }
         Err(Error::new(
@@ -322,7 +324,7 @@ fn begins_late(events: u64) -> String {
 fn tell_incomplete(name: &str, end: &End) {
     if end.is_incomplete() {
         let why = if end.reason.get() == 0 { "" } else { ": the watch failed" };
-        tell(format_args!("{name}: the recording was NOT complete when it ended{why}"));
+        message::print(format_args!("{name}: the recording was NOT complete when it ended{why}"));
     }
 }
 

@@ -5,7 +5,7 @@ use crate::summary::source_of_names;
 use crate::{parts, remedies};
 use fsmon_engine::Error;
 use fsmon_engine::plan::{self, MarkKind, Plan, RootPlan};
-use fsmon_present::tell::{json_line, line, shown};
+use fsmon_present::message::{json_line, line, shown};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::io::{self, ErrorKind, Write as _};

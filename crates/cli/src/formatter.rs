@@ -12,9 +12,9 @@ use fsmon_format::mirror::Capacity;
 use fsmon_format::number::to_ns;
 use fsmon_format::record::Records;
 use fsmon_present::filter::Filter;
+use fsmon_present::message;
 use fsmon_present::names::Names;
 use fsmon_present::pipeline::{Output, Patience, Pipeline};
-use fsmon_present::tell::tell;
 use fsmon_present::wall::Wall;
 use fsmon_present::world::World;
 use nix::time::{ClockId, clock_gettime};
@@ -96,13 +96,13 @@ impl<O: Output> Outlet<O> {
 
     /// Lines that were made and did not get out, after an error or where nobody reads any more.
     fn unwritten(&self) -> u64 {
-        self.pipeline.told_in(&self.buffer).min(self.pipeline.passed().told())
+        self.pipeline.lines_lost_with(&self.buffer).min(self.pipeline.passed().lines())
     }
 
     /// A file that nothing was told in does not end: the next would be as empty.
     #[cold]
     fn turn_over(&mut self) -> Result<Reader, Error> {
-        let told = self.pipeline.passed().told();
+        let told = self.pipeline.passed().lines();
         if told == self.told {
             return Ok(Reader::There);
         }
@@ -121,7 +121,7 @@ impl<O: Output> Outlet<O> {
 /// file.
 #[cold]
 fn begin_again<O: Output>(pipeline: &mut Pipeline<O>, name: &str, cut: Cut, buffer: &mut Vec<u8>) {
-    tell(format_args!(
+    message::print(format_args!(
         "{name} was cut while it was written: what was written between a copy and the cut is in neither; \
          -o DIR/ with --rotate loses nothing",
     ));
@@ -178,7 +178,7 @@ impl<O: Output> Formatter<O> {
     /// Nothing can be written any more: counts what did not get out, and what the engine still has.
     fn count_the_rest(&mut self) -> u64 {
         let unwritten = self.outlet.unwritten();
-        let told = self.outlet.pipeline.passed().told();
+        let told = self.outlet.pipeline.passed().lines();
         loop {
             match self.receiver.next(IDLE) {
                 Next::Batch(slots) => {
@@ -194,7 +194,7 @@ impl<O: Output> Formatter<O> {
                 break;
             }
         }
-        unwritten + self.outlet.pipeline.passed().told() - told
+        unwritten + self.outlet.pipeline.passed().lines() - told
     }
 
     fn format(&mut self) -> Result<End, Error> {

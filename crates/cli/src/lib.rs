@@ -34,27 +34,27 @@ use args::{Cli, Command};
 use clap::Parser;
 use fsmon_engine::Error;
 use fsmon_present::arguments::with_arguments_escaped;
-use fsmon_present::tell::{tell, tell_panics};
+use fsmon_present::message::{self, print_panics};
 use std::process::ExitCode;
 
 /// Runs `fsmon` with the arguments of this process and says with which code to exit:
 /// 0 done, 1 an error that a line on standard error explains, 2 wrong usage, 130 a second signal.
 #[must_use]
 pub fn main() -> ExitCode {
-    tell_panics();
+    print_panics();
     fsmon_store::survive_file_limit();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return args::explain(&with_arguments_escaped(error)),
     };
     if let Err(wrong) = usage::check(&cli) {
-        tell(wrong);
+        message::print(wrong);
         return ExitCode::from(2);
     }
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
-            tell(remedies::error(&error));
+            message::print(remedies::error(&error));
             ExitCode::FAILURE
         }
     }

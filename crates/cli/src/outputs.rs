@@ -5,7 +5,7 @@ use crate::sink::Sink;
 use crate::target::Target;
 use fsmon_engine::Error;
 use fsmon_present::Format;
-use fsmon_present::tell::shown;
+use fsmon_present::message::shown;
 use fsmon_store::segments::{Keep, Rotate, Segments};
 use std::os::unix::ffi::OsStrExt;
 

@@ -3,7 +3,7 @@
 
 use fsmon_engine::plan::Degradation;
 use fsmon_engine::{Error, Missing, Setting};
-use fsmon_present::tell::counted;
+use fsmon_present::message::counted;
 
 /// How a setting is called here.
 pub(crate) fn option(setting: Setting) -> &'static str {

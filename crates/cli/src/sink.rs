@@ -4,7 +4,7 @@
 use crate::limits::PIPE_RETRY;
 use crate::target::cannot_make;
 use fsmon_engine::Error;
-use fsmon_present::tell::shown;
+use fsmon_present::message::shown;
 use fsmon_store::segments::Segments;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::File;

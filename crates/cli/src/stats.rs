@@ -3,7 +3,7 @@
 use crate::summary::{Formatted, missing};
 use crate::target::open_for_writing;
 use fsmon_engine::{Counters, Error};
-use fsmon_present::tell::shown;
+use fsmon_present::message::shown;
 use serde_json::json;
 use std::fs::File;
 use std::io::{self, Write};

@@ -4,8 +4,8 @@ use crate::remedies;
 use fsmon_engine::config::Who;
 use fsmon_engine::plan::Plan;
 use fsmon_engine::{Counters, Missing};
+use fsmon_present::message::{counted, shown};
 use fsmon_present::pipeline::Passed;
-use fsmon_present::tell::{counted, shown};
 use std::fmt::Write;
 
 /// What the formatter thread did.

@@ -3,7 +3,7 @@
 use crate::limits::READER_CHECK;
 use crate::sink::{Place, Sink};
 use fsmon_engine::{Call, Error, refused};
-use fsmon_present::tell::{shown, tell};
+use fsmon_present::message::{self, shown};
 use fsmon_store::segments::Segments;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -127,7 +127,9 @@ fn open_pipe(path: &Path) -> io::Result<File> {
             Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO) => {
                 if !std::mem::replace(&mut is_told, true) {
                     let name = shown(path);
-                    tell(format_args!("{name} is a pipe that nobody reads; waiting for a reader"));
+                    message::print(format_args!(
+                        "{name} is a pipe that nobody reads; waiting for a reader"
+                    ));
                 }
                 thread::sleep(READER_CHECK);
             }

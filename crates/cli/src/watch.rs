@@ -19,8 +19,8 @@ use fsmon_format::kind;
 use fsmon_present::Format;
 use fsmon_present::binary::Binary;
 use fsmon_present::filter::{Filter, Roots, Source};
+use fsmon_present::message::{self, end_progress, progress};
 use fsmon_present::names;
-use fsmon_present::tell::{end_progress, progress, tell};
 use fsmon_present::text::{Lines, csv, human, human::Human, json::Json};
 use fsmon_present::wall::Wall;
 use std::io::{self, IsTerminal};
@@ -103,7 +103,7 @@ fn config(args: &WatchArgs, parts: &[Vec<PathBuf>], reader: usize, types: u32) -
     config.recursive = !args.no_recursive;
     config.follow_mounts = args.follow_mounts;
     config.hard_links = args.hard_links;
-    config.notice = Some(Box::new(tell));
+    config.notice = Some(Box::new(message::print));
     config.backend = args.engine.backend;
     config.cpu = args.engine.cpu;
     config.who = args.engine.who;
@@ -156,12 +156,12 @@ fn announce(running: &[Running]) {
     let mut told: Vec<String> = Vec::new();
     for line in losses.chain(notes) {
         if !told.contains(&line) {
-            tell(&line);
+            message::print(&line);
             told.push(line);
         }
     }
     let dirs = running.iter().map(|running| running.monitor.counters().dirs).sum();
-    tell(summary::ready(&plans, dirs));
+    message::print(summary::ready(&plans, dirs));
 }
 
 /// Tells what came of it. An error of the output explains one of the engine, so it goes first.
@@ -182,6 +182,6 @@ fn finish(running: Vec<Running>, stats: Option<&Stats>) -> Result<(), Error> {
         result = result.and(written).and(read);
     }
     let told = stats.map_or(Ok(()), |stats| stats.write(&counters, &formatted));
-    tell(summary::end(&counters, &formatted));
+    message::print(summary::end(&counters, &formatted));
     result.and(told)
 }

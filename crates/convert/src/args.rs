@@ -2,7 +2,7 @@
 
 use clap::{Parser, ValueEnum};
 use fsmon_present::arguments::print_help;
-use fsmon_present::tell::tell;
+use fsmon_present::message;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -64,6 +64,9 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     let told = rendered.lines().take_while(|line| !line.starts_with("Usage"));
     let words: Vec<_> = told.map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = words.join(" ");
-    tell(format_args!("{}; see fsmon convert --help", line.trim_start_matches("error: ")));
+    message::print(format_args!(
+        "{}; see fsmon convert --help",
+        line.trim_start_matches("error: ")
+    ));
     ExitCode::from(2)
 }

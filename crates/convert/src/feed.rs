@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::inputs::Input;
 use fsmon_format::record::End;
 use fsmon_format::stream::{Block, Fault, Gap, Header, Item, Reader};
-use fsmon_present::tell::tell;
+use fsmon_present::message;
 use std::io::Read;
 
 /// What comes out of a conversion.
@@ -44,7 +44,7 @@ pub(crate) fn feed(inputs: &[Input], output: &mut dyn Output, loud: bool) -> Res
         reader.set_follow(input.is_growing());
         let fed = one(reader, &input.name(), output, loud)?;
         if loud && fed.sound == 0 && inputs.len() > 1 {
-            tell(format_args!("{}: not an fsmon stream; passed over", input.name()));
+            message::print(format_args!("{}: not an fsmon stream; passed over", input.name()));
         }
         all = Fed { sound: all.sound + fed.sound, gaps: all.gaps + fed.gaps };
     }
@@ -70,7 +70,9 @@ fn one<R: Read>(
             Item::Header(header) => output.header(header)?,
             Item::Block(block) => {
                 if loud && block.end().is_some_and(End::is_incomplete) {
-                    tell(format_args!("{name}: the recording was NOT complete when it ended"));
+                    message::print(format_args!(
+                        "{name}: the recording was NOT complete when it ended"
+                    ));
                 }
                 output.block(&block)?;
             }
@@ -81,14 +83,14 @@ fn one<R: Read>(
                     continue;
                 }
                 if loud {
-                    tell(format_args!("{name}: {gap}"));
+                    message::print(format_args!("{name}: {gap}"));
                 }
                 output.gap(&gap)?;
                 continue;
             }
             Item::Pending => {
                 if loud {
-                    tell(format_args!(
+                    message::print(format_args!(
                         "{name} is still being written; what is there so far was read"
                     ));
                 }

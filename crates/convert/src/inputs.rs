@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use fsmon_format::stream::Header;
-use fsmon_present::tell::{shown, shown_input};
+use fsmon_present::message::{shown, shown_input};
 use fsmon_store::{is_written, list};
 use std::cell::Cell;
 use std::fs::{self, File};

@@ -29,14 +29,14 @@ use error::{Error, Result};
 use feed::{Fed, feed};
 use fsmon_present::Format as Lines;
 use fsmon_present::arguments::with_arguments_escaped;
-use fsmon_present::tell::{counted, shown, tell, tell_panics};
+use fsmon_present::message::{self, counted, print_panics, shown};
 use fsmon_store::survive_file_limit;
 use inputs::{Input, inputs};
 use output::Out;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tell_panics();
+    print_panics();
     survive_file_limit();
     let args = match Args::try_parse() {
         Ok(args) => args,
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     match run(&args) {
         Ok(()) | Err(Error::Gone) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(error);
+            message::print(error);
             ExitCode::FAILURE
         }
     }

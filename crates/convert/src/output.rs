@@ -1,7 +1,7 @@
 //! Where the output goes: a file that appears once it is whole, or standard output.
 
 use crate::error::{Error, Result};
-use fsmon_present::tell::shown;
+use fsmon_present::message::shown;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;

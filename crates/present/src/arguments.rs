@@ -1,12 +1,12 @@
-//! What the programs of fsmon do alike with errors of their arguments.
+//! How all programs of fsmon handle errors in their arguments.
 
-use crate::tell::{line, tell};
+use crate::message::{self, line};
 use clap::error::{ContextValue, ErrorKind};
 use std::io;
 use std::process::ExitCode;
 
-/// Escapes the arguments that an error is about: rendered as they are they would lose what is in
-/// them of escape sequences, and break the line.
+/// Escapes the arguments that an error is about. Rendered unescaped they would lose their escape
+/// sequences and break the line.
 #[must_use]
 pub fn with_arguments_escaped(mut error: clap::Error) -> clap::Error {
     let strings = error.context().filter_map(|(kind, value)| match value {
@@ -19,16 +19,16 @@ pub fn with_arguments_escaped(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// What was asked for is help or the version: prints that as it is and says how to exit; `None` for an error.
+/// If the user asked for help or the version: prints it and returns the exit code. `None` for an error.
 #[must_use]
 pub fn print_help(error: &clap::Error) -> Option<ExitCode> {
     if !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return None;
     }
     Some(match error.print() {
-        // A reader that closed the pipe has read enough of the help.
+        // A pager may close the pipe early: that is no error.
         Err(failed) if failed.kind() != io::ErrorKind::BrokenPipe => {
-            tell(format_args!("cannot write to standard output: {failed}"));
+            message::print(format_args!("cannot write to standard output: {failed}"));
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,

@@ -20,23 +20,23 @@ pub struct Binary {
     /// Of the current file.
     header: Header,
     build: Box<Build>,
-    /// Events that a reader waits for. A loss counts as many.
+    /// Events held back; a loss counts as [`BLOCK_EVENTS`].
     held: u32,
 }
 
-/// The writer, and how many lines a decoder makes of what it gave out.
+/// The writer, and how many lines a decoder makes of the blocks that it gave out.
 struct Blocks {
-    /// Taken away when the stream ends.
+    /// `None` once the stream has ended.
     writer: Option<Writer<Vec<u8>>>,
     /// Lines so far: all, and those in blocks that were given out.
-    told: u64,
+    lines: u64,
     given_out: u64,
     /// Lines of each of the blocks given out last.
     recent: VecDeque<u64>,
 }
 
 impl Binary {
-    /// A writer whose header is still to be delivered. `capacity` is that of the world.
+    /// A writer; [`Output::begin`] appends the file header. `capacity` is the world's.
     ///
     /// # Errors
     /// None that can happen with a buffer in memory.
@@ -47,17 +47,17 @@ impl Binary {
             .compress(codec)
             .count_clock_steps();
         let recent = VecDeque::with_capacity(BLOCKS_KNOWN);
-        let blocks = Blocks { writer: Some(writer), told: 0, given_out: 0, recent };
+        let blocks = Blocks { writer: Some(writer), lines: 0, given_out: 0, recent };
         Ok(Binary { blocks, header, build: Box::default(), held: 0 })
     }
 }
 
 impl Blocks {
-    /// A record that a decoder makes so many lines of.
+    /// Pushes a record of which a decoder makes `lines` lines.
     #[inline]
-    fn tell(&mut self, lines: u32, record: &Record<'_>, world: &World, out: &mut Vec<u8>) {
+    fn push_lines(&mut self, lines: u32, record: &Record<'_>, world: &World, out: &mut Vec<u8>) {
         self.push(record, world, out);
-        self.told += u64::from(lines);
+        self.lines += u64::from(lines);
     }
 
     #[inline]
@@ -75,7 +75,7 @@ impl Blocks {
         }
     }
 
-    /// Moves to `out` what the writer has written: all lines told so far are in there, or before it.
+    /// Moves to `out` what the writer has written: with that, all lines so far are in the output.
     #[cold]
     fn deliver(&mut self, out: &mut Vec<u8>) {
         let Some(mut writer) = self.writer.take() else { return };
@@ -87,13 +87,13 @@ impl Blocks {
     fn note(&mut self, written: &[u8]) {
         for _ in Units(written).filter(|unit| unit.has_records) {
             self.recent.truncate(BLOCKS_KNOWN - 1);
-            self.recent.push_front(self.told - self.given_out);
-            self.given_out = self.told;
+            self.recent.push_front(self.lines - self.given_out);
+            self.given_out = self.lines;
         }
     }
 }
 
-/// The file headers and blocks at the beginning of some bytes, as far as they are whole.
+/// Iterates over the whole file headers and blocks at the beginning of some bytes.
 struct Units<'a>(&'a [u8]);
 
 struct Unit {
@@ -125,10 +125,10 @@ impl Output for Binary {
         Units(part).map(|unit| unit.len).sum()
     }
 
-    fn told_in(&self, rest: &[u8]) -> u64 {
+    fn lines_lost_with(&self, rest: &[u8]) -> u64 {
         let blocks = Units(rest).filter(|unit| unit.has_records).count();
         let in_blocks: u64 = self.blocks.recent.iter().take(blocks).sum();
-        in_blocks + self.blocks.told - self.blocks.given_out
+        in_blocks + self.blocks.lines - self.blocks.given_out
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
@@ -166,31 +166,31 @@ impl Output for Binary {
         let lines = types.count_ones();
         let mask = event.head.mask.get() & !fsmon_format::kind::EVERY | types;
         if mask == event.head.mask.get() {
-            return self.blocks.tell(lines, record, world, out);
+            return self.blocks.push_lines(lines, record, world, out);
         }
         let mut head = *event.head;
         head.mask = mask.into();
         let slots = self.build.event(head, event.name, event.name2);
         if let Some((record, _)) = Record::split_first(slots) {
-            self.blocks.tell(lines, &record, world, out);
+            self.blocks.push_lines(lines, &record, world, out);
         }
     }
 
     fn loss(&mut self, world: &World, _: &Loss, record: &Record<'_>, out: &mut Vec<u8>) {
         self.held = BLOCK_EVENTS;
-        self.blocks.tell(1, record, world, out);
+        self.blocks.push_lines(1, record, world, out);
     }
 
     fn other(&mut self, world: &World, record: &Record<'_>, out: &mut Vec<u8>) {
         match record.body() {
-            // What the engine cannot know: a definition found no room here.
+            // The engine cannot know that a definition found no room here.
             Body::End(end) if world.refused() > 0 => {
                 let mut head = *end;
                 head.flags |= end_flag::INCOMPLETE;
                 self.blocks.push_slots(self.build.end(head), world, out);
             }
-            // Readers go by CLOCK records only, and each block repeats the last one: times come out
-            // the same live and decoded.
+            // Readers use CLOCK records only, and each block repeats the last one: so times are the same
+            // live and decoded.
             Body::Stats(stats) => {
                 self.blocks.push(record, world, out);
                 let slots = self.build.clock(stats.time_ns.get(), stats.realtime_ns.get());
@@ -248,7 +248,7 @@ impl Output for Binary {
     }
 }
 
-/// Malformed records do not come this far, and a buffer takes everything.
+/// Cannot fail: the pipeline drops malformed records, and a buffer in memory has no limit.
 fn in_memory(result: std::io::Result<()>) {
     result.expect("a well-formed record and a buffer in memory");
 }

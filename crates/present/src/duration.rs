@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Parses a length of time.
 ///
 /// # Errors
-/// Zero, and what is no length of time; what to write instead.
+/// The text is zero or no length of time. The error says what to write instead.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let duration = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,

@@ -1,5 +1,5 @@
-//! The way of records through a pipeline by itself, without ring and sink: for benchmarks, and for
-//! `fsmon-convert`, which reads and writes in its own way.
+//! A pipeline without ring and sink: for benchmarks, and for `fsmon-convert`, which does its own reading and
+//! writing.
 
 use crate::Format;
 use crate::binary::Binary;
@@ -16,11 +16,11 @@ use fsmon_format::mirror::Capacity;
 use fsmon_format::record::{Records, Slot};
 use fsmon_format::stream::{BLOCK_CAPACITY, Codec, Header};
 
-/// A pipeline as a live one, but for names: every user is `builder`, every control group `/job`.
+/// A pipeline like a live one, except that every user is `builder` and every control group `/job`.
 pub struct Formats(Box<dyn Take>);
 
 impl Formats {
-    /// For as much as `capacity` says, where `capacity.strings` is what the engine may define.
+    /// `capacity.strings` is the number of strings that the engine may define.
     ///
     /// # Errors
     /// None that can happen without arguments.
@@ -36,8 +36,8 @@ impl Formats {
         }))
     }
 
-    /// Lines for the blocks of recorded streams, as `fsmon decode --cmdline` prints them; `None` for
-    /// what is no line.
+    /// Lines for the blocks of recorded streams, as `fsmon decode --cmdline` prints them. `None` for
+    /// [`Format::Binary`].
     ///
     /// # Errors
     /// None that can happen without arguments.
@@ -50,7 +50,7 @@ impl Formats {
         })))
     }
 
-    /// What comes before the first record.
+    /// Appends the header, if the format has one.
     pub fn begin(&mut self, out: &mut Vec<u8>) {
         self.0.begin(out);
     }
@@ -65,12 +65,12 @@ impl Formats {
         self.0.take(slots, out);
     }
 
-    /// What was held back comes out.
+    /// Appends what was held back.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
         self.0.flush(out);
     }
 
-    /// How much of `part`, the beginning of what was appended, is whole lines or blocks, in bytes.
+    /// How many bytes of `part`, the beginning of what was appended, are whole lines or blocks.
     #[must_use]
     pub fn whole(&self, part: &[u8]) -> usize {
         self.0.whole(part)

@@ -1,4 +1,4 @@
-//! From the records of fsmon to what people and programs read.
+//! Turns the records of fsmon into output for people and programs.
 //!
 //! ```text
 //!  records ──► pipeline: define → filter → output ──► bytes
@@ -6,7 +6,7 @@
 //!                 └─ world: paths, processes, strings, clocks, names of users
 //! ```
 //!
-//! This crate knows no engine: live and recorded events take the same way. Nothing here needs a privilege.
+//! This crate does not know the engine: live and recorded events take the same path. It needs no privilege.
 
 #![forbid(unsafe_code)]
 #![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
@@ -20,10 +20,10 @@ mod format;
 #[doc(hidden)]
 pub mod formats;
 pub mod limits;
+pub mod message;
 pub mod moment;
 pub mod names;
 pub mod pipeline;
-pub mod tell;
 pub mod text;
 pub mod wall;
 pub mod world;

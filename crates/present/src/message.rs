@@ -1,5 +1,5 @@
-//! Lines for the user, on standard error. All of fsmon's messages pass through here, and no byte of
-//! a name in them reaches a terminal as it is.
+//! Lines for the user, on standard error. All of fsmon's messages pass through here, and every name in them
+//! is escaped.
 
 use crate::text::escape;
 use std::fmt::Display;
@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::PanicHookInfo;
 use std::path::Path;
 
-/// Prints one line, as [`line()`] makes it. That standard error is closed is no reason to fail.
-pub fn tell(message: impl Display) {
-    // In one write, so that it stays whole among the lines of others.
+/// Prints one line, as [`line()`] makes it. Ignores errors: standard error may be closed.
+pub fn print(message: impl Display) {
+    // One write, so that the lines of other threads and programs do not split it.
     let _ = io::stderr().write_all(format!("fsmon: {}\n", line(&message.to_string())).as_bytes());
 }
 
@@ -21,13 +21,13 @@ pub fn line(message: &str) -> String {
     escape::message(message)
 }
 
-/// A JSON text for a terminal: control characters beyond ASCII, which JSON lets stand, are escaped as well.
+/// A JSON text for a terminal: also escapes control characters beyond ASCII, which JSON allows unescaped.
 #[must_use]
 pub fn json_line(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            // Those have a meaning of their own here; control characters among them are escaped.
+            // Printable ASCII: quotes and backslashes are JSON's own here.
             ' '..='~' => out.push(c as u8),
             c => {
                 escape::escape::<escape::Json>(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut out);
@@ -55,12 +55,12 @@ pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// Has a panic told as one line, too: a name can be part of its message.
-pub fn tell_panics() {
+/// Prints the message of a panic as one line, too: it can contain a file name.
+pub fn print_panics() {
     std::panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("unnamed").to_owned();
-        tell(format_args!("the thread {name} failed; please report this: {info}"));
+        print(format_args!("the thread {name} failed; please report this: {info}"));
         let backtrace = std::backtrace::Backtrace::capture();
         if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
             let _ = write!(io::stderr(), "{backtrace}");
@@ -68,12 +68,12 @@ pub fn tell_panics() {
     }));
 }
 
-/// Shows how far something is, where a person looks on, in place of what was shown before.
+/// Shows progress on a terminal, in place of the progress shown before.
 pub fn progress(line: impl Display) {
     let _ = io::stderr().write_all(format!("\rfsmon: {line}\x1b[K").as_bytes());
 }
 
-/// Takes away what [`progress`] showed.
+/// Erases what [`progress`] showed.
 pub fn end_progress() {
     let _ = io::stderr().write_all(b"\r\x1b[K");
 }

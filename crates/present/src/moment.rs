@@ -1,11 +1,11 @@
-//! Moments on the command line, as `--since` and `--until` take them.
+//! Parses moments on the command line: `--since` and `--until`.
 //!
 //! | written | meant |
 //! |---|---|
 //! | `2026-01-31T23:59:59Z`, `2026-01-31 23:59:59,123 +0100` | that moment; any offset, `.` or `,` |
 //! | `2026-01-31 23:59`, `2026-01-31`, `23:59`, `23:59:59.123` | in this zone, of today, at midnight |
 //! | `now`, `today`, `yesterday`, `tomorrow`, `yesterday 23:59` | in this zone; a day alone is its beginning |
-//! | `10m`, `1h 30m`, `-10m`, `10 minutes ago`, `90` | so long ago; a bare number is seconds |
+//! | `10m`, `1h 30m`, `-10m`, `10 minutes ago`, `90` | that long ago; a bare number is seconds |
 //! | `+10m` | in ten minutes |
 //! | `@1767225600`, `1767225600.5`, `1767225600500` | Unix time: s, and bare also ms, µs and ns |
 
@@ -17,7 +17,7 @@ use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, ToSpan, Zoned};
 use std::ops::RangeInclusive;
 
-/// A part of the time: from a moment on, and up to another, both included. ns since 1970.
+/// A range of time, both ends included. ns since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The first moment; `None`: from the beginning.
@@ -34,15 +34,15 @@ impl Range {
         self.meets((realtime_ns, realtime_ns))
     }
 
-    /// Whether some of what lies between two times, both included, may be in it.
+    /// Whether it overlaps the range between two times, both included.
     #[inline]
     pub fn meets(&self, (first_ns, last_ns): (u64, u64)) -> bool {
         self.since.is_none_or(|since| since <= last_ns)
             && self.until.is_none_or(|until| first_ns <= until)
     }
 
-    /// The times to search a stream for, whose marks are right to a step that is not counted; `None`
-    /// where all is asked for.
+    /// The times to search a stream for; `None` for all. Wider than the range: clock steps below
+    /// [`CLOCK_STEP_NS`] are not counted in a stream.
     pub fn to_search(self) -> Option<RangeInclusive<u64>> {
         const SLACK_NS: u64 = 2 * CLOCK_STEP_NS;
         let since = self.since.map_or(0, |since| since.saturating_sub(SLACK_NS));
@@ -51,8 +51,8 @@ impl Range {
     }
 }
 
-/// Which end of a range a moment is. What can mean several instants means the one that leaves out
-/// nothing.
+/// Which end of a range a moment is. Of several possible instants, `--since` means the first and `--until`
+/// the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Since,
@@ -76,7 +76,7 @@ fn moment(text: &str, end: End, now: &Zoned) -> Result<u64, String> {
         Some(at) => at,
         None => civil(text, end, now)?.ok_or_else(|| not_understood(text))?.as_nanosecond(),
     };
-    // What is written to the millisecond was cut to it: `--until` means all of that millisecond.
+    // A time with milliseconds was cut to them: `--until` means all of that millisecond.
     let fraction = if end == End::Until { unwritten_ns(text) } else { 0 };
     u64::try_from(at + fraction).map_err(|_| {
         let limit = if at < 0 { "before 1970" } else { "after the year 2554" };
@@ -85,7 +85,7 @@ fn moment(text: &str, end: End, now: &Zoned) -> Result<u64, String> {
 }
 
 fn not_understood(text: &str) -> String {
-    // Now and 1970 may both be meant by it.
+    // 0 can mean now or 1970.
     if matches!(text, "0" | "0s") {
         return "no time ago is no length; write now, or @0 for 1970".to_owned();
     }
@@ -99,7 +99,7 @@ fn not_understood(text: &str) -> String {
         .to_owned()
 }
 
-/// `@` and seconds since 1970, or a number of so many digits that it can be nothing else. ns.
+/// `@` and seconds since 1970, or a number whose count of digits allows no other meaning. ns.
 fn unix_time(text: &str) -> Option<i128> {
     let (number, is_marked) = match text.strip_prefix('@') {
         Some(number) => (number, true),
@@ -123,15 +123,15 @@ fn unix_time(text: &str) -> Option<i128> {
     let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
     let fraction: i128 = digits.parse().ok()?;
     let whole_ns = whole.parse::<i128>().ok()?.checked_mul(unit_ns)?;
-    // No more than can be added to.
+    // Small enough for later additions not to overflow.
     (whole_ns.unsigned_abs() < 1 << 100).then_some(whole_ns + fraction)
 }
 
-/// What says itself how far it is from UTC. ns.
+/// A time with an offset from UTC. ns.
 fn with_offset(text: &str) -> Option<i128> {
     let joined = match text.rsplit_once(' ') {
         Some((moment, "UTC" | "GMT")) => format!("{moment}Z"),
-        // As `ls --full-time` and `stat` write it.
+        // As written by `ls --full-time` and `stat`.
         Some((moment, offset)) if offset.starts_with(['+', '-']) && moment.contains(':') => {
             format!("{moment}{offset}")
         }
@@ -144,13 +144,13 @@ fn with_offset(text: &str) -> Option<i128> {
     at.map(Timestamp::as_nanosecond)
 }
 
-/// So long before now, or after. ns.
+/// A time relative to now. ns.
 fn relative(text: &str, now: &Zoned) -> Option<i128> {
     let (length, is_to_come) = match (text.strip_prefix('+'), text.strip_suffix(" ago")) {
         (Some(length), None) => (length, true),
         (None, Some(length)) => (length, false),
         (None, None) if text.starts_with('-') => (&text[1..], false),
-        // `10:30` would be a length as well.
+        // `10:30` would parse as a length, too.
         (None, None) if text.contains(':') => return None,
         (None, None) => (text, false),
         (Some(_), Some(_)) => return None,
@@ -163,7 +163,7 @@ fn relative(text: &str, now: &Zoned) -> Option<i128> {
     Some(if is_to_come { now + length } else { now - length })
 }
 
-/// What is meant in this zone; `None` where it is none of that.
+/// A date or time in this zone; `None` if it is neither.
 fn civil(text: &str, end: End, now: &Zoned) -> Result<Option<Timestamp>, String> {
     let (day, rest) = text.split_once(' ').unwrap_or((text, ""));
     let day = match day {
@@ -173,7 +173,7 @@ fn civil(text: &str, end: End, now: &Zoned) -> Result<Option<Timestamp>, String>
         "tomorrow" => now.date().tomorrow().ok(),
         _ => None,
     };
-    // An offset or a zone behind it would be read, and forgotten.
+    // jiff would parse an offset or a zone behind the time, and ignore it.
     let is_plain = |text: &str| {
         text.contains(':')
             && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b':' | b'.' | b','))
@@ -186,7 +186,7 @@ fn civil(text: &str, end: End, now: &Zoned) -> Result<Option<Timestamp>, String>
             Some(time) => Civil::Moment(day.to_datetime(time)),
             None => return Ok(None),
         },
-        // `10` is ten seconds, and no hour.
+        // `10` is ten seconds, not an hour.
         None => match (time(text), date_time(text)) {
             (Some(time), _) => Civil::Moment(now.date().to_datetime(time)),
             (_, Some(at)) if text.contains(':') || text.contains('T') => Civil::Moment(at),
@@ -197,9 +197,9 @@ fn civil(text: &str, end: End, now: &Zoned) -> Result<Option<Timestamp>, String>
     at.in_zone(text, end, now.time_zone()).map(Some)
 }
 
-/// A moment by the clock on the wall.
+/// A local time, without zone.
 enum Civil {
-    /// The beginning of a day, which need not be midnight.
+    /// The beginning of a day. Not always midnight: clocks can be put forward then.
     Day(Date),
     Moment(DateTime),
 }
@@ -216,7 +216,7 @@ impl Civil {
             Civil::Moment(at) => *at,
         };
         let ambiguous = zone.to_ambiguous_timestamp(at);
-        let found = match (ambiguous.offset(), end) {
+        let instant = match (ambiguous.offset(), end) {
             (AmbiguousOffset::Gap { before, .. }, _) => {
                 let behind = before.to_timestamp(at).map_err(outside)?;
                 return Err(not_there(text, behind, zone));
@@ -224,11 +224,11 @@ impl Civil {
             (_, End::Since) => ambiguous.earlier(),
             (_, End::Until) => ambiguous.later(),
         };
-        found.map_err(outside)
+        instant.map_err(outside)
     }
 }
 
-/// A local time that was left out when clocks were put forward, just before `behind`.
+/// The error for a local time that does not exist, because clocks were put forward just before `behind`.
 fn not_there(text: &str, behind: Timestamp, zone: &TimeZone) -> String {
     let change = zone.preceding(behind + 1.nanosecond()).next().map(|change| change.timestamp());
     let local = |at: Timestamp| zone.to_datetime(at).strftime("%Y-%m-%d %H:%M:%S").to_string();
@@ -240,7 +240,7 @@ fn not_there(text: &str, behind: Timestamp, zone: &TimeZone) -> String {
     )
 }
 
-/// A zone that is not known would be taken for UTC.
+/// Refuses an unknown TZ, which jiff would take for UTC.
 fn zone_is_known() -> Result<(), String> {
     let Ok(name) = std::env::var("TZ") else { return Ok(()) };
     if name.is_empty() || TimeZone::try_system().is_ok() {
@@ -250,7 +250,8 @@ fn zone_is_known() -> Result<(), String> {
     Err(format!("TZ={name} is no time zone that is known here; write an offset, or Z for UTC"))
 }
 
-/// What the fraction of a second in `text` leaves open: `.123` is all of a millisecond. ns.
+/// The length of time that the fraction of a second in `text` leaves open, less 1: for `.123` it is a
+/// millisecond. ns.
 fn unwritten_ns(text: &str) -> i128 {
     let fraction = text.split_once(['.', ',']).map_or("", |(_, fraction)| fraction);
     let digits = fraction.bytes().take_while(u8::is_ascii_digit).take(9).map(|_| 1).sum::<u32>();

@@ -1,4 +1,4 @@
-//! From records to output: definitions, filters, counting. The same for live and recorded.
+//! From records to output: definitions, filters, counting. Live and recorded events take the same path.
 
 use crate::filter::{Filter, Roots};
 use crate::limits::GATHER;
@@ -8,35 +8,35 @@ use fsmon_format::kind;
 use fsmon_format::record::{Body, EventRef, Loss, Record};
 use std::time::{Duration, Instant};
 
-/// For how long something may wait, at the most: since the first of it came, and since the last.
+/// How long events may be held back before they are written; whichever limit is reached first.
 #[derive(Clone, Copy, Default)]
 pub struct Patience {
-    /// Since the first of it came.
+    /// Since the first of them came.
     pub first: Duration,
-    /// Since the last of it came.
+    /// Since the last of them came.
     pub last: Duration,
 }
 
-/// What comes out at the end of a pipeline. All append to `out`.
+/// The end of a pipeline: turns records into bytes. All methods append to `out`.
 pub trait Output {
-    /// For how long batches gather in a storm before they are looked at.
+    /// In a storm, how long the pipeline waits for more batches before it takes them.
     const GATHER: Duration = GATHER;
 
-    /// Whether what comes out is lines.
+    /// Whether the output consists of lines.
     const IS_TEXT: bool = true;
 
-    /// How much of `part`, the beginning of what was appended, is whole lines or blocks, in bytes.
+    /// How many bytes of `part`, the beginning of what was appended, are whole lines or blocks.
     fn whole(part: &[u8]) -> usize
     where
         Self: Sized;
-    /// Lines that a reader lacks, if `rest` is all that did not get out of what was appended: those in
-    /// there and those held back.
-    fn told_in(&self, rest: &[u8]) -> u64;
-    /// What comes before everything else.
+    /// How many lines are lost if `rest`, the end of what was appended, is never written: those in `rest`
+    /// and those held back.
+    fn lines_lost_with(&self, rest: &[u8]) -> u64;
+    /// Appends the header, if the format has one.
     fn begin(&mut self, out: &mut Vec<u8>);
     /// A definition changed what an id stands for.
     fn changed(&mut self, world: &World, change: Change, out: &mut Vec<u8>);
-    /// An event, of which these types are to be shown; at least one. `record` is the whole.
+    /// An event. `types` are those to be shown, at least one; `record` is the whole record.
     fn event(
         &mut self,
         world: &World,
@@ -47,41 +47,41 @@ pub trait Output {
     );
     /// Something was lost.
     fn loss(&mut self, world: &World, loss: &Loss, record: &Record<'_>, out: &mut Vec<u8>);
-    /// A record that is no event, definition or loss.
+    /// A record that is neither an event nor a definition nor a loss.
     fn other(&mut self, _world: &World, _record: &Record<'_>, _out: &mut Vec<u8>) {}
-    /// Whether [`Output::flush`] would bring anything.
+    /// Whether [`Output::flush`] would append anything.
     fn holds_back(&self) -> bool {
         false
     }
-    /// For how long what is held back may wait for company, on its way to a file or elsewhere.
+    /// How long held back events may wait for more, depending on whether the output is a file.
     fn patience(&self, _to_file: bool) -> Patience {
         Patience::default()
     }
-    /// What was held back is to be seen now.
+    /// Appends what was held back.
     fn flush(&mut self, _out: &mut Vec<u8>) {}
-    /// The current file ends, and what comes next goes into another.
+    /// Ends the current file; the output goes on in another.
     fn end_file(&mut self, _out: &mut Vec<u8>) {}
-    /// What comes before everything else in that one.
+    /// Begins that other file.
     fn begin_file(&mut self, out: &mut Vec<u8>) {
         self.begin(out);
     }
-    /// Somebody cut the open file. Puts before `carried`, which is whole lines or blocks that are not in
-    /// it yet, what comes before everything else.
+    /// Somebody truncated the open file. Inserts the header before `carried`, the whole lines or blocks that are
+    /// about to be written.
     fn begin_again(&mut self, carried: &mut Vec<u8>) {
         let mut all = Vec::new();
         self.begin(&mut all);
         carried.splice(0..0, all);
     }
-    /// Nothing comes any more.
+    /// No more records come: appends what closes the output.
     fn end(&mut self, _world: &World, _out: &mut Vec<u8>) {}
 }
 
-/// The way that each record takes.
+/// World, filter and output in a row.
 pub struct Pipeline<O> {
     world: World,
     filter: Filter,
     output: O,
-    /// Events that may still be shown.
+    /// How many more events may be shown (`--count`).
     left: u64,
     shown: u64,
     losses: u64,
@@ -93,40 +93,40 @@ pub struct Pipeline<O> {
 pub struct Passed {
     /// Events shown, each type of a merged one by itself.
     pub events: u64,
-    /// Losses told.
+    /// Losses shown.
     pub losses: u64,
     /// Records that could not be read, or definitions without room.
     pub refused: u64,
 }
 
 impl Passed {
-    /// Lines, whatever of.
-    pub fn told(&self) -> u64 {
+    /// Lines of both.
+    pub fn lines(&self) -> u64 {
         self.events + self.losses
     }
 }
 
 impl<O: Output> Pipeline<O> {
-    /// With `count`, no more events than that are shown.
+    /// Shows at most `count` events.
     pub fn new(world: World, filter: Filter, output: O, count: Option<u64>) -> Self {
         let left = count.unwrap_or(u64::MAX);
         Pipeline { world, filter, output, left, shown: 0, losses: 0, malformed: 0 }
     }
 
-    /// Appends what comes before everything else: a header.
+    /// Appends the header, if the format has one.
     pub fn begin(&mut self, out: &mut Vec<u8>) {
         self.output.begin(out);
     }
 
-    /// What comes from here on was recorded below these roots.
+    /// All records from here on were recorded below these roots.
     ///
     /// # Errors
-    /// A pattern that can match nothing there.
+    /// A pattern can match nothing below them.
     pub fn set_roots(&mut self, roots: &Roots) -> Result<(), Error> {
         self.filter.set_roots(roots)
     }
 
-    /// Takes one record and appends to `out` what it gives.
+    /// Takes one record and appends its output to `out`.
     #[inline]
     pub fn take(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         match record.body() {
@@ -177,7 +177,7 @@ impl<O: Output> Pipeline<O> {
         }
     }
 
-    /// What an image brought with it, or a look at one.
+    /// Passes on what an image changed besides itself.
     #[cold]
     fn side_changes(&mut self, out: &mut Vec<u8>) {
         for change in self.world.side_changes() {
@@ -186,12 +186,12 @@ impl<O: Output> Pipeline<O> {
         }
     }
 
-    /// Time goes on: names that may have changed are looked at again.
+    /// Call regularly: names that may have changed are looked up again.
     pub fn tick(&mut self, now: Instant) {
         self.world.tick(now);
     }
 
-    /// Whether everything that was asked for was shown.
+    /// Whether as many events as `count` were shown.
     pub fn is_full(&self) -> bool {
         self.left == 0
     }
@@ -203,12 +203,12 @@ impl<O: Output> Pipeline<O> {
         self.output.changed(&self.world, Change::Everything, out);
     }
 
-    /// Whether [`Pipeline::flush`] would bring anything.
+    /// Whether [`Pipeline::flush`] would append anything.
     pub fn holds_back(&self) -> bool {
         self.output.holds_back()
     }
 
-    /// For how long what is held back may wait for company, on its way to a file or elsewhere.
+    /// How long held back events may wait for more, depending on whether the output is a file.
     pub fn patience(&self, to_file: bool) -> Patience {
         self.output.patience(to_file)
     }
@@ -218,32 +218,33 @@ impl<O: Output> Pipeline<O> {
         self.output.flush(out);
     }
 
-    /// The current file ends, and what comes next goes into another.
+    /// Ends the current file; the output goes on in another.
     pub fn end_file(&mut self, out: &mut Vec<u8>) {
         self.output.end_file(out);
     }
 
-    /// Appends what comes before everything else in that one.
+    /// Begins that other file.
     pub fn begin_file(&mut self, out: &mut Vec<u8>) {
         self.output.begin_file(out);
     }
 
-    /// The open file was cut: puts the header before `carried`, whole lines or blocks that are not in it yet.
+    /// The open file was truncated: inserts the header before `carried`, the whole lines or blocks that are
+    /// about to be written.
     pub fn begin_again(&mut self, carried: &mut Vec<u8>) {
         self.output.begin_again(carried);
     }
 
-    /// Lines that a reader lacks, if `rest` is all that did not get out of what was appended.
-    pub fn told_in(&self, rest: &[u8]) -> u64 {
-        self.output.told_in(rest)
+    /// How many lines are lost if `rest`, the end of what was appended, is never written.
+    pub fn lines_lost_with(&self, rest: &[u8]) -> u64 {
+        self.output.lines_lost_with(rest)
     }
 
-    /// Nothing comes any more: appends what closes the output.
+    /// No more records come: appends what closes the output.
     pub fn end(&mut self, out: &mut Vec<u8>) {
         self.output.end(&self.world, out);
     }
 
-    /// What went through so far.
+    /// What has gone through so far.
     pub fn passed(&self) -> Passed {
         let refused = self.malformed + self.world.refused();
         Passed { events: self.shown, losses: self.losses, refused }

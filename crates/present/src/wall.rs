@@ -10,7 +10,7 @@ use std::io::Write;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Where the two clocks stood at one moment.
+/// The two clocks at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wall {
     mono_ns: u64,
@@ -18,7 +18,7 @@ pub struct Wall {
 }
 
 impl Wall {
-    /// Both clocks of this host now, as near to each other as two calls are.
+    /// Both clocks of this host now, read one right after the other.
     pub fn of_this_host() -> Self {
         let now_ns = |clock| clock_gettime(clock).map_or(0, |time| to_ns(time.into()));
         let mono_ns = now_ns(ClockId::CLOCK_MONOTONIC);
@@ -30,7 +30,7 @@ impl Wall {
         (self.mono_ns, self.real_ns)
     }
 
-    /// From now on, `mono_ns` was at `real_ns` (since 1970).
+    /// Sets the anchor: `mono_ns` was at `real_ns` (since 1970).
     pub fn anchor(&mut self, mono_ns: u64, real_ns: u64) {
         *self = Wall { mono_ns, real_ns };
     }
@@ -42,12 +42,12 @@ impl Wall {
     }
 }
 
-/// Times as text. The last one is kept, as all events of a batch have the same, and of that the part that
-/// changes once a second.
+/// Times as text. Caches the last one, as all events of a batch have the same time, and so the part of it
+/// that changes once a second.
 pub struct Stamp<const LEN: usize> {
     at_ns: u64,
     text: [u8; LEN],
-    layout: Layout<LEN>,
+    layout: TimeLayout<LEN>,
     zone: TimeZone,
 }
 
@@ -56,12 +56,12 @@ pub type Utc = Stamp<30>;
 
 /// How a time is written.
 #[derive(Clone, Copy)]
-struct Layout<const LEN: usize> {
+struct TimeLayout<const LEN: usize> {
     /// The whole second, with zeros for the fraction.
     second: fn(&TimeZone, Timestamp) -> [u8; LEN],
-    /// Where the digits of the fraction are.
+    /// Start and end of the fraction's digits.
     fraction: (usize, usize),
-    /// What the last of them counts, ns.
+    /// The unit of the last digit, in ns.
     unit_ns: u64,
 }
 
@@ -71,7 +71,7 @@ impl Utc {
         let second = |zone: &TimeZone, at| {
             laid_out(zone.to_datetime(at).strftime("%Y-%m-%dT%H:%M:%S.000000000Z"))
         };
-        Stamp::new(TimeZone::UTC, Layout { second, fraction: (20, 29), unit_ns: 1 })
+        Stamp::new(TimeZone::UTC, TimeLayout { second, fraction: (20, 29), unit_ns: 1 })
     }
 }
 
@@ -79,7 +79,7 @@ impl Stamp<12> {
     /// `23:59:59.123` in a zone.
     pub fn time_of_day(zone: TimeZone) -> Self {
         let second = |zone: &TimeZone, at| laid_out(zone.to_datetime(at).strftime("%H:%M:%S.000"));
-        Stamp::new(zone, Layout { second, fraction: (9, 12), unit_ns: 1_000_000 })
+        Stamp::new(zone, TimeLayout { second, fraction: (9, 12), unit_ns: 1_000_000 })
     }
 }
 
@@ -88,7 +88,7 @@ impl Stamp<24> {
     pub fn utc_millis() -> Self {
         let second =
             |zone: &TimeZone, at| laid_out(zone.to_datetime(at).strftime("%Y-%m-%dT%H:%M:%S.000Z"));
-        Stamp::new(TimeZone::UTC, Layout { second, fraction: (20, 23), unit_ns: 1_000_000 })
+        Stamp::new(TimeZone::UTC, TimeLayout { second, fraction: (20, 23), unit_ns: 1_000_000 })
     }
 }
 
@@ -98,12 +98,12 @@ impl Stamp<29> {
         let second = |zone: &TimeZone, at: Timestamp| {
             laid_out(at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S.000%:z"))
         };
-        Stamp::new(zone, Layout { second, fraction: (20, 23), unit_ns: 1_000_000 })
+        Stamp::new(zone, TimeLayout { second, fraction: (20, 23), unit_ns: 1_000_000 })
     }
 }
 
 impl<const LEN: usize> Stamp<LEN> {
-    fn new(zone: TimeZone, layout: Layout<LEN>) -> Self {
+    fn new(zone: TimeZone, layout: TimeLayout<LEN>) -> Self {
         let text = (layout.second)(&zone, Timestamp::UNIX_EPOCH);
         Stamp { at_ns: 0, text, layout, zone }
     }
@@ -117,10 +117,10 @@ impl<const LEN: usize> Stamp<LEN> {
         &self.text
     }
 
-    /// Another time: once a batch, and so is another second once a second.
+    /// Renders another time: once a batch. The whole second is rendered once a second.
     #[cold]
     fn turn(&mut self, real_ns: u64) {
-        let Layout { second, fraction: (start, end), unit_ns } = self.layout;
+        let TimeLayout { second, fraction: (start, end), unit_ns } = self.layout;
         let seconds = real_ns / SECOND_NS;
         if seconds != self.at_ns / SECOND_NS {
             let at = i64::try_from(seconds).ok().and_then(|at| Timestamp::from_second(at).ok());
@@ -131,7 +131,7 @@ impl<const LEN: usize> Stamp<LEN> {
     }
 }
 
-/// Where it does not fit, question marks. Allocates nothing.
+/// `text` in exactly `LEN` bytes; question marks if it does not fit. Allocates nothing.
 fn laid_out<const LEN: usize>(text: impl Display) -> [u8; LEN] {
     let mut room = [0; LEN];
     let mut left = &mut room[..];

@@ -1,4 +1,4 @@
-//! What the records so far have told: paths, processes, strings, and the time.
+//! What the records so far have defined: paths, processes, strings and the time.
 
 use crate::names::Names;
 use crate::wall::Wall;
@@ -7,18 +7,18 @@ use fsmon_format::record::{self, Body};
 use std::time::Instant;
 use zerocopy::IntoBytes;
 
-/// What a definition changed, for those who keep something about an id.
+/// What a definition changed, for caches that are keyed by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing that anyone could have kept.
+    /// No id changed its meaning.
     Nothing,
-    /// This directory is a new one; nothing below it was known.
+    /// The id stands for a new directory; nothing below it was known.
     Dir(u32),
-    /// This directory was renamed: every path below it is another.
+    /// This directory was renamed, so every path below it changed.
     Renamed(u32),
-    /// This process image is a new one, or more is known of it.
+    /// The id stands for a new process image, or more is known about the same one.
     Proc(u32),
-    /// This string is a new one.
+    /// The id stands for a new string.
     Str(u32),
     /// All ids were forgotten.
     Everything,
@@ -33,13 +33,13 @@ pub struct World {
 }
 
 impl World {
-    /// A world with room for so much, where the first record with both clocks sets the time.
+    /// A world for recorded streams: the first record with both clocks sets the time.
     pub fn recorded(capacity: Capacity) -> Self {
         World { mirror: Mirror::new(capacity), wall: Wall::default(), names: None, refused: 0 }
     }
 
-    /// A world that begins at this moment. Users and control groups that come as numbers are
-    /// looked up with `names`.
+    /// A world for this host that begins now. `names` looks up users and control groups, which come as
+    /// numbers.
     pub fn live(capacity: Capacity, wall: Wall, names: Names) -> Self {
         World { mirror: Mirror::new(capacity), wall, names: Some(names), refused: 0 }
     }
@@ -49,12 +49,12 @@ impl World {
         self.refused
     }
 
-    /// Forgets all ids: they hold for one block of a stream only.
+    /// Forgets all ids: in a stream they are valid within one block only.
     pub fn forget(&mut self) {
         self.mirror.clear();
     }
 
-    /// What the last process image, or the last look at one, changed besides that.
+    /// What the last process image, or the last [`World::look_again`], changed besides the image itself.
     pub fn side_changes(&self) -> &[Change] {
         self.names.as_ref().map_or(&[], Names::changes)
     }
@@ -66,14 +66,14 @@ impl World {
         }
     }
 
-    /// Something that this image did is about to be shown: whether its user has another name now.
-    /// [`World::side_changes`] has what that changes.
+    /// Call before an event of this image is shown. Returns whether the name of its user has changed;
+    /// [`World::side_changes`] then has the consequences.
     #[inline]
     pub fn look_again(&mut self, image: u32) -> bool {
         self.names.as_mut().is_some_and(|names| names.look_again(image, &mut self.mirror))
     }
 
-    /// Takes a definition or a clock; other records change nothing.
+    /// Takes a definition or a clock. Other records change nothing.
     pub fn take(&mut self, body: &Body<'_>) -> Change {
         match body {
             Body::Dir(head, name) => self.take_dir(head, name),
@@ -94,18 +94,18 @@ impl World {
         }
     }
 
-    /// Directories are defined again when they are renamed, when an id is used again for another
-    /// one, and, in a stream, block after block as they were. Only the first changes more than
-    /// the directory itself: whoever loses its id has no children any more.
+    /// A directory is defined again when it is renamed, when its id is reused for another directory, and,
+    /// in a stream, unchanged in every block. Only a rename changes the paths of other directories: a
+    /// directory that loses its id has no children left.
     fn take_dir(&mut self, head: &record::Dir, name: &[u8]) -> Change {
         let id = head.id.get();
         let change = match self.mirror.dir(id) {
             Some(old) => {
                 let same_object = old.object == head.object.get();
-                let same_place = old.parent == head.parent.get()
+                let same_path = old.parent == head.parent.get()
                     && old.generation == head.generation.get()
                     && self.mirror.dir_name(old) == name;
-                match (same_object, same_place) {
+                match (same_object, same_path) {
                     (true, true) => return Change::Nothing,
                     (true, false) => Change::Renamed(id),
                     (false, _) => Change::Dir(id),
@@ -122,9 +122,9 @@ impl World {
             names.fill_in(&mut head, &mut self.mirror);
         }
         let id = head.id.get();
-        // A command line's id stands for another text each time an image's is used again.
+        // A command line's id may stand for another text whenever the image's id is reused.
         let same = |old: &record::Proc| old.as_bytes() == head.as_bytes();
-        // Its user may have another name by the look at it, as may other images.
+        // `fill_in` may have found a new name for the user, of this image and of others.
         let is_alone = self.side_changes().is_empty();
         if is_alone && head.cmdline.get() == 0 && self.mirror.proc(id).is_some_and(same) {
             return Change::Nothing;
@@ -148,7 +148,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
-    fn an_image_that_is_told_again_shows_that_its_user_has_another_name() {
+    fn an_image_that_is_defined_again_shows_that_its_user_has_another_name() {
         let is_new = Arc::new(AtomicBool::new(false));
         let asked = is_new.clone();
         let find = move |_| Some(if asked.load(Ordering::Relaxed) { "new" } else { "old" }.into());

@@ -4,7 +4,7 @@ use crate::limits::{LOCK_RETRY, LOCK_TRIES};
 use fsmon_format::error::Error;
 use fsmon_format::stream::Header;
 use fsmon_present::Format;
-use fsmon_present::tell::shown;
+use fsmon_present::message::shown;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::number::to_usize;
 use fsmon_format::stream::{self, Header, Mark, first_within};
 use fsmon_present::filter::Roots;
-use fsmon_present::tell::shown_input;
+use fsmon_present::message::shown_input;
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::fs::File;

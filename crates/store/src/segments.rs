@@ -3,7 +3,7 @@
 
 use crate::files::{is_written, lock};
 use fsmon_present::duration;
-use fsmon_present::tell::{shown, tell};
+use fsmon_present::message::{self, shown};
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -86,7 +86,10 @@ impl Segments {
         lock(&file)?;
         self.began = Instant::now();
         if let Err(error) = self.prune(&path) {
-            tell(format_args!("cannot delete old files in {}: {error}", shown(&self.dir)));
+            message::print(format_args!(
+                "cannot delete old files in {}: {error}",
+                shown(&self.dir)
+            ));
         }
         Ok((file, path))
     }

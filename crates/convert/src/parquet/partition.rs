@@ -5,7 +5,7 @@ use crate::args::Key;
 use crate::error::{Error, Result};
 use crate::output::Out;
 use fsmon_format::stream::Header;
-use fsmon_present::tell::shown;
+use fsmon_present::message::shown;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
 use std::fmt::Write as _;

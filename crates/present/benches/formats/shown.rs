@@ -1,5 +1,5 @@
-//! What is to be shown, and what is: output is read back by the plainest means, and each line says what
-//! its record told.
+//! Compares output with records: reads the output back by the simplest means and checks that each line says
+//! what its record says.
 
 use crate::plain::Told;
 use crate::records::told;
@@ -35,7 +35,7 @@ fn expected(slots: &[Slot]) -> Vec<Shown> {
     lines.collect()
 }
 
-/// Holds output against records; how many lines that is.
+/// Compares output with records. Returns the number of lines.
 pub(crate) fn check(format: Format, begin: &[u8], out: &[u8], slots: &[Slot]) -> u64 {
     let expected = expected(slots);
     match format {
@@ -82,7 +82,7 @@ fn row(line: &str) -> Shown {
     }
 }
 
-/// Lines for people: time, type, process, user, and one path or two. A line between them tells the date.
+/// Lines for people: time, type, process, user, and one path or two. A line between them may give the date.
 fn people(out: &[u8]) -> Vec<Shown> {
     let events = text(out).lines().filter(|line| !line.starts_with("--"));
     let lines = events.map(|line| {

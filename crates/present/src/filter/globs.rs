@@ -15,7 +15,7 @@ const COMM_MAX: usize = 15;
 pub struct PathGlobs {
     names: GlobSet,
     paths: GlobSet,
-    /// By root, for those that were given with it.
+    /// By root: the globs that were given with the root's path.
     below: Vec<(Vec<u8>, GlobSet)>,
 }
 
@@ -23,7 +23,7 @@ impl PathGlobs {
     /// `None` where there is no glob.
     ///
     /// # Errors
-    /// A glob that cannot be read, or that can never match: an error about the setting of that purpose.
+    /// A glob is malformed or can never match: an error about the setting of that purpose.
     pub fn new(purpose: Purpose, globs: &[String], roots: &Roots) -> Result<Option<Self>, Error> {
         if globs.is_empty() {
             return Ok(None);
@@ -37,8 +37,8 @@ impl PathGlobs {
             match pattern {
                 Pattern::Name(bare) => _ = names.add(parse(setting, glob, &bare)?),
                 Pattern::Path(bare) => _ = paths.add(parse(setting, glob, &bare)?),
-                Pattern::Below(places) => {
-                    for (root, bare) in places {
+                Pattern::Below(roots) => {
+                    for (root, bare) in roots {
                         let set = below.entry(root).or_insert_with(GlobSetBuilder::new);
                         set.add(parse(setting, glob, &bare)?);
                     }
@@ -55,12 +55,12 @@ impl PathGlobs {
         }))
     }
 
-    /// Whether [`PathGlobs::matches`] looks at more than the last name.
+    /// Whether [`PathGlobs::matches`] needs more than the last name of the path.
     pub fn need_path(&self) -> bool {
         !self.paths.is_empty() || !self.below.is_empty()
     }
 
-    /// Whether this path below that root matches by itself, not by a directory that it is in.
+    /// Whether `path` below `root` matches itself. A match of a directory above it does not count.
     pub fn matches(&self, root: &[u8], path: &[u8]) -> bool {
         let name = match memchr::memrchr(b'/', path) {
             Some(slash) => &path[slash + 1..],
@@ -74,12 +74,12 @@ impl PathGlobs {
     }
 }
 
-/// Globs on the kernel's name of a process; `None` where there is none. `*` stands for slashes as well:
-/// threads of the kernel have such names.
+/// Globs on the kernel's name of a process; `None` if `globs` is empty. `*` matches slashes as well: names of
+/// kernel threads contain them.
 ///
 /// # Errors
-/// A glob that cannot be read, or that can never match: an error about `setting`; `opposite` is the one that asks for
-/// the opposite.
+/// A glob is malformed or can never match: an error about `setting`. `opposite` is the setting to use instead
+/// of a negated glob.
 pub fn names(
     setting: Setting,
     opposite: Setting,
@@ -97,7 +97,7 @@ pub fn names(
     build(setting, &set).map(Some)
 }
 
-/// What a pattern on commands means: the kernel cuts their names, so a name is cut here as well.
+/// The glob that a pattern on commands means. The kernel cuts long names, so this cuts a literal name, too.
 fn comm(glob: &str, opposite: Setting) -> Result<&str, Error> {
     patterns::not_negated(glob, opposite)?;
     patterns::no_list(glob)?;

@@ -1,8 +1,8 @@
-//! What is shown of what happens.
+//! Filters: which events are shown.
 
 mod globs;
+mod paths;
 mod patterns;
-mod places;
 mod roots;
 mod who;
 
@@ -16,26 +16,26 @@ use fsmon_format::error::{Error, Setting};
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::EventRef;
-use places::Places;
+use paths::PathFilter;
 use who::Who;
 
-/// Where the records come from: some questions can be put to this host only while it is watched.
+/// Where the records come from. This host can be asked about users and processes only while it is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// This host, now.
     Live,
-    /// A stream that was recorded, perhaps elsewhere.
+    /// A stream that was recorded, perhaps on another host.
     Recorded,
 }
 
-/// What is shown of what happens, as people write it: the same live and recorded. Empty lists ask for nothing.
+/// The filters as people write them, the same live and recorded. An empty list filters nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Criteria {
     /// Names of event types, any case; `all` is every one.
     pub types: Vec<String>,
     /// Globs: only paths that match.
     pub include: Vec<String>,
-    /// Globs: no path that matches, nor what is below it.
+    /// Globs: no path that matches, nor anything below it.
     pub exclude: Vec<String>,
     /// Globs on the command name (`comm`): only what these commands do.
     pub cmd: Vec<String>,
@@ -50,9 +50,9 @@ pub struct Criteria {
 /// Decides event by event.
 pub struct Filter {
     types: u32,
-    places: Option<Places>,
+    paths: Option<PathFilter>,
     who: Option<Who>,
-    /// None: of any time.
+    /// `None`: any time.
     range: Option<Range>,
     include: Vec<String>,
     exclude: Vec<String>,
@@ -60,7 +60,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Checks the arguments. `types` is what they mean when none is named.
+    /// Checks the arguments. `types` is the default when they name no type.
     ///
     /// # Errors
     /// An unknown type or user, a bad glob, a process that does not exist.
@@ -72,7 +72,7 @@ impl Filter {
     ) -> Result<Self, Error> {
         let mut filter = Filter {
             types: parse_types(&args.types, types)?,
-            places: None,
+            paths: None,
             who: Who::new(args, source, capacity)?,
             range: None,
             include: args.include.clone(),
@@ -83,12 +83,12 @@ impl Filter {
         Ok(filter)
     }
 
-    /// Patterns with absolute paths are below these roots. To be said before a block, or before all.
+    /// Sets the roots that patterns with absolute paths refer to. Call before the records below these roots.
     ///
     /// # Errors
     /// A pattern that can never match.
     pub fn set_roots(&mut self, roots: &Roots) -> Result<(), Error> {
-        self.places = Places::new(
+        self.paths = PathFilter::new(
             PathGlobs::new(Purpose::Include, &self.include, roots)?,
             PathGlobs::new(Purpose::Exclude, &self.exclude, roots)?,
             self.capacity,
@@ -96,26 +96,26 @@ impl Filter {
         Ok(())
     }
 
-    /// Shows only what is of that time.
+    /// Shows only events of that time.
     pub fn within(self, range: Range) -> Self {
         Filter { range: Some(range), ..self }
     }
 
-    /// Whether something of that time is to be shown, `CLOCK_MONOTONIC` ns.
+    /// Whether events of that time (`CLOCK_MONOTONIC` ns) are shown.
     #[inline]
     pub fn is_in_time(&self, world: &World, mono_ns: u64) -> bool {
         self.range.is_none_or(|range| range.has(world.wall.real_ns(mono_ns)))
     }
 
-    /// The bits of [`kind`] that are to be shown.
+    /// The bits of [`kind`] that are shown.
     pub fn types(&self) -> u32 {
         self.types
     }
 
     /// A definition changed what an id stands for.
     pub fn changed(&mut self, world: &World, change: Change) {
-        if let Some(places) = &mut self.places {
-            places.changed(change);
+        if let Some(paths) = &mut self.paths {
+            paths.changed(change);
         }
         if let Some(who) = &mut self.who {
             match change {
@@ -126,11 +126,11 @@ impl Filter {
         }
     }
 
-    /// The types of `event` that are to be shown.
+    /// The types of `event` that are shown.
     #[inline]
     pub fn wanted(&mut self, world: &World, event: &EventRef<'_>) -> u32 {
         let mut wanted = event.head.mask.get() & self.types;
-        // One half of a rename is no event where it lies outside the watched paths.
+        // The half of a rename that lies outside the watched paths is no event.
         if event.head.dir2.get() == 0 {
             wanted &= !kind::MOVED_FROM;
         }
@@ -145,8 +145,8 @@ impl Filter {
         {
             return 0;
         }
-        match &mut self.places {
-            Some(places) => places.wanted(&world.mirror, event, wanted),
+        match &mut self.paths {
+            Some(paths) => paths.wanted(&world.mirror, event, wanted),
             None => wanted,
         }
     }

@@ -1,5 +1,5 @@
-//! Verdicts on places. A directory's verdict is kept by its id, so that an event costs one look
-//! at it, and, where it says nothing, one match of the event's own path.
+//! The filter on paths. The verdict on each directory is cached by its id. So an event costs one lookup and,
+//! if that does not decide, one match of the event's own path.
 
 use super::PathGlobs;
 use crate::world::Change;
@@ -7,12 +7,12 @@ use fsmon_format::kind;
 use fsmon_format::mirror::{Capacity, DEPTH_MAX, Mirror};
 use fsmon_format::record::EventRef;
 
-/// What is known of everything in a directory.
+/// The verdict on everything in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Verdict {
-    /// It, or a directory that it is in, matches `include`; or there is none.
+    /// The directory, or one above it, matches `include`; or `include` is empty.
     included: bool,
-    /// It, or a directory that it is in, matches `exclude`.
+    /// The directory, or one above it, matches `exclude`.
     excluded: bool,
 }
 
@@ -22,16 +22,16 @@ impl Verdict {
     }
 }
 
-/// The globs and what they said of each directory.
-pub struct Places {
+/// The globs, and the verdicts on directories.
+pub struct PathFilter {
     include: Option<PathGlobs>,
     exclude: Option<PathGlobs>,
     /// By directory id: the epoch, and two bits of verdict.
     verdicts: Vec<u32>,
-    /// A renamed directory raises it: verdicts of all below are void. Never 0.
+    /// A renamed directory raises it, which invalidates the verdicts on all directories below. Never 0.
     epoch: u32,
     path: Vec<u8>,
-    /// The root that it is below, where the globs need that.
+    /// The root above `path`, if the globs need it.
     root: Vec<u8>,
     /// Directories on the way up to one whose verdict is known.
     pending: Vec<u32>,
@@ -41,14 +41,14 @@ const INCLUDED: u32 = 1;
 const EXCLUDED: u32 = 2;
 const EPOCH_SHIFT: u32 = 2;
 
-impl Places {
-    /// `None` where there is nothing to decide.
+impl PathFilter {
+    /// `None` if there is no glob.
     pub fn new(
         include: Option<PathGlobs>,
         exclude: Option<PathGlobs>,
         capacity: Capacity,
     ) -> Option<Self> {
-        (include.is_some() || exclude.is_some()).then(|| Places {
+        (include.is_some() || exclude.is_some()).then(|| PathFilter {
             include,
             exclude,
             verdicts: vec![0; capacity.dirs + 1],
@@ -79,8 +79,8 @@ impl Places {
         }
     }
 
-    /// Those of `types` that pass. A RENAME passes by either of its places, MOVED_FROM by the
-    /// old one, everything else by the one that it has.
+    /// Those of `types` that pass. A RENAME passes if either of its paths does, MOVED_FROM if the old path
+    /// does.
     pub fn wanted(&mut self, mirror: &Mirror, event: &EventRef<'_>, types: u32) -> u32 {
         let of_old = types & (kind::RENAME | kind::MOVED_FROM);
         let (dir, dir2) = (event.head.dir.get(), event.head.dir2.get());
@@ -96,7 +96,7 @@ impl Places {
         wanted
     }
 
-    /// A place that is not known passes where nothing special is asked for.
+    /// An unknown path passes unless `include` is set.
     fn passes(&mut self, mirror: &Mirror, dir: u32, name: &[u8]) -> bool {
         let Some(verdict) = self.verdict(mirror, dir) else { return self.include.is_none() };
         if verdict.excluded || name.is_empty() {
@@ -119,7 +119,7 @@ impl Places {
         self.refine(verdict).passes()
     }
 
-    /// The verdict on `self.path`, which lies in a directory of this verdict.
+    /// The verdict on `self.path`, given the verdict on its directory.
     fn refine(&self, dir: Verdict) -> Verdict {
         let matches = |globs: &Option<PathGlobs>| {
             globs.as_ref().is_some_and(|globs| globs.matches(&self.root, &self.path))
@@ -156,8 +156,8 @@ impl Places {
         }
     }
 
-    /// Goes up to a directory whose verdict is known, and down again. `None` where the chain of
-    /// parents is broken.
+    /// Goes up to a directory whose verdict is known, and down again. `None` if the chain of parents is
+    /// broken.
     #[cold]
     fn decide(&mut self, mirror: &Mirror, dir: u32) -> Option<Verdict> {
         self.pending.clear();
@@ -188,24 +188,24 @@ impl Places {
     }
 }
 
-/// Makes `path` that of directory `dir` below its root, and `top` that of the root; false where it is not
-/// known.
+/// Sets `path` to the path of `dir` below its root, and `top` to the path of the root. Returns false if these
+/// are not known.
 fn below_root(mirror: &Mirror, dir: u32, top: &mut Vec<u8>, path: &mut Vec<u8>) -> bool {
     path.clear();
     if !mirror.append_dir_path(dir, path) {
         return false;
     }
     let mut at = dir;
-    while let Some(found) = mirror.dir(at) {
-        if found.parent == 0 {
-            let root = mirror.dir_name(found);
+    while let Some(entry) = mirror.dir(at) {
+        if entry.parent == 0 {
+            let root = mirror.dir_name(entry);
             top.clear();
             top.extend_from_slice(root);
             let slash = usize::from(path.get(root.len()) == Some(&b'/'));
             path.drain(..root.len() + slash);
             return true;
         }
-        at = found.parent;
+        at = entry.parent;
     }
     false
 }

@@ -1,4 +1,4 @@
-//! What a pattern on paths means, before it becomes a glob.
+//! The meaning of patterns on paths, before they become globs.
 //!
 //! | written | meant |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | `src/*.rs`, `/target`, `./target` | from the watched directory on |
 //! | `/srv/b/target`, where `/srv/b` is watched | `target` from there on |
 //!
-//! What can never match is refused, with what to write instead.
+//! A pattern that can never match is an error, which says what to write instead.
 
 use super::roots::{Roots, real};
 use fsmon_format::error::{Error, Setting};
@@ -18,23 +18,23 @@ use std::path::{Path, PathBuf};
 /// The longest name of a file, in bytes (NAME_MAX).
 const NAME_MAX: usize = 255;
 
-/// What one pattern stands for; globs.
+/// The meaning of one pattern, as globs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pattern {
     /// The name alone.
     Name(String),
-    /// The path below whichever root.
+    /// The path below any root.
     Path(String),
     /// The path below each of these roots.
     Below(Vec<(PathBuf, String)>),
 }
 
-/// Whether a pattern chooses what is shown, or what is left out.
+/// Whether a pattern selects what is shown, or what is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Chooses what is shown.
+    /// Selects what is shown.
     Include,
-    /// Leaves out.
+    /// Selects what is left out.
     Exclude,
 }
 
@@ -57,7 +57,7 @@ impl Purpose {
 /// Reads a pattern.
 ///
 /// # Errors
-/// Why it can never match, and what to write.
+/// It can never match. The error says what to write instead.
 pub(super) fn read(text: &str, purpose: Purpose, roots: &Roots) -> Result<Pattern, Error> {
     if text.is_empty() {
         let line = "it is empty; write a name such as *.o or a path such as src/*.rs";
@@ -92,7 +92,7 @@ pub(super) fn read(text: &str, purpose: Purpose, roots: &Roots) -> Result<Patter
     Ok(if is_anchored { Pattern::Path(glob) } else { Pattern::Name(glob) })
 }
 
-/// There is a setting for the opposite.
+/// Refuses a leading `!`: there is a setting for the opposite.
 pub(super) fn not_negated(text: &str, opposite: Setting) -> Result<(), Error> {
     if !text.starts_with('!') {
         return Ok(());
@@ -101,7 +101,7 @@ pub(super) fn not_negated(text: &str, opposite: Setting) -> Result<(), Error> {
     Err(Error::invalid(line).instead(opposite))
 }
 
-/// Commas make no list here, as names can have them.
+/// Refuses commas as separators of a list: names can contain them.
 pub(super) fn no_list(text: &str) -> Result<(), Error> {
     let (mut depth, mut is_escaped, mut in_class) = (0u32, false, false);
     for letter in text.chars() {
@@ -124,26 +124,26 @@ pub(super) fn no_list(text: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether there is nothing but a name.
+/// Whether the text has no special character of a glob.
 pub(super) fn is_literal(text: &str) -> bool {
     !text.contains(['*', '?', '[', ']', '{', '}', '\\'])
 }
 
-/// What a pattern with an absolute path means below each root; `None` where it begins at the watched
-/// directory.
+/// The meaning of a pattern with an absolute path below each root. `None` if the path begins at the watched
+/// directory, as `/target`.
 fn below_roots(
     parts: &[&str],
     purpose: Purpose,
     roots: &Roots,
 ) -> Result<Option<Vec<(PathBuf, String)>>, Error> {
-    // A pattern with a * can mean one root as it is written, and another by a link.
+    // A pattern with a * can match one root literally and another through a link.
     let (mut within, mut covered) = (Vec::new(), Vec::new());
     for parts in readings(parts, roots) {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         for root in roots.paths() {
             match below(&parts, root) {
                 Some(rest) if !rest.is_empty() => add(&mut within, (root.into(), rest.join("/"))),
-                // It is a root, or above one.
+                // The pattern is a root, or above one.
                 _ if is_above(&parts, root) => add(&mut covered, root),
                 _ => {}
             }
@@ -156,7 +156,7 @@ fn below_roots(
     if !covered.is_empty() {
         let is_all = roots.all_known() && roots.paths().all(|root| covered.contains(&root));
         return match purpose {
-            // What was recorded below the others is left.
+            // Events below the other roots are left.
             Purpose::Exclude if roots.are_of_this_host() || is_all => Err(Error::invalid(format!(
                 "{} is to be watched, and nothing of it would be left; name what to leave out below it",
                 covered[0].display()
@@ -180,8 +180,8 @@ fn add<T: PartialEq>(all: &mut Vec<T>, one: T) {
     }
 }
 
-/// The patterns that may be meant, with paths as records have them: as it is written, with a root for what
-/// that was given as, and with what links of this host lead to.
+/// The possible readings of a pattern, with paths as records have them: as written; with the spelling of a
+/// root replaced by its path; with symbolic links of this host resolved.
 fn readings(parts: &[&str], roots: &Roots) -> Vec<Vec<String>> {
     let spelled = roots.spellings().filter(|(given, path)| given != path);
     let spelled = spelled.filter_map(|(given, path)| Some(instead(path, below(parts, given)?)));
@@ -190,7 +190,7 @@ fn readings(parts: &[&str], roots: &Roots) -> Vec<Vec<String>> {
     spelled.chain([written]).chain(linked).collect()
 }
 
-/// The parts of a pattern that are left below a directory; `None` where it leads elsewhere.
+/// The parts of a pattern below directory `dir`; `None` if the pattern does not lead through it.
 fn below<'a>(parts: &'a [&'a str], dir: &Path) -> Option<&'a [&'a str]> {
     let mut left = parts;
     for name in names(dir) {
@@ -203,13 +203,13 @@ fn below<'a>(parts: &'a [&'a str], dir: &Path) -> Option<&'a [&'a str]> {
     Some(left)
 }
 
-/// Whether a pattern stands for a directory, or one that it is in.
+/// Whether a pattern matches `dir` or a directory above it.
 fn is_above(parts: &[&str], dir: &Path) -> bool {
     let names: Vec<_> = names(dir).collect();
     parts.len() <= names.len() && parts.iter().zip(names).all(|(part, name)| matches(part, name))
 }
 
-/// `**` is any number of names, and matches none here.
+/// Whether one part of a pattern matches a name. `**` stands for any number of names and does not match here.
 fn matches(part: &str, name: &OsStr) -> bool {
     let glob = || GlobBuilder::new(part).literal_separator(true).backslash_escape(true).build();
     part != "**" && glob().is_ok_and(|glob| glob.compile_matcher().is_match(Path::new(name)))
@@ -222,18 +222,18 @@ fn names(path: &Path) -> impl Iterator<Item = &OsStr> {
     })
 }
 
-/// A glob for that name alone.
+/// A glob that matches exactly this name.
 fn escaped(name: &OsStr) -> String {
     globset::escape(&name.to_string_lossy())
 }
 
-/// A path, and of a pattern what is below it.
+/// `path` as glob parts, followed by `rest`.
 fn instead(path: &Path, rest: &[&str]) -> Vec<String> {
     names(path).map(escaped).chain(rest.iter().map(|&part| part.to_owned())).collect()
 }
 
-/// The same pattern with the path that its first names lead to, where these are symbolic links: to a root
-/// and no further. Of what the last name leads to the pattern says nothing.
+/// The same pattern with symbolic links in its literal first names resolved, up to a root and no further. The
+/// last name is not resolved: the pattern means the link itself.
 fn through_links(parts: &[&str], roots: &Roots) -> Vec<String> {
     let count = parts.iter().take_while(|part| is_literal(part)).count().min(parts.len() - 1);
     let real =
@@ -243,9 +243,9 @@ fn through_links(parts: &[&str], roots: &Roots) -> Vec<String> {
     instead(&real(count), &parts[count..])
 }
 
-/// Whether a pattern can only mean a place that is not watched: it begins with a directory of `/`, and
-/// no root has one of that name. `/target` begins at the watched directory. Of another host, or another
-/// time, nothing of that is known.
+/// Whether a pattern can only mean a path that is not watched: it begins with a directory of `/`, and no
+/// root has an entry of that name. (`/target` begins at the watched directory.) Always false for recorded
+/// roots: this host knows nothing about them.
 fn outside(parts: &[&str], roots: &Roots) -> bool {
     let first = parts[0];
     if !roots.are_of_this_host() || !roots.all_known() || !is_literal(first) {
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_recorded_pattern_means_is_no_matter_of_this_host() {
+    fn a_pattern_for_a_recording_does_not_depend_on_this_host() {
         let dir = tempfile::tempdir().expect("a directory");
         let real = dir.path().canonicalize().expect("it is there");
         std::os::unix::fs::symlink("/no-such-place", real.join("link")).expect("made");

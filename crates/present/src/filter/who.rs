@@ -1,4 +1,4 @@
-//! Verdicts on processes: one for each image, when it comes up.
+//! The filter on processes: one verdict for each image, decided when it is defined.
 
 use super::{Source, globs};
 use crate::filter::Criteria;
@@ -28,21 +28,21 @@ struct User {
     name: Vec<u8>,
 }
 
-/// What is asked of processes, and what was decided of each image.
+/// The criteria on processes, and the verdict on each image.
 pub struct Who {
     cmd: Option<GlobSet>,
     exclude_cmd: Option<GlobSet>,
     users: Vec<User>,
     pid: Option<u32>,
     source: Source,
-    /// By image id: whether all that is asked is met.
+    /// By image id: whether it meets all criteria.
     passes: Vec<Verdict>,
-    /// By image id: whether it is the process that was asked for, or descends from it.
+    /// By image id: whether it is of process `pid` or a descendant of it.
     family: Vec<Verdict>,
 }
 
 impl Who {
-    /// `None` where nothing is asked.
+    /// `None` if there is no criterion.
     ///
     /// # Errors
     /// A bad glob; while this host is watched, also an unknown user or process.
@@ -70,8 +70,8 @@ impl Who {
         }))
     }
 
-    /// An image came up. Its family is decided at once where its parent is known: later the
-    /// parent's id may stand for another.
+    /// An image was defined. If its parent is known, its family is decided now: later the parent's id may
+    /// stand for another image.
     pub fn defined(&mut self, mirror: &Mirror, id: u32) {
         let Some(passes) = self.passes.get_mut(id as usize) else { return };
         *passes = Verdict::Pending;
@@ -84,14 +84,14 @@ impl Who {
         }
     }
 
-    /// Ids stand for others from now on.
+    /// All ids stand for other images from now on.
     pub fn forget(&mut self) {
         self.passes.fill(Verdict::Pending);
         self.family.fill(Verdict::Pending);
     }
 
-    /// Whether events of image `id` are shown. A process that is not known does nothing that was
-    /// asked for, and is no command that was to be left out.
+    /// Whether events of image `id` are shown. An unknown process meets no criterion, and is not an excluded
+    /// command.
     #[inline]
     pub fn passes(&mut self, mirror: &Mirror, id: u32) -> bool {
         match self.passes.get(id as usize) {
@@ -158,14 +158,15 @@ impl Who {
         verdict == Verdict::Yes
     }
 
-    /// A live process that is named ran before the watch; one forked later has a used pid.
+    /// Whether the image is of the process that `pid` names. Live, that process ran before the watch began; one
+    /// forked later only reuses its pid.
     fn is_named(&self, image: &Proc) -> bool {
         Some(image.pid.get()) == self.pid
             && (self.source == Source::Recorded || image.start_ns.get() == 0)
     }
 
-    /// The image before this one of the same process, else that of its parent; `None` where it
-    /// is not known or its id stands for another by now.
+    /// The previous image of the same process, or else its parent's. `None` if that is not known or its id
+    /// stands for another image by now.
     fn elder(&self, mirror: &Mirror, image: &Proc) -> Option<u32> {
         let is = |id: u32, pid| mirror.proc(id).is_some_and(|elder| elder.pid == pid);
         let (prev, parent) = (image.prev.get(), image.parent.get());
@@ -176,7 +177,8 @@ impl Who {
     }
 }
 
-/// A recorded stream may come from a host with other users, so there a name is just a name.
+/// Parses a user name or uid. A recorded stream may come from a host with other users, so its names are not
+/// looked up.
 fn parse_user(text: &str, source: Source) -> Result<User, Error> {
     if text.is_empty() || text.starts_with('!') || text.contains(',') {
         return Err(Error::invalid(format!(

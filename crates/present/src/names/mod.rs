@@ -1,12 +1,12 @@
-//! Names for numbers: users and control groups, looked up on this host as processes come up.
+//! Names of users and control groups, looked up on this host when a process is defined.
 //!
-//! The engine tells ids only. The names become strings of the mirror, with ids above those that
-//! the engine gives out, and process images refer to them: so everything downstream, the binary
-//! stream included, finds them in one place.
+//! The engine reports ids only. The names become strings of the mirror, with ids above those of the engine's
+//! strings, and process images refer to them. So all formats, the binary stream included, read them from the
+//! mirror.
 //!
-//! A user's name can change while a process runs, so it is looked at again when the process does
-//! something (`users.rs`). A control group's path does not: cgroup2 renames nothing, and its ids, which are
-//! those of kernfs, are not used again on 64 bits.
+//! A user's name can change while a process runs, so it is looked up again when the process causes an event
+//! (`users.rs`). A control group's path cannot: cgroup2 has no rename, and its ids, which are those of kernfs,
+//! are not reused on 64 bits.
 
 mod users;
 
@@ -23,7 +23,7 @@ use users::Users;
 /// Strings that [`Names`] adds to those of the engine: a mirror must have room for both.
 pub const STRINGS: usize = USERS_MAX + CGROUPS_MAX;
 
-/// The room that a mirror needs for what the engine defines and for the names beside that.
+/// The capacity that a mirror needs for the engine's definitions and for the names.
 #[must_use]
 pub fn room(engine: Capacity) -> Capacity {
     Capacity { strings: engine.strings + STRINGS, text: engine.text + NAMES_BYTES, ..engine }
@@ -35,24 +35,24 @@ pub type Lookup<Id> = Box<dyn Fn(Id) -> Option<Vec<u8>> + Send>;
 /// Where the names of users come from.
 enum FindUser {
     Host(Box<Users>),
-    /// At once.
+    /// A function that answers at once.
     Fixed(Lookup<u32>),
 }
 
-/// What was looked up so far.
+/// The names looked up so far.
 pub struct Names {
     users: Strings<u32>,
     cgroups: Strings<u64>,
     find_user: FindUser,
     find_cgroup: Lookup<u64>,
     build: Box<Build>,
-    /// What the last call changed, besides the image that it was about.
+    /// What the last call changed, besides its image.
     changes: Vec<Change>,
-    /// Names of users looked at before that are looked at again.
+    /// Names looked up in an earlier epoch are looked up again when they are used.
     epoch: u32,
-    /// When it began.
+    /// When the epoch began.
     began: Instant,
-    /// When it was last looked whether /etc/passwd changed.
+    /// When /etc/passwd was last checked for changes.
     looked: Instant,
     /// The highest id of an image so far.
     images: u32,
@@ -108,13 +108,13 @@ impl Names {
         self.users.retain(image.user.get());
     }
 
-    /// What the last call changed besides its image: strings, as a recycled id may stand among them, and
-    /// images that have another name by that.
+    /// What the last call changed besides its image: strings (an id may be reused for another name), and
+    /// images whose name changed with them.
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
 
-    /// Time goes on: names that were not looked at for a while are looked at when they are used.
+    /// Call regularly: begins a new epoch if names may have changed.
     pub fn tick(&mut self, now: Instant) {
         let FindUser::Host(users) = &mut self.find_user else { return };
         let is_other = now.saturating_duration_since(self.looked) >= USERS_FILE_CHECK && {
@@ -127,14 +127,14 @@ impl Names {
         }
     }
 
-    /// Names are looked at again when they are used.
+    /// From now on names are looked up again when they are used.
     pub fn begin_epoch(&mut self, now: Instant) {
         self.epoch = self.epoch.wrapping_add(1);
         self.began = now;
     }
 
-    /// An image is about to be shown: whether its user has another name than before. Then
-    /// [`Names::changes`] has what that changes.
+    /// Call before an image is shown. Returns whether the name of its user has changed;
+    /// [`Names::changes`] then has the consequences.
     #[inline]
     pub fn look_again(&mut self, image: u32, mirror: &mut Mirror) -> bool {
         let Some(image) = mirror.proc(image) else { return false };
@@ -158,7 +158,7 @@ impl Names {
         is_new
     }
 
-    /// An image that had to give up its name for those of others.
+    /// Names an image again whose user's string was reused for another user.
     #[cold]
     fn name_again(&mut self, mut image: Proc, mirror: &mut Mirror) -> bool {
         self.changes.clear();
@@ -181,7 +181,7 @@ impl Names {
         string
     }
 
-    /// A string for a user; that of one who did nothing for long, where there is no other.
+    /// A string for a user. If none is free, takes the string of the user that was idle for longest.
     #[cold]
     fn new_user(&mut self, uid: u32, mirror: &mut Mirror) -> u32 {
         if let Some(string) = self.users.take(uid) {
@@ -199,8 +199,8 @@ impl Names {
         self.users.take(uid).unwrap_or(0)
     }
 
-    /// Looks a user's name up and defines its string; whether it has changed. Without a name it is
-    /// empty, which stands for unknown.
+    /// Looks a user's name up and defines its string, empty if there is no name. Returns whether the name has
+    /// changed.
     fn look_up(&mut self, string: u32, uid: u32, mirror: &mut Mirror) -> bool {
         if let Some(slot) = self.users.slot_mut(string) {
             slot.epoch = self.epoch;
@@ -221,7 +221,7 @@ impl Names {
         true
     }
 
-    /// All images of a user have another name.
+    /// Adds all images with this string to the changes.
     fn note_images_of(&mut self, string: u32, mirror: &Mirror) {
         let is_of = |id: &u32| mirror.proc(*id).is_some_and(|image| image.user.get() == string);
         self.changes.extend((1..=self.images).filter(is_of).map(Change::Proc));
@@ -234,7 +234,7 @@ impl Names {
         }
     }
 
-    /// One that is gone already is not remembered: it will not be asked for often.
+    /// A control group that is gone already is not remembered: it will not be asked for often.
     #[cold]
     fn new_cgroup(&mut self, id: u64, mirror: &mut Mirror) -> u32 {
         let Some(path) = (self.find_cgroup)(id) else { return 0 };
@@ -252,10 +252,10 @@ fn define(build: &mut Build, string: u32, text: &[u8], mirror: &mut Mirror) -> b
     matches!(mirror.define(&record.body()), Defined::Str(_))
 }
 
-/// Which user or control group has which string. There is no end of them (a job's group lives for
-/// minutes), so a string is given to another once no image refers to it any more.
+/// Which user or control group has which string. Their number is unbounded (a job's group lives for minutes),
+/// so a string is reused once no image refers to it.
 struct Strings<Id> {
-    /// The first of their ids, and how many there are.
+    /// The first id of the strings, and how many there are.
     first: u32,
     most: usize,
     by_id: HashMap<Id, u32>,
@@ -267,7 +267,7 @@ struct Strings<Id> {
 struct Slot<Id> {
     id: Id,
     images: u32,
-    /// When the name was looked at last; 0 never.
+    /// The epoch in which the name was looked up last; 0 never.
     epoch: u32,
 }
 
@@ -281,7 +281,7 @@ impl<Id: Copy + Eq + Hash> Strings<Id> {
         self.by_id.get(&id).map(|index| self.first + index)
     }
 
-    /// A string for another; `None` where images refer to all.
+    /// Assigns a string to `id`; `None` if images refer to all strings.
     fn take(&mut self, id: Id) -> Option<u32> {
         let index = if self.slots.len() < self.most {
             self.slots.push(Slot { id, images: 0, epoch: 0 });
@@ -300,7 +300,7 @@ impl<Id: Copy + Eq + Hash> Strings<Id> {
         Some(self.first + index)
     }
 
-    /// Takes a string from all its images: the one that was looked at the longest time ago.
+    /// Frees the string that was looked up longest ago, though images refer to it.
     fn give_up(&mut self) -> u32 {
         let oldest = (0..self.slots.len()).map(|step| (self.hand + step) % self.most);
         let index = oldest.min_by_key(|index| self.slots[*index].epoch).unwrap_or(0);
@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(user_of(&mirror, 2), None);
         let string = mirror.proc(1).expect("defined").user.get();
         *all.lock().expect("alone") = HashMap::from([(7, b"new".to_vec()), (8, b"late".to_vec())]);
-        // Nothing is looked at twice within an epoch.
+        // Nothing is looked up twice within an epoch.
         assert!(!names.look_again(1, &mut mirror));
         names.begin_epoch(Instant::now());
         assert!(names.look_again(1, &mut mirror));
@@ -401,7 +401,7 @@ mod tests {
         for (id, name) in [(1, "new"), (2, "late"), (3, "new")] {
             assert_eq!(user_of(&mirror, id).as_deref(), Some(name));
         }
-        // Gone, as is its name.
+        // The user is gone, and so is the name.
         all.lock().expect("alone").clear();
         names.begin_epoch(Instant::now());
         assert!(names.look_again(1, &mut mirror));
@@ -409,19 +409,19 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_end_of_users() {
+    fn the_number_of_users_is_unbounded() {
         let (mut names, _) = named();
         let most = to_u32(USERS_MAX);
         let mut mirror = Mirror::new(Capacity { processes: 2 * USERS_MAX, ..capacity() });
         for uid in 100..100 + most {
             define_image(&mut names, &mut mirror, uid, uid);
         }
-        // Image 100 ends, and its id is another's: the string of its user is free.
+        // Image 100 ends and its id is reused: the string of its user is free.
         define_image(&mut names, &mut mirror, 100, 101);
         define_image(&mut names, &mut mirror, 99, 5000);
         assert!(names.changes().iter().all(|change| matches!(change, Change::Str(_))));
         assert_eq!(user_of(&mirror, 99).as_deref(), Some("user5000"));
-        // Now all are in use, and the one without something to do has to make room until it has.
+        // Now all are in use, and an idle user has to give up its string until it is active again.
         names.begin_epoch(Instant::now());
         for id in 102..100 + most {
             assert!(!names.look_again(id, &mut mirror));

@@ -1,10 +1,9 @@
-//! Names of users, as this host knows them now: one is at most ten seconds old.
+//! Names of users on this host. A name is at most ten seconds old.
 //!
-//! Users in /etc/passwd are looked up by the formatter itself: whether it changed costs one stat(2) of a local
-//! file. Others (LDAP, systemd's DynamicUser, whatever nsswitch.conf names) are asked of the C library
-//! on a thread of its own, as a directory service can take seconds to answer. The first answer is waited
-//! for some milliseconds, and not at all while the service is late with one: until it comes a line has
-//! the uid and no name.
+//! The formatter itself looks users up in /etc/passwd: one stat(2) of a local file shows whether it changed.
+//! A separate thread asks the C library for all other users (LDAP, systemd's DynamicUser, all that nsswitch.conf
+//! names), as a directory service can take seconds to answer. The formatter waits some milliseconds for an
+//! answer, and not at all while an earlier one is late; until it comes a line has the uid and no name.
 
 use crate::limits::USERS_FILE_SETTLED;
 use crate::limits::{
@@ -30,7 +29,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// Those of this host.
+    /// The users of this host.
     pub fn of_this_host() -> Self {
         Users::new("/etc/passwd".into(), Box::new(ask_the_system))
     }
@@ -39,17 +38,17 @@ impl Users {
         Users { local: Local::new(passwd), others: Others::new(lookup) }
     }
 
-    /// Looks whether /etc/passwd changed since the last look; then names may be others.
+    /// Reads /etc/passwd again if it changed. Returns whether it did: then names may have changed.
     pub fn refresh(&mut self) -> bool {
         self.local.refresh()
     }
 
-    /// Takes the answers that have come in; whether there are any.
+    /// Takes the answers that have come in. Returns whether there were any.
     pub fn take_answers(&mut self) -> bool {
         self.others.take_answers()
     }
 
-    /// The name of a user; `None` where there is none, or none is known yet.
+    /// The name of a user; `None` if it has none, or none is known yet.
     pub fn name(&mut self, uid: u32) -> Option<&[u8]> {
         match self.local.names.get(&uid) {
             Some(name) => Some(name),
@@ -58,17 +57,17 @@ impl Users {
     }
 }
 
-/// What /etc/passwd has.
+/// The users in /etc/passwd.
 struct Local {
     path: PathBuf,
-    /// Of the file as it was read.
+    /// The file's stamp when it was read.
     stamp: Option<Stamp>,
-    /// When it was read, if that was so soon after a change that another change may not show in the stamp.
+    /// When it was read, if that was so soon after a change that another change may leave the same stamp.
     unsettled: Option<Instant>,
     names: HashMap<u32, Box<[u8]>>,
 }
 
-/// What changes when a file does.
+/// Metadata that changes when the file does.
 #[derive(PartialEq, Eq)]
 struct Stamp {
     file: (u64, u64),
@@ -110,7 +109,7 @@ impl Local {
             stamp.as_ref().is_none_or(|stamp| read.is_ok() && stamp.changed.0 < settled);
         self.unsettled = (!is_settled).then(Instant::now);
         self.stamp = stamp;
-        // Where it cannot be read, as while it is being replaced, no names are known.
+        // If it cannot be read, as while it is being replaced, no names are known.
         self.names.clear();
         for (uid, name) in text.split(|byte| *byte == b'\n').filter_map(user) {
             // The first line counts, as for getpwuid(3).
@@ -119,8 +118,8 @@ impl Local {
     }
 }
 
-/// `name:password:uid:...`: passwd(5). Lines that begin with + or - are about other sources. A line that
-/// ends with the uid may be cut amid it, as while the file is being written.
+/// Parses `name:password:uid:...`, passwd(5). Lines that begin with + or - are about other sources. A line
+/// that ends within the uid is incomplete, as while the file is being written.
 fn user(line: &[u8]) -> Option<(u32, &[u8])> {
     let mut fields = line.split(|byte| *byte == b':');
     let name = fields.next().filter(|name| !name.is_empty() && !b"+-#".contains(&name[0]))?;
@@ -128,23 +127,23 @@ fn user(line: &[u8]) -> Option<(u32, &[u8])> {
     fields.next().map(|_| (uid, name))
 }
 
-/// Users that are not in the file.
+/// Users that are not in /etc/passwd.
 struct Others {
     known: HashMap<u32, Answer>,
     /// Asked for and not answered yet.
     asked: HashSet<u32>,
-    /// An answer did not come in time, and none has come since.
+    /// An answer did not come in time, and no other has come since.
     is_late: bool,
     thread: Asked,
 }
 
-/// What was answered, and when that was asked.
+/// An answer, and when the question was asked.
 struct Answer {
     name: Option<Box<[u8]>>,
     at: Instant,
 }
 
-/// The thread that asks: most hosts need none.
+/// The thread that asks the C library. Most hosts do not need it.
 enum Asked {
     NotYet(Lookup),
     Running(SyncSender<u32>, Receiver<(u32, Answer)>),
@@ -162,7 +161,7 @@ impl Others {
         let age = self.known.get(&uid).map(|answer| answer.at.elapsed());
         match age {
             Some(age) if age < USER_AGE_RENEWED => {}
-            // Renewed before it is too old, so that nobody has to wait.
+            // Renewed before it expires, so that no line has to wait.
             Some(age) if age < USER_AGE_MAX => self.ask(uid),
             _ => {
                 self.ask(uid);
@@ -184,7 +183,7 @@ impl Others {
         if self.asked.len() < USERS_ASKED_MAX && !self.asked.contains(&uid) {
             match questions.try_send(uid) {
                 Ok(()) => drop(self.asked.insert(uid)),
-                // Asked again the next time.
+                // The next use asks again.
                 Err(TrySendError::Full(_)) => {}
                 Err(TrySendError::Disconnected(_)) => self.thread = Asked::Never,
             }
@@ -222,14 +221,14 @@ impl Others {
             self.known.retain(|_, answer| answer.at.elapsed() < USER_AGE_MAX);
         }
         if self.known.len() >= USERS_MAX {
-            // So many at a time come from something odd: they are asked for again.
+            // That many users at a time are unusual: start over, and ask again for those in use.
             self.known.clear();
         }
         self.known.insert(uid, answer);
     }
 }
 
-/// The thread ends with the channel: where it still waits for an answer, the process ends without it.
+/// The thread ends when the channel closes. If it still waits for an answer, the process exits without it.
 fn start(lookup: Lookup) -> Asked {
     let (questions, asked) = sync_channel::<u32>(USERS_ASKED_MAX);
     let (answers, answered) = sync_channel(USERS_ASKED_MAX);
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_cut_is_none() {
+    fn an_incomplete_line_is_no_user() {
         assert_eq!(user(b"cut:x:5241:"), Some((5241, &b"cut"[..])));
         for cut in ["cut:x:524", "cut:x:", "cut:x", "cut", ""] {
             assert_eq!(user(cut.as_bytes()), None, "{cut}");

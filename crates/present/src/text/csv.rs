@@ -1,9 +1,9 @@
-//! CSV after RFC 4180: a header, the columns of the JSON lines, CRLF. What is not known is empty.
+//! CSV after RFC 4180: a header, the columns of the JSON lines, CRLF. Unknown fields are empty.
 //!
-//! Paths are always quoted, so that a directory's part can be kept. Bytes that are not UTF-8 are
-//! replaced, and so are control characters when the output is a terminal; then the exact bytes
-//! stand in `path_b64`. Behind the columns of JSON's other fields come those of the executed file, then
-//! `object` and `via`. Those of the command line come last, and only when it is asked for.
+//! Paths are always quoted, so that the directory's part can be cached. Bytes that are not UTF-8 are
+//! replaced, and so are control characters if the output is a terminal; then `path_b64` has the exact bytes.
+//! The columns of the executed file follow those of JSON's other fields, then come `object` and `via`. The
+//! columns of the command line come last, and only on request.
 
 use super::escape::{self, Style, escape};
 use super::exe::{self, Exe};
@@ -11,7 +11,7 @@ use super::json::{append_chain, format_hex, path_base64};
 use super::pieces::{Piece, Pieces};
 use super::prefix::Paths;
 use super::words::CommandLine;
-use super::{Line, LineFormat, Place, ancestors, comm, doubt, number};
+use super::{Line, LineFormat, Place, ancestors, comm, inexact, number};
 use crate::limits::PROCESS_BYTES;
 use crate::wall::Utc;
 use crate::world::{Change, World};
@@ -23,8 +23,8 @@ use memchr::memchr2_iter;
 const HEADER: &[u8] = b"time,event_type,path,old_path,is_dir,pid,ppid,cmd,exe,uid,gid,user,\
 cgroup,chain,attribution,found,exchange,unsure,path_b64,old_path_b64,error,error_count,reason,lost";
 
-/// The columns behind those of what runs: what joins the lines of a file without a name, and the name
-/// outside through which a file was changed.
+/// The columns behind those of the executed file: the object that joins the lines of a file without a name,
+/// and the unwatched name through which a file was changed.
 const LAST_HEADER: &[u8] = b",object,via,via_b64";
 const LAST_COLUMNS: usize = 3;
 
@@ -32,18 +32,18 @@ const LAST_COLUMNS: usize = 3;
 const CMDLINE_HEADER: &[u8] = b",cmdline,cmdline_from,cmdline_cut,cmdline_b64";
 const CMDLINE_COLUMNS: usize = 4;
 
-/// Steps from `path` to `path_b64`, and from there to `reason`.
+/// Commas from `path` to `path_b64`, and from there to `reason`.
 const LOSS_TO_PATH: usize = 16;
 const LOSS_TO_REASON: usize = 4;
 
 /// Columns of a process, from `pid` to `chain`.
 const PROCESS_COLUMNS: usize = 9;
 
-/// What is told of a process that is not known.
+/// The columns of an unknown process: empty.
 const UNKNOWN_PROCESS: Piece<'_, usize> =
     (&[b','; PROCESS_COLUMNS + exe::COLUMNS], PROCESS_COLUMNS);
 
-/// Columns that say something of few events only, from `attribution` to `lost`.
+/// Columns that few events fill, from `attribution` to `lost`.
 const SELDOM_COLUMNS: usize = 10;
 
 /// Writes CSV; `S` is how text inside quotes is escaped.
@@ -52,7 +52,7 @@ pub struct Csv<S> {
     cmdline: bool,
     time: Utc,
     paths: Paths<S>,
-    /// The columns from `pid` to `chain`, and from where these end on those of what runs.
+    /// The columns from `pid` to `chain`, then those of the executed file; and where the latter begin.
     processes: Pieces<usize>,
     rendered: Vec<u8>,
     /// JSON inside a column.
@@ -60,7 +60,7 @@ pub struct Csv<S> {
 }
 
 impl<S: Style> Csv<S> {
-    /// With `chain`, that column is filled in.
+    /// With `chain`, that column is filled.
     pub fn new(chain: bool) -> Self {
         Csv {
             chain,
@@ -105,7 +105,7 @@ impl<S: Style> Csv<S> {
         Some(exact)
     }
 
-    /// The columns from `pid` to `chain`, and those of what runs.
+    /// The columns from `pid` to `chain`, and those of the executed file.
     fn process(&mut self, mirror: &Mirror, id: u32) -> (&[u8], &[u8]) {
         let (columns, end) = match self.processes.find(id) {
             Some(index) => self.processes.get(index),
@@ -150,7 +150,7 @@ impl<S: Style> Csv<S> {
 }
 
 impl<S: Style> LineFormat for Csv<S> {
-    /// A name can have line breaks in it, between its quotes.
+    /// A quoted name can contain line breaks.
     fn line_end(text: &[u8]) -> Option<usize> {
         let mut is_quoted = false;
         for at in memchr2_iter(b'"', b'\n', text) {
@@ -163,8 +163,8 @@ impl<S: Style> LineFormat for Csv<S> {
         None
     }
 
-    /// It begins with a time; a header does not, nor what ends a line that somebody cut.
-    fn is_told(line: &[u8]) -> bool {
+    /// Records begin with a time; a header and the line break after a truncated line do not.
+    fn is_record(line: &[u8]) -> bool {
         line[0].is_ascii_digit()
     }
 
@@ -247,7 +247,7 @@ fn append_seldom(
 ) {
     let event = line.event;
     out.push(b',');
-    out.extend_from_slice(doubt(event.attribution()).unwrap_or_default().as_bytes());
+    out.extend_from_slice(inexact(event.attribution()).unwrap_or_default().as_bytes());
     for flag in [event.found(), event.exchange(), event.unsure()] {
         out.extend_from_slice(if flag { b",true" } else { b"," });
     }
@@ -266,7 +266,7 @@ fn append_number(value: Option<u64>, out: &mut Vec<u8>) {
     }
 }
 
-/// Quoted only where it must be. Says whether the text is told exactly.
+/// Quotes only if necessary. Returns whether the text is exact.
 fn append_text<S: Style>(text: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
     out.push(b',');
     let text = text.unwrap_or_default();
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_is_told_as_in_json() {
+    fn what_runs_is_shown_as_in_json() {
         let mut bench = bench::<escape::Csv>();
         bench.pipeline.begin(&mut bench.out);
         bench.dir(1, 0, b"/r");

@@ -1,18 +1,18 @@
-//! Bytes from file and process names, made fit for a format.
+//! Escapes bytes of file and process names for a format.
 //!
-//! Most names are plain ASCII: they are looked through once and copied. The rest is taken apart
-//! as UTF-8. Characters that a terminal obeys or that hide what they stand beside (control
-//! characters, directions of writing, zero widths) are escaped in every format that can.
+//! Most names are plain ASCII: one scan, one copy. The rest is decoded as UTF-8. Characters that control
+//! a terminal or disguise the text around them (control characters, directions of writing, zero widths) are
+//! escaped in every format that has escapes.
 
-/// How a format writes what is not plain.
+/// How a format writes characters that are not plain.
 pub trait Style {
     /// ASCII bytes that are copied as they are.
     const PLAIN: [bool; 256];
     /// Whether a character beyond ASCII is to be escaped.
     fn is_special(c: char) -> bool;
-    /// Appends a character that is not plain; says whether it can be told from the output.
+    /// Appends a character that is not plain. Returns whether the output is exact.
     fn special(c: char, out: &mut Vec<u8>) -> bool;
-    /// Appends something for bytes that are not UTF-8; says whether they can be told from it.
+    /// Appends a substitute for bytes that are not UTF-8. Returns whether the output is exact.
     fn broken(bytes: &[u8], out: &mut Vec<u8>) -> bool;
 }
 
@@ -24,10 +24,10 @@ pub enum Csv {}
 pub enum CsvTerminal {}
 /// For people to read.
 pub enum Human {}
-/// A whole message for people, with names in it: what it has escaped already stays as it is.
+/// A whole message for people: names in it are escaped already, so backslashes stay.
 pub enum Message {}
 
-/// Appends `text` and says whether the output tells exactly these bytes.
+/// Appends `text`. Returns whether exactly these bytes can be recovered from the output.
 #[inline]
 pub fn escape<S: Style>(text: &[u8], out: &mut Vec<u8>) -> bool {
     match text.iter().position(|byte| !S::PLAIN[usize::from(*byte)]) {
@@ -62,7 +62,7 @@ fn escape_rest<S: Style>(text: &[u8], out: &mut Vec<u8>) -> bool {
     exact
 }
 
-/// A message as one line that no terminal obeys, whatever names are in it.
+/// A message as one line without control characters, whatever names are in it.
 pub fn message(text: &str) -> String {
     escaped::<Message>(text.as_bytes())
 }
@@ -95,8 +95,8 @@ const fn plain_without(specials: &[u8], controls_too: bool) -> [bool; 256] {
     plain
 }
 
-/// Control characters, and what changes how the text around it looks: the Unicode categories Cc, Cf,
-/// Zl and Zp (Unicode 17, UnicodeData.txt).
+/// Control characters, and characters that change how the text around them looks: the Unicode categories
+/// Cc, Cf, Zl and Zp (Unicode 17, UnicodeData.txt).
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,

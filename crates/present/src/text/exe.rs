@@ -1,4 +1,4 @@
-//! The file that a process runs, and what exec was given.
+//! The file that a process runs (`exe`), and the path that exec was given (`exec`).
 
 use super::escape::{self, escape};
 use super::json::append_base64_text;
@@ -8,17 +8,17 @@ use fsmon_format::record::{Proc, proc_flag};
 
 /// The columns of CSV that follow those of the event.
 pub const HEADER: &[u8] = b",exec,exe_root,exe_late,exe_unsure,exe_cut,exe_b64,exec_b64";
-/// How many those are.
+/// How many columns those are.
 pub const COLUMNS: usize = 7;
 
-/// What an image runs, as far as it is known.
+/// What an image runs; what is not known is `None` or 0.
 #[derive(Clone, Copy)]
 pub struct Exe<'a> {
     /// The path of the file.
     pub path: Option<&'a [u8]>,
-    /// What exec was given.
+    /// The path that exec was given.
     pub exec: Option<&'a [u8]>,
-    /// Number of the mount namespace that the path holds in; 0 for that of fsmon.
+    /// Number of the mount namespace in which the path is valid; 0 for that of fsmon.
     root: u32,
     flags: u16,
 }
@@ -63,8 +63,7 @@ impl<'a> Exe<'a> {
         }
     }
 
-    /// The columns of [`HEADER`] behind `exec`; `exact` says of path and exec whether CSV tells them
-    /// exactly.
+    /// The columns of [`HEADER`] behind `exec`. `exact` says whether CSV shows `path` and `exec` exactly.
     pub fn append_columns(&self, exact: [bool; 2], out: &mut Vec<u8>) {
         out.push(b',');
         if self.root != 0 {
@@ -89,7 +88,7 @@ fn append_root(namespace: u32, out: &mut Vec<u8>) {
     out.push(b']');
 }
 
-/// Says whether the text is told exactly.
+/// Returns whether the text is exact.
 fn append_field(before: &[u8], text: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
     let Some(text) = text else { return true };
     out.extend_from_slice(before);

@@ -36,7 +36,7 @@ pub fn image(id: u32, pid: u32, cmd: &str) -> Proc {
     image
 }
 
-/// An event by `proc` in `dir`; what else it has is set by hand.
+/// An event by `proc` in `dir`; tests set the other fields themselves.
 pub fn event(mask: u32, dir: u32, proc: u32) -> Event {
     let mut event = Event::new_zeroed();
     event.mask = mask.into();
@@ -150,8 +150,8 @@ impl<O: Output> Bench<O> {
         });
     }
 
-    /// What every text format is shown: plain, merged, renames in and out, doubts, a broken name,
-    /// errors and losses.
+    /// The events that the tests of all text formats share: plain, merged, renames in and out, inexact
+    /// attributions, a name that is not UTF-8, errors and losses.
     pub fn play(&mut self) {
         self.furnish();
         let at = |mut event: Event, time_ns: u64| {
@@ -183,7 +183,7 @@ impl<O: Output> Bench<O> {
     }
 }
 
-/// The text of a stream; what there is of it and the number of gaps where it is damaged.
+/// The text of a stream; for a damaged one, the text that there is and the number of gaps.
 pub fn decode<O: Output>(stream: &[u8], output: O) -> Result<String, (String, u64)> {
     let args = Criteria::default();
     let filter = Filter::new(&args, kind::EVERY, Source::Recorded, BLOCK_CAPACITY);

@@ -4,7 +4,7 @@ use super::escape::{self, escape};
 use super::prefix::Paths;
 use super::when::{self, TimeFormat, When};
 use super::words::CommandLine;
-use super::{Line, LineFormat, Place, ancestors, comm, doubt, number};
+use super::{Line, LineFormat, Place, ancestors, comm, inexact, number};
 use crate::world::{Change, World};
 use fsmon_format::error::Setting;
 use fsmon_format::kind;
@@ -36,23 +36,23 @@ pub struct Human {
 }
 
 impl Human {
-    /// With `chain`, the ancestry ends the line.
+    /// With `chain`, the ancestors follow at the end of the line.
     pub fn new(chain: bool, colours: bool) -> Self {
         let (when, paths) = (When::new(None), Paths::default());
         Human { chain, cmdline: false, colours, when, paths, names: Setting::name }
     }
 
-    /// With other times than those of the day.
+    /// With another time format than the time of day.
     pub fn with_time(self, format: Option<TimeFormat>) -> Self {
         Human { when: When::new(format), ..self }
     }
 
-    /// With `on`, the command line ends the line.
+    /// With `on`, the command line follows at the end of the line.
     pub fn with_cmdline(self, on: bool) -> Self {
         Human { cmdline: on, ..self }
     }
 
-    /// With other names of limits than those of [`Setting`]: what a program calls them.
+    /// With the program's names of limits, such as options, instead of those of [`Setting`].
     pub fn with_names(self, names: fn(Setting) -> &'static str) -> Self {
         Human { names, ..self }
     }
@@ -65,8 +65,8 @@ impl Human {
 
     fn begin_line(&mut self, real_ns: u64, name: &str, colour: &str, out: &mut Vec<u8>) {
         self.colour(DIM, out);
-        if let Some(news) = self.when.news(real_ns) {
-            news.append(out);
+        if let Some(new_date) = self.when.new_date(real_ns) {
+            new_date.append(out);
             out.push(b'\n');
         }
         self.when.append(real_ns, out);
@@ -112,7 +112,7 @@ impl Human {
         }
     }
 
-    /// What a loss means. Its words are appended one by one, as nothing allocates here.
+    /// What a loss means. Appended piece by piece: nothing allocates here.
     fn append_consequence(&self, reason: Reason, out: &mut Vec<u8>) {
         let limit = match reason {
             Reason::DirsMax => Some(("more directories than ", Setting::DirsMax)),
@@ -139,10 +139,10 @@ impl Human {
 }
 
 impl LineFormat for Human {
-    /// It is no date, nor what ends a line that somebody cut.
-    fn is_told(line: &[u8]) -> bool {
+    /// Everything but a date, and the line break after a truncated line.
+    fn is_record(line: &[u8]) -> bool {
         let text = line.strip_prefix(DIM.as_bytes()).unwrap_or(line);
-        !text.starts_with(when::NEWS) && line != b"\n"
+        !text.starts_with(when::DATE_PREFIX) && line != b"\n"
     }
 
     fn begin(&mut self, _: &mut Vec<u8>) {}
@@ -178,11 +178,11 @@ impl LineFormat for Human {
         if event.unsure() {
             out.extend_from_slice(b"  (unsure)");
         }
-        // An unknown process shows as a question mark already.
-        let doubt = doubt(event.attribution());
-        if let Some(doubt) = doubt.filter(|_| event.attribution() != Attribution::Unknown) {
+        // An unknown process is shown as a question mark already.
+        let word = inexact(event.attribution());
+        if let Some(word) = word.filter(|_| event.attribution() != Attribution::Unknown) {
             out.extend_from_slice(b"  (");
-            out.extend_from_slice(doubt.as_bytes());
+            out.extend_from_slice(word.as_bytes());
             out.push(b')');
         }
         if let Some(image) = image.filter(|_| self.chain) {
@@ -237,7 +237,7 @@ pub fn wants_colours(is_terminal: bool) -> bool {
     is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// What a loss means to whoever reads the lines; the rest of it where that begins with the limit that was reached.
+/// What a loss means to the user. For the reasons that `append_consequence` begins with a limit: the rest.
 fn consequence(reason: Reason) -> &'static str {
     match reason {
         Reason::QueueOverflow => "the kernel's queue overflowed, changes are missing here",
@@ -279,7 +279,7 @@ fn append_noted(before: &[u8], value: u64, out: &mut Vec<u8>) {
     number::append(value, out);
 }
 
-/// Fills up to `width` characters what `write` appends; more is left as it is.
+/// Pads what `write` appends to `width` characters.
 fn padded(width: usize, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     write(out);

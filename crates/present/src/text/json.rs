@@ -1,11 +1,11 @@
-//! JSON: one object a line. What is not known is absent.
+//! JSON: one object a line. Unknown fields are absent.
 
 use super::escape::{self, escape};
 use super::exe::Exe;
 use super::pieces::Pieces;
 use super::prefix::{Paths, append_raw};
 use super::words::CommandLine;
-use super::{Line, LineFormat, Place, ancestors, comm, doubt, number};
+use super::{Line, LineFormat, Place, ancestors, comm, inexact, number};
 use crate::limits::PROCESS_BYTES;
 use crate::wall::Utc;
 use crate::world::{Change, World};
@@ -26,7 +26,7 @@ pub struct Json {
 }
 
 impl Json {
-    /// With `chain`, the ancestry is shown.
+    /// With `chain`, ancestors are shown.
     pub fn new(chain: bool) -> Self {
         Json {
             chain,
@@ -61,7 +61,7 @@ impl Json {
 }
 
 impl LineFormat for Json {
-    fn is_told(line: &[u8]) -> bool {
+    fn is_record(line: &[u8]) -> bool {
         line[0] == b'{'
     }
 
@@ -145,17 +145,17 @@ impl Json {
     }
 }
 
-/// The 16 digits of an object.
+/// An object's hash as 16 hexadecimal digits.
 #[cold]
 pub fn format_hex(object: u64) -> [u8; 16] {
     let digit = |at: usize| b"0123456789abcdef"[(object >> (60 - 4 * at) & 15) as usize];
     std::array::from_fn(digit)
 }
 
-/// What is seldom to be said of an event.
+/// The fields that few events have.
 fn append_flags(event: &EventRef<'_>, out: &mut Vec<u8>) {
-    if let Some(doubt) = doubt(event.attribution()) {
-        append_text(b",\"attribution\":\"", doubt.as_bytes(), out);
+    if let Some(word) = inexact(event.attribution()) {
+        append_text(b",\"attribution\":\"", word.as_bytes(), out);
     }
     if event.found() {
         out.extend_from_slice(b",\"found\":true");
@@ -233,7 +233,7 @@ fn append_base64(mirror: &Mirror, place: Option<Place<'_>>, before: &[u8], out: 
     out.push(b'"');
 }
 
-/// The exact bytes of a path that the format cannot show; rare, so it may allocate.
+/// The exact bytes of a path that the format cannot show. Rare, so it may allocate.
 #[cold]
 pub fn path_base64(mirror: &Mirror, place: Place<'_>) -> String {
     let mut raw = Vec::new();
@@ -241,7 +241,7 @@ pub fn path_base64(mirror: &Mirror, place: Place<'_>) -> String {
     BASE64_STANDARD.encode(raw)
 }
 
-/// Appends any bytes in base64; rare, so it may allocate.
+/// Appends any bytes in base64. Rare, so it may allocate.
 #[cold]
 pub fn append_base64_text(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(BASE64_STANDARD.encode(text).as_bytes());
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_is_told_exactly() {
+    fn what_runs_is_shown_exactly() {
         let mut bench = bench(false);
         bench.dir(1, 0, b"/r");
         bench.string(1, b"/opt/\xff");

@@ -36,16 +36,16 @@ impl Place<'_> {
     }
 }
 
-/// One event type of one record: what one line tells.
+/// One event type of one record: the content of one line.
 #[derive(Clone, Copy)]
 pub struct Line<'a> {
     pub(crate) event: EventRef<'a>,
     pub(crate) kind: Kind,
-    /// Where; the new place of a rename.
+    /// Where it happened; for a rename the new name.
     pub(crate) place: Option<Place<'a>>,
-    /// The old place of a RENAME.
+    /// The old name of a RENAME.
     pub(crate) old: Option<Place<'a>>,
-    /// The name through which a file was changed, where that is not watched.
+    /// The name through which the file was changed, if that name is not watched.
     pub(crate) via: Option<Place<'a>>,
 }
 
@@ -61,8 +61,8 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// What joins lines where a path does not: the object of a line that has none, and of the one that tells
-    /// its first name.
+    /// The object that joins lines about a file without a name: set on lines that have no path, and on
+    /// the line that gives the file its first name.
     pub(crate) fn joined_by(&self) -> Option<u64> {
         let object = self.event.head.object.get();
         let is_nameless =
@@ -70,7 +70,7 @@ impl<'a> Line<'a> {
         (object != 0 && (is_nameless || self.event.named())).then_some(object)
     }
 
-    /// errno and how often, where the filesystem reported an error.
+    /// The errno that the filesystem reported, and how often; `None` for other events.
     pub(crate) fn fs_error(&self) -> Option<(u32, u32)> {
         (self.kind.bit == kind::FS_ERROR).then(|| self.event.errno_and_count())
     }
@@ -80,17 +80,17 @@ fn place(dir: u32, name: &[u8]) -> Option<Place<'_>> {
     (dir != 0).then_some(Place { dir, name })
 }
 
-/// A way to write lines.
+/// A text format.
 pub trait LineFormat {
-    /// Where the first line of `text` ends, if it is whole.
+    /// The end of the first line of `text`, if it is whole.
     fn line_end(text: &[u8]) -> Option<usize> {
         memchr(b'\n', text).map(|at| at + 1)
     }
-    /// Whether a line tells an event or a loss, and is no header and the like.
-    fn is_told(line: &[u8]) -> bool;
-    /// What comes before the first line.
+    /// Whether a line is of an event or a loss, not a header or a date.
+    fn is_record(line: &[u8]) -> bool;
+    /// Appends the header, if the format has one.
     fn begin(&mut self, out: &mut Vec<u8>);
-    /// What was kept about an id may be out of date.
+    /// Cached text about an id may be out of date.
     fn changed(&mut self, change: Change);
     /// One event.
     fn event(&mut self, world: &World, line: &Line<'_>, out: &mut Vec<u8>);
@@ -98,10 +98,10 @@ pub trait LineFormat {
     fn loss(&mut self, world: &World, loss: &Loss, out: &mut Vec<u8>);
 }
 
-/// A [`LineFormat`] as the end of a pipeline: a line for each type of a merged event.
+/// A [`LineFormat`] as the end of a pipeline: one line for each type of a merged event.
 pub struct Lines<F>(pub F);
 
-/// The lines at the beginning of some text that are whole.
+/// The whole lines at the beginning of some text.
 fn whole_lines<F: LineFormat>(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -116,8 +116,8 @@ impl<F: LineFormat> Output for Lines<F> {
         whole_lines::<F>(part).map(<[u8]>::len).sum()
     }
 
-    fn told_in(&self, rest: &[u8]) -> u64 {
-        whole_lines::<F>(rest).filter(|line| F::is_told(line)).count() as u64
+    fn lines_lost_with(&self, rest: &[u8]) -> u64 {
+        whole_lines::<F>(rest).filter(|line| F::is_record(line)).count() as u64
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
@@ -147,8 +147,8 @@ impl<F: LineFormat> Output for Lines<F> {
     }
 }
 
-/// The word for an attribution that is not exact.
-pub(crate) fn doubt(attribution: Attribution) -> Option<&'static str> {
+/// The word for an attribution that is not exact; `None` if it is exact.
+pub(crate) fn inexact(attribution: Attribution) -> Option<&'static str> {
     match attribution {
         Attribution::Exact => None,
         Attribution::Ambiguous => Some("ambiguous"),
@@ -157,14 +157,14 @@ pub(crate) fn doubt(attribution: Attribution) -> Option<&'static str> {
     }
 }
 
-/// The kernel's name of a process, without its padding.
+/// The kernel's name of a process (`comm`), without its padding.
 pub(crate) fn comm(image: &Proc) -> &[u8] {
     let len = image.comm.iter().position(|byte| *byte == 0).unwrap_or(image.comm.len());
     &image.comm[..len]
 }
 
-/// The ancestors of an image as far as they are known, nearest first. A parent whose id stands
-/// for another process by now ends them.
+/// The known ancestors of an image, nearest first. The list ends at a parent whose id stands for another
+/// process by now.
 pub(crate) fn ancestors<'a>(mirror: &'a Mirror, image: &'a Proc) -> impl Iterator<Item = &'a Proc> {
     let parent = |child: &&'a Proc| {
         let ppid = child.ppid;
@@ -179,20 +179,20 @@ mod tests {
     use fixture::Bench;
     use fsmon_format::number::to_usize;
 
-    /// Whether headers and dates are no events, nor the line break after a line that somebody cut.
+    /// Headers, dates, and the line break after a truncated line do not count as records.
     fn assert_only_events_count<F: LineFormat>(format: F, others: usize) {
         let mut bench = Bench::lines(format);
         bench.out.push(b'\n');
         bench.pipeline.begin(&mut bench.out);
         bench.play();
-        let told = bench.pipeline.passed().told();
-        assert_eq!(bench.pipeline.told_in(&bench.out), told);
+        let records = bench.pipeline.passed().lines();
+        assert_eq!(bench.pipeline.lines_lost_with(&bench.out), records);
         let lines = whole_lines::<F>(&bench.out).count();
-        assert_eq!(lines, to_usize(told) + 1 + others);
+        assert_eq!(lines, to_usize(records) + 1 + others);
     }
 
     #[test]
-    fn of_what_did_not_get_out_events_are_counted() {
+    fn only_events_and_losses_count_as_lost_lines() {
         assert_only_events_count(json::Json::new(true), 0);
         assert_only_events_count(csv::Plain::new(true), 1);
         assert_only_events_count(human::Human::new(true, false), 1);

@@ -1,20 +1,20 @@
-//! Rendered text kept by id: the escaped path of a directory, the fields of a process.
+//! Cache of rendered text by id: the escaped path of a directory, the fields of a process.
 //!
-//! A direct-mapped cache in two arrays that are reserved once: an id has one place where it can
-//! be, and the last one that came there has it. A miss renders anew, nothing else.
+//! A direct-mapped cache in two arrays that are allocated once: each id has one slot, which it shares with
+//! other ids; the last text put there stays. A miss only costs rendering the text again.
 
 use crate::limits::{PIECE_BYTES, PIECES};
 
 #[derive(Clone, Copy, Default)]
 struct Entry<K> {
     id: u32,
-    /// Of the cache when it was put; another one makes it void. 0 is never current.
+    /// The cache's epoch when the text was put. Valid only while the epochs are equal; 0 never is.
     epoch: u32,
     len: u16,
     known: K,
 }
 
-/// A text and what its owner knows of it.
+/// A text, and what its owner keeps with it.
 pub type Piece<'a, K> = (&'a [u8], K);
 
 /// The cache.
@@ -35,10 +35,10 @@ impl<K: Copy + Default> Default for Pieces<K> {
 }
 
 impl<K: Copy + Default> Pieces<K> {
-    /// Where the text for `id` is, if it is kept.
+    /// The slot of the text for `id`, if it is cached.
     #[inline]
     pub fn find(&self, id: u32) -> Option<usize> {
-        let index = place(id);
+        let index = slot_of(id);
         let entry = &self.entries[index];
         (entry.id == id && entry.epoch == self.epoch).then_some(index)
     }
@@ -50,21 +50,21 @@ impl<K: Copy + Default> Pieces<K> {
         (&self.bytes[start..start + usize::from(entry.len)], entry.known)
     }
 
-    /// Keeps a text; one that is too long is not.
+    /// Caches a text, unless it is too long.
     pub fn put(&mut self, id: u32, text: &[u8], known: K) {
         let Ok(len) = u16::try_from(text.len()) else { return };
-        let start = place(id) * PIECE_BYTES;
+        let start = slot_of(id) * PIECE_BYTES;
         if text.len() > PIECE_BYTES {
             return;
         }
         self.bytes[start..start + text.len()].copy_from_slice(text);
-        self.entries[place(id)] = Entry { id, epoch: self.epoch, len, known };
+        self.entries[slot_of(id)] = Entry { id, epoch: self.epoch, len, known };
     }
 
     /// The text for `id` is out of date.
     pub fn forget(&mut self, id: u32) {
         if self.find(id).is_some() {
-            self.entries[place(id)] = Entry::default();
+            self.entries[slot_of(id)] = Entry::default();
         }
     }
 
@@ -80,7 +80,7 @@ impl<K: Copy + Default> Pieces<K> {
 
 /// Ids are dense, so their low bits spread them evenly.
 #[inline]
-fn place(id: u32) -> usize {
+fn slot_of(id: u32) -> usize {
     id as usize & (PIECES - 1)
 }
 

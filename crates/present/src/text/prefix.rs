@@ -1,4 +1,4 @@
-//! Paths: the escaped path of the directory, kept, and then the name.
+//! Paths: the cached, escaped path of the directory, followed by the name.
 
 use super::Place;
 use super::escape::{Style, escape};
@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 /// Writes paths in one style.
 pub struct Paths<S> {
-    /// Directories' paths with a slash at the end, and whether they are the paths exactly.
+    /// Paths of directories with a slash at the end, and whether the text is exact.
     prefixes: Pieces<bool>,
     raw: Vec<u8>,
     rendered: Vec<u8>,
@@ -32,8 +32,8 @@ impl<S: Style> Paths<S> {
         }
     }
 
-    /// Appends `before` and the path, and says whether that is the path exactly. `None`, with
-    /// nothing appended, where the path is not known.
+    /// Appends `before` and the path. Returns whether the text is exact, or `None`, with nothing appended, if
+    /// the path is not known.
     #[inline]
     pub fn append(
         &mut self,
@@ -76,7 +76,7 @@ impl<S: Style> Paths<S> {
     }
 }
 
-/// Appends the bytes of a path as they are; nothing where it is not known.
+/// Appends the bytes of a path unescaped; nothing if it is not known.
 pub fn append_raw(mirror: &Mirror, place: Place<'_>, out: &mut Vec<u8>) {
     if mirror.append_dir_path(place.dir, out) && !place.name.is_empty() {
         if out.last() != Some(&b'/') {

@@ -1,4 +1,4 @@
-//! How lines for people say when something happened: `--time`.
+//! The times in lines for people: `--time`.
 
 use super::number;
 use crate::wall::{Stamp, Utc};
@@ -8,14 +8,14 @@ use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, Zoned};
 use std::io::Write;
 
-/// What a line of [`News`] begins with.
-pub const NEWS: &[u8] = b"-- ";
+/// The beginning of a line that [`NewDate`] writes.
+pub const DATE_PREFIX: &[u8] = b"-- ";
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// Columns of a time since the line before: as many as of the time of day.
+/// Width of a time since the line before: the same as the time of day.
 const DELTA_WIDTH: usize = 12;
 
-/// Times that are more than those of the day.
+/// Time formats other than the time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TimeFormat {
@@ -33,7 +33,7 @@ named!(TimeFormat { Rfc3339 = "rfc3339", Local = "local", Utc = "utc", Delta = "
 
 /// Writes the times of lines.
 pub(crate) enum When {
-    /// The time of day in this zone, and a line of its own where another day begins.
+    /// The time of day in this zone, and a separate line whenever another day begins.
     Day(Box<Day>),
     Rfc3339(Utc),
     Local(Stamp<29>),
@@ -42,14 +42,14 @@ pub(crate) enum When {
     Delta(Option<u64>),
 }
 
-/// The time of day, and what it leaves out.
+/// The time of day, and the date and offset that it leaves out.
 pub(crate) struct Day {
     stamp: Stamp<12>,
     zone: TimeZone,
-    /// Said last, or that of the start: what a reader takes for granted.
+    /// The date and offset printed last, or those at the start: the reader assumes them.
     date: Date,
     offset: Offset,
-    /// The second that was looked at last, since 1970.
+    /// The second that was checked last, since 1970.
     second: u64,
 }
 
@@ -65,11 +65,12 @@ impl When {
         }
     }
 
-    /// Where lines give the time of day alone: what is to be said before one of that time, ns since 1970.
+    /// If lines have the time of day only: the date to print before a line of that time (ns since 1970), if it
+    /// changed.
     #[inline]
-    pub fn news(&mut self, real_ns: u64) -> Option<News> {
+    pub fn new_date(&mut self, real_ns: u64) -> Option<NewDate> {
         match self {
-            When::Day(day) if real_ns / SECOND_NS != day.second => day.news(real_ns),
+            When::Day(day) if real_ns / SECOND_NS != day.second => day.new_date(real_ns),
             _ => None,
         }
     }
@@ -90,18 +91,18 @@ impl When {
     }
 }
 
-/// Another day, or the same one by another offset from UTC.
+/// Another day, or the same day with another offset from UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct News {
+pub struct NewDate {
     date: Date,
-    /// None: as before.
+    /// `None`: the same as before.
     offset: Option<Offset>,
 }
 
-impl News {
+impl NewDate {
     /// Appends `-- 2026-11-01 --`, or `-- 2026-11-01 UTC-05:00 --`. No event begins like that.
     pub fn append(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(NEWS);
+        out.extend_from_slice(DATE_PREFIX);
         let date = self.date;
         // A buffer in memory takes everything.
         let _ = match self.offset {
@@ -127,9 +128,9 @@ impl Day {
         }
     }
 
-    /// Another second: once a second, or once a line of what was recorded long ago.
+    /// Checks another second: at most once a second, or once a line of an old recording.
     #[cold]
-    fn news(&mut self, real_ns: u64) -> Option<News> {
+    fn new_date(&mut self, real_ns: u64) -> Option<NewDate> {
         self.second = real_ns / SECOND_NS;
         let at = Timestamp::from_second(i64::try_from(self.second).ok()?).ok()?;
         let offset = self.zone.to_offset(at);
@@ -139,11 +140,11 @@ impl Day {
         }
         let moved = (offset != self.offset).then_some(offset);
         (self.date, self.offset) = (date, offset);
-        Some(News { date, offset: moved })
+        Some(NewDate { date, offset: moved })
     }
 }
 
-/// Seconds from one line to the next, with microseconds. Less than nothing where the clock was set back.
+/// Seconds from one line to the next, with microseconds. Negative if the clock was set back.
 fn append_delta(before_ns: u64, real_ns: u64, out: &mut Vec<u8>) {
     let micros = before_ns.abs_diff(real_ns) / 1000;
     let start = out.len();
@@ -178,7 +179,7 @@ mod tests {
             (TimeFormat::Delta, "    0.000000"),
         ] {
             let mut when = When::new(Some(format));
-            assert_eq!(when.news(at), None);
+            assert_eq!(when.new_date(at), None);
             assert_eq!(text(|out| when.append(at, out)), expected);
         }
         let zone = TimeZone::fixed(jiff::tz::offset(1));
@@ -202,21 +203,21 @@ mod tests {
     }
 
     #[test]
-    fn another_day_or_offset_is_said_once() {
+    fn another_day_or_offset_is_printed_once() {
         let zone = TimeZone::posix("EST5EDT,M3.2.0,M11.1.0").expect("a rule");
         let at = |text: &str| text.parse::<Timestamp>().expect("a time");
         let mut day = Box::new(Day::from(&at("2026-10-31T12:00:00Z").to_zoned(zone)));
         day.second = 0;
         let mut when = When::Day(day);
-        let mut news = |moment: &str| {
+        let mut new_date = |moment: &str| {
             let ns = u64::try_from(at(moment).as_nanosecond()).expect("after 1970");
-            when.news(ns).map(|news| text(|out| news.append(out)))
+            when.new_date(ns).map(|new_date| text(|out| new_date.append(out)))
         };
-        assert_eq!(news("2026-10-31T20:00:00Z"), None);
-        assert_eq!(news("2026-11-01T04:30:00Z"), Some("-- 2026-11-01 --".into()));
-        assert_eq!(news("2026-11-01T05:30:00Z"), None);
-        assert_eq!(news("2026-11-01T06:30:00Z"), Some("-- 2026-11-01 UTC-05:00 --".into()));
-        assert_eq!(news("2026-11-01T06:30:00.5Z"), None);
-        assert_eq!(news("2026-10-31T05:30:00Z"), Some("-- 2026-10-31 UTC-04:00 --".into()));
+        assert_eq!(new_date("2026-10-31T20:00:00Z"), None);
+        assert_eq!(new_date("2026-11-01T04:30:00Z"), Some("-- 2026-11-01 --".into()));
+        assert_eq!(new_date("2026-11-01T05:30:00Z"), None);
+        assert_eq!(new_date("2026-11-01T06:30:00Z"), Some("-- 2026-11-01 UTC-05:00 --".into()));
+        assert_eq!(new_date("2026-11-01T06:30:00.5Z"), None);
+        assert_eq!(new_date("2026-10-31T05:30:00Z"), Some("-- 2026-10-31 UTC-04:00 --".into()));
     }
 }

@@ -1,21 +1,20 @@
-//! Command lines: the words that exec was given, as a process shows them by now.
+//! Command lines: the arguments that exec was given, or those that /proc showed later.
 
 use super::escape::{self, Style, escape};
 use super::json::append_base64_text;
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{Proc, proc_flag};
 
-/// Where a command line comes from, which is what it is worth: read after the fact, or told with the
-/// exec.
-const READ: &[u8] = b"proc";
-const TOLD: &[u8] = b"exec";
+/// Values of `cmdline_from`: read from /proc later, so perhaps changed by then, or sent with the exec.
+const FROM_PROC: &[u8] = b"proc";
+const FROM_EXEC: &[u8] = b"exec";
 
-/// The command line of an image, where it is known.
+/// The command line of an image.
 #[derive(Clone, Copy)]
 pub struct CommandLine<'a> {
     /// Words separated by NUL.
     text: &'a [u8],
-    /// Whether there is more of it.
+    /// Whether the process has more of it.
     cut: bool,
     /// Whether it was read from /proc.
     read: bool,
@@ -36,9 +35,9 @@ impl<'a> CommandLine<'a> {
         self.text.split(|byte| *byte == 0)
     }
 
-    /// Where it comes from, as a word.
+    /// The value of `cmdline_from`.
     pub fn from(&self) -> &'static [u8] {
-        if self.read { READ } else { TOLD }
+        if self.read { FROM_PROC } else { FROM_EXEC }
     }
 
     /// Whether it is the beginning of a longer one.
@@ -63,7 +62,7 @@ impl<'a> CommandLine<'a> {
         }
     }
 
-    /// A JSON array of the words; says whether these are the words exactly.
+    /// A JSON array of the words. Returns whether it is exact.
     pub fn append_array(&self, out: &mut Vec<u8>) -> bool {
         let mut exact = true;
         for (index, word) in self.words().enumerate() {
@@ -75,12 +74,12 @@ impl<'a> CommandLine<'a> {
         exact
     }
 
-    /// The very bytes, NULs between the words.
+    /// The exact bytes, with NULs between the words.
     pub fn append_base64(&self, out: &mut Vec<u8>) {
         append_base64_text(self.text, out);
     }
 
-    /// For people: in quotes what is not plainly one word, dots where it goes on.
+    /// For people: words that a shell would split or change are quoted; dots follow if it was cut.
     pub fn append_for_people(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(if self.read { b"  (/proc: " } else { b"  (" });
         for (index, word) in self.words().enumerate() {
@@ -107,7 +106,7 @@ fn append_word(word: &[u8], out: &mut Vec<u8>) {
     out.push(b'\'');
 }
 
-/// What stands for itself in every shell.
+/// Whether every shell takes the byte literally.
 fn is_plain(byte: &u8) -> bool {
     <escape::Human as Style>::PLAIN[usize::from(*byte)]
         && (byte.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(byte))
