@@ -1,28 +1,27 @@
-//! Room for names: byte strings of many lengths in one buffer, allocated once.
+//! An arena for names: byte strings of many lengths in one buffer, allocated once.
 //!
-//! A piece is one of a few size classes: multiples of 16 bytes, and beyond 256 bytes powers of
-//! two, so that texts of ever other lengths cannot use up the room. Freed pieces of a class are
-//! chained and used again first. The buffer is zeroed memory from the allocator, so that pages
-//! that were never used cost nothing.
+//! Each piece belongs to one of a few size classes: multiples of 16 bytes, and beyond 256 bytes powers of
+//! two, so that texts of ever new lengths cannot fragment the buffer. Freed pieces of a class form a chain and
+//! are reused first. The buffer is zeroed memory from the allocator: pages that were never used cost nothing.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Bytes by which sizes are rounded up.
+/// Sizes are rounded up to multiples of this, in bytes.
 const GRAIN: usize = 16;
 /// The longest text, in bytes.
 pub const LEN_MAX: usize = crate::record::TEXT_MAX;
 const CLASSES: usize = LEN_MAX / GRAIN + 1;
-/// Grains up to which there is a class for each number of them.
+/// Up to this many grains each number of them is a class of its own.
 const FINE: usize = 16;
 
-/// Grains of the piece for a text of so many bytes; it is also its class.
+/// Grains of the piece for a text of `len` bytes; the number is also its class.
 const fn grains(len: usize) -> usize {
     let grains = len.div_ceil(GRAIN);
     if grains <= FINE { grains } else { grains.next_power_of_two() }
 }
 
-/// Bytes that are room for `count` texts of any length, however often each of them is replaced by
-/// another: at the worst every piece of every class was once in use.
+/// The capacity that suffices for `count` texts of any length, however often each is replaced. In the worst
+/// case every class once had `count` pieces in use.
 #[must_use]
 pub const fn room_for(count: usize) -> usize {
     let (mut bytes, mut class) = (0, 1);
@@ -33,8 +32,8 @@ pub const fn room_for(count: usize) -> usize {
     count * bytes
 }
 
-/// Where a text lies: offset in grains, and its length. The default is the empty text. Of its 8
-/// bytes two are left over, for whoever keeps many.
+/// Where a text lies: offset in grains, and length. The default is the empty text. Two of its 8 bytes are
+/// spare, for the owner to use.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -54,7 +53,7 @@ impl Text {
         usize::from(self.len)
     }
 
-    /// Whether there is no byte.
+    /// Whether the text is empty.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.len == 0
@@ -69,7 +68,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Reserves `capacity` bytes of address space; pages are taken as they are used.
+    /// Reserves `capacity` bytes of address space; the kernel provides pages as they are used.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         let grains = (capacity / GRAIN + 1).min(u32::MAX as usize);
@@ -88,7 +87,7 @@ impl Arena {
         Some(Text { grain, len, spare: 0 })
     }
 
-    /// Gives the room of `text` back. It must not be used again.
+    /// Frees `text`. It must not be used again.
     pub fn remove(&mut self, text: Text) {
         if text.is_empty() {
             return;
@@ -107,7 +106,7 @@ impl Arena {
         &self.bytes[start..start + text.len()]
     }
 
-    /// Forgets everything; the room stays.
+    /// Forgets all texts; the buffer stays allocated.
     pub fn clear(&mut self) {
         self.next = 1;
         self.free = [0; CLASSES];

@@ -1,5 +1,5 @@
 //! The error type of all crates of fsmon: a kind that a program can match, the setting that it is about, and one line
-//! for people. That line names no option of a command line: a program adds how its users know the setting.
+//! for people. That line names no option of a command line: the program adds the name that its users know.
 
 pub use crate::setting::Setting;
 use crate::stream::Damage;
@@ -18,16 +18,15 @@ pub enum ErrorKind {
     Unsupported,
     /// A file, directory, process or user does not exist.
     NotFound,
-    /// The caller asked for what can never work: a bad pattern, a number out of range, options that
-    /// contradict each other.
+    /// The request can never work: a bad pattern, a number out of range, options that contradict each other.
     Invalid,
-    /// Something is used by another process, or a limit is reached: later it may work.
+    /// Something is in use by another process, or a limit is reached: it may work later.
     Busy,
     /// Reading or writing failed.
     Io,
-    /// A stream is not as its format demands.
+    /// A stream violates its format.
     Damaged,
-    /// A defect of fsmon.
+    /// A bug of fsmon.
     Internal,
 }
 
@@ -71,9 +70,9 @@ const ESRCH: i32 = 3;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
-/// What failed, in one line for people that names the remedy where there is one, and as data for programs: the
-/// kind, the setting that is to be changed, the damage of a stream. `Display` has the text of the source too: who
-/// prints a chain of sources prints it twice.
+/// What failed, in one line for people that names the remedy if there is one, and as data for programs: the
+/// kind, the setting to change, the damage of a stream. `Display` includes the text of the source: printing the
+/// chain of sources as well shows it twice.
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -83,7 +82,7 @@ pub struct Error {
     cause: Option<Cause>,
 }
 
-/// What is behind an error.
+/// The cause of an error.
 #[derive(Clone, Debug)]
 enum Cause {
     /// The error of a system call. Its text follows the message.
@@ -93,12 +92,12 @@ enum Cause {
 }
 
 impl Error {
-    /// A failure that no call of the system explains.
+    /// A failure without a failed system call.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Error { kind, message: message.into(), setting: None, instead: None, cause: None }
     }
 
-    /// The caller asked for what can never work.
+    /// The request can never work.
     pub fn invalid(message: impl Into<String>) -> Self {
         Error::new(ErrorKind::Invalid, message)
     }
@@ -109,14 +108,13 @@ impl Error {
         Error { cause: Some(Cause::System(Arc::new(source))), ..error }
     }
 
-    /// The same, where more is known of the cause than the number of the error says.
+    /// The same with another kind: for a cause that is known better than the errno says.
     #[must_use]
     pub fn with_kind(self, kind: ErrorKind) -> Self {
         Error { kind, ..self }
     }
 
-    /// The same with another message, made of the one that it has: with the name of a file before it, or a
-    /// remedy behind it.
+    /// The same with the message changed by `message`: with a file name before it, or a remedy behind it.
     #[must_use]
     pub fn map_message(self, message: impl FnOnce(&str) -> String) -> Self {
         Error { message: message(&self.message), ..self }
@@ -128,7 +126,7 @@ impl Error {
         Error { setting: Some(setting), ..self }
     }
 
-    /// The same, where this setting does what was asked of the other one.
+    /// The same, with the setting that does what the user wanted from the other one.
     #[must_use]
     pub fn instead(self, setting: Setting) -> Self {
         Error { instead: Some(setting), ..self }
@@ -140,19 +138,19 @@ impl Error {
         self.kind
     }
 
-    /// The setting that is to be changed, where it is known.
+    /// The setting to change, if known.
     #[must_use]
     pub fn setting(&self) -> Option<Setting> {
         self.setting
     }
 
-    /// The setting to use in its place, where there is one.
+    /// The setting to use instead, if there is one.
     #[must_use]
     pub fn setting_instead(&self) -> Option<Setting> {
         self.instead
     }
 
-    /// The number of the system call's error, where there was one.
+    /// The errno of the failed system call, if there was one.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match self.cause.as_ref()? {
@@ -161,7 +159,7 @@ impl Error {
         }
     }
 
-    /// What is wrong with a stream, and where; `None` where it is something else that failed.
+    /// The damage of a stream; `None` if something else failed.
     #[must_use]
     pub fn damage(&self) -> Option<&Damage> {
         match self.cause.as_ref()? {
@@ -171,7 +169,7 @@ impl Error {
     }
 }
 
-/// Errors are equal if they say the same.
+/// Errors are equal if they have the same content.
 impl PartialEq for Error {
     fn eq(&self, other: &Self) -> bool {
         let facts = |error: &Error| (error.kind, error.setting, error.instead);

@@ -1,7 +1,7 @@
 //! Event types: one bit each, with the values of `FAN_*` in `linux/fanotify.h` (a stable ABI).
 //!
 //! The kernel merges pending events of one object, so a record's mask can hold several types.
-//! [`in_causal_order`] takes such a mask apart in the one order in which they can have happened.
+//! [`in_causal_order`] splits such a mask in the only order in which the types can have happened.
 
 /// One event type: its bit and the name users see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub const RENAME: u32 = 0x1000_0000;
 /// Not a type: the object is a directory.
 pub const ONDIR: u32 = 0x4000_0000;
 
-/// Every type in causal order: where one record holds several, this is how they happened.
+/// All types in causal order: several types in one record happened in this order.
 pub const ALL: [Kind; 15] = [
     Kind { bit: CREATE, name: "CREATE" },
     Kind { bit: MOVED_FROM, name: "MOVED_FROM" },
@@ -64,10 +64,10 @@ pub const ALL: [Kind; 15] = [
     Kind { bit: FS_ERROR, name: "FS_ERROR" },
 ];
 
-/// What is shown unless the user names types.
+/// The types that are shown by default.
 pub const DEFAULT: u32 = CREATE | DELETE | RENAME | CLOSE_WRITE | ATTRIB;
 
-/// Every type's bit; [`ONDIR`] is not among them.
+/// The bits of all types, without [`ONDIR`].
 pub const EVERY: u32 = {
     let mut all = 0;
     let mut i = 0;
@@ -81,7 +81,7 @@ pub const EVERY: u32 = {
 /// The length of the longest name, in bytes.
 pub const NAME_LEN_MAX: usize = "CLOSE_NOWRITE".len();
 
-/// The types by the number of their bit; what is no type has no bit here.
+/// The types by the number of their bit. Numbers without a type have `bit: 0`.
 const BY_BIT: [Kind; 32] = {
     let mut kinds = [Kind { bit: 0, name: "" }; 32];
     let mut i = 0;
@@ -92,7 +92,7 @@ const BY_BIT: [Kind; 32] = {
     kinds
 };
 
-/// The types in `mask`, in causal order. Bits that are no type are passed over.
+/// The types in `mask`, in causal order. Other bits are ignored.
 #[inline]
 pub fn in_causal_order(mask: u32) -> impl Iterator<Item = Kind> + Clone {
     let mut left = mask & EVERY;
@@ -103,7 +103,7 @@ pub fn in_causal_order(mask: u32) -> impl Iterator<Item = Kind> + Clone {
     })
 }
 
-/// The first of `types`, in causal order. There is seldom more than one.
+/// The first of `types`, in causal order. Fast for a single type, which is the usual case.
 #[inline]
 fn first(types: u32) -> Option<Kind> {
     if types.is_power_of_two() {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_in_any_case() {
+    fn names_are_known_in_any_case() {
         assert_eq!(by_name("close_Write").map(|kind| kind.bit), Some(CLOSE_WRITE));
         assert_eq!(by_name("ONDIR"), None);
     }

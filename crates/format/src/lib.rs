@@ -1,12 +1,12 @@
 //! The records of fsmon: what a change, a directory, a process and a loss are, and how they are
 //! written to and read from a stream.
 //!
-//! This crate knows no kernel and has no unsafe code. The engine hands the same records over a
-//! ring in memory that [`stream`] writes to a file or a pipe:
+//! This crate does not depend on the kernel and has no unsafe code. The records in the engine's ring are the same
+//! that [`stream`] writes to a file or a pipe:
 //!
 //! * [`record`]: the fixed 64-byte layouts and the cursor that walks them;
 //! * [`kind`]: the event types, their names and their causal order;
-//! * [`mirror`]: what the ids in events stand for (paths, processes, strings);
+//! * [`mirror`]: the meaning of the ids in events (paths, processes, strings);
 //! * [`stream`]: the binary stream: blocks, checksums, writer and reader;
 //! * [`error`]: the error type of all crates.
 

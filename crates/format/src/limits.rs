@@ -4,37 +4,38 @@
 use crate::record::{DIR_HEAD, EVENT_SLOTS_MAX, TEXT_MAX, slots_for};
 use crate::stream::layout::{BLOCK_MAX, BLOCK_SLOTS, GRID, HEADER_LEN_MAX};
 
-/// The deepest directory whose path is built; deeper is taken for a cycle.
+/// The maximum depth of a path; a deeper directory is taken for a cycle.
 pub const DEPTH_MAX: usize = 1 << 16;
 
-/// Directories of one chain that a block defines one by one; a deeper one gets its whole path.
+/// The longest chain of directories that is defined one by one; a deeper directory gets its whole path.
 pub(crate) const DIR_LEVELS_MAX: usize = 256;
-/// Slots for the directories of one chain.
+/// The most slots for one chain of directories.
 pub(crate) const DIR_SLOTS_MAX: usize = 300;
-/// Images of one ancestry.
+/// The most images of one ancestry.
 pub(crate) const PROC_LEVELS_MAX: usize = 64;
-/// Slots for one ancestry and its strings.
+/// The most slots for one ancestry and its strings.
 pub(crate) const PROC_SLOTS_MAX: usize = 400;
-/// Ids left at which numbering starts anew; one block uses far fewer.
+/// Numbering starts anew when fewer ids than this are left; one block uses far fewer.
 pub(crate) const IDS_SPARE: u32 = 1 << 16;
-/// Nearer than this to the grid, in bytes, no block is begun: it would hold next to nothing.
+/// No block begins nearer than this to the grid, in bytes: it would hold almost nothing.
 pub(crate) const PAD_BELOW_BYTES: usize = 4096;
 
 /// Bytes of a stream that a reader holds at one time.
 pub(crate) const WINDOW_BYTES: usize = 4 * BLOCK_MAX;
-/// Places for the ids that a block defines: twice what it can define, so that probes stay short.
-pub(crate) const ID_PLACES: usize = 2 * BLOCK_SLOTS;
-/// Bytes that look like the beginning of a block and are none are looked at again: how many of them in all.
+/// Slots of the table of ids that a block defines: twice what it can define, so that probes stay short.
+pub(crate) const ID_SLOTS: usize = 2 * BLOCK_SLOTS;
+/// How many bytes may be checked a second time, as they looked like the beginning of a block: this constant, plus an
+/// allowance for each byte read. A file header can be 64 KiB long, and a few bytes suffice to look like the beginning
+/// of one, so hostile input could make the reader check the same bytes again and again.
 pub(crate) const WASTED_BYTES: u64 = 1 << 20;
-/// And how many for each byte read: a file header can be 64 KiB long, and some bytes are enough to look like the
-/// beginning of one.
+/// That allowance, in bytes.
 pub(crate) const WASTED_PER_BYTE: u64 = 32;
-/// What has no counts of clock steps is read from end to end up to this size, in bytes. That takes some milliseconds,
-/// and finds what was written while the clock was away and back within one piece.
+/// A stream without counts of clock steps of at most this size, in bytes, is read from end to end. That takes some
+/// milliseconds, and also finds records from a time when the clock was set away and back within one piece.
 pub(crate) const UNCOUNTED_READ_BYTES: u64 = 8 * GRID;
-/// By how much the wall clock must leave the place where it was last counted, in ns, to be counted as set. Steps below
-/// that stay uncounted, so within one count wall times are known to twice this. Leap seconds and the corrections of NTP
-/// are no more than this, and should not cost a search anything.
+/// By how much the wall clock must move, in ns, to be counted as set. Smaller steps are not counted, so within one count
+/// wall times are accurate to twice this. Leap seconds and corrections by NTP are smaller, and should not slow a search
+/// down.
 pub const CLOCK_STEP_NS: u64 = 1_000_000_000;
 
 const _: () = {
@@ -48,5 +49,5 @@ const _: () = {
     assert!(PAD_BELOW_BYTES < BLOCK_MAX);
     assert!(WINDOW_BYTES >= 2 * BLOCK_MAX && WINDOW_BYTES >= 2 * HEADER_LEN_MAX);
     // Ids are reduced by a shift, and dense ones are 16 bits.
-    assert!(ID_PLACES.is_power_of_two() && BLOCK_SLOTS <= u16::MAX as usize);
+    assert!(ID_SLOTS.is_power_of_two() && BLOCK_SLOTS <= u16::MAX as usize);
 };

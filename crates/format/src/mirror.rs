@@ -1,8 +1,8 @@
-//! What the ids in events stand for: directories, processes, strings.
+//! The meaning of the ids in events: directories, processes, strings.
 //!
-//! The consumer of records feeds every definition to [`Mirror::define`] and asks back by id.
-//! Ids are dense (0 is none); a later definition replaces the earlier. All room is reserved when
-//! the mirror is made and paged in as it is used; nothing is allocated afterwards.
+//! The consumer of records passes every definition to [`Mirror::define`] and then looks ids up. Ids are dense
+//! (0 is none); a later definition replaces the earlier one. All memory is reserved when the mirror is made,
+//! and paged in as it is used; nothing is allocated afterwards.
 
 use crate::arena::{Arena, Text};
 #[doc(hidden)]
@@ -10,7 +10,7 @@ pub use crate::limits::DEPTH_MAX;
 use crate::record::{Body, Proc, dir_flag};
 use zerocopy::FromZeros;
 
-/// How many ids of each sort there may be.
+/// The maximum number of ids of each sort.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     /// Directories.
@@ -32,7 +32,7 @@ pub struct Dir {
     pub generation: u32,
     /// Hash of the handle.
     pub object: u64,
-    /// With it, 1 more than the index of the filesystem, and [`WHOLE`]; 0 where the directory is not known.
+    /// `spare` has the index of the filesystem plus 1, and [`WHOLE`]; it is 0 if the directory is not known.
     name: Text,
 }
 
@@ -42,13 +42,13 @@ const WHOLE: u16 = 1 << 15;
 const _: () = assert!(size_of::<Dir>() == 24);
 
 impl Dir {
-    /// Index of the filesystem; one beyond 32,766, of which there are none, is told as that.
+    /// Index of the filesystem. At most 32,766: more filesystems do not occur.
     #[must_use]
     pub fn fs(&self) -> u32 {
         u32::from((self.name.spare & !WHOLE).saturating_sub(1))
     }
 
-    /// Whether its name is its whole path, and it is no watched root.
+    /// Whether its name is its whole path though it is no watched root.
     #[must_use]
     pub fn is_whole_path(&self) -> bool {
         self.name.spare & WHOLE != 0
@@ -66,13 +66,13 @@ pub enum Defined {
     Nothing,
     /// A directory that was not known.
     Dir(u32),
-    /// A directory that was known: renamed, or its id was used again. Paths below it are others.
+    /// A directory whose id was known: it was renamed, or the id was reused. Paths below it changed.
     DirAgain(u32),
     /// A process image.
     Proc(u32),
     /// A string.
     Str(u32),
-    /// An id or a text beyond the capacity: not taken.
+    /// Ignored: an id or a text beyond the capacity.
     Full,
 }
 
@@ -85,7 +85,7 @@ pub struct Mirror {
     used: Used,
 }
 
-/// Ids from here on were never defined since the last [`Mirror::clear`].
+/// The first ids that were never defined since the last [`Mirror::clear`].
 #[derive(Clone, Copy, Default)]
 struct Used {
     dirs: usize,
@@ -94,10 +94,10 @@ struct Used {
 }
 
 impl Mirror {
-    /// Reserves the room.
+    /// Reserves the memory.
     ///
     /// # Panics
-    /// When the address space for it cannot be had.
+    /// There is not enough address space.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
         Mirror {
@@ -109,7 +109,7 @@ impl Mirror {
         }
     }
 
-    /// Takes a definition; other records change nothing.
+    /// Takes a definition. Other records change nothing.
     pub fn define(&mut self, body: &Body<'_>) -> Defined {
         match *body {
             Body::Dir(head, name) => self.define_dir(head, name),
@@ -158,8 +158,8 @@ impl Mirror {
         Defined::Str(id)
     }
 
-    /// Forgets everything; the room stays. Costs what was defined, not the capacity: a reader of
-    /// a stream does this before every block.
+    /// Forgets all definitions; the memory stays reserved. The cost grows with the number of definitions, not with
+    /// the capacity: a reader of a stream does this before every block.
     pub fn clear(&mut self) {
         self.dirs[..self.used.dirs].fill_with(Dir::new_zeroed);
         self.processes[..self.used.processes].fill_with(Proc::new_zeroed);
@@ -168,7 +168,7 @@ impl Mirror {
         self.text.clear();
     }
 
-    /// A directory; `None` where it was never defined.
+    /// A directory; `None` if it was never defined.
     #[inline]
     #[must_use]
     pub fn dir(&self, id: u32) -> Option<&Dir> {
@@ -181,7 +181,7 @@ impl Mirror {
         self.text.get(dir.name)
     }
 
-    /// A process image; `None` where it was never defined.
+    /// A process image; `None` if it was never defined.
     #[inline]
     #[must_use]
     pub fn proc(&self, id: u32) -> Option<&Proc> {
@@ -189,7 +189,7 @@ impl Mirror {
         (slot.tag != 0).then_some(slot)
     }
 
-    /// A string; `None` for id 0 and where it was never defined.
+    /// A string; `None` for id 0 and if it was never defined.
     #[inline]
     #[must_use]
     pub fn string(&self, id: u32) -> Option<&[u8]> {
@@ -198,7 +198,7 @@ impl Mirror {
     }
 
     /// Appends the absolute path of directory `id` to `out`.
-    /// False, with `out` as it was, where it or an ancestor is not known.
+    /// Returns false, with `out` unchanged, if the directory or an ancestor is not known.
     pub fn append_dir_path(&self, id: u32, out: &mut Vec<u8>) -> bool {
         let Some(len) = self.path_len(id) else { return false };
         let start = out.len();
@@ -216,8 +216,8 @@ impl Mirror {
         unreachable!("path_len walked the same chain")
     }
 
-    /// The chain from `id` to its root is walked twice: once for the length, once to fill it in
-    /// from the end.
+    /// The length of a path. `append_dir_path` walks the chain from `id` to its root twice: here for the length,
+    /// then to write the names from the end.
     fn path_len(&self, id: u32) -> Option<usize> {
         let (mut len, mut at) = (0, id);
         for _ in 0..DEPTH_MAX {
@@ -232,7 +232,7 @@ impl Mirror {
         None
     }
 
-    /// Only a root that is `/` itself ends in a slash.
+    /// Whether the path ends in a slash: only the root `/` does.
     fn ends_in_slash(&self, id: u32) -> bool {
         self.dir(id).is_some_and(|dir| dir.parent == 0 && self.dir_name(dir) == b"/")
     }

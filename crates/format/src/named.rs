@@ -1,9 +1,9 @@
-//! Enums whose values have names in options, configuration and JSON: one list of names serves reading, writing and
+//! Enums whose values have names in options, configuration and JSON: one list of names for parsing, printing and
 //! errors.
 
 use std::fmt;
 
-/// What was written is none of the names that are known; these are.
+/// The error for an unknown name; has the known names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownName(#[doc(hidden)] pub &'static [&'static str]);
 
@@ -15,7 +15,7 @@ impl fmt::Display for UnknownName {
 
 impl std::error::Error for UnknownName {}
 
-/// Gives an enum without fields its names: `ALL`, `name()`, `Display` and `FromStr`.
+/// Implements `ALL`, `name()`, `Display` and `FromStr` for an enum without fields.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! named {

@@ -1,12 +1,12 @@
 //! The layouts of records, in slots of 64 bytes.
 //!
-//! A record is one slot or more: a fixed head, then for some kinds a tail of raw bytes (names)
-//! that begins in the first slot and runs on through the next, so that a name is always one
-//! slice. Everything is little-endian. Reserved fields are written 0 and ignored.
+//! A record is one or more slots: a fixed head, then for some kinds a tail of raw bytes (names) that begins
+//! in the first slot and continues through the next ones, so that a name is always one slice. Everything is
+//! little-endian. Writers set reserved fields to 0; readers ignore them.
 //!
 //! Ids: directories, processes and strings are referred to by a number; 0 is none. A definition
-//! ([`Dir`], [`Proc`], [`Str`]) comes before the first use. Over the engine's ring ids are small,
-//! dense and used again: a later definition of the same id replaces what it stood for.
+//! ([`Dir`], [`Proc`], [`Str`]) comes before the first use. In the engine's ring ids are small, dense and
+//! reused: a later definition of the same id replaces the earlier one.
 
 mod build;
 mod read;
@@ -21,13 +21,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const SLOT: usize = 64;
 /// The longest record, in slots: the count is one byte.
 pub const SLOTS_MAX: usize = 255;
-/// The longest file name the kernel has (`NAME_MAX`), in bytes.
+/// The kernel's longest file name (`NAME_MAX`), in bytes.
 pub const NAME_MAX: usize = 255;
-/// The longest text in a definition, in bytes: roots, exe names, cgroups (`PATH_MAX`), and as much
-/// of a command line.
+/// The longest text in a definition, in bytes: `PATH_MAX` for roots, exe names and cgroups. Longer command
+/// lines are cut.
 pub const TEXT_MAX: usize = 4096;
 
-/// 64 bytes: what the ring and the stream are made of.
+/// 64 bytes: the unit of the ring and of streams.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
 pub struct Slot(pub [u8; SLOT]);
@@ -39,7 +39,7 @@ impl Slot {
 
 /// The first byte of a record.
 pub mod tag {
-    /// Nothing: fills a gap; `slots` tells how much to skip.
+    /// Nothing: fills a gap of `slots` slots.
     pub const PAD: u8 = 0;
     /// [`super::Event`]
     pub const EVENT: u8 = 1;
@@ -59,14 +59,14 @@ pub mod tag {
     pub const CLOCK: u8 = 8;
 }
 
-/// How sure it is that an event's process is the right one: `flags & ATTRIBUTION` of an [`Event`].
+/// How certain the process of an event is: `flags & ATTRIBUTION` of an [`Event`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Attribution {
-    /// Told by the kernel as it happened.
+    /// The kernel reported the process with the event.
     Exact = 0,
-    /// One of two images of the same process; the kernel gave no order.
+    /// One of two images of the same process, whose order relative to the event is not known.
     Ambiguous = 1,
-    /// Read from /proc after the fact.
+    /// Read from /proc after the event.
     Late = 2,
     /// Not known.
     Unknown = 3,
@@ -76,24 +76,24 @@ pub enum Attribution {
 pub mod event_flag {
     /// Two bits: an [`super::Attribution`].
     pub const ATTRIBUTION: u16 = 0b11;
-    /// Found by walking a directory, not seen being made.
+    /// Found by walking a directory; its creation was not seen.
     pub const FOUND: u16 = 1 << 2;
-    /// RENAME: of an exchange of two names. With the new place alone: what comes there was replaced by
-    /// the rename before. To and from a name that nobody gave: a directory takes part.
+    /// RENAME: part of an exchange of two names. Without an old name: what appears there was replaced by the
+    /// rename before. To and from a name that no process gave: a directory takes part.
     pub const EXCHANGE: u16 = 1 << 3;
-    /// CREATE: the file was told of before, when it had no name: [`super::Event::object`] joins the lines.
+    /// CREATE: earlier lines are about this file when it had no name; [`super::Event::object`] joins them.
     pub const NAMED: u16 = 1 << 5;
-    /// The file was changed through another name, which is not watched: `dir2` and `name2`, where it is known.
+    /// The file was changed through another name, which is not watched: `dir2` and `name2`, if known.
     pub const VIA: u16 = 1 << 6;
-    /// A directory in the path had just come in, or had just been renamed several times: the path may be that
-    /// of a moment before or after. Or the name may have been removed just before.
+    /// A directory in the path had just come in, or had just been renamed several times: the path may be from
+    /// just before or after the event. Or the name may have been removed just before.
     pub const UNSURE: u16 = 1 << 4;
 }
 
-/// A change: `mask` says what, `dir` and the name where, `proc` who.
+/// A change: `mask` says what happened, `dir` and the name where, `proc` who did it.
 ///
 /// The tail is `name` then `name2`. An empty name with a directory means the directory itself.
-/// For RENAME `dir`/`name` is the new place and `dir2`/`name2` the old one; 0 is outside the
+/// For RENAME `dir`/`name` is the new name and `dir2`/`name2` the old one; directory 0 is outside the
 /// watched paths. With [`event_flag::VIA`] `dir2`/`name2` is the name through which the file was changed.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -114,29 +114,28 @@ pub struct Event {
     pub proc: U32,
     /// Hash of the object's handle, 0 unknown; for FS_ERROR errno (low half) and count (high half).
     pub object: U64,
-    /// RENAME: the old directory's id. VIA: that of the other name.
+    /// RENAME: id of the old directory. VIA: id of the other name's directory.
     pub dir2: U32,
     /// Bytes of `name`.
     pub name_len: U16,
     /// Bytes of `name2`.
     pub name2_len: U16,
-    /// The names begin here and run on into the next slots.
+    /// The names begin here and continue in the next slots.
     pub tail: [u8; 24],
 }
 
 /// Flag bits of a [`Dir`].
 pub mod dir_flag {
-    /// The name is the whole path of a directory that is no watched root: in a stream, one that lies too deep
-    /// for its parents to be defined one by one; or one that is not watched, in which a watched file has
+    /// The name is the whole path of a directory that is no watched root: in a stream, a directory that is too
+    /// deep for its parents to be defined one by one; or an unwatched directory in which a watched file has
     /// another name.
     pub const WHOLE_PATH: u16 = 1;
 }
 
-/// A watched directory: where it hangs and what it is called.
+/// A watched directory: its parent and its name.
 ///
 /// Without a parent the name is its absolute path, and it is a watched root, unless
-/// [`dir_flag::WHOLE_PATH`] says otherwise. Defined anew after a
-/// rename, with `generation` raised.
+/// [`dir_flag::WHOLE_PATH`] is set. Defined again after a rename, with `generation` raised.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Dir {
@@ -170,22 +169,22 @@ pub mod proc_flag {
     pub const COMM: u16 = 1;
     /// uid and gid are known.
     pub const CRED: u16 = 1 << 1;
-    /// `exe` was read from /proc, not told with the exec.
+    /// `exe` was read from /proc, not sent with the exec.
     pub const EXE_READ: u16 = 1 << 2;
-    /// `cmdline` was read from /proc, not told with the exec.
+    /// `cmdline` was read from /proc, not sent with the exec.
     pub const CMDLINE_READ: u16 = 1 << 3;
     /// `cmdline` is the beginning of a longer one.
     pub const CMDLINE_CUT: u16 = 1 << 4;
-    /// `exe` was read from /proc after the exec: it may be that of another exec.
+    /// `exe` was read from /proc after the exec: it may be of another exec.
     pub const EXE_LATE: u16 = 1 << 5;
-    /// A rename ran while `exe` was read: it may be a path that never was. Or the file is in a
-    /// filesystem that is mounted nowhere any more, and the path begins there.
+    /// A rename ran while `exe` was read: such a path may never have existed. Or the file is in a filesystem
+    /// that is mounted nowhere any more, and the path begins there.
     pub const EXE_UNSURE: u16 = 1 << 6;
     /// `exe` is the end of a longer path.
     pub const EXE_CUT: u16 = 1 << 7;
-    /// All that is said of `exe`.
+    /// All flags about `exe`.
     pub const EXE_ALL: u16 = EXE_READ | EXE_LATE | EXE_UNSURE | EXE_CUT;
-    /// What readers tell of `exe`, each by the name that it has in every format.
+    /// The flags about `exe` that are shown, with their names in all formats.
     pub const EXE_NAMES: [(u16, &str); 3] =
         [(EXE_LATE, "exe_late"), (EXE_UNSURE, "exe_unsure"), (EXE_CUT, "exe_cut")];
 }
@@ -208,7 +207,7 @@ pub struct Proc {
     pub ppid: U32,
     /// The parent's image id at the fork; 0 unknown.
     pub parent: U32,
-    /// The image this one took over from; 0 none.
+    /// The previous image of the process; 0 none.
     pub prev: U32,
     /// When the process was forked, `CLOCK_MONOTONIC` ns; 0 before the watch began.
     pub start_ns: U64,
@@ -232,7 +231,7 @@ pub struct Proc {
     pub cmdline: U32,
     /// [`Str`] id: the file name given to exec; 0 unknown.
     pub exec: U32,
-    /// Number of the mount namespace that `exe` holds in, where that is not the watcher's; else 0.
+    /// Number of the mount namespace in which `exe` is valid; 0 if that is the watcher's.
     pub exe_root: U32,
     /// Reserved.
     pub reserved: [u8; 40],
@@ -265,29 +264,28 @@ pub enum Reason {
     QueueOverflow,
     /// Process messages were lost: names after this may be read late.
     ProcessMessages,
-    /// More directories than can be known: changes below the rest are not seen.
+    /// More directories than the limit: changes below the rest are not seen.
     DirsMax,
-    /// More processes than can be known: the oldest exited were forgotten.
+    /// More processes than the limit: those that exited first were forgotten.
     ProcessesMax,
-    /// A directory could not be walked: what lies below it is not known. Or it was brought in from
-    /// where nobody watches, and the kernel had been told to be silent of it until it was read.
+    /// A directory could not be walked: what lies below it is not known. Or it came in from unwatched paths and
+    /// was muted until it was read.
     Walk,
     /// Something that is not watched was mounted on a directory: changes there are not seen.
     Mount,
-    /// Entries were made in new directories before the mark of these took hold, where each directory has
-    /// a mark (overlayfs, FUSE): they are told as found; what else was done to them until then is not
-    /// known.
+    /// Entries were made in new directories before these were marked, on filesystems where each directory has a
+    /// mark (overlayfs, FUSE): they are reported as found; earlier changes to them are not known.
     Unmarked,
-    /// It was unmounted: what is there is watched as before.
+    /// The mount was unmounted: the directory is watched again.
     Unmount,
-    /// More names of files than can be known, where changes through hard links are asked for: those of
-    /// the rest are not seen.
+    /// More names of files than the limit, with `--hard-links`: changes to the rest through hard links are not
+    /// seen.
     FilesMax,
-    /// A table of the reader was full: what happened to some names could not be checked, so lines may be missing or
-    /// wrong, or say less.
+    /// A table of the reader was full: some names could not be checked, so lines may be missing, wrong or
+    /// incomplete.
     TablesFull,
-    /// A name was longer than the kernel tells: its change is missing, or all changes that waited with it. Where it is a
-    /// new directory's, changes below it are not seen.
+    /// A name was longer than the kernel can report: its change is missing, or all changes that were queued with
+    /// it. If it is a new directory's name, changes below it are not seen.
     NameTooLong,
     /// A reason this version does not know.
     Other(u32),
@@ -352,7 +350,7 @@ impl Reason {
     }
 }
 
-/// [`Loss::count`] when the kernel does not tell.
+/// [`Loss::count`] if the kernel does not report it.
 pub const COUNT_UNKNOWN: u64 = u64::MAX;
 
 /// Something was lost between `first_ns` and `last_ns`.
@@ -367,15 +365,15 @@ pub struct Loss {
     pub flags: U16,
     /// [`Reason::code`]
     pub reason: U32,
-    /// `CLOCK_MONOTONIC` ns: nothing before was lost.
+    /// `CLOCK_MONOTONIC` ns: nothing was lost before this time.
     pub first_ns: U64,
-    /// `CLOCK_MONOTONIC` ns: when it was noticed.
+    /// `CLOCK_MONOTONIC` ns: when the loss was noticed.
     pub last_ns: U64,
     /// How many, or [`COUNT_UNKNOWN`].
     pub count: U64,
     /// Losses of this reason since the start, this one included.
     pub total: U64,
-    /// DIR id: the directory that it concerns; 0 where there is none, or it is not known.
+    /// DIR id: the directory concerned; 0 if there is none or it is not known.
     pub dir: U32,
     /// Reserved.
     pub reserved: [u8; 20],
@@ -391,7 +389,7 @@ pub struct Stats {
     pub slots: u8,
     /// Reserved.
     pub flags: U16,
-    /// Slots of the ring that were in use at the most.
+    /// The most slots of the ring that were in use at a time.
     pub ring_peak: U32,
     /// `CLOCK_MONOTONIC`, ns.
     pub time_ns: U64,
@@ -399,9 +397,9 @@ pub struct Stats {
     pub realtime_ns: U64,
     /// Events read from the kernel.
     pub kernel_events: U64,
-    /// Event records handed on.
+    /// Event records written to the ring.
     pub events: U64,
-    /// Loss records handed on.
+    /// Loss records written to the ring.
     pub losses: U64,
     /// Directories known.
     pub dirs: U32,
@@ -413,8 +411,8 @@ pub struct Stats {
 
 /// `flags` of an [`End`].
 pub mod end_flag {
-    /// Something is missing in the stream: a loss, or what no LOSS record tells, such as an event without
-    /// its process. Streams of fsmon 1.0.0-alpha.1 never have it.
+    /// Something is missing in the stream: a loss, or something without a LOSS record, such as the process of an
+    /// event. Streams of fsmon 1.0.0-alpha.1 never have it.
     pub const INCOMPLETE: u16 = 1;
 }
 
@@ -441,7 +439,7 @@ pub struct End {
 }
 
 impl End {
-    /// Whether it says that something is missing in the stream: [`end_flag::INCOMPLETE`].
+    /// Whether something is missing in the stream: [`end_flag::INCOMPLETE`].
     #[must_use]
     pub fn is_incomplete(&self) -> bool {
         self.flags.get() & end_flag::INCOMPLETE != 0
@@ -458,8 +456,8 @@ pub struct Clock {
     pub slots: u8,
     /// Reserved.
     pub flags: U16,
-    /// In a stream: 1, and 1 more for each time that the wall clock was set since the stream began,
-    /// see [`crate::stream::CLOCK_STEP_NS`]. 0 where nobody counted: on the ring, and in older streams.
+    /// In a stream: 1, plus 1 for each time that the wall clock was set since the stream began, see
+    /// [`crate::stream::CLOCK_STEP_NS`]. 0 if it was not counted: in the ring, and in older streams.
     pub steps: U32,
     /// `CLOCK_MONOTONIC`, ns.
     pub time_ns: U64,

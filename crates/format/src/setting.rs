@@ -1,13 +1,13 @@
-//! What a caller can set, where an error or a counter is about it.
+//! Names of settings, for errors and counters that are about one.
 
-/// A field of the engine's `Config` or of the `Criteria` of `fsmon-present`, with its name there. A program says
-/// it as its users know it, such as by the name of an option.
+/// A field of the engine's `Config` or of the `Criteria` of `fsmon-present`, by its name there. A program
+/// translates it to the name that its users know, such as an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Setting {
     /// The directories to watch.
     Roots,
-    /// Which of several readers it is.
+    /// The number of this reader, of several.
     Reader,
     /// How events are read.
     Backend,

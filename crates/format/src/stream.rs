@@ -1,10 +1,10 @@
 //! The binary stream: blocks of records with checksums, written to a file, a pipe or a socket and
 //! read back. docs/format.md in the repository is its specification.
 //!
-//! Every block is decodable by itself: what its events refer to is defined in it. So a [`Reader`]
-//! hands out block by block, with ids that are dense and hold for the block, and whoever reads
-//! forgets all definitions between blocks. Apart from that the records are those of the engine's
-//! ring, in the same order, and the same code takes both:
+//! Every block can be decoded by itself: it defines everything that its events refer to. A [`Reader`] returns
+//! one block at a time, with dense ids that are valid within the block, and the caller forgets all definitions
+//! between blocks. Apart from that the records are those of the engine's ring, in the same order, and the same
+//! code can take both:
 //!
 //! ```
 //! use fsmon_format::error::Error;
@@ -13,7 +13,7 @@
 //! use fsmon_format::stream::{BLOCK_CAPACITY, Item, Reader};
 //! use std::io::Read;
 //!
-//! /// One for both: the engine's batches and a stream's blocks.
+//! /// For both: the engine's batches and a stream's blocks.
 //! fn take(slots: &[Slot], mirror: &mut Mirror, lines: &mut Vec<String>) {
 //!     for record in Records(slots) {
 //!         let body = record.body();
@@ -43,16 +43,16 @@
 //! # assert!(decode(&b"no stream"[..]).is_err());
 //! ```
 //!
-//! **Files** can be mapped: the crate maps nothing itself, as that is unsafe, and reads memory as
-//! anything else. What can seek finds a moment without reading what is before, and a stream goes on in
-//! the next file:
+//! **Files** can be mapped: the crate reads memory like any other source (it maps nothing itself, as that is
+//! unsafe). A reader of a source that can seek goes to a moment without reading everything before it, and
+//! continues a stream in the next file:
 //!
 //! ```
 //! use fsmon_format::error::Error;
 //! use fsmon_format::stream::{Item, Reader};
 //! use std::io::Cursor;
 //!
-//! /// Events from that moment on (ns since 1970), of two files of one stream that are mapped.
+//! /// Counts events from a moment on (ns since 1970), in two mapped files of one stream.
 //! fn events_since(files: [&[u8]; 2], realtime_ns: u64) -> Result<u64, Error> {
 //!     let (mut reader, mut events) = (Reader::new(Cursor::new(files[0])), 0);
 //!     reader.next()?; // the file header
@@ -74,15 +74,14 @@
 //! # assert_eq!(events_since([&first, &second], 0).unwrap(), 13);
 //! ```
 //!
-//! **Names that the ring leaves open.** The engine does not know what a uid or a cgroup is called:
-//! `user` and `cgroup` of its PROC records are 0. The consumer fills them in before anyone else
-//! sees the record: it makes a STR record for the name, with an id above those of the engine, and
-//! a copy of the PROC record that refers to it ([`crate::record::Build`]), and then gives both to
-//! the mirror and to the [`Writer`] as if they had come from the ring. The formatter reads both
-//! names from the mirror, live and decoded.
+//! **Names of users and control groups.** The engine does not know them: `user` and `cgroup` of its PROC records
+//! are 0. The consumer fills them in first: it makes a STR record for the name, with an id above those of the
+//! engine, and a copy of the PROC record that refers to it ([`crate::record::Build`]). Then it gives both to the
+//! mirror and to the [`Writer`] as if they had come from the ring. Formats read the names from the mirror, live
+//! and decoded.
 //!
 //! **Wall time.** The latest CLOCK record in the stream ties monotonic to wall time. Each block
-//! begins with the one in force, the first with that of the file header.
+//! begins with the CLOCK record in force, the first block with the clock of the file header.
 
 mod block;
 mod clock;
@@ -110,9 +109,8 @@ pub use writer::Writer;
 
 use crate::mirror::Capacity;
 
-/// What a mirror needs to take any one block. Ids within a block begin at 1; a definition is one
-/// slot at the least, and a process two. A piece of the text's arena is at most twice as long as
-/// the text in it.
+/// The capacity of a mirror that can take any block. Ids within a block begin at 1; a definition is at least
+/// one slot long, that of a process two. A piece of the arena is at most twice as long as its text.
 pub const BLOCK_CAPACITY: Capacity = Capacity {
     dirs: layout::BLOCK_SLOTS,
     processes: layout::BLOCK_SLOTS / 2,

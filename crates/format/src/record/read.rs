@@ -49,7 +49,7 @@ pub struct EventRef<'a> {
 }
 
 impl EventRef<'_> {
-    /// How sure the process is.
+    /// How certain the process is.
     #[must_use]
     pub fn attribution(&self) -> Attribution {
         match self.head.flags.get() & event_flag::ATTRIBUTION {
@@ -60,19 +60,19 @@ impl EventRef<'_> {
         }
     }
 
-    /// Whether the entry was found by walking, not seen being made.
+    /// Whether the entry was found by a walk; its creation was not seen.
     #[must_use]
     pub fn found(&self) -> bool {
         self.head.flags.get() & event_flag::FOUND != 0
     }
 
-    /// Whether it is of an exchange of two names.
+    /// Whether it is part of an exchange of two names.
     #[must_use]
     pub fn exchange(&self) -> bool {
         self.head.flags.get() & event_flag::EXCHANGE != 0
     }
 
-    /// Whether lines told of the file before, when it had no name: `object` joins them.
+    /// Whether earlier lines are about this file when it had no name; `object` joins them.
     #[must_use]
     pub fn named(&self) -> bool {
         self.head.flags.get() & event_flag::NAMED != 0
@@ -84,7 +84,7 @@ impl EventRef<'_> {
         self.head.flags.get() & event_flag::VIA != 0
     }
 
-    /// Whether a directory on the way may have been elsewhere.
+    /// Whether a directory in the path may have been elsewhere at that moment.
     #[must_use]
     pub fn unsure(&self) -> bool {
         self.head.flags.get() & event_flag::UNSURE != 0
@@ -105,7 +105,7 @@ impl EventRef<'_> {
 }
 
 impl<'a> Record<'a> {
-    /// The first record of `slots` and what follows it; `None` when nothing or too little is left.
+    /// The first record of `slots`, and the rest. `None` if `slots` has no whole record.
     #[inline]
     #[must_use]
     pub fn split_first(slots: &'a [Slot]) -> Option<(Self, &'a [Slot])> {
@@ -174,7 +174,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Walks the records of a run of slots. Ends early where the last record is cut short.
+/// Iterates over the records in some slots. Ends early if the last record is cut short.
 #[derive(Clone, Copy)]
 pub struct Records<'a>(pub &'a [Slot]);
 

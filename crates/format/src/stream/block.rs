@@ -20,7 +20,7 @@ pub(super) struct Block {
     slots: Vec<Slot>,
     /// Slots in use, the header's included; 0 while no block is open.
     used: usize,
-    /// Slots that this block may have: up to the grid.
+    /// The maximum number of slots of this block: up to the grid.
     limit: usize,
     /// Zero but for the numbers and times, until the block is closed.
     header: BlockHeader,
@@ -42,12 +42,12 @@ impl Block {
         self.used > 0
     }
 
-    /// Whether there is nothing but the clock in it.
+    /// Whether it contains only the clock.
     pub(super) fn is_empty(&self) -> bool {
         self.used <= 2
     }
 
-    /// Whether it is shorter than others for the grid's sake.
+    /// Whether the grid limits its length.
     pub(super) fn is_short(&self) -> bool {
         self.limit < BLOCK_SLOTS
     }
@@ -58,12 +58,12 @@ impl Block {
         self.limit - self.used
     }
 
-    /// Whether a block that begins at `offset` had better be a pad.
+    /// Whether a pad should come at `offset`, rather than a block.
     pub(super) fn wants_pad(offset: u64) -> bool {
         to_grid(offset) < PAD_BELOW_BYTES
     }
 
-    /// Begins a block of at most so many bytes, with the clock.
+    /// Begins a block of at most `bytes` bytes, with the clock.
     pub(super) fn open(&mut self, bytes: usize, flags: u16, clock: ClockInForce) {
         self.header = BlockHeader::new_zeroed();
         self.header.kind = block_kind::RECORDS;
@@ -83,24 +83,24 @@ impl Block {
         self.append(Build::default().counted_clock(time_ns, realtime_ns, steps));
     }
 
-    /// Appends a record; the caller has asked for [`Block::room`].
+    /// Appends a record; the caller has checked [`Block::room`].
     #[inline]
     pub(super) fn append(&mut self, record: &[Slot]) -> &mut [Slot] {
-        let place = &mut self.slots[self.used..self.used + record.len()];
-        match (&mut *place, record) {
-            // The usual length, copied in place rather than by a call.
+        let appended = &mut self.slots[self.used..self.used + record.len()];
+        match (&mut *appended, record) {
+            // The usual length: copied inline, without a call.
             ([to], [from]) => *to = *from,
             (to, from) => to.copy_from_slice(from),
         }
         self.used += record.len();
-        place
+        appended
     }
 
     /// Appends an event with its ids replaced.
     #[inline]
     pub(super) fn append_event(&mut self, record: &[Slot], ids: EventIds, time_ns: u64) {
-        let place = self.append(record);
-        let event = Event::mut_from_bytes(&mut place[0].0).expect("an event's head is a slot");
+        let appended = self.append(record);
+        let event = Event::mut_from_bytes(&mut appended[0].0).expect("an event's head is a slot");
         event.dir = ids.dir.into();
         event.dir2 = ids.dir2.into();
         event.proc = ids.proc.into();
@@ -128,37 +128,37 @@ impl Block {
         self.header.first_ns = self.header.first_ns.get().min(time_ns).into();
     }
 
-    /// What is in it, its header apart.
+    /// The records, without the header.
     pub(super) fn payload(&self) -> &[u8] {
         self.slots[1..self.used].as_bytes()
     }
 
-    /// The whole block with its header, ready to be written; it is open no longer.
-    pub(super) fn close(&mut self, place: Place) -> &[u8] {
+    /// Closes the block. Returns all of it, with its header.
+    pub(super) fn close(&mut self, position: Position) -> &[u8] {
         let used = self.used;
         self.abandon();
-        place.note(&mut self.header);
+        position.note(&mut self.header);
         let (first, payload) = self.slots[..used].split_at_mut(1);
         self.header.seal(payload.as_bytes());
         first[0].0.copy_from_slice(self.header.as_bytes());
         self.slots[..used].as_bytes()
     }
 
-    /// The header of the block as it is with its payload compressed; it is open no longer.
+    /// Closes the block. Returns its header, for `stored` as its compressed payload.
     pub(super) fn close_compressed(
         &mut self,
-        place: Place,
+        position: Position,
         codec: u8,
         stored: &[u8],
     ) -> &BlockHeader {
         let raw_len = self.payload().len();
         self.abandon();
-        place.note(&mut self.header);
+        position.note(&mut self.header);
         self.header.seal_stored(codec, stored, raw_len);
         &self.header
     }
 
-    /// What is in it is not written; none is open any more.
+    /// Drops the open block.
     pub(super) fn abandon(&mut self) {
         (self.used, self.limit) = (0, 0);
     }
@@ -169,16 +169,16 @@ impl Block {
     }
 }
 
-/// Where a block is in its stream.
+/// The position of a block in its stream.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub(super) number: u64,
     /// Events of the stream before it.
     pub(super) first_event: u64,
     pub(super) tag: [u8; 4],
 }
 
-impl Place {
+impl Position {
     fn note(self, header: &mut BlockHeader) {
         header.sync = SYNC;
         header.number = self.number.into();
@@ -186,7 +186,7 @@ impl Place {
         header.stream_tag = self.tag;
     }
 
-    /// The header of a pad with such a payload of zeros.
+    /// The header of a pad whose payload is `zeros`.
     pub(super) fn pad(self, zeros: &[u8]) -> BlockHeader {
         let mut header = BlockHeader::new_zeroed();
         header.kind = block_kind::PAD;

@@ -14,25 +14,26 @@ pub(super) struct ClockInForce {
 }
 
 impl ClockInForce {
-    /// That of a stream's beginning, where nobody counts.
+    /// The clock at the beginning of a stream, without counting.
     pub(super) fn new(time_ns: u64, realtime_ns: u64) -> Self {
         let ahead_ns = realtime_ns.wrapping_sub(time_ns);
         ClockInForce { time_ns, realtime_ns, steps: 0, ahead_ns }
     }
 
-    /// The clocks were looked at again.
+    /// The clocks were read again.
     pub(super) fn set(&mut self, time_ns: u64, realtime_ns: u64) {
         (self.time_ns, self.realtime_ns) = (time_ns, realtime_ns);
         let ahead_ns = realtime_ns.wrapping_sub(time_ns);
         if is_step(self.ahead_ns, ahead_ns) {
             self.ahead_ns = ahead_ns;
-            // Nobody counts, or nobody can any more after 2³² steps.
+            // 0: not counted, or no longer after 2³² steps.
             self.steps = if self.steps == 0 { 0 } else { self.steps.wrapping_add(1) };
         }
     }
 }
 
-/// Whether wall clocks that are so far ahead of the monotonic one differ by a step.
+/// Whether the wall clock was set between two moments. The arguments are how far it was ahead of the monotonic
+/// clock at each.
 pub(super) fn is_step(one_ns: u64, other_ns: u64) -> bool {
     one_ns.wrapping_sub(other_ns).cast_signed().unsigned_abs() > CLOCK_STEP_NS
 }

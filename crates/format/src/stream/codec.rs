@@ -1,4 +1,4 @@
-//! How payloads are compressed and decompressed: one block at a time, into buffers of a fixed size.
+//! Compresses and decompresses payloads: one block at a time, into buffers of a fixed size.
 
 use super::error::Fault;
 use super::layout::{BLOCK_MAX, BLOCK_SLOTS, BlockHeader, codec};
@@ -8,18 +8,18 @@ use zerocopy::IntoBytes;
 /// How the blocks of a stream are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Codec {
-    /// As they are.
+    /// Uncompressed.
     #[default]
     None,
-    /// LZ4's block format: some 40 % of the bytes.
+    /// LZ4's block format: about 40 % of the bytes.
     #[cfg(feature = "lz4")]
     Lz4,
-    /// One zstd frame for each block: 15 to 30 % of the bytes, for more time.
+    /// One zstd frame for each block: 15 to 30 % of the bytes, but slower.
     #[cfg(feature = "zstd")]
     Zstd,
 }
 
-/// The level at which more time buys little for blocks of 64 KiB.
+/// Higher levels take more time and save little on blocks of 64 KiB.
 #[cfg(feature = "zstd")]
 const ZSTD_LEVEL: i32 = 1;
 
@@ -45,7 +45,7 @@ impl Compressor {
             #[cfg(feature = "lz4")]
             Codec::Lz4 => {
                 let table = lz4_flex::block::CompressTable::small();
-                // It wants room for the worst case, whatever comes of it.
+                // lz4_flex needs room for the worst case.
                 let room = lz4_flex::block::get_maximum_output_size(BLOCK_MAX);
                 (Method::Lz4(Box::new(table)), room)
             }
@@ -55,13 +55,13 @@ impl Compressor {
         Compressor { method, block: vec![0; SLOT + room] }
     }
 
-    /// Whether a block may come out shorter than it goes in.
+    /// Whether blocks are compressed at all.
     pub(super) fn is_on(&self) -> bool {
         !matches!(self.method, Method::None)
     }
 
-    /// The number of the codec and the bytes that the payload takes with it; `None` where that is
-    /// no slot less.
+    /// Compresses a payload. Returns the number of the codec and the compressed length; `None` if that does not
+    /// save a slot.
     pub(super) fn compress(&mut self, payload: &[u8]) -> Option<(u8, usize)> {
         let (codec, len) = match &mut self.method {
             Method::None => return None,
@@ -80,12 +80,12 @@ impl Compressor {
         (len.next_multiple_of(SLOT) < payload.len()).then_some((codec, len))
     }
 
-    /// What was compressed last, of that length.
+    /// The first `len` bytes of the last compressed payload.
     pub(super) fn stored(&self, len: usize) -> &[u8] {
         &self.block[SLOT..SLOT + len]
     }
 
-    /// The same as a whole block, with its header and zeros up to the slot.
+    /// The last compressed payload as a whole block, with header and zeros up to the end of the slot.
     pub(super) fn block(&mut self, header: &BlockHeader, len: usize) -> &[u8] {
         let whole = SLOT + len.next_multiple_of(SLOT);
         self.block[..SLOT].copy_from_slice(header.as_bytes());
@@ -98,7 +98,7 @@ impl Compressor {
 fn zstd_context() -> zstd_safe::CCtx<'static> {
     use zstd_safe::CParameter;
     let mut context = zstd_safe::CCtx::create();
-    // The block's own header has length and checksum.
+    // The block's header has the length and a checksum.
     let parameters = [
         CParameter::CompressionLevel(ZSTD_LEVEL),
         CParameter::ContentSizeFlag(false),

@@ -1,4 +1,4 @@
-//! What the open block already defines, and the writing of what it does not define yet.
+//! Keeps track of what the open block defines, and writes missing definitions.
 
 use super::block::{Block, EventIds};
 use crate::limits::{DIR_LEVELS_MAX, DIR_SLOTS_MAX, IDS_SPARE, PROC_LEVELS_MAX, PROC_SLOTS_MAX};
@@ -15,7 +15,7 @@ const _: () = assert!(2 + STRINGS * slots_for(STR_HEAD + TEXT_MAX) <= PROC_SLOTS
 
 #[derive(Clone, Copy, FromZeros)]
 struct Entry {
-    /// The id in the stream; 0 none yet.
+    /// The id in the stream; 0 if it has none yet.
     stream: u32,
     /// The mark of the block that defined it last.
     mark: u32,
@@ -33,7 +33,7 @@ impl Table {
         Table { entries, next: 1 }
     }
 
-    /// The stream id where the block of `mark` defines it; 0 for none stays 0.
+    /// The stream id, if the block of `mark` defines it; 0 stays 0.
     #[inline]
     fn defined(&self, id: u32, mark: u32) -> Option<u32> {
         if id == 0 {
@@ -43,7 +43,7 @@ impl Table {
         (entry.mark == mark).then_some(entry.stream)
     }
 
-    /// The stream id, a fresh one where there is none; 0 for an id beyond the capacity.
+    /// The stream id, a new one if there is none; 0 for an id beyond the capacity.
     fn stream_id(&mut self, id: u32) -> u32 {
         let Some(entry) = self.entries.get_mut(id as usize) else { return 0 };
         if entry.stream == 0 && id != 0 {
@@ -53,7 +53,7 @@ impl Table {
         entry.stream
     }
 
-    /// What the mirror knows of `id`, unless it lies beyond the capacity.
+    /// `known`, unless `id` is beyond the capacity.
     fn within<T>(&self, id: u32, known: Option<T>) -> Option<T> {
         known.filter(|_| (id as usize) < self.entries.len())
     }
@@ -78,19 +78,19 @@ impl Table {
 
 pub(super) struct Definitions {
     dirs: Table,
-    /// Hash of the handle under which each directory got its stream id.
+    /// By directory id: hash of the handle for which it got its stream id.
     objects: Vec<u64>,
-    /// By directory id: its place in the open block, counted from 1.
-    places: Vec<u16>,
-    /// By place: the parent's place. What a reader will see, whatever the mirror says by now.
+    /// By directory id: the number of its definition in the open block, counted from 1.
+    numbers: Vec<u16>,
+    /// By that number: the parent's number, as a reader of the block will see it; the mirror may differ by now.
     parents: Vec<u16>,
     processes: Table,
     strings: Table,
     /// Marks the open block; never 0.
     mark: u32,
-    /// A directory of the open block has its whole path for a name.
+    /// The open block defines a directory by its whole path.
     whole_path: bool,
-    /// Ids from the one wanted up to the first that is defined.
+    /// Ids from a wanted one up to, but without, the first that is defined.
     chain: Vec<u32>,
     path: Vec<u8>,
     build: Box<Build>,
@@ -102,7 +102,7 @@ impl Definitions {
         Definitions {
             dirs: Table::new(capacity.dirs),
             objects: vec![0; capacity.dirs + 1],
-            places: vec![0; capacity.dirs + 1],
+            numbers: vec![0; capacity.dirs + 1],
             parents: with_root(),
             processes: Table::new(capacity.processes),
             strings: Table::new(capacity.strings),
@@ -115,12 +115,12 @@ impl Definitions {
         }
     }
 
-    /// Events whose directory had no path in the mirror, or none that fits.
+    /// Events whose directory had no path in the mirror, or a path too long for a block.
     pub(super) fn unresolved(&self) -> u64 {
         self.unresolved
     }
 
-    /// A block is done: nothing is defined any more.
+    /// Begins a new block, which defines nothing yet.
     pub(super) fn next_block(&mut self) {
         self.mark = self.mark.wrapping_add(1);
         self.whole_path = false;
@@ -137,7 +137,7 @@ impl Definitions {
         self.mark = u32::MAX;
     }
 
-    /// Starts numbering anew where ids or marks run out. Only between blocks.
+    /// Starts numbering anew if ids or marks run out. Call between blocks only.
     pub(super) fn renumber_if_due(&mut self) -> bool {
         let next = self.dirs.next.max(self.processes.next).max(self.strings.next);
         if next < u32::MAX - IDS_SPARE && self.mark != 0 {
@@ -158,9 +158,8 @@ impl Definitions {
         self.strings.forget(id);
     }
 
-    /// Directory `id` was defined anew. True where the open block has to say so at once: it is
-    /// the same directory under another name, and directories below it may be defined already,
-    /// by their parents or by their whole path.
+    /// Directory `id` was defined again. Returns whether the open block must define it again at once: it is the
+    /// same directory under another name, and the block may define directories below it already.
     pub(super) fn dir_changed(&mut self, id: u32, object: u64) -> bool {
         let Some(old) = self.objects.get_mut(id as usize) else { return false };
         let same = object != 0 && *old == object;
@@ -171,13 +170,13 @@ impl Definitions {
         same && (self.whole_path || self.dirs.defined(id, self.mark).is_some())
     }
 
-    /// Defines a directory again that the open block defines. `None` where this block cannot:
-    /// there is no room, no path, or a name in it would become untrue.
+    /// Defines a directory again that the open block defines. `None` if the block cannot: there is no room, no
+    /// path, or another path in it would become wrong.
     pub(super) fn dir_again(&mut self, id: u32, mirror: &Mirror, block: &mut Block) -> Option<()> {
         let dir = mirror.dir(id).filter(|_| !self.whole_path)?;
         let stream = self.dir(dir.parent, mirror, block)?;
-        let place = |id: u32| self.places.get(id as usize).copied().unwrap_or(0);
-        let (here, parent) = (place(id), if stream == 0 { 0 } else { place(dir.parent) });
+        let number = |id: u32| self.numbers.get(id as usize).copied().unwrap_or(0);
+        let (here, parent) = (number(id), if stream == 0 { 0 } else { number(dir.parent) });
         let lost = stream == 0 && dir.parent != 0;
         let room = slots_for(DIR_HEAD + mirror.dir_name(dir).len()) <= block.room();
         if lost || !room || self.is_below(parent, here) {
@@ -188,7 +187,7 @@ impl Definitions {
         Some(())
     }
 
-    /// Whether the directory at `at` of the open block is that at `top`, or below it.
+    /// Whether directory number `at` of the open block is number `top`, or below it.
     fn is_below(&self, mut at: u16, top: u16) -> bool {
         while at != 0 && at != top {
             at = self.parents[usize::from(at)];
@@ -196,7 +195,7 @@ impl Definitions {
         at == top
     }
 
-    /// The ids for an event where the open block defines all of them.
+    /// The ids for an event; `None` unless the open block defines all of them.
     #[inline]
     pub(super) fn of_event(&self, event: &Event) -> Option<EventIds> {
         Some(EventIds {
@@ -206,7 +205,7 @@ impl Definitions {
         })
     }
 
-    /// Defines what the event needs; `None` where the block has no room for it.
+    /// Defines what the event needs; `None` if the block has no room.
     #[cold]
     pub(super) fn define(
         &mut self,
@@ -221,7 +220,7 @@ impl Definitions {
         })
     }
 
-    /// The stream id of a directory that the block defines after this; 0 where it has no path.
+    /// Makes the block define a directory. Returns its stream id; 0 if it has no path, `None` if there is no room.
     pub(super) fn dir(&mut self, id: u32, mirror: &Mirror, block: &mut Block) -> Option<u32> {
         if let Some(stream) = self.dirs.defined(id, self.mark) {
             return Some(stream);
@@ -245,13 +244,13 @@ impl Definitions {
         while let Some(id) = self.chain.pop() {
             let dir = mirror.dir(id).expect("found on the way up");
             let parent = self.dirs.stream_id(dir.parent);
-            self.take_place(id, dir.parent);
+            self.take_number(id, dir.parent);
             self.append_dir(id, parent, dir, None, mirror, block);
         }
         self.dirs.defined(id, self.mark)
     }
 
-    /// For a directory so deep that its parents would fill the block.
+    /// The same for a directory so deep that its parents would fill the block.
     fn dir_by_whole_path(&mut self, id: u32, mirror: &Mirror, block: &mut Block) -> Option<u32> {
         let Some(len) = path_len(mirror, id) else { return Some(self.no_path()) };
         if slots_for(DIR_HEAD + len) > block.room() {
@@ -260,7 +259,7 @@ impl Definitions {
         let mut path = std::mem::take(&mut self.path);
         path.clear();
         if let (true, Some(dir)) = (mirror.append_dir_path(id, &mut path), mirror.dir(id)) {
-            self.take_place(id, 0);
+            self.take_number(id, 0);
             self.append_dir(id, 0, dir, Some(&path), mirror, block);
             self.whole_path = true;
         }
@@ -268,11 +267,11 @@ impl Definitions {
         self.dirs.defined(id, self.mark)
     }
 
-    /// A directory takes the next place in the open block, below its parent's.
-    fn take_place(&mut self, id: u32, parent: u32) {
-        let place = u16::try_from(self.parents.len()).expect("a block has at most 1023 slots");
-        self.places[id as usize] = place;
-        let parent = if parent == 0 { 0 } else { self.places[parent as usize] };
+    /// Gives a directory the next number in the open block.
+    fn take_number(&mut self, id: u32, parent: u32) {
+        let number = u16::try_from(self.parents.len()).expect("a block has at most 1023 slots");
+        self.numbers[id as usize] = number;
+        let parent = if parent == 0 { 0 } else { self.numbers[parent as usize] };
         self.parents.push(parent);
     }
 
@@ -303,7 +302,7 @@ impl Definitions {
         0
     }
 
-    /// The same for a process image, with its parents as far as they are known and fit.
+    /// Makes the block define a process image, and its ancestors as far as they are known and fit.
     fn proc(&mut self, id: u32, mirror: &Mirror, block: &mut Block) -> Option<u32> {
         if let Some(stream) = self.processes.defined(id, self.mark) {
             return Some(stream);
@@ -323,7 +322,7 @@ impl Definitions {
             return None;
         }
         while let Some(id) = self.chain.pop() {
-            // A chain that bites its tail names an image twice.
+            // A cycle has an image twice.
             if let (None, Some(proc)) = (self.processes.defined(id, self.mark), mirror.proc(id)) {
                 self.append_proc(id, *proc, mirror, block);
             }
@@ -331,7 +330,7 @@ impl Definitions {
         Some(self.processes.defined(id, self.mark).unwrap_or(0))
     }
 
-    /// Slots at the most for `proc` and the strings that neither the block nor `child` has.
+    /// The most slots for `proc` and those of its strings that neither the block nor `child` has.
     fn proc_slots(&self, proc: &Proc, child: &Proc, mirror: &Mirror) -> usize {
         let shared = strings_of(child);
         let new = strings_of(proc)
@@ -378,7 +377,7 @@ fn strings_of(proc: &Proc) -> [u32; STRINGS] {
     [proc.exe, proc.exec, proc.cgroup, proc.user, proc.cmdline].map(U32::get)
 }
 
-/// Place 0 stands for none. There is room for all directories of a block.
+/// Number 0 stands for no directory. Has capacity for all directories of a block.
 fn with_root() -> Vec<u16> {
     let mut parents = Vec::with_capacity(super::layout::BLOCK_SLOTS);
     parents.push(0);

@@ -1,21 +1,21 @@
-//! What is wrong with a stream, and where.
+//! Damage of streams.
 
 use crate::error::{Error, ErrorKind};
 use std::fmt;
 use std::io;
 
-/// Damage: what and where.
+/// Damage: what is wrong, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// Bytes from the beginning of the input.
     pub offset: u64,
-    /// The number of the block that was expected there, where known.
+    /// The number of the block that was expected there, if known.
     pub block: Option<u64>,
     /// What is wrong.
     pub fault: Fault,
 }
 
-/// What is wrong.
+/// What is wrong with a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The magic is missing.
@@ -24,7 +24,7 @@ pub enum Fault {
     Version(u16),
     /// Incompatible flags that this reader does not know.
     Flags(u64),
-    /// Slots, blocks or a grid of other sizes than this reader knows.
+    /// Sizes of slots, blocks or grid that this reader does not know.
     Sizes,
     /// The file header's checksum or one of its lengths is wrong.
     FileHeader(&'static str),
@@ -46,11 +46,11 @@ pub enum Fault {
     OtherStream,
     /// Blocks are missing: this number came instead.
     Missing(u64),
-    /// An earlier block, seen before or out of its place: this number came.
+    /// A block that was seen before or is out of order: this number came.
     Stale(u64),
-    /// A block counts events from another number than the one before left off.
+    /// The number of a block's first event does not continue the block before.
     EventNumber(u64),
-    /// A block holds other than as many events as its header says.
+    /// A block does not have as many events as its header says.
     EventCount,
     /// A record inside a block with sound checksums breaks the rules: slot and rule.
     Record(usize, &'static str),
@@ -63,13 +63,13 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether nothing is wrong with the stream: it asks for more than this version knows.
+    /// Whether the stream is not damaged but needs a newer version.
     #[must_use]
     pub fn is_newer(&self) -> bool {
         matches!(self, Fault::Version(_) | Fault::Flags(_) | Fault::Sizes)
     }
 
-    /// The kind of an error about it.
+    /// The kind of an [`Error`] with this fault.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -1,4 +1,4 @@
-//! Finds headers and blocks in the input and checks each by itself: lengths, checksums, stream.
+//! Finds headers and blocks in the input and checks each of them: lengths, checksums, stream.
 
 use super::codec::Decompressor;
 use super::error::Fault;
@@ -13,15 +13,15 @@ use crate::record::{SLOT, Slot};
 use std::io::Read;
 use zerocopy::FromBytes;
 
-/// What lies at the front of the input.
-pub(super) enum Found {
+/// What is at the front of the input.
+pub(super) enum Front {
     /// A sound file header and its length.
     Header(Box<Header>, usize),
     /// A sound block of this stream.
     Block(BlockHeader),
-    /// Something wrong, and how many bytes to pass over at the least.
+    /// Damage, and how many bytes to skip at least.
     Broken(Fault, usize),
-    /// A block of this stream whose payload is wrong; what its header says holds.
+    /// A block of this stream whose payload is damaged; its header is sound.
     Bad(Fault, BlockHeader),
     /// The input ends, for now.
     Pending,
@@ -31,11 +31,11 @@ pub(super) enum Found {
 
 pub(super) struct Frames<R> {
     pub(super) input: Input<R>,
-    /// Blocks of other streams are turned away; `None` before the first.
+    /// The tag of this stream, whose blocks are accepted; `None` before the first.
     pub(super) tag: Option<[u8; 4]>,
     translator: Translator,
     decompressor: Decompressor,
-    /// Bytes of what looked like file headers and was none.
+    /// Bytes that looked like file headers and were none.
     wasted: u64,
 }
 
@@ -50,59 +50,59 @@ impl<R: Read> Frames<R> {
         }
     }
 
-    /// Looks at the front of the input without going past it.
-    pub(super) fn find(&mut self, follow: bool) -> Result<Found, Error> {
+    /// Determines what is at the front of the input, without consuming it.
+    pub(super) fn find(&mut self, follow: bool) -> Result<Front, Error> {
         let whole = self.input.fill(MAGIC.len())?;
         let bytes = self.input.bytes();
         if bytes.is_empty() {
-            return Ok(Found::End);
+            return Ok(Front::End);
         }
-        let found = match bytes {
+        let front = match bytes {
             _ if bytes.starts_with(&SYNC) => self.block()?,
             _ if bytes.starts_with(&MAGIC) => self.header()?,
-            // A stream that grows may have got so far only.
+            // A growing stream may end within a header.
             _ if !whole && (SYNC.starts_with(bytes) || MAGIC.starts_with(bytes)) => None,
             _ if bytes.iter().take(MAGIC.len()).all(|&byte| byte == 0) => {
-                Some(Found::Broken(Fault::Unwritten, 1))
+                Some(Front::Broken(Fault::Unwritten, 1))
             }
-            _ => Some(Found::Broken(Fault::NoBlock, 1)),
+            _ => Some(Front::Broken(Fault::NoBlock, 1)),
         };
-        if let Some(found) = found {
-            return Ok(found);
+        if let Some(front) = front {
+            return Ok(front);
         }
-        // The length of a block is sound once its header is; that of a file header is not before
-        // all of it was read.
+        // The length of a block is known to be right once its header is; the length of a file header only
+        // once all of it was read.
         let bytes = self.input.bytes();
         let skip = if bytes.starts_with(&MAGIC) { 1 } else { bytes.len() };
-        Ok(if follow { Found::Pending } else { Found::Broken(Fault::Cut, skip) })
+        Ok(if follow { Front::Pending } else { Front::Broken(Fault::Cut, skip) })
     }
 
-    /// `None` where the input ends inside.
-    fn header(&mut self) -> Result<Option<Found>, Error> {
+    /// `None` if the input ends within the header.
+    fn header(&mut self) -> Result<Option<Front>, Error> {
         if !self.input.fill(FILE_HEADER_FIXED)? {
             return Ok(None);
         }
         let len = match Header::len(self.input.bytes()) {
             Ok(len) => len,
-            Err(fault) => return Ok(Some(Found::Broken(fault, 1))),
+            Err(fault) => return Ok(Some(Front::Broken(fault, 1))),
         };
         if !self.input.fill(len)? {
             return Ok(None);
         }
         Ok(Some(match Header::parse(self.input.bytes()) {
-            Ok(header) => Found::Header(Box::new(header), len),
+            Ok(header) => Front::Header(Box::new(header), len),
             Err(fault) => {
                 self.wasted += len as u64;
                 let most = WASTED_BYTES + WASTED_PER_BYTE * self.input.offset();
-                Found::Broken(fault, if self.wasted < most { 1 } else { FILE_HEADER_FIXED })
+                Front::Broken(fault, if self.wasted < most { 1 } else { FILE_HEADER_FIXED })
             }
         }))
     }
 
-    /// `None` where the input ends inside. Once the header's checksum is right its length is to
-    /// be trusted: whatever else is wrong, the whole block is passed over, so that nothing in a
-    /// payload is ever taken for a block.
-    fn block(&mut self) -> Result<Option<Found>, Error> {
+    /// `None` if the input ends within the block. Once the header's checksum is right its length can be
+    /// trusted: whatever else is wrong, the whole block is skipped, so that nothing in a payload is taken for a
+    /// block.
+    fn block(&mut self) -> Result<Option<Front>, Error> {
         if !self.input.fill(SLOT)? {
             return Ok(None);
         }
@@ -110,11 +110,11 @@ impl<R: Read> Frames<R> {
             return Ok(None);
         };
         if header.header_crc.get() != header.computed_crc() {
-            return Ok(Some(Found::Broken(Fault::BlockHeader, 1)));
+            return Ok(Some(Front::Broken(Fault::BlockHeader, 1)));
         }
         const ROOM: u32 = to_u32(BLOCK_MAX - SLOT);
         if header.stored_len.get() > ROOM || header.raw_len.get() > ROOM {
-            return Ok(Some(Found::Broken(Fault::Length, 1)));
+            return Ok(Some(Front::Broken(Fault::Length, 1)));
         }
         let total = header.total_len();
         if !self.input.fill(total)? {
@@ -123,14 +123,14 @@ impl<R: Read> Frames<R> {
         let stored = SLOT + header.stored_len.get() as usize;
         let bytes = self.input.bytes();
         let is_sound = header.payload_crc.get() == crc32c::crc32c(&bytes[SLOT..stored]);
-        // No checksum covers the filling, so that nothing else may stand there.
+        // No checksum covers the filling, so only zeros are allowed.
         let is_sound = is_sound && bytes[stored..total].iter().all(|&byte| byte == 0);
         let is_ours = self.tag.is_none_or(|tag| tag == header.stream_tag);
         Ok(Some(match (is_sound, is_ours) {
-            (true, true) => Found::Block(header),
-            (false, true) => Found::Bad(Fault::Payload, header),
-            (true, false) => Found::Broken(Fault::OtherStream, total),
-            (false, false) => Found::Broken(Fault::Payload, total),
+            (true, true) => Front::Block(header),
+            (false, true) => Front::Bad(Fault::Payload, header),
+            (true, false) => Front::Broken(Fault::OtherStream, total),
+            (false, false) => Front::Broken(Fault::Payload, total),
         }))
     }
 
@@ -160,13 +160,13 @@ impl<R: Read> Frames<R> {
         if events == header.events.get() { Ok(()) } else { Err(Fault::EventCount) }
     }
 
-    /// The records of the block at the front, once they were translated, and what is known of them.
+    /// The translated records of the block at the front, and the translator.
     pub(super) fn payload(&mut self, header: &BlockHeader) -> (&[Slot], &Translator) {
         let slots = payload(&mut self.input, &mut self.decompressor, header);
         (slots, &self.translator)
     }
 
-    /// Passes over `len` bytes and on to what may be a header.
+    /// Skips `len` bytes, and on to what may be a header.
     pub(super) fn skip(&mut self, len: usize) {
         self.input.consume(len);
         self.input.skip_to_candidate();

@@ -1,4 +1,4 @@
-//! The file header: what a stream says about where it was taken.
+//! The file header: describes the host and the watch of a stream.
 
 use super::error::Fault;
 use super::layout::{
@@ -24,10 +24,10 @@ pub struct Filesystem {
     pub mount: Vec<u8>,
 }
 
-/// What a stream says about itself. Texts are bytes as the kernel gave them.
+/// The description of a stream. Texts are bytes as the kernel gave them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
-    /// Random, the same in all segments of a stream; the writer's caller draws it.
+    /// Random, the same in all segments of a stream; the caller chooses it.
     pub stream_id: [u8; 16],
     /// The boot to which the times belong.
     pub boot_id: [u8; 16],
@@ -67,8 +67,8 @@ impl Header {
         [a, b, c, d]
     }
 
-    /// The header as it stands in a file: [`HEADER_LEN`] bytes. Filesystems and roots that do not
-    /// fit are left out and counted.
+    /// The header as bytes of a file: [`HEADER_LEN`] of them. Filesystems and roots that do not fit are left out
+    /// and counted.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut entries = Entries::default();
@@ -154,7 +154,7 @@ impl Header {
         });
     }
 
-    /// Takes a whole header apart.
+    /// Parses a whole header.
     ///
     /// # Errors
     /// A checksum that does not match; a version, flags or sizes that are not known.
@@ -165,7 +165,7 @@ impl Header {
         if fixed.crc.get() != FileHeader::computed_crc(whole) {
             return Err(Fault::FileHeader("it does not match its checksum"));
         }
-        // The checksum is where it is in every version: this is no damage.
+        // The checksum is at the same offset in every version, so an unknown version is no damage.
         if fixed.major.get() != MAJOR {
             return Err(Fault::Version(fixed.major.get()));
         }
@@ -238,7 +238,7 @@ fn filesystem(value: &[u8]) -> Option<Filesystem> {
     })
 }
 
-/// Entries being put together, within the room of the header.
+/// Collects entries, within the room of the header.
 #[derive(Default)]
 struct Entries {
     bytes: Vec<u8>,
@@ -246,7 +246,7 @@ struct Entries {
 }
 
 impl Entries {
-    /// Room is kept for the entry that counts what was left out.
+    /// Reserves room for the entry that counts what was left out.
     const ROOM: usize = HEADER_LEN - FILE_HEADER_FIXED - 8;
 
     fn put(&mut self, tag: u16, parts: &[&[u8]]) {

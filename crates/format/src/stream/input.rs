@@ -1,4 +1,4 @@
-//! The reader's window on its input.
+//! The reader's window into its input.
 
 use super::error::unreadable;
 use super::layout::{MAGIC, SYNC};
@@ -10,12 +10,12 @@ use zerocopy::IntoBytes;
 
 pub(super) struct Input<R> {
     source: R,
-    /// Slots, so that blocks can be handed out as such.
+    /// Slots, as callers get blocks as slices of slots.
     window: Vec<Slot>,
-    /// The bytes that were read and are not used yet: `start..end` of the window.
+    /// `start..end` of the window: bytes that were read and not consumed yet.
     start: usize,
     end: usize,
-    /// Where `start` is in the input.
+    /// The offset of `start` in the input.
     offset: u64,
 }
 
@@ -24,7 +24,7 @@ impl<R: Read> Input<R> {
         Input { source, window: vec![Slot::ZERO; WINDOW_BYTES / SLOT], start: 0, end: 0, offset: 0 }
     }
 
-    /// Forgets what was read: the source stands at that offset.
+    /// Forgets what was read: the source is at `offset` now.
     pub(super) fn reset(&mut self, offset: u64) {
         (self.start, self.end, self.offset) = (0, 0, offset);
     }
@@ -37,13 +37,13 @@ impl<R: Read> Input<R> {
         self.offset
     }
 
-    /// What was read and is not used yet.
+    /// The bytes that were read and not consumed yet.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.window.as_bytes()[self.start..self.end]
     }
 
-    /// Reads until `len` bytes are in the window, and no further than one read brings.
-    /// False where the input ends before, for now or for good.
+    /// Reads until at least `len` bytes are in the window. Returns false if the input ends before, for now or
+    /// finally.
     pub(super) fn fill(&mut self, len: usize) -> Result<bool, Error> {
         if self.start + len > WINDOW_BYTES {
             self.move_to_front();
@@ -68,7 +68,7 @@ impl<R: Read> Input<R> {
         }
     }
 
-    /// The slots from byte `from` to `to` of what was read; both are multiples of the slot.
+    /// The slots from byte `from` to `to` of [`Input::bytes`]; both are multiples of the slot size.
     pub(super) fn slots(&mut self, from: usize, to: usize) -> &mut [Slot] {
         if !self.start.is_multiple_of(SLOT) {
             self.move_to_front();
@@ -77,7 +77,7 @@ impl<R: Read> Input<R> {
         &mut self.window[first + from / SLOT..first + to / SLOT]
     }
 
-    /// Passes over bytes until a header may begin, or all that was read was looked at.
+    /// Consumes bytes up to where a header may begin, or all that were read.
     pub(super) fn skip_to_candidate(&mut self) {
         let bytes = self.bytes();
         let at = bytes.iter().enumerate().position(|(at, &byte)| {
@@ -92,7 +92,7 @@ impl<R: Read> Input<R> {
     }
 }
 
-/// Whether `bytes` begin as a header does, as far as they go.
+/// Whether `bytes` begin like a header, or are the beginning of one.
 fn may_begin(bytes: &[u8]) -> bool {
     let alike = |mark: &[u8]| bytes.iter().zip(mark).all(|(a, b)| a == b);
     alike(&SYNC) || alike(&MAGIC)

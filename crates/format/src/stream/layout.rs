@@ -8,9 +8,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The first bytes of a stream. Not text, broken by any newline conversion, as PNG's.
 pub const MAGIC: [u8; 8] = *b"\x89FSM\r\n\x1a\n";
-/// Another major version cannot be read.
+/// Readers refuse other major versions.
 pub const MAJOR: u16 = 1;
-/// A higher minor version can: it adds what may be passed over.
+/// Readers accept higher minor versions, which only add what may be skipped.
 pub const MINOR: u16 = 0;
 /// Bytes of the file header, entries and zero filling included.
 pub const HEADER_LEN: usize = 4096;
@@ -25,7 +25,7 @@ pub const GRID: u64 = 1 << 20;
 /// Slots of the longest block, its header included.
 pub const BLOCK_SLOTS: usize = BLOCK_MAX / SLOT;
 
-/// What a reader must know, bit by bit, or else refuse: `incompatible` of a [`FileHeader`].
+/// The bits of a [`FileHeader`]'s `incompatible` that are known; a reader refuses all others.
 pub const INCOMPATIBLE_KNOWN: u64 = 0;
 /// `clock_id` of a [`FileHeader`]: times are `CLOCK_MONOTONIC`.
 pub const CLOCK_MONOTONIC: u32 = 1;
@@ -48,7 +48,7 @@ pub struct FileHeader {
     pub crc: U32,
     /// Features without which the stream cannot be understood.
     pub incompatible: U64,
-    /// Features that may be passed over.
+    /// Features that a reader may ignore.
     pub compatible: U64,
     /// Random, the same in all segments of a stream. Its first four bytes are the blocks' tag.
     pub stream_id: [u8; 16],
@@ -83,7 +83,7 @@ pub struct FileHeader {
 /// Bytes of a [`FileHeader`], after which the entries begin.
 pub const FILE_HEADER_FIXED: usize = size_of::<FileHeader>();
 
-/// Tags of the entries after the [`FileHeader`]: a u16 tag, a u16 length, so many bytes.
+/// Tags of the entries after the [`FileHeader`]: a u16 tag, a u16 length, then that many bytes.
 pub mod entry {
     /// fsmon's version, text.
     pub const VERSION: u16 = 1;
@@ -119,7 +119,7 @@ pub mod codec {
     pub const ZSTD: u8 = 2;
 }
 
-/// `flags` of a [`BlockHeader`]; unknown ones are passed over.
+/// `flags` of a [`BlockHeader`]; readers ignore unknown ones.
 pub mod block_flag {
     /// A LOSS record is in it.
     pub const LOSS: u16 = 1;
@@ -193,7 +193,7 @@ impl BlockHeader {
         self.seal_stored(codec::NONE, payload, payload.len());
     }
 
-    /// The same for one of `raw_len` bytes that is stored as `stored`.
+    /// The same for a payload of `raw_len` bytes that is stored as `stored`.
     pub fn seal_stored(&mut self, codec: u8, stored: &[u8], raw_len: usize) {
         let len = |bytes| u32::try_from(bytes).expect("a payload is at most BLOCK_MAX bytes");
         self.codec = codec;

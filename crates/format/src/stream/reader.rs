@@ -1,7 +1,7 @@
 //! The reader: bytes in, checked blocks out.
 
 use super::error::{Damage, Fault};
-use super::frame::{Found, Frames};
+use super::frame::{Frames, Front};
 use super::header::Header;
 use super::layout::{BlockHeader, block_flag};
 use super::translate::StreamIds;
@@ -18,7 +18,7 @@ pub enum Item<'a> {
     Block(Block<'a>),
     /// Something is missing here. Only when salvaging.
     Gap(Gap),
-    /// Nothing more for now: ask again later. Only when following.
+    /// No more data for now: call again later. Only when following.
     Pending,
 }
 
@@ -51,32 +51,32 @@ impl<'a> Block<'a> {
         self.header.number.get()
     }
 
-    /// Where it begins, in bytes from the beginning of the input.
+    /// Its offset in the input, in bytes.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Events of the stream before it.
+    /// The number of events in the stream before it.
     #[must_use]
     pub fn first_event(&self) -> u64 {
         self.header.first_event.get()
     }
 
-    /// Events in it.
+    /// The number of events in it.
     #[must_use]
     pub fn events(&self) -> u32 {
         self.header.events.get()
     }
 
-    /// The earliest and the latest time in it, `CLOCK_MONOTONIC` ns; 0 where it has none.
+    /// The earliest and the latest time in it, `CLOCK_MONOTONIC` ns; 0 if it has none.
     #[must_use]
     pub fn times(&self) -> (u64, u64) {
         (self.header.first_ns.get(), self.header.last_ns.get())
     }
 
-    /// The earliest and the latest wall time of a record in it, ns since 1970, each by the clock in
-    /// force at that record; `None` where no record has a time.
+    /// The earliest and the latest wall time of its records, ns since 1970, each by the clock in force at that
+    /// record; `None` if no record has a time.
     #[must_use]
     pub fn wall_times(&self) -> Option<(u64, u64)> {
         let mut times: Option<(u64, u64)> = None;
@@ -108,8 +108,8 @@ impl<'a> Block<'a> {
         })
     }
 
-    /// The ids in the stream of the process image that is `proc` in this block: what tells that an
-    /// image of one block is that of another.
+    /// The ids in the stream of the process image that is `proc` in this block. They identify the same image in
+    /// other blocks.
     #[must_use]
     pub fn stream_ids(&self, proc: u32) -> Option<StreamIds> {
         self.images.get((proc as usize).checked_sub(1)?).copied()
@@ -120,7 +120,7 @@ impl<'a> Block<'a> {
         self.header.stream_tag
     }
 
-    /// Whether ids in the stream begin anew with this block.
+    /// Whether this block starts the numbering of ids in the stream anew.
     #[must_use]
     pub fn is_renumbered(&self) -> bool {
         self.header.flags.get() & block_flag::RENUMBERED != 0
@@ -132,29 +132,28 @@ impl<'a> Block<'a> {
         self.header.flags.get() & block_flag::LOSS != 0
     }
 
-    /// The record that says that the stream ends, which need not stand in the final block; `None` where
-    /// this block has none.
+    /// The END record, which need not be in the final block; `None` if this block has none.
     #[must_use]
     pub fn end(&self) -> Option<&'a End> {
         let end = |record: Record<'a>| match record.body() {
             Body::End(end) => Some(end),
             _ => None,
         };
-        // Most blocks need not be looked through.
+        // Most blocks have none and need no search.
         self.has_end.then(|| self.records().find_map(end)).flatten()
     }
 }
 
-/// What a salvaging reader had to leave out.
+/// A part of the stream that a salvaging reader had to skip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// Where and why it begins.
+    /// Where the gap begins, and why.
     pub damage: Damage,
-    /// Bytes passed over.
+    /// Bytes skipped.
     pub bytes: u64,
-    /// Blocks missing, by their numbers; `None` where that cannot be told.
+    /// Blocks missing, by their numbers; `None` if that is not known.
     pub blocks: Option<u64>,
-    /// Events missing; `None` where that cannot be told.
+    /// Events missing; `None` if that is not known.
     pub events: Option<u64>,
 }
 
@@ -171,14 +170,14 @@ impl fmt::Display for Gap {
     }
 }
 
-/// What the numbers must go on with.
+/// The numbers of the next block and event.
 #[derive(Clone, Copy)]
 struct Expected {
     block: u64,
     event: u64,
 }
 
-/// What [`Reader::next`] will hand out; owned, so that the search for it can go on and on.
+/// What [`Reader::next`] will return. Owns its data, so that the search for it can loop.
 enum Step {
     Header,
     Block(BlockHeader),
@@ -189,27 +188,27 @@ enum Step {
 
 /// Reads a stream from anything that can be read, in memory of a fixed size.
 ///
-/// As it is made it is strict: the first thing wrong is an error. See the module for an example.
+/// Strict by default: the first damage is an error. See the module for an example.
 pub struct Reader<R> {
     pub(super) frames: Frames<R>,
     salvage: bool,
     follow: bool,
     header: Option<Header>,
     expected: Option<Expected>,
-    /// Where the stream of the source before left off.
+    /// The stream of the previous source, and where it ended.
     before: Option<([u8; 16], Expected)>,
-    /// The last block taken said that it is the last.
+    /// The last block taken was a final one.
     closed: bool,
-    /// Where damage began that no sound block has followed yet.
+    /// Damage after which no sound block has come yet.
     gap: Option<Damage>,
-    /// Up to where it was told what is missing, be it that it comes yet, in a copy of the stream.
-    told: Option<Expected>,
-    /// What comes behind the last block that was passed over although its header was sound, if it was
-    /// the final one.
+    /// Blocks and events before these were reported as missing already. A copy of the stream may still contain
+    /// them.
+    reported: Option<Expected>,
+    /// The numbers behind the last skipped block whose header was sound, if it was the final block.
     behind_final: Option<Expected>,
-    /// What lies behind a gap that was just reported.
-    held: Option<Found>,
-    /// Bytes of the item handed out last.
+    /// What follows a gap that was just reported.
+    held: Option<Front>,
+    /// Bytes of the item returned last.
     taken: usize,
     done: bool,
 }
@@ -227,7 +226,7 @@ impl<R: Read> Reader<R> {
             before: None,
             closed: false,
             gap: None,
-            told: None,
+            reported: None,
             behind_final: None,
             held: None,
             taken: 0,
@@ -235,43 +234,42 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Goes on with another source, from its beginning: the next segment, or another stream. What is
-    /// missing between two segments of one stream is damage as it is within one. Gives back the source
-    /// before.
+    /// Continues with another source, from its beginning: the next segment, or another stream. Blocks missing
+    /// between two segments of one stream are damage, as within one. Returns the previous source.
     pub fn continue_with(&mut self, source: R) -> R {
         if let Some((header, expected)) = self.header.take().zip(self.expected.take()) {
             self.before = Some((header.stream_id, expected));
         }
-        let told = self.told;
+        let reported = self.reported;
         self.go_on_at(0);
-        self.told = told;
+        self.reported = reported;
         self.frames.tag = None;
         std::mem::replace(self.frames.input.source(), source)
     }
 
-    /// The same where segments in between are passed over on purpose: what is missing is no damage.
+    /// The same if segments in between are skipped on purpose: missing blocks are no damage.
     pub fn skip_to(&mut self, source: R) -> R {
         self.expected = None;
         let before = self.continue_with(source);
-        (self.before, self.told) = (None, None);
+        (self.before, self.reported) = (None, None);
         before
     }
 
-    /// Goes on where the source now stands. Nothing is known of what comes next.
+    /// Continues at `offset`, the source's position. Any block may come next.
     pub(super) fn go_on_at(&mut self, offset: u64) {
         self.frames.input.reset(offset);
-        (self.expected, self.told, self.gap, self.held) = (None, None, None, None);
+        (self.expected, self.reported, self.gap, self.held) = (None, None, None, None);
         (self.taken, self.closed, self.done) = (0, false, false);
         self.behind_final = None;
     }
 
-    /// Where the next item begins, in bytes from the beginning of the source.
+    /// The offset of the next item in the source, in bytes.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.frames.input.offset() + self.taken as u64
     }
 
-    /// Whether to go on past damage, reporting each gap.
+    /// Whether to continue behind damage and report each gap.
     #[must_use]
     pub fn salvage(mut self, on: bool) -> Self {
         self.salvage = on;
@@ -285,28 +283,28 @@ impl<R: Read> Reader<R> {
         self
     }
 
-    /// The same for a reader at work: an input that grows no more, or the next one.
+    /// The same for a reader in use, when the input stops growing or another input begins.
     pub fn set_follow(&mut self, on: bool) {
         self.follow = on;
     }
 
-    /// The file header, once it was read; none where it was damaged.
+    /// The file header, once it was read; `None` if it was damaged.
     #[must_use]
     pub fn header(&self) -> Option<&Header> {
         self.header.as_ref()
     }
 
-    /// Whether the last block read ended its file in order.
+    /// Whether the last block read was the final block of its file.
     #[must_use]
     pub fn closed(&self) -> bool {
         self.closed
     }
 
-    /// The next thing in the stream; `None` at its end, and after damage was an error.
+    /// The next item of the stream; `None` at its end, and after damage was returned as an error.
     ///
     /// # Errors
-    /// A failing input, which may be tried again; damage, unless salvaging; a version or features
-    /// that are not known.
+    /// Reading the input fails (the call can be repeated); damage, unless salvaging; a version or features that
+    /// are not known.
     // Not an iterator: items borrow from the reader.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Item<'_>>, Error> {
@@ -331,21 +329,21 @@ impl<R: Read> Reader<R> {
 
     fn step(&mut self) -> Result<Step, Error> {
         loop {
-            let found = match self.held.take() {
-                Some(found) => found,
+            let front = match self.held.take() {
+                Some(front) => front,
                 None => self.find()?,
             };
-            match found {
-                Found::Pending => return Ok(Step::Pending),
-                Found::End => return self.end(),
-                Found::Broken(fault, skip) => self.broken(fault, skip)?,
-                Found::Bad(fault, block) => {
+            match front {
+                Front::Pending => return Ok(Step::Pending),
+                Front::End => return self.end(),
+                Front::Broken(fault, skip) => self.broken(fault, skip)?,
+                Front::Bad(fault, block) => {
                     self.broken(fault, block.total_len())?;
                     self.note_bad(&block);
                 }
-                Found::Header(header, len) => match self.gap_before(None) {
+                Front::Header(header, len) => match self.gap_before(None) {
                     Some(gap) => {
-                        self.held = Some(Found::Header(header, len));
+                        self.held = Some(Front::Header(header, len));
                         return Ok(Step::Gap(gap));
                     }
                     None => {
@@ -354,9 +352,9 @@ impl<R: Read> Reader<R> {
                         return Ok(Step::Header);
                     }
                 },
-                Found::Block(block) => match self.gap_before(Some(&block)) {
+                Front::Block(block) => match self.gap_before(Some(&block)) {
                     Some(gap) => {
-                        self.held = Some(Found::Block(block));
+                        self.held = Some(Front::Block(block));
                         return Ok(Step::Gap(gap));
                     }
                     None if self.take_block(&block) => return Ok(Step::Block(block)),
@@ -366,41 +364,41 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// What lies next, looked at in the light of what came before.
-    fn find(&mut self) -> Result<Found, Error> {
-        let found = self.frames.find(self.follow)?;
-        let fault = match &found {
-            Found::Header(..) if self.expected.is_some() && !self.closed && self.gap.is_none() => {
+    /// What comes next, checked against what came before.
+    fn find(&mut self) -> Result<Front, Error> {
+        let front = self.frames.find(self.follow)?;
+        let fault = match &front {
+            Front::Header(..) if self.expected.is_some() && !self.closed && self.gap.is_none() => {
                 if self.salvage {
                     self.gap = Some(self.damage(Fault::NoEnd));
-                    return Ok(found);
+                    return Ok(front);
                 }
                 Fault::NoEnd
             }
-            Found::Block(_) if self.closed => Fault::Trailing,
-            Found::Block(_) if self.header.is_none() && !self.salvage => Fault::NotAStream,
-            Found::Block(block) => match self.out_of_sequence(block) {
+            Front::Block(_) if self.closed => Fault::Trailing,
+            Front::Block(_) if self.header.is_none() && !self.salvage => Fault::NotAStream,
+            Front::Block(block) => match self.out_of_sequence(block) {
                 Some(fault) => fault,
                 None => match self.frames.translate(block) {
-                    Ok(()) => return Ok(found),
-                    // Then what its header says does not hold.
+                    Ok(()) => return Ok(front),
+                    // Then its header is wrong.
                     Err(Fault::EventCount) => Fault::EventCount,
-                    Err(fault) => return Ok(Found::Bad(fault, *block)),
+                    Err(fault) => return Ok(Front::Bad(fault, *block)),
                 },
             },
-            Found::End if self.follow && !self.has_ended() => return Ok(Found::Pending),
-            _ => return Ok(found),
+            Front::End if self.follow && !self.has_ended() => return Ok(Front::Pending),
+            _ => return Ok(front),
         };
-        let skip = match &found {
-            Found::Header(_, len) => *len,
-            Found::Block(block) => block.total_len(),
+        let skip = match &front {
+            Front::Header(_, len) => *len,
+            Front::Block(block) => block.total_len(),
             _ => 0,
         };
-        Ok(Found::Broken(fault, skip))
+        Ok(Front::Broken(fault, skip))
     }
 
-    /// Whether the numbers of a block keep it out. Missing blocks before it do so only for a
-    /// strict reader.
+    /// The fault of a block's numbers, if there is one. Missing blocks before it are a fault for a strict reader
+    /// only.
     fn out_of_sequence(&self, block: &BlockHeader) -> Option<Fault> {
         let expected = self.expected?;
         let (number, event) = (block.number.get(), block.first_event.get());
@@ -420,8 +418,8 @@ impl<R: Read> Reader<R> {
         Damage { offset: self.frames.input.offset(), block, fault }
     }
 
-    /// Damage ends a strict reader; a salvaging one passes over it. A sound header that asks for
-    /// more than this version knows ends both.
+    /// Handles damage: an error for a strict reader; a salvaging reader skips it. A sound header that needs a newer
+    /// version is an error for both.
     fn broken(&mut self, fault: Fault, skip: usize) -> Result<(), Error> {
         let start = self.expected.is_none() && self.frames.input.offset() == 0;
         let fault = match fault {
@@ -439,19 +437,19 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// A block that is passed over for its payload's sake still tells what is missing.
+    /// The header of a block with a damaged payload still shows what is missing.
     fn note_bad(&mut self, block: &BlockHeader) {
         if self.expected.is_none_or(|expected| expected.block <= block.number.get()) {
             self.behind_final = is_final(block).then(|| Expected::behind(block));
         }
     }
 
-    /// Whether nothing comes any more, be it that the final block was passed over.
+    /// Whether the file has ended, even if its final block was skipped.
     fn has_ended(&self) -> bool {
         self.closed || self.behind_final.is_some()
     }
 
-    /// The gap that ends here, where there is one: bytes passed over, or numbers missing.
+    /// The gap that ends here, if there is one: skipped bytes, or missing numbers.
     fn gap_before(&mut self, block: Option<&BlockHeader>) -> Option<Gap> {
         let missing = match block {
             Some(block) => self.missing_before(Expected::at(block)),
@@ -469,20 +467,20 @@ impl<R: Read> Reader<R> {
         Some(self.gap_from(damage, missing))
     }
 
-    /// Blocks and events that are missing before a place, but for those that were told.
+    /// The number of blocks and events missing before `at`, without those reported already.
     fn missing_before(&self, at: Expected) -> Option<(u64, u64)> {
         let expected = self.expected?;
-        let told = self.told.unwrap_or(expected);
-        let block = at.block.saturating_sub(expected.block.max(told.block));
-        Some((block, at.event.saturating_sub(expected.event.max(told.event))))
+        let reported = self.reported.unwrap_or(expected);
+        let block = at.block.saturating_sub(expected.block.max(reported.block));
+        Some((block, at.event.saturating_sub(expected.event.max(reported.event))))
     }
 
-    /// The same at the end of a file. What follows a closed one was never counted; what follows an
-    /// open one nobody knows.
+    /// The same at the end of a file. `None` if the final block was not seen: nobody knows how many should
+    /// follow.
     fn missing_at_end(&mut self) -> Option<(u64, u64)> {
         let at = if self.closed { self.expected } else { self.behind_final };
         let missing = self.missing_before(at?);
-        self.told = at;
+        self.reported = at;
         missing
     }
 
@@ -492,9 +490,9 @@ impl<R: Read> Reader<R> {
         Gap { damage, bytes, blocks, events }
     }
 
-    /// The numbers go on from the segment before, or begin anew with another stream.
+    /// The numbers continue those of the previous segment, or start anew with another stream.
     fn take_header(&mut self, header: Header) {
-        // Where the header before was damaged, its blocks still had the tag.
+        // If the header before was damaged, its blocks still had the tag.
         let is_own = match (&self.header, self.frames.tag) {
             (Some(old), _) => old.stream_id == header.stream_id,
             (None, Some(tag)) => tag == header.stream_tag(),
@@ -504,7 +502,7 @@ impl<R: Read> Reader<R> {
         let before = self.expected.filter(|_| is_own).or(before.map(|(_, expected)| expected));
         let begun = Expected { block: header.first_block, event: header.first_event };
         if before.is_none() {
-            self.told = None;
+            self.reported = None;
         }
         self.expected = Some(before.unwrap_or(begun));
         self.frames.tag = Some(header.stream_tag());
@@ -512,7 +510,7 @@ impl<R: Read> Reader<R> {
         (self.closed, self.behind_final) = (false, None);
     }
 
-    /// Goes past a block; false where there is nothing in it for the caller.
+    /// Takes a block. Returns false if it has nothing for the caller.
     fn take_block(&mut self, block: &BlockHeader) -> bool {
         self.expected = Some(Expected::behind(block));
         self.frames.tag = Some(block.stream_tag);

@@ -1,9 +1,9 @@
-//! Finds places by time: a dozen looks at the grid instead of reading all that is before.
+//! Search by time: reads a dozen blocks at the grid instead of everything before.
 //!
-//! Wall time grows along a stream, except where the clock was set. CLOCK records count how often it
-//! was ([`crate::record::Clock::steps`]), so two places with one count have nothing but growing times
-//! between them, and what is asked for is found by halving. Where the counts differ both halves are
-//! looked at, down to the piece with the step, which is read:
+//! Wall time grows along a stream, except where the clock was set. CLOCK records count how often it was set
+//! ([`crate::record::Clock::steps`]). Between two positions with the same count times only grow, and a binary
+//! search works. If the counts differ, both halves are searched, down to the piece with the step, which is
+//! read:
 //!
 //! ```text
 //!  piece      0      1      2      3      4      5      6      7
@@ -12,7 +12,7 @@
 //!  10:25..10:35 → piece 1, then piece 3 (it has the step), then piece 5
 //! ```
 //!
-//! Older streams do not count. There each piece is compared with the next, see [`grows`].
+//! Older streams do not count. In these each piece is compared with the next, see [`grows`].
 
 use super::clock::is_step;
 use super::error::unreadable;
@@ -23,11 +23,11 @@ use crate::limits::UNCOUNTED_READ_BYTES;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::{Range, RangeInclusive};
 
-/// Whether wall time only grows in these pieces, from the first mark to the second, but for
-/// [`super::CLOCK_STEP_NS`] either way. `bytes` is the length of what they are pieces of.
+/// Whether wall time only grows in these pieces, from the first mark to the second, apart from
+/// [`super::CLOCK_STEP_NS`] in both directions. `bytes` is the length of the stream.
 ///
-/// Without counts that is taken to be so for one piece of something long, if the clock is at its end
-/// where it was at its beginning.
+/// Without counts, one piece of a long stream is assumed to grow if the clock was not set between its beginning
+/// and its end.
 #[must_use]
 pub fn grows(pieces: &Range<u64>, bytes: u64, from: &Mark, to: &Mark) -> bool {
     from.grows_to(to).unwrap_or_else(|| {
@@ -36,7 +36,7 @@ pub fn grows(pieces: &Range<u64>, bytes: u64, from: &Mark, to: &Mark) -> bool {
     })
 }
 
-/// Where the clocks stand at the beginning of a piece of a stream.
+/// The clocks at the beginning of a piece of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The wall time of the first record that has a time, ns since 1970.
@@ -45,13 +45,12 @@ pub struct Mark {
     ahead_ns: u64,
     /// [`crate::record::Clock::steps`]
     steps: u32,
-    /// Of the stream.
+    /// The stream's tag.
     tag: [u8; 4],
 }
 
 impl Mark {
-    /// That of what a source holds from here on; `None` where nothing has a time. What is damaged is
-    /// passed over.
+    /// The mark at the position of a source; `None` if nothing from there on has a time. Skips damage.
     ///
     /// # Errors
     /// Those of the source; a stream that is newer than this crate.
@@ -69,7 +68,7 @@ impl Mark {
         Ok(None)
     }
 
-    /// Whether wall time only grows from here to `next`; `None` where nobody counted.
+    /// Whether wall time only grows from here to `next`; `None` if the stream has no counts.
     fn grows_to(&self, next: &Mark) -> Option<bool> {
         let is_counted = self.steps != 0 && next.steps != 0;
         let is_one_stream = self.tag == next.tag;
@@ -77,21 +76,21 @@ impl Mark {
     }
 }
 
-/// [`grows`], for pieces of something.
+/// [`grows`], with the length of the stream bound.
 pub type Grows<'a> = &'a dyn Fn(&Range<u64>, &Mark, &Mark) -> bool;
 
-/// Pieces of a stream that lie one behind the other, by number.
+/// A search in consecutive pieces of a stream, by number.
 struct Pieces<'a, E> {
     wanted: &'a RangeInclusive<u64>,
     mark: &'a mut dyn FnMut(u64) -> Result<Option<Mark>, E>,
     grows: Grows<'a>,
 }
 
-/// The first of the pieces `first` to `last` of a stream that may have something of those times in it,
-/// ns since 1970. The last piece always may.
+/// The first of the pieces `first` to `last` of a stream that may have records of the wanted times (ns since
+/// 1970). The last piece always may.
 ///
-/// The times are right to [`super::CLOCK_STEP_NS`] in both directions: ask for twice that more.
-/// `mark` gives the mark of a piece.
+/// The times are accurate to [`super::CLOCK_STEP_NS`] in both directions: extend `wanted` by twice that. `mark`
+/// returns the mark of a piece.
 ///
 /// # Errors
 /// Those of `mark`.
@@ -110,7 +109,7 @@ pub fn first_within<E>(
 }
 
 impl<E> Pieces<'_, E> {
-    /// The first of the pieces from `low` up to, and without, `high`.
+    /// The first wanted piece from `low` up to, but without, `high`.
     fn search(
         &mut self,
         low: (u64, Option<Mark>),
@@ -129,14 +128,15 @@ impl<E> Pieces<'_, E> {
                 let at = low.0 + (high.0 - low.0) / 2;
                 let middle = (at, (self.mark)(at)?);
                 match self.search(low, middle)? {
-                    Some(found) => Ok(Some(found)),
+                    Some(piece) => Ok(Some(piece)),
                     None => self.search(middle, high),
                 }
             }
         }
     }
 
-    /// The last piece from `low` up to, and without, `high` before which all is too early. Times grow.
+    /// The last piece from `low` up to, but without, `high` before which all records are too early. Requires that
+    /// times only grow.
     fn halve(&mut self, mut low: u64, high: u64) -> Result<u64, E> {
         let mut high = high - 1;
         while low < high {
@@ -152,13 +152,13 @@ impl<E> Pieces<'_, E> {
 }
 
 impl<R: Read + Seek> Reader<R> {
-    /// Goes on at a block before which nothing is as late as that wall time, ns since 1970, and not
-    /// much before it; stays where it is if there is none. What is passed over is no gap.
+    /// Skips forward to a block shortly before that wall time (ns since 1970): everything before the block is
+    /// earlier. Stays where it is if there is none. What is skipped is no gap.
     ///
-    /// A stream without counts is searched as if the clock was never set, other than by
-    /// [`Reader::seek_to_times`]. Where it was set back give an earlier time.
+    /// Unlike [`Reader::seek_to_times`] this assumes that the clock was never set in a stream without counts. If it
+    /// was set back, give an earlier time.
     ///
-    /// To be asked at a boundary between items, once the header was read.
+    /// Call between items, once the header was read.
     ///
     /// # Errors
     /// Those of the input.
@@ -167,12 +167,11 @@ impl<R: Read + Seek> Reader<R> {
         self.seek_within(&(realtime_ns..=u64::MAX), grows).map(|_| ())
     }
 
-    /// Goes on at the first place from here on that may have something of those wall times in it, ns
-    /// since 1970; stays where it is if that is here. What is passed over is no gap. Gives the offset
-    /// up to which there may be something: for what lies behind it ask again. Twice
-    /// [`super::CLOCK_STEP_NS`] more should be asked for on both sides.
+    /// Skips forward to the first piece that may have records of the wanted wall times (ns since 1970), and stays
+    /// where it is if that is the current one. What is skipped is no gap. Returns the offset up to which there may
+    /// be such records: there, call it again. Extend `wanted` by twice [`super::CLOCK_STEP_NS`] on both sides.
     ///
-    /// To be asked at a boundary between items, once the header was read.
+    /// Call between items, once the header was read.
     ///
     /// # Errors
     /// Those of the input.
@@ -200,7 +199,7 @@ impl<R: Read + Seek> Reader<R> {
             self.frames.input.source().seek(SeekFrom::Start(to)).map_err(unreadable)?;
             self.go_on_at(to);
         } else {
-            // What was read already is what comes next; the source goes on behind it.
+            // The reader continues with the bytes that it has read already; the source goes behind them.
             let behind = self.frames.input.offset() + self.frames.input.bytes().len() as u64;
             self.frames.input.source().seek(SeekFrom::Start(behind)).map_err(unreadable)?;
         }

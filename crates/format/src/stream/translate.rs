@@ -1,33 +1,33 @@
-//! Checks the records of a block and replaces the stream's ids by dense ones, in place.
+//! Checks the records of a block and replaces the stream's ids with dense ids, in place.
 
 use super::layout::BLOCK_SLOTS;
-use crate::limits::ID_PLACES;
+use crate::limits::ID_SLOTS;
 use crate::record::{Body, Dir, Event, Loss, Proc, Record, Slot, Str};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
-/// Bits of the number of a place.
-const PLACE_BITS: u32 = ID_PLACES.trailing_zeros();
+/// Bits of the number of a slot.
+const SLOT_BITS: u32 = ID_SLOTS.trailing_zeros();
 
-/// A rule that a record breaks: its slot in the payload, and the rule.
+/// A violation: the record's slot in the payload, and the rule that it breaks.
 pub(super) type Broken = (usize, &'static str);
 
-/// A process image's ids as they stand in the stream, where they keep their meaning across blocks
-/// but for a block that is [`super::Block::is_renumbered`].
+/// A process image's ids in the stream. They keep their meaning across blocks, up to a block that is
+/// [`super::Block::is_renumbered`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamIds {
-    /// The image's own.
+    /// The image's id.
     pub id: u32,
-    /// The parent's at the fork; 0 unknown. The block need not define it.
+    /// The id of the parent at the fork; 0 unknown. The block need not define it.
     pub parent: u32,
-    /// That of the image it took over from; 0 none. The block need not define it.
+    /// The id of the process's previous image; 0 none. The block need not define it.
     pub prev: u32,
 }
 
-/// Stream ids of one sort and their dense ids, numbered from 1 as they come. Open addressing like that of the engine's
-/// `ProbeTable`, but nothing is ever taken out: all are at once, with the block.
+/// A hash table from stream ids of one sort to dense ids, which are numbered from 1 in order of definition.
+/// Like the engine's `ProbeTable` without removal: all entries go at once, with the block.
 struct Table {
-    /// 0 is a free place.
+    /// 0 is a free slot.
     keys: Vec<u32>,
     dense: Vec<u16>,
     len: u16,
@@ -35,7 +35,7 @@ struct Table {
 
 impl Table {
     fn new() -> Self {
-        Table { keys: vec![0; ID_PLACES], dense: vec![0; ID_PLACES], len: 0 }
+        Table { keys: vec![0; ID_SLOTS], dense: vec![0; ID_SLOTS], len: 0 }
     }
 
     fn clear(&mut self) {
@@ -43,37 +43,37 @@ impl Table {
         self.len = 0;
     }
 
-    /// The place of `id`, or the free place where it belongs. There always is one: a block has
-    /// half as many slots as the table places.
+    /// The index of `id`, or of the free slot where it belongs. There always is one: a block has at most half
+    /// as many definitions as the table has slots.
     #[inline]
-    fn place(&self, id: u32) -> usize {
-        let mut at = (id.wrapping_mul(0x9E37_79B9) >> (32 - PLACE_BITS)) as usize;
+    fn index(&self, id: u32) -> usize {
+        let mut at = (id.wrapping_mul(0x9E37_79B9) >> (32 - SLOT_BITS)) as usize;
         while self.keys[at] != id && self.keys[at] != 0 {
-            at = (at + 1) % ID_PLACES;
+            at = (at + 1) % ID_SLOTS;
         }
         at
     }
 
-    /// The dense id of a stream id; 0 for 0, `None` for one that the block does not define.
+    /// The dense id of a stream id; 0 for 0, `None` if the block does not define it.
     #[inline]
     fn get(&self, id: u32) -> Option<u32> {
         if id == 0 {
             return Some(0);
         }
-        let place = self.place(id);
-        (self.keys[place] == id).then(|| u32::from(self.dense[place]))
+        let index = self.index(id);
+        (self.keys[index] == id).then(|| u32::from(self.dense[index]))
     }
 
-    /// The dense id of a definition, and whether it is the first of that id.
+    /// The dense id of a defined stream id, and whether this is its first definition.
     fn define(&mut self, id: u32) -> (u32, bool) {
-        let place = self.place(id);
-        let new = self.keys[place] == 0;
+        let index = self.index(id);
+        let new = self.keys[index] == 0;
         if new {
             self.len += 1;
-            self.keys[place] = id;
-            self.dense[place] = self.len;
+            self.keys[index] = id;
+            self.dense[index] = self.len;
         }
-        (u32::from(self.dense[place]), new)
+        (u32::from(self.dense[index]), new)
     }
 }
 
@@ -81,11 +81,11 @@ pub(super) struct Translator {
     dirs: Table,
     processes: Table,
     strings: Table,
-    /// By dense process id, less 1.
+    /// By dense process id minus 1.
     images: Vec<StreamIds>,
-    /// By dense directory id: the parent's.
+    /// By dense directory id: the dense id of the parent.
     parents: Vec<u32>,
-    /// A CLOCK was met; and END.
+    /// The block so far has a CLOCK, and an END.
     has_clock: bool,
     ended: bool,
 }
@@ -103,7 +103,7 @@ impl Translator {
         }
     }
 
-    /// What the dense ids of process images stood for in the last block.
+    /// The stream ids of the process images in the last block.
     pub(super) fn images(&self) -> &[StreamIds] {
         &self.images
     }
@@ -113,8 +113,8 @@ impl Translator {
         self.ended
     }
 
-    /// Replaces the ids in all records of a block's payload, before which there are so many events;
-    /// returns how many there are in it.
+    /// Replaces the ids in all records of a block's payload. `before` is the number of events in the stream
+    /// before the block. Returns the number of events in it.
     pub(super) fn block(&mut self, slots: &mut [Slot], before: u64) -> Result<u32, Broken> {
         self.dirs.clear();
         self.processes.clear();
@@ -133,7 +133,8 @@ impl Translator {
         Ok(events)
     }
 
-    /// One record, before which there are so many events; whether it is one itself.
+    /// Checks and translates one record. `events` is the number of events before it. Returns whether it is an
+    /// event.
     #[inline]
     fn record(&mut self, slots: &mut [Slot], events: u64) -> Result<bool, &'static str> {
         const SHORT: &str = "a record of too few slots";
@@ -209,7 +210,7 @@ impl Translator {
         Ok(())
     }
 
-    /// Whether `at` is `top` or below it. Ends: no cycle was let in before.
+    /// Whether `at` is `top` or below it. Terminates, as earlier definitions with a cycle were refused.
     fn is_below(&self, mut at: u32, top: u32) -> bool {
         while at != 0 && at != top {
             at = self.parents[at as usize];
@@ -219,7 +220,7 @@ impl Translator {
 
     fn proc(&mut self, proc: &mut Proc) -> Result<(), &'static str> {
         let ids = StreamIds { id: proc.id.get(), parent: proc.parent.get(), prev: proc.prev.get() };
-        // The parent and the image before may be in no block: an ancestry can be cut.
+        // The parent and the previous image may be undefined: an ancestry can be cut.
         proc.parent = self.processes.get(proc.parent.get()).unwrap_or(0).into();
         proc.prev = self.processes.get(proc.prev.get()).unwrap_or(0).into();
         let strings =

@@ -1,6 +1,6 @@
-//! The writer: records of the ring in, blocks out.
+//! The writer: takes records of the ring, writes blocks.
 
-use super::block::{Block, Place, to_grid};
+use super::block::{Block, Position, to_grid};
 use super::clock::ClockInForce;
 use super::codec::{Codec, Compressor};
 use super::definitions::Definitions;
@@ -15,16 +15,16 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Writes a stream to a file, a pipe or a socket: it never seeks.
 ///
-/// It is fed the records in the order of the engine's ring, each after the [`Mirror`] took it.
-/// Definitions are written where a block first needs them, not when they come. One block is
-/// buffered, 64 KiB; nothing is allocated once it is made.
+/// It takes the records in the order of the engine's ring, each after the [`Mirror`] took it. It writes a
+/// definition when a block first needs it, not when it comes. It buffers one block, 64 KiB, and allocates
+/// nothing once it is made.
 ///
-/// After an error nothing more is written, and every later call that would write fails too.
+/// After an error it writes nothing more, and every later call that would write fails too.
 pub struct Writer<W> {
     out: W,
     block: Block,
     compressor: Compressor,
-    /// What pads are made of.
+    /// The payload of pads.
     zeros: Vec<u8>,
     definitions: Definitions,
     tag: [u8; 4],
@@ -43,7 +43,7 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes the file header. `capacity` is that of the mirror.
+    /// Writes the file header. `capacity` is the mirror's.
     ///
     /// # Errors
     /// Those of `out`.
@@ -75,8 +75,8 @@ impl<W: Write> Writer<W> {
         self
     }
 
-    /// Has CLOCK records count how often the wall clock was set ([`crate::record::Clock::steps`]), so
-    /// that a search by time needs no look at every clock. To be asked before the first record.
+    /// Makes CLOCK records count how often the wall clock was set ([`crate::record::Clock::steps`]), so that a
+    /// search by time need not read every clock. Call before the first record.
     #[must_use]
     pub fn count_clock_steps(mut self) -> Self {
         self.clock.steps = 1;
@@ -90,9 +90,8 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Ends this file and not the stream: another segment is to follow, by
-    /// [`Writer::begin_segment`] and before anything else. In between is the moment to take away
-    /// what was written, see [`Writer::get_mut`].
+    /// Ends this file, not the stream: call [`Writer::begin_segment`] next. In between, take what was written
+    /// out of the buffer, see [`Writer::get_mut`].
     ///
     /// # Errors
     /// Those of the output.
@@ -102,21 +101,21 @@ impl<W: Write> Writer<W> {
         self.out.flush()
     }
 
-    /// Writes the header of the segment that goes on with the stream. `header` is that of the
-    /// segment before, with the time of now; its numbers are raised.
+    /// Writes the header of the next segment. `header` is the previous segment's, with the current time; its
+    /// numbers are updated.
     ///
     /// # Errors
     /// Those of the output.
     pub fn begin_segment(&mut self, header: &mut Header) -> io::Result<()> {
         header.segment = header.segment.wrapping_add(1);
         (header.first_event, header.first_block) = (self.events, self.number);
-        // The clock in force stays: wall times are those of the stream in one file.
+        // The clock in force stays: wall times are the same as in one file.
         self.header(header)
     }
 
-    /// The file was cut to nothing while it was written, as `truncate -s 0` does, and `carried` is what was
-    /// taken away from the output and is not in it yet, none or some whole blocks. Puts the header of another
-    /// segment before them, so that the file is one from its beginning.
+    /// The file was truncated to nothing while it was written, as by `truncate -s 0`. `carried` are whole blocks,
+    /// perhaps none, that were taken from the buffer and are not in the file yet. Inserts the header of another
+    /// segment before them, so that the file is a valid one.
     ///
     /// # Errors
     /// None with an output in memory.
@@ -133,7 +132,7 @@ impl<W: Write> Writer<W> {
         let encoded = header.encode();
         carried.splice(0..0, encoded);
         self.offset = carried.len() as u64;
-        // The open block was given room up to the grid of the file before, which cannot be further away.
+        // The open block is limited by the grid of the previous file. The new grid must not be nearer.
         debug_assert!(self.offset + BLOCK_MAX as u64 <= GRID);
         Ok(())
     }
@@ -141,7 +140,7 @@ impl<W: Write> Writer<W> {
     /// Takes a record that `mirror` has taken already.
     ///
     /// # Errors
-    /// Those of `out`, when a block is full; a malformed record.
+    /// Errors of `out`, when a block is full; a malformed record.
     #[inline]
     pub fn push(&mut self, record: &Record<'_>, mirror: &Mirror) -> io::Result<()> {
         match record.body() {
@@ -162,8 +161,8 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Makes the block define all that the event needs, with room for the event itself; in the
-    /// next block where this one is full.
+    /// Makes the block define all that the event needs, with room for the event itself. Uses the next block if
+    /// this one is full.
     #[cold]
     fn define(
         &mut self,
@@ -182,7 +181,7 @@ impl<W: Write> Writer<W> {
             {
                 return Ok(ids);
             }
-            // A block of full length holds any event, see the asserts beside the limits.
+            // A block of full length has room for any event: see the assertions in `definitions.rs`.
             if self.block.is_empty() && self.block.is_short() {
                 self.definitions.next_block();
                 self.block.abandon();
@@ -242,7 +241,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// The stream's own counts stand in its end record.
+    /// The END record gets the stream's own counts.
     fn end(&mut self, mut end: End) -> io::Result<()> {
         end.events = self.events().into();
         end.losses = self.losses.into();
@@ -253,7 +252,7 @@ impl<W: Write> Writer<W> {
     fn timed(&mut self, slots: &[Slot], time_ns: u64) -> io::Result<()> {
         let first = slots.first().map(std::slice::from_ref).ok_or_else(malformed)?;
         self.ensure(first.len())?;
-        // One slot whatever the record says of itself.
+        // One slot, whatever the record says.
         self.block.append(first)[0].0[1] = 1;
         self.block.note_time(time_ns);
         self.last_ns = time_ns;
@@ -276,19 +275,19 @@ impl<W: Write> Writer<W> {
         }
         let renumbered = self.definitions.renumber_if_due();
         let flags = if renumbered { block_flag::RENUMBERED } else { 0 };
-        // One that is compressed is not that long in the end, and where it does not fit is known then.
+        // A compressed block becomes shorter; whether it fits is known when it is closed.
         let room = if self.compressor.is_on() { BLOCK_MAX } else { to_grid(self.offset) };
         self.block.open(room, flags, self.clock);
         Ok(())
     }
 
-    /// Fills up to the grid. A block that is open comes behind it.
+    /// Writes a pad up to the grid. The open block comes behind it.
     #[cold]
     fn pad(&mut self) -> io::Result<()> {
         let bytes = to_grid(self.offset);
         debug_assert!(bytes <= BLOCK_MAX);
         let zeros = &self.zeros[SLOT..bytes];
-        let header = self.place().pad(zeros);
+        let header = self.position().pad(zeros);
         write(&mut self.out, header.as_bytes(), &mut self.broken)?;
         write(&mut self.out, zeros, &mut self.broken)?;
         self.offset += bytes as u64;
@@ -296,8 +295,8 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    fn place(&self) -> Place {
-        Place { number: self.number, first_event: self.events, tag: self.tag }
+    fn position(&self) -> Position {
+        Position { number: self.number, first_event: self.events, tag: self.tag }
     }
 
     #[cold]
@@ -309,12 +308,12 @@ impl<W: Write> Writer<W> {
         if SLOT + stored > to_grid(self.offset) {
             self.pad()?;
         }
-        let (place, events) = (self.place(), self.block.events());
+        let (position, events) = (self.position(), self.block.events());
         let bytes = match compressed {
-            None => self.block.close(place),
+            None => self.block.close(position),
             Some((codec, len)) => {
                 let stored = self.compressor.stored(len);
-                let header = self.block.close_compressed(place, codec, stored);
+                let header = self.block.close_compressed(position, codec, stored);
                 self.compressor.block(header, len)
             }
         };
@@ -325,8 +324,8 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Closes the block as it is, so that a reader sees all that was pushed. Nothing is written
-    /// where nothing was pushed.
+    /// Closes and writes the open block, so that a reader sees all that was pushed. Writes nothing if nothing was
+    /// pushed.
     ///
     /// # Errors
     /// Those of `out`.
@@ -338,7 +337,7 @@ impl<W: Write> Writer<W> {
         self.out.flush()
     }
 
-    /// Ends the stream: an END record where none was pushed, and the final block.
+    /// Ends the stream: an END record if none was pushed, and the final block.
     ///
     /// # Errors
     /// Those of `out`.
@@ -354,14 +353,13 @@ impl<W: Write> Writer<W> {
         Ok(self.out)
     }
 
-    /// What is written to. Bytes of one's own in it would spoil the stream; taking away what was
-    /// written to a buffer is what this is for.
+    /// The output. Meant for taking written bytes out of a buffer; writing to it would damage the stream.
     #[must_use]
     pub fn get_mut(&mut self) -> &mut W {
         &mut self.out
     }
 
-    /// Bytes written so far; what is in the open block is not among them.
+    /// Bytes written so far, without the open block.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.offset
@@ -373,8 +371,8 @@ impl<W: Write> Writer<W> {
         if self.block.is_open() { self.events + self.block.events() } else { self.events }
     }
 
-    /// Events that stand in the stream without their directory: the mirror has no path for it, or
-    /// one longer than [`crate::record::TEXT_MAX`] and hundreds of levels deep.
+    /// Events written without their directory: the mirror has no path for it, or a path that is longer than
+    /// [`crate::record::TEXT_MAX`] and hundreds of levels deep.
     #[must_use]
     pub fn unresolved(&self) -> u64 {
         self.definitions.unresolved()
@@ -383,7 +381,7 @@ impl<W: Write> Writer<W> {
 
 fn write(out: &mut impl Write, bytes: &[u8], broken: &mut bool) -> io::Result<()> {
     check(*broken)?;
-    // Part of the block may be out: what follows would not be where readers look for it.
+    // Part of the block may be written: readers would not find what follows.
     out.write_all(bytes).inspect_err(|_| *broken = true)
 }
 
