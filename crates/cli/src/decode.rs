@@ -10,14 +10,14 @@ use fsmon_format::kind;
 use fsmon_format::record::End;
 use fsmon_format::stream::{self, BLOCK_CAPACITY, Item, Reader};
 use fsmon_present::Format;
-use fsmon_present::filter::{Filter, Roots, Source as Origin};
+use fsmon_present::filter::{Filter, Roots, Source};
 use fsmon_present::message;
 use fsmon_present::message::counted;
 use fsmon_present::moment::Range;
 use fsmon_present::pipeline::{Output, Pipeline};
 use fsmon_present::text::{LineFormat, Lines, csv, human, human::Human, json::Json};
 use fsmon_present::world::World;
-use fsmon_store::recording::{Recording, Source, Wait, recordings};
+use fsmon_store::recording::{Input, Recording, Wait, recordings};
 use std::collections::VecDeque;
 use std::path::Path;
 
@@ -28,7 +28,7 @@ use std::path::Path;
 pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
     let range = Range { since: args.since, until: args.until };
     let filter =
-        Filter::new(&(&args.filter).into(), kind::EVERY, Origin::Recorded, BLOCK_CAPACITY)?;
+        Filter::new(&(&args.filter).into(), kind::EVERY, Source::Recorded, BLOCK_CAPACITY)?;
     let mut filter = filter.within(range);
     let (recordings, roots) = recordings(&args.file, args.follow, range.to_search())?;
     filter.set_roots(&roots)?;
@@ -83,7 +83,7 @@ impl Job {
 
 /// A stream that is being read.
 struct Stream {
-    reader: Reader<Source>,
+    reader: Reader<Input>,
     recording: Recording,
     /// It said that it ends here.
     has_ended: bool,
@@ -124,7 +124,7 @@ enum Then {
 impl Stream {
     /// Begins with the first file; `None` where there is none.
     fn open(mut recording: Recording, salvage: bool) -> Result<Option<Self>, Error> {
-        recording.pass_over();
+        recording.skip();
         let Some(source) = recording.open_next()? else { return Ok(None) };
         let reader = Reader::new(source).salvage(salvage).follow(recording.may_grow());
         let (has_ended, is_told, chosen, is_late) = (false, false, 0, false);
@@ -149,9 +149,9 @@ impl Stream {
         {
             self.recording.find_successor(header)?;
         }
-        let passed_over = self.recording.pass_over();
+        let skipped = self.recording.skip();
         let Some(source) = self.recording.open_next()? else { return Ok(false) };
-        if passed_over > 0 {
+        if skipped > 0 {
             self.reader.skip_to(source);
         } else {
             self.reader.continue_with(source);
@@ -169,7 +169,7 @@ impl Stream {
         match self.recording.wait(self.reader.offset())? {
             Wait::Over => {}
             Wait::InVain => self.reader.set_follow(false),
-            Wait::NotAsked => {
+            Wait::NotFollowed => {
                 let name = self.recording.name();
                 message::print(format_args!(
                     "{name} is still being written; --follow goes on as it grows"
@@ -262,7 +262,7 @@ impl<O: Output> Decoder<O> {
                 Ok(Then::Next)
             }
             Some(Item::Block(block)) => {
-                stream.recording.came();
+                stream.recording.has_grown();
                 if let Some(end) = block.end() {
                     stream.has_ended = true;
                     tell_incomplete(stream.recording.name(), end);

@@ -1,4 +1,4 @@
-//! The files of a directory of streams, and the lock that says that one is being written.
+//! The files in a directory of streams, and the lock on a file that is being written.
 
 use crate::limits::{LOCK_RETRY, LOCK_TRIES};
 use fsmon_format::error::Error;
@@ -10,16 +10,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A file of a directory of streams.
+/// A file in a directory of streams.
 pub struct StreamFile {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// What it says about itself; `None` where that cannot be read.
+    /// Its file header; `None` if that cannot be read.
     pub header: Option<Header>,
 }
 
 /// The regular `*.fsmon` files of a directory in the order of their headers: streams by when they began, segments by
-/// number. What has no header comes last, by name.
+/// number. Files without a header come last, by name.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -34,7 +34,7 @@ pub fn list(dir: &Path) -> Result<Vec<StreamFile>, Error> {
     let mut files = Vec::new();
     for entry in dir.read_dir().map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        // To open a pipe would wait for its writer.
+        // Opening a pipe would wait for its writer.
         if path.extension().is_some_and(|extension| extension == Format::Binary.extension())
             && path.is_file()
         {
@@ -50,15 +50,14 @@ pub(crate) fn header_of(path: &Path) -> Option<Header> {
     Header::peek(File::open(path).ok()?).ok().flatten()
 }
 
-/// Takes the lock that says: this file is being written. On a filesystem without locks it is
-/// written without.
+/// Takes the lock on a file that is going to be written. Does nothing on a filesystem without locks.
 ///
 /// # Errors
 /// Another program has it.
 pub fn lock(file: &File) -> io::Result<()> {
     for _ in 0..LOCK_TRIES {
         match file.try_lock() {
-            // Who asks whether anybody writes has it for an instant.
+            // `is_written` in another process holds the lock for an instant.
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_RETRY),
             Ok(()) | Err(TryLockError::Error(_)) => return Ok(()),
         }
@@ -66,7 +65,7 @@ pub fn lock(file: &File) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::ResourceBusy, "another fsmon writes to it"))
 }
 
-/// Whether somebody holds [`lock`], and so writes to the file.
+/// Whether a process holds [`lock`], and so writes to the file.
 pub fn is_written(file: &File) -> bool {
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => true,
@@ -75,10 +74,9 @@ pub fn is_written(file: &File) -> bool {
     }
 }
 
-/// Has a file that grows beyond RLIMIT_FSIZE be an error of the write, EFBIG, and not a death:
-/// setrlimit(2).
+/// Makes a write beyond RLIMIT_FSIZE fail with EFBIG instead of killing the process: setrlimit(2).
 pub fn survive_file_limit() {
-    // Where that fails, the limit kills as it does any program.
+    // If that fails, the limit kills fsmon like any program.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
@@ -97,9 +95,9 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(at("e.fsmon")).status();
         assert!(made.expect("mkfifo").success());
         std::os::unix::fs::symlink("a.fsmon", at("f.fsmon")).expect("linked");
-        let found = list(dir.path()).expect("listed");
-        assert!(found.iter().all(|file| file.header.is_none()));
-        let names: Vec<_> = found.iter().map(|file| file.path.clone()).collect();
+        let files = list(dir.path()).expect("listed");
+        assert!(files.iter().all(|file| file.header.is_none()));
+        let names: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
         assert_eq!(names, ["a.fsmon", "b.fsmon", "f.fsmon"].map(at));
         assert!(list(&at("none")).is_err());
     }

@@ -1,5 +1,5 @@
-//! The files of binary streams in a directory: how they are named, when one ends, which are deleted, and how
-//! they are read in order, also while they grow. docs/format.md, Segments.
+//! The files of binary streams in a directory: their names, when one ends, which are deleted, and how to read them
+//! in order, also while they grow. docs/format.md, Segments.
 
 #![forbid(unsafe_code)]
 #![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]

@@ -1,5 +1,5 @@
-//! Recorded streams: standard input, a file, or what a directory has of each stream one after the
-//! other. They may still grow.
+//! Recorded streams: standard input, a file, or the files of each stream in a directory, one after the other.
+//! They may still grow.
 
 use crate::files::{StreamFile, header_of, is_written, list};
 use crate::limits::{FOLLOW_PAUSE_MAX, FOLLOW_PAUSE_MIN, GIVEN_UP_AFTER};
@@ -16,77 +16,78 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What is read at one time.
-pub enum Source {
+/// An open input.
+pub enum Input {
     /// Standard input.
     Standard(io::Stdin),
     /// A file or a pipe.
     File(File),
 }
 
-impl Read for Source {
+impl Read for Input {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
-            Source::Standard(stdin) => stdin.read(bytes),
-            Source::File(file) => file.read(bytes),
+            Input::Standard(stdin) => stdin.read(bytes),
+            Input::File(file) => file.read(bytes),
         }
     }
 }
 
-impl Seek for Source {
+impl Seek for Input {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         match self {
-            Source::Standard(_) => Err(io::ErrorKind::NotSeekable.into()),
-            Source::File(file) => file.seek(to),
+            Input::Standard(_) => Err(io::ErrorKind::NotSeekable.into()),
+            Input::File(file) => file.seek(to),
         }
     }
 }
 
-/// What became of waiting.
+/// The result of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// There may be more now.
     Over,
     /// Nothing more will come.
     InVain,
-    /// More will come, and nobody asked for it.
-    NotAsked,
+    /// More will come, but the stream is not followed.
+    NotFollowed,
 }
 
 /// The files of one stream, in order.
 pub struct Recording {
     files: VecDeque<PathBuf>,
-    /// Where other segments may come to be.
+    /// The directory in which further segments may appear.
     dir: Option<PathBuf>,
-    /// Of what is read now.
+    /// The name of the current file.
     name: String,
     is_regular: bool,
-    /// Asks whether anybody writes to it.
+    /// The current file, opened to query its lock.
     lock: Option<File>,
     follow: Option<Follow>,
-    /// The wall times that are asked for, ns since 1970; `None`: all.
+    /// The wanted wall times, ns since 1970; `None`: all.
     wanted: Option<RangeInclusive<u64>>,
-    /// Where the clocks are in the files that were looked at.
+    /// The marks of the files that were checked.
     marks: HashMap<PathBuf, Mark>,
 }
 
-/// A file that grows.
+/// The state of following a file that grows.
 #[derive(Default)]
 struct Follow {
-    /// Somebody wrote to it; and nobody does so any more.
+    /// A process held its lock at some time.
     was_written: bool,
+    /// No process writes to it any more; what was written last may still be unread.
     is_left: bool,
-    /// How long nothing has come.
+    /// For how long no bytes have come.
     quiet: Duration,
     pause: Duration,
 }
 
-/// The streams that are to be read, in the order in which they began; `-` is standard input. Files
-/// without any of the times in `wanted` (ns since 1970) can be passed over. With them what was watched,
-/// as far as it can be known before they are read.
+/// The streams in `path`, in the order in which they began; `-` is standard input. Files without any of the
+/// times in `wanted` (ns since 1970) may be skipped. Also returns the roots, as far as they can be known before
+/// the streams are read.
 ///
 /// # Errors
-/// There is nothing to be read.
+/// There is nothing to read.
 pub fn recordings(
     path: &Path,
     follow: bool,
@@ -94,20 +95,20 @@ pub fn recordings(
 ) -> Result<(VecDeque<Recording>, Roots), Error> {
     let mut roots = Roots::default();
     if path.is_dir() {
-        let found = list_some(path, follow)?;
-        for header in found.iter().filter_map(|found| found.header.as_ref()) {
+        let files = list_some(path, follow)?;
+        for header in files.iter().filter_map(|file| file.header.as_ref()) {
             roots.add(&header.roots, header.left_out > 0);
         }
-        let streams = by_stream(found);
+        let streams = by_stream(files);
         let recording = |files: Vec<StreamFile>| {
-            let files = files.into_iter().map(|found| found.path).collect();
+            let files = files.into_iter().map(|file| file.path).collect();
             Recording::new(Some(path), files, follow, wanted.clone())
         };
         return Ok((streams.into_iter().map(recording).collect(), roots));
     }
     let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let dir = (path != Path::new("-")).then(|| parent.unwrap_or(Path::new(".")));
-    // A pipe gives what it has once.
+    // The bytes of a pipe can be read only once.
     if let Some(header) = path.is_file().then(|| header_of(path)).flatten() {
         roots.add(&header.roots, header.left_out > 0);
     }
@@ -133,18 +134,18 @@ impl Recording {
         }
     }
 
-    /// Of what is read now, for messages.
+    /// The name of the current file, for messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether one can go to any place in it.
+    /// Whether the current file can seek.
     pub fn is_regular(&self) -> bool {
         self.is_regular
     }
 
-    /// Whether what is read now may still grow, so that it can end anywhere: nothing comes after it,
-    /// and it is followed, or somebody writes to it.
+    /// Whether the current file may still grow, so that it can end anywhere: it is the last one, and it is
+    /// followed or being written.
     pub fn may_grow(&self) -> bool {
         let may_end = self.follow.is_some() || self.is_written();
         may_end && self.is_regular && self.files.is_empty()
@@ -154,23 +155,23 @@ impl Recording {
         self.lock.as_ref().is_some_and(is_written)
     }
 
-    /// Passes over the next files as long as they have nothing of the times that are asked for; how many.
-    /// Of the last one it is not known, as more may come.
-    pub fn pass_over(&mut self) -> usize {
+    /// Skips the next files as long as they have no records of the wanted times. Returns how many. Never skips
+    /// the last file, which may grow.
+    pub fn skip(&mut self) -> usize {
         let Some(wanted) = self.wanted.as_ref().filter(|_| self.files.len() > 1) else { return 0 };
         let (files, marks) = (&self.files, &mut self.marks);
-        let of = |at: u64| &files[to_usize(at)];
-        let mut mark = |at| {
-            if let Some(known) = marks.get(of(at)) {
+        let file = |index: u64| &files[to_usize(index)];
+        let mut mark = |index| {
+            if let Some(known) = marks.get(file(index)) {
                 return Ok::<_, Infallible>(Some(*known));
             }
-            // What cannot be read is not passed over: it is told when it is opened.
-            let mark = File::open(of(at)).ok().and_then(|file| Mark::of(file).ok().flatten());
-            marks.extend(mark.map(|mark| (of(at).clone(), mark)));
+            // A file that cannot be read is not skipped: opening it will report the error.
+            let mark = File::open(file(index)).ok().and_then(|file| Mark::of(file).ok().flatten());
+            marks.extend(mark.map(|mark| (file(index).clone(), mark)));
             Ok(mark)
         };
         let grows = |pieces: &Range<u64>, from: &Mark, to: &Mark| {
-            let bytes = of(pieces.start).metadata().map_or(0, |data| data.len());
+            let bytes = file(pieces.start).metadata().map_or(0, |data| data.len());
             stream::grows(pieces, bytes, from, to)
         };
         let ends = (0, files.len() as u64 - 1);
@@ -180,43 +181,43 @@ impl Recording {
         first
     }
 
-    /// Opens the next file; `None` where there is none.
+    /// Opens the next file; `None` if there is none.
     ///
     /// # Errors
     /// It cannot be opened.
-    pub fn open_next(&mut self) -> Result<Option<Source>, Error> {
+    pub fn open_next(&mut self) -> Result<Option<Input>, Error> {
         let Some(path) = self.files.pop_front() else { return Ok(None) };
         self.name = shown_input(&path);
         if path == Path::new("-") {
-            return Ok(Some(Source::Standard(io::stdin())));
+            return Ok(Some(Input::Standard(io::stdin())));
         }
         let file = File::open(&path).map_err(|error| cannot_read(&self.name, error))?;
         self.is_regular = file.metadata().is_ok_and(|data| data.is_file());
-        // Never a pipe: a second opening waits for a second writer.
+        // Never a pipe: opening it again would wait for another writer.
         self.lock = self.is_regular.then(|| File::open(&path).ok()).flatten();
         self.follow = self.follow.take().map(|_| Follow::default());
-        Ok(Some(Source::File(file)))
+        Ok(Some(Input::File(file)))
     }
 
-    /// The file read now is at its end, and it says that the stream goes on: finds the file in which
-    /// it does, and waits for it where that is asked for.
+    /// The current file has ended but its stream has not: finds the next file of the stream, and waits for it if
+    /// the stream is followed.
     ///
     /// # Errors
-    /// It does not come to be.
+    /// The file does not appear.
     pub fn find_successor(&mut self, header: &Header) -> Result<(), Error> {
         let Some((follow, dir)) = self.follow.as_mut().zip(self.dir.as_ref()) else {
             return Ok(());
         };
         let began = Instant::now();
         while self.files.is_empty() {
-            let mut found = list(dir)?;
-            found.retain(|found| {
+            let mut files = list(dir)?;
+            files.retain(|file| {
                 let goes_on = |other: &Header| {
                     other.stream_id == header.stream_id && other.segment > header.segment
                 };
-                found.header.as_ref().is_some_and(goes_on)
+                file.header.as_ref().is_some_and(goes_on)
             });
-            self.files.extend(found.into_iter().map(|found| found.path));
+            self.files.extend(files.into_iter().map(|file| file.path));
             if self.files.is_empty() && began.elapsed() > GIVEN_UP_AFTER {
                 return Err(Error::new(
                     ErrorKind::Damaged,
@@ -234,10 +235,10 @@ impl Recording {
         Ok(())
     }
 
-    /// Nothing more is in the file for now, behind so many bytes: waits a little where it is followed.
+    /// The file has no more than the `read` bytes for now: waits a little if it is followed.
     ///
     /// # Errors
-    /// It has become shorter.
+    /// The file has become shorter.
     pub fn wait(&mut self, read: u64) -> Result<Wait, Error> {
         let len = self.lock.as_ref().and_then(|file| file.metadata().ok()).map(|file| file.len());
         if len.is_some_and(|len| len < read) {
@@ -255,12 +256,12 @@ impl Recording {
     fn wait_for_more(&mut self) -> Wait {
         let is_written = self.is_written();
         let Some(follow) = &mut self.follow else {
-            return if is_written { Wait::NotAsked } else { Wait::InVain };
+            return if is_written { Wait::NotFollowed } else { Wait::InVain };
         };
         follow.was_written |= is_written;
-        // Whoever wrote is gone. Where no fsmon did, something else may, such as a copy under way.
+        // The writer is gone. If no fsmon ever wrote, something else may, such as a copy in progress.
         if !is_written && (follow.was_written || follow.quiet > GIVEN_UP_AFTER) {
-            // What was written last is read before that is the end.
+            // Read once more: the writer may have written just before it ended.
             let was_left = std::mem::replace(&mut follow.is_left, true);
             return if was_left { Wait::InVain } else { Wait::Over };
         }
@@ -268,8 +269,8 @@ impl Recording {
         Wait::Over
     }
 
-    /// Something came.
-    pub fn came(&mut self) {
+    /// New data has come: the next pause is short again.
+    pub fn has_grown(&mut self) {
         if let Some(follow) = &mut self.follow {
             (follow.pause, follow.quiet) = (FOLLOW_PAUSE_MIN, Duration::ZERO);
         }
@@ -284,13 +285,13 @@ impl Follow {
     }
 }
 
-/// The files of a directory, and waits for some where there are none and it is followed.
+/// The files of a directory. If there are none: waits for one if the directory is followed, else an error.
 fn list_some(dir: &Path, follow: bool) -> Result<Vec<StreamFile>, Error> {
     let mut pause = Follow::default();
     loop {
-        let found = list(dir)?;
-        if !found.is_empty() {
-            return Ok(found);
+        let files = list(dir)?;
+        if !files.is_empty() {
+            return Ok(files);
         }
         if !follow {
             return Err(Error::new(
@@ -306,11 +307,11 @@ fn list_some(dir: &Path, follow: bool) -> Result<Vec<StreamFile>, Error> {
     }
 }
 
-/// What belongs to each stream. A file that cannot be read is by itself.
-fn by_stream(found: Vec<StreamFile>) -> Vec<Vec<StreamFile>> {
-    let stream = |found: &StreamFile| found.header.as_ref().map(|header| header.stream_id);
+/// The files of each stream. A file without a readable header stands for a stream of its own.
+fn by_stream(all: Vec<StreamFile>) -> Vec<Vec<StreamFile>> {
+    let stream = |file: &StreamFile| file.header.as_ref().map(|header| header.stream_id);
     let mut streams: Vec<Vec<StreamFile>> = Vec::new();
-    for file in found {
+    for file in all {
         let own = stream(&file);
         match streams.iter_mut().find(|files| own.is_some() && stream(&files[0]) == own) {
             Some(files) => files.push(file),

@@ -1,5 +1,5 @@
-//! Files in a directory, one after the other: when one ends, what it is called, and which are
-//! deleted. docs/format.md, Segments.
+//! Files in a directory, one after the other: when one ends, its name, and which are deleted. docs/format.md,
+//! Segments.
 
 use crate::files::{is_written, lock};
 use fsmon_present::duration;
@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-/// When a file is to end.
+/// When a file ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotate {
     /// When it has this many bytes.
@@ -19,7 +19,7 @@ pub enum Rotate {
     Age(Duration),
 }
 
-/// What is kept of all files, at the most.
+/// The limit of all files together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// Bytes of all files together.
@@ -30,26 +30,26 @@ pub enum Keep {
     Files(usize),
 }
 
-/// How files in a directory come and go.
+/// The sequence of files in a directory.
 #[derive(Clone, Debug)]
 pub struct Segments {
-    /// Where they are.
+    /// The directory.
     pub dir: PathBuf,
     /// Without the dot.
     pub extension: &'static str,
-    /// When a file is to end; `None`: never.
+    /// When a file ends; `None`: never.
     pub rotate: Option<Rotate>,
     /// What is kept; `None`: everything.
     pub keep: Option<Keep>,
-    /// Of the stream: two that write to one directory never meet.
+    /// The stream's tag, part of the names: two streams in one directory never use the same name.
     tag: [u8; 4],
-    /// Of the current file.
+    /// The number of the current file.
     number: u32,
     began: Instant,
 }
 
 impl Segments {
-    /// Files of a stream with that tag in `dir`, which end with a dot and `extension`.
+    /// Files of the stream with `tag` in `dir`, whose names end with a dot and `extension`.
     pub fn new(
         dir: &Path,
         extension: &'static str,
@@ -61,19 +61,19 @@ impl Segments {
         Segments { dir: dir.to_owned(), extension, rotate, keep, tag, number: 0, began }
     }
 
-    /// Makes the first file, and the directory where it is missing.
+    /// Makes the first file, and the directory if it is missing.
     ///
     /// # Errors
-    /// Those of making them.
+    /// One of them cannot be made.
     pub fn make_first(&mut self) -> io::Result<(File, PathBuf)> {
         std::fs::create_dir_all(&self.dir)?;
         self.make()
     }
 
-    /// Makes the file after the current one, and deletes what is too much.
+    /// Makes the next file, and deletes files beyond the limit.
     ///
     /// # Errors
-    /// Those of making it.
+    /// It cannot be made.
     pub fn make_next(&mut self) -> io::Result<(File, PathBuf)> {
         self.number += 1;
         self.make()
@@ -94,7 +94,7 @@ impl Segments {
         Ok((file, path))
     }
 
-    /// Whether the current file, into which so much was written, is to end.
+    /// Whether the current file, which has `bytes` bytes, must end.
     pub fn is_due(&self, bytes: u64) -> bool {
         match self.rotate {
             Some(Rotate::Bytes(most)) => bytes >= most,
@@ -103,7 +103,7 @@ impl Segments {
         }
     }
 
-    /// Deletes the oldest until no more than wanted is there. What somebody still writes stays.
+    /// Deletes the oldest files beyond the limit, except those that are still being written.
     fn prune(&self, own: &Path) -> io::Result<()> {
         let Some(keep) = self.keep else { return Ok(()) };
         let mut old = closed_files(&self.dir, self.extension, own)?;
@@ -112,8 +112,8 @@ impl Segments {
         let mut left = old.len();
         for file in &old {
             let is_too_much = match keep {
-                // The current file has room.
-                Keep::Bytes(most) => bytes + self.bytes_at_hand() > most,
+                // Reserves space for the current file.
+                Keep::Bytes(most) => bytes + self.bytes_reserved() > most,
                 Keep::Files(most) => left + 1 > most,
                 Keep::Age(most) => file.changed.elapsed().is_ok_and(|age| age > most),
             };
@@ -126,7 +126,8 @@ impl Segments {
         Ok(())
     }
 
-    fn bytes_at_hand(&self) -> u64 {
+    /// The size that the current file may reach.
+    fn bytes_reserved(&self) -> u64 {
         match self.rotate {
             Some(Rotate::Bytes(most)) => most,
             _ => 0,
@@ -140,7 +141,7 @@ fn name(began: Timestamp, tag: [u8; 4], number: u32, extension: &str) -> String 
     format!("{began}-{:08x}-{number:06}.{extension}", u32::from_be_bytes(tag))
 }
 
-/// Whether a file may have been named by [`name`].
+/// Whether a file name has the form of [`name`].
 fn is_ours(name: &str, extension: &str) -> bool {
     let Some(stem) = name.strip_suffix(extension).and_then(|stem| stem.strip_suffix('.')) else {
         return false;
@@ -157,7 +158,7 @@ fn is_ours(name: &str, extension: &str) -> bool {
         && is_digits(number)
 }
 
-/// A file of before; in order of age.
+/// An earlier file; ordered by age.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Old {
     changed: SystemTime,
@@ -197,10 +198,10 @@ fn bytes(text: &str) -> Option<u64> {
     number.checked_shl(shift).filter(|bytes| *bytes > 0 && bytes >> shift == number)
 }
 
-/// Parses when a file is to end: a size or an age.
+/// Parses `--rotate`: a size or an age.
 ///
 /// # Errors
-/// What to write instead.
+/// It is neither. The error says what to write instead.
 pub fn parse_rotate(text: &str) -> Result<Rotate, String> {
     if let Some(bytes) = bytes(text) {
         return Ok(Rotate::Bytes(bytes));
@@ -209,10 +210,10 @@ pub fn parse_rotate(text: &str) -> Result<Rotate, String> {
     age.map(Rotate::Age).ok_or_else(|| "write a size like 100M or a time like 1h".to_owned())
 }
 
-/// Parses what is kept: a size, an age or a number of files.
+/// Parses `--keep`: a size, an age or a number of files.
 ///
 /// # Errors
-/// What to write instead.
+/// It is none of these. The error says what to write instead.
 pub fn parse_keep(text: &str) -> Result<Keep, String> {
     match (text.parse(), parse_rotate(text)) {
         (Ok(files), _) if files > 0 => Ok(Keep::Files(files)),
