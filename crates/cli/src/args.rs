@@ -1,4 +1,4 @@
-//! The arguments, and nothing but them: what they mean is said where they are used.
+//! The definitions of the arguments. Their meaning is implemented where they are used.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue};
@@ -26,14 +26,14 @@ OPEN_EXEC ACCESS CLOSE_NOWRITE DELETE_SELF MOVED_FROM MOVED_TO MOVE_SELF FS_ERRO
 
 Globs: one without `/` matches a name at any depth; one with `/` matches the whole path below the \
 watched directory, where `*` stays within a name and `**` goes through directories. /target and \
-./target are target in the watched directory itself; a path that begins with that of the watched \
-directory is meant from there on. A directory that matches stands for everything below it. {a,b} is a or \
+./target are target in the watched directory itself; a path that begins with the path of the watched \
+directory is taken relative to it. A directory that matches stands for everything below it. {a,b} is a or \
 b. --exclude wins, but a PATH in an excluded directory is watched.
 
 Times: 10s, 500ms, 2h 30m; a bare number is seconds.
 
-Moments: 2026-01-31T23:59:59Z or any offset; 2026-01-31 23:59, 23:59, today, yesterday 23:59 are of this \
-zone, and a day alone is its beginning; 10m is ten minutes ago; @1767225600 and 1767225600 are Unix \
+Moments: 2026-01-31T23:59:59Z or any offset; 2026-01-31 23:59, 23:59, today, yesterday 23:59 are in this time \
+zone, and a day alone means its beginning; 10m is ten minutes ago; @1767225600 and 1767225600 are Unix \
 times. When clocks go back and a local time occurs twice, --since takes the first and --until the second.
 
 A PATH that does not exist yet is watched from when it appears; it must look like one (./x, /srv/x), or \
@@ -57,13 +57,13 @@ pub(crate) enum Command {
     /// Turn binary streams into Parquet, a Perfetto trace, CSV or JSON
     #[command(disable_help_flag = true)]
     Convert(ConvertArgs),
-    /// Say what this host offers, what fsmon will use for these paths, and what it loses by it
+    /// Show what this host offers, what fsmon will use for these paths, and what is lost
     Doctor(DoctorArgs),
     /// Print the man page or the completions of a shell
     Generate(GenerateArgs),
 }
 
-/// What is shown of what happens: the same live and decoded.
+/// The filters, the same live and decoded.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct FilterArgs {
     /// Event types to show, repeatable, comma lists, any case; see below
@@ -72,7 +72,7 @@ pub(crate) struct FilterArgs {
     /// Show only paths that match
     #[arg(long, value_name = "GLOB")]
     pub(crate) include: Vec<String>,
-    /// Leave out paths that match; a directory with all that is below it
+    /// Leave out paths that match, and everything below them
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
     /// Show only what commands of this name do
@@ -101,11 +101,10 @@ pub(crate) struct WatchArgs {
     /// Directories to watch [default: the current directory]
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
-    /// How changes are written
+    /// Output format
     #[arg(short, long, value_parser = formats(), default_value_t, hide_default_value = true)]
     pub(crate) format: Format,
-    /// Write to FILE, which is emptied once everything else has begun, or to new files in DIR/; `-` is standard
-    /// output
+    /// Write to FILE, which is emptied once the watch has begun, or to new files in DIR/; `-` is standard output
     #[arg(short, long, value_name = "FILE|DIR/", default_value = "-", hide_default_value = true)]
     pub(crate) output: PathBuf,
     /// With -o DIR/: begin another file when one is this large (100M) or this old (1h)
@@ -119,27 +118,27 @@ pub(crate) struct WatchArgs {
     pub(crate) compress: Compress,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// Watch a PATH that does not exist yet, however it is written
+    /// Watch a PATH that does not exist yet, even if it does not look like a path
     #[arg(long)]
     pub(crate) wait: bool,
-    /// How human lines say when [default: the time of day here, and a line where the day changes]
+    /// Times in human lines [default: the local time of day, and a line when the date changes]
     #[arg(long, value_name = "rfc3339|local|utc|delta", hide_possible_values = true,
           value_parser = times())]
     pub(crate) time: Option<TimeFormat>,
     /// Watch direct children only
     #[arg(long)]
     pub(crate) no_recursive: bool,
-    /// Also watch what is mounted below PATH, now and later, but for FUSE and network filesystems, roots of containers,
-    /// overlays that are mounted later, and what is mounted on files
+    /// Also watch mounts below PATH, existing and new, except FUSE and network filesystems, roots of containers, overlays
+    /// that are mounted later, and mounts on files
     #[arg(long)]
     pub(crate) follow_mounts: bool,
-    /// Also tell changes of files below PATH that are made through hard links outside of it
+    /// Also report changes of files below PATH that are made through hard links outside of it
     #[arg(long)]
     pub(crate) hard_links: bool,
-    /// Add the ancestry of each process
+    /// Add the ancestors of each process
     #[arg(long)]
     pub(crate) chain: bool,
-    /// Add the command line of each process: with BPF exact, else where it can still be read
+    /// Add the command line of each process: exact with BPF, otherwise if /proc still has it
     #[arg(long)]
     pub(crate) cmdline: bool,
     /// End after this time
@@ -148,14 +147,14 @@ pub(crate) struct WatchArgs {
     /// End after this many events
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
     pub(crate) count: Option<u64>,
-    /// At the end write the counters to FILE as a JSON object
+    /// At the end, write the counters to FILE as a JSON object
     #[arg(long, value_name = "FILE")]
     pub(crate) stats: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }
 
-/// What the engine is told, one to one.
+/// Fields of the engine's `Config`, one to one.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineArgs {
@@ -163,28 +162,28 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "auto|none|N", default_value = "auto", hide_default_value = true,
           value_parser = parse_cpu)]
     pub(crate) cpu: config::Cpu,
-    /// A queue of the kernel's, a reader, a ring and a formatter for each filesystem among the PATHs
+    /// Use a kernel queue, a reader, a ring and a formatter for each filesystem among the PATHs
     #[arg(long, conflicts_with = "count")]
     pub(crate) per_filesystem: bool,
-    /// For how long changes are gathered before they are read, at most 1s [default: 1ms]
+    /// How long to gather changes before reading them, at most 1s [default: 1ms]
     #[arg(long, value_name = "TIME", default_value = "1ms", hide_default_value = true,
           value_parser = parse_window)]
     pub(crate) batch_window: Duration,
-    /// How the kernel's queue is read
+    /// How to read the kernel's queue
     #[arg(long, value_parser = backends(), default_value_t, hide_default_value = true)]
     pub(crate) backend: Backend,
-    /// Source of process names to use at the best
+    /// Best source of process names to use
     #[arg(long, value_parser = rungs(), default_value_t, hide_default_value = true,
           hide_short_help = true)]
     pub(crate) who: Who,
     /// Keep the host's limit on the kernel's queue (fs.fanotify.max_queued_events)
     #[arg(long)]
     pub(crate) bounded_queue: bool,
-    /// Directories that can be known at one time
+    /// Most directories that fsmon can know at one time
     #[arg(long, value_name = "N", default_value_t = limits::DIRS_DEFAULT,
           value_parser = at_most(limits::DIRS_MAX))]
     pub(crate) max_dirs: usize,
-    /// Process images that can be known at one time
+    /// Most process images that fsmon can know at one time
     #[arg(long, value_name = "N", default_value_t = limits::PROCESSES_DEFAULT,
           value_parser = at_most(limits::PROCESSES_MAX))]
     pub(crate) max_processes: usize,
@@ -195,31 +194,31 @@ pub(crate) struct DecodeArgs {
     /// A binary stream, or a directory of its files; `-` is standard input
     #[arg(value_name = "FILE|DIR|-")]
     pub(crate) file: PathBuf,
-    /// How changes are written
+    /// Output format
     #[arg(short, long, default_value = "human", hide_default_value = true,
           value_parser = one_of(Format::name, LINES.map(|(format, _)| (format, ""))))]
     pub(crate) format: Format,
-    /// How human lines say when, as for watching
+    /// Times in human lines, as when watching
     #[arg(long, value_name = "rfc3339|local|utc|delta", hide_possible_values = true,
           value_parser = times())]
     pub(crate) time: Option<TimeFormat>,
-    /// Add the ancestry of each process
+    /// Add the ancestors of each process
     #[arg(long)]
     pub(crate) chain: bool,
-    /// Add the command line of each process, where the stream has it: recorded with --cmdline
+    /// Add the command line of each process, if it was recorded with --cmdline
     #[arg(long)]
     pub(crate) cmdline: bool,
-    /// Go on past damage, and say what is missing
+    /// Continue past damage, and report what is missing
     #[arg(long)]
     pub(crate) salvage: bool,
-    /// Go on as the file grows, and in the files after it, to the end of the stream
+    /// Keep reading as the file grows, and in the files after it, to the end of the stream
     #[arg(short = 'F', long)]
     pub(crate) follow: bool,
-    /// Show only what is of this moment or later: 2026-01-31T23:59:59Z, 23:59, 10m (ago); see below
+    /// Show only events at this moment or later: 2026-01-31T23:59:59Z, 23:59, 10m (ago); see below
     #[arg(long, value_name = "MOMENT", allow_hyphen_values = true,
           value_parser = moment::parse_since)]
     pub(crate) since: Option<u64>,
-    /// Show only what is of this moment or earlier
+    /// Show only events at this moment or earlier
     #[arg(long, value_name = "MOMENT", allow_hyphen_values = true,
           value_parser = moment::parse_until)]
     pub(crate) until: Option<u64>,
@@ -239,7 +238,7 @@ pub(crate) struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
-    /// Directories that are to be watched [default: the current directory]
+    /// Directories to check [default: the current directory]
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
 }
@@ -253,12 +252,12 @@ pub(crate) struct GenerateArgs {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Compress {
-    /// As they are: the quickest to write and to read
+    /// No compression: fastest to write and to read
     #[default]
     None,
-    /// To some 40 %, for little time
+    /// To about 40 %, fast
     Lz4,
-    /// To 15 to 30 %, for more
+    /// To 15 to 30 %, slower
     Zstd,
 }
 
@@ -280,7 +279,7 @@ pub(crate) enum Generated {
     Fish,
 }
 
-/// Takes one of the names of an enum, and shows each in help and completions, with what it means unless that is
+/// Parses a name of an enum's value. Help and completions show all names with their help texts, unless these are
 /// empty.
 fn one_of<T, const N: usize>(
     name: fn(T) -> &'static str,
@@ -296,7 +295,7 @@ where
     Lossy(PossibleValuesParser::new(values)).map(|name| name.parse().expect("a name of the enum"))
 }
 
-/// Takes what is not UTF-8 for a name that there is not: the error of it lists those that there are.
+/// Takes text that is not UTF-8 for an unknown name, so that the error lists the known ones.
 #[derive(Clone)]
 struct Lossy(PossibleValuesParser);
 
@@ -336,7 +335,7 @@ fn times() -> impl TypedValueParser<Value = TimeFormat> {
             (TimeFormat::Rfc3339, "As in JSON: 2026-01-31T23:59:59.123456789Z"),
             (
                 TimeFormat::Local,
-                "Of this zone, with date and offset: 2026-02-01T00:59:59.123+01:00",
+                "In this zone, with date and offset: 2026-02-01T00:59:59.123+01:00",
             ),
             (TimeFormat::Utc, "The same in UTC: 2026-01-31T23:59:59.123Z"),
             (TimeFormat::Delta, "Seconds since the line before"),
@@ -360,7 +359,7 @@ fn rungs() -> impl TypedValueParser<Value = Who> {
         Who::name,
         [
             (Who::Auto, "The best that works here"),
-            (Who::Bpf, "BPF programs: everything, and in order with the changes of files"),
+            (Who::Bpf, "BPF programs: everything, in order with the changes of files"),
             (Who::Tracepoint, "perf tracepoint: the name as given to exec, and the control group"),
             (Who::Comm, "perf COMM records"),
             (Who::Connector, "proc connector and /proc at exec"),
@@ -369,7 +368,7 @@ fn rungs() -> impl TypedValueParser<Value = Who> {
     )
 }
 
-/// Parses a batch window: at most a second, or changes would come up late.
+/// Parses a batch window: at most a second, or changes would appear late.
 fn parse_window(text: &str) -> Result<Duration, String> {
     let window = duration::parse(text)?;
     if window > Duration::from_millis(limits::BATCH_WINDOW_MAX_MS) {
@@ -399,7 +398,7 @@ fn at_most(max: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     }
 }
 
-/// Prints help and version as they are, and any error as one line; says how to exit.
+/// Prints help and version unchanged, and any error as one line. Returns the exit code.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     if let Some(code) = print_help(error) {
         return code;
@@ -469,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_not_utf8_is_named_as_any_other() {
+    fn a_value_that_is_not_utf8_is_refused_like_any_other() {
         use std::os::unix::ffi::OsStrExt;
         for option in ["--format", "--time", "--backend", "--who"] {
             let args = [OsStr::new("fsmon"), OsStr::new(option), OsStr::from_bytes(b"\xff")];

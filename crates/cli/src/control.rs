@@ -1,4 +1,4 @@
-//! What ends a watch: signals, the formatter, the clock.
+//! The end of a watch: by a signal, a formatter or the clock.
 
 use crate::limits::{HURRY, SIGNALS_TOGETHER};
 use fsmon_engine::{Call, Error, refused};
@@ -14,67 +14,66 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a shell reports of a process that SIGINT ended.
+/// The exit code that shells report for a process that SIGINT ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// What the main thread is told.
+/// A message to the main thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Message {
     /// The user wants it to end.
     Signal,
-    /// The formatter needs nothing more.
+    /// A formatter needs no more records.
     Enough,
-    /// The formatter has ended.
+    /// A formatter has ended.
     Done,
 }
 
-/// The main thread's ear.
+/// The main thread's end: receives what ends the watch.
 pub(crate) struct Control {
     messages: Receiver<Message>,
     sender: Sender<Message>,
     /// Formatters that have not ended.
-    voices: Cell<usize>,
+    formatters: Cell<usize>,
     stage: Arc<Stage>,
 }
 
-/// How far it is.
+/// The stage of the watch.
 #[derive(Default)]
 struct Stage {
     is_ready: AtomicBool,
-    /// A second signal came: what was not written by now is not waited for.
+    /// A second signal came: do not wait for output that is not written yet.
     is_hurried: AtomicBool,
 }
 
-/// The formatter's voice. Dropping it says that the formatter has ended, however it came to that.
-pub(crate) struct Voice(Sender<Message>, Arc<Stage>);
+/// A formatter's end of [`Control`]. Dropping it reports that the formatter has ended, for whatever reason.
+pub(crate) struct Handle(Sender<Message>, Arc<Stage>);
 
-impl Voice {
-    /// Nothing more needs to be delivered.
+impl Handle {
+    /// Reports that the formatter needs no more records.
     pub(crate) fn enough(&self) {
-        // The main thread is gone only when the whole process is about to be.
+        // The main thread is gone only if the process is about to exit.
         let _ = self.0.send(Message::Enough);
     }
 
-    /// Whether to end at the next whole line or block.
+    /// Whether the formatter must end at the next whole line or block.
     pub(crate) fn is_hurried(&self) -> bool {
         self.1.is_hurried.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Voice {
+impl Drop for Handle {
     fn drop(&mut self) {
         let _ = self.0.send(Message::Done);
     }
 }
 
 impl Control {
-    /// From now on signals are messages. One that comes before [`Control::set_ready`] ends the
-    /// process: nothing was begun yet. After that the first ends the watch in order; the second ends
-    /// the output at the next whole line or block; the third kills, as if nothing handled it.
+    /// Handles signals from now on. A signal before [`Control::set_ready`] exits: nothing has begun yet. After
+    /// that the first signal ends the watch in order; the second ends the output at the next whole line or
+    /// block; the third kills the process, as if it had no handler.
     ///
-    /// SIGHUP and SIGTERM stay ignored where they were, as nohup(1) wants it. SIGINT does not: shells
-    /// without job control ignore it in all that they start with `&`, and it is how such a watch is
-    /// ended.
+    /// SIGHUP and SIGTERM stay ignored if they were, as nohup(1) intends. SIGINT does not: shells without job
+    /// control ignore it in processes started with `&`, and users end such a watch with it.
     ///
     /// # Errors
     /// The kernel refuses a signal handler or a thread.
@@ -88,7 +87,7 @@ impl Control {
         let (to_main, stage) = (sender.clone(), Arc::<Stage>::default());
         let seen_by = stage.clone();
         let listen = move || {
-            // When the last one came that was taken.
+            // When the last signal came that counted.
             let mut taken: Option<Instant> = None;
             for signal in signals.forever() {
                 if !seen_by.is_ready.load(Ordering::Relaxed) {
@@ -97,7 +96,7 @@ impl Control {
                 }
                 match taken {
                     None => drop(to_main.send(Message::Signal)),
-                    // Nobody asks twice by closing a terminal, or so soon.
+                    // A closing terminal, or a signal so soon after the last, is no second request.
                     Some(last) if signal == SIGHUP || last.elapsed() < SIGNALS_TOGETHER => continue,
                     Some(_) if seen_by.is_hurried.load(Ordering::Relaxed) => {
                         let _ = emulate_default_handler(signal);
@@ -109,7 +108,7 @@ impl Control {
         };
         let builder = thread::Builder::new().name("fsmon-signals".into());
         builder.spawn(listen).map_err(no_signals(Call::Thread))?;
-        Ok(Control { messages, sender, voices: Cell::new(0), stage })
+        Ok(Control { messages, sender, formatters: Cell::new(0), stage })
     }
 
     /// The watch has begun: a signal now ends it in order.
@@ -122,19 +121,20 @@ impl Control {
         self.stage.is_hurried.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn voice(&self) -> Voice {
-        self.voices.set(self.voices.get() + 1);
-        Voice(self.sender.clone(), self.stage.clone())
+    /// A handle for one more formatter.
+    pub(crate) fn handle(&self) -> Handle {
+        self.formatters.set(self.formatters.get() + 1);
+        Handle(self.sender.clone(), self.stage.clone())
     }
 
     /// Waits for every formatter to end; calls `stop` when something asks for the end, one of them
     /// has ended, or `duration` is over.
     pub(crate) fn wait(&self, duration: Option<Duration>, mut stop: impl FnMut()) {
-        // Beyond what the clock can hold is never.
+        // A deadline beyond the range of the clock means never.
         let mut deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
-        while self.voices.get() > 0 {
+        while self.formatters.get() > 0 {
             if let Some(Message::Done) = self.next(deadline) {
-                self.voices.set(self.voices.get() - 1);
+                self.formatters.set(self.formatters.get() - 1);
             }
             stop();
             deadline = None;
@@ -154,14 +154,14 @@ impl Control {
     }
 }
 
-/// Has the formatters end at the next whole line or block. A formatter that waits for the reader of a full
-/// pipe cannot do so, and the process ends without it.
+/// Makes the formatters end at the next whole line or block. A formatter that waits for the reader of a full
+/// pipe cannot; the process exits without it.
 fn hurry(stage: &Stage) {
     stage.is_hurried.store(true, Ordering::Relaxed);
     let give_up = || {
         thread::sleep(HURRY);
         message::print(
-            "ended while the output waited for its reader: what it got may end in half a line",
+            "ended while the reader of the output did not read: the output may end in the middle of a line",
         );
         process::exit(INTERRUPTED.into());
     };
@@ -170,8 +170,8 @@ fn hurry(stage: &Stage) {
     }
 }
 
-/// Signals that this process was started to ignore, a bit each, the lowest for signal 1: proc(5). None
-/// where /proc does not tell.
+/// The signals that this process ignores since its start, as a bit mask whose lowest bit is signal 1: proc(5).
+/// None if /proc is not available.
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,9 +1,9 @@
-//! `fsmon decode`: from a binary stream to lines, by the pipeline that serves live changes.
+//! `fsmon decode`: prints a binary stream as lines, by the same pipeline as live changes.
 
 use crate::args::DecodeArgs;
 use crate::limits::BUFFER_BYTES;
 use crate::remedies;
-use crate::sink::{Reader as Pipe, Sink};
+use crate::sink::{Pipe, Sink};
 use crate::target::Target;
 use fsmon_engine::{Error, ErrorKind};
 use fsmon_format::kind;
@@ -11,8 +11,7 @@ use fsmon_format::record::End;
 use fsmon_format::stream::{self, BLOCK_CAPACITY, Item, Reader};
 use fsmon_present::Format;
 use fsmon_present::filter::{Filter, Roots, Source};
-use fsmon_present::message;
-use fsmon_present::message::counted;
+use fsmon_present::message::{self, counted};
 use fsmon_present::moment::Range;
 use fsmon_present::pipeline::{Output, Pipeline};
 use fsmon_present::text::{LineFormat, Lines, csv, human, human::Human, json::Json};
@@ -21,7 +20,7 @@ use fsmon_store::recording::{Input, Recording, Wait, recordings};
 use std::collections::VecDeque;
 use std::path::Path;
 
-/// Prints a stream, up to the first damage or, with `--salvage`, past it.
+/// Prints a stream up to the first damage or, with `--salvage`, past it.
 ///
 /// # Errors
 /// The stream cannot be read or is damaged, standard output cannot be written to.
@@ -46,13 +45,13 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
         Format::Json => job.run(Json::new(chain).with_cmdline(cmdline)),
         Format::Csv if is_terminal => job.run(csv::Terminal::new(chain).with_cmdline(cmdline)),
         Format::Binary => {
-            Err(Error::invalid("decode prints lines; copy the file to have the stream"))
+            Err(Error::invalid("decode prints lines; copy the file to get the binary stream"))
         }
         Format::Csv => job.run(csv::Plain::new(chain).with_cmdline(cmdline)),
     }
 }
 
-/// What is given out.
+/// The arguments, checked and opened.
 struct Job {
     recordings: VecDeque<Recording>,
     roots: Roots,
@@ -75,7 +74,7 @@ impl Job {
             sink: self.sink.breaking_at(Lines::<F>::whole),
             buffer: Vec::with_capacity(BUFFER_BYTES),
             gaps: 0,
-            found_some: false,
+            has_stream: false,
         };
         decoder.run()
     }
@@ -85,21 +84,21 @@ impl Job {
 struct Stream {
     reader: Reader<Input>,
     recording: Recording,
-    /// It said that it ends here.
+    /// It had an END record in the current file.
     has_ended: bool,
-    /// It was told if its beginning is missing.
-    is_told: bool,
-    /// Up to this offset of the file there may be something of the time that is asked for.
+    /// A missing beginning was reported, if it is missing.
+    is_checked: bool,
+    /// Up to this offset of the file there may be records of the wanted times.
     chosen: u64,
-    /// The last block was later than all that is asked for.
+    /// The last block was later than all wanted times.
     is_late: bool,
 }
 
-/// Reads one stream after the other; one that nothing more is in for now waits beside the others.
+/// Reads one stream after the other. A stream without more data for now waits while others are read.
 struct Decoder<O> {
     streams: Vec<Stream>,
     unopened: VecDeque<Recording>,
-    /// Of all streams that are known.
+    /// The roots of all known streams.
     roots: Roots,
     pipeline: Pipeline<O>,
     range: Range,
@@ -107,31 +106,31 @@ struct Decoder<O> {
     sink: Sink,
     buffer: Vec<u8>,
     gaps: u64,
-    /// Something was a stream.
-    found_some: bool,
+    /// At least one input was a stream.
+    has_stream: bool,
 }
 
 /// What to do after an item.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     Next,
-    /// Now is the time to go elsewhere in the file: the header was read, or what lies here is not asked for.
+    /// Search for wanted records: the header was just read, or no wanted records are here.
     Seek,
     Wait,
     NextFile,
 }
 
 impl Stream {
-    /// Begins with the first file; `None` where there is none.
+    /// Opens the first file; `None` if there is none.
     fn open(mut recording: Recording, salvage: bool) -> Result<Option<Self>, Error> {
         recording.skip();
         let Some(source) = recording.open_next()? else { return Ok(None) };
         let reader = Reader::new(source).salvage(salvage).follow(recording.may_grow());
-        let (has_ended, is_told, chosen, is_late) = (false, false, 0, false);
-        Ok(Some(Stream { reader, recording, has_ended, is_told, chosen, is_late }))
+        let (has_ended, is_checked, chosen, is_late) = (false, false, 0, false);
+        Ok(Some(Stream { reader, recording, has_ended, is_checked, chosen, is_late }))
     }
 
-    /// Passes over what is not of that time.
+    /// Skips to records of the wanted times.
     fn seek(&mut self, range: Range) -> Result<(), Error> {
         self.chosen = u64::MAX;
         let Some(wanted) = range.to_search().filter(|_| self.recording.is_regular()) else {
@@ -142,7 +141,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Goes on in the next file, if there is one.
+    /// Continues in the next file. Returns false if there is none.
     fn open_next(&mut self) -> Result<bool, Error> {
         if let Some(header) =
             self.reader.header().filter(|_| !self.has_ended && self.reader.closed())
@@ -160,9 +159,9 @@ impl Stream {
         Ok(true)
     }
 
-    /// Nothing more is there for now: waits, where that is asked for. Whether there may be more.
+    /// There is no more data for now: waits if the stream is followed. Returns whether there may be more.
     fn wait(&mut self) -> Result<bool, Error> {
-        // What comes is later still. The clock may yet be set back, but for that nobody waits.
+        // Later blocks are even later, unless the clock is set back; that is not worth waiting for.
         if self.is_late {
             return Ok(false);
         }
@@ -172,7 +171,7 @@ impl Stream {
             Wait::NotFollowed => {
                 let name = self.recording.name();
                 message::print(format_args!(
-                    "{name} is still being written; --follow goes on as it grows"
+                    "{name} is still being written; --follow keeps reading as it grows"
                 ));
                 return Ok(false);
             }
@@ -189,9 +188,9 @@ impl<O: Output> Decoder<O> {
         while self.there_is_one()? {
             at %= self.streams.len();
             let then = self.take_item(at);
-            // One block's lines, and not more, so that a live stream comes through as it comes in;
-            // and what was sound before an error.
-            if self.sink.put(&mut self.buffer)? == Pipe::Gone {
+            // Write after each block: a live stream is shown as it arrives, and everything before an error is
+            // printed.
+            if self.sink.put(&mut self.buffer)? == Pipe::Closed {
                 return Ok(());
             }
             let stream = &mut self.streams[at];
@@ -223,17 +222,17 @@ impl<O: Output> Decoder<O> {
         Ok(!self.streams.is_empty())
     }
 
-    /// Begins with a stream that nobody reads yet.
+    /// Opens the next stream that is not read yet.
     fn open_another(&mut self) -> Result<(), Error> {
         let Some(recording) = self.unopened.pop_front() else { return Ok(()) };
         self.streams.extend(Stream::open(recording, self.salvage)?);
         Ok(())
     }
 
-    /// Done with a stream; its name.
+    /// Removes a stream that was read. Returns its name.
     fn close(&mut self, at: usize) -> String {
         let stream = self.streams.remove(at);
-        self.found_some |= stream.reader.header().is_some();
+        self.has_stream |= stream.reader.header().is_some();
         stream.recording.name().to_owned()
     }
 
@@ -245,10 +244,10 @@ impl<O: Output> Decoder<O> {
             Some(Item::Pending) => Ok(Then::Wait),
             Some(Item::Header(header)) => {
                 stream.has_ended = false;
-                if header.first_event > 0 && self.range.since.is_none() && !stream.is_told {
+                if header.first_event > 0 && self.range.since.is_none() && !stream.is_checked {
                     message::print(format_args!("{name} {}", begins_late(header.first_event)));
                 }
-                stream.is_told = true;
+                stream.is_checked = true;
                 if self.roots.add(&header.roots, header.left_out > 0) {
                     self.pipeline.set_roots(&self.roots)?;
                 }
@@ -265,7 +264,7 @@ impl<O: Output> Decoder<O> {
                 stream.recording.has_grown();
                 if let Some(end) = block.end() {
                     stream.has_ended = true;
-                    tell_incomplete(stream.recording.name(), end);
+                    report_incomplete(stream.recording.name(), end);
                 }
                 let times = self.range.to_search().and_then(|_| block.wall_times());
                 let is_wanted = times.is_none_or(|times| self.range.meets(times));
@@ -283,12 +282,12 @@ impl<O: Output> Decoder<O> {
         }
     }
 
-    /// All were read; the last of them has that name.
+    /// All streams were read; `last` is the name of the last one.
     fn finish(self, last: &str) -> Result<(), Error> {
         if self.gaps == 0 {
             return Ok(());
         }
-        if !self.found_some && self.pipeline.passed().lines() == 0 {
+        if !self.has_stream && self.pipeline.passed().lines() == 0 {
             return Err(no_stream(last));
         }
         Err(Error::new(
@@ -301,27 +300,27 @@ impl<O: Output> Decoder<O> {
     }
 }
 
-/// Why a stream could not be read on.
+/// The error of a stream that cannot be read further.
 fn explained(name: &str, error: Error) -> Error {
     match error.damage().map(|_| error.kind()) {
         Some(ErrorKind::Invalid) => no_stream(name),
         Some(ErrorKind::Damaged) => error.map_message(|what| {
             format!(
-                "{name}: {what}; what is before was printed, --salvage prints what is behind, too"
+                "{name}: {what}; everything before it was printed; --salvage prints what follows, too"
             )
         }),
         _ => error.map_message(|what| format!("{name}: {what}")),
     }
 }
 
-/// As of a stream whose first files were deleted, or whose file was cut while it was written.
+/// For a stream whose first files were deleted, or whose file was truncated while it was written.
 fn begins_late(events: u64) -> String {
     let events = counted(events, "event", "events");
     format!("is not the beginning of its stream: {events} before it are in other files, or lost")
 }
 
-/// What the writer said at the end of its stream.
-fn tell_incomplete(name: &str, end: &End) {
+/// Reports a recording whose END record says that something is missing.
+fn report_incomplete(name: &str, end: &End) {
     if end.is_incomplete() {
         let why = if end.reason.get() == 0 { "" } else { ": the watch failed" };
         message::print(format_args!("{name}: the recording was NOT complete when it ended{why}"));

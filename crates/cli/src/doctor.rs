@@ -1,4 +1,4 @@
-//! `fsmon doctor`: what this host offers, what will be used, and what is lost by it.
+//! `fsmon doctor`: shows what this host offers, what fsmon will use, and what is lost.
 
 use crate::args::DoctorArgs;
 use crate::summary::source_of_names;
@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
-/// Prints it. Fails where one of the paths cannot be watched.
+/// Prints the report. Returns the exit code: failure if one of the paths cannot be watched.
 ///
 /// # Errors
 /// Standard output cannot be written to.
@@ -52,7 +52,7 @@ fn table(plan: &Plan) -> String {
         };
         put(&mut out, format_args!("  {}  {}\n", shown(&root.path), line(&how)));
     }
-    out.push_str("\nWhat is lost by it\n");
+    out.push_str("\nWhat is lost\n");
     for loss in &plan.losses {
         put(&mut out, format_args!("  {}\n", line(&remedies::degradation(loss))));
     }
@@ -60,9 +60,7 @@ fn table(plan: &Plan) -> String {
         out.push_str("  nothing\n");
     }
     let notes = plan.notes.iter().map(|note| line(&note.to_string())).collect();
-    for (title, lines) in
-        [("Good to know", notes), ("A newer kernel would bring", newer(&plan.kernel))]
-    {
+    for (title, lines) in [("Notes", notes), ("Newer kernels add", newer(&plan.kernel))] {
         if !lines.is_empty() {
             put(&mut out, format_args!("\n{title}\n  {}\n", lines.join("\n  ")));
         }
@@ -70,8 +68,7 @@ fn table(plan: &Plan) -> String {
     out
 }
 
-/// What later kernels have that this one has not. What is used is found out by trying; this is only
-/// told.
+/// Features of newer kernels. For information only: fsmon finds out what works by trying.
 fn newer(kernel: &str) -> Vec<String> {
     let mut numbers = kernel.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     let mut next = || numbers.next().and_then(Result::ok);
@@ -80,17 +77,17 @@ fn newer(kernel: &str) -> Vec<String> {
     later.map(|((major, minor), what)| format!("{major}.{minor}  {what}")).collect()
 }
 
-/// Since when the kernel has what; 5.17 is the least.
+/// Features by the kernel version that added them. fsmon needs 5.17 at least.
 const KERNELS: &[((u32, u32), &str)] = &[
     ((6, 1), "reading through io_uring"),
-    ((6, 3), "every change of a process in its place among the file events (BPF)"),
+    ((6, 3), "changes of processes in order with the file events (BPF)"),
     ((6, 5), "overlayfs, and other filesystems whose handles cannot be opened"),
     ((6, 8), "filesystems without an id of their own, such as FUSE"),
     ((6, 12), "pacing by the kernel"),
 ];
 
 fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
-    // A String takes everything.
+    // Writing to a String cannot fail.
     let _ = out.write_fmt(text);
 }
 
@@ -176,20 +173,20 @@ mod tests {
     }
 
     #[test]
-    fn the_table_says_it_all() {
+    fn the_table_has_everything() {
         assert_eq!(
             table(&plan()),
             "Linux 6.8.1\n\nThis host offers\n  fanotify  yes  FAN_RENAME\n  io_uring  no   \
              sysctl kernel.io_uring\n\nfsmon will use\n  changes  read through poll, pinned to CPU \
              1\n  names    from the proc connector\n\nPaths\n  /srv  ext4: one mark on the \
-             filesystem: its handles can be decoded\n  /gone  cannot be watched: no such directory\n\nWhat is lost by it\n  \
-             names are late\n\nGood to know\n  /srv/a does not exist yet; watched from \
-             when it appears\n\nA newer kernel would bring\n  6.12  pacing by the kernel\n"
+             filesystem: its handles can be decoded\n  /gone  cannot be watched: no such directory\n\nWhat is lost\n  \
+             names are late\n\nNotes\n  /srv/a does not exist yet; watched from \
+             when it appears\n\nNewer kernels add\n  6.12  pacing by the kernel\n"
         );
     }
 
     #[test]
-    fn and_so_does_the_object() {
+    fn the_object_has_everything() {
         let object = object(&plan());
         assert_eq!(object["can_watch"], false);
         assert_eq!(object["who"], "connector");

@@ -1,10 +1,10 @@
-//! The formatter thread: takes batches from the engine's ring, and writes what comes of them.
+//! The formatter thread: takes batches from the engine's ring, formats and writes them.
 
-use crate::control::Voice;
+use crate::control::Handle;
 use crate::limits::{
     BUFFER_BYTES, GATHER_FILE, IDLE, SINK_CHECK, STORM_GAP, STORM_SLOTS, WRITE_BYTES,
 };
-use crate::sink::{Cut, Reader, Sink};
+use crate::sink::{Cut, Pipe, Sink};
 use crate::summary::Formatted;
 use fsmon_engine::limits::STRING_IDS;
 use fsmon_engine::{Call, Error, Next, Receiver, refused};
@@ -21,20 +21,20 @@ use nix::time::{ClockId, clock_gettime};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// What the thread is given.
+/// The input of the thread.
 pub(crate) struct Job {
     pub(crate) receiver: Receiver,
     pub(crate) sink: Sink,
     pub(crate) filter: Filter,
     pub(crate) capacity: Capacity,
-    /// Wall time until the engine tells it.
+    /// Wall time until the first CLOCK record.
     pub(crate) wall: Wall,
-    /// Events after which to end.
+    /// End after this many events.
     pub(crate) count: Option<u64>,
-    pub(crate) voice: Voice,
+    pub(crate) handle: Handle,
 }
 
-/// What it did, and what stopped it where that was an error.
+/// What the thread did, and the error that stopped it, if any.
 pub(crate) type Outcome = (Formatted, Result<(), Error>);
 
 /// Starts the thread.
@@ -51,65 +51,66 @@ pub(crate) fn spawn<O: Output + Send + 'static>(
         .map_err(|error| refused("cannot start the formatter's thread", Call::Thread, error))
 }
 
-/// From records to the file.
+/// The pipeline and its sink.
 struct Outlet<O> {
     pipeline: Pipeline<O>,
     sink: Sink,
-    /// What was not written yet.
+    /// Output that is not written yet.
     buffer: Vec<u8>,
-    /// What had been told before the current file.
-    told: u64,
+    /// Lines before the current file.
+    lines_before: u64,
 }
 
 struct Formatter<O> {
     receiver: Receiver,
     outlet: Outlet<O>,
-    voice: Voice,
-    /// Since when something waits to be written.
+    handle: Handle,
+    /// Since when output waits to be written.
     waiting: Option<Instant>,
     /// When the last batch came.
     came: Instant,
-    /// Large batches come close together; and since the last one was taken more were let gather.
+    /// Large batches come close together.
     storm: bool,
+    /// In a storm: the thread has slept since the last batch, to let more batches gather.
     rested: bool,
-    /// When the sink was looked at.
+    /// When the sink was checked.
     checked: Instant,
 }
 
 impl<O: Output> Outlet<O> {
-    /// For how long what is held back may wait.
+    /// How long held back events may wait.
     fn patience(&self) -> Patience {
         self.pipeline.patience(self.sink.is_file())
     }
 
-    /// Writes the lines that are ready, and goes on in another file where it is time for it.
-    fn write(&mut self) -> Result<Reader, Error> {
-        let reader = self.put()?;
-        if reader == Reader::There && self.sink.is_due() { self.turn_over() } else { Ok(reader) }
+    /// Writes the lines that are ready, and turns to the next file if it is due.
+    fn write(&mut self) -> Result<Pipe, Error> {
+        let pipe = self.put()?;
+        if pipe == Pipe::Open && self.sink.is_due() { self.turn_over() } else { Ok(pipe) }
     }
 
-    /// Writes the buffer. A file that somebody cut begins anew with it.
-    fn put(&mut self) -> Result<Reader, Error> {
+    /// Writes the buffer. If somebody truncated the file, writes a header first.
+    fn put(&mut self) -> Result<Pipe, Error> {
         let Outlet { pipeline, sink, buffer, .. } = self;
         sink.put_after_cut(buffer, |name, cut, buffer| begin_again(pipeline, name, cut, buffer))
     }
 
-    /// Lines that were made and did not get out, after an error or where nobody reads any more.
+    /// Lines that were formatted but not written, after an error or when the pipe is closed.
     fn unwritten(&self) -> u64 {
         self.pipeline.lines_lost_with(&self.buffer).min(self.pipeline.passed().lines())
     }
 
-    /// A file that nothing was told in does not end: the next would be as empty.
+    /// Turns to the next file. A file without lines does not end: the next would be empty, too.
     #[cold]
-    fn turn_over(&mut self) -> Result<Reader, Error> {
-        let told = self.pipeline.passed().lines();
-        if told == self.told {
-            return Ok(Reader::There);
+    fn turn_over(&mut self) -> Result<Pipe, Error> {
+        let lines = self.pipeline.passed().lines();
+        if lines == self.lines_before {
+            return Ok(Pipe::Open);
         }
-        self.told = told;
+        self.lines_before = lines;
         self.pipeline.end_file(&mut self.buffer);
-        if self.put()? == Reader::Gone {
-            return Ok(Reader::Gone);
+        if self.put()? == Pipe::Closed {
+            return Ok(Pipe::Closed);
         }
         self.sink.turn_over()?;
         self.pipeline.begin_file(&mut self.buffer);
@@ -117,12 +118,12 @@ impl<O: Output> Outlet<O> {
     }
 }
 
-/// `copytruncate` of logrotate cuts a file, and what was written between its copy and its cut is in neither
-/// file.
+/// Somebody truncated the file, such as logrotate with `copytruncate`: output written between the copy and the
+/// truncation is lost.
 #[cold]
 fn begin_again<O: Output>(pipeline: &mut Pipeline<O>, name: &str, cut: Cut, buffer: &mut Vec<u8>) {
     message::print(format_args!(
-        "{name} was cut while it was written: what was written between a copy and the cut is in neither; \
+        "{name} was cut while it was written: if it was copied before, output between the copy and the cut is lost; \
          -o DIR/ with --rotate loses nothing",
     ));
     pipeline.begin_again(buffer);
@@ -139,12 +140,12 @@ impl<O: Output> Formatter<O> {
             pipeline: Pipeline::new(world, job.filter, output, job.count),
             sink: job.sink.breaking_at(O::whole),
             buffer: Vec::with_capacity(BUFFER_BYTES),
-            told: 0,
+            lines_before: 0,
         };
         Formatter {
             receiver: job.receiver,
             outlet,
-            voice: job.voice,
+            handle: job.handle,
             waiting: None,
             came: Instant::now(),
             storm: false,
@@ -156,17 +157,17 @@ impl<O: Output> Formatter<O> {
     fn run(mut self) -> Outcome {
         let result = self.format();
         if !matches!(result, Ok(End::Engine)) {
-            self.voice.enough();
+            self.handle.enough();
         }
         let result = result.and_then(|end| self.finish(end));
         let mut formatted = Formatted::default();
         match &result {
-            // The engine delivers what it has before it ends, and more than was asked for.
+            // Take the rest from the ring: the engine ends only when it has delivered everything.
             Ok(End::Engine | End::Count) => {
                 while !matches!(self.receiver.next(IDLE), Next::Ended) {}
             }
-            Ok(End::Hurry) => formatted.hurried = 1,
-            Ok(End::Reader) | Err(_) => formatted.unwritten = self.count_the_rest(),
+            Ok(End::Hurried) => formatted.hurried = 1,
+            Ok(End::ClosedPipe) | Err(_) => formatted.unwritten = self.count_the_rest(),
         }
         formatted.failed = u64::from(result.is_err());
         formatted.passed = self.outlet.pipeline.passed();
@@ -175,10 +176,11 @@ impl<O: Output> Formatter<O> {
         (formatted, result.map(drop))
     }
 
-    /// Nothing can be written any more: counts what did not get out, and what the engine still has.
+    /// Nothing can be written any more: counts lines that were not written, including those that the engine still
+    /// delivers.
     fn count_the_rest(&mut self) -> u64 {
         let unwritten = self.outlet.unwritten();
-        let told = self.outlet.pipeline.passed().lines();
+        let before = self.outlet.pipeline.passed().lines();
         loop {
             match self.receiver.next(IDLE) {
                 Next::Batch(slots) => {
@@ -190,22 +192,22 @@ impl<O: Output> Formatter<O> {
                 Next::Idle => {}
                 Next::Ended => break,
             }
-            if self.voice.is_hurried() {
+            if self.handle.is_hurried() {
                 break;
             }
         }
-        unwritten + self.outlet.pipeline.passed().lines() - told
+        unwritten + self.outlet.pipeline.passed().lines() - before
     }
 
     fn format(&mut self) -> Result<End, Error> {
         self.outlet.pipeline.begin(&mut self.outlet.buffer);
-        // Whoever follows sees at once what this is.
-        if self.outlet.sink.begin(&mut self.outlet.buffer)? == Reader::Gone {
-            return Ok(End::Reader);
+        // Write the header at once, for readers that follow the file.
+        if self.outlet.sink.begin(&mut self.outlet.buffer)? == Pipe::Closed {
+            return Ok(End::ClosedPipe);
         }
         loop {
-            if self.voice.is_hurried() {
-                return Ok(End::Hurry);
+            if self.handle.is_hurried() {
+                return Ok(End::Hurried);
             }
             self.note_waiting();
             let wait = if self.storm { Duration::ZERO } else { self.time_left() };
@@ -219,11 +221,11 @@ impl<O: Output> Formatter<O> {
                     for record in Records(slots) {
                         self.outlet.pipeline.take(&record, &mut self.outlet.buffer);
                         if self.outlet.buffer.len() >= WRITE_BYTES {
-                            if self.outlet.write()? == Reader::Gone {
-                                return Ok(End::Reader);
+                            if self.outlet.write()? == Pipe::Closed {
+                                return Ok(End::ClosedPipe);
                             }
-                            if self.voice.is_hurried() {
-                                return Ok(End::Hurry);
+                            if self.handle.is_hurried() {
+                                return Ok(End::Hurried);
                             }
                         }
                         if self.outlet.pipeline.is_full() {
@@ -235,21 +237,21 @@ impl<O: Output> Formatter<O> {
                 Next::Ended => return Ok(End::Engine),
             }
             self.note_waiting();
-            if self.time_left().is_zero() && self.flush()? == Reader::Gone {
-                return Ok(End::Reader);
+            if self.time_left().is_zero() && self.flush()? == Pipe::Closed {
+                return Ok(End::ClosedPipe);
             }
             if self.checked.elapsed() > SINK_CHECK {
                 self.checked = Instant::now();
                 self.outlet.sink.check()?;
-                // A file that is old enough ends although nothing comes.
-                if self.outlet.sink.is_due() && self.outlet.write()? == Reader::Gone {
-                    return Ok(End::Reader);
+                // A file that is due by its age ends even if no event comes.
+                if self.outlet.sink.is_due() && self.outlet.write()? == Pipe::Closed {
+                    return Ok(End::ClosedPipe);
                 }
             }
         }
     }
 
-    /// Nothing has come: in a storm some gathers, and if none does it is over.
+    /// No batch is ready. In a storm: sleep once to let batches gather; the storm is over if none came meanwhile.
     fn rest(&mut self) {
         self.storm &= !self.rested;
         if self.storm {
@@ -270,45 +272,45 @@ impl<O: Output> Formatter<O> {
         }
     }
 
-    /// For how long to wait for more before the lines that are ready are written.
+    /// How long to wait for more before writing the lines that are ready.
     fn time_left(&self) -> Duration {
         let Some(since) = self.waiting else { return IDLE };
         let Patience { first, last } = self.outlet.patience();
         first.saturating_sub(since.elapsed()).min(last.saturating_sub(self.came.elapsed()))
     }
 
-    fn flush(&mut self) -> Result<Reader, Error> {
+    fn flush(&mut self) -> Result<Pipe, Error> {
         self.outlet.pipeline.flush(&mut self.outlet.buffer);
         self.waiting = None;
         self.outlet.write()
     }
 
-    /// What is to come at the end; whether it got there.
+    /// Writes the end of the output. Returns the reason for the end, which may change to a closed pipe.
     fn finish(&mut self, end: End) -> Result<End, Error> {
         let Outlet { pipeline, buffer, .. } = &mut self.outlet;
         match end {
-            End::Reader => return self.outlet.sink.check().map(|()| end),
-            // No end record: more was to come.
-            End::Hurry => pipeline.flush(buffer),
+            End::ClosedPipe => return self.outlet.sink.check().map(|()| end),
+            // No END record: more records would have followed.
+            End::Hurried => pipeline.flush(buffer),
             End::Engine | End::Count => pipeline.end(buffer),
         }
-        let reader = self.outlet.put()?;
+        let pipe = self.outlet.put()?;
         self.outlet.sink.check()?;
-        Ok(if reader == Reader::Gone && end != End::Hurry { End::Reader } else { end })
+        Ok(if pipe == Pipe::Closed && end != End::Hurried { End::ClosedPipe } else { end })
     }
 }
 
-/// Why no more is formatted.
+/// Why formatting ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// The engine has ended and everything was taken.
+    /// The engine has ended and all records were taken.
     Engine,
-    /// As many events were shown as were asked for.
+    /// `--count` events were shown.
     Count,
     /// The pipe is closed.
-    Reader,
+    ClosedPipe,
     /// The user does not want to wait for the rest.
-    Hurry,
+    Hurried,
 }
 
 fn thread_cpu_ns() -> u64 {

@@ -1,4 +1,4 @@
-//! `fsmon generate`: the man page and the completions, from the definitions of the arguments.
+//! `fsmon generate`: prints the man page and completions, from the definitions of the arguments.
 
 use crate::args::{Cli, GenerateArgs, Generated};
 use clap::CommandFactory;

@@ -1,4 +1,4 @@
-//! What the header of a binary stream says about this host.
+//! The header of a binary stream of this host.
 
 use fsmon_engine::plan::Plan;
 use fsmon_engine::{Call, Error, refused};
@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 
-/// What a stream of this host says about itself.
+/// The header of a stream of this host.
 pub fn header(plan: &Plan, types: u32, wall: Wall, stream_id: [u8; 16]) -> Header {
     let (time_ns, realtime_ns) = wall.moment();
     Header {
@@ -26,10 +26,10 @@ pub fn header(plan: &Plan, types: u32, wall: Wall, stream_id: [u8; 16]) -> Heade
     }
 }
 
-/// Names a stream.
+/// A random id for a stream.
 ///
 /// # Errors
-/// The kernel gives no random number.
+/// The kernel gives no random numbers.
 pub(crate) fn stream_id() -> Result<[u8; 16], Error> {
     let mut id = [0; 16];
     File::open("/dev/urandom")
@@ -38,7 +38,7 @@ pub(crate) fn stream_id() -> Result<[u8; 16], Error> {
     Ok(id)
 }
 
-/// 32 hexadecimal digits, with dashes or without; zeros where there are none.
+/// The id in a file: 32 hexadecimal digits, with or without dashes; zeros if it has none.
 fn id_in(path: &str) -> [u8; 16] {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0).to_be_bytes()

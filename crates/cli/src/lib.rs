@@ -5,8 +5,8 @@
 //!  file ──► reader ─┘                          human · json · csv · binary
 //! ```
 //!
-//! Live and recorded changes take the same way: the pipeline is fed records, and neither it nor
-//! what comes after it knows where they come from.
+//! Live and recorded changes take the same path: the pipeline takes records, and neither it nor what follows knows
+//! where they come from.
 
 #![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
@@ -37,8 +37,8 @@ use fsmon_present::arguments::with_arguments_escaped;
 use fsmon_present::message::{self, print_panics};
 use std::process::ExitCode;
 
-/// Runs `fsmon` with the arguments of this process and says with which code to exit:
-/// 0 done, 1 an error that a line on standard error explains, 2 wrong usage, 130 a second signal.
+/// Runs `fsmon` with the arguments of this process. Returns the exit code: 0 done, 1 an error that a line on
+/// standard error explains, 2 wrong usage, 130 a second signal.
 #[must_use]
 pub fn main() -> ExitCode {
     print_panics();

@@ -1,4 +1,4 @@
-//! Where the output of each reader goes.
+//! The output of each reader.
 
 use crate::args::{Compress, WatchArgs};
 use crate::sink::Sink;
@@ -12,10 +12,10 @@ use std::os::unix::ffi::OsStrExt;
 /// A stream's identity.
 pub(crate) type StreamId = [u8; 16];
 
-/// One target for all, or files in a directory for each; and whether what was asked for goes together.
+/// One target for all readers, or files in a directory for each. Checks that the options fit together.
 ///
 /// # Errors
-/// It does not go together, or nothing could be written there.
+/// The options contradict each other, or the target cannot be written to.
 pub(crate) fn targets(args: &WatchArgs, streams: &[StreamId]) -> Result<Vec<Target>, Error> {
     if args.compress != Compress::None && args.format != Format::Binary {
         return Err(Error::invalid(
@@ -38,15 +38,15 @@ pub(crate) fn targets(args: &WatchArgs, streams: &[StreamId]) -> Result<Vec<Targ
     }
     if args.format == Format::Binary && streams.len() > 1 {
         return Err(Error::invalid(
-            "each of several readers writes a binary stream of its own; write -o DIR/, which fsmon \
-             decode DIR reads",
+            "each of several readers writes its own binary stream; write them to a directory with -o DIR/ and \
+             read them with fsmon decode DIR",
         ));
     }
     let target = Target::new(&args.output)?;
     if args.format == Format::Binary && target.is_terminal() {
         return Err(Error::invalid(
-            "a binary stream is nothing for a terminal; write it to a file with -o FILE, or pipe \
-             it into fsmon decode -",
+            "a terminal cannot show a binary stream; write it to a file with -o FILE, or pipe it into \
+             fsmon decode -",
         ));
     }
     Ok(vec![target])
@@ -66,7 +66,7 @@ fn in_directory(args: &WatchArgs, stream: &StreamId) -> Result<Target, Error> {
     Target::segments(Segments::new(&args.output, extension, args.rotate, args.keep, tag))
 }
 
-/// Opens them: an end for each of so many readers.
+/// Opens the targets: one sink for each reader.
 ///
 /// # Errors
 /// Those of [`Target::open`].

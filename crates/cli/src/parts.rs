@@ -1,4 +1,4 @@
-//! Which directories are watched by which reader.
+//! Which reader watches which directories.
 
 use crate::args::WatchArgs;
 use fsmon_engine::Error;
@@ -11,10 +11,10 @@ pub(crate) fn roots(paths: &[PathBuf]) -> Vec<PathBuf> {
     if paths.is_empty() { vec![PathBuf::from(".")] } else { paths.to_vec() }
 }
 
-/// The directories of each reader: all for one, or a reader for each filesystem.
+/// The directories of each reader: one reader for all, or one for each filesystem.
 ///
 /// # Errors
-/// What is no directory.
+/// A path is no directory.
 pub(crate) fn parts(args: &WatchArgs) -> Result<Vec<Vec<PathBuf>>, Error> {
     let roots = existing(roots(&args.paths))?;
     if !args.engine.per_filesystem {
@@ -31,13 +31,13 @@ pub(crate) fn parts(args: &WatchArgs) -> Result<Vec<Vec<PathBuf>>, Error> {
     Ok(parts.into_iter().map(|(_, part)| part).collect())
 }
 
-/// Where a directory is, or where it is going to be.
+/// The filesystem of a directory, or of its nearest ancestor that exists.
 fn filesystem(root: &Path) -> Option<u64> {
     let root = std::path::absolute(root).ok()?;
     root.ancestors().find_map(|path| path.metadata().ok()).map(|data| data.dev())
 }
 
-/// Files are refused before anything is begun; what does not exist may come to be.
+/// Refuses files early. Paths that do not exist are allowed: they may appear later.
 fn existing(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
     for root in &roots {
         let name = root.display();
@@ -50,7 +50,7 @@ fn existing(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
                 ) => {}
             Ok(_) => {
                 return Err(Error::invalid(format!(
-                    "{name} is not a directory; watch the one it is in, with --include for it"
+                    "{name} is not a directory; watch the directory that contains it, with --include"
                 )));
             }
             Err(error) => {

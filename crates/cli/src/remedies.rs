@@ -1,11 +1,11 @@
-//! What the libraries say is wrong, in the words of this command line: they know settings, here are the options of these
-//! and what to do with them.
+//! Errors and losses as lines for users of the command line. The libraries know settings; this adds the options of these
+//! and the remedies.
 
 use fsmon_engine::plan::Degradation;
 use fsmon_engine::{Error, Missing, Setting};
 use fsmon_present::message::counted;
 
-/// How a setting is called here.
+/// The option of a setting.
 pub(crate) fn option(setting: Setting) -> &'static str {
     match setting {
         Setting::Roots => "PATH",
@@ -26,7 +26,7 @@ pub(crate) fn option(setting: Setting) -> &'static str {
     }
 }
 
-/// The line of an error: with the option that it is about, or what to do with that.
+/// The line of an error, with its option and the remedy.
 pub(crate) fn error(error: &Error) -> String {
     let Some(setting) = error.setting() else { return error.to_string() };
     let remedy = remedy(setting, error.setting_instead());
@@ -43,7 +43,7 @@ pub(crate) fn error(error: &Error) -> String {
     error.clone().map_message(|what| format!("{before}{what}{remedy}")).to_string()
 }
 
-/// What follows on what is wrong.
+/// The remedy, to be appended to the message.
 fn remedy(setting: Setting, instead: Option<Setting>) -> String {
     match (setting, instead) {
         (Setting::Roots, Some(instead)) => format!(" with {} for that name", option(instead)),
@@ -58,7 +58,7 @@ fn remedy(setting: Setting, instead: Option<Setting>) -> String {
     }
 }
 
-/// The line of what is lost on this host.
+/// The line of a degradation on this host.
 pub(crate) fn degradation(loss: &Degradation) -> String {
     match loss {
         Degradation::Root(why) => error(why),
@@ -71,7 +71,7 @@ pub(crate) fn degradation(loss: &Degradation) -> String {
     }
 }
 
-/// What is missing, and how often.
+/// What is missing, with the count.
 pub(crate) fn missing(missing: &Missing) -> String {
     let words = counted(missing.count, missing.one, missing.many);
     match missing.beyond {
@@ -89,7 +89,7 @@ mod tests {
     use std::io;
 
     #[test]
-    fn every_setting_has_an_option_that_there_is() {
+    fn every_setting_has_an_existing_option() {
         let command = Cli::command();
         let options: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_long()).collect();
         for setting in Setting::ALL.iter().filter(|setting| **setting != Setting::Roots) {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_a_limit_names_the_option_of_that() {
+    fn what_is_beyond_a_limit_names_its_option() {
         assert_eq!(
             degradation(&Degradation::DirsMax(2)),
             "2 directories are beyond --max-dirs: changes in them and below are not seen; raise it"

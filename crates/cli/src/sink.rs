@@ -1,5 +1,5 @@
-//! The open output: a file, a pipe, a terminal. It ends at a whole line or block whatever happens, and
-//! notices what happens to a file.
+//! The open output: a file, a pipe or a terminal. It always ends at a whole line or block, and notices when a
+//! file is truncated or removed.
 
 use crate::limits::PIPE_RETRY;
 use crate::target::cannot_make;
@@ -13,33 +13,33 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Whether anyone still reads.
+/// Whether the output still has a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reader {
-    /// As far as is known.
-    There,
-    /// The pipe is closed: there is no use in going on, and nothing wrong.
-    Gone,
+pub(crate) enum Pipe {
+    /// Yes, as far as is known.
+    Open,
+    /// No, the pipe is closed: fsmon ends, without an error.
+    Closed,
 }
 
-/// Whose the open file is.
+/// Who opened the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Opened by fsmon for nothing else: it is emptied at first.
-    Own,
-    /// Given open, as standard output is: what is in it stays.
-    Lent,
+pub(crate) enum Opened {
+    /// fsmon opened it, for this output: it is emptied first.
+    Here,
+    /// fsmon inherited it, as standard output: its content stays.
+    Elsewhere,
 }
 
-/// How much of some bytes is whole lines or blocks, from their beginning on.
+/// Returns how many bytes at the beginning of some output are whole lines or blocks.
 pub(crate) type Whole = fn(&[u8]) -> usize;
 
-/// What all ends of one output know of it.
+/// The state that all sinks of one output share.
 #[derive(Default)]
 struct State {
-    /// Its beginning was written.
+    /// Its header was written.
     is_begun: bool,
-    /// Of a regular file: how long it is at the least, unless somebody cuts it.
+    /// Length of a regular file; it is shorter only if somebody truncated it.
     len: u64,
 }
 
@@ -47,23 +47,23 @@ struct State {
 pub(crate) struct Sink {
     file: File,
     name: String,
-    place: Place,
+    opened: Opened,
     /// A regular file, not a pipe or a device.
     is_file: bool,
-    /// What is written goes to the end of the file by itself.
+    /// The file was opened for appending.
     appends: bool,
     whole: Whole,
     written: u64,
     /// Bytes in the current file.
     in_file: u64,
-    /// Where files follow each other.
+    /// The sequence of files, for an output to a directory.
     segments: Option<Segments>,
-    /// Held by whichever formatter writes, where several share an output.
+    /// Locked by the formatter that writes, as several can share an output.
     state: Arc<Mutex<State>>,
 }
 
 impl Sink {
-    pub(crate) fn new(mut file: File, name: String, place: Place) -> Self {
+    pub(crate) fn new(mut file: File, name: String, opened: Opened) -> Self {
         let data = file.metadata().ok().filter(|data| data.file_type().is_file());
         let flags = fcntl(&file, FcntlArg::F_GETFL).map_or(0, |flags| flags);
         let appends = OFlag::from_bits_retain(flags).contains(OFlag::O_APPEND);
@@ -75,10 +75,10 @@ impl Sink {
         Sink {
             file,
             name,
-            place,
+            opened,
             is_file: data.is_some(),
             appends,
-            // Until it is known what is whole, all of it is.
+            // Until `breaking_at` is called, any byte may be the last.
             whole: <[u8]>::len,
             written: 0,
             in_file: 0,
@@ -87,49 +87,49 @@ impl Sink {
         }
     }
 
-    /// Makes the first of the files that follow each other.
+    /// Makes the first file of a sequence.
     ///
     /// # Errors
     /// It cannot be made.
     pub(crate) fn of_segments(mut segments: Segments) -> Result<Self, Error> {
         let (file, path) =
             segments.make_first().map_err(|error| cannot_make(&segments.dir, error))?;
-        let sink = Sink::new(file, shown(&path), Place::Own);
+        let sink = Sink::new(file, shown(&path), Opened::Here);
         Ok(Sink { segments: Some(segments), ..sink })
     }
 
-    /// Where what is written breaks off, it does so between two that `whole` tells apart.
+    /// Makes the output end at a boundary that `whole` determines.
     pub(crate) fn breaking_at(self, whole: Whole) -> Self {
         Sink { whole, ..self }
     }
 
-    /// Another end of the same output, for another formatter. What is put into either comes out whole.
+    /// Another sink of the same output, for another formatter. Each `put` is written as a whole.
     ///
     /// # Errors
-    /// No descriptor is left.
+    /// There are too many descriptors.
     pub(crate) fn share(&self) -> Result<Sink, Error> {
         let file = self.file.try_clone().map_err(|error| self.broken(error))?;
         let (name, state) = (self.name.clone(), self.state.clone());
-        Ok(Sink { state, whole: self.whole, ..Sink::new(file, name, self.place) })
+        Ok(Sink { state, whole: self.whole, ..Sink::new(file, name, self.opened) })
     }
 
-    /// Whether it goes to a file on a disk, not to somebody who waits for it.
+    /// Whether the output is a regular file, not a pipe or terminal whose reader waits.
     pub(crate) fn is_file(&self) -> bool {
         self.is_file
     }
 
-    /// Whether the current file is to end.
+    /// Whether the current file must end.
     pub(crate) fn is_due(&self) -> bool {
         self.segments.as_ref().is_some_and(|segments| segments.is_due(self.in_file))
     }
 
-    /// Goes on in the next file.
+    /// Turns to the next file.
     ///
     /// # Errors
     /// It cannot be made.
     pub(crate) fn turn_over(&mut self) -> Result<(), Error> {
         let Some(segments) = &mut self.segments else { return Ok(()) };
-        // It is one of those that may be deleted.
+        // From now on the file may be deleted.
         let _ = self.file.unlock();
         let made = segments.make_next().map_err(|error| cannot_make(&segments.dir, error))?;
         (self.file, self.name) = (made.0, shown(&made.1));
@@ -138,38 +138,37 @@ impl Sink {
         Ok(())
     }
 
-    /// Empties the file if it is fsmon's own, writes what comes before everything else, and takes it
-    /// out of `bytes`; unless another formatter did so.
+    /// Empties the file if fsmon opened it, writes the header, and removes it from `bytes`. Only clears `bytes` if
+    /// another formatter did that already.
     ///
     /// # Errors
     /// Those of [`Sink::put`].
-    pub(crate) fn begin(&mut self, bytes: &mut Vec<u8>) -> Result<Reader, Error> {
+    pub(crate) fn begin(&mut self, bytes: &mut Vec<u8>) -> Result<Pipe, Error> {
         let state = self.state.clone();
         let mut state = hold(&state);
         if std::mem::replace(&mut state.is_begun, true) {
             bytes.clear();
-            return Ok(Reader::There);
+            return Ok(Pipe::Open);
         }
-        if self.is_file && self.place == Place::Own {
+        if self.is_file && self.opened == Opened::Here {
             self.file.set_len(0).map_err(|error| self.broken(error))?;
             state.len = 0;
         }
         self.write(bytes, &mut state)
     }
 
-    /// Writes all of it and takes it out of `bytes`. After an error, or where nobody reads any more,
-    /// what did not get out is left in there, from the beginning of a line or block on; the file ends
-    /// before that.
+    /// Writes `bytes` and clears them. After an error, or when the pipe is closed, `bytes` keeps what was not
+    /// written, from the beginning of a line or block on; the file ends before that.
     ///
     /// # Errors
     /// A full disk and the like.
-    pub(crate) fn put(&mut self, bytes: &mut Vec<u8>) -> Result<Reader, Error> {
+    pub(crate) fn put(&mut self, bytes: &mut Vec<u8>) -> Result<Pipe, Error> {
         let state = self.state.clone();
         self.write(bytes, &mut hold(&state))
     }
 
-    /// The same; where somebody has cut the file since it was written to, `begin_again` first puts into
-    /// `bytes` what is to come before them. No other formatter gets in between.
+    /// The same. If somebody truncated the file since the last write, `begin_again` first inserts a header into
+    /// `bytes`. No other formatter can write in between.
     ///
     /// # Errors
     /// Those of [`Sink::put`].
@@ -177,7 +176,7 @@ impl Sink {
         &mut self,
         bytes: &mut Vec<u8>,
         begin_again: impl FnOnce(&str, Cut, &mut Vec<u8>),
-    ) -> Result<Reader, Error> {
+    ) -> Result<Pipe, Error> {
         let state = self.state.clone();
         let mut state = hold(&state);
         if !bytes.is_empty()
@@ -188,11 +187,11 @@ impl Sink {
         self.write(bytes, &mut state)
     }
 
-    fn write(&mut self, bytes: &mut Vec<u8>, state: &mut State) -> Result<Reader, Error> {
+    fn write(&mut self, bytes: &mut Vec<u8>, state: &mut State) -> Result<Pipe, Error> {
         let mut done = 0;
         let result = loop {
             if done == bytes.len() {
-                break Ok(Reader::There);
+                break Ok(Pipe::Open);
             }
             match self.file.write(&bytes[done..]) {
                 Ok(0) => break Err(ErrorKind::WriteZero.into()),
@@ -200,7 +199,7 @@ impl Sink {
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock => std::thread::sleep(PIPE_RETRY),
-                    ErrorKind::BrokenPipe => break Ok(Reader::Gone),
+                    ErrorKind::BrokenPipe => break Ok(Pipe::Closed),
                     _ => break Err(error),
                 },
             }
@@ -213,21 +212,20 @@ impl Sink {
         result.map_err(|error| self.broken(error))
     }
 
-    /// `done` bytes were written and no more will be: takes away the half line at the end of a file, if
-    /// nobody else has written behind it. Gives how many bytes are whole.
+    /// Only `done` bytes could be written. Removes the incomplete line at the end of a file, unless somebody else has
+    /// written behind it. Returns how many bytes are whole.
     #[cold]
     fn cut_back(&self, bytes: &[u8], done: usize, before: u64) -> usize {
         let whole = (self.whole)(&bytes[..done]);
         let len = self.file.metadata().map_or(0, |data| data.len());
         if self.is_file && whole < done && len == before + done as u64 {
-            // Where that fails as well, nothing is left to be tried.
+            // If that fails as well, nothing can be done.
             let _ = self.file.set_len(before + whole as u64);
         }
         whole
     }
 
-    /// Whether somebody cut the file since it was written to, and what is to come before the next
-    /// line: nothing, or the end of the line in which it was cut. Told once for each cut.
+    /// Whether somebody truncated the file since the last write, and where. Reports each truncation once.
     fn was_cut(&mut self, state: &mut State) -> Option<Cut> {
         if !self.is_file {
             return None;
@@ -244,7 +242,7 @@ impl Sink {
     fn go_on_after_cut(&mut self, len: u64) -> Cut {
         self.in_file = len;
         if !self.appends {
-            // Or else there would be NULs up to where it was written last.
+            // Otherwise the file would have NULs up to the old position.
             let _ = self.file.seek(SeekFrom::End(0));
         }
         let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
@@ -255,18 +253,18 @@ impl Sink {
         if last == [b'\n'] { Cut::AtLine } else { Cut::InLine }
     }
 
-    /// Looks whether what was written can still be found.
+    /// Checks that the file still has a name.
     ///
     /// # Errors
     /// The file was removed.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let can_vanish = self.is_file && self.place == Place::Own;
+        let can_vanish = self.is_file && self.opened == Opened::Here;
         if can_vanish && self.file.metadata().is_ok_and(|data| data.nlink() == 0) {
             return Err(Error::new(
                 fsmon_engine::ErrorKind::Io,
                 format!(
-                    "the output file {} was removed while it was written, and what was in it is lost; \
-                 write to a place that nothing cleans up",
+                    "the output file {} was removed while it was written, and its content is lost; \
+                 write to a directory that no program cleans up",
                     self.name
                 ),
             ));
@@ -291,15 +289,17 @@ impl Sink {
     }
 }
 
-/// Where somebody cut a file.
+/// Where somebody truncated a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// To nothing, or behind a line.
+    /// At the beginning of the file or behind a line.
     AtLine,
+    /// Within a line.
     InLine,
 }
 
-/// A formatter that failed while writing has told of it; the others go on.
+/// Locks the state, even if a formatter panicked while it held the lock: it has reported that, and the others
+/// continue.
 fn hold(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -320,7 +320,7 @@ mod tests {
         Target::new(path).expect("writable").open().expect("open").breaking_at(lines)
     }
 
-    fn put(sink: &mut Sink, text: &str) -> Result<Reader, Error> {
+    fn put(sink: &mut Sink, text: &str) -> Result<Pipe, Error> {
         sink.put(&mut text.as_bytes().to_vec())
     }
 
@@ -337,14 +337,14 @@ mod tests {
         let mut sink = open(&path);
         assert_eq!(fs::read(&path).expect("read"), b"old");
         let mut first = b"new\n".to_vec();
-        assert_eq!(sink.begin(&mut first).expect("written"), Reader::There);
+        assert_eq!(sink.begin(&mut first).expect("written"), Pipe::Open);
         assert_eq!((first.len(), sink.written()), (0, 4));
         assert_eq!(fs::read(&path).expect("read"), b"new\n");
         sink.check().expect("still there");
     }
 
     #[test]
-    fn of_two_ends_one_begins() {
+    fn of_two_sinks_one_writes_the_header() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("out");
         let mut one = open(&path);
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_another_end_gets_before_what_a_cut_file_begins_with() {
+    fn no_other_sink_writes_before_the_header_of_a_cut_file() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("out");
         let mut one = open(&path);
@@ -369,12 +369,12 @@ mod tests {
         File::options().write(true).open(&path).and_then(|file| file.set_len(0)).expect("cut");
         let mut bytes = b"line\n".to_vec();
         let begin_again = |name: &str, cut, bytes: &mut Vec<u8>| {
-            assert!(two.state.try_lock().is_err(), "the other end could write");
+            assert!(two.state.try_lock().is_err(), "the other sink could write");
             assert_eq!((name, cut), (&*shown(&path), Cut::AtLine));
             bytes.splice(0..0, *b"head\n");
         };
         one.put_after_cut(&mut bytes, begin_again).expect("written");
-        one.put_after_cut(&mut b"line\n".to_vec(), |_, _, _| panic!("it was told"))
+        one.put_after_cut(&mut b"line\n".to_vec(), |_, _, _| panic!("it was reported"))
             .expect("written");
         assert_eq!(fs::read(&path).expect("read"), b"head\nline\nline\n");
     }
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_an_error_and_what_did_not_get_out_is_left() {
+    fn a_full_disk_is_an_error_and_what_was_not_written_is_left() {
         let mut sink = open(Path::new("/dev/full"));
         let mut text = b"x\n".to_vec();
         let line = sink.put(&mut text).expect_err("full").to_string();
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_somebody_cuts_goes_on_at_its_end() {
+    fn a_file_that_somebody_cuts_is_continued_at_its_end() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("out");
         let cut = |len| File::options().write(true).open(&path).and_then(|file| file.set_len(len));
@@ -407,7 +407,9 @@ mod tests {
             let mut sink = match is_own {
                 true => open(&path),
                 // As the shell opens it for > without >>.
-                false => Sink::new(File::create(&path).expect("made"), "it".into(), Place::Lent),
+                false => {
+                    Sink::new(File::create(&path).expect("made"), "it".into(), Opened::Elsewhere)
+                }
             };
             sink.begin(&mut Vec::new()).expect("begun");
             put(&mut sink, "one\ntwo\n").expect("written");

@@ -1,10 +1,10 @@
-//! Which directories the engine does not watch at all: `--exclude` as it asks for it.
+//! The directories that the engine does not watch: `--exclude` as the engine's interface.
 
 use fsmon_engine::Error;
 use fsmon_engine::config::{Skip, SkipDir};
 use fsmon_present::filter::{PathGlobs, Purpose, Roots};
 
-/// Directories that match are left out.
+/// Skips directories that match.
 struct Excluded(PathGlobs);
 
 impl Skip for Excluded {
@@ -13,7 +13,7 @@ impl Skip for Excluded {
     }
 }
 
-/// What the engine asks before it watches a directory, where there is anything to leave out.
+/// The function that the engine calls before it watches a directory; `None` if nothing is excluded.
 ///
 /// # Errors
 /// A bad glob, or one that can never match.

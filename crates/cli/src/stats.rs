@@ -16,28 +16,28 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    /// Opens it, as it is.
+    /// Opens the file without changing it.
     ///
     /// # Errors
-    /// Those of the file.
+    /// It cannot be opened.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         Ok(Stats { file: open_for_writing(path)?, name: shown(path) })
     }
 
-    /// Takes away what was in it.
+    /// Empties the file.
     ///
     /// # Errors
-    /// Those of the file.
+    /// It cannot be emptied.
     pub(crate) fn empty(&self) -> Result<(), Error> {
         let is_file = self.file.metadata().is_ok_and(|data| data.is_file());
         let emptied = if is_file { self.file.set_len(0) } else { Ok(()) };
         emptied.map_err(|error| self.failed(error))
     }
 
-    /// Writes the object. `events` counts what the output shows: each type of a merged event.
+    /// Writes the object. `events` counts as the output does: each type of a merged event.
     ///
     /// # Errors
-    /// Those of the file, which is empty then.
+    /// It cannot be written; then the file is empty.
     pub(crate) fn write(&self, counters: &Counters, formatted: &Formatted) -> Result<(), Error> {
         let text = format!("{}\n", object(counters, formatted));
         (&self.file).write_all(text.as_bytes()).map_err(|error| {
@@ -69,7 +69,7 @@ fn object(counters: &Counters, formatted: &Formatted) -> serde_json::Value {
         "processes": counters.processes,
         "complete": missing.is_empty(),
     });
-    // Whatever else is missing, where something is.
+    // Counts of everything else that is missing.
     for missing in missing {
         object[missing.name] = missing.count.into();
     }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exactly_the_keys_that_are_promised() {
+    fn a_complete_record_has_exactly_these_keys() {
         let object = object(&Counters::default(), &Formatted::default());
         let mut keys: Vec<_> = object.as_object().expect("an object").keys().cloned().collect();
         keys.sort();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn and_all_that_is_missing() {
+    fn what_is_missing_has_keys_of_its_own() {
         let mut counters = Counters::default();
         (counters.dirs_refused, counters.unattributed) = (3, 2);
         let formatted = Formatted { unwritten: 5, failed: 1, ..Formatted::default() };

@@ -1,4 +1,4 @@
-//! What is said when a watch begins and when it has ended.
+//! The lines at the beginning and at the end of a watch.
 
 use crate::remedies;
 use fsmon_engine::config::Who;
@@ -12,9 +12,9 @@ use std::fmt::Write;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Formatted {
     pub(crate) passed: Passed,
-    /// Events and losses that were to be written and were not.
+    /// Events and losses that could not be written.
     pub(crate) unwritten: u64,
-    /// Formatters that a second signal ended with more to come.
+    /// Formatters that a second signal ended before everything was written.
     pub(crate) hurried: u64,
     /// Readers and outputs that failed.
     pub(crate) failed: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Formatted {
 }
 
 impl Formatted {
-    /// Of two formatters together.
+    /// The sum of two formatters.
     pub(crate) fn and(&self, other: &Formatted) -> Formatted {
         let (a, b) = (&self.passed, &other.passed);
         let passed = Passed {
@@ -42,7 +42,7 @@ impl Formatted {
     }
 }
 
-/// The line that says that every change from now on is seen, by each of the readers.
+/// The `ready` line: from now on the readers see every change.
 pub(crate) fn ready(plans: &[&Plan], dirs: u64) -> String {
     let of_all = |each: &dyn Fn(&Plan) -> Vec<String>| {
         let mut all: Vec<_> = plans.iter().flat_map(|plan| each(plan)).collect();
@@ -58,7 +58,7 @@ pub(crate) fn ready(plans: &[&Plan], dirs: u64) -> String {
     format!("ready: watching {roots}: {dirs}; {backend}, {cpus}; names from {names}")
 }
 
-/// In words, where the names of processes come from.
+/// The source of process names, in words.
 pub(crate) fn source_of_names(who: Who) -> &'static str {
     match who {
         Who::Auto => "nowhere",
@@ -71,9 +71,8 @@ pub(crate) fn source_of_names(who: Who) -> &'static str {
     }
 }
 
-/// What keeps the record from being complete, whether the engine lost it or the output; nothing where
-/// it is complete. The one place that decides this: the last line and `--stats` follow it. Of the same, what is
-/// known when a stream ends stands in its END record.
+/// What is missing in the record, because of the engine or the output; empty if it is complete. Only this function
+/// decides that: the last line and `--stats` use it. The END record of a stream has what is known when it ends.
 pub(crate) fn missing(counters: &Counters, formatted: &Formatted) -> Vec<Missing> {
     let of_output = [
         (

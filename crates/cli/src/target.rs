@@ -1,7 +1,7 @@
-//! Where the output is to go: checked early, opened once, and emptied last.
+//! The target of the output: checked early, opened once, and emptied last.
 
 use crate::limits::READER_CHECK;
-use crate::sink::{Place, Sink};
+use crate::sink::{Opened, Sink};
 use fsmon_engine::{Call, Error, refused};
 use fsmon_present::message::{self, shown};
 use fsmon_store::segments::Segments;
@@ -15,11 +15,11 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-/// Names of standard output. Opened by such a name a file would be emptied, and have a position of its own;
-/// a socket could not be opened at all.
+/// Names of standard output. Opening these would empty a file and give it a second position; a socket could
+/// not be opened at all.
 const STANDARD: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
-/// Where the output is to go, checked as far as it can be without changing anything.
+/// The target of the output, checked as far as possible without changing anything.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     Standard,
@@ -32,7 +32,7 @@ impl Target {
     /// `-` is standard output.
     ///
     /// # Errors
-    /// A file that could not be written to.
+    /// The file cannot be written to.
     pub(crate) fn new(path: &Path) -> Result<Self, Error> {
         if STANDARD.iter().any(|name| path == Path::new(name)) {
             return Ok(Target::Standard);
@@ -41,10 +41,10 @@ impl Target {
         Ok(Target::File(path.to_owned()))
     }
 
-    /// Files in a directory, which may be missing if the one that it is in is there.
+    /// Files in a directory, which may be missing if its parent exists.
     ///
     /// # Errors
-    /// A directory in which no file could be made.
+    /// No file can be made in the directory.
     pub(crate) fn segments(segments: Segments) -> Result<Self, Error> {
         let dir = &segments.dir;
         let probed = if dir.exists() { dir } else { parent(dir) };
@@ -54,7 +54,7 @@ impl Target {
         }
     }
 
-    /// Whether lines are read by a person. Opens nothing that opening could change.
+    /// Whether the target is a terminal. Opens nothing that opening could change.
     pub(crate) fn is_terminal(&self) -> bool {
         match self {
             Target::Standard => io::stdout().is_terminal(),
@@ -69,40 +69,39 @@ impl Target {
         }
     }
 
-    /// Opens it. A file is made where there is none; one that is there is emptied by what is written
-    /// first, so that it stays as it is if anything else fails until then. A named pipe is opened once
-    /// it has a reader.
+    /// Opens the target. Makes a missing file. The first write empties an existing one, so that it stays unchanged if
+    /// anything fails before. Opens a named pipe once it has a reader.
     ///
     /// # Errors
-    /// Those of opening it; a file that another fsmon writes to.
+    /// It cannot be opened, or another fsmon writes to it.
     pub(crate) fn open(self) -> Result<Sink, Error> {
         match self {
             Target::Standard => {
                 let file = io::stdout().as_fd().try_clone_to_owned().map(File::from);
                 let name = "standard output";
                 let file = file.map_err(|error| cannot_open(name, error))?;
-                Ok(Sink::new(file, name.to_owned(), Place::Lent))
+                Ok(Sink::new(file, name.to_owned(), Opened::Elsewhere))
             }
             Target::File(path) => {
                 let file = open_for_writing(&path)?;
-                Ok(Sink::new(file, shown(&path), Place::Own))
+                Ok(Sink::new(file, shown(&path), Opened::Here))
             }
             Target::Segments(segments) => Sink::of_segments(segments),
         }
     }
 }
 
-/// Opens a file to be written to from its end, made where there is none and otherwise as it is, and
-/// locks it; or waits for the reader of a named pipe.
+/// Opens a file for appending, without changing it, and locks it. Makes a missing file. Waits for the reader of a
+/// named pipe.
 ///
 /// # Errors
-/// Those of opening it; a file that another fsmon writes to.
+/// It cannot be opened, or another fsmon writes to it.
 pub(crate) fn open_for_writing(path: &Path) -> Result<File, Error> {
     let failed = |error| cannot_open(&shown(path), error);
     if file_type(path).is_some_and(|kind| kind.is_fifo()) {
         return open_pipe(path).map_err(failed);
     }
-    // Appended to, so that a file that somebody cuts goes on at its new end.
+    // Append, so that output continues at the new end of a file that somebody truncates.
     let file = OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_file() {
         fsmon_store::lock(&file).map_err(failed)?;
@@ -110,22 +109,22 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-/// Opens a named pipe once: a second opening would give its reader an end of file between the two.
-/// Without waiting in the kernel, where no signal that is a message would end it.
+/// Opens a named pipe. Opens it only once, as its reader would see an end of file between two openings. Does not
+/// wait in the kernel, where the handled signals could not end the wait.
 fn open_pipe(path: &Path) -> io::Result<File> {
-    let mut is_told = false;
+    let mut is_reported = false;
     loop {
         let mut options = OpenOptions::new();
         match options.write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
             Ok(file) => {
-                // From now on a reader that is slow is waited for.
+                // From now on writes wait for a slow reader.
                 let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
                 fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
                 return Ok(file);
             }
             // No reader: fifo(7).
             Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO) => {
-                if !std::mem::replace(&mut is_told, true) {
+                if !std::mem::replace(&mut is_reported, true) {
                     let name = shown(path);
                     message::print(format_args!(
                         "{name} is a pipe that nobody reads; waiting for a reader"
@@ -138,15 +137,15 @@ fn open_pipe(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Tells early that a file cannot be written to: opens a regular one that exists as it is, asks about
-/// anything else, and looks at the directory of one that does not exist.
+/// Checks early that a file can be written to: opens an existing regular file without changing it, asks access(2)
+/// about others, and checks the directory of a missing file.
 ///
 /// # Errors
-/// What stands against it.
+/// It cannot be written to.
 pub(crate) fn check_writable(path: &Path) -> Result<(), Error> {
     let checked = match file_type(path) {
         None => match path.symlink_metadata() {
-            // Where a link leads to is made, if it can be.
+            // A dangling link: opening it will make the file, if possible.
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => may_make_files_in(parent(path)),
             Err(error) => Err(error),
@@ -157,7 +156,7 @@ pub(crate) fn check_writable(path: &Path) -> Result<(), Error> {
         Some(kind) if kind.is_socket() => Err(io::Error::other("it is a socket")),
         Some(kind) if kind.is_dir() => Err(ErrorKind::IsADirectory.into()),
         Some(kind) if kind.is_file() => OpenOptions::new().append(true).open(path).map(drop),
-        // To open it may wait, or change something.
+        // Opening it might wait, or change something.
         Some(_) => access(path, AccessFlags::W_OK).map_err(io::Error::from),
     };
     checked.map_err(|error| cannot_open(&shown(path), error))
@@ -190,7 +189,7 @@ pub(crate) fn cannot_make(dir: &Path, error: io::Error) -> Error {
 }
 
 fn cannot_open(name: &str, error: io::Error) -> Error {
-    // The file is not to blame for these.
+    // The file is not the cause of these.
     let errno = error.raw_os_error().map(Errno::from_raw);
     if let Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) = errno {
         return refused(format_args!("cannot write to {name}"), Call::Plain, error);
@@ -203,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_written_is_told_at_once() {
+    fn what_cannot_be_written_is_refused_at_once() {
         let dir = tempfile::tempdir().expect("a directory");
         for path in [dir.path().to_owned(), dir.path().join("no/such/dir")] {
             let line = Target::new(&path).expect_err("refused").to_string();

@@ -1,17 +1,17 @@
-//! What is wrong with a command line whose parts are sound one by one.
+//! Checks arguments that are valid one by one but wrong together.
 
 use crate::args::{Cli, Command, DecodeArgs, WatchArgs};
 use clap::CommandFactory;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
-/// How alike a word must be to a command to be taken for a misspelling: what clap asks for as well.
+/// How similar a word must be to a command to be taken for a misspelling; clap uses the same value.
 const ALIKE: f64 = 0.7;
 
-/// Looks at all of it.
+/// Checks the whole command line.
 ///
 /// # Errors
-/// What is wrong, in one line with the remedy.
+/// It is wrong: one line with the remedy.
 pub(crate) fn check(cli: &Cli) -> Result<(), String> {
     match &cli.command {
         None => paths_look_like_paths(&cli.watch),
@@ -20,7 +20,8 @@ pub(crate) fn check(cli: &Cli) -> Result<(), String> {
     }
 }
 
-/// A word that was meant as a command would be watched for ever as a path that is to come.
+/// Refuses a bare word that is no directory: fsmon would wait for ever for it to appear, but the user meant a
+/// command.
 fn paths_look_like_paths(args: &WatchArgs) -> Result<(), String> {
     let is_bare = |path: &&Path| path.components().count() == 1 && !has_slash(path);
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
@@ -43,8 +44,8 @@ fn paths_look_like_paths(args: &WatchArgs) -> Result<(), String> {
         None => format!("commands are {}.", commands.join(", ")),
     };
     Err(format!(
-        "{shown} is neither a command nor a directory; {remedy} To watch a directory that is to \
-         come write ./{shown}, or add --wait"
+        "{shown} is neither a command nor a directory; {remedy} To watch a directory that does \
+         not exist yet write ./{shown}, or add --wait"
     ))
 }
 
@@ -52,11 +53,11 @@ fn has_slash(path: &Path) -> bool {
     path.as_os_str().as_encoded_bytes().contains(&b'/')
 }
 
-/// A range that ends before it begins has nothing in it.
+/// Refuses a range that ends before it begins.
 fn range_is_one(args: &DecodeArgs) -> Result<(), String> {
     match (args.since, args.until) {
         (Some(since), Some(until)) if since > until => Err(format!(
-            "--since {} is later than --until {}; turn them round",
+            "--since {} is later than --until {}; swap them",
             shown(since),
             shown(until)
         )),
@@ -75,7 +76,7 @@ mod tests {
     use clap::Parser;
 
     fn checked(args: &[&str]) -> Result<(), String> {
-        check(&Cli::try_parse_from([&["fsmon"], args].concat()).expect("sound parts"))
+        check(&Cli::try_parse_from([&["fsmon"], args].concat()).expect("valid parts"))
     }
 
     #[test]

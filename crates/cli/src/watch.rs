@@ -1,5 +1,5 @@
-//! `fsmon [PATH]...`: checks everything, starts the engine and the formatter thread, or one of each
-//! for each filesystem, and waits for what ends them.
+//! `fsmon [PATH]...`: checks the arguments, starts an engine and a formatter thread (or both for each filesystem),
+//! and waits until something ends them.
 
 use crate::args::WatchArgs;
 use crate::control::{Control, INTERRUPTED};
@@ -31,7 +31,7 @@ use std::thread::JoinHandle;
 /// Watches until something ends it.
 ///
 /// # Errors
-/// Whatever keeps it from beginning, and what breaks the output or the engine.
+/// The watch cannot begin; the output or the engine fails.
 pub(crate) fn run(args: &WatchArgs) -> Result<ExitCode, Error> {
     let parts = parts(args)?;
     let streams = parts.iter().map(|_| stream_id()).collect::<Result<Vec<_>, _>>()?;
@@ -67,8 +67,8 @@ pub(crate) fn run(args: &WatchArgs) -> Result<ExitCode, Error> {
     let mut running = Vec::new();
     let ends = sinks.into_iter().zip(filters).zip(&streams);
     for ((monitor, receiver), ((sink, filter), stream)) in engines.into_iter().zip(ends) {
-        let (voice, count) = (control.voice(), args.count);
-        let job = Job { receiver, sink, filter, capacity, wall, count, voice };
+        let (handle, count) = (control.handle(), args.count);
+        let job = Job { receiver, sink, filter, capacity, wall, count, handle };
         let formatter = start_formatter(job, args, is_terminal, monitor.plan(), *stream)?;
         running.push(Running { monitor, formatter });
     }
@@ -81,19 +81,19 @@ pub(crate) fn run(args: &WatchArgs) -> Result<ExitCode, Error> {
     Ok(if control.is_hurried() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
-/// A reader and the formatter of what it tells.
+/// A reader and its formatter.
 struct Running {
     monitor: Monitor,
     formatter: JoinHandle<Outcome>,
 }
 
-/// Much room is reserved and little of it used: a huge page for each touched piece would take
-/// some 60 MiB (seen where `transparent_hugepage` is `always`). Where it cannot be had, so be it.
+/// Disables huge pages. fsmon reserves much memory and uses little: with huge pages it took about 60 MiB more (seen
+/// with `transparent_hugepage` set to `always`). Ignores errors.
 fn keep_pages_small() {
     let _ = nix::sys::prctl::set_thp_disable(true);
 }
 
-/// Of one of the readers.
+/// The configuration of one reader.
 fn config(args: &WatchArgs, parts: &[Vec<PathBuf>], reader: usize, types: u32) -> Config {
     let mut config = Config::new(parts[reader].clone());
     let others = parts.iter().enumerate().filter(|(other, _)| *other != reader);
@@ -145,7 +145,7 @@ fn start_formatter(
     }
 }
 
-/// First what is lost and what is good to know, each once, then that it is ready.
+/// Prints losses and notes, each once, then the `ready` line.
 fn announce(running: &[Running]) {
     if io::stderr().is_terminal() {
         end_progress();
@@ -153,18 +153,19 @@ fn announce(running: &[Running]) {
     let plans: Vec<_> = running.iter().map(|running| running.monitor.plan()).collect();
     let losses = plans.iter().flat_map(|plan| &plan.losses).map(remedies::degradation);
     let notes = plans.iter().flat_map(|plan| &plan.notes).map(ToString::to_string);
-    let mut told: Vec<String> = Vec::new();
+    let mut printed: Vec<String> = Vec::new();
     for line in losses.chain(notes) {
-        if !told.contains(&line) {
+        if !printed.contains(&line) {
             message::print(&line);
-            told.push(line);
+            printed.push(line);
         }
     }
     let dirs = running.iter().map(|running| running.monitor.counters().dirs).sum();
     message::print(summary::ready(&plans, dirs));
 }
 
-/// Tells what came of it. An error of the output explains one of the engine, so it goes first.
+/// Waits for the threads and prints the last line. Returns an error of the output before one of the engine, which
+/// it may have caused.
 fn finish(running: Vec<Running>, stats: Option<&Stats>) -> Result<(), Error> {
     let mut result = Ok(());
     let (mut counters, mut formatted) = (Counters::default(), Formatted::default());
@@ -181,7 +182,7 @@ fn finish(running: Vec<Running>, stats: Option<&Stats>) -> Result<(), Error> {
         formatted.failed += u64::from(read.is_err());
         result = result.and(written).and(read);
     }
-    let told = stats.map_or(Ok(()), |stats| stats.write(&counters, &formatted));
+    let stats = stats.map_or(Ok(()), |stats| stats.write(&counters, &formatted));
     message::print(summary::end(&counters, &formatted));
-    result.and(told)
+    result.and(stats)
 }

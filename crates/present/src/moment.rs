@@ -87,7 +87,7 @@ fn moment(text: &str, end: End, now: &Zoned) -> Result<u64, String> {
 fn not_understood(text: &str) -> String {
     // 0 can mean now or 1970.
     if matches!(text, "0" | "0s") {
-        return "no time ago is no length; write now, or @0 for 1970".to_owned();
+        return "zero is no length of time; write now, or @0 for 1970".to_owned();
     }
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return format!(
@@ -207,7 +207,7 @@ enum Civil {
 impl Civil {
     fn in_zone(&self, text: &str, end: End, zone: &TimeZone) -> Result<Timestamp, String> {
         zone_is_known()?;
-        let outside = |_| "that is no moment of this world".to_owned();
+        let outside = |_| "it is out of range; write a moment like 2026-01-31T23:59:59Z".to_owned();
         let at = match self {
             Civil::Day(day) => {
                 let day = day.to_zoned(zone.clone()).map_err(outside)?;
@@ -247,7 +247,7 @@ fn zone_is_known() -> Result<(), String> {
         return Ok(());
     }
     let name = name.escape_debug();
-    Err(format!("TZ={name} is no time zone that is known here; write an offset, or Z for UTC"))
+    Err(format!("TZ={name} is not a time zone of this host; write an offset, or Z for UTC"))
 }
 
 /// The length of time that the fraction of a second in `text` leaves open, less 1: for `.123` it is a

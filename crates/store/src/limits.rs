@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-/// How often a lock that somebody holds is tried again.
+/// How often to try again to take a lock that is held.
 pub(crate) const LOCK_TRIES: u32 = 10;
-/// And after what time.
+/// After which time to try again.
 pub(crate) const LOCK_RETRY: Duration = Duration::from_millis(10);
-/// How long a follower sleeps at first.
+/// How long a follower sleeps, at first.
 pub(crate) const FOLLOW_PAUSE_MIN: Duration = Duration::from_millis(2);
-/// And once nothing has come for a while.
+/// How long it sleeps once nothing has come for a while.
 pub(crate) const FOLLOW_PAUSE_MAX: Duration = Duration::from_millis(100);
-/// For how long the next segment may be missing after one that says that it is not the last, which is made at once; and
-/// for how long nothing may come of a file that no fsmon writes to.
+/// How long a follower waits for the next segment, which fsmon makes at once; and for new bytes in a file that
+/// no fsmon writes to.
 pub(crate) const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
 
 const _: () = {

@@ -66,14 +66,13 @@ pub(super) fn read(text: &str, purpose: Purpose, roots: &Roots) -> Result<Patter
     not_negated(text, purpose.opposite())?;
     if text == "~" || text.starts_with("~/") {
         return Err(Error::invalid(
-            "the shell put nothing in the place of ~; write the path, or \\~ for a name that begins \
-             with it",
+            "the shell did not expand ~; write the path, or \\~ for a name that begins with it",
         ));
     }
     no_list(text)?;
     let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     if parts.contains(&"..") {
-        return Err(Error::invalid("no path has .. in it; write the path that it leads to"));
+        return Err(Error::invalid("a path cannot contain ..; write the path that it leads to"));
     }
     if let Some(long) = parts.iter().find(|part| part.len() > NAME_MAX && is_literal(part)) {
         let line = format!("no name has {} bytes; at most {NAME_MAX} can be", long.len());
