@@ -7,18 +7,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
-A directory stands for its *.fsmon files. Files are read in the order that their headers tell: \
-segments of a stream one after the other.
+A directory stands for its *.fsmon files. Files are read in the order of their headers: segments of a \
+stream one after the other.
 
-What is damaged in the input is passed over and told; everything else is converted, and the exit \
-status is 1.";
+Damaged parts of the input are skipped and reported; everything else is converted, and the exit status \
+is 1.";
 
-/// What the command line says.
+/// The command line.
 #[derive(Debug, Parser)]
 #[command(name = "fsmon-convert", bin_name = "fsmon convert", version, after_help = AFTER_HELP)]
-#[command(about = "Make of binary streams what other programs read", max_term_width = 100)]
+#[command(about = "Convert binary streams for other programs", max_term_width = 100)]
 pub(crate) struct Args {
-    /// What to make
+    /// Output format
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub(crate) to: Format,
     /// Write to FILE, which appears once it is whole; `-` is standard output. With --partition, the
@@ -33,12 +33,12 @@ pub(crate) struct Args {
     pub(crate) inputs: Vec<PathBuf>,
 }
 
-/// What can be made.
+/// The output formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Columns, for DuckDB, pandas and whatever else reads Parquet
+    /// Columns, for DuckDB, pandas and other readers of Parquet
     Parquet,
-    /// A trace, to be opened in ui.perfetto.dev
+    /// A trace, for ui.perfetto.dev
     Perfetto,
     /// Lines, as `fsmon decode -f csv --cmdline` prints them
     Csv,
@@ -46,7 +46,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// What partitions are made by.
+/// Keys of partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Key {
     /// The day in UTC
@@ -55,14 +55,14 @@ pub(crate) enum Key {
     Host,
 }
 
-/// Prints help and version as they are, and any error as one line; says how to exit.
+/// Prints help and version unchanged, and any error as one line. Returns the exit code.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     if let Some(code) = print_help(error) {
         return code;
     }
     let rendered = error.to_string();
-    let told = rendered.lines().take_while(|line| !line.starts_with("Usage"));
-    let words: Vec<_> = told.map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines = rendered.lines().take_while(|line| !line.starts_with("Usage"));
+    let words: Vec<_> = lines.map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = words.join(" ");
     message::print(format_args!(
         "{}; see fsmon convert --help",

@@ -1,28 +1,28 @@
-//! What ends a conversion.
+//! Reasons for the end of a conversion.
 
 use std::fmt;
 use std::io;
 
-/// A line for the user.
+/// Why a conversion ends.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// What cannot be done, and what to do.
-    Told(String),
-    /// Whoever read the output has read enough.
-    Gone,
+    /// A line for the user: what failed, and the remedy.
+    Message(String),
+    /// The reader of the output closed the pipe: no failure.
+    ClosedPipe,
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(crate) fn new(line: impl Into<String>) -> Self {
-        Error::Told(line.into())
+        Error::Message(line.into())
     }
 
-    /// What a write came to.
+    /// The error of a write.
     pub(crate) fn writing(name: &str, error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            return Error::Gone;
+            return Error::ClosedPipe;
         }
         Error::new(format!("cannot write {name}: {error}"))
     }
@@ -30,15 +30,15 @@ impl Error {
 
 impl From<fsmon_format::error::Error> for Error {
     fn from(error: fsmon_format::error::Error) -> Self {
-        Error::Told(error.to_string())
+        Error::Message(error.to_string())
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Told(line) => f.write_str(line),
-            Error::Gone => f.write_str("nobody reads the output"),
+            Error::Message(line) => f.write_str(line),
+            Error::ClosedPipe => f.write_str("nobody reads the output"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From inputs to an output, block by block, past damage.
+//! Reads inputs block by block, past damage, and passes them to an output.
 
 use crate::error::{Error, Result};
 use crate::inputs::Input;
@@ -7,30 +7,29 @@ use fsmon_format::stream::{Block, Fault, Gap, Header, Item, Reader};
 use fsmon_present::message;
 use std::io::Read;
 
-/// What comes out of a conversion.
+/// Takes the content of the streams.
 pub(crate) trait Output {
-    /// A file header: what comes after it belongs to this stream.
+    /// A file header: the following blocks belong to this stream.
     fn header(&mut self, header: &Header) -> Result<()>;
     /// A block of that stream.
     fn block(&mut self, block: &Block<'_>) -> Result<()>;
-    /// Something is missing here.
+    /// A gap: something is missing here.
     fn gap(&mut self, gap: &Gap) -> Result<()>;
 }
 
-/// What there was to be read.
+/// What was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fed {
     /// File headers and blocks.
     pub(crate) sound: u64,
-    /// Places where something is missing.
+    /// Gaps.
     pub(crate) gaps: u64,
 }
 
-/// Gives all that is in the inputs to `output`. With `loud`, damage is told on standard error.
+/// Passes the content of all inputs to `output`. With `loud`, reports damage on standard error.
 ///
 /// # Errors
-/// Those of the output; an input that cannot be read, or by a newer version only; nothing that is
-/// a stream.
+/// The output fails; an input cannot be read, or needs a newer version; no input is a stream.
 pub(crate) fn feed(inputs: &[Input], output: &mut dyn Output, loud: bool) -> Result<Fed> {
     let mut all = Fed::default();
     let mut reader: Option<Reader<Box<dyn Read>>> = None;
@@ -44,7 +43,7 @@ pub(crate) fn feed(inputs: &[Input], output: &mut dyn Output, loud: bool) -> Res
         reader.set_follow(input.is_growing());
         let fed = one(reader, &input.name(), output, loud)?;
         if loud && fed.sound == 0 && inputs.len() > 1 {
-            message::print(format_args!("{}: not an fsmon stream; passed over", input.name()));
+            message::print(format_args!("{}: not an fsmon stream; skipped", input.name()));
         }
         all = Fed { sound: all.sound + fed.sound, gaps: all.gaps + fed.gaps };
     }
@@ -78,7 +77,7 @@ fn one<R: Read>(
             }
             Item::Gap(gap) => {
                 fed.gaps += 1;
-                // Of what is no stream, nothing is missing.
+                // An input that is no stream has no gaps.
                 if matches!(gap.damage.fault, Fault::NotAStream) {
                     continue;
                 }
@@ -91,7 +90,7 @@ fn one<R: Read>(
             Item::Pending => {
                 if loud {
                     message::print(format_args!(
-                        "{name} is still being written; what is there so far was read"
+                        "{name} is still being written; its content so far was read"
                     ));
                 }
                 break;

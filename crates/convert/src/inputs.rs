@@ -1,4 +1,4 @@
-//! Which files are read, and in which order.
+//! The input files, in order.
 
 use crate::error::{Error, Result};
 use fsmon_format::stream::Header;
@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 /// A stream file.
 pub(crate) struct Input {
     pub(crate) path: PathBuf,
-    /// What its header says; `None` where it cannot be read: that is told when its turn comes.
+    /// Its header; `None` if it cannot be read, which is reported when the file is converted.
     header: Option<Header>,
-    /// A pipe, opened once: a second opening would lose what is in it, and wait for a second writer.
+    /// A pipe, opened once: opening it again would lose its content, and wait for another writer.
     pipe: Cell<Option<File>>,
-    /// How long it is, if it is still being written: it may be read twice, and is to be the same.
+    /// The length of a file that is still being written: a second reading must see the same bytes.
     growing: Option<u64>,
 }
 
@@ -26,7 +26,7 @@ impl Input {
         shown_input(&self.path)
     }
 
-    /// Opens it anew.
+    /// Opens it, from its beginning.
     pub(crate) fn open(&self) -> Result<Box<dyn Read>> {
         if is_standard(&self.path) {
             return Ok(Box::new(io::stdin()));
@@ -41,12 +41,12 @@ impl Input {
         })
     }
 
-    /// Whether it may end anywhere, as it is still being written.
+    /// Whether it is still being written, and so may end anywhere.
     pub(crate) fn is_growing(&self) -> bool {
         self.growing.is_some()
     }
 
-    /// With the header that somebody read already, if so.
+    /// `header`: if it was read already.
     fn new(path: PathBuf, header: Option<Header>) -> Result<Self> {
         let of_pipe =
             |path, pipe| Input { path, header: None, pipe: Cell::new(pipe), growing: None };
@@ -65,10 +65,10 @@ impl Input {
 }
 
 /// The files that the arguments stand for, in the order of their headers: streams by their
-/// beginning, segments by their number. What has no header comes last, as it was named.
+/// beginning, segments by their number. Files without a header come last, in the order of the arguments.
 ///
 /// # Errors
-/// What cannot be opened; a directory without streams.
+/// A file cannot be opened; a directory has no streams.
 pub(crate) fn inputs(args: &[PathBuf]) -> Result<Vec<Input>> {
     let mut all = Vec::new();
     for arg in args {
@@ -82,11 +82,11 @@ pub(crate) fn inputs(args: &[PathBuf]) -> Result<Vec<Input>> {
     Ok(all)
 }
 
-/// Copies standard input and pipes, where they are among them, so that they can be read twice. The files are
-/// gone once their handles are.
+/// Copies standard input and pipes to files, so that they can be read twice. Dropping the result removes the
+/// files.
 ///
 /// # Errors
-/// One cannot be read, a copy not written.
+/// An input cannot be read, or a copy not written.
 pub(crate) fn spool(inputs: &mut [Input]) -> Result<Vec<tempfile::NamedTempFile>> {
     let mut copies = Vec::new();
     for input in inputs {

@@ -5,9 +5,8 @@
 //!                          └──────► lines of fsmon decode ──────┘
 //! ```
 //!
-//! A program of its own, so that what it depends on is no part of the monitor. Memory is bounded:
-//! blocks are read one by one, rows are written in groups. Only a trace needs to know every process
-//! image before it can be written.
+//! A separate program, so that the monitor does not have its dependencies. Memory is bounded: it reads blocks
+//! one by one and writes rows in groups. Only a trace needs all process images before it can be written.
 
 #![forbid(unsafe_code)]
 #![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
@@ -43,7 +42,7 @@ fn main() -> ExitCode {
         Err(error) => return args::explain(&with_arguments_escaped(error)),
     };
     match run(&args) {
-        Ok(()) | Err(Error::Gone) => ExitCode::SUCCESS,
+        Ok(()) | Err(Error::ClosedPipe) => ExitCode::SUCCESS,
         Err(error) => {
             message::print(error);
             ExitCode::FAILURE

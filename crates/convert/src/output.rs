@@ -1,4 +1,4 @@
-//! Where the output goes: a file that appears once it is whole, or standard output.
+//! The output: a file that appears once it is whole, or standard output.
 
 use crate::error::{Error, Result};
 use fsmon_present::message::shown;
@@ -10,17 +10,17 @@ use tempfile::NamedTempFile;
 
 /// A file being written.
 pub(crate) enum Out {
-    /// Standard output, and what is no regular file: written as it comes.
+    /// Standard output, or an existing file that is not regular: written directly.
     Plain(Plain),
-    /// A file beside the one that it will be.
+    /// A temporary file, and the path that it gets once it is whole.
     Temporary(NamedTempFile, PathBuf),
 }
 
-/// What is written as it comes.
+/// An output that is written directly.
 pub(crate) struct Plain {
     file: File,
     name: String,
-    /// Of a regular file: how long it is if nobody else writes to it.
+    /// Length of a regular file, unless somebody else writes to it.
     len: u64,
 }
 
@@ -32,7 +32,7 @@ impl Plain {
 }
 
 impl Out {
-    /// What is open for writing, and its name.
+    /// An open file, and its name.
     #[cfg(test)]
     pub(crate) fn of(file: File, name: String) -> Self {
         Out::Plain(Plain::new(file, name))
@@ -41,7 +41,7 @@ impl Out {
     /// `-` is standard output.
     ///
     /// # Errors
-    /// A terminal that would get `binary` output; a file that cannot be made.
+    /// The output is `binary` and goes to a terminal; the file cannot be made.
     pub(crate) fn new(path: &Path, binary: bool) -> Result<Self> {
         if path == Path::new("-") {
             return standard(binary);
@@ -54,7 +54,7 @@ impl Out {
             let file = file.map_err(|error| Error::writing(&shown(path), &error))?;
             return Ok(Out::Plain(Plain::new(file, shown(path))));
         }
-        // What a link leads to is replaced, not the link.
+        // Replaces the target of a link, not the link.
         Out::temporary(&path.canonicalize().unwrap_or_else(|_| path.to_owned()))
     }
 
@@ -68,17 +68,17 @@ impl Out {
             _ => Path::new("."),
         };
         let mut file = tempfile::Builder::new();
-        // What the umask leaves of it, as for any new file.
+        // Restricted by the umask, as for any new file.
         let open = Permissions::from_mode(0o666);
         file.prefix(".fsmon-convert-").suffix(".tmp").permissions(open);
         let failed = |error| {
             let line = format!("cannot make a file in {}: {error}", shown(beside));
-            Error::new(format!("{line}; name one that is there and writable with -o"))
+            Error::new(format!("{line}; name a file in an existing, writable directory with -o"))
         };
         Ok(Out::Temporary(file.tempfile_in(beside).map_err(failed)?, path.to_owned()))
     }
 
-    /// What it is or will be called.
+    /// The final name.
     pub(crate) fn name(&self) -> String {
         match self {
             Out::Plain(plain) => plain.name.clone(),
@@ -86,20 +86,20 @@ impl Out {
         }
     }
 
-    /// Takes so many bytes away from the end of a file that standard output is, if nobody else has written
-    /// to it; a temporary one vanishes as a whole.
+    /// Removes `bytes` bytes from the end of standard output if that is a file and nobody else has written to it.
+    /// (A temporary file is removed as a whole.)
     pub(crate) fn cut_back(&self, bytes: usize) {
         let Out::Plain(Plain { file, len, .. }) = self else { return };
         if file.metadata().is_ok_and(|data| data.is_file() && data.len() == *len) {
-            // Where that fails as well, nothing is left to be tried.
+            // If that fails as well, nothing can be done.
             let _ = file.set_len(len - bytes as u64);
         }
     }
 
-    /// It is whole: now it appears.
+    /// The output is whole: gives the temporary file its name.
     ///
     /// # Errors
-    /// It cannot be given its name.
+    /// It cannot be renamed.
     pub(crate) fn finish(mut self) -> Result<()> {
         let name = self.name();
         self.flush().map_err(|error| Error::writing(&name, &error))?;
@@ -115,7 +115,7 @@ impl Out {
 
 fn standard(binary: bool) -> Result<Out> {
     if binary && io::stdout().is_terminal() {
-        return Err(Error::new("this is no text for a terminal; name a file with -o FILE"));
+        return Err(Error::new("a terminal cannot show this format; name a file with -o FILE"));
     }
     let file = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned();
     let name = "standard output".to_owned();

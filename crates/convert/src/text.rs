@@ -1,4 +1,4 @@
-//! CSV and JSON: the lines of `fsmon decode`, by its own pipeline.
+//! CSV and JSON: the lines of `fsmon decode`, made by the same pipeline.
 
 use crate::error::{Error, Result};
 use crate::feed::Output;
@@ -8,7 +8,7 @@ use fsmon_present::Format;
 use fsmon_present::formats::Formats;
 use std::io::{self, Write};
 
-/// Bytes after which what was gathered is written.
+/// Write when this many bytes are ready.
 const WRITE_BYTES: usize = 256 << 10;
 
 /// Writes lines.
@@ -19,10 +19,10 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// Lines of that format, to `out`.
+    /// Lines of `format`, written to `out`.
     ///
     /// # Errors
-    /// A format without lines.
+    /// The format has no lines.
     pub(crate) fn new(format: Format, out: Out) -> Result<Self> {
         let lines = Formats::recorded(format).map_err(|error| Error::new(error.to_string()))?;
         let mut lines = lines.ok_or_else(|| Error::new("a format without lines"))?;
@@ -54,7 +54,7 @@ impl Text {
         Ok(())
     }
 
-    /// Only so much of the buffer was written: what is left of a file ends at a whole line.
+    /// Only `done` bytes of the buffer were written: makes a file end at a whole line.
     fn broken(&mut self, done: usize, error: &io::Error) -> Error {
         self.out.cut_back(done - self.lines.whole(&self.buffer[..done]));
         Error::writing(&self.out.name(), error)

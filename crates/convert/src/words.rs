@@ -1,6 +1,7 @@
 //! Command lines as one text.
 
-/// The words, which NULs separate, as a shell would take them; what is not UTF-8 is replaced.
+/// Joins the words, which NULs separate, to a line that a shell would split into them. Replaces bytes that are not
+/// UTF-8.
 pub(crate) fn joined(words: &[u8]) -> String {
     let mut out = String::with_capacity(words.len() + 8);
     for (index, word) in words.split(|byte| *byte == 0).enumerate() {
@@ -21,7 +22,7 @@ fn append(word: &str, out: &mut String) {
     out.push('\'');
 }
 
-/// What stands for itself in every shell.
+/// Whether every shell takes the byte literally.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(&byte)
 }

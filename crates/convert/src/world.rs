@@ -1,35 +1,35 @@
-//! What the records so far have told, and what a record means by it.
+//! The definitions so far, and the meaning of records.
 
 use fsmon_format::kind::{self, Kind};
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{Attribution, Body, EventRef, Loss, Proc, Record, proc_flag};
 use fsmon_format::stream::{BLOCK_CAPACITY, Block, Header};
 
-/// The definitions in force, the clock, and how many events there were.
+/// The definitions in force, the clock, and the number of events so far.
 pub(crate) struct World {
     pub(crate) mirror: Mirror,
-    /// Where the monotonic clock and wall time stood at one moment.
+    /// Monotonic time and wall time at one moment.
     clock: (u64, u64),
     /// The number of the next event in its stream.
     next_event: u64,
 }
 
-/// What a record is about, once its definitions are known.
-pub(crate) enum Told<'a> {
+/// The content of a record that conversions use. An event comes with its number in the stream.
+pub(crate) enum Content<'a> {
     Event(EventRef<'a>, u64),
     Image(&'a Proc),
     Loss(&'a Loss),
     Nothing,
 }
 
-/// One type of an event, with its paths: what one line or row tells.
+/// One type of an event, with its paths: the content of one line or row.
 pub(crate) struct Change<'a> {
     pub(crate) kind: Kind,
-    /// Where; the new place of a rename.
+    /// The path; of a rename the new one.
     pub(crate) path: Option<&'a [u8]>,
-    /// The old place of a RENAME.
+    /// The old path of a RENAME.
     pub(crate) old_path: Option<&'a [u8]>,
-    /// The name through which a file was changed, where that is not watched.
+    /// The path through which the file was changed, if that is not watched.
     pub(crate) via: Option<&'a [u8]>,
     pub(crate) event: &'a EventRef<'a>,
     /// The event's number in its stream.
@@ -37,18 +37,18 @@ pub(crate) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// errno and how often, where the filesystem reported an error.
+    /// The errno that the filesystem reported, and how often; `None` for other events.
     pub(crate) fn fs_error(&self) -> Option<(u32, u32)> {
         (self.kind.bit == kind::FS_ERROR).then(|| self.event.errno_and_count())
     }
 
-    /// The hash of the object's handle, where it is known.
+    /// The hash of the object's handle, if known.
     pub(crate) fn object(&self) -> Option<u64> {
         let object = self.event.head.object.get();
         (object != 0 && self.kind.bit != kind::FS_ERROR).then_some(object)
     }
 
-    /// How sure the process is, as a word.
+    /// How certain the process is, as a word.
     pub(crate) fn attribution(&self) -> &'static str {
         match self.event.attribution() {
             Attribution::Exact => "exact",
@@ -59,7 +59,7 @@ impl Change<'_> {
     }
 }
 
-/// Room for the two paths of an event.
+/// Buffers for the two paths of an event.
 #[derive(Default)]
 pub(crate) struct Paths {
     new: Vec<u8>,
@@ -76,18 +76,18 @@ impl World {
         self.next_event = header.first_event;
     }
 
-    /// Definitions hold for one block.
+    /// Begins a block: definitions are valid within one block.
     pub(crate) fn begin(&mut self, block: &Block<'_>) {
         self.mirror.clear();
         self.next_event = block.first_event();
     }
 
-    /// ns since 1970 at `mono_ns`, as the last clock has it.
+    /// ns since 1970 at `mono_ns`, by the last clock.
     pub(crate) fn wall(&self, mono_ns: u64) -> u64 {
         self.clock.1.wrapping_add(mono_ns.wrapping_sub(self.clock.0))
     }
 
-    /// What wall time is ahead of the monotonic clock.
+    /// How far wall time is ahead of the monotonic clock, ns.
     pub(crate) fn ahead(&self) -> u64 {
         self.clock.1.wrapping_sub(self.clock.0)
     }
@@ -103,21 +103,21 @@ impl World {
     }
 
     /// Takes a record.
-    pub(crate) fn take<'a>(&mut self, record: &Record<'a>) -> Told<'a> {
+    pub(crate) fn take<'a>(&mut self, record: &Record<'a>) -> Content<'a> {
         let body = record.body();
         self.mirror.define(&body);
         match body {
             Body::Event(event) => {
                 self.next_event += 1;
-                return Told::Event(event, self.next_event - 1);
+                return Content::Event(event, self.next_event - 1);
             }
-            Body::Proc(image) => return Told::Image(image),
-            Body::Loss(loss) => return Told::Loss(loss),
+            Body::Proc(image) => return Content::Image(image),
+            Body::Loss(loss) => return Content::Loss(loss),
             Body::Clock(clock) => self.clock = (clock.time_ns.get(), clock.realtime_ns.get()),
             Body::Stats(stats) => self.clock = (stats.time_ns.get(), stats.realtime_ns.get()),
             _ => {}
         }
-        Told::Nothing
+        Content::Nothing
     }
 
     /// The types of an event in causal order, each with its paths.
@@ -156,13 +156,13 @@ impl World {
     }
 }
 
-/// The kernel's name of a process, without its padding; `None` where it is not known.
+/// The kernel's name of a process, without its padding; `None` if unknown.
 pub(crate) fn comm(image: &Proc) -> Option<&[u8]> {
     let known = image.flags.get() & proc_flag::COMM != 0;
     known.then(|| image.comm.split(|byte| *byte == 0).next().unwrap_or_default())
 }
 
-/// A control group's path, or its number where that is all there is.
+/// A control group's path, or `id:` and its number if the path is not known.
 pub(crate) fn cgroup(mirror: &Mirror, image: &Proc) -> Option<Vec<u8>> {
     match (mirror.string(image.cgroup.get()), image.cgroup_id.get()) {
         (Some(path), _) => Some(path.to_vec()),
@@ -171,13 +171,13 @@ pub(crate) fn cgroup(mirror: &Mirror, image: &Proc) -> Option<Vec<u8>> {
     }
 }
 
-/// The mount namespace that exe holds in, as /proc/PID/ns/mnt shows it, where that is not fsmon's.
+/// The mount namespace in which `exe` is valid, as /proc/PID/ns/mnt shows it; `None` for fsmon's.
 pub(crate) fn exe_root(image: &Proc) -> Option<String> {
     let namespace = image.exe_root.get();
     (namespace != 0).then(|| format!("mnt:[{namespace}]"))
 }
 
-/// uid and gid, where they are known.
+/// uid and gid, if known.
 pub(crate) fn ids(image: &Proc) -> Option<(u32, u32)> {
     let known = image.flags.get() & proc_flag::CRED != 0;
     known.then(|| (image.uid.get(), image.gid.get()))

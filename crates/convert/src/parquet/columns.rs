@@ -18,7 +18,7 @@ pub(super) struct Required<T: DataType>(Vec<T::T>);
 /// Numbers that a row may lack.
 pub(super) struct Optional<T: DataType> {
     values: Vec<T::T>,
-    /// For each row, 1 where there is a value.
+    /// For each row, 1 if it has a value, else 0.
     levels: Vec<i16>,
 }
 
@@ -28,7 +28,7 @@ pub(super) type Long = Required<Int64Type>;
 pub(super) type LongOrNull = Optional<Int64Type>;
 pub(super) type IntOrNull = Optional<Int32Type>;
 
-// Derived, these would ask the same of the type that only names what is in them.
+// Deriving `Default` would require it of `T`, too.
 impl<T: DataType> Default for Required<T> {
     fn default() -> Self {
         Required(Vec::new())
@@ -71,14 +71,14 @@ impl<T: DataType> Column for Optional<T> {
     }
 }
 
-/// Where a text of a [`Text`] column is.
+/// The position of a text in a [`Text`] column.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
     start: u32,
     len: u32,
 }
 
-/// Texts or bytes that a row may lack. A text that many rows share is kept once.
+/// Texts or bytes that a row may lack. A text that many rows share is stored once.
 #[derive(Default)]
 pub(super) struct Text {
     bytes: Vec<u8>,
@@ -87,20 +87,20 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// Keeps a text for rows to come.
+    /// Stores a text for rows to come.
     pub(super) fn keep(&mut self, text: &[u8]) -> Span {
         let span = Span { start: to_u32(self.bytes.len()), len: to_u32(text.len()) };
         self.bytes.extend_from_slice(text);
         span
     }
 
-    /// A row with a text that was kept since the last group.
+    /// Adds a row with a text that was stored in this group.
     pub(super) fn push_kept(&mut self, span: Option<Span>) {
         self.levels.push(i16::from(span.is_some()));
         self.spans.extend(span);
     }
 
-    /// A row.
+    /// Adds a row.
     pub(super) fn push(&mut self, text: Option<&[u8]>) {
         let span = text.map(|text| match self.spans.last() {
             Some(last) if self.get(*last) == text => *last,

@@ -10,7 +10,7 @@ use crate::args::Args;
 use crate::error::Result;
 use crate::feed::{Fed, Output, feed};
 use crate::inputs::Input;
-use crate::world::{Paths, Told, World};
+use crate::world::{Content, Paths, World};
 use fsmon_format::record::{COUNT_UNKNOWN, Reason};
 use fsmon_format::stream::{BLOCK_CAPACITY, Block, Gap, Header};
 use part::Part;
@@ -42,7 +42,7 @@ struct Table {
     parts: Parts,
     images: Images,
     origin: Origin,
-    /// Wall time of the last row: where damage is found, nothing tells when it was.
+    /// Wall time of the last row, used for damage, whose time is not known.
     last_ns: u64,
 }
 
@@ -61,7 +61,7 @@ impl Output for Table {
         images.forget();
         for record in block.records() {
             match world.take(&record) {
-                Told::Event(event, number) => {
+                Content::Event(event, number) => {
                     *last_ns = world.wall(event.head.time_ns.get());
                     let part = parts.at(*last_ns, number)?;
                     let image = images.get(part, world, event.head.proc.get());
@@ -71,7 +71,7 @@ impl Output for Table {
                     })?;
                     part.write_if_full()?;
                 }
-                Told::Loss(loss) => {
+                Content::Loss(loss) => {
                     let count = loss.count.get();
                     let loss = Loss {
                         time_ns: world.wall(loss.last_ns.get()),
@@ -80,7 +80,7 @@ impl Output for Table {
                     };
                     parts.at(loss.time_ns, world.events())?.rows.loss(origin, &loss);
                 }
-                Told::Image(_) | Told::Nothing => {}
+                Content::Image(_) | Content::Nothing => {}
             }
         }
         Ok(())
@@ -104,10 +104,10 @@ impl Origin {
     }
 }
 
-/// What rows say of the process images of a block, by their ids in it.
+/// The row fields of a block's process images, by their ids in the block.
 struct Images {
     kept: Vec<Option<Image>>,
-    /// The part and the row group that the texts are in.
+    /// The part and the row group that contain the texts.
     within: (u64, u64),
 }
 

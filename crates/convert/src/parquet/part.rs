@@ -14,14 +14,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The key under which a file says which streams its rows are of.
+/// The metadata key for the streams that a file's rows come from.
 const STREAMS_KEY: &str = "fsmon.streams";
 
 /// A file that rows are written to.
 pub(super) struct Part {
-    /// Tells it from other parts of this run.
+    /// Unique among the parts of this run.
     pub(super) serial: u64,
-    /// What its rows have in common: the day and the host.
+    /// The directory, by the day and the host of its rows.
     pub(super) dir: PathBuf,
     pub(super) rows: Rows,
     file: SerializedFileWriter<Shared>,
@@ -41,19 +41,19 @@ impl Part {
         Ok(Part { serial, dir, rows, file, out, name, streams, with_host })
     }
 
-    /// Rows of that stream follow.
+    /// Rows of this stream follow.
     pub(super) fn stream(&mut self, header: &Arc<Header>) {
         if self.streams.last().is_none_or(|last| !Arc::ptr_eq(last, header)) {
             self.streams.push(Arc::clone(header));
         }
     }
 
-    /// Writes a row group where there are rows enough.
+    /// Writes a row group if there are enough rows.
     pub(super) fn write_if_full(&mut self) -> Result<()> {
         if self.rows.is_full() { self.write() } else { Ok(()) }
     }
 
-    /// Writes the rest. The file is whole, but not in its place yet.
+    /// Writes the rest. The file is whole, but does not have its name yet.
     pub(super) fn close(mut self) -> Result<Out> {
         self.write()?;
         let streams = KeyValue::new(STREAMS_KEY.to_owned(), streams(&self.streams).to_string());
@@ -73,8 +73,8 @@ impl Part {
     }
 }
 
-/// The output, which outlives the writer: `into_inner()` of that makes a text of an error, so that nobody knows any
-/// more whether the reader of a pipe has gone.
+/// The output, which outlives the writer. The writer's own `into_inner()` turns an error into text, which hides that
+/// a pipe was closed.
 #[derive(Clone)]
 struct Shared(Arc<Mutex<Out>>);
 
@@ -104,7 +104,7 @@ fn failed(name: &str, error: ParquetError) -> Error {
     }
 }
 
-/// One object for each stream, whatever number of its segments there are.
+/// One object for each stream, with all its segments.
 fn streams(headers: &[Arc<Header>]) -> Value {
     let mut all: Vec<Value> = Vec::new();
     for header in headers {
@@ -154,6 +154,6 @@ mod tests {
         let part =
             Part::new(out, PathBuf::new(), 1, false).unwrap_or_else(|error| panic!("{error}"));
         drop(reader);
-        assert!(matches!(part.close(), Err(Error::Gone)));
+        assert!(matches!(part.close(), Err(Error::ClosedPipe)));
     }
 }

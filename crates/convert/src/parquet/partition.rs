@@ -1,4 +1,4 @@
-//! Which file a row belongs to: one for all, or one for each day and host.
+//! The file for each row: one for all, or one for each day and host.
 
 use super::part::{Part, hex};
 use crate::args::Key;
@@ -15,10 +15,10 @@ use std::sync::Arc;
 /// Files open at one time: each has a row group in memory. Around midnight there are two.
 const OPEN_MAX: usize = 4;
 const DAY_NS: u64 = 86_400_000_000_000;
-/// What engines take for no value.
+/// The directory name that query engines read as a missing value.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// The files being written, and those that are whole.
+/// The open files, and those that are whole.
 pub(super) struct Parts {
     base: PathBuf,
     by: Vec<Key>,
@@ -28,7 +28,7 @@ pub(super) struct Parts {
     whole: Vec<Out>,
     names: HashSet<PathBuf>,
     header: Arc<Header>,
-    /// The day of the part in use; `None` where the next row has to look for its part.
+    /// The day of the part in use; `None` if the next row must look for its part.
     day: Option<u64>,
     serial: u64,
 }
@@ -37,7 +37,7 @@ impl Parts {
     /// `base` is a file; with keys to partition by, a directory.
     ///
     /// # Errors
-    /// What cannot be written to.
+    /// `base` cannot be written to.
     pub(super) fn new(base: &Path, by: &[Key]) -> Result<Self> {
         let mut parts = Parts {
             base: base.to_owned(),
@@ -50,7 +50,7 @@ impl Parts {
             serial: 0,
         };
         if by.is_empty() {
-            // Now, so that one learns early of what is wrong with it.
+            // Now, so that errors show early.
             parts.open.push(Part::new(Out::new(base, true)?, PathBuf::new(), 0, true)?);
         } else if base == Path::new("-") {
             return Err(Error::new("--partition writes many files; name a directory with -o DIR"));
@@ -61,13 +61,13 @@ impl Parts {
         Ok(parts)
     }
 
-    /// Rows of that stream follow.
+    /// Rows of this stream follow.
     pub(super) fn header(&mut self, header: Arc<Header>) {
         self.header = header;
         self.day = None;
     }
 
-    /// The part for a row of that time (ns since 1970); `event` is its number or that of the next.
+    /// The part for a row of that time (ns since 1970). `event` is the number of its event, or of the next one.
     ///
     /// # Errors
     /// Those of writing.
@@ -79,7 +79,7 @@ impl Parts {
         self.open.last_mut().ok_or_else(|| Error::new("no file is open"))
     }
 
-    /// Writes what is left; then all files appear.
+    /// Writes the rest; then gives all files their names.
     ///
     /// # Errors
     /// Those of writing.
@@ -119,8 +119,8 @@ impl Parts {
         Ok(())
     }
 
-    /// By the stream and the first event: whoever converts the same again replaces the files and
-    /// has no row twice.
+    /// A name from the stream and the first event: converting the same streams again replaces the files, so that no
+    /// row exists twice.
     fn name(&mut self, dir: &Path, event: u64) -> PathBuf {
         let stem = format!("part-{}-{event:012}", hex(&self.header.stream_tag()));
         let name = |again: u64| match again {

@@ -10,12 +10,12 @@ use parquet::errors::Result;
 use parquet::file::writer::SerializedFileWriter;
 use std::io::Write;
 
-/// Rows of a group: what DuckDB makes the work of one thread.
+/// The most rows of a group: DuckDB's unit of work for one thread.
 pub(super) const ROWS_MAX: usize = 122_880;
-/// Bytes of text of a group.
+/// The most bytes of text of a group.
 const TEXT_MAX: usize = 64 << 20;
 
-/// What all rows of a stream share.
+/// The fields that all rows of a stream share.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Origin {
     pub(super) host: String,
@@ -24,11 +24,11 @@ pub(super) struct Origin {
     pub(super) segment: u32,
 }
 
-/// Something is missing.
+/// A loss.
 pub(super) struct Loss {
     pub(super) time_ns: u64,
     pub(super) reason: &'static str,
-    /// `None` where nobody knows.
+    /// `None` if unknown.
     pub(super) lost: Option<u64>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Image {
 /// Columns, in the order of the schema.
 #[derive(Default)]
 pub(super) struct Rows {
-    /// Raised when what was kept in the columns is gone.
+    /// The number of the row group: texts kept in the columns are valid within it.
     pub(super) group: u64,
     len: usize,
     time: Long,
@@ -112,7 +112,7 @@ impl Rows {
         self.len == 0
     }
 
-    /// Keeps what rows say of a process image.
+    /// Stores the texts of a process image in the columns, for rows to come.
     pub(super) fn image(&mut self, mirror: &Mirror, image: &Proc) -> Image {
         let flags = image.flags.get();
         let words = mirror.string(image.cmdline.get());
@@ -154,9 +154,9 @@ impl Rows {
         let error = change.fs_error();
         self.time.push(world.wall(event.head.time_ns.get()).cast_signed());
         self.event_type.push(Some(change.kind.name.as_bytes()));
-        place(&mut self.path, &mut self.path_raw, change.path);
-        place(&mut self.old_path, &mut self.old_path_raw, change.old_path);
-        place(&mut self.via, &mut self.via_raw, change.via);
+        push_path(&mut self.path, &mut self.path_raw, change.path);
+        push_path(&mut self.old_path, &mut self.old_path_raw, change.old_path);
+        push_path(&mut self.via, &mut self.via_raw, change.via);
         self.is_dir.push(event.is_dir());
         self.attribution.push(Some(change.attribution().as_bytes()));
         self.found.push(event.found());
@@ -176,9 +176,9 @@ impl Rows {
     pub(super) fn loss(&mut self, origin: &Origin, loss: &Loss) {
         self.time.push(loss.time_ns.cast_signed());
         self.event_type.push(Some(b"LOSS"));
-        place(&mut self.path, &mut self.path_raw, None);
-        place(&mut self.old_path, &mut self.old_path_raw, None);
-        place(&mut self.via, &mut self.via_raw, None);
+        push_path(&mut self.path, &mut self.path_raw, None);
+        push_path(&mut self.old_path, &mut self.old_path_raw, None);
+        push_path(&mut self.via, &mut self.via_raw, None);
         for flag in [&mut self.is_dir, &mut self.found, &mut self.exchange, &mut self.unsure] {
             flag.push(false);
         }
@@ -241,7 +241,7 @@ impl Rows {
             }
         }
         group.close()?;
-        // What is left out is forgotten all the same.
+        // The host may not have been written.
         self.host = Text::default();
         self.len = 0;
         self.group += 1;
@@ -294,8 +294,8 @@ impl Rows {
     }
 }
 
-/// A path as text, and its bytes where the text does not tell them.
-fn place(text: &mut Text, raw: &mut Text, path: Option<&[u8]>) {
+/// Pushes a path as text, and its bytes if the text is not exact.
+fn push_path(text: &mut Text, raw: &mut Text, path: Option<&[u8]>) {
     match path.map(|path| (path, String::from_utf8_lossy(path))) {
         Some((path, std::borrow::Cow::Owned(lossy))) => {
             text.push(Some(lossy.as_bytes()));
@@ -312,7 +312,7 @@ fn keep_lossy(column: &mut Text, text: &[u8]) -> Span {
     column.keep(String::from_utf8_lossy(text).as_bytes())
 }
 
-/// 0 is not known.
+/// 0 means unknown.
 fn number(value: u32) -> Option<i32> {
     (value != 0).then_some(value.cast_signed())
 }

@@ -51,7 +51,7 @@ pub(super) const COLUMNS: [(&str, &str); 40] = [
     ("via_raw", "optional binary via_raw"),
 ];
 
-/// What names the partition is not in the file: that is how engines expect it.
+/// Left out of the file if it is a key of the partition, as query engines expect.
 pub(super) const HOST: &str = "host";
 
 /// The schema, with or without the host.
@@ -65,7 +65,7 @@ pub(super) fn schema(with_host: bool) -> Result<TypePtr> {
     schema.map(Arc::new).map_err(|error| Error::new(error.to_string()))
 }
 
-/// Columns that are not stored by a dictionary, and how instead. Times and numbers rise steadily; a
+/// Encodings of columns that do not use a dictionary. Times and numbers rise steadily; a
 /// path begins as the one before it does; handles are hashes, and those of one object come together,
 /// where the compressor finds them. Measured on builds and on 2.4 million changes, this takes 40 %
 /// off the files; a search by path takes 1.3 to 2.5 times as long.
@@ -77,12 +77,12 @@ const ENCODINGS: [(&str, Encoding); 5] = [
     ("object", Encoding::PLAIN),
 ];
 
-/// Up to this size a dictionary pays; beyond, values are stored as they are.
+/// The maximum size of a dictionary; beyond it, values are stored plainly.
 const DICTIONARY_BYTES: usize = 4 << 20;
-/// More costs time and brings little.
+/// Higher levels take more time and save little.
 const LEVEL: i32 = 3;
 
-/// How columns are stored: what is not named in [`ENCODINGS`] is shared by many rows.
+/// How columns are stored. Values of columns that are not in [`ENCODINGS`] are shared by many rows.
 ///
 /// # Errors
 /// None: it is a constant.

@@ -1,11 +1,10 @@
-//! Every process image of the streams: whose it was, what it was, and from when until when it was
-//! there as far as anything tells.
+//! All process images of the streams: their processes, their facts, and their times as far as they are known.
 
 use super::streams::{Moments, Streams};
 use crate::error::Result;
 use crate::feed::Output;
 use crate::words;
-use crate::world::{Told, World, cgroup, comm, exe_root, ids};
+use crate::world::{Content, World, cgroup, comm, exe_root, ids};
 use fsmon_format::kind;
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{EventRef, Proc, proc_flag};
@@ -13,17 +12,17 @@ use fsmon_format::stream::{Block, Gap, Header, StreamIds};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-/// A text that many images have.
+/// A text that many images share.
 pub(super) type Shared = Rc<str>;
 
-/// What is told of an image.
+/// What is known about an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) cmd: Option<Shared>,
     pub(super) exe: Option<Shared>,
     pub(super) exec: Option<Shared>,
     pub(super) exe_root: Option<Shared>,
-    /// The flags of [`proc_flag`] that are of exe.
+    /// The flags of [`proc_flag`] about `exe`.
     pub(super) exe_flags: u16,
     pub(super) cmdline: Option<Shared>,
     pub(super) cmdline_cut: bool,
@@ -36,10 +35,10 @@ pub(super) struct Facts {
 pub(super) struct Image {
     pub(super) process: usize,
     pub(super) facts: Facts,
-    /// The first and the last of what it did to files.
+    /// Its first and last change of a file.
     changes: Span,
-    /// The first and the last of its forks. Their times are those of the kernel, of changes it is
-    /// known when they were read: so these can come later by a moment.
+    /// Its first and last fork. Forks have the kernel's times, changes the time when they were read, which is
+    /// slightly later.
     forks: Span,
 }
 
@@ -63,11 +62,11 @@ pub(super) struct Process {
     pub(super) parent: Option<usize>,
     /// When it was forked, by its own clock; 0 unknown.
     start: u64,
-    /// Indices of its images as they came up.
+    /// Indices of its images, in order.
     pub(super) images: Vec<usize>,
 }
 
-/// The first reading of the streams.
+/// The result of the first reading of the streams.
 pub(super) struct Census {
     world: World,
     pub(super) streams: Streams,
@@ -78,7 +77,7 @@ pub(super) struct Census {
     /// By stream, pid and time of the fork.
     by_start: HashMap<(usize, u32, u64), usize>,
     texts: HashSet<Shared>,
-    /// By process, as the second reading will have them.
+    /// By process: the same moments as in the second reading.
     moments: Moments,
 }
 
@@ -101,11 +100,11 @@ impl Census {
         self.by_id.get(&(scope, id)).map(|image| self.images[*image].process)
     }
 
-    /// The images of a process that were seen doing anything, as they came up, each with its time:
-    /// from the first moment known to the last, that included. None reaches into the next.
+    /// The images of a process that changed a file or forked, in order, each with its first and last known moment
+    /// (inclusive). Their times do not overlap.
     pub(super) fn history(&self, process: &Process) -> Vec<(u64, u64, &Facts)> {
         let mut all: Vec<(u64, u64, &Facts)> = Vec::new();
-        // Nothing that an image did may lie in the time of the next.
+        // A change by one image must not lie within the next.
         let mut changed = 0;
         for image in process.images.iter().map(|index| &self.images[*index]) {
             let (changes, forks) = (image.changes.0, image.forks.0);
@@ -134,7 +133,7 @@ impl Census {
         let process = self.process_of(image, ids);
         self.adopt(process, image, ids);
         let facts = self.facts(image);
-        // An image is defined anew when more is known of it, and even where nothing is.
+        // An image is defined again when more is known about it, and sometimes without a change.
         let last = self.processes[process].images.last();
         let same = last.copied().filter(|last| self.images[*last].facts == facts);
         let index = same.unwrap_or_else(|| {
@@ -145,8 +144,8 @@ impl Census {
         self.by_id.insert((scope, ids.id), index);
     }
 
-    /// By pid and fork, which no two share. Of one that is older than the watch, only the image that
-    /// it took over from tells.
+    /// The process of an image, by pid and time of the fork, which are unique. For a process that is older than the
+    /// watch, by its previous image.
     fn process_of(&mut self, image: &Proc, ids: StreamIds) -> usize {
         let (scope, stream) = (self.streams.scope(), self.streams.current());
         let (pid, start) = (image.pid.get(), image.start_ns.get());
@@ -167,7 +166,7 @@ impl Census {
         })
     }
 
-    /// Notes whose child a process is, and that the parent was there to fork it.
+    /// Notes the parent of a process, and that the parent existed when it forked.
     fn adopt(&mut self, child: usize, image: &Proc, ids: StreamIds) {
         let scope = self.streams.scope();
         let parent = self.by_id.get(&(scope, ids.parent)).copied();
@@ -188,7 +187,7 @@ impl Census {
         self.processes[self.images[image].process].pid
     }
 
-    /// Whether a process is `top` or one of its descendants. Ends: no cycle was let in before.
+    /// Whether a process is `top` or one of its descendants. Terminates, as `adopt` makes no cycles.
     fn is_below(&self, process: usize, top: usize) -> bool {
         let mut line = std::iter::successors(Some(process), |at| self.processes[*at].parent);
         line.any(|at| at == top)
@@ -245,17 +244,17 @@ impl Output for Census {
         self.streams.block(block);
         for record in block.records() {
             match self.world.take(&record) {
-                Told::Image(image) => {
+                Content::Image(image) => {
                     if let Some(ids) = block.stream_ids(image.id.get()) {
                         self.image(image, ids);
                     }
                 }
-                Told::Event(event, _) => {
+                Content::Event(event, _) => {
                     if let Some(ids) = block.stream_ids(event.head.proc.get()) {
                         self.event(&event, ids);
                     }
                 }
-                Told::Loss(_) | Told::Nothing => {}
+                Content::Loss(_) | Content::Nothing => {}
             }
         }
         Ok(())

@@ -1,8 +1,8 @@
-//! Perfetto: a track for each process below that of its parent, with its images as slices and what
-//! it did to files as instants; losses on a track of their own.
+//! Perfetto: a track for each process below its parent's, with its images as slices and its changes of files as
+//! instants. Losses have a separate track.
 //!
-//! The streams are read twice. Only at the end of the first reading is known how long an image was
-//! there and whose child a process is; the second writes.
+//! It reads the streams twice. Only the end of the first reading shows how long each image existed and the parents of
+//! processes; the second reading writes the trace.
 
 mod census;
 mod proto;
@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::feed::{Fed, Output, feed};
 use crate::inputs::{Input, spool};
 use crate::output::Out;
-use crate::world::{Change, Paths, Told, World};
+use crate::world::{Change, Content, Paths, World};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use census::Census;
@@ -62,10 +62,10 @@ struct Drawing {
     census: Census,
     tracks: Tracks,
     moments: Moments,
-    /// What wall time is ahead of the trace's, as last told; `None` before the beginning.
+    /// How far wall time was ahead of the trace's at the last clock packet; `None` before the first.
     ahead: Option<u64>,
     clock_ns: u64,
-    /// Where damage is found, nothing tells when it was.
+    /// The time of the last event, used for damage, whose time is not known.
     last_ns: u64,
 }
 
@@ -82,7 +82,7 @@ impl Output for Drawing {
         self.streams.block(block);
         for record in block.records() {
             match self.world.take(&record) {
-                Told::Event(event, number) => {
+                Content::Event(event, number) => {
                     let ids = block.stream_ids(event.head.proc.get());
                     let process =
                         ids.and_then(|ids| self.census.process(self.streams.scope(), ids.id));
@@ -93,13 +93,13 @@ impl Output for Drawing {
                         draw(trace, (track, moments.next(to_usize(track), ns)), change)
                     })?;
                 }
-                Told::Loss(loss) => {
+                Content::Loss(loss) => {
                     let count = (loss.count.get() != COUNT_UNKNOWN).then_some(loss.count.get());
                     let ns = self.streams.time(loss.last_ns.get());
                     self.loss(ns, Reason::from_code(loss.reason.get()).name(), count)?;
                 }
-                Told::Nothing => self.clock()?,
-                Told::Image(_) => {}
+                Content::Nothing => self.clock()?,
+                Content::Image(_) => {}
             }
         }
         Ok(())
@@ -111,14 +111,14 @@ impl Output for Drawing {
 }
 
 impl Drawing {
-    /// Tells the clocks where they are not as they were told last; at the very first, all tracks.
+    /// Writes the clocks if their difference changed; the first time also all tracks.
     fn clock(&mut self) -> Result<()> {
         let stream = self.streams.all.get(self.streams.current());
         let ahead = self.world.ahead();
         if self.ahead == Some(ahead) || stream.is_none_or(|stream| !stream.sets_time) {
             return Ok(());
         }
-        // The reader takes no clock that goes back, as in another stream: it is told as of later.
+        // Perfetto refuses clocks that go back, as in another stream: write the latest time so far.
         let first = self.ahead.replace(ahead).is_none();
         self.clock_ns = self.clock_ns.max(self.world.clock_ns());
         self.trace.clock(self.clock_ns, self.clock_ns.wrapping_add(ahead))?;
@@ -166,7 +166,7 @@ fn draw(trace: &mut Trace, at: (u64, u64), change: &Change<'_>) -> Result<()> {
     trace.event((INSTANT, Some(change.kind.name)), at, facts)
 }
 
-/// The bytes of a path that is no text.
+/// The bytes of a path that is not UTF-8, as an annotation.
 fn exact(name: &'static str, path: Option<&[u8]>) -> Option<(&'static str, Value<'static>)> {
     let path = path.filter(|path| std::str::from_utf8(path).is_err())?;
     Some((name, Value::Once(BASE64_STANDARD.encode(path))))

@@ -1,5 +1,4 @@
-//! The part of Perfetto's trace format that is written: perfetto_trace.proto, by hand. Fields keep
-//! their names there.
+//! The used part of Perfetto's trace format, written by hand after perfetto_trace.proto. Fields have the same names.
 
 use prost::Message;
 
@@ -7,9 +6,9 @@ use prost::Message;
 pub(super) const REALTIME: u32 = 1;
 /// `BUILTIN_CLOCK_MONOTONIC`
 pub(super) const MONOTONIC: u32 = 3;
-/// `SEQ_INCREMENTAL_STATE_CLEARED`: nothing interned before holds any more.
+/// `SEQ_INCREMENTAL_STATE_CLEARED`: all data interned before is invalid.
 pub(super) const CLEARED: u32 = 1;
-/// `SEQ_NEEDS_INCREMENTAL_STATE`: it refers to what was interned before.
+/// `SEQ_NEEDS_INCREMENTAL_STATE`: the packet refers to data interned before.
 pub(super) const NEEDED: u32 = 2;
 /// `TYPE_SLICE_BEGIN`
 pub(super) const BEGIN: i32 = 1;
@@ -20,7 +19,7 @@ pub(super) const INSTANT: i32 = 3;
 /// `CHRONOLOGICAL`: children are shown in the order of their first event.
 pub(super) const CHRONOLOGICAL: i32 = 2;
 
-/// What a trace is made of. The trace itself is field 1 of a message, over and over.
+/// A packet of a trace. A trace is a message that repeats field 1, a packet.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct TracePacket {
     #[prost(message, optional, tag = "6")]

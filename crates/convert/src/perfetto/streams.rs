@@ -1,4 +1,4 @@
-//! The streams of a trace: whose ids hold where, and one time for all of them.
+//! The streams of a trace: scopes of their ids, and one time for all of them.
 
 use fsmon_format::stream::{Block, Header};
 use std::collections::HashMap;
@@ -6,18 +6,18 @@ use std::collections::HashMap;
 /// A stream.
 pub(super) struct Stream {
     pub(super) host: String,
-    /// What the trace's time is ahead of the stream's.
+    /// How far the trace's time is ahead of the stream's.
     shift: u64,
-    /// Whether its monotonic clock is that of the trace.
+    /// Whether its monotonic clock is the trace's.
     pub(super) sets_time: bool,
 }
 
-/// All streams read so far. Both readings go through the same states.
+/// All streams read so far. Both readings produce the same states.
 #[derive(Default)]
 pub(super) struct Streams {
     pub(super) all: Vec<Stream>,
     by_id: HashMap<[u8; 16], (usize, u32)>,
-    /// The boot whose monotonic clock is the trace's time, and what wall time was ahead of it.
+    /// The boot whose monotonic clock is the trace's time, and how far wall time was ahead of it.
     first: Option<([u8; 16], u64)>,
     current: usize,
     scope: u32,
@@ -26,7 +26,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// What follows is of that stream.
+    /// The following blocks are of this stream.
     pub(super) fn header(&mut self, header: &Header) {
         let ahead = header.realtime_ns.wrapping_sub(header.time_ns);
         let (boot, first_ahead) = *self.first.get_or_insert((header.boot_id, ahead));
@@ -42,10 +42,10 @@ impl Streams {
         (self.current, self.scope) = self.by_id[&header.stream_id];
     }
 
-    /// Ids may begin anew with a block.
+    /// Begins a block: a renumbered one begins a new scope.
     pub(super) fn block(&mut self, block: &Block<'_>) {
         if self.all.is_empty() {
-            // Its file header is damaged.
+            // The file header is damaged.
             self.header(&Header::default());
         }
         if block.is_renumbered() {
@@ -60,28 +60,27 @@ impl Streams {
         self.current
     }
 
-    /// Within it, an id in the stream stands for one thing.
+    /// The current scope: within a scope an id of the stream has one meaning.
     pub(super) fn scope(&self) -> u32 {
         self.scope
     }
 
-    /// The trace's time for one of the stream being read.
+    /// Converts a time of the current stream to the trace's.
     pub(super) fn time(&self, ns: u64) -> u64 {
         self.shifted(self.current, ns)
     }
 
-    /// The same for any stream.
+    /// Converts a time of any stream to the trace's.
     pub(super) fn shifted(&self, stream: usize, ns: u64) -> u64 {
         self.all.get(stream).map_or(ns, |stream| ns.wrapping_add(stream.shift))
     }
 }
 
-/// Moments on tracks, none used twice. Events read from the kernel together have one time, and the
-/// reader draws what is on one track at one time in as many rows: so each comes 1 ns after the one
-/// before.
+/// Assigns unique moments to the events of each track. Events read from the kernel together have the same time, and
+/// Perfetto draws simultaneous events of a track in several rows: so each gets a moment 1 ns after the previous.
 #[derive(Default)]
 pub(super) struct Moments {
-    /// By track: the time of the last event, and the moment that it got.
+    /// By track: the time of the last event, and its moment.
     last: Vec<(u64, u64)>,
 }
 
@@ -92,7 +91,7 @@ impl Moments {
             self.last.resize(track + 1, (0, 0));
         }
         let (time, moment) = self.last[track];
-        // What is told late stays where it was.
+        // An event that is reported late keeps its earlier time.
         let next = if ns >= time { ns.max(moment + 1) } else { ns };
         self.last[track] = (ns, next);
         next
@@ -104,7 +103,7 @@ mod tests {
     use super::Moments;
 
     #[test]
-    fn what_has_one_time_follows_each_other() {
+    fn events_of_one_time_get_consecutive_moments() {
         let mut moments = Moments::default();
         let next = [5, 5, 5, 6, 9, 2, 2].map(|ns| moments.next(1, ns));
         assert_eq!(next, [5, 6, 7, 8, 9, 2, 3]);

@@ -10,9 +10,9 @@ use prost::Message;
 use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 
-/// Bytes of texts that are kept, at the writer and at the reader; then both forget them.
+/// The most bytes of interned texts; then writer and reader forget all of them.
 const TEXTS_MAX: usize = 32 << 20;
-/// All is of one sequence.
+/// All packets are of one sequence.
 const SEQUENCE: u32 = 1;
 /// The tag of `Trace.packet`: field 1, with a length.
 const PACKET: u8 = 0x0a;
@@ -21,13 +21,13 @@ const PACKET: u8 = 0x0a;
 pub(super) enum Value<'a> {
     Flag(bool),
     Number(u64),
-    /// A text that is likely to come again.
+    /// A text that is likely to occur again: interned.
     Text(&'a str),
-    /// One that is not.
+    /// A text that is not.
     Once(String),
 }
 
-/// What is told of an event: names and values.
+/// Annotations of an event: names and values.
 pub(super) type Facts<'a> = Vec<(&'static str, Value<'a>)>;
 
 /// Writes a trace.
@@ -38,7 +38,7 @@ pub(super) struct Trace {
     keys: Interned,
     texts: Interned,
     fresh: InternedData,
-    /// The next packet is to say that all is forgotten.
+    /// The next packet must say that interned data was cleared.
     cleared: bool,
     first: bool,
 }
@@ -77,7 +77,7 @@ impl Trace {
         }
     }
 
-    /// The two clocks at one moment. Times of the trace are those of the monotonic one.
+    /// Writes the two clocks at one moment. The trace uses monotonic times.
     pub(super) fn clock(&mut self, monotonic: u64, realtime: u64) -> Result<()> {
         let clock = |id, ns| Clock { clock_id: Some(id), timestamp: Some(ns) };
         let snapshot = ClockSnapshot {
@@ -91,7 +91,7 @@ impl Trace {
         self.write(TracePacket { track_descriptor: Some(track), ..TracePacket::default() })
     }
 
-    /// Something at a moment on a track; the end of a slice has no name.
+    /// Writes an event on a track. The end of a slice has no name.
     pub(super) fn event(
         &mut self,
         (kind, name): (i32, Option<&str>),
@@ -115,7 +115,7 @@ impl Trace {
         })
     }
 
-    /// Writes what is left; the trace is whole.
+    /// Writes the rest; the trace is whole.
     pub(super) fn finish(mut self) -> Result<()> {
         let name = self.out.get_ref().name();
         self.out.flush().map_err(|error| Error::writing(&name, &error))?;

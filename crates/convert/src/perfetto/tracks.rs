@@ -1,5 +1,5 @@
-//! The tracks: one for each stream, below it one for its losses, one for what nobody is known to
-//! have done, and the tree of its processes.
+//! The tracks: one for each stream, and below it one for losses, one for changes by unknown processes, and the tree
+//! of its processes.
 
 use super::census::{Census, Facts, Process};
 use super::proto::{BEGIN, CHRONOLOGICAL, END, TrackDescriptor};
@@ -7,10 +7,10 @@ use super::trace::{self, Trace, Value};
 use crate::error::Result;
 use fsmon_format::record::proc_flag;
 
-/// Tracks of a stream that are no process.
+/// Tracks of each stream that are not processes.
 const OWN: u64 = 3;
 
-/// The numbers of all tracks.
+/// Assigns the numbers of tracks.
 pub(super) struct Tracks {
     streams: u64,
 }
@@ -20,7 +20,7 @@ impl Tracks {
         Tracks { streams: census.streams.all.len() as u64 }
     }
 
-    /// The track of a process, or that for unknown ones.
+    /// The track of a process, or the track of unknown processes.
     pub(super) fn of(&self, process: Option<usize>, stream: usize) -> u64 {
         match process {
             Some(process) => 1 + OWN * self.streams + process as u64,
@@ -28,7 +28,7 @@ impl Tracks {
         }
     }
 
-    /// The track for what is missing.
+    /// The track of losses.
     pub(super) fn losses(&self, stream: usize) -> u64 {
         2 + OWN * stream as u64
     }
@@ -88,7 +88,7 @@ fn track(uuid: u64, parent: Option<u64>, name: String) -> TrackDescriptor {
     }
 }
 
-/// By what the process was in the end: before that, it was a copy of its parent.
+/// A name after the last image: the first image of a process is a copy of its parent.
 fn name(census: &Census, process: &Process) -> String {
     let facts = process.images.iter().rev().map(|image| &census.images[*image].facts);
     let cmd = facts.filter_map(|facts| facts.cmd.as_deref()).next();
@@ -106,7 +106,7 @@ fn annotations<'a>(process: &Process, facts: &'a Facts) -> trace::Facts<'a> {
         all.extend((facts.exe_flags & flag != 0).then_some((name, Value::Flag(true))));
     }
     all.extend(facts.exec.as_deref().map(|text| ("exec", Value::Text(text))));
-    // Seldom the same twice.
+    // Rarely repeated.
     all.extend(facts.cmdline.as_deref().map(|text| ("cmdline", Value::Once(text.to_owned()))));
     all.extend(facts.cmdline_cut.then_some(("cmdline_cut", Value::Flag(true))));
     if let Some((uid, gid)) = facts.ids {
