@@ -1,4 +1,4 @@
-//! Where a run takes place: two tmpfs of its own, which vanish with the process.
+//! The filesystems of a run: two tmpfs, which vanish with the process.
 
 use std::fs;
 use std::io;

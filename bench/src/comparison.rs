@@ -1,7 +1,7 @@
-//! A workload beside all monitors: every single figure, and the table of it.
+//! A workload beside all monitors: all figures, and their table.
 
+use crate::correctness::Output;
 use crate::table::{Spread, Table, not_run, show, show_median, show_sum};
-use crate::told::Told;
 use crate::workload;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,25 +28,25 @@ pub(crate) struct Row {
 /// One run of a workload beside a monitor.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Sample {
-    /// Of the workload, ns.
+    /// Time of the workload, ns.
     pub(crate) elapsed_ns: u64,
-    /// CPU time of the workload, where it is known, ns.
+    /// CPU time of the workload, if known, ns.
     pub(crate) workload_cpu_ns: Option<u64>,
-    /// What figures per operation refer to.
+    /// The number of operations, for figures per operation.
     pub(crate) operations: u64,
     /// CPU time of the monitor, ns.
     pub(crate) cpu_ns: u64,
     /// Peak resident memory of the monitor, KiB.
     pub(crate) rss_kib: u64,
-    /// Events that the monitor read from the kernel, where it says so.
+    /// Events that the monitor read from the kernel, if it reports them.
     pub(crate) kernel_events: Option<u64>,
-    /// Changes that the monitor did not tell of; `None` where it tells nothing.
+    /// Changes that the monitor did not report; `None` if it reports nothing.
     pub(crate) lost: Option<u64>,
     /// fsmon's own counters.
     pub(crate) stats: Value,
-    /// What the monitor told; `None` where it does not tell.
+    /// The monitor's output; `None` if it has none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) seen: Option<Told>,
+    pub(crate) seen: Option<Output>,
 }
 
 const HEAD: [&str; 10] = [
@@ -140,7 +140,7 @@ impl Row {
             show_median(self.figures(|s| s.per_event(s.counter("reader_cpu_ns")?)), 0, " ns"),
             show_median(self.figures(|s| s.per_event(s.counter("formatter_cpu_ns")?)), 0, " ns"),
             show_sum(self.samples.iter().map(|s| s.lost.filter(|_| is_known))),
-            Told::wrong(self.samples.iter().filter_map(|s| s.seen.as_ref())),
+            Output::wrong(self.samples.iter().filter_map(|s| s.seen.as_ref())),
             show_median(memory, 1, " MiB"),
         ]
     }

@@ -1,4 +1,4 @@
-//! What a monitor told, and how much of it was right, as results keep it.
+//! The output of a monitor in numbers, and how much of it was correct, as results keep it.
 
 use crate::lines::Seen;
 use crate::workload::spawn::Mode;
@@ -6,34 +6,34 @@ use crate::workload::spawn::oracle::Tally;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What a monitor told of a run.
+/// A monitor's output in one run.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Told {
+pub(crate) struct Output {
     creates: u64,
     renames: u64,
     deletes: u64,
-    /// Lines that tell of loss.
+    /// Lines that report a loss.
     losses: u64,
-    /// Lines that could not be read.
+    /// Lines that could not be parsed.
     unreadable: u64,
     #[serde(flatten)]
-    records: Records,
+    records: Correctness,
 }
 
-/// How the records of processes did.
+/// How many records named the right process.
 #[derive(Default, Serialize, Deserialize)]
-pub(crate) struct Records {
+pub(crate) struct Correctness {
     pub(crate) records: u64,
-    /// Wrong without saying so.
+    /// Wrong records that were not flagged.
     pub(crate) wrong: u64,
-    /// How often each field was wrong, in records that say so and in others.
+    /// How often each field was wrong, in flagged records and in others.
     pub(crate) wrong_fields: BTreeMap<String, u64>,
     wrong_in: Vec<WrongIn>,
     flagged: Vec<Flagged>,
-    /// Those flagged where the user or the name changes, which may be.
+    /// Records flagged near a change of user or name, which is allowed.
     #[serde(default)]
     flagged_at_changes: u64,
-    /// Whether the monitor says who at all.
+    /// Whether the monitor names processes at all.
     #[serde(default)]
     names_processes: bool,
 }
@@ -53,7 +53,7 @@ struct Flagged {
     wrong: u64,
 }
 
-impl From<&Tally> for Records {
+impl From<&Tally> for Correctness {
     fn from(tally: &Tally) -> Self {
         let wrong_in = tally.wrong_in.iter().map(|((mode, field), records)| {
             let (mode, field) = ((*mode).to_owned(), (*field).to_owned());
@@ -64,7 +64,7 @@ impl From<&Tally> for Records {
             Flagged { mode, flag, records: of.records, wrong: of.wrong }
         });
         let fields = tally.fields.iter().map(|(field, n)| ((*field).to_owned(), *n));
-        Records {
+        Correctness {
             records: tally.records,
             wrong: tally.wrong,
             wrong_fields: fields.collect(),
@@ -76,32 +76,32 @@ impl From<&Tally> for Records {
     }
 }
 
-impl From<&Seen> for Told {
+impl From<&Seen> for Output {
     fn from(seen: &Seen) -> Self {
-        Told {
+        Output {
             creates: seen.counts.creates,
             renames: seen.counts.renames,
             deletes: seen.counts.deletes,
             losses: seen.losses,
             unreadable: seen.unreadable,
-            records: Records::from(&seen.tally),
+            records: Correctness::from(&seen.tally),
         }
     }
 }
 
-impl Records {
-    /// Records that say that they are not exact.
+impl Correctness {
+    /// Flagged records.
     pub(crate) fn flagged(&self) -> u64 {
         self.flagged.iter().map(|flagged| flagged.records).sum()
     }
 }
 
-impl Told {
-    /// Records of all runs that were wrong, or flagged where they may not be, of how many; with how
-    /// many were flagged where they may be.
-    pub(crate) fn wrong<'a>(runs: impl Iterator<Item = &'a Told>) -> String {
-        let runs: Vec<&Records> = runs.map(|told| &told.records).collect();
-        let sum = |figure: fn(&Records) -> u64| runs.iter().map(|run| figure(run)).sum::<u64>();
+impl Output {
+    /// For a table: wrong or wrongly flagged records of all runs, the number of records, and how many were flagged
+    /// where that is allowed.
+    pub(crate) fn wrong<'a>(runs: impl Iterator<Item = &'a Output>) -> String {
+        let runs: Vec<&Correctness> = runs.map(|output| &output.records).collect();
+        let sum = |figure: fn(&Correctness) -> u64| runs.iter().map(|run| figure(run)).sum::<u64>();
         let (records, flagged) = (sum(|run| run.records), sum(|run| run.flagged_at_changes));
         let wrong = sum(|run| run.wrong + run.flagged() - run.flagged_at_changes);
         if records == 0 || !runs.iter().any(|run| run.names_processes) {

@@ -1,5 +1,5 @@
-//! The floor: what it costs to be told of the events at all. It asks the kernel for the same
-//! events as fsmon, reads them every millisecond, counts and drops them.
+//! The floor: the minimum cost of getting events. It asks the kernel for the same events as fsmon, reads them every
+//! millisecond, counts and drops them.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -7,19 +7,19 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The pace; fsmon's own default.
+/// The time between two reads: fsmon's default.
 const PACE: Duration = Duration::from_millis(1);
-/// Bytes taken by one read.
+/// The most bytes of one read.
 const BUFFER: usize = 256 << 10;
-/// Where an event has its length, and the least that can be (fanotify(7)).
+/// The bytes of an event's length field, and the minimum length (fanotify(7)).
 const METADATA: usize = 24;
 
-/// What the floor says at the end, in one line on standard error.
+/// The counts that the floor prints at the end, in one line on standard error.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Events read.
     pub(crate) events: u64,
-    /// Reads that brought any.
+    /// Reads that returned events.
     pub(crate) reads: u64,
     /// CPU time from the first read to the last, ns.
     pub(crate) cpu_ns: u64,
@@ -78,7 +78,7 @@ fn drain(queue: &mut impl Read, buffer: &mut [u8], counts: &mut Counts) -> io::R
     }
 }
 
-/// Events in what one read brought.
+/// The number of events in the bytes of one read.
 fn events(mut bytes: &[u8]) -> u64 {
     let mut count = 0;
     while let Some(head) = bytes.first_chunk::<4>() {

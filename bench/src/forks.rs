@@ -1,6 +1,5 @@
-//! `fsmon-bench forks`: what it costs to know who. Processes that do nothing are forked, exec'd and
-//! waited for, one after the other, and change no file, so that all that a monitor costs is its
-//! knowledge of processes.
+//! `fsmon-bench forks`: the cost of attribution. Forks, execs and waits for processes that do nothing, one after the
+//! other. They change no file, so the whole cost of a monitor is its knowledge of processes.
 
 use crate::area::Area;
 use crate::args::Program;
@@ -35,10 +34,10 @@ pub(crate) struct ForksArgs {
     program: Program,
 }
 
-/// Processes before the first that counts: they warm the machine up.
+/// Processes before the measurement, to warm the machine up.
 const WARM_UP: u64 = 500;
 
-/// What forks took beside nothing, and beside fsmon with each source of names.
+/// The cost of forks without a monitor, and beside fsmon with each source of names.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Forks {
     /// In a run.
@@ -53,7 +52,7 @@ pub(crate) struct Forks {
 struct Row {
     #[serde(rename = "monitor")]
     name: String,
-    /// What fsmon is told with `--who`; `None` where nothing watches.
+    /// The value of `--who`; `None` without a monitor.
     who: Option<String>,
     #[serde(rename = "runs")]
     samples: Vec<Sample>,
@@ -64,8 +63,7 @@ struct Row {
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Sample {
     elapsed_ns: u64,
-    /// CPU of the process that forks and of those that it forks: what the kernel does there to
-    /// tell monitors is a part of it.
+    /// CPU of the forking process and of its children. Includes the kernel's work to notify monitors.
     workload_cpu_ns: u64,
     /// CPU of fsmon.
     cpu_ns: u64,

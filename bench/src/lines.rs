@@ -1,4 +1,4 @@
-//! What monitors wrote, read back: one claim for each change that a line tells of.
+//! Parses the output of monitors: one claim for each change in a line.
 
 use crate::workload::Counts;
 use crate::workload::spawn::oracle::Tally;
@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
-/// One change, as a monitor tells it.
+/// One change, as a monitor reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) kind: String,
@@ -35,20 +35,20 @@ impl fmt::Display for Claim {
     }
 }
 
-/// All that is known of a run's output.
+/// The contents of a run's output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// Changes told.
+    /// Changes reported.
     pub(crate) counts: Counts,
-    /// How the processes were named.
+    /// Which processes were named.
     pub(crate) tally: Tally,
-    /// Lines that tell of loss.
+    /// Lines that report a loss.
     pub(crate) losses: u64,
-    /// Lines that could not be read.
+    /// Lines that could not be parsed.
     pub(crate) unreadable: u64,
 }
 
-/// How lines are to be read.
+/// The formats of lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Dialect {
     /// fsmon's JSON.
@@ -232,7 +232,7 @@ fn fatrace(line: &str, seen: &mut Seen) {
     }
 }
 
-/// A rename is told as a name that goes and one that comes.
+/// The audit log. It reports a rename as a name that disappears and one that appears.
 fn audit(line: &str, seen: &mut Seen) {
     let renames = [" syscall=82 ", " syscall=264 ", " syscall=316 "];
     let counts = &mut seen.counts;

@@ -11,8 +11,8 @@
 //! cargo run --release -p fsmon-bench -- report [--check] the tables of PERF.md and docs/perf
 //! ```
 //!
-//! Every workload runs beside every monitor in turn, several times; what is printed are medians
-//! and spreads. All takes place on a tmpfs of its own.
+//! Every workload runs beside every monitor in turn, several times; the tables have medians and spreads. Everything runs
+//! on a separate tmpfs.
 
 #![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
@@ -20,6 +20,7 @@ mod area;
 mod args;
 mod comparison;
 mod cores;
+mod correctness;
 mod floor;
 mod forks;
 mod latency;
@@ -35,7 +36,6 @@ mod soak;
 mod streams;
 mod sys;
 mod table;
-mod told;
 mod tree;
 mod workload;
 

@@ -3,12 +3,12 @@
 use crate::area::Area;
 use crate::args::{Args, Command, Placing};
 use crate::comparison::{Comparison, Row, Sample};
+use crate::correctness::Output;
 use crate::latency::{self, Latency};
 use crate::monitor::{self, Monitor, Programs, Watched};
 use crate::results::keep::Otherwise;
 use crate::results::{Figures, Measured, Verdict};
 use crate::table;
-use crate::told::Told;
 use crate::workload::untar::{self, Packed};
 use crate::workload::{Size, Workload};
 use crate::{cores, forks, report, series, soak, streams, tree, workload};
@@ -165,7 +165,7 @@ fn sample(done: &workload::Done, watched: Watched) -> Sample {
     let lost = watched.seen.as_ref().map(|seen| done.expected.missing_from(seen.counts));
     let workload::Done { elapsed_ns, cpu_ns: workload_cpu_ns, operations, .. } = *done;
     let Watched { cpu_ns, rss_kib, kernel_events, stats, seen, .. } = watched;
-    let seen = seen.as_ref().map(Told::from);
+    let seen = seen.as_ref().map(Output::from);
     Sample {
         elapsed_ns,
         workload_cpu_ns,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Keeps two processes making, renaming and removing files beside fsmon, and looks at its memory.
+/// Make, rename and remove files with two processes beside fsmon, and watch its memory
 #[derive(Args)]
 pub(crate) struct SoakArgs {
     /// For how long
@@ -35,7 +35,7 @@ pub(crate) struct SoakArgs {
 /// Iterations between two looks at the memory.
 const ROUND: u64 = 200_000;
 
-/// What came of it.
+/// The results.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Soak {
     elapsed_ns: u64,
@@ -85,11 +85,11 @@ fn soak(args: &SoakArgs, fsmon: &Path, area: &Area, out: &Path) -> Result<Soak, 
     }
     let elapsed_ns = to_ns(begun.elapsed());
     let watched = running.stop()?;
-    let told = count(out).map_err(failed)?;
+    let counted = count(out).map_err(failed)?;
     Ok(Soak {
         elapsed_ns,
         iterations: made,
-        differences: Churn::USUAL.counts(made).differ_from(told),
+        differences: Churn::USUAL.counts(made).differ_from(counted),
         json_bytes: fs::metadata(out).map_err(failed)?.len(),
         resident_kib,
         peak_kib: watched.rss_kib,

@@ -172,7 +172,7 @@ fn fork_as(pid: u32) -> io::Result<Fork> {
     args.exit_signal = libc::SIGCHLD as u64;
     args.set_tid = std::ptr::from_ref(&pid) as u64;
     args.set_tid_size = 1;
-    // SAFETY: the arguments are alive during the call, their size is told. Without CLONE_VM the
+    // SAFETY: the arguments are alive during the call, and `size` is their size. Without CLONE_VM the
     // child has a copy of all memory, as after fork; what the C library does not learn by this way
     // is the child's thread id, which nothing here asks it for.
     match unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size) } {
@@ -317,7 +317,7 @@ pub(crate) fn run_on(cpus: &[usize]) -> io::Result<()> {
     }
 }
 
-/// Signals that tell a monitor to stop; blocked, to be waited for.
+/// The signals that stop a monitor; blocked, to wait for them.
 pub(crate) struct StopSignal(libc::sigset_t);
 
 impl StopSignal {

@@ -132,7 +132,7 @@ pub(crate) struct Watched {
     pub(crate) reader_formatter_ns: Option<(u64, u64)>,
     /// fsmon's own counters.
     pub(crate) stats: Value,
-    /// What it told; `None` where it does not tell.
+    /// Its output; `None` if it has none.
     pub(crate) seen: Option<Seen>,
 }
 
@@ -182,7 +182,7 @@ pub(crate) struct Plan {
     pub(crate) stats: Option<PathBuf>,
     /// The program that makes JSON of the output, where that is binary.
     pub(crate) decoder: Option<PathBuf>,
-    /// The signal that tells it to end.
+    /// The signal that ends it.
     pub(crate) stop: libc::c_int,
     /// What is to be done when it has ended.
     pub(crate) after: Option<Command>,
@@ -428,8 +428,8 @@ fn programs(pid: u32) -> usize {
     links.filter(|link| link.as_os_str() == "anon_inode:bpf-prog").count()
 }
 
-/// What /proc tells of the memory of a process: resident now, or at the most so far. What wait4(2)
-/// tells counts in the parent's at the fork (`setmax_mm_hiwater_rss()` in fs/exec.c).
+/// The memory of a process from /proc: resident now, or its peak. The peak of wait4(2) includes the parent's
+/// memory at the fork (`setmax_mm_hiwater_rss()` in fs/exec.c).
 fn memory_kib(pid: u32, key: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(key));

@@ -38,12 +38,12 @@ pub(super) struct Run<'a> {
 #[derive(Default)]
 pub(super) struct Outcome {
     pub(super) tally: Tally,
-    /// Files made, and closed, that no record tells of.
+    /// Files made, and closed, without a record.
     pub(super) missing: u64,
     /// Records too many.
     pub(super) doubled: u64,
-    /// What fsmon itself says was lost, forgotten or not resolved; lines of loss.
-    pub(super) told_lost: u64,
+    /// What fsmon reports as lost, forgotten or not resolved; LOSS lines.
+    pub(super) reported_lost: u64,
     /// Slots of the ring to the formatter that were in use at one time.
     pub(super) ring_peak: u64,
     pub(super) elapsed: Duration,
@@ -85,7 +85,7 @@ impl Run<'_> {
         Ok(Outcome {
             missing: made.saturating_sub(creates) + made.saturating_sub(closes),
             doubled: creates.saturating_sub(made) + closes.saturating_sub(made),
-            told_lost: seen.losses + seen.unreadable + told_lost(&stats),
+            reported_lost: seen.losses + seen.unreadable + reported_lost(&stats),
             ring_peak: stats["ring_peak"].as_u64().unwrap_or(0),
             elapsed: Duration::from_nanos(done.elapsed_ns),
             tally: seen.tally,
@@ -94,7 +94,7 @@ impl Run<'_> {
 }
 
 /// What the counters say went wrong.
-fn told_lost(stats: &Value) -> u64 {
+fn reported_lost(stats: &Value) -> u64 {
     let keys = ["lost_queue_overflows", "lost_process_messages", "unresolved_paths"];
     keys.iter().map(|key| stats[key].as_u64().unwrap_or(1)).sum()
 }
@@ -113,7 +113,7 @@ impl Outcome {
     /// Whether every record was there once, and right or flagged where it may be.
     pub(super) fn is_right(&self, may: MayFlag) -> bool {
         let wrong = self.tally.wrong + self.flagged_wrongly(may);
-        wrong + self.missing + self.doubled + self.told_lost == 0 && self.tally.records > 0
+        wrong + self.missing + self.doubled + self.reported_lost == 0 && self.tally.records > 0
     }
 
     pub(super) fn flagged_wrongly(&self, may: MayFlag) -> u64 {
@@ -125,12 +125,12 @@ impl Outcome {
 
     /// The counts in a line.
     pub(super) fn line(&self, may: MayFlag) -> String {
-        let Outcome { tally, missing, doubled, told_lost, ring_peak, elapsed } = self;
+        let Outcome { tally, missing, doubled, reported_lost, ring_peak, elapsed } = self;
         let flagged: u64 = tally.flagged.values().map(|flagged| flagged.records).sum();
         let (records, wrong, wrongly) = (tally.records, tally.wrong, self.flagged_wrongly(may));
         format!(
             "{records} records, {wrong} wrong, {flagged} flagged ({wrongly} where they may not be), \
-             {missing} lost, {doubled} doubled, {told_lost} told lost; ring {ring_peak}, {:.1} s",
+             {missing} lost, {doubled} doubled, {reported_lost} reported lost; ring {ring_peak}, {:.1} s",
             elapsed.as_secs_f64()
         )
     }
@@ -157,7 +157,7 @@ impl Outcome {
         self.tally.merge(&other.tally);
         self.missing += other.missing;
         self.doubled += other.doubled;
-        self.told_lost += other.told_lost;
+        self.reported_lost += other.reported_lost;
         self.ring_peak = self.ring_peak.max(other.ring_peak);
         self.elapsed += other.elapsed;
     }

@@ -4,10 +4,10 @@ use super::args::WhoArgs;
 use super::beside::Beside;
 use super::one::{Outcome, Run};
 use crate::area::Area;
+use crate::correctness::Correctness;
 use crate::monitor::RUNGS;
 use crate::results::{Figures, Measured, Verdict};
 use crate::table::{self, Table, not_run};
-use crate::told::Records;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -28,7 +28,7 @@ struct Source {
     /// Why it could not be run.
     error: Option<String>,
     #[serde(flatten)]
-    records: Records,
+    records: Correctness,
 }
 
 /// Runs every rung as often as asked, in turn, and prints a table for each number of chains.
@@ -62,8 +62,8 @@ impl Source {
     fn new(rung: &str, row: Result<Outcome, String>) -> Self {
         let name = rung.to_owned();
         match row {
-            Ok(outcome) => Source { name, error: None, records: Records::from(&outcome.tally) },
-            Err(error) => Source { name, error: Some(error), records: Records::default() },
+            Ok(outcome) => Source { name, error: None, records: Correctness::from(&outcome.tally) },
+            Err(error) => Source { name, error: Some(error), records: Correctness::default() },
         }
     }
 
@@ -71,7 +71,7 @@ impl Source {
         if let Some(error) = &self.error {
             return not_run(&self.name, error);
         }
-        let Records { records, wrong, wrong_fields, .. } = &self.records;
+        let Correctness { records, wrong, wrong_fields, .. } = &self.records;
         let right = FIELDS.map(|field| {
             let wrong = wrong_fields.get(field).copied().unwrap_or(0);
             share(records - wrong, *records)

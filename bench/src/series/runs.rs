@@ -3,9 +3,9 @@
 use super::args::WhoArgs;
 use super::one::{Outcome, Run};
 use crate::area::Area;
+use crate::correctness::Correctness;
 use crate::results::{Figures, Measured, Verdict};
 use crate::table::{self, Table};
-use crate::told::Records;
 use fsmon_format::number::to_ns;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -22,12 +22,13 @@ struct Kept {
     beside: String,
     chains: u64,
     #[serde(flatten)]
-    records: Records,
+    records: Correctness,
     /// Flagged where `--flagged` does not allow it.
     flagged_wrongly: u64,
     missing: u64,
     doubled: u64,
-    told_lost: u64,
+    #[serde(rename = "told_lost")]
+    reported_lost: u64,
     ring_peak: u64,
     elapsed_ns: u64,
 }
@@ -60,11 +61,11 @@ impl Kept {
         Kept {
             beside: beside.into(),
             chains,
-            records: Records::from(&outcome.tally),
+            records: Correctness::from(&outcome.tally),
             flagged_wrongly: outcome.flagged_wrongly(args.flagged),
             missing: outcome.missing,
             doubled: outcome.doubled,
-            told_lost: outcome.told_lost,
+            reported_lost: outcome.reported_lost,
             ring_peak: outcome.ring_peak,
             elapsed_ns: to_ns(outcome.elapsed),
         }
@@ -85,7 +86,7 @@ impl Runs {
                 sum(|run| run.records.wrong),
                 sum(|run| run.records.flagged()),
                 sum(|run| run.missing + run.doubled),
-                sum(|run| run.told_lost),
+                sum(|run| run.reported_lost),
             ]);
         }
         table

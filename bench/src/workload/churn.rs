@@ -30,7 +30,7 @@ pub(crate) enum Cycle {
     Written,
 }
 
-/// A churn: what a worker is told.
+/// The parameters of a churn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Churn {
     pub(crate) shape: Shape,

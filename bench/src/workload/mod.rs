@@ -65,7 +65,7 @@ const SCRATCH: &str = "scratch";
 /// What a workload asks of the monitors beyond the usual.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Asks {
-    /// To tell of writes, too.
+    /// To report writes, too.
     pub(crate) modify: bool,
     /// To leave out a subtree of this name, if it can.
     pub(crate) exclude: Option<&'static str>,

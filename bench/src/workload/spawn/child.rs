@@ -62,7 +62,7 @@ pub(crate) fn interpret(args: &[OsString]) -> ExitCode {
     args.get(2..).map_or(ExitCode::from(2), main)
 }
 
-/// `@child MODE DIR TAG UID GID [PPID]`: a parent that is told has died meanwhile.
+/// `@child MODE DIR TAG UID GID [PPID]`: PPID is given if that parent has died meanwhile.
 pub(crate) fn main(args: &[OsString]) -> ExitCode {
     let [mode, dir, tag, _, _, ppid @ ..] = args else { return ExitCode::from(2) };
     let (Some(mode), Some(tag)) = (mode.to_str().and_then(Mode::by_name), tag.to_str()) else {

@@ -158,7 +158,7 @@ impl Mode {
         }
     }
 
-    /// Whether a record may say that it cannot tell which of two images it was: where the user or
+    /// Whether a record may be flagged as one of two images: where the user or
     /// the name changed between two file events of one process, since fanotify gives no order of the
     /// two.
     pub(crate) fn changes_between_files(self) -> bool {
@@ -166,7 +166,7 @@ impl Mode {
     }
 
     /// Whether the user or the name changes at all in the life of the program. Without a source
-    /// that tells the order, a change before the first file of a batch or after the last is as
+    /// that has the order, a change before the first file of a batch or after the last is as
     /// unclear as one between two.
     pub(crate) fn changes(self) -> bool {
         self.changes_between_files()

@@ -67,7 +67,7 @@ pub(crate) struct Flagged {
 pub(crate) struct Tally {
     /// Records about files of the workload.
     pub(crate) records: u64,
-    /// Those of them that tell of a file being closed.
+    /// How many of them are about the closing of a file.
     pub(crate) closes: u64,
     /// Records with at least one field wrong or missing that do not say so.
     pub(crate) wrong: u64,
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wrong_field_is_told() {
+    fn each_wrong_field_is_reported() {
         let mut tally = Tally::default();
         tally.add(&claim(&truth()));
         assert_eq!((tally.records, tally.wrong), (1, 0));
