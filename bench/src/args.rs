@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process;
 
-/// Runs workloads beside monitors on this machine and prints a table of what they cost.
+/// Run workloads beside monitors on this machine and print a table of the costs
 #[derive(Parser)]
 #[command(name = "fsmon-bench", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -53,7 +53,7 @@ pub(crate) struct Args {
     fsmon_old: Option<PathBuf>,
 }
 
-/// On which CPUs things run.
+/// The CPUs of workload and monitors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum Placing {
     /// The workload on the first, monitors on the last
@@ -62,26 +62,26 @@ pub(crate) enum Placing {
     Together,
 }
 
-/// What else there is to do.
+/// The other commands.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Hold every record against what short-lived processes know of themselves, in many runs
+    /// Compare every record with what short-lived processes know about themselves, in many runs
     Who(WhoArgs),
-    /// Measure what knowing who costs: CPU per fork, exec and exit, without and with fsmon
+    /// Measure the cost of attribution: CPU per fork, exec and exit, without and with fsmon
     Forks(ForksArgs),
     /// Measure a large tree: the start beside `find -type d`, and the memory that it takes
     Tree(TreeArgs),
-    /// More cores than there are: what an event takes here, and what comes of that, simulated
+    /// Simulate more cores than there are, with the costs of an event measured here
     Cores(CoresArgs),
     /// Minutes of the heaviest churn: whether something is lost or grows
     Soak(SoakArgs),
     /// Binary streams: bytes an event in real builds, and how quickly they are read
     Streams(StreamsArgs),
-    /// Make the tables of PERF.md and docs/perf of what bench/results has
+    /// Make the tables of PERF.md and docs/perf from bench/results
     Report(ReportArgs),
 }
 
-/// Which fsmon.
+/// The fsmon to measure.
 #[derive(clap::Args)]
 pub(crate) struct Program {
     /// The fsmon to measure [default: the one of this workspace, built first]
@@ -101,12 +101,12 @@ impl Args {
         self.repeat.unwrap_or(if self.quick { 1 } else { 5 })
     }
 
-    /// Where results go without a word about it.
+    /// The file of results if the command line names none.
     pub(crate) fn otherwise(&self) -> Otherwise {
         if self.quick { Otherwise::Nowhere } else { Otherwise::Unnamed }
     }
 
-    /// The workloads asked for.
+    /// The requested workloads.
     pub(crate) fn workloads(&self) -> Result<Vec<Workload>, String> {
         let names: Vec<String> = self
             .workload
@@ -126,7 +126,7 @@ impl Args {
             || self.workload.iter().any(|name| latency::NAME.starts_with(name.as_str()))
     }
 
-    /// The monitors asked for, there or not.
+    /// The requested monitors, whether their programs exist or not.
     pub(crate) fn monitors(&self) -> Result<Vec<Monitor>, String> {
         let mut names = self.monitor.clone();
         if !names.is_empty() {

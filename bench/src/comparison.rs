@@ -68,7 +68,7 @@ struct Alone {
     cpu_ns: Option<f64>,
 }
 
-/// µs, or ms where there are a thousand of them.
+/// Microseconds, or milliseconds from a thousand on.
 fn show_us(us: Option<Spread>) -> String {
     match us {
         Some(Spread { median, min, max }) if median >= 1000.0 => {

@@ -1,5 +1,5 @@
-//! The time from a change to its line: single files made now and then on an idle machine, the
-//! lines read from a pipe as they come. Percentiles are those of single events.
+//! The time from a change to its line: makes single files with pauses on an idle machine, and reads the lines from a
+//! pipe. Percentiles are over single events.
 
 use crate::area::Area;
 use crate::monitor::{self, Monitor, Programs, Running};

@@ -1,4 +1,4 @@
-//! Pid spaces: a small one, and a namespace of its own.
+//! Pid spaces: a small one, and a new namespace.
 
 use crate::monitor::ending;
 use crate::sys;
@@ -75,8 +75,7 @@ pub(crate) fn is_in_own_namespace() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Runs this very command line again in a pid namespace of its own, with its own /proc, and says
-/// whether that went well.
+/// Runs this command line again in a new pid namespace with its own /proc. Returns whether it succeeded.
 pub(crate) fn run_in_own_namespace() -> Result<bool, String> {
     let failed = |error: io::Error| format!("unshare: {error}");
     let own = std::env::current_exe().map_err(failed)?;

@@ -28,7 +28,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Says whether all was as it should be.
+/// Runs a command. Returns whether all results were right.
 fn run(args: &Args) -> Result<bool, String> {
     const NOWHERE: Otherwise = Otherwise::Nowhere;
     match &args.command {
@@ -43,7 +43,7 @@ fn run(args: &Args) -> Result<bool, String> {
     }
 }
 
-/// All is right where every monitor that is there could be run.
+/// Runs the workloads beside the monitors. The verdict is right if every existing monitor could be run.
 fn compare(args: &Args) -> Result<Measured, String> {
     let (workloads, monitors) = (args.workloads()?, args.monitors()?);
     let programs = args.programs()?;
@@ -79,7 +79,7 @@ fn pack(args: &Args, area: &Area, size: Size) -> std::io::Result<Packed> {
     untar::pack(&tree, area.out.join("tree.tar"), size.entries)
 }
 
-/// The CPUs for monitors, for the workload, and what this process was given.
+/// The CPUs for monitors, for the workload, and those that this process may use.
 struct Cpus([Vec<usize>; 3]);
 
 impl Cpus {
@@ -103,9 +103,9 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// One workload beside all monitors: every monitor once, then every one again, each time
-    /// beginning with another, so that what changes on the machine meanwhile meets all of them.
-    /// A first run beside nothing warms the machine up and is not counted.
+    /// One workload beside all monitors, in rounds: each round runs every monitor once and begins with another, so
+    /// that changes on the machine affect all of them alike. A first run without a monitor warms the machine up and
+    /// is not counted.
     fn comparison(
         &self,
         workload: Workload,

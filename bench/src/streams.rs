@@ -1,5 +1,5 @@
-//! `fsmon-bench streams`: what a change takes in each kind of file, of real builds, and how quickly a
-//! stream is read again.
+//! `fsmon-bench streams`: the bytes of a change in each kind of file, for real builds, and the speed of reading a
+//! stream.
 
 use crate::area::Area;
 use crate::args::Program;
@@ -32,7 +32,7 @@ pub(crate) struct StreamsArgs {
     program: Program,
 }
 
-/// A name, and the arguments that make it so.
+/// The kinds of files: a name, and fsmon's arguments.
 const WAYS: [(&str, &[&str]); 5] = [
     ("binary", &["-f", "binary"]),
     ("binary, lz4", &["-f", "binary", "--compress", "lz4"]),
@@ -40,7 +40,7 @@ const WAYS: [(&str, &[&str]); 5] = [
     ("JSON", &["-f", "json"]),
     ("CSV", &["-f", "csv"]),
 ];
-/// The first so many ways are streams, which can be read again.
+/// How many of [`WAYS`], from the first, are streams, which can be read again.
 const STREAMS: usize = 3;
 const BUILDS: [(&str, Build); 2] = [("make", Build::Make), ("cargo", Build::Cargo)];
 /// Iterations of the churn that is read again.
@@ -102,7 +102,7 @@ fn builds(fsmon: &Path, area: &Area) -> Result<Vec<Recorded>, String> {
     Ok(builds)
 }
 
-/// Records a churn, and reads what came of it.
+/// Records a churn, and reads the files.
 fn reading(runs: u32, fsmon: &Path, area: &Area) -> Result<Vec<Reading>, String> {
     area.renew()
         .and_then(|()| Churn::USUAL.prepare(&area.watched))

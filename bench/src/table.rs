@@ -1,5 +1,4 @@
-//! Tables: medians with their spreads, in Markdown. What is printed and what stands in docs/perf is
-//! built here.
+//! Tables: medians with their spreads, in Markdown, for the terminal and for docs/perf.
 
 /// A table with a heading.
 pub(crate) struct Table {
@@ -74,7 +73,7 @@ impl Spread {
     }
 }
 
-/// `3.0x (1.0–8.0)`: with so many digits and this unit.
+/// `3.0x (1.0–8.0)`: with `digits` digits and `unit`.
 pub(crate) fn show(spread: Option<Spread>, digits: usize, unit: &str) -> String {
     let Some(Spread { median, min, max }) = spread else { return NOTHING.into() };
     if min.to_bits() == max.to_bits() {

@@ -23,7 +23,7 @@ pub(crate) struct TreeArgs {
     /// Directories
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     dirs: u64,
-    /// Where to make them; they are removed in the end [default: a tmpfs of its own]
+    /// Where to make them; they are removed in the end [default: a new tmpfs]
     #[arg(long, value_name = "WHERE")]
     dir: Option<PathBuf>,
     /// How often each is timed
@@ -134,7 +134,7 @@ impl Tree {
     }
 }
 
-/// Makes so many directories, the top one included.
+/// Makes `dirs` directories, the top one included.
 fn make(top: &Path, count: u64) -> io::Result<Vec<PathBuf>> {
     fs::create_dir(top)?;
     let mut dirs = vec![top.to_path_buf()];

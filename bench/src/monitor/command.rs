@@ -1,5 +1,5 @@
-//! How each monitor is started: with the same event types, to a file on another filesystem or to
-//! standard output.
+//! The command of each monitor: with the same event types, writing to a file on another filesystem or to standard
+//! output.
 
 use super::{Format, Monitor, Plan, Programs, Ready, peers};
 use crate::area::Area;
@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-/// The plan for a monitor whose program is there; `None` for none.
+/// The plan for a monitor whose program exists; `None` for [`Monitor::None`].
 pub(crate) fn plan(
     monitor: Monitor,
     programs: &Programs,

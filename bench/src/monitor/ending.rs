@@ -1,4 +1,4 @@
-//! Ending what was started: nothing is waited for for ever, and what is given up on is said.
+//! Ends child processes. Every wait has a limit, and exceeding it is an error.
 
 use crate::sys;
 use std::fs;
@@ -17,7 +17,7 @@ const FORCED: Duration = Duration::from_secs(5);
 /// How long standard error may stay open when the process is gone: a descendant may hold it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Waits for a child for so long; `None` when it still runs then.
+/// Waits for a child for at most `time`; `None` if it still runs then.
 pub(crate) fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + patience;
     loop {
@@ -50,7 +50,7 @@ pub(crate) fn end(child: &mut Child, order: libc::c_int) -> Result<ExitStatus, S
     Err(format!("gave up waiting, and left it behind: {}", ignored.join(", ")))
 }
 
-/// Ends a child that nobody wants to hear from any more.
+/// Ends a child and ignores how.
 pub(crate) fn abandon(child: &mut Child) {
     if matches!(child.try_wait(), Ok(None)) {
         let _ = child.kill();
@@ -60,7 +60,7 @@ pub(crate) fn abandon(child: &mut Child) {
     }
 }
 
-/// All lines that are there or come until standard error is closed.
+/// All lines until standard error is closed.
 pub(crate) fn last_words(errors: &Receiver<String>) -> Vec<String> {
     let deadline = Instant::now() + LAST_WORDS;
     let next = || errors.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();

@@ -1,4 +1,4 @@
-//! How the peers are started.
+//! The commands of the peers.
 
 use super::{Plan, Ready, ending};
 use crate::area::Area;
@@ -21,7 +21,7 @@ pub(crate) const INOTIFYWAIT: [&str; 6] = [
     "--event",
     "create,delete,move,close_write,attrib",
 ];
-/// What both say when they are ready.
+/// The line of both when they are ready.
 pub(crate) const ESTABLISHED: &str = "Watches established.";
 
 pub(super) fn fatrace(program: &Path, area: &Area) -> io::Result<Plan> {
@@ -91,10 +91,10 @@ pub(super) fn auditd(program: &Path, area: &Area) -> io::Result<Plan> {
     Ok(plan)
 }
 
-/// How long the old fsmon may take to note down what it is to watch.
+/// How long the old fsmon may take to write down what it has to watch.
 const ADD: Duration = Duration::from_secs(10);
 
-/// A daemon; what it watches is kept in a home of its own, as are its logs.
+/// A daemon, with a separate home for its configuration and logs.
 pub(super) fn fsmon_old(program: &Path, area: &Area) -> io::Result<Plan> {
     let home = area.out.join("old-home");
     if home.exists() {

@@ -1,11 +1,11 @@
-//! The parts of a page that are made: what is between two marks.
+//! The generated parts of a page: the text between two marks.
 
-/// What a block is to hold.
+/// The contents of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     /// Of the results.
     pub(super) name: String,
-    /// The tables of them; all where none is named.
+    /// The names of the tables; empty for all.
     pub(super) only: Vec<String>,
     origin: Made,
 }
@@ -14,7 +14,7 @@ pub(super) struct Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Made {
     FromResults,
-    /// Moved there by hand, as there were no results to make it of.
+    /// Written by hand, as there were no results.
     ByHand,
 }
 
@@ -42,8 +42,8 @@ impl Mark {
     }
 }
 
-/// The page with all blocks made anew. `make` gives `None` where there are no results, which only a
-/// block that was made by hand may lack.
+/// Returns the page with all blocks made again. `make` returns `None` if there are no results; only a block that was
+/// written by hand may lack them.
 pub(super) fn fill(
     page: &str,
     make: impl Fn(&Mark) -> Result<Option<String>, String>,
@@ -69,7 +69,7 @@ pub(super) fn fill(
     Ok(filled + rest)
 }
 
-/// What is before the end of the block, and what is behind it; `None` where another begins first.
+/// Splits at the end of the block; `None` if another block begins first.
 fn body(text: &str) -> Option<(&str, &str)> {
     let at = text.find(&format!("{END}\n"))?;
     let held = &text[..at];

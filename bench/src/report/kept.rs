@@ -37,7 +37,7 @@ impl Kept {
     }
 }
 
-/// `apart` of `2026-11-30T034103Z-apart.json`; `None` of what has no name.
+/// The name in a file name: `apart` for `2026-11-30T034103Z-apart.json`; `None` if it has none.
 fn name(file: &str) -> Option<&str> {
     let (_, name) = file.strip_suffix(".json")?.split_once("Z-")?;
     Some(name)

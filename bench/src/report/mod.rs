@@ -1,6 +1,6 @@
-//! `fsmon-bench report`: makes the tables of PERF.md and docs/perf of what bench/results has.
+//! `fsmon-bench report`: makes the tables of PERF.md and docs/perf from bench/results.
 //!
-//! A page says where tables go; what is around them is written by hand:
+//! Marks in a page say where tables go; the rest is written by hand:
 //!
 //! ```text
 //! <!-- fsmon-bench: apart -->             all tables of the newest bench/results/DATE-apart.json
@@ -23,15 +23,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Makes the tables of PERF.md and docs/perf of what bench/results has.
+/// Make the tables of PERF.md and docs/perf from bench/results
 #[derive(Args)]
 pub(crate) struct ReportArgs {
-    /// Change nothing; name each page that is not as it would be made, and exit with 1 then
+    /// Change nothing; name each page that is out of date, and exit with 1 if there is one
     #[arg(long)]
     check: bool,
 }
 
-/// A page as it is, and as it should be.
+/// A page as it is, and as `report` makes it.
 struct Page {
     path: PathBuf,
     is: String,

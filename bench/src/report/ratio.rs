@@ -1,4 +1,4 @@
-//! How much more one monitor takes than another.
+//! Ratios between the costs of two monitors.
 
 use crate::comparison::{Row, Sample};
 use crate::table::Spread;
@@ -12,7 +12,7 @@ pub(super) enum Quantity {
     Time,
 }
 
-/// How much more one monitor takes than another.
+/// The ratio between the costs of two monitors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Ratio {
     pub(super) of_medians: f64,

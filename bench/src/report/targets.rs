@@ -1,11 +1,11 @@
-//! What is asked of fsmon beside another monitor, and what was measured: a table of PERF.md.
+//! The targets for fsmon beside other monitors, and the measured ratios: a table of PERF.md.
 
 use super::kept::Kept;
 use super::ratio::{Quantity, Ratio};
 use crate::comparison::Comparison;
 use crate::table::Spread;
 
-/// A ratio that is asked for.
+/// A target for a ratio.
 struct Target {
     asked: &'static str,
     limit: Limit,
@@ -170,7 +170,7 @@ impl Limit {
         if lowest == highest { lowest } else { format!("{lowest} to {highest}") }
     }
 
-    /// As it is shown decides whether it is kept.
+    /// The rounded figure decides whether the target is met.
     fn shown(self, figure: f64) -> String {
         let text = format!("{figure:.2}");
         let rounded: f64 = text.parse().unwrap_or(figure);

@@ -1,4 +1,4 @@
-//! Where results go.
+//! The files of results.
 
 use super::{Measured, Results, Verdict, directory};
 use clap::Args;
@@ -34,7 +34,7 @@ pub(crate) enum Otherwise {
 }
 
 impl Keep {
-    /// Measures, writes the figures where they are to be kept, and says whether all was right.
+    /// Measures, and writes the figures to the file. Returns the verdict.
     pub(crate) fn run(
         &self,
         otherwise: Otherwise,

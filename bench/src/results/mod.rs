@@ -1,4 +1,4 @@
-//! What was measured, as `bench/results` keeps it: every single figure, of which the tables are made.
+//! Measurements as `bench/results` keeps them: all figures, from which the tables are made.
 
 pub(crate) mod keep;
 mod origin;
@@ -122,7 +122,7 @@ impl Results {
         &self.origin.date
     }
 
-    /// When, where, of which commit and by which command, as far as that was written down.
+    /// When, where, for which commit and by which command, as far as the file has it.
     pub(crate) fn line(&self) -> String {
         let Origin { date, commit, command, machine } = &self.origin;
         let mut line = format!("{date}; {}", machine::line(machine));

@@ -1,11 +1,11 @@
-//! Where figures come from.
+//! The origin of figures.
 
 use crate::machine;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::process::Command;
 
-/// When, where, of what and by what something was measured.
+/// When, where, for which commit and by which command something was measured.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Origin {
     /// In UTC, to the second.
@@ -40,7 +40,7 @@ fn commit() -> Option<String> {
     output.status.success().then(|| name.trim().to_owned())
 }
 
-/// The command line as one would type it. Paths are this machine's business.
+/// The command line as one would type it, without paths of this machine.
 fn command(args: impl Iterator<Item = String>) -> String {
     let word = |arg: String| {
         if arg.starts_with('/') {

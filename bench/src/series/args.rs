@@ -6,7 +6,7 @@ use crate::results::keep::Keep;
 use crate::workload::spawn::Mode;
 use clap::{Args, ValueEnum};
 
-/// Holds every record of a series of runs against what short-lived processes know of themselves.
+/// Compare every record of a series of runs with what short-lived processes know about themselves
 #[derive(Args)]
 pub(crate) struct WhoArgs {
     /// Runs in a row of each kind
@@ -25,19 +25,19 @@ pub(crate) struct WhoArgs {
     /// Where a record may say that it is not exact
     #[arg(long, value_name = "WHERE", value_enum, default_value_t = MayFlag::Between)]
     pub(crate) flagged: MayFlag,
-    /// The source of process names that fsmon is to use at the best
+    /// Best source of process names that fsmon may use
     #[arg(long, value_name = "RUNG", default_value = "auto")]
     pub(crate) who: String,
-    /// How fsmon is to read the kernel's queue
+    /// How fsmon reads the kernel's queue
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub(crate) backend: String,
     /// Force each source in turn instead, and print what share of the fields it gets right
     #[arg(long)]
     pub(crate) rungs: bool,
-    /// Lower kernel.pid_max of this pid namespace meanwhile, so that pids are used again soon
+    /// Lower kernel.pid_max of this pid namespace meanwhile, so that pids are reused soon
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(301..))]
     pub(crate) pid_max: Option<u32>,
-    /// Run all of it in a pid namespace of its own, with its own /proc
+    /// Run everything in a new pid namespace, with its own /proc
     #[arg(long)]
     pub(crate) namespace: bool,
     #[command(flatten)]

@@ -29,7 +29,7 @@ impl Beside {
         }
     }
 
-    /// For how long at least nobody reads, where anybody waits for the workload to be done.
+    /// The minimum time without a reader of the output, if there is one.
     pub(crate) fn stall(self) -> Option<Duration> {
         (self == Beside::Stalled).then_some(Duration::from_secs(3))
     }

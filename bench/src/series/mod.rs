@@ -1,5 +1,5 @@
-//! `fsmon-bench who`: a series of runs of short-lived processes, where every single record is held
-//! against what the processes know of themselves.
+//! `fsmon-bench who`: a series of runs of short-lived processes. Compares every record with what the processes know
+//! about themselves.
 //!
 //! ```text
 //! cargo run --release -p fsmon-bench -- who [--runs N] [--flagged WHERE] [--beside WHAT]…
@@ -20,7 +20,7 @@ use crate::results::Measured;
 use crate::results::keep::Otherwise;
 use args::WhoArgs;
 
-/// Runs it and says whether all was right.
+/// Runs the series. Returns the verdict.
 pub(crate) fn main(args: &WhoArgs) -> Result<bool, String> {
     if args.namespace && args.pid_max.is_some() && !pids::is_pid_max_own() {
         return Err("before Linux 6.14 kernel.pid_max is that of all namespaces".into());

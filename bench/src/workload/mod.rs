@@ -1,4 +1,4 @@
-//! What is done to the watched directory, and what a monitor must have seen of it.
+//! The workloads, and the changes that a monitor must have seen.
 //!
 //! Workers are this binary itself, run again with a first argument that begins with `@`.
 
@@ -62,7 +62,7 @@ pub(crate) const ALL: [Workload; 16] = [
 /// The subtree that is left out.
 const SCRATCH: &str = "scratch";
 
-/// What a workload asks of the monitors beyond the usual.
+/// Special requirements of a workload for the monitors.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Asks {
     /// To report writes, too.
@@ -117,7 +117,7 @@ impl Counts {
     }
 }
 
-/// What was done.
+/// The result of a workload.
 pub(crate) struct Done {
     /// Time from the start to the end of the slowest worker, ns.
     pub(crate) elapsed_ns: u64,

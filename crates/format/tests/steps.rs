@@ -18,7 +18,7 @@ const CAPACITY: Capacity = Capacity { dirs: 16, processes: 16, strings: 16, text
 /// Events a second in the streams made here: a MiB is some 8 seconds.
 const PER_SECOND: u64 = 2000;
 
-/// Writes a stream of which each part has a clock that is so many seconds ahead, and lasts so long.
+/// Writes a stream in parts: how many seconds its clock is ahead, and how long it lasts.
 fn stream(parts: &[(i64, u64)], is_counted: bool, codec: Codec) -> Vec<u8> {
     let header = Header { time_ns: SECOND, realtime_ns: BASE + SECOND, ..Header::default() };
     let writer = Writer::new(Vec::new(), &header, CAPACITY).unwrap().compress(codec);

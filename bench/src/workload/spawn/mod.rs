@@ -1,5 +1,5 @@
-//! Short-lived processes in chains, each of which writes into the name of the file that it makes
-//! what it knows of itself: the truth that a monitor's records are held against.
+//! Short-lived processes in chains. Each process makes a file whose name contains what the process knows about itself:
+//! the truth that a monitor's records are compared with.
 
 pub(crate) mod child;
 mod mode;

@@ -1,4 +1,4 @@
-//! How the processes come about, and what the truth is for each of their files.
+//! The ways to start processes, and the truth for each of their files.
 
 /// How a process comes about and what it does. Unless said otherwise a file is made and closed by
 /// the program that was started, whose name, parent and user are the truth.

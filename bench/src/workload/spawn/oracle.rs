@@ -1,10 +1,10 @@
-//! Holds a monitor's records against what the processes wrote into their file names.
+//! Compares a monitor's records with what the processes wrote into their file names.
 
 use super::Mode;
 use crate::lines::Claim;
 use std::collections::BTreeMap;
 
-/// What a process knew of itself when it made a file.
+/// What a process knew about itself when it made a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Truth {
     /// How it came about.
@@ -62,7 +62,7 @@ pub(crate) struct Flagged {
     pub(crate) wrong: u64,
 }
 
-/// How the records of a run did.
+/// The correctness of a run's records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Records about files of the workload.

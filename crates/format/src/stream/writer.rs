@@ -466,7 +466,7 @@ mod tests {
         }
     }
 
-    /// Takes so many bytes and no more, like a full disk.
+    /// Takes a limited number of bytes, like a full disk.
     struct Full(Vec<u8>, usize);
 
     impl Write for Full {

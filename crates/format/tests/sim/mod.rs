@@ -449,7 +449,7 @@ pub fn record_as(host: &Host, codec: Codec) -> (Vec<String>, Vec<u8>) {
     (lines, segments.remove(0))
 }
 
-/// The same in segments of so many bytes or a block more.
+/// The same in segments of `bytes` bytes, or up to a block more.
 pub fn record_segments(host: &Host, codec: Codec, bytes: u64) -> (Vec<String>, Vec<Vec<u8>>) {
     let mut header = header();
     let mut mirror = Mirror::new(CAPACITY);
