@@ -38,6 +38,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_wrap,
+        reason = "tests and the simulator count in small numbers; all else is linted without them"
+    )
+)]
+
 mod cold;
 pub mod config;
 mod counters;
@@ -49,6 +60,7 @@ mod hot;
 pub mod hot;
 pub mod limits;
 mod monitor;
+mod num;
 pub mod plan;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]

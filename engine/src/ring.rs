@@ -19,6 +19,7 @@
 #![allow(unsafe_code)]
 
 use crate::limits::reader::{BATCH_SLOTS_MAX, PUBLISH_SLOTS};
+use crate::num::index;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, fence, futex};
 use crossbeam_utils::CachePadded;
 use fsmon_format::record::{SLOT, SLOTS_MAX, Slot, tag};
@@ -80,7 +81,7 @@ impl Producer {
     }
 
     fn place(&self, at: u64) -> usize {
-        (at & (self.len() - 1)) as usize
+        index(at & (self.len() - 1))
     }
 
     /// Takes a whole record; false when there is no room for it now. Not yet seen by the
@@ -121,7 +122,7 @@ impl Producer {
             let piece = left.min(SLOTS_MAX as u64);
             let mut bytes = [0; SLOT];
             bytes[0] = tag::PAD;
-            bytes[1] = piece as u8;
+            bytes[1] = u8::try_from(piece).expect("a record's slots fit a byte");
             // SAFETY: as in `push_with`.
             unsafe { self.shared.slots.room(self.place(self.tail), 1)[0] = Slot(bytes) };
             self.tail += piece;
@@ -206,7 +207,7 @@ impl Consumer {
         let count = (self.tail_seen - self.head).min(len - start);
         // SAFETY: published slots: the producer does not write them before they are released, and
         // releasing takes `&mut self`, which ends this borrow.
-        let run = unsafe { self.shared.slots.run(start as usize, count as usize) };
+        let run = unsafe { self.shared.slots.run(index(start), index(count)) };
         whole_records(run)
     }
 

@@ -115,8 +115,15 @@ impl Event<'_> {
     /// The mask's low 32 bits: all that fanotify has defined so far.
     #[must_use]
     pub fn types(&self) -> u32 {
-        self.mask as u32
+        types(self.mask)
     }
+}
+
+/// The low 32 bits of a mask: all that fanotify has defined so far.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the upper bits mean nothing yet")]
+fn types(mask: u64) -> u32 {
+    mask as u32
 }
 
 /// Walks the events of one read.
@@ -161,7 +168,7 @@ impl<'a> Events<'a> {
         while len < reach
             && let Some((head, raw, rest)) = split(bytes)
         {
-            if head.mask as u32 & kind::RENAME != 0
+            if types(head.mask) & kind::RENAME != 0
                 && head.pid == pid
                 && from.is_none_or(|from| head.old_place(raw) == Some(from))
                 && let Some(event) = Events(raw).next().filter(&is_meant)
@@ -183,7 +190,7 @@ impl<'a> Events<'a> {
         std::iter::from_fn(move || {
             while let Some((head, raw, rest)) = split(bytes) {
                 (bytes, number) = (rest, number + 1);
-                let is_one = head.mask as u32 & RENAMED == RENAMED;
+                let is_one = types(head.mask) & RENAMED == RENAMED;
                 if is_one && let Some(dir) = Events(raw).next().and_then(|event| event.object) {
                     return Some((number - 1, dir));
                 }

@@ -294,9 +294,9 @@ impl Output {
         head.kernel_events = self.counters.kernel_events.into();
         head.events = self.counters.events.into();
         head.losses = self.counters.losses.into();
-        head.ring_peak = (self.producer.peak() as u32).into();
-        head.dirs = (self.counters.dirs as u32).into();
-        head.processes = (self.counters.processes as u32).into();
+        head.ring_peak = u32::try_from(self.producer.peak()).unwrap_or(u32::MAX).into();
+        head.dirs = u32::try_from(self.counters.dirs).unwrap_or(u32::MAX).into();
+        head.processes = u32::try_from(self.counters.processes).unwrap_or(u32::MAX).into();
         push(&mut self.producer, sources, self.build.stats(head));
     }
 

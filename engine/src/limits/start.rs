@@ -1,6 +1,7 @@
 //! Of what is done at the start, and of the BPF programs that are made then (`cold`).
 
 use crate::hot::who::bpf_record;
+use crate::num::const_u32;
 
 /// Directories between two reports of progress.
 pub(crate) const PROGRESS_DIRS: usize = 4096;
@@ -29,19 +30,19 @@ pub(crate) const READER_PATIENCE_NS: i32 = 40_000_000;
 /// Looks in that time at the most: the verifier wants a number.
 pub(crate) const READER_LOOKS_MAX: u32 = 300;
 /// A pause is the copying of so many bytes, 2 µs or so: programs have no other way to wait.
-pub(crate) const PAUSE_BYTES: usize = 32 << 10;
+pub(crate) const PAUSE_BYTES: u32 = 32 << 10;
 /// The same where it takes long anyhow, some 130 µs; more where several wait, as they share the room.
-pub(crate) const LONG_PAUSE_BYTES: usize = 2 << 20;
+pub(crate) const LONG_PAUSE_BYTES: u32 = 2 << 20;
 /// Events of the queue, from its end back, among which those of a process are looked for.
 pub(crate) const QUEUE_STEPS: u32 = 400;
 /// Names and mounts on the way to an executable at the most: as many as the longest path has names, and some mounts.
-pub(crate) const EXE_PATH_LEVELS: u32 = (bpf_record::PATH_MAX / 2 + 256) as u32;
+pub(crate) const EXE_PATH_LEVELS: u32 = const_u32::<{ bpf_record::PATH_MAX / 2 + 256 }>();
 /// Walks of that way at the most. The second already agrees with the first unless a rename came between.
 pub(crate) const EXE_PATH_WALKS: usize = 4;
 
 const _: () = {
     // What a storm gathers a program can look through.
     assert!(super::reader::STORM_BATCH_EVENTS <= QUEUE_STEPS);
-    assert!(PAUSE_BYTES < LONG_PAUSE_BYTES && LONG_PAUSE_BYTES <= u32::MAX as usize);
+    assert!(PAUSE_BYTES < LONG_PAUSE_BYTES);
     assert!(EXE_PATH_WALKS >= 2);
 };

@@ -25,9 +25,9 @@ pub(crate) const DOUBT_MISSES: u8 = 100;
 pub(crate) const DEFERRED_MAX: usize = 4096;
 
 /// Events between the halves of an exchange: others can come between, a few for each processor.
-pub(crate) const EXCHANGE_EVENTS_BETWEEN: u64 = 64;
+pub(crate) const EXCHANGE_EVENTS_BETWEEN: u64 = EXCHANGE_HALVES_KEPT as u64;
 /// First halves of exchanges remembered: each event is one at most, so none is overwritten that is still within reach.
-pub(crate) const EXCHANGE_HALVES_KEPT: usize = EXCHANGE_EVENTS_BETWEEN as usize;
+pub(crate) const EXCHANGE_HALVES_KEPT: usize = 64;
 /// Events ahead among which the second half of an exchange is looked for: other processors may have queued some in
 /// between.
 pub(crate) const EXCHANGE_EVENTS_AHEAD: usize = 8;
@@ -88,9 +88,9 @@ pub(crate) const OBJECT_WAYS: usize = 8;
 /// few objects leave the other buckets empty.
 pub(crate) const MERGE_REACH: usize = 1 << 15;
 /// An object is remembered for that many generations, its own included, however long the queue stays full.
-pub(crate) const OBJECT_GENERATIONS: u64 = 3;
+pub(crate) const OBJECT_GENERATIONS: usize = 3;
 /// Objects of one generation: the older ones that are remembered are a reach at least.
-pub(crate) const OBJECT_GENERATION: usize = MERGE_REACH / (OBJECT_GENERATIONS as usize - 1);
+pub(crate) const OBJECT_GENERATION: usize = MERGE_REACH / (OBJECT_GENERATIONS - 1);
 
 /// Events of unknown objects that are kept; the oldest is overwritten, and counted where its directory is made.
 pub(crate) const ORPHANS_KEPT: usize = 128;
@@ -173,9 +173,9 @@ const _: () = {
     assert!(DEFERRED_MAX < u32::MAX as usize);
     assert!(EXCHANGE_EVENTS_AHEAD as u64 <= EXCHANGE_EVENTS_BETWEEN);
     // So few objects are in use that a set and its neighbour are never both full, whatever the handles are.
-    assert!(OBJECT_GENERATION * OBJECT_GENERATIONS as usize <= OBJECT_SETS);
+    assert!(OBJECT_GENERATION * OBJECT_GENERATIONS <= OBJECT_SETS);
     // What is remembered beside the generation that fills reaches as far as the kernel merges.
-    assert!(OBJECT_GENERATION * (OBJECT_GENERATIONS as usize - 1) >= MERGE_REACH);
+    assert!(OBJECT_GENERATION * (OBJECT_GENERATIONS - 1) >= MERGE_REACH);
     assert!(OBJECT_SETS_LEAST <= OBJECT_SETS && OBJECT_SETS_LEAST >= 2);
     // Its length is kept in 16 bits, and no event that the kernel gives is longer than a buffer has room for.
     assert!(ORPHAN_BYTES <= u16::MAX as usize && ORPHAN_BYTES <= EVENT_LEN_MAX as usize);

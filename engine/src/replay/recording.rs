@@ -139,7 +139,7 @@ impl Recording {
 fn piece(tag: u32, parts: &[&[u8]], out: &mut Vec<u8>) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     out.extend(tag.to_ne_bytes());
-    out.extend((len as u32).to_ne_bytes());
+    out.extend(u32::try_from(len).expect("a piece is far below 4 GiB").to_ne_bytes());
     parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 

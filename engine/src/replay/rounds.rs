@@ -58,7 +58,7 @@ impl Recording {
         let first_turn = self.reads().next().map_or(0, |read| read.turn);
         let step = Step {
             ns: end_ns - self.start_ns,
-            reads: self.reads().count() as u32,
+            reads: u32::try_from(self.reads().count()).expect("a recording is short"),
             // Even, as the odd ones are those amid a read.
             turns: (last_turn - first_turn + 2).next_multiple_of(2),
         };

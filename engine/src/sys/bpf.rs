@@ -5,6 +5,7 @@
 
 use super::fd::owned;
 use crate::limits::sys::{PROGRAM_FUNCTIONS_MAX, PROGRAM_LOADS};
+use crate::num::{const_u32, limited_u32, size_u32};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -147,13 +148,13 @@ impl FunctionTypes {
         let types = TYPES.map(u32::to_ne_bytes).concat();
         let mut bytes = 0xeb9f_u16.to_ne_bytes().to_vec();
         bytes.extend([1, 0]);
-        let (types_len, strings_len) = (types.len() as u32, STRINGS.len() as u32);
+        let (types_len, strings_len) = (limited_u32(types.len()), limited_u32(STRINGS.len()));
         for number in [24, 0, types_len, types_len, strings_len] {
             bytes.extend(number.to_ne_bytes());
         }
         bytes.extend(types);
         bytes.extend(STRINGS);
-        let (btf, btf_size) = (bytes.as_ptr() as u64, bytes.len() as u32);
+        let (btf, btf_size) = (bytes.as_ptr() as u64, limited_u32(bytes.len()));
         Ok(FunctionTypes(bpf_fd(BTF_LOAD, &mut BtfLoad { btf, btf_size, ..BtfLoad::default() })?))
     }
 }
@@ -190,7 +191,7 @@ fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_long> {
 }
 
 fn bpf_fd<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
-    owned(bpf(command, attr)? as libc::c_int)
+    owned(bpf(command, attr)?)
 }
 
 /// A map from CPU to perf ring.
@@ -204,9 +205,9 @@ pub(crate) fn ring_map(cpus: u32) -> io::Result<OwnedFd> {
 
 /// Puts a perf event in its CPU's place.
 pub(crate) fn set_ring(map: BorrowedFd<'_>, cpu: u32, ring: BorrowedFd<'_>) -> io::Result<()> {
-    let value = ring.as_raw_fd() as u32;
+    let value = ring.as_raw_fd().cast_unsigned();
     let mut attr = MapUpdate {
-        map: map.as_raw_fd() as u32,
+        map: map.as_raw_fd().cast_unsigned(),
         key: std::ptr::from_ref(&cpu) as u64,
         value: std::ptr::from_ref(&value) as u64,
         ..MapUpdate::default()
@@ -246,7 +247,7 @@ unsafe impl Sync for Globals {}
 impl Globals {
     /// `count` numbers of 64 bits, zero.
     pub(crate) fn new(count: usize) -> io::Result<Self> {
-        let value_size = (count * size_of::<u64>()) as u32;
+        let value_size = u32::try_from(count * size_of::<u64>()).map_err(io::Error::other)?;
         let fd = bpf_fd(
             MAP_CREATE,
             &mut MapCreate {
@@ -319,12 +320,12 @@ pub(crate) fn load(
 ) -> io::Result<OwnedFd> {
     let mut infos = [FuncInfo { insn: 0, type_id: FUNCTION_TYPE }; PROGRAM_FUNCTIONS_MAX];
     for (info, at) in infos[1..].iter_mut().zip(functions) {
-        info.insn = *at as u32;
+        info.insn = limited_u32(*at);
     }
     let types = if functions.is_empty() { None } else { Some(FunctionTypes::new()?) };
     let mut attr = ProgLoad {
         kind: PROG_TRACING,
-        insn_count: insns.len() as u32,
+        insn_count: limited_u32(insns.len()),
         insns: insns.as_ptr() as u64,
         // Some helpers are open to programs under the GPL only; ours may be had under it.
         license: c"Dual MIT/GPL".as_ptr() as u64,
@@ -334,10 +335,10 @@ pub(crate) fn load(
     };
     // The kernel keeps the types as long as the program.
     if let Some(types) = &types {
-        attr.own_btf = types.0.as_raw_fd() as u32;
-        attr.func_info_size = size_of::<FuncInfo>() as u32;
+        attr.own_btf = types.0.as_raw_fd().cast_unsigned();
+        attr.func_info_size = size_u32::<FuncInfo>();
         attr.func_info = infos.as_ptr() as u64;
-        attr.func_info_count = 1 + functions.len().min(PROGRAM_FUNCTIONS_MAX - 1) as u32;
+        attr.func_info_count = limited_u32(1 + functions.len().min(PROGRAM_FUNCTIONS_MAX - 1));
     }
     let len = name.len().min(attr.name.len() - 1);
     attr.name[..len].copy_from_slice(&name.as_bytes()[..len]);
@@ -346,7 +347,8 @@ pub(crate) fn load(
         Ok(program) => return Ok(program),
     };
     let mut log = vec![0u8; 1 << 20];
-    (attr.log, attr.log_size, attr.log_level) = (log.as_mut_ptr() as u64, log.len() as u32, 1);
+    (attr.log, attr.log_size, attr.log_level) =
+        (log.as_mut_ptr() as u64, limited_u32(log.len()), 1);
     match patiently(&mut attr) {
         Ok(program) => Ok(program),
         Err(_) => {
@@ -376,7 +378,7 @@ fn patiently(attr: &mut ProgLoad) -> io::Result<OwnedFd> {
 
 /// Attaches a program, until the descriptor is closed.
 pub(crate) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let mut attr = Open { program: program.as_raw_fd() as u32, ..Open::default() };
+    let mut attr = Open { program: program.as_raw_fd().cast_unsigned(), ..Open::default() };
     bpf_fd(RAW_TRACEPOINT_OPEN, &mut attr)
 }
 
@@ -384,8 +386,8 @@ pub(crate) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 pub(crate) fn misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0u8; INFO_BYTES];
     let mut attr = GetInfo {
-        fd: program.as_raw_fd() as u32,
-        len: INFO_BYTES as u32,
+        fd: program.as_raw_fd().cast_unsigned(),
+        len: const_u32::<INFO_BYTES>(),
         info: info.as_mut_ptr() as u64,
     };
     bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;

@@ -7,7 +7,8 @@ fn read(clock: libc::clockid_t) -> u64 {
     // SAFETY: `time` is valid for writes; the kernel writes one timespec. The clocks used here
     // exist on every Linux, so the call cannot fail; if it did, `time` stays 0.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
-    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+    let (seconds, ns) = (time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned());
+    seconds.wrapping_mul(1_000_000_000).wrapping_add(ns)
 }
 
 /// `CLOCK_MONOTONIC`, ns: the clock of every time in a record.

@@ -2,6 +2,7 @@
 //! user and group, and exits (linux/cn_proc.h).
 
 use crate::limits::sys::{DATAGRAM_MAX, DATAGRAMS_EACH_CALL};
+use crate::num::{const_u32, limited_u16, limited_u32, size_u32};
 use crate::sys::fd::{check, owned};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -77,14 +78,14 @@ impl Socket {
         socket.set_room(room);
         // SAFETY: sockaddr_nl is plain numbers, for which all zero is a value.
         let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
-        address.nl_family = libc::AF_NETLINK as u16;
+        address.nl_family = libc::AF_NETLINK.try_into().map_err(io::Error::other)?;
         address.nl_groups = CN_IDX_PROC;
         // SAFETY: `address` is a sockaddr_nl of the stated length and outlives the call.
         check(unsafe {
             libc::bind(
                 socket.raw_fd(),
                 (&raw const address).cast(),
-                size_of::<libc::sockaddr_nl>() as u32,
+                size_u32::<libc::sockaddr_nl>(),
             )
         })?;
         Ok(socket)
@@ -102,7 +103,7 @@ impl Socket {
                     libc::SOL_SOCKET,
                     option,
                     (&raw const room).cast(),
-                    size_of::<i32>() as u32,
+                    size_u32::<i32>(),
                 )
             };
         }
@@ -139,12 +140,12 @@ impl Socket {
     fn send(&self, payload: &[u8], ack: u32) -> io::Result<()> {
         let mut message = [0; NLMSG_HEADER + CN_HEADER + 8];
         let len = NLMSG_HEADER + CN_HEADER + payload.len();
-        message[0..4].copy_from_slice(&(len as u32).to_ne_bytes());
+        message[0..4].copy_from_slice(&limited_u32(len).to_ne_bytes());
         message[4..6].copy_from_slice(&NLMSG_DONE.to_ne_bytes());
         message[16..20].copy_from_slice(&CN_IDX_PROC.to_ne_bytes());
         message[20..24].copy_from_slice(&CN_VAL_PROC.to_ne_bytes());
         message[28..32].copy_from_slice(&ack.to_ne_bytes());
-        message[32..34].copy_from_slice(&(payload.len() as u16).to_ne_bytes());
+        message[32..34].copy_from_slice(&limited_u16(payload.len()).to_ne_bytes());
         message[36..len].copy_from_slice(payload);
         // SAFETY: `len` bytes of `message` are initialised and outlive the call.
         let sent = unsafe { libc::send(self.raw_fd(), message.as_ptr().cast(), len, 0) };
@@ -193,7 +194,7 @@ impl Socket {
             header.msg_iov = &raw mut vectors[index];
             header.msg_iovlen = 1;
             header.msg_name = (&raw mut into.senders[index]).cast();
-            header.msg_namelen = size_of::<libc::sockaddr_nl>() as u32;
+            header.msg_namelen = size_u32::<libc::sockaddr_nl>();
         }
         // SAFETY: every header points at a buffer and an address of `into` with their true
         // lengths; all outlive the call, and nothing else refers to them.
@@ -201,19 +202,19 @@ impl Socket {
             libc::recvmmsg(
                 self.raw_fd(),
                 headers.as_mut_ptr(),
-                DATAGRAMS_EACH_CALL as u32,
+                const_u32::<DATAGRAMS_EACH_CALL>(),
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )
         };
-        if count < 0 {
+        let Ok(count) = usize::try_from(count) else {
             let error = io::Error::last_os_error();
             return match error.raw_os_error() {
                 Some(libc::EAGAIN | libc::EINTR) => Ok(()),
                 _ => Err(error),
             };
-        }
-        into.count = (count as usize).min(DATAGRAMS_EACH_CALL);
+        };
+        into.count = count.min(DATAGRAMS_EACH_CALL);
         for (length, header) in into.lengths.iter_mut().zip(&headers) {
             *length = (header.msg_len as usize).min(DATAGRAM_MAX);
         }

@@ -8,7 +8,7 @@ pub(crate) fn check(result: impl Into<libc::c_long>) -> io::Result<libc::c_int> 
     match result.into() {
         -1 => Err(io::Error::last_os_error()),
         // No call gives more than an int for what it is used here: descriptors and counts.
-        result => Ok(result as libc::c_int),
+        result => libc::c_int::try_from(result).map_err(io::Error::other),
     }
 }
 

@@ -72,8 +72,9 @@ impl Gauge {
     }
 
     /// The turn of the last call, as programs that ran during it saw it.
+    #[expect(clippy::cast_possible_truncation, reason = "messages have the lower half")]
     pub(crate) fn last(&self) -> u32 {
-        // Messages have the lower half; only those of neighbouring turns are ever compared.
+        // Only those of neighbouring turns are ever compared.
         self.turn.wrapping_sub(1) as u32
     }
 

@@ -2,6 +2,7 @@
 
 use super::fd::check;
 use crate::limits::sys::PATH_PIECE_BYTES;
+use crate::num::const_u32;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -90,7 +91,7 @@ impl Handles {
         name: &CStr,
         flags: libc::c_int,
     ) -> io::Result<(Handle, i32)> {
-        let mut raw = Raw { bytes: HANDLE_MAX as u32, kind: 0, data: [0; HANDLE_MAX] };
+        let mut raw = Raw { bytes: const_u32::<HANDLE_MAX>(), kind: 0, data: [0; HANDLE_MAX] };
         let mut mount_id = 0;
         // SAFETY: `raw` begins like struct file_handle and has the room that its first field
         // says; the name ends in NUL; the kernel writes the handle and one int.
@@ -138,9 +139,9 @@ pub(crate) fn btrfs_whole(fsid: u64, handle: &[u8]) -> Option<u64> {
     let (_, subvolume) = btrfs_ids(handle)?;
     // The two halves are ints, the upper half of the id goes into the first.
     let [a, b, c, d, e, f, g, h] = fsid.to_ne_bytes();
-    let ids = subvolume ^ BTRFS_TOP;
-    let first = u32::from_ne_bytes([a, b, c, d]) ^ (ids >> 32) as u32;
-    let second = u32::from_ne_bytes([e, f, g, h]) ^ ids as u32;
+    let [i, j, k, l, m, n, o, p] = (subvolume ^ BTRFS_TOP).to_be_bytes();
+    let first = u32::from_ne_bytes([a, b, c, d]) ^ u32::from_be_bytes([i, j, k, l]);
+    let second = u32::from_ne_bytes([e, f, g, h]) ^ u32::from_be_bytes([m, n, o, p]);
     let [a, b, c, d] = first.to_ne_bytes();
     let [e, f, g, h] = second.to_ne_bytes();
     Some(u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
@@ -272,7 +273,7 @@ pub(crate) fn open_cached(path: &CStr) -> io::Result<OwnedFd> {
         how.flags = (libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) as u64;
         how.resolve = libc::RESOLVE_CACHED;
         let size = size_of::<libc::open_how>();
-        libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path.as_ptr(), &raw const how, size) as i32
+        libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path.as_ptr(), &raw const how, size)
     })
 }
 
@@ -293,7 +294,7 @@ pub(super) fn open_any_handle(beside: BorrowedFd<'_>, key: &[u8]) -> io::Result<
 fn open_by_handle(beside: BorrowedFd<'_>, key: &[u8], flags: libc::c_int) -> io::Result<OwnedFd> {
     let (kind, handle) = key.split_first_chunk::<TYPE_LEN>().ok_or(io::ErrorKind::InvalidInput)?;
     let mut raw = Raw { bytes: 0, kind: i32::from_ne_bytes(*kind), data: [0; HANDLE_MAX] };
-    raw.bytes = handle.len() as u32;
+    raw.bytes = u32::try_from(handle.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let room = raw.data.get_mut(..handle.len()).ok_or(io::ErrorKind::InvalidInput)?;
     room.copy_from_slice(handle);
     let flags = flags | libc::O_PATH | libc::O_CLOEXEC;

@@ -34,21 +34,20 @@ struct Attributes {
 pub(crate) fn open_without_mounts(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OPEN_TREE_CLONE | (libc::O_CLOEXEC | libc::AT_EMPTY_PATH) as libc::c_uint;
     // SAFETY: the path ends in NUL.
-    let mount = owned(unsafe {
-        fd_of(libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), c"".as_ptr(), flags))
-    })?;
+    let mount =
+        owned(unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), c"".as_ptr(), flags) })?;
     // A copy of a shared mount would get what is mounted on the original later.
     let private = Attributes { set: 0, clear: 0, propagation: libc::MS_PRIVATE, user_namespace: 0 };
     // SAFETY: the path ends in NUL, the kernel reads as many bytes of the live struct as it is told.
     check(unsafe {
-        fd_of(libc::syscall(
+        libc::syscall(
             libc::SYS_mount_setattr,
             mount.as_raw_fd(),
             c"".as_ptr(),
             libc::AT_EMPTY_PATH,
             &raw const private,
             size_of::<Attributes>(),
-        ))
+        )
     })?;
     Ok(mount)
 }
@@ -58,9 +57,8 @@ pub(crate) fn open_without_mounts(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// `read_only` is how the filesystem is mounted: asking for the other could change it.
 pub(crate) fn open_btrfs_top(source: &CStr, read_only: bool) -> io::Result<OwnedFd> {
     // SAFETY: the name ends in NUL.
-    let context = owned(unsafe {
-        fd_of(libc::syscall(libc::SYS_fsopen, c"btrfs".as_ptr(), FSOPEN_CLOEXEC))
-    })?;
+    let context =
+        owned(unsafe { libc::syscall(libc::SYS_fsopen, c"btrfs".as_ptr(), FSOPEN_CLOEXEC) })?;
     let context = context.as_fd();
     configure(context, SET_STRING, Some(c"source"), Some(source))?;
     configure(context, SET_STRING, Some(c"subvolid"), Some(c"5"))?;
@@ -70,12 +68,7 @@ pub(crate) fn open_btrfs_top(source: &CStr, read_only: bool) -> io::Result<Owned
     configure(context, CMD_CREATE, None, None)?;
     // SAFETY: plain numbers.
     owned(unsafe {
-        fd_of(libc::syscall(
-            libc::SYS_fsmount,
-            context.as_raw_fd(),
-            FSMOUNT_CLOEXEC,
-            MOUNT_ATTR_RDONLY,
-        ))
+        libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY)
     })
 }
 
@@ -89,19 +82,14 @@ fn configure(
     // SAFETY: both strings end in NUL, or are null where the command takes none; the kernel copies
     // them.
     check(unsafe {
-        fd_of(libc::syscall(
+        libc::syscall(
             libc::SYS_fsconfig,
             context.as_raw_fd(),
             command,
             pointer(key),
             pointer(value),
             0,
-        ))
+        )
     })?;
     Ok(())
-}
-
-/// What these calls return fits an int.
-fn fd_of(result: libc::c_long) -> libc::c_int {
-    result as libc::c_int
 }

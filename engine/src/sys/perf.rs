@@ -3,10 +3,12 @@
 //! The kernel writes records at `data_head`, we read up to it and hand the room back through
 //! `data_tail`. No system call is needed to read.
 
+use super::fd::owned;
+use crate::num::index;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of `struct perf_event_attr` up to and with `clockid` (`PERF_ATTR_SIZE_VER3`).
@@ -141,6 +143,7 @@ impl Event {
     /// above -1 for tracepoints); EMFILE without a descriptor left.
     pub fn open(self, cpu: usize, size: usize) -> io::Result<OwnedFd> {
         let attr = self.attr(u32::try_from(size / 4).unwrap_or(u32::MAX));
+        let number = libc::c_int::try_from(cpu).map_err(io::Error::other)?;
         // SAFETY: `attr` is a valid perf_event_attr of the size it states (checked above by
         // const asserts) and outlives the call; the other arguments are plain numbers.
         let fd = unsafe {
@@ -148,16 +151,12 @@ impl Event {
                 libc::SYS_perf_event_open,
                 &raw const attr,
                 -1 as libc::pid_t,
-                cpu as libc::c_int,
+                number,
                 -1 as libc::c_int,
                 PERF_FLAG_FD_CLOEXEC,
             )
         };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the kernel has just returned this descriptor; nothing else knows it.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+        owned(fd)
     }
 }
 
@@ -170,7 +169,8 @@ impl Ring {
     /// `kernel.perf_event_mlock_kb`, without `CAP_IPC_LOCK`); ENOMEM without memory.
     pub fn map(fd: OwnedFd, size: usize) -> io::Result<Ring> {
         // SAFETY: plain number in and out.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        let page = usize::try_from(page).map_err(|_| io::Error::last_os_error())?;
         // SAFETY: a new shared mapping of our own descriptor at an address of the kernel's choice.
         let base = unsafe {
             libc::mmap(
@@ -277,7 +277,7 @@ impl Default for Scratch {
 #[inline]
 fn parts(size: usize, tail: u64, head: u64) -> Option<(Range<usize>, usize)> {
     let written = usize::try_from(head.wrapping_sub(tail)).ok().filter(|len| *len <= size)?;
-    let start = (tail % size as u64) as usize;
+    let start = index(tail % size as u64);
     let first = written.min(size - start);
     start.is_multiple_of(8).then_some((start..start + first, written - first))
 }

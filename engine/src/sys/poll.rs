@@ -5,6 +5,7 @@ use super::fd::{check, read};
 use super::gauge::Gauge;
 use super::thread::{sleep, timespec};
 use crate::limits::sys::FILE_BUFFERS_MAX;
+use crate::num::limited_u32;
 use arrayvec::ArrayVec;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -159,7 +160,7 @@ impl Poll {
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         match read(fd, buffer) {
             Ok(0) => Ok(None),
-            Ok(len) => Ok(Some(Taken::new(buffers, index, len as u32))),
+            Ok(len) => Ok(Some(Taken::new(buffers, index, limited_u32(len)))),
             Err(error) => match error.raw_os_error() {
                 Some(libc::EAGAIN | libc::EINTR) => Ok(None),
                 // fanotify has no event for the rename of a name beyond 255 bytes; see `Taken::refused`.

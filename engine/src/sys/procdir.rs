@@ -74,10 +74,8 @@ pub fn read<'a>(path: &Path, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
     let fd = open(path.as_c_str(), libc::O_RDONLY | libc::O_NONBLOCK)?;
     // SAFETY: the buffer is valid for writes of its length.
     let count = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-    if count < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(&buffer[..(count as usize).min(buffer.len())])
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    Ok(&buffer[..count.min(buffer.len())])
 }
 
 /// What a symbolic link says.
@@ -89,10 +87,8 @@ pub fn read_link<'a>(path: &Path, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> 
     let count = unsafe {
         libc::readlink(path.as_c_str().as_ptr(), buffer.as_mut_ptr().cast(), buffer.len())
     };
-    if count < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(&buffer[..(count as usize).min(buffer.len())])
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    Ok(&buffer[..count.min(buffer.len())])
 }
 
 /// Reads an extended attribute of what lies at `path`; its length.
@@ -138,7 +134,7 @@ pub fn resolve<'a>(path: &Path, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
 #[must_use]
 pub fn exists(pid: u32) -> bool {
     // SAFETY: signal 0 sends nothing.
-    if unsafe { libc::kill(pid as libc::pid_t, 0) } == 0 {
+    if unsafe { libc::kill(pid.cast_signed(), 0) } == 0 {
         return true;
     }
     io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)

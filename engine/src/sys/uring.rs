@@ -20,6 +20,7 @@ use super::poll::{Done, Sources};
 use crate::limits::sys::{
     COMPLETIONS, COMPLETIONS_WANTED, EVENT_LEN_MAX, FILE_BUFFERS_MAX, SUBMISSIONS,
 };
+use crate::num::{index, limited_u32};
 use arrayvec::ArrayVec;
 use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -34,6 +35,9 @@ const FILES_POLL: usize = 0;
 
 /// io_uring_enter(2): run what is pending and post completions (`IORING_ENTER_GETEVENTS`).
 const ENTER_GETEVENTS: u32 = 1;
+
+/// The group of buffers that the connector's messages go into.
+const BUFFER_GROUP: u16 = 2;
 
 /// What a completion belongs to.
 mod token {
@@ -125,14 +129,14 @@ impl Uring {
             busy: false,
             gauge,
         };
-        uring.register(token::CONNECTOR as u16)?;
+        uring.register(BUFFER_GROUP)?;
         let idle = opcode::PollAdd::new(raw(sources.files), libc::POLLIN as u32);
         uring.stand(idle.build(), token::FILES);
         match sources.connector {
-            Some(fd) => uring.stand(
-                opcode::RecvMulti::new(raw(fd), token::CONNECTOR as u16).build(),
-                token::CONNECTOR,
-            ),
+            Some(fd) => {
+                uring
+                    .stand(opcode::RecvMulti::new(raw(fd), BUFFER_GROUP).build(), token::CONNECTOR);
+            }
             // A request that needs no arming keeps the places of the others fixed.
             None => {
                 uring.standing.push(Standing { entry: opcode::Nop::new().build(), armed: true });
@@ -234,7 +238,7 @@ impl Uring {
         self.arm()?;
         self.files.wanted = false;
         let submission = self.ring.submission();
-        let count = submission.len() as u32;
+        let count = limited_u32(submission.len());
         if count == 0 && !submission.taskrun() {
             return Ok(false);
         }
@@ -262,7 +266,7 @@ impl Uring {
             };
             let token = entry.user_data();
             if token != token::READ && !cqueue::more(entry.flags()) {
-                let index = (token - token::FILES) as usize;
+                let index = index(token - token::FILES);
                 self.standing.get_mut(index).expect("tokens are given in order").armed = false;
             }
             let done = match token {

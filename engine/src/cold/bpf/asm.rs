@@ -5,6 +5,22 @@
 use crate::sys::bpf::Insn;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+/// An offset from a register, which instructions have 16 bits for.
+pub(super) const fn offset(bytes: usize) -> i16 {
+    assert!(bytes <= i16::MAX as usize, "offsets of the programs are short");
+    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "just checked")]
+    let offset = bytes as i16;
+    offset
+}
+
+/// A number within an instruction, which has 32 bits for it.
+pub(super) const fn immediate(number: usize) -> i32 {
+    assert!(number <= i32::MAX as usize, "numbers of the programs are small");
+    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "just checked")]
+    let immediate = number as i32;
+    immediate
+}
+
 /// A register. R0 is what a call returns, R1 to R5 are its arguments and lost by it, R6 to R9 stay,
 /// R10 is the end of the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,7 +270,7 @@ impl Asm {
     pub(super) fn put(&mut self, label: Label) {
         let here = self.insns.len();
         for &(at, _) in self.jumps.iter().filter(|(_, to)| *to == label) {
-            self.insns[at].offset = (here - at - 1) as i16;
+            self.insns[at].offset = offset(here - at - 1);
         }
         self.jumps.retain(|(_, to)| *to != label);
     }
@@ -263,7 +279,7 @@ impl Asm {
         let here = self.insns.len();
         self.functions.push(here);
         for &(at, _) in self.names.iter().filter(|(_, to)| *to == label) {
-            self.insns[at].immediate = (here - at - 1) as i32;
+            self.insns[at].immediate = immediate(here - at - 1);
         }
         self.names.retain(|(_, to)| *to != label);
     }

@@ -34,15 +34,18 @@ mod kind {
 /// A member of a structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
-    /// Where it begins, in bits.
-    pub(super) bit: u32,
+    /// The byte in which it begins.
+    pub(super) offset: i16,
+    /// The bit of that byte.
+    pub(super) bit: u8,
 }
 
 impl Member {
-    /// Where it begins, in bytes.
-    pub(super) fn offset(self) -> i16 {
-        // No structure that is looked into is as long as 32 KiB.
-        (self.bit / 8) as i16
+    /// The member that begins `bits` from the start; `None` beyond 32 KiB, where no instruction reaches.
+    fn at(bits: u32) -> Option<Self> {
+        let offset = i16::try_from(bits / 8).ok()?;
+        let bit = u8::try_from(bits % 8).ok()?;
+        Some(Member { offset, bit })
     }
 }
 
@@ -150,8 +153,9 @@ impl<'a> Btf<'a> {
 
     fn find(&self, kind: u32, name: &str) -> io::Result<u32> {
         let is_it = |found: Type| found.kind() == kind && self.is_named(found.name, name);
-        let ids = 1..=self.types.len() as u32;
-        ids.into_iter().find(|&id| self.get(id).is_some_and(is_it)).ok_or_else(|| missing(name))
+        let found =
+            (1..).zip(&self.types).map(|(id, _)| id).find(|&id| self.get(id).is_some_and(is_it));
+        found.ok_or_else(|| missing(name))
     }
 
     /// The id of a function.
@@ -168,10 +172,12 @@ impl<'a> Btf<'a> {
     pub(super) fn member(&self, structure: &str, name: &str) -> io::Result<Member> {
         let id = self.find(kind::STRUCT, structure)?;
         self.member_of(id, name, BTF_DEPTH_MAX)
+            .and_then(Member::at)
             .ok_or_else(|| missing(&format!("{structure}.{name}")))
     }
 
-    fn member_of(&self, id: u32, name: &str, depth: u32) -> Option<Member> {
+    /// Where the member begins, in bits.
+    fn member_of(&self, id: u32, name: &str, depth: u32) -> Option<u32> {
         let found = self.get(id)?;
         if !matches!(found.kind(), kind::STRUCT | kind::UNION) || depth == 0 {
             return None;
@@ -183,10 +189,9 @@ impl<'a> Btf<'a> {
             let (label, inner, place) = (self.u32(at)?, self.u32(at + 4)?, self.u32(at + 8)?);
             let bit = if has_bits { place & 0x00ff_ffff } else { place };
             if label == 0 {
-                let member = self.member_of(inner, name, depth - 1)?;
-                return Some(Member { bit: bit + member.bit });
+                return bit.checked_add(self.member_of(inner, name, depth - 1)?);
             }
-            self.is_named(label, name).then_some(Member { bit })
+            self.is_named(label, name).then_some(bit)
         })
     }
 }
@@ -239,8 +244,8 @@ mod tests {
     fn members_are_found_also_without_a_named_structure_around_them() {
         let whole = sample();
         let btf = Btf::new(&whole).expect("sound");
-        assert_eq!(btf.member("outer", "first").expect("is there").bit, 0);
-        assert_eq!(btf.member("outer", "inner").expect("is there").bit, 64);
+        assert_eq!(btf.member("outer", "first").expect("is there"), Member { offset: 0, bit: 0 });
+        assert_eq!(btf.member("outer", "inner").expect("is there"), Member { offset: 8, bit: 0 });
         assert!(btf.member("outer", "none").is_err() && btf.member("first", "a").is_err());
         assert_eq!(btf.tracepoint("call").expect("is there"), 5);
         assert!(btf.tracepoint("outer").is_err());

@@ -107,7 +107,7 @@ pub(super) const DENTRY_BYTES: i16 = 64;
 
 impl Files {
     fn of(btf: &Btf<'_>) -> io::Result<Self> {
-        let at = |structure, name| btf.member(structure, name).map(Member::offset);
+        let at = |structure, name| btf.member(structure, name).map(|member| member.offset);
         let path = at("path", "dentry")? - at("path", "mnt")?;
         let is_known = path == 8 && at("path", "mnt")? == 0;
         let name = at("dentry", "d_name")?;
@@ -151,7 +151,7 @@ impl Layout {
     /// NotFound: the kernel lacks one that all programs need. Other: its queue is laid out otherwise
     /// than is known.
     pub(super) fn of(btf: &Btf<'_>) -> io::Result<Self> {
-        let at = |structure, name| btf.member(structure, name).map(Member::offset);
+        let at = |structure, name| btf.member(structure, name).map(|member| member.offset);
         let cgroup = || -> io::Result<[i16; 4]> {
             Ok([
                 at("task_struct", "cgroups")?,

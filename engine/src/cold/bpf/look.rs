@@ -8,7 +8,10 @@
 //! change. With each change go the last events of its process that wait, and what they were of by
 //! then: whatever they are of besides in the end came after.
 
-use super::asm::{Asm, Helper, If, Label, R0, R1, R2, R3, R6, R7, R8, R9, Reg, STACK, Size, Step};
+use super::asm::{
+    Asm, Helper, If, Label, R0, R1, R2, R3, R6, R7, R8, R9, Reg, STACK, Size, Step, immediate,
+    offset,
+};
 use super::layout::{PREVIOUS, SNAPSHOT_BYTES};
 use super::programs::{Programs, word};
 use crate::hot::who::bpf_record as record;
@@ -45,11 +48,11 @@ pub(super) const ROOM: i16 = -208;
 const SINCE: i16 = -216;
 /// The next event.
 const NEXT: i16 = -224;
-pub(super) const MESSAGE: i32 = NEXT as i32 - record::LEN as i32;
+pub(super) const MESSAGE: i32 = NEXT as i32 - immediate(record::LEN);
 
 /// The number of witnesses, while they are gathered: in the message, and not on the stack, where the
 /// verifier would follow each number for itself.
-pub(super) const COUNT: i16 = record::SETTLED as i16;
+pub(super) const COUNT: i16 = offset(record::SETTLED);
 
 impl Programs<'_> {
     /// The scratch room's address, into its slot of the stack.
@@ -148,9 +151,9 @@ impl Programs<'_> {
     }
 
     /// Copies the bytes at R1 to where they are.
-    fn pause(&self, asm: &mut Asm, bytes: usize) {
+    fn pause(&self, asm: &mut Asm, bytes: u32) {
         asm.copy(R3, R1);
-        asm.set(R2, bytes as u32);
+        asm.set(R2, bytes);
         asm.call(Helper::ProbeReadKernel);
     }
 
@@ -245,17 +248,17 @@ impl Programs<'_> {
     /// where there is no room.
     fn witness(&self, asm: &mut Asm, full: Label) {
         asm.load(Size::Word, R3, R9, COUNT);
-        asm.jump_if(If::Above, R3, record::WITNESSES as i32 - 1, full);
+        asm.jump_if(If::Above, R3, immediate(record::WITNESSES) - 1, full);
         asm.copy(R1, R3);
         asm.add(R3, 1);
         asm.store(Size::Word, R9, COUNT, R3);
-        asm.multiply_number(R1, record::WITNESS as i32);
+        asm.multiply_number(R1, immediate(record::WITNESS));
         asm.copy(R2, R9);
         asm.add_register(R2, R1);
         asm.load(Size::Double, R1, R6, WENT);
-        asm.store(Size::Word, R2, record::LEN as i16, R1);
+        asm.store(Size::Word, R2, offset(record::LEN), R1);
         asm.load(Size::Word, R1, R6, EVENT + self.layout.event.mask);
-        asm.store(Size::Word, R2, record::LEN as i16 + 4, R1);
+        asm.store(Size::Word, R2, offset(record::LEN) + 4, R1);
     }
 
     /// Copies from a kernel address to a slot of the stack whose end is at `frame`; zero where there
@@ -273,7 +276,7 @@ impl Programs<'_> {
         asm.add(R3, offset.into());
         asm.copy(R1, frame);
         asm.add(R1, slot.into());
-        asm.set(R2, bytes as u32);
+        asm.set(R2, bytes.unsigned_abs().into());
         asm.call(Helper::ProbeReadKernel);
     }
 }

@@ -13,6 +13,7 @@ mod programs;
 
 use crate::hot::who::counted::{Counted, Tells};
 use crate::limits::start as limits;
+use crate::num::limited_u32;
 use crate::sys::bpf::{self, Globals};
 use crate::sys::gauge::global;
 use crate::sys::perf::Ring;
@@ -48,12 +49,12 @@ pub(crate) fn attach(
     let description = btf::read()?;
     let btf = Btf::of(&description)?;
     let globals = Arc::new(Globals::new(global::COUNT)?);
-    let map = bpf::ring_map(cpus.iter().max().map_or(0, |&last| last as u32 + 1))?;
+    let map = bpf::ring_map(cpus.iter().max().map_or(0, |&last| limited_u32(last) + 1))?;
     for (cpu, ring) in cpus.iter().zip(rings) {
-        bpf::set_ring(map.as_fd(), *cpu as u32, ring.as_fd())?;
+        bpf::set_ring(map.as_fd(), limited_u32(*cpu), ring.as_fd())?;
     }
-    let scratch = bpf::scratch_map(limits::PAUSE_BYTES as u32)?;
-    let pause = bpf::shared_map(limits::LONG_PAUSE_BYTES as u32)?;
+    let scratch = bpf::scratch_map(limits::PAUSE_BYTES)?;
+    let pause = bpf::shared_map(limits::LONG_PAUSE_BYTES)?;
     let maps = Maps {
         globals: globals.fd(),
         rings: map.as_fd(),
@@ -127,7 +128,7 @@ impl Seeker {
     fn find(&self, fd: RawFd, member: i16, into: u64) -> io::Result<u64> {
         let globals = &self.globals;
         globals.set(global::SOUGHT, 0);
-        globals.set(global::SEEK_AT, fd as u64 * size_of::<u64>() as u64);
+        globals.set(global::SEEK_AT, u64::from(fd.cast_unsigned()) * size_of::<u64>() as u64);
         globals.set(global::SEEK_MEMBER, u64::from(member.unsigned_abs()));
         globals.set(global::SEEK_INTO, into);
         globals.set(global::SEEKER, thread::pid_and_tid());

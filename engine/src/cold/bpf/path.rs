@@ -11,7 +11,9 @@
 //! the walk is made twice: if both met the same dentries with the same counts, then all of the path
 //! held at the moment between them. Else it is made again, and in the end told as unsure.
 
-use super::asm::{Asm, Helper, If, Label, R1, R2, R3, R4, R6, R7, R8, R9, Reg, Size, Step};
+use super::asm::{
+    Asm, Helper, If, Label, R1, R2, R3, R4, R6, R7, R8, R9, Reg, Size, Step, immediate, offset,
+};
 use super::layout::{DENTRY_BYTES, Files};
 use super::look::ROOM;
 use super::programs::{Programs, word};
@@ -52,12 +54,12 @@ const BRIEF: i16 = WORK + 152;
 const COPY: i16 = WORK + 160;
 
 /// Where a name may begin: behind it there is room for the longest.
-const AT_MAX: i32 =
-    (record::EXE + record::EXE_MAX + record::ARGS_MAX + record::PATH_HEAD + record::PATH_MAX)
-        as i32;
+const AT_MAX: i32 = immediate(
+    record::EXE + record::EXE_MAX + record::ARGS_MAX + record::PATH_HEAD + record::PATH_MAX,
+);
 
 const _: () = assert!(AT_MAX + NAME_MAX + 1 < WORK as i32);
-const _: () = assert!((COPY + DENTRY_BYTES) as usize <= PAUSE_BYTES);
+const _: () = assert!((COPY + DENTRY_BYTES) as i64 <= PAUSE_BYTES as i64);
 
 impl Programs<'_> {
     /// The path, behind the R7 bytes of the message at R9 so far, which it is added to. Takes
@@ -99,7 +101,7 @@ impl Programs<'_> {
     /// File, roots and namespace into the room.
     fn find_file(&self, asm: &mut Asm, files: &Files) {
         asm.copy(R1, R7);
-        asm.add(R1, record::PATH_HEAD as i32);
+        asm.add(R1, immediate(record::PATH_HEAD));
         asm.store(Size::Double, R9, START, R1);
         asm.load(Size::Double, R8, R6, 0);
         asm.load(Size::Double, R1, R8, self.layout.mm);
@@ -160,7 +162,7 @@ impl Programs<'_> {
         asm.at_most(R8, NAME_MAX as u32);
         asm.copy(R1, R9);
         asm.add_register(R1, R7);
-        asm.add(R1, record::PATH_HEAD as i32);
+        asm.add(R1, immediate(record::PATH_HEAD));
         asm.copy(R2, R8);
         asm.load(Size::Double, R3, R9, COPY + files.dentry.name);
         asm.call(Helper::ProbeReadKernel);
@@ -172,20 +174,19 @@ impl Programs<'_> {
 
     /// What goes before the names: how long they are, what is to be said of them, and the namespace.
     fn path_head(&self, asm: &mut Asm) {
-        let field = |at: usize| at as i16;
         asm.copy(R1, R9);
         asm.add_register(R1, R7);
         asm.load(Size::Double, R2, R9, AT);
         asm.load(Size::Double, R3, R9, START);
         asm.subtract(R2, R3);
-        asm.store(Size::Word, R1, field(record::PATH_LEN), R2);
+        asm.store(Size::Word, R1, offset(record::PATH_LEN), R2);
         asm.load(Size::Double, R2, R9, FLAGS);
         asm.load(Size::Double, R3, R9, END);
         asm.or(R2, R3);
-        asm.store(Size::Word, R1, field(record::PATH_FLAGS), R2);
+        asm.store(Size::Word, R1, offset(record::PATH_FLAGS), R2);
         asm.load(Size::Double, R2, R9, INUM);
-        asm.store(Size::Word, R1, field(record::PATH_NS), R2);
-        asm.store_number(Size::Word, R1, field(record::PATH_NS) + 4, 0);
+        asm.store(Size::Word, R1, offset(record::PATH_NS), R2);
+        asm.store_number(Size::Word, R1, offset(record::PATH_NS) + 4, 0);
     }
 
     /// [`Step::Path`], with the caller's stack at R6: over a name, or from a mount to what it is
@@ -231,7 +232,7 @@ impl Programs<'_> {
         asm.add_register(R1, R4);
         asm.load(Size::Double, R3, R6, START);
         asm.subtract(R1, R3);
-        asm.jump_if(If::Above, R1, record::PATH_MAX as i32 - 1, ended);
+        asm.jump_if(If::Above, R1, immediate(record::PATH_MAX) - 1, ended);
         asm.copy(R1, R6);
         asm.add_register(R1, R8);
         asm.add_register(R8, R4);

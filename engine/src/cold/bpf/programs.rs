@@ -8,6 +8,7 @@
 
 use super::asm::{
     Asm, Code, Helper, If, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Reg, STACK, Size, Step,
+    immediate, offset,
 };
 use super::btf::{Btf, Member};
 use super::layout::Layout;
@@ -16,6 +17,7 @@ use super::look::{
     TURN_AFTER,
 };
 use crate::hot::who::bpf_record::{self as record, kind};
+use crate::num::const_u32;
 use crate::sys::bpf::Attach;
 use crate::sys::gauge::global;
 use std::io;
@@ -78,7 +80,7 @@ impl<'a> Programs<'a> {
     /// Where a socket keeps what its tracepoints know it by.
     pub(super) fn socket_to_sock(&self) -> io::Result<u64> {
         let member = self.btf.member("socket", "sk")?;
-        Ok((member.bit / 8).into())
+        u64::try_from(member.offset).map_err(io::Error::other)
     }
 
     /// Finds what a descriptor of the seeker stands for, on task_rename(task, comm), which the
@@ -128,7 +130,7 @@ impl<'a> Programs<'a> {
         self.identity(&mut asm, kind::FORK, skip);
         asm.load(Size::Double, R1, R6, 0);
         asm.load(Size::Word, R1, R1, self.layout.tgid);
-        asm.store(Size::Word, R9, record::CALLER as i16, R1);
+        asm.store(Size::Word, R9, offset(record::CALLER), R1);
         self.send(&mut asm, record::LEN);
         self.tracepoint("fsmon_fork", "sched_process_fork", asm, skip)
     }
@@ -138,19 +140,19 @@ impl<'a> Programs<'a> {
         let (mut asm, skip) = self.begin(0);
         self.change(&mut asm, kind::EXEC, skip);
         asm.copy(R1, R9);
-        asm.add(R1, record::EXE as i32);
-        asm.set(R2, record::EXE_MAX as u32);
+        asm.add(R1, immediate(record::EXE));
+        asm.set(R2, const_u32::<{ record::EXE_MAX }>());
         asm.load(Size::Double, R3, R6, 16);
         asm.load(Size::Double, R3, R3, self.layout.filename);
         asm.call(Helper::ProbeReadKernelStr);
         let known = asm.label();
         // A negative number, an error, is above everything.
-        asm.jump_if(If::AtMost, R0, record::EXE_MAX as i32, known);
-        asm.store_number(Size::Byte, R9, record::EXE as i16, 0);
+        asm.jump_if(If::AtMost, R0, immediate(record::EXE_MAX), known);
+        asm.store_number(Size::Byte, R9, offset(record::EXE), 0);
         asm.set(R0, 1);
         asm.put(known);
         asm.copy(R7, R0);
-        asm.add(R7, record::EXE as i32);
+        asm.add(R7, immediate(record::EXE));
         if self.tells.cmdline {
             self.arguments(&mut asm);
         }
@@ -172,16 +174,16 @@ impl<'a> Programs<'a> {
         asm.load(Size::Double, R3, R2, self.layout.arg_start);
         asm.load(Size::Double, R1, R2, self.layout.arg_end);
         asm.subtract(R1, R3);
-        asm.store(Size::Word, R9, record::ARGS_LEN as i16, R1);
+        asm.store(Size::Word, R9, offset(record::ARGS_LEN), R1);
         asm.copy(R8, R1);
-        asm.at_most(R8, record::ARGS_MAX as u32);
+        asm.at_most(R8, const_u32::<{ record::ARGS_MAX }>());
         asm.copy(R2, R8);
         asm.copy(R1, R9);
         asm.add_register(R1, R7);
         asm.call(Helper::ProbeReadUser);
         asm.jump_if(If::Equal, R0, 0, read);
         asm.set(R8, 0);
-        asm.store_number(Size::Word, R9, record::ARGS_LEN as i16, 0);
+        asm.store_number(Size::Word, R9, offset(record::ARGS_LEN), 0);
         asm.put(read);
         asm.add_register(R7, R8);
     }
@@ -214,8 +216,8 @@ impl<'a> Programs<'a> {
         }
         self.change(&mut asm, kind::COMM, skip);
         asm.copy(R1, R9);
-        asm.add(R1, record::COMM as i32);
-        asm.set(R2, record::COMM_LEN as u32);
+        asm.add(R1, immediate(record::COMM));
+        asm.set(R2, const_u32::<{ record::COMM_LEN }>());
         asm.load(Size::Double, R3, R6, 8);
         asm.call(Helper::ProbeReadKernelStr);
         self.caller(&mut asm);
@@ -332,9 +334,9 @@ impl<'a> Programs<'a> {
 
     /// What changes in the midst of an exec is told when that is done.
     fn skip_exec(&self, asm: &mut Asm, skip: Label) {
-        if let Some(Member { bit }) = self.layout.in_exec {
-            asm.load(Size::Byte, R1, R8, (bit / 8) as i16);
-            asm.jump_if(If::Any, R1, 1 << (bit % 8), skip);
+        if let Some(Member { offset, bit }) = self.layout.in_exec {
+            asm.load(Size::Byte, R1, R8, offset);
+            asm.jump_if(If::Any, R1, 1 << bit, skip);
         }
     }
 
@@ -391,13 +393,12 @@ impl<'a> Programs<'a> {
 
     /// The message at R9, of the task at R8.
     fn fill(&self, asm: &mut Asm, kind: u32) {
-        let field = |at: usize| at as i16;
         // The time first: what is read after it may be newer than the time says, but never older,
         // so that a message sent by another task meanwhile is not undone by this one.
         asm.call(Helper::KtimeGetNs);
-        asm.store(Size::Double, R9, field(record::TIME), R0);
-        asm.store_number(Size::Word, R9, field(record::KIND), kind.cast_signed());
-        asm.store_number(Size::Word, R9, field(record::CALLER), 0);
+        asm.store(Size::Double, R9, offset(record::TIME), R0);
+        asm.store_number(Size::Word, R9, offset(record::KIND), kind.cast_signed());
+        asm.store_number(Size::Word, R9, offset(record::CALLER), 0);
         let length = self.layout.queue.within(SNAPSHOT, self.layout.queue.length);
         let queue = [
             (READS, record::READS),
@@ -408,33 +409,33 @@ impl<'a> Programs<'a> {
         ];
         for (slot, at) in queue {
             asm.load(Size::Word, R1, STACK, slot);
-            asm.store(Size::Word, R9, field(at), R1);
+            asm.store(Size::Word, R9, offset(at), R1);
         }
         asm.load(Size::Word, R1, R9, COUNT);
         asm.multiply_number(R1, 2);
         asm.load(Size::Double, R2, STACK, SETTLED);
         asm.add_register(R1, R2);
-        asm.store(Size::Word, R9, field(record::SETTLED), R1);
+        asm.store(Size::Word, R9, offset(record::SETTLED), R1);
         asm.load(Size::Word, R1, R8, self.layout.tgid);
-        asm.store(Size::Word, R9, field(record::PID), R1);
+        asm.store(Size::Word, R9, offset(record::PID), R1);
         match self.layout.cgroup {
-            None => asm.store_number(Size::Double, R9, field(record::CGROUP), 0),
+            None => asm.store_number(Size::Double, R9, offset(record::CGROUP), 0),
             Some(path) => {
                 asm.copy(R1, R8);
                 for offset in path {
                     asm.load(Size::Double, R1, R1, offset);
                 }
-                asm.store(Size::Double, R9, field(record::CGROUP), R1);
+                asm.store(Size::Double, R9, offset(record::CGROUP), R1);
             }
         }
         asm.load(Size::Double, R1, R8, self.layout.parent);
         asm.load(Size::Word, R1, R1, self.layout.tgid);
-        asm.store(Size::Word, R9, field(record::PARENT), R1);
+        asm.store(Size::Word, R9, offset(record::PARENT), R1);
         asm.load(Size::Double, R1, R8, self.layout.cred);
         self.users(asm, R1);
         asm.copy(R1, R9);
-        asm.add(R1, record::COMM as i32);
-        asm.set(R2, record::COMM_LEN as u32);
+        asm.add(R1, immediate(record::COMM));
+        asm.set(R2, const_u32::<{ record::COMM_LEN }>());
         asm.copy(R3, R8);
         asm.add(R3, self.layout.comm.into());
         asm.call(Helper::ProbeReadKernel);
@@ -443,20 +444,20 @@ impl<'a> Programs<'a> {
     /// The thread that makes the change, which another process or thread can do.
     fn caller(&self, asm: &mut Asm) {
         asm.call(Helper::GetCurrentPidTgid);
-        asm.store(Size::Word, R9, record::CALLER as i16, R0);
+        asm.store(Size::Word, R9, offset(record::CALLER), R0);
     }
 
     /// User and group of the credentials at a register. Takes R2.
     fn users(&self, asm: &mut Asm, cred: Reg) {
         for (id, at) in [(self.layout.euid, record::UID), (self.layout.egid, record::GID)] {
             asm.load(Size::Word, R2, cred, id);
-            asm.store(Size::Word, R9, at as i16, R2);
+            asm.store(Size::Word, R9, offset(at), R2);
         }
     }
 
     /// Sends the message at R9, so many bytes of it.
     fn send(&self, asm: &mut Asm, bytes: usize) {
-        asm.set(R5, bytes as u32);
+        asm.set(R5, immediate(bytes).unsigned_abs());
         self.output(asm);
     }
 
@@ -478,5 +479,5 @@ impl<'a> Programs<'a> {
 
 /// Offset of a shared number.
 pub(super) fn word(index: usize) -> i16 {
-    (index * size_of::<u64>()) as i16
+    offset(index * size_of::<u64>())
 }

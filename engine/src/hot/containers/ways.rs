@@ -5,6 +5,8 @@
 //! * [`SetCache::least`]: the one that is least by a measure.
 //! * [`Turns`]: one after the other, where entries are too large to be moved.
 
+use crate::num::{limited_u8, low_bits};
+
 /// The cache: `SETS` sets of `WAYS` entries each. An entry's set is given by the lower bits of a number that the caller
 /// makes of its key.
 pub struct SetCache<T, const SETS: usize, const WAYS: usize> {
@@ -33,7 +35,7 @@ impl<T: Copy, const SETS: usize, const WAYS: usize> SetCache<T, SETS, WAYS> {
     /// Where an entry is that is looked for in the set of that number.
     #[inline]
     pub fn find(&self, set: u64, is_it: impl FnMut(&T) -> bool) -> Option<At> {
-        let set = set as usize % SETS;
+        let set = low_bits(set) % SETS;
         let way = self.sets[set].iter().position(is_it)?;
         Some(At { set, way })
     }
@@ -47,7 +49,7 @@ impl<T: Copy, const SETS: usize, const WAYS: usize> SetCache<T, SETS, WAYS> {
     /// The entry that is looked for in the set of that number.
     #[inline]
     pub fn look(&self, set: u64, mut is_it: impl FnMut(&T) -> bool) -> Option<&T> {
-        self.sets[set as usize % SETS].iter().find(|entry| is_it(entry))
+        self.sets[low_bits(set) % SETS].iter().find(|entry| is_it(entry))
     }
 
     /// Puts an entry first in its set. The others go one way on, up to the one that it replaces (`is_same`), or else the
@@ -55,7 +57,7 @@ impl<T: Copy, const SETS: usize, const WAYS: usize> SetCache<T, SETS, WAYS> {
     #[inline]
     pub fn put_first(&mut self, set: u64, entry: T, mut is_same: impl FnMut(&T) -> bool) {
         let mut moving = entry;
-        for place in &mut self.sets[set as usize % SETS] {
+        for place in &mut self.sets[low_bits(set) % SETS] {
             std::mem::swap(place, &mut moving);
             if is_same(&moving) {
                 break;
@@ -66,7 +68,7 @@ impl<T: Copy, const SETS: usize, const WAYS: usize> SetCache<T, SETS, WAYS> {
     /// The entry of a set that is least by a measure, the first of several: the one to overwrite.
     #[inline]
     pub fn least<M: Ord>(&self, set: u64, measure: impl Fn(&T) -> M) -> At {
-        let set = set as usize % SETS;
+        let set = low_bits(set) % SETS;
         let ways = &self.sets[set];
         let way = (0..WAYS).min_by_key(|&way| measure(&ways[way])).unwrap_or(0);
         At { set, way }
@@ -112,9 +114,9 @@ impl<const SETS: usize, const WAYS: usize> Turns<SETS, WAYS> {
     /// The way of the set of that number whose turn it is.
     #[inline]
     pub fn take(&mut self, set: u64) -> At {
-        let set = set as usize % SETS;
+        let set = low_bits(set) % SETS;
         let way = usize::from(self.next[set]);
-        self.next[set] = ((way + 1) % WAYS) as u8;
+        self.next[set] = limited_u8((way + 1) % WAYS);
         At { set, way }
     }
 }

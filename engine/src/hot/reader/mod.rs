@@ -20,7 +20,7 @@ use crate::hot::r#where::mounts::{Change, Followed};
 use crate::hot::r#where::resolve::{Batch, Resolver};
 use crate::hot::who::{Rung, Who, Window};
 use crate::limits::reader::{
-    LAST_LOOKS, SLEEP_IN_WALK, SLEEP_IN_WALK_BEHIND, SLEEP_MAX, SLEEP_UNSETTLED, STATS_EVERY,
+    LAST_LOOKS, SLEEP_IN_WALK, SLEEP_IN_WALK_BEHIND, SLEEP_MAX, SLEEP_UNSETTLED, STATS_EVERY_NS,
 };
 use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
@@ -453,7 +453,7 @@ impl<'a, D: Disk> Reader<'a, D> {
 
     #[cold]
     fn tick(&mut self, now_ns: u64) {
-        self.tick_ns = now_ns + STATS_EVERY.as_nanos() as u64;
+        self.tick_ns = now_ns + STATS_EVERY_NS;
         self.sources.who.look_for_misses();
         self.resolver.end_round();
         self.count();

@@ -21,6 +21,7 @@ use super::strings::hash;
 use super::table::{Table, last_part};
 use super::{Answer, OpenExec, Rung, Window};
 use crate::limits::who::{IMAGES_LOOKED_AT, OPENED_MAX, OPENINGS_MISSED};
+use crate::num::limited_u8;
 use crate::sys::procdir::{self, Path};
 use arrayvec::ArrayVec;
 use fsmon_format::record::Attribution;
@@ -303,7 +304,8 @@ impl Table {
                 }
             }
             entry.opened = opened;
-            (entry.opened_len, entry.opened_done) = (len as u8, len as u8);
+            entry.opened_len = limited_u8(len);
+            entry.opened_done = entry.opened_len;
         }
         self.set_since(pid);
     }

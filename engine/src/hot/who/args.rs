@@ -7,6 +7,7 @@
 use super::cmdline::Line;
 use super::strings::Strings;
 use crate::limits::{ARGS_BYTES, ARGS_MAX, CMDLINE_BYTES, CMDLINES_MAX, STRINGS_MAX};
+use crate::num::const_u32;
 use fsmon_format::record::proc_flag;
 
 /// There is more than the text.
@@ -15,7 +16,7 @@ const CUT: u32 = 1 << 31;
 const UNKNOWN: u32 = 1 << 30;
 const ID: u32 = UNKNOWN - 1;
 /// Ids of strings follow those that [`super::cmdline`] gives out.
-const FIRST: u32 = (STRINGS_MAX + CMDLINES_MAX) as u32;
+const FIRST: u32 = const_u32::<{ STRINGS_MAX + CMDLINES_MAX }>();
 
 const _: () = assert!(ARGS_MAX < ID as usize);
 

@@ -31,6 +31,7 @@ use crate::limits::who::{
     CMDLINE_IMAGES_BACK, CMDLINE_PROBES, CMDLINE_READ_BYTES, CMDLINE_READS, EXECS_KEPT,
 };
 use crate::limits::{CMDLINE_BYTES, CMDLINES_MAX, STRINGS_MAX};
+use crate::num::{const_u32, limited_u32};
 use crate::sys::procdir::{self, Path};
 use arrayvec::ArrayVec;
 use fsmon_format::record::proc_flag;
@@ -119,7 +120,7 @@ impl Cmdlines {
     }
 
     fn line(&self, at: usize) -> Line {
-        Line { string: first_string() + at as u32, flags: self.places[at].flags, text_of: 0 }
+        Line { string: first_string() + limited_u32(at), flags: self.places[at].flags, text_of: 0 }
     }
 
     /// What was read for an image, if it counts.
@@ -145,7 +146,7 @@ impl Cmdlines {
 }
 
 fn first_string() -> u32 {
-    STRINGS_MAX as u32 + 1
+    const_u32::<STRINGS_MAX>() + 1
 }
 
 /// The words without the NUL after the last, and the flags for it.

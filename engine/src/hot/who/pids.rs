@@ -9,6 +9,7 @@
 
 use crate::hot::containers::probing::{ProbeTable, Slot};
 use crate::limits::who::OPENED_MAX;
+use crate::num::{const_u32, limited_u32};
 use zerocopy::FromZeros;
 
 /// Between the first and the last sign of an exec.
@@ -125,7 +126,7 @@ impl Pids {
     #[must_use]
     pub fn with_capacity(max: usize) -> Self {
         let places = (max + max / 3 + 1).next_power_of_two().max(2 * BLOCK);
-        let blocks = (places / BLOCK) as u32;
+        let blocks = limited_u32(places / BLOCK);
         Pids { entries: ProbeTable::new(places), shift: 32 - blocks.trailing_zeros() }
     }
 
@@ -189,7 +190,7 @@ impl Pids {
 /// Where a pid is looked for first.
 #[inline]
 fn home(pid: u32, shift: u32) -> usize {
-    let block = (pid / BLOCK as u32).wrapping_mul(SCATTER) >> shift;
+    let block = (pid / const_u32::<BLOCK>()).wrapping_mul(SCATTER) >> shift;
     block as usize * BLOCK + pid as usize % BLOCK
 }
 

@@ -74,7 +74,8 @@ impl Aliases {
 
     /// The file whose upper file has that hash has that key on the overlay.
     pub(super) fn put(&mut self, upper: u64, key: &[u8]) {
-        let mut alias = Alias { upper, len: key.len() as u8, key: [0; KEY_MAX] };
+        let Ok(len) = u8::try_from(key.len()) else { return };
+        let mut alias = Alias { upper, len, key: [0; KEY_MAX] };
         let Some(room) = alias.key.get_mut(..key.len()) else { return };
         room.copy_from_slice(key);
         match self.all.iter_mut().find(|known| known.upper == upper) {

@@ -56,7 +56,8 @@ impl Back {
         let mut back = Back { how, object, fsid: at.dir.fsid, ..Self::NONE };
         back.key.get_mut(..at.dir.handle.len())?.copy_from_slice(at.dir.handle);
         back.name.get_mut(..at.name.len())?.copy_from_slice(at.name);
-        (back.key_len, back.name_len) = (at.dir.handle.len() as u8, at.name.len() as u8);
+        back.key_len = u8::try_from(at.dir.handle.len()).ok()?;
+        back.name_len = u8::try_from(at.name.len()).ok()?;
         Some(back)
     }
 

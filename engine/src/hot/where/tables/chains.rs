@@ -1,6 +1,7 @@
 //! Which entries of a list go by a key: chains through two arrays, reserved once.
 
 use crate::limits::tables::CHAINS;
+use crate::num::{limited_u16, low_bits};
 
 const END: u16 = u16::MAX;
 
@@ -20,7 +21,7 @@ impl Chains {
 
     /// The last of the list was added, under that key.
     pub(crate) fn push(&mut self, key: u64) {
-        let at = self.next.len() as u16;
+        let at = limited_u16(self.next.len());
         let first = &mut self.first[chain(key)];
         self.next.push(*first);
         *first = at;
@@ -31,7 +32,7 @@ impl Chains {
         let last = self.next.len() - 1;
         self.point(key, at, self.next[at]);
         if at != last {
-            self.point(last_key, last, at as u16);
+            self.point(last_key, last, limited_u16(at));
         }
         self.next.swap_remove(at);
     }
@@ -54,7 +55,7 @@ impl Chains {
 }
 
 fn chain(key: u64) -> usize {
-    key as usize % CHAINS
+    low_bits(key) % CHAINS
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 use crate::hot::containers::last::LastN;
 pub(crate) use crate::limits::tables::EXCHANGE_EVENTS_AHEAD as AHEAD;
 use crate::limits::tables::{EVENTS_DONE_KEPT, EXCHANGE_EVENTS_BETWEEN, EXCHANGE_HALVES_KEPT};
+use crate::num::low_bits;
 use crate::sys::handle::KEY_MAX;
 
 /// The name beside its old one that an object has between the halves, made of its hash.
@@ -27,7 +28,7 @@ impl AsideName {
         let (prefix, digits) = name.0.split_at_mut(ASIDE.len());
         prefix.copy_from_slice(ASIDE);
         for (at, digit) in digits.iter_mut().enumerate() {
-            *digit = b"0123456789abcdef"[(object >> (60 - 4 * at)) as usize & 15];
+            *digit = b"0123456789abcdef"[low_bits(object >> (60 - 4 * at)) & 15];
         }
         name
     }

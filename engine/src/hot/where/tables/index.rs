@@ -24,6 +24,7 @@ impl Entry {
         Entry((hash & 0xffff_ffff_0000_0000) | u64::from(node))
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "the node is the lower half")]
     fn node(self) -> u32 {
         self.0 as u32
     }

@@ -11,6 +11,7 @@
 use crate::limits::tables::{
     OBJECT_GENERATION, OBJECT_GENERATIONS, OBJECT_SETS, OBJECT_SETS_LEAST, OBJECT_WAYS,
 };
+use crate::num::low_bits;
 
 /// The event of an object before, since the queue was empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ const WHEN: u64 = ROUND | DELETED;
 const SEVERAL: u64 = u64::MAX;
 
 // Rounds that are remembered differ in those bits.
-const _: () = assert!(OBJECT_GENERATIONS < ROUND);
+const _: () = assert!((OBJECT_GENERATIONS as u64) < ROUND);
 
 /// Those objects.
 pub(crate) struct Objects {
@@ -186,7 +187,7 @@ impl Objects {
         self.young += 1;
         if self.young > OBJECT_GENERATION {
             self.begin_round();
-            self.rounds = (self.rounds + 1).min(OBJECT_GENERATIONS);
+            self.rounds = (self.rounds + 1).min(OBJECT_GENERATIONS as u64);
         }
     }
 
@@ -205,7 +206,7 @@ impl Objects {
             }
         }
         self.forgotten += 1;
-        (self.set(object), object as usize % OBJECT_WAYS)
+        (self.set(object), low_bits(object) % OBJECT_WAYS)
     }
 
     /// Uses more sets: what is remembered goes where it is looked for from now on.

@@ -43,6 +43,7 @@ fn tail(bytes: &[u8]) -> u64 {
 }
 
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "both halves of the product go into the hash")]
 pub(super) fn mix(value: u64) -> u64 {
     let wide = u128::from(value ^ 0xa076_1d64_78bd_642f) * 0xe703_7ed1_a0b4_28db;
     (wide >> 64) as u64 ^ wide as u64

@@ -2,6 +2,7 @@
 
 use super::{Full, Inserted, KEY_INLINE, Node, Tree, flag};
 use crate::hot::event::Key;
+use crate::num::limited_u8;
 use fsmon_format::arena::Text;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -31,7 +32,7 @@ impl Tree {
             name,
             fs,
             key: inline,
-            key_len: key.handle.len() as u8,
+            key_len: limited_u8(key.handle.len()),
             flags: flag::LIVE | root,
             fresh: self.node(id).fresh,
             ..Node::new_zeroed()

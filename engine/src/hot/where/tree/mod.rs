@@ -17,6 +17,7 @@ use crate::hot::r#where::tables::index::Index;
 pub(crate) use crate::limits::walks::NAME_ROOM;
 use crate::limits::walks::{FILESYSTEMS_MAX, TREE_TEXT_BYTES};
 use crate::limits::{DIRS_DEAD_MAX, OUTSIDE_MAX};
+use crate::num::{limited_u8, limited_u32};
 use fsmon_format::arena::{Arena, Text};
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;
@@ -191,7 +192,7 @@ impl Tree {
     #[inline]
     pub(crate) fn outside(&self, at: usize) -> u32 {
         debug_assert!(at < OUTSIDE_MAX);
-        (self.nodes.len() - OUTSIDE_MAX + at) as u32
+        limited_u32(self.nodes.len() - OUTSIDE_MAX + at)
     }
 
     /// A hash of some bytes.
@@ -328,7 +329,7 @@ impl Tree {
     /// There are as many filesystems as roots at the most: a handful.
     #[inline]
     fn fs_index(&self, fsid: u64) -> Option<u8> {
-        self.fsids.iter().position(|&known| known == fsid).map(|at| at as u8)
+        self.fsids.iter().position(|&known| known == fsid).map(limited_u8)
     }
 
     /// Takes up directories of that filesystem, too. Whether there is room: a node has a byte for which.
