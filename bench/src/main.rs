@@ -14,8 +14,6 @@
 //! Every workload runs beside every monitor in turn, several times; the tables have medians and spreads. Everything runs
 //! on a separate tmpfs.
 
-#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
-
 mod area;
 mod args;
 mod comparison;

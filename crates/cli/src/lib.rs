@@ -8,8 +8,6 @@
 //! Live and recorded changes take the same path: the pipeline takes records, and neither it nor what follows knows
 //! where they come from.
 
-#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
-
 mod args;
 mod control;
 mod convert;

@@ -9,7 +9,6 @@
 //! one by one and writes rows in groups. Only a trace needs all process images before it can be written.
 
 #![forbid(unsafe_code)]
-#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
 mod args;
 mod error;

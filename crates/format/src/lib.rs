@@ -11,7 +11,6 @@
 //! * [`error`]: the error type of all crates.
 
 #![forbid(unsafe_code)]
-#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
 #[doc(hidden)]
 pub mod arena;

@@ -9,7 +9,6 @@
 //! This crate does not know the engine: live and recorded events take the same path. It needs no privilege.
 
 #![forbid(unsafe_code)]
-#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
 #[cfg(feature = "clap")]
 pub mod arguments;

@@ -2,7 +2,6 @@
 //! in order, also while they grow. docs/format.md, Segments.
 
 #![forbid(unsafe_code)]
-#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
 mod files;
 mod limits;

@@ -7,6 +7,7 @@
 //! The recording is played again and again, each time as if its command were run once more: later, and on
 //! new files. It is small, so all of it stays in a near cache.
 
+#![allow(clippy::cast_possible_truncation, reason = "benchmarks count in small numbers")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod parse;

@@ -7,6 +7,7 @@
 //!
 //! The same records come again and again, so definitions repeat, and each round's output is the first's.
 
+#![allow(clippy::cast_possible_truncation, reason = "benchmarks count in small numbers")]
 #![allow(missing_docs, clippy::unwrap_used)]
 
 #[path = "../../../../engine/benches/stages/plain.rs"]
