@@ -64,7 +64,7 @@ fn ways(ops: &[[u8; 2]]) {
     let (mut lists, mut taken) = (vec![[0; WAYS]; SETS], [0; SETS]);
     for &[op, number] in ops {
         let key = u64::from(number) + 1;
-        let set = key as usize % SETS;
+        let set = usize::try_from(key % SETS as u64).expect("a few");
         let list = &mut lists[set];
         let place = list.iter().position(|one| *one == key);
         let found = cache.find(key, |one| *one == key);
