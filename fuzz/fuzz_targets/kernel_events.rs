@@ -1,5 +1,5 @@
-//! Any bytes as a read of fanotify: nothing panics, nothing reaches outside the bytes, and a
-//! plain reading of the same layout finds the same events.
+//! Any bytes as the result of a fanotify read: the parser does not panic or read outside the bytes, and a simple parser
+//! of the same layout finds the same events.
 
 #![no_main]
 

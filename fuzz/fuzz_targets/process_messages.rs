@@ -1,5 +1,5 @@
-//! Any bytes as what the kernel says of processes: a perf record, a message of our BPF
-//! programs, a datagram of the proc connector, a file of /proc. Nothing panics.
+//! Any bytes as the kernel's messages about processes: a perf record, a message of our BPF programs, a datagram of
+//! the proc connector, a file of /proc. Nothing panics.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Compressed payloads under headers with right checksums: a codec, slots once decompressed, events,
-//! then what is stored.
+//! Compressed payloads with valid checksums. The input is a codec, a number of decompressed slots, a number of events,
+//! then the stored payload.
 
 #![no_main]
 

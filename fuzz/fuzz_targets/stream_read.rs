@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use std::io::Read;
 use zerocopy::IntoBytes;
 
-/// All records as bytes, and whether the reader was content.
+/// All records as bytes, and whether the reader reported no error.
 fn records<R: Read>(mut reader: Reader<R>) -> (Vec<u8>, bool) {
     let mut all = Vec::new();
     loop {
@@ -22,7 +22,7 @@ fn records<R: Read>(mut reader: Reader<R>) -> (Vec<u8>, bool) {
     }
 }
 
-/// At most 97 bytes a read: nothing lines up.
+/// Returns at most 97 bytes a read, so that reads and slots are not aligned.
 struct Pieces<'a>(&'a [u8]);
 
 impl Read for Pieces<'_> {

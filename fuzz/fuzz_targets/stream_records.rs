@@ -1,4 +1,4 @@
-//! Payloads under headers with right checksums, so that what lies behind the checksums is reached.
+//! Payloads with valid checksums, so that the input reaches the code behind the checks.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ thread_local! {
     static MIRROR: RefCell<Mirror> = RefCell::new(Mirror::new(BLOCK_CAPACITY));
 }
 
-/// Cuts the input into blocks: a byte of slots, a byte of flags, then what comes behind the clock.
+/// Cuts the input into blocks: a byte with the number of slots, a byte of flags, then the records after the clock.
 fn stream(mut input: &[u8]) -> Vec<u8> {
     let mut stream = Header::default().encode();
     let (mut number, mut first_event) = (0u64, 0u64);
@@ -42,7 +42,7 @@ fn stream(mut input: &[u8]) -> Vec<u8> {
     stream
 }
 
-/// The count that makes a sound block of these slots, if anything does; an end says the same.
+/// The number of events that makes these slots a valid block, if any does; an END record gets the same number.
 fn count_events(payload: &mut [u8], before: u64) -> u32 {
     let (mut at, mut events) = (0, 0);
     while at < payload.len() && payload[at + 1] > 0 {
@@ -59,7 +59,7 @@ fn count_events(payload: &mut [u8], before: u64) -> u32 {
     events
 }
 
-/// What every consumer relies on.
+/// Checks the guarantees that every consumer relies on.
 fn take(body: &Body<'_>, mirror: &mut Mirror, path: &mut Vec<u8>) {
     assert_ne!(mirror.define(body), Defined::Full);
     match body {

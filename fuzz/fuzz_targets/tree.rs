@@ -1,6 +1,5 @@
-//! Directories made, renamed, removed, forgotten and taken up again in any order, the queue seen
-//! empty or never, too many for the room: the tree agrees with a list that is searched from end to
-//! end, in what it finds, in paths, in what hangs where and in what order it is walked.
+//! Makes, renames, removes, forgets and restores directories in any order, with and without an empty queue, and more
+//! than the capacity. The tree must agree with a simple list: in lookups, paths, parents and the order of walks.
 
 #![no_main]
 
@@ -16,7 +15,7 @@ const STRANGERS: u8 = 38;
 const NAMES: [&[u8]; 6] = [b"a", b"b", b"c", b"\xff", b"sixteen bytes...", &[b'x'; 255]];
 
 fn handle(number: u8) -> Vec<u8> {
-    // Some are longer than a node holds.
+    // Some names are too long to be stored in a node.
     let mut bytes = vec![7; if number.is_multiple_of(3) { 40 } else { 12 }];
     bytes[8] = number;
     bytes
@@ -38,10 +37,10 @@ enum State {
 
 #[derive(Clone)]
 struct Dir {
-    /// What the tree calls it.
+    /// Its id in the tree.
     id: u32,
     handle: u8,
-    /// Forgotten ones are dead, and not found any more.
+    /// Forgotten: dead, and no longer found.
     found: bool,
     parent: u32,
     name: Vec<u8>,
@@ -49,11 +48,11 @@ struct Dir {
     /// Watched as a root, until it is removed.
     root: bool,
     unread: bool,
-    /// When it was hung where it is: the last child comes first.
+    /// When it got its parent: the latest child comes first.
     hung: usize,
 }
 
-/// The naive twin.
+/// The model: a simple list.
 struct Twin {
     dirs: Vec<Dir>,
     /// The ids of the dead, in the order in which they go.
@@ -88,7 +87,7 @@ impl Twin {
         id != 0 && (id == above || self.is_below(self.get(id).parent, above))
     }
 
-    /// The live children, the last that was hung first.
+    /// The live children, the latest first.
     fn children(&self, id: u32) -> Vec<u32> {
         let is_child = |dir: &&Dir| dir.parent == id && dir.state == State::Live;
         let mut children: Vec<&Dir> = self.dirs.iter().filter(is_child).collect();
