@@ -190,7 +190,7 @@ impl Plan {
         self.losses.push(Degradation::Uring(why.to_owned()));
     }
 
-    pub(crate) fn note_who(&mut self, found: who::Found, programs: Option<usize>) {
+    pub(crate) fn note_who(&mut self, found: who::Probed, programs: Option<usize>) {
         self.who = found.who;
         self.losses.extend(found.losses);
         self.probes.extend(found.probes);

@@ -4,14 +4,14 @@ use crate::plain::{self, Images};
 use crate::records::{ROOM, recording};
 use crate::{Group, rounds};
 use fsmon_engine::hot::event::Events;
-use fsmon_engine::hot::who::{Answer, Who, Window};
+use fsmon_engine::hot::who::{Answer, Processes, Window};
 use fsmon_engine::replay::{Recording, Turn, processes};
 use fsmon_format::record::Attribution;
 use std::time::{Duration, Instant};
 
 /// A table, and how far it is.
 struct Table {
-    who: Who,
+    who: Processes,
     after_ns: u64,
     index: u64,
 }
@@ -29,7 +29,7 @@ impl Table {
     }
 
     /// As the reader does it. `answer` is given the number of each event, and whose it is.
-    fn turn(&mut self, turn: &Turn, mut answer: impl FnMut(&Who, u64, Answer)) -> Times {
+    fn turn(&mut self, turn: &Turn, mut answer: impl FnMut(&Processes, u64, Answer)) -> Times {
         let mut pids = Vec::new();
         for read in &turn.reads {
             let events = Events(&read.bytes).map(|event| event.pid);

@@ -11,7 +11,7 @@ use crate::sys::buffers::Buffers;
 use crate::sys::fd::eventfd;
 use crate::sys::gauge::Gauge;
 use crate::sys::perf::online_cpus;
-use crate::sys::poll::Sources;
+use crate::sys::poll::Descriptors;
 use crate::sys::thread::allowed_cpus;
 use crate::sys::uring::Uring;
 use crate::{Error, ErrorKind, Setting};
@@ -49,7 +49,7 @@ fn try_uring() -> io::Result<bool> {
     let (files, connector) = (Buffers::new(2, 4096)?, Buffers::new(2, 4096)?);
     let (read, wake) = (eventfd()?, eventfd()?);
     let sources =
-        Sources { files: read.as_fd(), connector: None, wake: wake.as_fd(), messages: vec![] };
+        Descriptors { files: read.as_fd(), connector: None, wake: wake.as_fd(), messages: vec![] };
     let mut uring = Uring::new(&sources, &files, &connector, Gauge::default())?;
     crate::sys::fd::signal(read.as_fd());
     // The read answers at once: with the eventfd's 8 bytes, or EINVAL where it is not known.

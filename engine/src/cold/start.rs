@@ -18,7 +18,7 @@ use crate::hot::r#where::resolve::Resolver;
 use crate::hot::r#where::tables::file_names::FileNames;
 use crate::hot::r#where::tree::Tree;
 use crate::hot::r#where::watch::{Met, Root, Visit, Watch};
-use crate::hot::who::{Rung, Who};
+use crate::hot::who::{Processes, Rung};
 use crate::limits::start::{PROGRESS_DIRS, TAKE_IN_DIRS};
 use crate::limits::walks::FILESYSTEMS_MAX;
 use crate::limits::{self, DIRS_DEAD_MAX, OUTSIDE_MAX};
@@ -28,7 +28,7 @@ use crate::sys::buffers::Buffers;
 use crate::sys::clock;
 use crate::sys::fd::{eventfd, pending_bytes};
 use crate::sys::limit::raise_descriptors;
-use crate::sys::poll::{Poll, Sources};
+use crate::sys::poll::{Descriptors, Poll};
 use crate::sys::thread::{self, allowed_cpus};
 use crate::sys::uring::Uring;
 use crate::{Error, ErrorKind, Setting};
@@ -322,7 +322,7 @@ fn add_root(
 /// Walks every root into the tree; the counters with what came of it.
 fn fill(
     (watch, tree): (&mut Watch, &mut Tree),
-    who: &mut Who,
+    who: &mut Processes,
     mut progress: Option<&mut Box<dyn FnMut(usize)>>,
     plan: &mut Plan,
 ) -> Counters {
@@ -412,7 +412,7 @@ fn spawn(
             // Room for one, and somebody waits for it.
             let _ = fallen.send(why);
         }
-        if let intake::Backend::Uring(_) = &backend {
+        if let intake::IoBackend::Uring(_) = &backend {
             parts.who.set_fed();
         }
         let intake = Intake::new(backend, connector);
@@ -453,22 +453,22 @@ fn open_backend(
     backend: Backend,
     files: &Buffers,
     connector: &Buffers,
-) -> std::io::Result<intake::Backend> {
-    let sources = Sources {
+) -> std::io::Result<intake::IoBackend> {
+    let sources = Descriptors {
         files: parts.resolver.watch.disk.group.as_fd(),
         connector: parts.who.connector(),
         wake: parts.wake.as_fd(),
         messages: parts.who.ring_fds().collect(),
     };
     Ok(match backend {
-        Backend::Poll => intake::Backend::Poll(Poll::new(&sources, files, parts.who.gauge())),
+        Backend::Poll => intake::IoBackend::Poll(Poll::new(&sources, files, parts.who.gauge())),
         _ => {
             let gauge = parts.who.gauge();
             let mut uring = Uring::new(&sources, files, connector, gauge)?;
             // What stands is submitted now: what the kernel refuses of it shows while there is
             // another backend to turn to.
             uring.flush()?;
-            intake::Backend::Uring(uring)
+            intake::IoBackend::Uring(uring)
         }
     })
 }

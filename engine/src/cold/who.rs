@@ -5,7 +5,7 @@ use super::{bpf, mounts, procfs};
 use crate::config;
 use crate::hot::who::perf_record::Layout;
 use crate::hot::who::procfs::Cgroups;
-use crate::hot::who::{OpenExec, Rung, Sources, Table, Teller, Who, sources};
+use crate::hot::who::{MessageSources, OpenExec, Processes, RingWriter, Rung, Table, sources};
 use crate::plan::{CommandLines, Degradation, Probe};
 use crate::sys::connector::Socket;
 use crate::sys::fanotify::Group;
@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// What was found out, and what is to be used.
-pub struct Found {
+pub struct Probed {
     /// The best rung at or below the one asked for.
     pub who: config::Who,
     /// Everything that was tried.
@@ -25,11 +25,11 @@ pub struct Found {
     pub losses: Vec<Degradation>,
 }
 
-/// Sources that were opened.
+/// Sources of process messages that were opened.
 pub(crate) struct Opened {
     rung: Rung,
     pub(crate) rings: Vec<Ring>,
-    pub(crate) teller: Teller,
+    pub(crate) writer: RingWriter,
     pub(crate) socket: Option<Socket>,
     probes: Vec<Probe>,
     /// What of them is less than it should be, and why.
@@ -41,12 +41,12 @@ const NO_LAYOUT: Layout = Layout { filename: 0, cgroup: false };
 /// Tries what a rung needs, and the rungs below it until one works. The sources stay open with the
 /// second value, so that what is tried next finds as many descriptors and as much memory as it will
 /// have.
-pub(crate) fn probe(requested: config::Who) -> (Found, Opened) {
+pub(crate) fn probe(requested: config::Who) -> (Probed, Opened) {
     let mut opened = open_sources(requested, None, false);
     (found(&mut opened), opened)
 }
 
-fn found(opened: &mut Opened) -> Found {
+fn found(opened: &mut Opened) -> Probed {
     // Why a rung is not in use; nothing where it was not asked for.
     let why = |names: &[&str]| {
         let failed = opened.probes.iter().filter(|probe| !probe.works());
@@ -61,7 +61,7 @@ fn found(opened: &mut Opened) -> Found {
         losses.push(Degradation::Users(why(&["proc_connector"])));
     }
     losses.append(&mut opened.losses);
-    Found { who: named(opened.rung), probes: std::mem::take(&mut opened.probes), losses }
+    Probed { who: named(opened.rung), probes: std::mem::take(&mut opened.probes), losses }
 }
 
 /// Opens the sources of the best rung at or below the one requested, and fills the table with the
@@ -75,7 +75,7 @@ pub fn open(
     images_max: usize,
     group: BorrowedFd<'_>,
     cmdline: bool,
-) -> Result<(Who, Found), Error> {
+) -> Result<(Processes, Probed), Error> {
     let mut opened = open_sources(requested, Some(group), cmdline);
     if requested != config::Who::Auto && opened.rung != wish(requested) {
         let reason = opened.probes.iter().find(|probe| !probe.works());
@@ -84,20 +84,20 @@ pub fn open(
         let line = format!("the source of process names asked for cannot be used: {reason}");
         return Err(Error::new(kind, line).about(Setting::Who));
     }
-    let told_of_users = opened.socket.is_some() || opened.rung == Rung::Bpf;
-    let mut table = Table::new(images_max, opened.rung, told_of_users, OpenExec::None);
+    let hears_credentials = opened.socket.is_some() || opened.rung == Rung::Bpf;
+    let mut table = Table::new(images_max, opened.rung, hears_credentials, OpenExec::None);
     table.set_cgroups(cgroups());
     // The sources are open: what happens while /proc is read is told by them, and applied later.
     table.scan(true).map_err(Refused::by(Call::Proc))?;
     let found = found(&mut opened);
-    let sources = Sources::new(opened.rings, opened.teller, opened.socket, opened.rung);
-    Ok((Who::new(table, sources), found))
+    let sources = MessageSources::new(opened.rings, opened.writer, opened.socket, opened.rung);
+    Ok((Processes::new(table, sources), found))
 }
 
 /// Has command lines told from now on; gives what is lost where that cannot be done as it should.
-pub fn read_cmdlines(who: &mut Who) -> Option<Degradation> {
+pub fn read_cmdlines(who: &mut Processes) -> Option<Degradation> {
     who.read_cmdlines();
-    let lost = match (who.are_cmdlines_told(), who.can_read_cmdlines()) {
+    let lost = match (who.are_cmdlines_in_messages(), who.can_read_cmdlines()) {
         (true, true) => return None,
         (true, false) => CommandLines::Before,
         // Why BPF does not tell them is said already.
@@ -150,7 +150,7 @@ fn open_sources(requested: config::Who, group: Option<BorrowedFd<'_>>, cmdline: 
     let mut opened = Opened {
         rung: Rung::Proc,
         rings: Vec::new(),
-        teller: Teller::Perf(NO_LAYOUT),
+        writer: RingWriter::Perf(NO_LAYOUT),
         socket: None,
         probes: Vec::new(),
         losses: Vec::new(),
@@ -171,7 +171,7 @@ fn open_sources(requested: config::Who, group: Option<BorrowedFd<'_>>, cmdline: 
             opened.rings = rings.rings;
             opened.losses.extend(rings.cramped);
             opened.rung = Rung::Tracepoint;
-            opened.teller = Teller::Perf(layout);
+            opened.writer = RingWriter::Perf(layout);
         }
     }
     if wish <= Rung::Comm && opened.rung > Rung::Comm {
@@ -231,7 +231,7 @@ pub(crate) fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> Result<O
     let mut wishes = vec![(cmdline, true), (cmdline, false), (false, false)];
     wishes.dedup();
     let attach = |(cmdline, path)| {
-        let told = bpf::Told { cmdline, path };
+        let told = bpf::WantedDetails { cmdline, path };
         let counted = bpf::attach(group, socket.as_fd(), &cpus, &rings, told);
         counted.map(|counted| (counted, told))
     };
@@ -241,7 +241,7 @@ pub(crate) fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> Result<O
     Ok(Opened {
         rung: Rung::Bpf,
         rings,
-        teller: Teller::Bpf(counted),
+        writer: RingWriter::Bpf(counted),
         socket: Some(socket),
         probes: Vec::new(),
         losses: cramped.into_iter().chain(smaller).collect(),

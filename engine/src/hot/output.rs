@@ -3,7 +3,7 @@
 use crate::counters::Counters;
 use crate::hot::reader::intake::Intake;
 use crate::hot::r#where::tree::{Tree, flag};
-use crate::hot::who::{Line, Who};
+use crate::hot::who::{CmdlineRef, Processes};
 use crate::limits::reader::{BEHIND_SLOTS, CLOCK_MOVED_NS, STALL_SLEEP};
 use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
@@ -15,8 +15,8 @@ use std::io;
 use zerocopy::FromZeros;
 
 /// Everything that must go on while the ring is full.
-pub(crate) struct Sources<'a> {
-    pub(crate) who: Who,
+pub(crate) struct Inputs<'a> {
+    pub(crate) who: Processes,
     pub(crate) intake: Intake,
     /// The file buffers; the reader looks into those that the intake has handed it.
     pub(crate) files: &'a Buffers,
@@ -24,7 +24,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) failed: Option<io::Error>,
 }
 
-impl Sources<'_> {
+impl Inputs<'_> {
     /// Takes in what processes did until now.
     pub(crate) fn catch_up(&mut self) {
         let horizon_ns = clock::monotonic_ns();
@@ -39,7 +39,7 @@ impl Sources<'_> {
     pub(crate) fn read_cmdlines(&mut self) {
         if self.who.read_cmdlines_ahead() {
             self.catch_up();
-            self.who.settle_cmdlines();
+            self.who.confirm_cmdlines();
         }
     }
 }
@@ -79,7 +79,7 @@ impl Output {
     pub(crate) fn event(
         &mut self,
         tree: &mut Tree,
-        sources: &mut Sources<'_>,
+        sources: &mut Inputs<'_>,
         head: record::Event,
         name: &[u8],
         name2: &[u8],
@@ -106,7 +106,7 @@ impl Output {
     }
 
     /// A directory was moved: if the consumer knows it, a record tells the new place.
-    pub(crate) fn redefine_dir(&mut self, tree: &mut Tree, sources: &mut Sources<'_>, dir: u32) {
+    pub(crate) fn redefine_dir(&mut self, tree: &mut Tree, sources: &mut Inputs<'_>, dir: u32) {
         if tree.node(dir).flags & flag::DEFINED != 0 {
             tree.clear(dir, flag::DEFINED);
             self.define_dir(tree, sources, dir);
@@ -116,7 +116,7 @@ impl Output {
     /// A directory that is not watched: its whole path.
     pub(crate) fn define_outside(
         &mut self,
-        sources: &mut Sources<'_>,
+        sources: &mut Inputs<'_>,
         (id, object): (u32, u64),
         path: &[u8],
     ) {
@@ -130,7 +130,7 @@ impl Output {
 
     /// Ancestors first: a defined directory has only defined ancestors.
     #[cold]
-    fn define_dir(&mut self, tree: &mut Tree, sources: &mut Sources<'_>, dir: u32) {
+    fn define_dir(&mut self, tree: &mut Tree, sources: &mut Inputs<'_>, dir: u32) {
         while tree.node(dir).flags & flag::DEFINED == 0 {
             let mut at = dir;
             loop {
@@ -156,7 +156,7 @@ impl Output {
     /// Ancestors first, and the name of the executable and the command line before the image that
     /// refers to them.
     #[cold]
-    fn define_proc(&mut self, sources: &mut Sources<'_>, image: u32) {
+    fn define_proc(&mut self, sources: &mut Inputs<'_>, image: u32) {
         // Room may have to be waited for, and processes come and go meanwhile.
         sources.who.hold(image);
         while !sources.who.is_defined(image) {
@@ -191,12 +191,12 @@ impl Output {
 
     /// The command line of an image, where it is known; its text goes out the first time.
     #[inline]
-    fn define_cmdline(&mut self, sources: &mut Sources<'_>, image: u32) -> Line {
+    fn define_cmdline(&mut self, sources: &mut Inputs<'_>, image: u32) -> CmdlineRef {
         if sources.who.read_cmdline(image) {
             // Whether it is that of this image shows in what was told by then.
             sources.who.hold(image);
             sources.catch_up();
-            sources.who.settle_cmdlines();
+            sources.who.confirm_cmdlines();
             sources.who.release(image);
         }
         let line = sources.who.cmdline(image);
@@ -211,7 +211,7 @@ impl Output {
     #[cold]
     pub(crate) fn loss(
         &mut self,
-        sources: &mut Sources<'_>,
+        sources: &mut Inputs<'_>,
         reason: Reason,
         span: (u64, u64),
         count: Option<u64>,
@@ -225,7 +225,7 @@ impl Output {
     pub(crate) fn loss_at(
         &mut self,
         tree: &mut Tree,
-        sources: &mut Sources<'_>,
+        sources: &mut Inputs<'_>,
         (reason, dir): (Reason, u32),
         span: (u64, u64),
         numbers: (Option<u64>, u64),
@@ -238,7 +238,7 @@ impl Output {
 
     fn push_loss(
         &mut self,
-        sources: &mut Sources<'_>,
+        sources: &mut Inputs<'_>,
         (reason, dir): (Reason, u32),
         (first_ns, last_ns): (u64, u64),
         (count, total): (Option<u64>, u64),
@@ -255,14 +255,14 @@ impl Output {
     }
 
     /// The first record: what the times of the others mean.
-    pub(crate) fn clock(&mut self, sources: &mut Sources<'_>) {
+    pub(crate) fn clock(&mut self, sources: &mut Inputs<'_>) {
         self.tell_clocks(sources, clock::both());
     }
 
     /// Tells both clocks anew where the wall clock was set, or stood still in suspend, since it was told
     /// last. `now_ns` is the monotonic clock of an instant ago. Costs one look at the wall clock, some 30 ns.
     #[inline]
-    pub(crate) fn note_step(&mut self, sources: &mut Sources<'_>, now_ns: u64) {
+    pub(crate) fn note_step(&mut self, sources: &mut Inputs<'_>, now_ns: u64) {
         let ahead_ns = clock::realtime_ns().wrapping_sub(now_ns);
         if is_step(self.ahead_ns, ahead_ns) {
             self.look_closely(sources);
@@ -271,21 +271,21 @@ impl Output {
 
     /// The thread may just have been interrupted between two looks.
     #[cold]
-    fn look_closely(&mut self, sources: &mut Sources<'_>) {
+    fn look_closely(&mut self, sources: &mut Inputs<'_>) {
         let clocks = clock::both();
         if is_step(self.ahead_ns, clocks.ahead_ns()) {
             self.tell_clocks(sources, clocks);
         }
     }
 
-    fn tell_clocks(&mut self, sources: &mut Sources<'_>, clocks: Clocks) {
+    fn tell_clocks(&mut self, sources: &mut Inputs<'_>, clocks: Clocks) {
         self.ahead_ns = clocks.ahead_ns();
         let record = self.build.clock(clocks.monotonic_ns, clocks.realtime_ns);
         push(&mut self.producer, sources, record);
     }
 
     /// Both clocks and the counters.
-    pub(crate) fn stats(&mut self, sources: &mut Sources<'_>) {
+    pub(crate) fn stats(&mut self, sources: &mut Inputs<'_>) {
         let clocks = clock::both();
         self.ahead_ns = clocks.ahead_ns();
         let mut head = record::Stats::new_zeroed();
@@ -301,7 +301,7 @@ impl Output {
     }
 
     /// The last record.
-    pub(crate) fn end(&mut self, sources: &mut Sources<'_>, failed: bool) {
+    pub(crate) fn end(&mut self, sources: &mut Inputs<'_>, failed: bool) {
         let mut head = record::End::new_zeroed();
         head.reason = u32::from(failed).into();
         if failed || !self.counters.is_complete() {
@@ -321,25 +321,25 @@ fn is_step(one_ns: u64, other_ns: u64) -> bool {
 
 /// Which file an image runs, where nothing told it but /proc still shows it.
 #[inline]
-fn read_exe(sources: &mut Sources<'_>, image: u32) {
+fn read_exe(sources: &mut Inputs<'_>, image: u32) {
     if sources.who.read_exe(image) {
         sources.who.hold(image);
         sources.catch_up();
-        sources.who.settle_exe(image);
+        sources.who.confirm_exe(image);
         sources.who.release(image);
     }
 }
 
 /// Into the ring; where it is full, waits for room while process messages go on being taken in.
 #[inline]
-fn push(producer: &mut Producer, sources: &mut Sources<'_>, record: &[Slot]) {
+fn push(producer: &mut Producer, sources: &mut Inputs<'_>, record: &[Slot]) {
     if !producer.push(record) {
         stall(producer, sources, record);
     }
 }
 
 #[cold]
-fn stall(producer: &mut Producer, sources: &mut Sources<'_>, record: &[Slot]) {
+fn stall(producer: &mut Producer, sources: &mut Inputs<'_>, record: &[Slot]) {
     producer.publish();
     while !producer.push(record) {
         if producer.abandoned() {

@@ -18,7 +18,7 @@ mod ring;
 mod rounds;
 
 use crate::hot::who::perf_record::Layout;
-use crate::hot::who::{OpenExec, Rung, Sources, Table, Teller, Who};
+use crate::hot::who::{MessageSources, OpenExec, Processes, RingWriter, Rung, Table};
 pub use reader::{Replay, Room};
 pub use record::record;
 pub use recording::{Read, Recording, Root, Turn};
@@ -26,8 +26,8 @@ pub use ring::Ring;
 
 /// A process table without sources, to be fed: it knows of nobody yet.
 #[must_use]
-pub fn processes(images_max: usize) -> Who {
+pub fn processes(images_max: usize) -> Processes {
     let table = Table::new(images_max, Rung::Bpf, true, OpenExec::None);
-    let teller = Teller::Perf(Layout { filename: 0, cgroup: false });
-    Who::new(table, Sources::new(Vec::new(), teller, None, Rung::Bpf))
+    let writer = RingWriter::Perf(Layout { filename: 0, cgroup: false });
+    Processes::new(table, MessageSources::new(Vec::new(), writer, None, Rung::Bpf))
 }

@@ -9,9 +9,9 @@ use super::recording::{Recording, Turn};
 use crate::Error;
 use crate::counters::{Counters, Shared};
 use crate::hot::event::{Events, Key};
-use crate::hot::output::{Output, Sources};
+use crate::hot::output::{Inputs, Output};
 use crate::hot::reader::Reader;
-use crate::hot::reader::intake::{Backend, Intake};
+use crate::hot::reader::intake::{Intake, IoBackend};
 use crate::hot::r#where::above::Above;
 use crate::hot::r#where::disk::Kernel;
 use crate::hot::r#where::resolve::Resolver;
@@ -73,15 +73,15 @@ impl Room {
         f: impl FnOnce(&mut Replay<'_>) -> T,
     ) -> io::Result<T> {
         let (room, kernel) = room()?;
-        let sources = poll::Sources {
+        let sources = poll::Descriptors {
             files: room.queue.as_fd(),
             connector: None,
             wake: room.wake.as_fd(),
             messages: Vec::new(),
         };
         let poll = Poll::new(&sources, &room.files, Gauge::default());
-        let intake = Intake::new(Backend::Poll(poll), Buffers::new(1, 4096)?);
-        let sources = Sources { who: processes(images), intake, files: &room.files, failed: None };
+        let intake = Intake::new(IoBackend::Poll(poll), Buffers::new(1, 4096)?);
+        let sources = Inputs { who: processes(images), intake, files: &room.files, failed: None };
         let (producer, consumer) = ring(slots);
         let output = Output::new(producer, Counters::default());
         let resolver = resolver(recording, dirs)?;
@@ -112,7 +112,7 @@ impl Replay<'_> {
         for read in &turn.reads {
             self.kernel.send(&read.bytes)?;
         }
-        let Sources { intake, who, files, .. } = &mut self.reader.sources;
+        let Inputs { intake, who, files, .. } = &mut self.reader.sources;
         intake.wait(files, Duration::ZERO, Duration::ZERO, who)
     }
 

@@ -2,7 +2,7 @@
 
 use super::recording::{Read, Recording, Root, Turn};
 use crate::cold::{marks, mounts, roots, who};
-use crate::hot::who::Teller;
+use crate::hot::who::RingWriter;
 use crate::hot::who::bpf_record;
 use crate::hot::who::message::{Kind, Parsed};
 use crate::limits::reader::{FILES_BUFFER_BYTES, FILES_BUFFERS};
@@ -11,7 +11,7 @@ use crate::plan::MarkKind;
 use crate::sys::buffers::Buffers;
 use crate::sys::fd::eventfd;
 use crate::sys::perf::{Ring, Scratch};
-use crate::sys::poll::{Done, Poll, Sources};
+use crate::sys::poll::{Descriptors, Done, Poll};
 use crate::sys::{clock, thread};
 use crate::{Error, ErrorKind};
 use fsmon_format::kind;
@@ -46,11 +46,11 @@ pub fn record(dir: &Path, command: &mut Command) -> Result<Recording, Error> {
             format!("record on a filesystem with a mark of its own: {why}"),
         ));
     }
-    let Teller::Bpf(counted) = &mut told.teller else { unreachable!("what was opened") };
+    let RingWriter::Bpf(counted) = &mut told.writer else { unreachable!("what was opened") };
     let no_kernel = |error| Error::os("cannot record", error);
     let files = Buffers::new(FILES_BUFFERS, FILES_BUFFER_BYTES).map_err(no_kernel)?;
     let wake = eventfd().map_err(no_kernel)?;
-    let sources = Sources {
+    let sources = Descriptors {
         files: group.as_fd(),
         connector: told.socket.as_ref().map(AsFd::as_fd),
         wake: wake.as_fd(),

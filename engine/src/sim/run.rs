@@ -6,9 +6,9 @@ use super::queue::{FSID, lay};
 use super::world::{Model, World};
 use crate::counters::{Counters, Shared};
 use crate::hot::event::Events;
-use crate::hot::output::{Output, Sources};
+use crate::hot::output::{Inputs, Output};
 use crate::hot::reader::Reader;
-use crate::hot::reader::intake::{Backend, Intake};
+use crate::hot::reader::intake::{Intake, IoBackend};
 use crate::hot::r#where::above::Above;
 use crate::hot::r#where::resolve::Resolver;
 use crate::hot::r#where::tree::Tree;
@@ -127,17 +127,17 @@ impl<'a> Run<'a> {
         let start = world.files.listing(WATCHED);
         let world = Rc::new(RefCell::new(world));
         let resolver = resolver(Model(Rc::clone(&world)), mask, mix);
-        let sources = poll::Sources {
+        let sources = poll::Descriptors {
             files: bench.queue.as_fd(),
             connector: None,
             wake: bench.wake.as_fd(),
             messages: Vec::new(),
         };
         let poll = Poll::new(&sources, &bench.files, Gauge::default());
-        let intake = Intake::new(Backend::Poll(poll), Buffers::new(1, 4096).expect("memory"));
+        let intake = Intake::new(IoBackend::Poll(poll), Buffers::new(1, 4096).expect("memory"));
         let mut who = processes(IMAGES);
         PIDS.iter().for_each(|pid| who.feed_bpf(&fork(*pid)));
-        let sources = Sources { who, intake, files: &bench.files, failed: None };
+        let sources = Inputs { who, intake, files: &bench.files, failed: None };
         let (producer, consumer) = ring(SLOTS);
         let output = Output::new(producer, Counters::default());
         let start_ns = world.borrow().now_ns;
@@ -167,7 +167,7 @@ impl<'a> Run<'a> {
             self.reads += 1;
         }
         if !taken.is_empty() {
-            let Sources { intake, who, files, .. } = &mut self.reader.sources;
+            let Inputs { intake, who, files, .. } = &mut self.reader.sources;
             intake.wait(files, Duration::ZERO, Duration::ZERO, who).expect("read");
         }
         self.reader.work(until_ns).expect("worked");

@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 /// The descriptors that a backend reads and waits for.
-pub(crate) struct Sources<'a> {
+pub(crate) struct Descriptors<'a> {
     /// The fanotify group: read.
     pub(crate) files: BorrowedFd<'a>,
     /// The proc connector: received from by io_uring, waited for by poll.
@@ -76,7 +76,7 @@ pub(crate) struct Poll {
 
 impl Poll {
     /// Ready to wait.
-    pub(crate) fn new(sources: &Sources<'_>, files: &Buffers, gauge: Gauge) -> Self {
+    pub(crate) fn new(sources: &Descriptors<'_>, files: &Buffers, gauge: Gauge) -> Self {
         let connector = sources.connector.map_or(-1, |fd| fd.as_raw_fd());
         let first = [sources.files.as_raw_fd(), connector, sources.wake.as_raw_fd()];
         let fds = first.into_iter().chain(sources.messages.iter().copied());

@@ -16,7 +16,7 @@
 use super::buffers::{Buffers, Taken, map, unmap};
 use super::fd::is_readable;
 use super::gauge::Gauge;
-use super::poll::{Done, Sources};
+use super::poll::{Descriptors, Done};
 use crate::limits::sys::{
     COMPLETIONS, COMPLETIONS_WANTED, EVENT_LEN_MAX, FILE_BUFFERS_MAX, SUBMISSIONS,
 };
@@ -101,7 +101,7 @@ impl Uring {
     /// # Errors
     /// EPERM where `kernel.io_uring_disabled` forbids it, EINVAL or ENOSYS on old kernels.
     pub(crate) fn new(
-        sources: &Sources<'_>,
+        sources: &Descriptors<'_>,
         files: &Buffers,
         connector: &Buffers,
         gauge: Gauge,
@@ -438,7 +438,7 @@ mod tests {
         let files = Buffers::new(2, 8192).expect("mapped");
         let connector = Buffers::new(2, 4096).expect("mapped");
         let (files_fd, wake) = (reader.as_fd(), wake.as_fd());
-        let sources = Sources { files: files_fd, connector: None, wake, messages: vec![] };
+        let sources = Descriptors { files: files_fd, connector: None, wake, messages: vec![] };
         let mut uring = match Uring::new(&sources, &files, &connector, Gauge::default()) {
             Ok(uring) => uring,
             Err(error) => return eprintln!("SKIP: no io_uring here: {error}"),

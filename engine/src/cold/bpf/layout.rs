@@ -7,7 +7,7 @@ use std::io;
 pub(super) const SNAPSHOT_BYTES: i16 = 64;
 
 /// Where members lie in the running kernel.
-pub(super) struct Layout {
+pub(super) struct KernelLayout {
     pub(super) pid: i16,
     pub(super) tgid: i16,
     pub(super) comm: i16,
@@ -30,9 +30,9 @@ pub(super) struct Layout {
     /// From signals to the pid of the process.
     pub(super) tgid_pid: i16,
     /// Of a fanotify group: lock, list and length of its queue.
-    pub(super) queue: Queue,
+    pub(super) queue: QueueOffsets,
     /// Of an event in it.
-    pub(super) event: Queued,
+    pub(super) event: EventOffsets,
     /// From a file that runs to its path; `None` where the kernel lays that out otherwise than is
     /// known.
     pub(super) files: Option<Files>,
@@ -44,13 +44,13 @@ pub(super) struct Layout {
 }
 
 /// Offsets in `struct fsnotify_group`. The lock comes first, and all lie close together.
-pub(super) struct Queue {
+pub(super) struct QueueOffsets {
     pub(super) lock: i16,
     pub(super) list: i16,
     pub(super) length: i16,
 }
 
-impl Queue {
+impl QueueOffsets {
     /// Where a snapshot of it begins: aligned, as loads from the stack have to be.
     pub(super) fn start(&self) -> i16 {
         self.lock & !7
@@ -63,7 +63,7 @@ impl Queue {
 }
 
 /// Offsets in `struct fanotify_event`, which begins with its place in the list.
-pub(super) struct Queued {
+pub(super) struct EventOffsets {
     pub(super) mask: i16,
     pub(super) pid: i16,
 }
@@ -146,7 +146,7 @@ pub(super) const PREVIOUS: i16 = 8;
 /// Place of the process's pid among those of a task's signals (`PIDTYPE_TGID`), in bytes.
 const TGID: i16 = 8;
 
-impl Layout {
+impl KernelLayout {
     /// # Errors
     /// NotFound: the kernel lacks one that all programs need. Other: its queue is laid out otherwise
     /// than is known.
@@ -160,7 +160,7 @@ impl Layout {
                 at("kernfs_node", "id")?,
             ])
         };
-        let layout = Layout {
+        let layout = KernelLayout {
             pid: at("task_struct", "pid")?,
             tgid: at("task_struct", "tgid")?,
             comm: at("task_struct", "comm")?,
@@ -177,12 +177,12 @@ impl Layout {
             arg_start: at("mm_struct", "arg_start")?,
             arg_end: at("mm_struct", "arg_end")?,
             tgid_pid: at("signal_struct", "pids")? + TGID,
-            queue: Queue {
+            queue: QueueOffsets {
                 lock: at("fsnotify_group", "notification_lock")?,
                 list: at("fsnotify_group", "notification_list")?,
                 length: at("fsnotify_group", "q_len")?,
             },
-            event: Queued {
+            event: EventOffsets {
                 mask: at("fanotify_event", "mask")?,
                 pid: at("fanotify_event", "pid")?,
             },
@@ -201,7 +201,7 @@ impl Layout {
 
     /// Whether what is looked at of the queue, and of an event, is within what is copied of it.
     fn fits(&self) -> bool {
-        let Queue { lock, list, length } = self.queue;
+        let QueueOffsets { lock, list, length } = self.queue;
         let queue = lock..=self.queue.start() + SNAPSHOT_BYTES - 16;
         let event = 0..=SNAPSHOT_BYTES - 8;
         [list, length].iter().all(|at| queue.contains(at))

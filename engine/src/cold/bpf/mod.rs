@@ -11,7 +11,7 @@ mod look;
 mod path;
 mod programs;
 
-use crate::hot::who::counted::{Counted, Tells};
+use crate::hot::who::counted::{Counted, ExecDetails};
 use crate::limits::start as limits;
 use crate::num::limited_u32;
 use crate::sys::bpf::{self, Globals};
@@ -20,7 +20,7 @@ use crate::sys::perf::Ring;
 use crate::sys::thread;
 use btf::Btf;
 use layout::Files;
-pub(crate) use programs::Told;
+pub(crate) use programs::WantedDetails;
 use programs::{Maps, Program, Programs};
 use std::fs::File;
 use std::io;
@@ -40,7 +40,7 @@ pub(crate) fn attach(
     connector: BorrowedFd<'_>,
     cpus: &[usize],
     rings: &[Ring],
-    told: Told,
+    wanted: WantedDetails,
 ) -> io::Result<Counted> {
     if !cfg!(target_arch = "x86_64") {
         // Elsewhere stores may overtake each other, and nobody has tried.
@@ -61,7 +61,7 @@ pub(crate) fn attach(
         scratch: scratch.as_fd(),
         pause: pause.as_fd(),
     };
-    let programs = Programs::new(&btf, maps, told)?;
+    let programs = Programs::new(&btf, maps, wanted)?;
     let seeker = Seeker::new(Arc::clone(&globals), &programs.seek()?)?;
     let member = programs.layout.private_data;
     globals.set(global::GROUP, seeker.find(group.as_raw_fd(), member, 0)?);
@@ -72,7 +72,7 @@ pub(crate) fn attach(
     }
     let mut kept = Vec::new();
     let mut links = Vec::new();
-    for program in programs.telling()? {
+    for program in programs.senders()? {
         let loaded = load(&program)?;
         links.push(bpf::attach(loaded.as_fd())?);
         // Of a shared one the kernel's count says nothing of us; the link keeps it.
@@ -80,14 +80,14 @@ pub(crate) fn attach(
             kept.push(loaded);
         }
     }
-    let tells = Tells {
-        args: told.cmdline,
+    let exec_details = ExecDetails {
+        args: wanted.cmdline,
         path: programs.layout.files.is_some(),
-        exec_begins: programs.tell_exec_begins(),
+        exec_begins: programs.sends_exec_begins(),
     };
     // The kernel takes the rings out of their map when the descriptor that put them in is closed.
     links.push(map);
-    Ok(Counted::new(globals, kept, links, tells))
+    Ok(Counted::new(globals, kept, links, exec_details))
 }
 
 fn load(program: &Program) -> io::Result<OwnedFd> {

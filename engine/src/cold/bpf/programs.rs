@@ -11,7 +11,7 @@ use super::asm::{
     immediate, offset,
 };
 use super::btf::{Btf, Member};
-use super::layout::Layout;
+use super::layout::KernelLayout;
 use super::look::{
     BRIEFLY, COUNT, LOOKS, LOOKS_AGAIN, MESSAGE, READS, READS_AFTER, ROOM, SETTLED, SNAPSHOT, TURN,
     TURN_AFTER,
@@ -49,14 +49,14 @@ pub(super) struct Program {
 /// Puts programs together for the running kernel.
 pub(super) struct Programs<'a> {
     btf: &'a Btf<'a>,
-    pub(super) layout: Layout,
+    pub(super) layout: KernelLayout,
     pub(super) maps: Maps<'a>,
-    tells: Told,
+    wanted: WantedDetails,
 }
 
-/// What the program at exec tells beside who the process is.
+/// What the program at exec sends besides who the process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct WantedDetails {
     /// The arguments given to exec.
     pub(crate) cmdline: bool,
     /// The path of the file that runs, where the kernel's structures are laid out as is known.
@@ -66,15 +66,15 @@ pub(crate) struct Told {
 impl<'a> Programs<'a> {
     /// # Errors
     /// NotFound: the kernel lacks something that all of them need.
-    pub(super) fn new(btf: &'a Btf<'a>, maps: Maps<'a>, tells: Told) -> io::Result<Self> {
-        let mut layout = Layout::of(btf)?;
-        layout.files = layout.files.filter(|_| tells.path);
-        Ok(Programs { btf, layout, maps, tells })
+    pub(super) fn new(btf: &'a Btf<'a>, maps: Maps<'a>, wanted: WantedDetails) -> io::Result<Self> {
+        let mut layout = KernelLayout::of(btf)?;
+        layout.files = layout.files.filter(|_| wanted.path);
+        Ok(Programs { btf, layout, maps, wanted })
     }
 
     /// Whether the beginning of an exec is told too, as it has to be where /proc is read.
-    pub(super) fn tell_exec_begins(&self) -> bool {
-        self.tells.cmdline && self.layout.in_exec.is_some()
+    pub(super) fn sends_exec_begins(&self) -> bool {
+        self.wanted.cmdline && self.layout.in_exec.is_some()
     }
 
     /// Where a socket keeps what its tracepoints know it by.
@@ -115,7 +115,7 @@ impl<'a> Programs<'a> {
     }
 
     /// Tell of processes.
-    pub(super) fn telling(&self) -> io::Result<Vec<Program>> {
+    pub(super) fn senders(&self) -> io::Result<Vec<Program>> {
         let mut programs =
             vec![self.fork()?, self.exec()?, self.exit()?, self.rename()?, self.credentials()?];
         // Without control groups there is no such tracepoint.
@@ -153,7 +153,7 @@ impl<'a> Programs<'a> {
         asm.put(known);
         asm.copy(R7, R0);
         asm.add(R7, immediate(record::EXE));
-        if self.tells.cmdline {
+        if self.wanted.cmdline {
             self.arguments(&mut asm);
         }
         if let Some(files) = &self.layout.files {
@@ -204,7 +204,7 @@ impl<'a> Programs<'a> {
     fn rename(&self) -> io::Result<Program> {
         let (mut asm, skip) = self.begin(0);
         self.skip_threads(&mut asm, skip);
-        if self.tell_exec_begins() {
+        if self.sends_exec_begins() {
             let other = asm.label();
             self.unless_in_exec(&mut asm, other);
             self.identity(&mut asm, kind::EXEC_BEGINS, skip);
@@ -277,7 +277,7 @@ impl<'a> Programs<'a> {
         asm.jump(skip);
         asm.put(differs);
         self.skip_threads(&mut asm, skip);
-        // Called at each exec too, which tells by itself.
+        // Called at each exec too, which sends a message itself.
         self.skip_exec(&mut asm, skip);
         self.identity(&mut asm, kind::CRED, skip);
         asm.load(Size::Double, R1, R6, 0);

@@ -1,7 +1,7 @@
 //! The reader's intake: one face for both backends, and the buffers that wait to be resolved.
 
 use crate::hot::event::Events;
-use crate::hot::who::Who;
+use crate::hot::who::Processes;
 use crate::limits::reader::FILES_BUFFERS;
 use crate::limits::sys::EVENT_LEN_MAX;
 use crate::sys::buffers::{Buffers, Taken};
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// How the kernel is read. There is one.
 #[allow(clippy::large_enum_variant)]
-pub(crate) enum Backend {
+pub(crate) enum IoBackend {
     /// io_uring.
     Uring(Uring),
     /// poll and read.
@@ -27,7 +27,7 @@ pub(crate) enum Backend {
 /// Reads, and keeps what was read until it is resolved. The buffers of file events belong to the
 /// reader, which looks into them while more comes in.
 pub(crate) struct Intake {
-    backend: Backend,
+    backend: IoBackend,
     connector: Buffers,
     waiting: VecDeque<Taken>,
     woken: bool,
@@ -40,7 +40,7 @@ pub(crate) struct Intake {
 
 impl Intake {
     /// With the backend that was chosen, and the buffers it was set up with.
-    pub(crate) fn new(backend: Backend, connector: Buffers) -> Self {
+    pub(crate) fn new(backend: IoBackend, connector: Buffers) -> Self {
         let waiting = VecDeque::with_capacity(usize::from(FILES_BUFFERS));
         Intake {
             backend,
@@ -59,15 +59,15 @@ impl Intake {
         files: &Buffers,
         window: Duration,
         timeout: Duration,
-        who: &mut Who,
+        who: &mut Processes,
     ) -> io::Result<()> {
         // What waits already needs no more company.
         let window = if self.backlog { Duration::ZERO } else { window };
         let mut start_ns = clock::monotonic_ns();
         let reads = self.reads;
         match &mut self.backend {
-            Backend::Uring(uring) => uring.wait(window, timeout)?,
-            Backend::Poll(poll) => {
+            IoBackend::Uring(uring) => uring.wait(window, timeout)?,
+            IoBackend::Poll(poll) => {
                 poll.wait(window, timeout)?;
                 start_ns = clock::monotonic_ns();
             }
@@ -83,11 +83,11 @@ impl Intake {
 
     /// Takes in what has come meanwhile, without waiting: process messages that were sent before
     /// the call are in afterwards.
-    pub(crate) fn flush(&mut self, files: &Buffers, who: &mut Who) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, files: &Buffers, who: &mut Processes) -> io::Result<()> {
         loop {
             let called = match &mut self.backend {
-                Backend::Uring(uring) => uring.flush()?,
-                Backend::Poll(_) => false,
+                IoBackend::Uring(uring) => uring.flush()?,
+                IoBackend::Poll(_) => false,
             };
             // One call may leave work for the next. But that it brought nothing is the end, also
             // where the flag is up still: the kernel lowers it before it runs what is pending, and
@@ -101,18 +101,18 @@ impl Intake {
 
     fn gauge(&self) -> &Gauge {
         match &self.backend {
-            Backend::Uring(uring) => uring.gauge(),
-            Backend::Poll(poll) => poll.gauge(),
+            IoBackend::Uring(uring) => uring.gauge(),
+            IoBackend::Poll(poll) => poll.gauge(),
         }
     }
 
     /// Takes what the backend has; how many things that were.
-    fn collect(&mut self, files: &Buffers, who: &mut Who) -> io::Result<usize> {
+    fn collect(&mut self, files: &Buffers, who: &mut Processes) -> io::Result<usize> {
         let mut count = 0;
         loop {
             let done = match &mut self.backend {
-                Backend::Uring(uring) => uring.next(files, &self.connector)?,
-                Backend::Poll(poll) => poll.next(files)?,
+                IoBackend::Uring(uring) => uring.next(files, &self.connector)?,
+                IoBackend::Poll(poll) => poll.next(files)?,
             };
             match done {
                 None => return Ok(count),
@@ -129,7 +129,7 @@ impl Intake {
                 }
                 Some(Done::Connector(taken)) => {
                     who.feed_connector(self.connector.bytes(&taken));
-                    if let Backend::Uring(uring) = &mut self.backend {
+                    if let IoBackend::Uring(uring) = &mut self.backend {
                         uring.give_back_connector(taken, &self.connector);
                     }
                 }
@@ -172,8 +172,8 @@ impl Intake {
     /// Done with a buffer: it may be read into again.
     pub(crate) fn give_back(&mut self, taken: Taken) {
         match &mut self.backend {
-            Backend::Uring(uring) => uring.give_back_files(taken),
-            Backend::Poll(poll) => poll.give_back_files(taken),
+            IoBackend::Uring(uring) => uring.give_back_files(taken),
+            IoBackend::Poll(poll) => poll.give_back_files(taken),
         }
     }
 

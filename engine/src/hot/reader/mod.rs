@@ -11,14 +11,14 @@ pub(crate) mod placement;
 use crate::Error;
 use crate::counters::{Counters, Shared};
 use crate::hot::event::Events;
-use crate::hot::output::{Output, Sources};
+use crate::hot::output::{Inputs, Output};
 use crate::hot::reader::intake::Intake;
 use crate::hot::reader::pace::{Pace, Reach};
 use crate::hot::reader::placement::Placement;
 use crate::hot::r#where::disk::{Disk, Kernel};
 use crate::hot::r#where::mounts::{Change, Followed};
 use crate::hot::r#where::resolve::{Batch, Resolver};
-use crate::hot::who::{Rung, Who, Window};
+use crate::hot::who::{Processes, Rung, Window};
 use crate::limits::reader::{
     LAST_LOOKS, SLEEP_IN_WALK, SLEEP_IN_WALK_BEHIND, SLEEP_MAX, SLEEP_UNSETTLED, STATS_EVERY_NS,
 };
@@ -47,7 +47,7 @@ pub(crate) enum Control {
 /// What the thread needs that was made elsewhere.
 pub(crate) struct Parts {
     pub(crate) resolver: Resolver,
-    pub(crate) who: Who,
+    pub(crate) who: Processes,
     pub(crate) producer: Producer,
     pub(crate) shared: Arc<Shared>,
     /// What was counted while the directories were walked.
@@ -74,7 +74,7 @@ pub(crate) fn run(
 ) -> Result<Counters, Error> {
     let mut ready = Some(ready);
     let output = Output::new(parts.producer, parts.counters);
-    let sources = Sources { who: parts.who, intake, files, failed: None };
+    let sources = Inputs { who: parts.who, intake, files, failed: None };
     let mut reader = Reader::new(parts.resolver, output, sources, &parts.shared, parts.start_ns);
     reader.placement = parts.placement;
     reader.output.clock(&mut reader.sources);
@@ -125,7 +125,7 @@ pub(crate) fn run(
 pub(crate) struct Reader<'a, D: Disk = Kernel> {
     pub(crate) resolver: Resolver<D>,
     pub(crate) output: Output,
-    pub(crate) sources: Sources<'a>,
+    pub(crate) sources: Inputs<'a>,
     shared: &'a Shared,
     /// Every event that is still to come happened after this.
     after_ns: u64,
@@ -197,7 +197,7 @@ impl<'a, D: Disk> Reader<'a, D> {
     pub(crate) fn new(
         resolver: Resolver<D>,
         output: Output,
-        sources: Sources<'a>,
+        sources: Inputs<'a>,
         shared: &'a Shared,
         start_ns: u64,
     ) -> Self {

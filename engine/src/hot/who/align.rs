@@ -51,12 +51,12 @@ impl Table {
         let reached = if self.rung == Rung::Bpf { window.index } else { lower };
         if let Some(entry) = self.pids.get(pid)
             && entry.since <= reached
-            && lower >= self.doubt_ns
+            && lower >= self.unsure_before_ns
         {
             return Answer::new(entry.image, Attribution::Exact);
         }
         if self.rung == Rung::Bpf {
-            return self.resolve_placed(pid, window);
+            return self.resolve_by_position(pid, window);
         }
         self.resolve_slowly(pid, window)
     }
@@ -81,9 +81,9 @@ impl Table {
             let lower = window.after_ns.max(self.floor_ns);
             let (chain, _) = self.chain(pid, lower, window.until_ns);
             let oldest = self.oldest(&chain, lower);
-            let place = self.confirmed(pid, &chain).unwrap_or(0).max(oldest);
-            self.withhold_cmdline(&chain, oldest, place);
-            let id = chain[place];
+            let index = self.confirmed(pid, &chain).unwrap_or(0).max(oldest);
+            self.withhold_cmdline(&chain, oldest, index);
+            let id = chain[index];
             Answer::new(id, self.attribution(id, lower))
         };
         self.push_opened(pid, window, if loader { LOADER } else { name_hash(name) });
@@ -113,14 +113,14 @@ impl Table {
         {
             entry.give_up_opened(window.until_ns);
         }
-        let place = self.settle(pid, &chain, lower);
-        let reach = self.reach(pid, &chain, place);
-        let (first, last) = (chain[place], chain[reach]);
-        let agree = chain[place..=reach]
+        let index = self.match_openings(pid, &chain, lower);
+        let reach = self.reach(pid, &chain, index);
+        let (first, last) = (chain[index], chain[reach]);
+        let agree = chain[index..=reach]
             .iter()
             .all(|&id| self.images.get(id).says_the_same(self.images.get(first)));
         self.raise_floor(first);
-        self.withhold_cmdline(&chain, self.oldest(&chain, lower), place);
+        self.withhold_cmdline(&chain, self.oldest(&chain, lower), index);
         if !agree || !whole {
             return Answer::new(last, Attribution::Ambiguous);
         }
@@ -198,12 +198,12 @@ impl Table {
         (chain, whole)
     }
 
-    /// The first place of a chain that overlaps the time from `lower` on.
+    /// The first index of a chain that overlaps the time from `lower` on.
     fn oldest(&self, chain: &Chain, lower: u64) -> usize {
         chain.iter().rposition(|&id| self.images.get(id).from_ns <= lower).unwrap_or(0)
     }
 
-    /// The place of the image that the events of a process have come to, if it is in the chain.
+    /// The index of the image that the events of a process have come to, if it is in the chain.
     fn confirmed(&self, pid: u32, chain: &Chain) -> Option<usize> {
         let entry = self.pids.get(pid)?;
         self.images.get_if(entry.at, entry.at_serial)?;
@@ -211,13 +211,13 @@ impl Table {
     }
 
     /// Matches what was opened to the execs of the chain, and notes how far the events of the
-    /// process have come. Returns the place in the chain.
-    fn settle(&mut self, pid: u32, chain: &Chain, lower: u64) -> usize {
+    /// process have come. Returns the index in the chain.
+    fn match_openings(&mut self, pid: u32, chain: &Chain, lower: u64) -> usize {
         let Some(&entry) = self.pids.get(pid) else { return 0 };
         let confirmed = self.confirmed(pid, chain);
         // The oldest may be an exec that no event has confirmed; its openings come first.
-        let mut next = confirmed.map_or(0, |place| place + 1);
-        let mut place = confirmed.unwrap_or(0);
+        let mut next = confirmed.map_or(0, |index| index + 1);
+        let mut index = confirmed.unwrap_or(0);
         let done = usize::from(entry.opened_done);
         let mut opened = entry.opened;
         let pending = &mut opened[done..usize::from(entry.opened_len)];
@@ -229,13 +229,13 @@ impl Table {
                 continue;
             }
             // A script's interpreter is opened by the exec that the script began.
-            let found = match own && self.is_script(chain[place], name, chain.get(next)) {
+            let found = match own && self.is_script(chain[index], name, chain.get(next)) {
                 true => None,
                 false => self.exec_of(chain, next, name),
             };
             if let Some(found) = found {
                 self.note_opened(chain[found], true);
-                (place, next, own) = (found, found + 1, true);
+                (index, next, own) = (found, found + 1, true);
             }
             *opened |= if own { EXPLAINED } else { 0 };
         }
@@ -244,9 +244,9 @@ impl Table {
         if next <= oldest && passed.birth == birth::EXEC {
             self.learn(&passed, pending, entry.opened_until_ns);
         }
-        let place = place.max(oldest);
-        self.confirm(pid, chain[place], opened);
-        place
+        let index = index.max(oldest);
+        self.confirm(pid, chain[index], opened);
+        index
     }
 
     /// An exec has passed that no opening was matched to. One opening that nothing explains is
@@ -267,18 +267,18 @@ impl Table {
         }
     }
 
-    /// An event was given to the image at `place` of a chain that overlaps its window from
+    /// An event was given to the image at `index` of a chain that overlaps its window from
     /// `oldest` on. Where an exec lies between that one and another which differs in nothing, this
     /// makes no difference, save for the command line.
-    fn withhold_cmdline(&mut self, chain: &Chain, oldest: usize, place: usize) {
-        let given = self.images.get(chain[place]);
+    fn withhold_cmdline(&mut self, chain: &Chain, oldest: usize, index: usize) {
+        let given = self.images.get(chain[index]);
         let is_exec = |id: &u32| self.images.get(*id).birth == birth::EXEC;
         let could_be = |other: usize| {
-            let between = other.min(place) + 1..=other.max(place);
+            let between = other.min(index) + 1..=other.max(index);
             self.images.get(chain[other]).says_the_same(given) && chain[between].iter().any(is_exec)
         };
-        if (oldest..chain.len()).filter(|&other| other != place).any(could_be) {
-            self.images.get_mut(chain[place]).withhold_cmdline();
+        if (oldest..chain.len()).filter(|&other| other != index).any(could_be) {
+            self.images.get_mut(chain[index]).withhold_cmdline();
         }
     }
 
@@ -310,11 +310,11 @@ impl Table {
         self.set_since(pid);
     }
 
-    /// The last image that an event at `place` may belong to: changes without a trace, and execs
+    /// The last image that an event at `index` may belong to: changes without a trace, and execs
     /// that leave none, may have happened before it.
-    fn reach(&mut self, pid: u32, chain: &Chain, place: usize) -> usize {
+    fn reach(&mut self, pid: u32, chain: &Chain, index: usize) -> usize {
         let entry = self.pids.get(pid).copied().unwrap_or_default();
-        let mut reach = place;
+        let mut reach = index;
         while let Some(&next) = chain.get(reach + 1) {
             if self.leaves_a_trace(next, &entry) {
                 break;
@@ -347,7 +347,7 @@ impl Table {
         }
     }
 
-    /// The exec, at place `next` of the chain or later, that an opening of that name begins.
+    /// The exec, at index `next` of the chain or later, that an opening of that name begins.
     fn exec_of(&mut self, chain: &Chain, next: usize, name: u32) -> Option<usize> {
         (next..chain.len()).find(|&at| self.matches(chain[at], name) == Match::Yes)
     }
@@ -420,7 +420,7 @@ impl Table {
             }
         }
         let image = self.images.get(id);
-        if image.late != 0 || !image.is_complete() || lower < self.doubt_ns {
+        if image.late != 0 || !image.is_complete() || lower < self.unsure_before_ns {
             return Attribution::Late;
         }
         Attribution::Exact

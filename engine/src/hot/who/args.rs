@@ -4,7 +4,7 @@
 //! text is kept once, for as long as an image refers to it, and beyond until its room is needed. A
 //! forked process has its caller's.
 
-use super::cmdline::Line;
+use super::cmdline::CmdlineRef;
 use super::strings::Strings;
 use crate::limits::{ARGS_BYTES, ARGS_MAX, CMDLINE_BYTES, CMDLINES_MAX, STRINGS_MAX};
 use crate::num::const_u32;
@@ -23,7 +23,7 @@ const _: () = assert!(ARGS_MAX < ID as usize);
 /// Whether it stands for a text.
 #[inline]
 #[must_use]
-pub(super) fn is_told(args: u32) -> bool {
+pub(super) fn has_text(args: u32) -> bool {
     args & ID != 0
 }
 
@@ -80,13 +80,13 @@ impl Args {
     }
 
     /// What the definition of an image says; the text counts as sent from now on.
-    pub(super) fn tell(&mut self, args: u32, image: u32) -> Line {
+    pub(super) fn describe(&mut self, args: u32, image: u32) -> CmdlineRef {
         let id = args & ID;
-        let Some(strings) = &mut self.strings else { return Line::default() };
+        let Some(strings) = &mut self.strings else { return CmdlineRef::default() };
         let text_of = if strings.is_defined(id) { 0 } else { image };
         strings.set_defined(id);
         let flags = if args & CUT == 0 { 0 } else { proc_flag::CMDLINE_CUT };
-        Line { string: FIRST + id, flags, text_of }
+        CmdlineRef { string: FIRST + id, flags, text_of }
     }
 }
 
@@ -99,11 +99,11 @@ mod tests {
         let mut args = Args::new();
         let first = args.keep(Some((b"cc\0-c\0a b\0\0", false)));
         let second = args.keep(Some((b"cc\0-c\0a b\0\0", false)));
-        assert!(first == second && is_told(first) && is_known(first));
+        assert!(first == second && has_text(first) && is_known(first));
         assert_eq!(args.text(first), b"cc\0-c\0a b\0");
-        let line = args.tell(first, 7);
+        let line = args.describe(first, 7);
         assert_eq!((line.text_of, line.flags), (7, 0));
-        assert_eq!(args.tell(second, 8), Line { text_of: 0, ..line });
+        assert_eq!(args.describe(second, 8), CmdlineRef { text_of: 0, ..line });
         args.release(first);
         assert_eq!(args.text(second), b"cc\0-c\0a b\0");
     }
@@ -113,8 +113,8 @@ mod tests {
         let mut args = Args::new();
         let text = [&[b'x'; CMDLINE_BYTES - 1][..], &[0]].concat();
         let (cut, whole) = (args.keep(Some((&text, true))), args.keep(Some((&text, false))));
-        assert_eq!(args.tell(cut, 1).flags, proc_flag::CMDLINE_CUT);
-        assert_eq!(args.tell(whole, 1).flags, 0);
+        assert_eq!(args.describe(cut, 1).flags, proc_flag::CMDLINE_CUT);
+        assert_eq!(args.describe(whole, 1).flags, 0);
         assert_eq!(args.text(cut), text);
         assert_eq!(args.text(whole).len(), CMDLINE_BYTES - 1);
     }
@@ -124,12 +124,12 @@ mod tests {
         let mut args = Args::new();
         for none in [None, Some((&b"\0"[..], false))] {
             let unknown = args.keep(none);
-            assert!(!is_told(unknown) && !is_known(unknown));
+            assert!(!has_text(unknown) && !is_known(unknown));
         }
         assert_eq!(Args::default().keep(Some((b"x\0", false))), 0);
         let mut kept = 0;
         for number in 0..=ARGS_MAX {
-            kept += u32::from(is_told(args.keep(Some((number.to_string().as_bytes(), false)))));
+            kept += u32::from(has_text(args.keep(Some((number.to_string().as_bytes(), false)))));
         }
         assert_eq!(kept as usize, ARGS_MAX);
     }

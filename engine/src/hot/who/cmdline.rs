@@ -18,14 +18,14 @@
 //! A process that was not seen to exec has the command line of the image that it came from. So of
 //! one that is gone by now it can be known all the same.
 //!
-//! Texts are kept here only until they are sent. A string that was sent belongs to a place, and
-//! the place to an image until that image is freed; then another image's text replaces it at the
+//! Texts are kept here only until they are sent. A string that was sent belongs to a slot, and
+//! the slot to an image until that image is freed; then another image's text replaces it at the
 //! consumer's.
 
 use super::args::{self, Args};
 use super::images::{Image, birth, cmdline};
 use super::pids::IN_EXEC;
-use super::{Rung, Who};
+use super::{Processes, Rung};
 use crate::hot::containers::last::LastN;
 use crate::limits::who::{
     CMDLINE_IMAGES_BACK, CMDLINE_PROBES, CMDLINE_READ_BYTES, CMDLINE_READS, EXECS_KEPT,
@@ -39,18 +39,18 @@ use std::hash::{DefaultHasher, Hasher};
 
 /// What a definition says of the command line. All zero where it is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Line {
+pub(crate) struct CmdlineRef {
     /// Id of the string.
     pub(crate) string: u32,
     /// [`proc_flag`]: CMDLINE_READ and CMDLINE_CUT.
     pub(crate) flags: u16,
-    /// Where the string was not sent yet, whose text it is, for [`Who::cmdline_text`]; else 0.
+    /// Where the string was not sent yet, whose text it is, for [`Processes::cmdline_text`]; else 0.
     pub(crate) text_of: u32,
 }
 
-/// Where a command line belongs, by the place's number, which is the string's too.
+/// Where a command line belongs, by the slot's number, which is the string's too.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
+struct Slot {
     image: u32,
     serial: u32,
     /// Of the text: tells a process's own from that of the image it came from.
@@ -60,7 +60,7 @@ struct Place {
 
 /// A text that was read, in the room at its number.
 #[derive(Clone, Copy, Debug, Default)]
-struct Read {
+struct ReadText {
     image: u32,
     serial: u32,
     len: usize,
@@ -72,9 +72,9 @@ struct Read {
 #[derive(Default)]
 pub(super) struct Cmdlines {
     /// Empty where none are asked for. No `SetCache`: homes overlap, so that images with neighbouring ids share room; and
-    /// no `ProbeTable`, as a place that was sent stays an image's until that is freed.
-    places: Vec<Place>,
-    reads: Vec<Read>,
+    /// no `ProbeTable`, as a slot that was sent stays an image's until that is freed.
+    slots: Vec<Slot>,
+    reads: Vec<ReadText>,
     texts: Vec<u8>,
     /// Those of which it is not yet known whether they count.
     unsure: ArrayVec<usize, { EXECS_KEPT + 1 }>,
@@ -85,8 +85,8 @@ pub(super) struct Cmdlines {
 impl Cmdlines {
     fn new() -> Self {
         Cmdlines {
-            places: vec![Place::default(); CMDLINES_MAX],
-            reads: vec![Read::default(); CMDLINE_READS],
+            slots: vec![Slot::default(); CMDLINES_MAX],
+            reads: vec![ReadText::default(); CMDLINE_READS],
             texts: vec![0; CMDLINE_READS * CMDLINE_READ_BYTES],
             execs: LastN::new(EXECS_KEPT),
             ..Cmdlines::default()
@@ -95,7 +95,7 @@ impl Cmdlines {
 
     #[inline]
     fn is_on(&self) -> bool {
-        !self.places.is_empty()
+        !self.slots.is_empty()
     }
 
     /// An exec was heard of.
@@ -106,25 +106,29 @@ impl Cmdlines {
         }
     }
 
-    /// Image ids are dense and the latest freed is used first, so this touches few places.
-    fn places_of(&self, id: u32) -> impl Iterator<Item = usize> + use<> {
+    /// Image ids are dense and the latest freed is used first, so this touches few slots.
+    fn slots_of(&self, id: u32) -> impl Iterator<Item = usize> + use<> {
         (0..CMDLINE_PROBES).map(move |step| (id as usize + step) % CMDLINES_MAX)
     }
 
-    /// The place of an image, if it has one.
+    /// The slot of an image, if it has one.
     fn find(&self, id: u32, image: &Image) -> Option<usize> {
-        self.places_of(id).find(|&at| {
-            let place = &self.places[at];
-            place.image == id && place.serial == image.serial
+        self.slots_of(id).find(|&at| {
+            let slot = &self.slots[at];
+            slot.image == id && slot.serial == image.serial
         })
     }
 
-    fn line(&self, at: usize) -> Line {
-        Line { string: first_string() + limited_u32(at), flags: self.places[at].flags, text_of: 0 }
+    fn line(&self, at: usize) -> CmdlineRef {
+        CmdlineRef {
+            string: first_string() + limited_u32(at),
+            flags: self.slots[at].flags,
+            text_of: 0,
+        }
     }
 
     /// What was read for an image, if it counts.
-    fn read_of(&self, id: u32, image: &Image) -> Option<&Read> {
+    fn read_of(&self, id: u32, image: &Image) -> Option<&ReadText> {
         let read = &self.reads[id as usize % CMDLINE_READS];
         (read.image == id && read.serial == image.serial && read.is_sure).then_some(read)
     }
@@ -135,7 +139,7 @@ impl Cmdlines {
         let room = &mut self.texts[at * CMDLINE_READ_BYTES..(at + 1) * CMDLINE_READ_BYTES];
         let text = procdir::read(&Path::of_process(image.pid, "cmdline"), room);
         let len = text.map_or(0, <[u8]>::len);
-        self.reads[at] = Read { image: id, serial: image.serial, len, is_sure: false };
+        self.reads[at] = ReadText { image: id, serial: image.serial, len, is_sure: false };
         len > 0 && self.unsure.try_push(at).is_ok()
     }
 
@@ -171,29 +175,31 @@ fn hash(text: &[u8], flags: u16) -> u64 {
     hasher.finish()
 }
 
-impl Who {
+impl Processes {
     /// Whether a source tells of an exec before /proc can show what came of it.
     pub(crate) fn can_read_cmdlines(&self) -> bool {
         match self.table.rung {
-            Rung::Bpf => self.sources.counted().is_some_and(|counted| counted.tells().exec_begins),
+            Rung::Bpf => {
+                self.sources.counted().is_some_and(|counted| counted.exec_details().exec_begins)
+            }
             Rung::Tracepoint | Rung::Comm => true,
             Rung::Connector | Rung::Proc => false,
         }
     }
 
     /// Whether a source tells command lines with each exec.
-    pub(crate) fn are_cmdlines_told(&self) -> bool {
-        self.sources.counted().is_some_and(|counted| counted.tells().args)
+    pub(crate) fn are_cmdlines_in_messages(&self) -> bool {
+        self.sources.counted().is_some_and(|counted| counted.exec_details().args)
     }
 
     /// Whether command lines are wanted, and no source tells them.
     pub(crate) fn must_read_cmdlines(&self) -> bool {
-        self.cmdlines.is_on() && !self.are_cmdlines_told()
+        self.cmdlines.is_on() && !self.are_cmdlines_in_messages()
     }
 
     /// From now on command lines are told, and read where that can be done rightly.
     pub(crate) fn read_cmdlines(&mut self) {
-        if self.are_cmdlines_told() {
+        if self.are_cmdlines_in_messages() {
             self.table.args = Args::new();
         }
         if self.can_read_cmdlines() {
@@ -202,7 +208,7 @@ impl Who {
     }
 
     /// Reads the command lines of processes that were heard to exec. Where this is true, all
-    /// messages that have come by then are to be taken in, and [`Who::settle_cmdlines`] called.
+    /// messages that have come by then are to be taken in, and [`Processes::confirm_cmdlines`] called.
     #[inline]
     pub(crate) fn read_cmdlines_ahead(&mut self) -> bool {
         !self.cmdlines.execs.is_empty() && self.read_execs()
@@ -228,7 +234,9 @@ impl Who {
     /// The same for an image that is about to be defined.
     #[inline]
     pub(crate) fn read_cmdline(&mut self, id: u32) -> bool {
-        self.cmdlines.is_on() && !args::is_told(self.table.images.get(id).args) && self.read_now(id)
+        self.cmdlines.is_on()
+            && !args::has_text(self.table.images.get(id).args)
+            && self.read_now(id)
     }
 
     #[cold]
@@ -240,11 +248,11 @@ impl Who {
     }
 
     /// All was heard that was told by the end of the reads: those count whose images are in force.
-    pub(crate) fn settle_cmdlines(&mut self) {
+    pub(crate) fn confirm_cmdlines(&mut self) {
         // Where messages were lost, an exec may be among them.
         let all_told = self.loss.is_none();
         for at in std::mem::take(&mut self.cmdlines.unsure) {
-            let Read { image, serial, .. } = self.cmdlines.reads[at];
+            let ReadText { image, serial, .. } = self.cmdlines.reads[at];
             let there = self.table.images.get_if(image, serial).is_some();
             self.cmdlines.reads[at].is_sure = all_told && there && self.is_in_force(image);
         }
@@ -252,74 +260,74 @@ impl Who {
 
     /// The command line of an image, as far as it is known.
     #[inline]
-    pub(crate) fn cmdline(&mut self, id: u32) -> Line {
+    pub(crate) fn cmdline(&mut self, id: u32) -> CmdlineRef {
         let args = self.table.images.get(id).args;
-        if args::is_told(args) {
-            return self.table.args.tell(args, id);
+        if args::has_text(args) {
+            return self.table.args.describe(args, id);
         }
-        if self.cmdlines.is_on() { self.cmdline_to_tell(id) } else { Line::default() }
+        if self.cmdlines.is_on() { self.cmdline_to_report(id) } else { CmdlineRef::default() }
     }
 
     /// The text that was told or read for an image.
     pub(crate) fn cmdline_text(&self, id: u32) -> &[u8] {
         let args = self.table.images.get(id).args;
-        if args::is_told(args) { self.table.args.text(args) } else { self.cmdlines.text(id).0 }
+        if args::has_text(args) { self.table.args.text(args) } else { self.cmdlines.text(id).0 }
     }
 
     #[cold]
-    fn cmdline_to_tell(&mut self, id: u32) -> Line {
+    fn cmdline_to_report(&mut self, id: u32) -> CmdlineRef {
         if self.table.images.get(id).cmdline == cmdline::WITHHELD {
-            return Line::default();
+            return CmdlineRef::default();
         }
         let line = self.cmdline_known(id);
         if line.string != 0 {
-            self.table.images.get_mut(id).cmdline = cmdline::TOLD;
+            self.table.images.get_mut(id).cmdline = cmdline::REPORTED;
         }
         line
     }
 
-    fn cmdline_known(&mut self, id: u32) -> Line {
+    fn cmdline_known(&mut self, id: u32) -> CmdlineRef {
         if let Some(at) = self.cmdlines.find(id, self.table.images.get(id)) {
             return self.cmdlines.line(at);
         }
-        let (text_of, place) = self.came_with(id);
-        let inherited = place.map_or(Line::default(), |at| self.cmdlines.line(at));
+        let (text_of, slot) = self.came_with(id);
+        let inherited = slot.map_or(CmdlineRef::default(), |at| self.cmdlines.line(at));
         if text_of == 0 {
             return inherited;
         }
         let (text, flags) = self.cmdlines.text(text_of);
         if text.is_empty() {
-            return Line::default();
+            return CmdlineRef::default();
         }
         let hash = hash(text, flags);
-        if place.is_some_and(|at| self.cmdlines.places[at].hash == hash) {
+        if slot.is_some_and(|at| self.cmdlines.slots[at].hash == hash) {
             return inherited;
         }
         // No room: it is one that could not be read.
-        let Some(at) = self.place_for(id) else { return Line::default() };
+        let Some(at) = self.slot_for(id) else { return CmdlineRef::default() };
         let serial = self.table.images.get(id).serial;
-        self.cmdlines.places[at] = Place { image: id, serial, hash, flags };
-        Line { text_of, ..self.cmdlines.line(at) }
+        self.cmdlines.slots[at] = Slot { image: id, serial, hash, flags };
+        CmdlineRef { text_of, ..self.cmdlines.line(at) }
     }
 
-    /// A place whose image is gone, or that never had one.
-    fn place_for(&self, id: u32) -> Option<usize> {
-        self.cmdlines.places_of(id).find(|&at| {
-            let place = self.cmdlines.places[at];
-            self.table.images.get_if(place.image, place.serial).is_none()
+    /// A slot whose image is gone, or that never had one.
+    fn slot_for(&self, id: u32) -> Option<usize> {
+        self.cmdlines.slots_of(id).find(|&at| {
+            let slot = self.cmdlines.slots[at];
+            self.table.images.get_if(slot.image, slot.serial).is_none()
         })
     }
 
     /// Where the command line of an image is to be had: the image for which it was read, this one
-    /// or one that it came from, 0 for none; and the place of one that was sent before. Each image on
-    /// the way holds the one before it, so the place is not given to another while this one is there.
+    /// or one that it came from, 0 for none; and the slot of one that was sent before. Each image on
+    /// the way holds the one before it, so the slot is not given to another while this one is there.
     fn came_with(&self, id: u32) -> (u32, Option<usize>) {
         let (mut at, mut text_of) = (id, 0);
         for _ in 0..CMDLINE_IMAGES_BACK {
             let image = self.table.images.get(at);
-            let place = self.cmdlines.find(at, image);
-            if place.is_some() {
-                return (text_of, place);
+            let slot = self.cmdlines.find(at, image);
+            if slot.is_some() {
+                return (text_of, slot);
             }
             if text_of == 0 && self.cmdlines.read_of(at, image).is_some() {
                 text_of = at;

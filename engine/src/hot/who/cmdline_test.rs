@@ -3,20 +3,20 @@
 
 use super::super::message::{Kind, Message, Source, comm};
 use super::super::perf_record::Layout;
-use super::super::{Loss, OpenExec, Sources, Table, Teller};
+use super::super::{Loss, MessageSources, OpenExec, RingWriter, Table};
 use super::*;
 
 const PID: u32 = 0x3fff_0000;
 
-fn who(rung: Rung) -> Who {
+fn who(rung: Rung) -> Processes {
     let table = Table::new(2 * CMDLINES_MAX, rung, true, OpenExec::None);
-    let teller = Teller::Perf(Layout { filename: 0, cgroup: false });
-    let mut who = Who::new(table, Sources::new(Vec::new(), teller, None, rung));
+    let teller = RingWriter::Perf(Layout { filename: 0, cgroup: false });
+    let mut who = Processes::new(table, MessageSources::new(Vec::new(), teller, None, rung));
     who.read_cmdlines();
     who
 }
 
-impl Who {
+impl Processes {
     fn tell(&mut self, kind: Kind, time_ns: u64, pid: u32, parent: u32) -> u32 {
         let message = Message::new(kind, Source::Perf, time_ns, pid);
         self.table.apply(&Message { parent, comm: comm(b"name"), ..message });
@@ -33,7 +33,7 @@ impl Who {
         let at = id as usize % CMDLINE_READS;
         self.cmdlines.texts[at * CMDLINE_READ_BYTES..][..text.len()].copy_from_slice(text);
         let serial = self.table.images.get(id).serial;
-        self.cmdlines.reads[at] = Read { image: id, serial, len: text.len(), is_sure: true };
+        self.cmdlines.reads[at] = ReadText { image: id, serial, len: text.len(), is_sure: true };
     }
 
     /// What a definition of the image says.
@@ -65,7 +65,7 @@ fn the_nul_after_the_last_word_goes_and_the_rest_stays() {
 #[test]
 fn what_is_read_counts_if_nothing_newer_was_told() {
     let own = std::process::id();
-    let told: [&dyn Fn(&mut Who); 4] = [
+    let told: [&dyn Fn(&mut Processes); 4] = [
         &|_| {},
         &|who| _ = who.exec(20, own),
         &|who| _ = who.tell(Kind::Exit, 20, own, 0),
@@ -79,7 +79,7 @@ fn what_is_read_counts_if_nothing_newer_was_told() {
         let id = who.exec(10, own);
         assert!(who.read_cmdline(id), "we can read our own");
         tell(&mut who);
-        who.settle_cmdlines();
+        who.confirm_cmdlines();
         let (string, text) = who.line_of(id);
         assert_eq!(string != 0, case == 0, "case {case}");
         if case == 0 {
@@ -103,7 +103,7 @@ fn a_change_of_user_is_no_exec() {
     who.table.apply(&uid);
     let second = who.table.pids.get(own).expect("there").image;
     assert_ne!(first, second);
-    who.settle_cmdlines();
+    who.confirm_cmdlines();
     let (string, text) = who.line_of(second);
     assert!(string != 0 && !text.is_empty(), "from the image before");
 }
@@ -144,9 +144,9 @@ fn a_child_given_to_another_parent_has_not_that_ones() {
     assert_eq!(who.line_of(child), (0, String::new()));
 }
 
-impl Who {
+impl Processes {
     /// As BPF tells it; `args` for an exec, as they lie in memory.
-    fn tell_placed(
+    fn tell_by_position(
         &mut self,
         kind: Kind,
         time_ns: u64,
@@ -160,12 +160,12 @@ impl Who {
             let told = (!args.is_empty()).then_some((args, false));
             message.args = self.table.args.keep(told);
         }
-        self.table.apply_placed(&message, (time_ns, time_ns));
+        self.table.apply_by_position(&message, (time_ns, time_ns));
         self.table.pids.get(pid).map_or(0, |entry| entry.image)
     }
 }
 
-fn told() -> Who {
+fn told() -> Processes {
     let mut who = who(Rung::Bpf);
     who.table.args = Args::new();
     who.cmdlines = Cmdlines::new();
@@ -175,20 +175,20 @@ fn told() -> Who {
 #[test]
 fn what_was_told_with_the_exec_is_its_own_and_its_childrens() {
     let mut who = told();
-    let shell = who.tell_placed(Kind::Exec, 10, PID, [0; 2], b"sh\0-c\0x\0");
-    let child = who.tell_placed(Kind::Fork, 20, PID + 1, [PID, PID], b"");
-    let sibling = who.tell_placed(Kind::Fork, 30, PID + 2, [PID + 1, PID], b"");
+    let shell = who.tell_by_position(Kind::Exec, 10, PID, [0; 2], b"sh\0-c\0x\0");
+    let child = who.tell_by_position(Kind::Fork, 20, PID + 1, [PID, PID], b"");
+    let sibling = who.tell_by_position(Kind::Fork, 30, PID + 2, [PID + 1, PID], b"");
     let (string, text) = who.line_of(shell);
     assert_eq!(text, "sh -c x");
     assert_eq!((who.line_of(child).0, who.line_of(sibling).0), (string, string));
-    let tool = who.tell_placed(Kind::Exec, 40, PID + 1, [0; 2], b"sh\0-c\0y\0");
+    let tool = who.tell_by_position(Kind::Exec, 40, PID + 1, [0; 2], b"sh\0-c\0y\0");
     assert_eq!(who.line_of(tool).1, "sh -c y");
     assert!(!who.read_cmdline(tool), "nothing is left to ask");
     let [tool, child] = [tool, child].map(|id| *who.table.images.get(id));
     assert!(!tool.says_the_same(&child), "events of one are not those of the other");
     let line = who.cmdline(shell);
     assert_eq!(line.flags, 0);
-    who.tell_placed(Kind::Exit, 50, PID + 1, [0; 2], b"");
+    who.tell_by_position(Kind::Exit, 50, PID + 1, [0; 2], b"");
     who.table.retire(60);
     assert_eq!(who.table.args.text(who.table.images.get(shell).args), b"sh\0-c\0x");
 }
@@ -196,10 +196,10 @@ fn what_was_told_with_the_exec_is_its_own_and_its_childrens() {
 #[test]
 fn an_exec_told_without_has_none_and_differs_from_every_other() {
     let mut who = told();
-    let first = who.tell_placed(Kind::Exec, 10, PID, [0; 2], b"sh\0-c\0x\0");
+    let first = who.tell_by_position(Kind::Exec, 10, PID, [0; 2], b"sh\0-c\0x\0");
     who.line_of(first);
-    let second = who.tell_placed(Kind::Exec, 20, PID, [0; 2], b"");
-    let third = who.tell_placed(Kind::Exec, 30, PID, [0; 2], b"");
+    let second = who.tell_by_position(Kind::Exec, 20, PID, [0; 2], b"");
+    let third = who.tell_by_position(Kind::Exec, 30, PID, [0; 2], b"");
     assert_eq!((who.line_of(second).0, who.line_of(third).0), (0, 0));
     let [second, third] = [second, third].map(|id| *who.table.images.get(id));
     assert!(!third.says_the_same(&second) && third.says_the_same(&third));
@@ -210,12 +210,12 @@ fn with_an_exec_under_way_what_is_read_does_not_count() {
     let own = std::process::id();
     for begins in [false, true] {
         let mut who = told();
-        let id = who.tell_placed(Kind::Fork, 10, own, [PID; 2], b"");
+        let id = who.tell_by_position(Kind::Fork, 10, own, [PID; 2], b"");
         assert!(who.read_cmdline(id), "we can read our own");
         if begins {
-            assert_eq!(who.tell_placed(Kind::CommExec, 20, own, [0; 2], b""), id);
+            assert_eq!(who.tell_by_position(Kind::CommExec, 20, own, [0; 2], b""), id);
         }
-        who.settle_cmdlines();
+        who.confirm_cmdlines();
         assert_eq!(who.line_of(id).0 != 0, !begins);
     }
 }
@@ -223,11 +223,11 @@ fn with_an_exec_under_way_what_is_read_does_not_count() {
 #[test]
 fn who_another_called_fork_for_has_that_ones() {
     let mut who = told();
-    let parent = who.tell_placed(Kind::Fork, 10, PID, [0; 2], b"");
+    let parent = who.tell_by_position(Kind::Fork, 10, PID, [0; 2], b"");
     who.put(parent, b"parent\0");
     who.line_of(parent);
-    who.tell_placed(Kind::Fork, 20, PID + 1, [PID; 2], b"");
-    let child = who.tell_placed(Kind::Fork, 30, PID + 2, [PID + 1, PID], b"");
+    who.tell_by_position(Kind::Fork, 20, PID + 1, [PID; 2], b"");
+    let child = who.tell_by_position(Kind::Fork, 30, PID + 2, [PID + 1, PID], b"");
     assert_eq!(who.line_of(child), (0, String::new()), "not its parent's");
 }
 
@@ -245,7 +245,7 @@ fn a_place_is_free_once_its_image_is() {
     }
     strings.sort_unstable();
     strings.dedup();
-    assert!(strings.len() < 16, "{} places touched", strings.len());
+    assert!(strings.len() < 16, "{} slots touched", strings.len());
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn lower_rungs_and_those_not_asked_have_none() {
         who.cmdlines.note_exec(own);
         assert!(!who.can_read_cmdlines() && !who.read_cmdline(id));
         assert!(!who.read_cmdlines_ahead());
-        assert_eq!(who.cmdline(id), Line::default());
+        assert_eq!(who.cmdline(id), CmdlineRef::default());
     }
 }
 

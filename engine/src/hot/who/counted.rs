@@ -11,13 +11,13 @@ pub struct Counted {
     programs: Vec<OwnedFd>,
     /// Closing them takes the programs off, and the rings from them.
     _links: Vec<OwnedFd>,
-    told: u64,
-    tells: Tells,
+    lost_taken: u64,
+    exec_details: ExecDetails,
 }
 
 /// What the programs tell of an exec.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tells {
+pub struct ExecDetails {
     /// The arguments given to exec.
     pub args: bool,
     /// The path of the file that runs.
@@ -31,14 +31,14 @@ impl Counted {
         globals: Arc<Globals>,
         programs: Vec<OwnedFd>,
         links: Vec<OwnedFd>,
-        tells: Tells,
+        exec_details: ExecDetails,
     ) -> Self {
-        Counted { globals, programs, _links: links, told: 0, tells }
+        Counted { globals, programs, _links: links, lost_taken: 0, exec_details }
     }
 
     /// What the programs tell.
-    pub(super) fn tells(&self) -> Tells {
-        self.tells
+    pub(super) fn exec_details(&self) -> ExecDetails {
+        self.exec_details
     }
 
     /// For the backend.
@@ -49,8 +49,8 @@ impl Counted {
     /// Messages lost since the last call.
     pub(crate) fn take_lost(&mut self) -> u64 {
         let total = self.globals.get(global::LOST);
-        let lost = total.wrapping_sub(self.told);
-        self.told = total;
+        let lost = total.wrapping_sub(self.lost_taken);
+        self.lost_taken = total;
         lost
     }
 

@@ -29,7 +29,7 @@ pub mod cmdline {
     /// What is known.
     pub const KNOWN: u8 = 0;
     /// It stands in the definition that was sent.
-    pub const TOLD: u8 = 1;
+    pub const REPORTED: u8 = 1;
     /// None: an event of this image may be that of another.
     pub const WITHHELD: u8 = 2;
 }
@@ -58,9 +58,9 @@ pub struct Image {
     pub start_ticks: u64,
     /// With BPF: how many file events had been queued when it came to be, at least; 0 before the
     /// watch began.
-    pub place: u64,
+    pub position: u64,
     /// And at most.
-    pub place_most: u64,
+    pub position_most: u64,
     /// Kernel id of the cgroup; 0 unknown.
     pub cgroup_id: u64,
     /// Process (tgid).
@@ -171,7 +171,7 @@ impl Image {
     /// An event of this image may be that of another, which differs in nothing that is told but the
     /// command line: from now on none is told.
     pub fn withhold_cmdline(&mut self) {
-        if self.cmdline == cmdline::TOLD {
+        if self.cmdline == cmdline::REPORTED {
             self.defined = 0;
         }
         self.cmdline = cmdline::WITHHELD;
@@ -337,13 +337,13 @@ impl Images {
 
 /// Images in the order in which they are to go, linked through [`Image::link`].
 #[derive(Default)]
-pub struct Queue {
+pub struct ImageQueue {
     first: u32,
     last: u32,
     len: usize,
 }
 
-impl Queue {
+impl ImageQueue {
     /// The one that waits longest; 0 when there is none.
     #[inline]
     #[must_use]
@@ -428,7 +428,7 @@ mod tests {
     #[test]
     fn it_fills_up_and_empties() {
         let mut images = Images::with_capacity(3);
-        let mut queue = Queue::default();
+        let mut queue = ImageQueue::default();
         for time in 1..=3 {
             let id = images.add(child(0)).expect("room");
             queue.push(&mut images, id, time);

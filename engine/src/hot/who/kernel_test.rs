@@ -105,7 +105,7 @@ struct Score {
 }
 
 impl Score {
-    fn judge(&mut self, who: &Who, name: &str, pid: u32, made: bool, found: Answer) {
+    fn judge(&mut self, who: &Processes, name: &str, pid: u32, made: bool, found: Answer) {
         let truth: Vec<&str> = name.split('~').collect();
         let [comm, is_pid, ppid, uid, tag] = truth[..] else { return };
         let proc = who.describe(found.image);
@@ -133,7 +133,7 @@ impl Score {
 
 fn reader(
     group: &Group,
-    who: &mut Who,
+    who: &mut Processes,
     stop: &AtomicBool,
     pause: impl Fn(u64) -> Duration,
     dump: bool,
@@ -240,7 +240,7 @@ fn run(
     count: usize,
     openings: OpenExec,
     pause: impl Fn(u64) -> Duration + Send,
-) -> Option<(Score, Who)> {
+) -> Option<(Score, Processes)> {
     let dir = tempfile::tempdir().expect("a directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
     let (tools, made) = (dir.path().join("t"), dir.path().join("d"));
@@ -301,7 +301,7 @@ fn rounds(default: usize) -> usize {
 /// user and name without an exec (`old`, `new`, `uid`); an exec of the very interpreter that the
 /// script before it had opened, as equal events merge (`same`). And of files that were made before an
 /// exec the closing, where it was merged into the making; but never the making.
-fn only_changes_are_ambiguous(score: &Score, who: &Who) -> bool {
+fn only_changes_are_ambiguous(score: &Score, who: &Processes) -> bool {
     let bpf = who.rung() == Rung::Bpf;
     let closing = ["first", "one", "before", "failed", "a"].map(|tag| format!("{tag} closed"));
     score.ambiguous.keys().all(|tag| {
@@ -406,7 +406,7 @@ fn after_a_loss_the_table_is_true_again() {
     let mut child = Command::new("sleep").arg("100").spawn().expect("sleep");
     std::thread::sleep(Duration::from_millis(20));
     // All that was told of the child is thrown away.
-    let Who { sources, inbox, table, .. } = &mut who;
+    let Processes { sources, inbox, table, .. } = &mut who;
     sources.read(&mut table.strings, &mut table.args, inbox);
     inbox.messages.clear();
     assert!(who.table.pids.get(child.id()).is_none());

@@ -45,7 +45,7 @@ impl Table {
         let same = known && is_same_process(&old, &seen);
         let users = seen.users.unwrap_or((old.uid, old.gid));
         // An exec of the same program may be among what was lost: its arguments are not known.
-        let sure = !args::is_told(old.args);
+        let sure = !args::has_text(old.args);
         if same && sure && (old.comm, old.uid, old.gid) == (seen.comm, users.0, users.1) {
             return;
         }

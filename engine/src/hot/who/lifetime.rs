@@ -8,7 +8,7 @@
 //! * Ancestors stay as long as a descendant does.
 //! * Where room runs out the longest gone go first, then the longest exited; this is counted.
 
-use super::images::Queue;
+use super::images::ImageQueue;
 use super::table::Table;
 use crate::limits::who::{EVICTIONS_MAX, EXITED_LOOK_AGAIN_NS, EXITED_LOOKS_MAX};
 use crate::sys::{clock, procdir};
@@ -48,7 +48,7 @@ impl Table {
         }
     }
 
-    fn is_before(&self, queue: &Queue, time_ns: u64) -> bool {
+    fn is_before(&self, queue: &ImageQueue, time_ns: u64) -> bool {
         let first = queue.first();
         first != 0 && self.images.get(first).queued_ns < time_ns
     }

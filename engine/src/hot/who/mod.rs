@@ -2,22 +2,23 @@
 //!
 //! ```text
 //! BPF programs ► bpf_record ──┐            ┌► pids, images, strings
-//! perf rings ──► perf_record ─┼► merged by ┴─ table, placed (apply) ◄── late (from /proc)
+//! perf rings ──► perf_record ─┼► merged by ┴─ table, by_position (apply) ◄── late (from /proc)
 //! connector ───► proc_event ──┘  time          │
 //!                 file event's pid and time ──► align (resolve), placed ──► image, attribution
 //!                                              lifetime (retire, evict)
 //! ```
 //!
-//! The order that makes it exact: take a batch of file events, *then* [`Who::drain`], *then*
+//! The order that makes it exact: take a batch of file events, *then* [`Processes::drain`], *then*
 //! resolve the batch. A process's own messages are in their rings before it can change a file.
 //!
 //! With BPF each message has its place in the queue of file events, so which image an event belongs
-//! to is a comparison (`placed`). Without, it is worked out from times and from what executables
+//! to is a comparison (`by_position`). Without, it is worked out from times and from what executables
 //! were opened (`align`).
 
 pub mod align;
 pub mod args;
 pub mod bpf_record;
+mod by_position;
 mod cmdline;
 pub mod counted;
 pub mod images;
@@ -26,7 +27,6 @@ mod lifetime;
 pub mod message;
 pub mod perf_record;
 pub mod pids;
-mod placed;
 pub mod proc_event;
 pub mod procfs;
 mod reads;
@@ -37,12 +37,12 @@ mod witnesses;
 
 use crate::sys::clock;
 use crate::sys::gauge::Gauge;
-pub(crate) use cmdline::Line;
+pub use by_position::Parts;
+pub(crate) use cmdline::CmdlineRef;
 use fsmon_format::record::{Attribution, Proc, proc_flag};
 use message::{Kind, Message, Source};
-pub use placed::Parts;
 use reads::Reads;
-pub use sources::{Sources, Teller};
+pub use sources::{MessageSources, RingWriter};
 use std::os::fd::{BorrowedFd, RawFd};
 pub use table::Table;
 use witnesses::Witnesses;
@@ -150,9 +150,9 @@ pub struct WhoCounters {
 }
 
 /// Everything about processes, for the reader's thread.
-pub struct Who {
+pub struct Processes {
     table: Table,
-    sources: Sources,
+    sources: MessageSources,
     inbox: Inbox,
     loss: Option<Loss>,
     reads: Reads,
@@ -180,16 +180,16 @@ impl Inbox {
     }
 }
 
-impl Who {
+impl Processes {
     /// Puts table and sources together, both made ready by `cold::who`.
     #[must_use]
-    pub fn new(table: Table, sources: Sources) -> Self {
+    pub fn new(table: Table, sources: MessageSources) -> Self {
         let messages = Vec::with_capacity(crate::limits::MESSAGES_MAX);
         let witnesses = Witnesses::default();
         let inbox = Inbox { messages, witnesses, lost: 0, lost_unknown: false, malformed: 0 };
         let drained_ns = clock::monotonic_ns();
         let (reads, cmdlines) = (Reads::default(), cmdline::Cmdlines::default());
-        Who {
+        Processes {
             table,
             sources,
             inbox,
@@ -267,15 +267,15 @@ impl Who {
         for message in &inbox[..due] {
             match message.source {
                 Source::Bpf => {
-                    let (least, most) = self.reads.place(message.progress);
+                    let (least, most) = self.reads.position(message.progress);
                     // It took effect at some time before it was told.
                     let least =
                         if message.is_by_another() { least.min(self.resolved) } else { least };
-                    self.table.apply_placed(message, (least, most));
+                    self.table.apply_by_position(message, (least, most));
                 }
                 _ => self.table.apply(message),
             }
-            if message.kind == Kind::Exec && !args::is_told(message.args) {
+            if message.kind == Kind::Exec && !args::has_text(message.args) {
                 self.cmdlines.note_exec(message.pid);
             }
         }
@@ -293,7 +293,7 @@ impl Who {
         // Where /proc cannot be read the table stays as it is; the loss is told all the same.
         let _ = self.table.scan(false);
         let now = clock::monotonic_ns();
-        self.table.doubt_ns = now;
+        self.table.unsure_before_ns = now;
         let earlier = self.loss.take();
         self.loss = Some(Loss {
             first_ns: earlier.map_or(self.drained_ns, |loss| loss.first_ns),
@@ -324,7 +324,7 @@ impl Who {
     }
 
     /// A read of that number, in that turn of the gauge, took `count` events from the queue. To be
-    /// told before [`Who::drain`].
+    /// told before [`Processes::drain`].
     pub fn note_read(&mut self, number: u32, turn: u32, count: u32) {
         self.reads.note(number, turn, count);
     }
@@ -352,7 +352,7 @@ impl Who {
         }
     }
 
-    /// From now on the caller reads the connector: [`Who::drain`] leaves it alone.
+    /// From now on the caller reads the connector: [`Processes::drain`] leaves it alone.
     pub(crate) fn set_fed(&mut self) {
         self.sources.set_fed();
     }
@@ -369,12 +369,12 @@ impl Who {
     pub fn parts(&mut self, answer: Answer, pid: u32, window: Window, types: u32) -> Parts {
         match self.table.rung {
             Rung::Bpf => self.table.parts(pid, window, types, &self.inbox.witnesses),
-            _ => placed::two_parts(answer, types),
+            _ => by_position::two_parts(answer, types),
         }
     }
 
     /// `FAN_OPEN_EXEC` of a file of that name by `pid`, in queue order, instead of
-    /// [`Who::resolve`]. Returns the same.
+    /// [`Processes::resolve`]. Returns the same.
     pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> Answer {
         self.table.open_exec(pid, window, name)
     }
@@ -386,12 +386,12 @@ impl Who {
         self.table.retire(empty_ns);
     }
 
-    /// Keeps an image, with its ancestors, until it is let go by [`Who::release`].
+    /// Keeps an image, with its ancestors, until it is let go by [`Processes::release`].
     pub fn hold(&mut self, image: u32) {
         self.table.images.retain(image);
     }
 
-    /// See [`Who::hold`].
+    /// See [`Processes::hold`].
     pub fn release(&mut self, image: u32) {
         self.table.drop_reference(image);
     }
@@ -438,17 +438,17 @@ impl Who {
     }
 
     /// Reads which file an image runs, where nothing told it. Where this is true, the caller has to
-    /// take in all messages, and then say so by [`Who::settle_exe`].
+    /// take in all messages, and then say so by [`Processes::confirm_exe`].
     #[inline]
     pub(crate) fn read_exe(&mut self, image: u32) -> bool {
         // What plays a recording back has no programs, and /proc knows nothing of its processes.
         let told = self.rung() == Rung::Bpf
-            && self.sources.counted().is_none_or(|counted| counted.tells().path);
+            && self.sources.counted().is_none_or(|counted| counted.exec_details().path);
         !told && self.table.read_file_late(image)
     }
 
-    /// See [`Who::read_exe`].
-    pub(crate) fn settle_exe(&mut self, image: u32) {
+    /// See [`Processes::read_exe`].
+    pub(crate) fn confirm_exe(&mut self, image: u32) {
         self.table.settle_file(image);
     }
 

@@ -125,9 +125,9 @@ impl Pids {
     /// Reserves room for `max` processes; pages are taken as they are used.
     #[must_use]
     pub fn with_capacity(max: usize) -> Self {
-        let places = (max + max / 3 + 1).next_power_of_two().max(2 * BLOCK);
-        let blocks = limited_u32(places / BLOCK);
-        Pids { entries: ProbeTable::new(places), shift: 32 - blocks.trailing_zeros() }
+        let slots = (max + max / 3 + 1).next_power_of_two().max(2 * BLOCK);
+        let blocks = limited_u32(slots / BLOCK);
+        Pids { entries: ProbeTable::new(slots), shift: 32 - blocks.trailing_zeros() }
     }
 
     /// Processes in it.
@@ -139,7 +139,7 @@ impl Pids {
 
     /// The place of `pid`, or the empty one where it would go.
     #[inline]
-    fn place(&self, pid: u32) -> Result<usize, usize> {
+    fn slot(&self, pid: u32) -> Result<usize, usize> {
         self.entries.find(home(pid, self.shift), |entry| entry.pid == pid)
     }
 
@@ -147,13 +147,13 @@ impl Pids {
     #[inline]
     #[must_use]
     pub fn get(&self, pid: u32) -> Option<&Entry> {
-        self.place(pid).ok().map(|at| self.entries.get(at))
+        self.slot(pid).ok().map(|at| self.entries.get(at))
     }
 
     /// The same, to change; its pid must stay.
     #[inline]
     pub fn get_mut(&mut self, pid: u32) -> Option<&mut Entry> {
-        self.place(pid).ok().map(|at| self.entries.get_mut(at))
+        self.slot(pid).ok().map(|at| self.entries.get_mut(at))
     }
 
     /// Puts `entry` in the place of its pid, over what was there. Returns false, and changes
@@ -162,7 +162,7 @@ impl Pids {
         if entry.pid == 0 {
             return false;
         }
-        match self.place(entry.pid) {
+        match self.slot(entry.pid) {
             Ok(at) => *self.entries.get_mut(at) = entry,
             Err(_) if self.entries.used() >= self.entries.slots() / 4 * 3 => return false,
             Err(at) => self.entries.fill(at, entry),
@@ -172,7 +172,7 @@ impl Pids {
 
     /// Takes `pid` out.
     pub fn remove(&mut self, pid: u32) -> Option<Entry> {
-        let at = self.place(pid).ok()?;
+        let at = self.slot(pid).ok()?;
         let removed = *self.entries.get(at);
         let shift = self.shift;
         self.entries.remove(at, |entry| home(entry.pid, shift));

@@ -6,7 +6,7 @@ use crate::hot::containers::last::LastN;
 use crate::limits::who::READS_KEPT;
 
 #[derive(Clone, Copy, Default)]
-struct Read {
+struct QueueRead {
     /// Its number, as programs count them.
     number: u32,
     /// The reader's turn in which it was made.
@@ -21,7 +21,7 @@ struct Read {
 
 /// The last reads.
 pub(super) struct Reads {
-    reads: LastN<Read>,
+    reads: LastN<QueueRead>,
     /// How many were noted in all.
     noted: usize,
     /// Events taken from the queue in all.
@@ -39,23 +39,23 @@ impl Default for Reads {
 impl Reads {
     /// A read of that number, in that turn, took `count` events.
     pub(super) fn note(&mut self, number: u32, turn: u32, count: u32) {
-        self.keep(Read { number, turn, first: self.taken, count, is_refused: false });
+        self.keep(QueueRead { number, turn, first: self.taken, count, is_refused: false });
     }
 
     /// A read of that number, in that turn, was refused: one event takes the place of what it took.
     pub(super) fn note_refused(&mut self, number: u32, turn: u32) {
-        self.keep(Read { number, turn, first: self.taken, count: 1, is_refused: true });
+        self.keep(QueueRead { number, turn, first: self.taken, count: 1, is_refused: true });
         self.refused_at = self.noted;
     }
 
-    fn keep(&mut self, read: Read) {
+    fn keep(&mut self, read: QueueRead) {
         self.reads.push(read);
         self.noted += 1;
         self.taken += u64::from(read.count);
     }
 
     /// How many events had been queued when the queue was that far: at least, and at most.
-    pub(super) fn place(&self, at: Progress) -> (u64, u64) {
+    pub(super) fn position(&self, at: Progress) -> (u64, u64) {
         let length = u64::from(at.length);
         if self.is_forgotten(at.reads) {
             return (0, self.taken + length);
@@ -79,7 +79,7 @@ impl Reads {
 
     /// Whether the read of that number, or one after it, is remembered no more.
     fn is_forgotten(&self, number: u32) -> bool {
-        let is_newer = |oldest: &Read| oldest.number.wrapping_sub(number).cast_signed() > 0;
+        let is_newer = |oldest: &QueueRead| oldest.number.wrapping_sub(number).cast_signed() > 0;
         self.noted > READS_KEPT && self.reads.overwritten_next().is_some_and(is_newer)
     }
 
@@ -90,14 +90,14 @@ impl Reads {
     }
 
     /// The first read that is not older than that number.
-    fn not_before(&self, number: u32) -> Option<&Read> {
+    fn not_before(&self, number: u32) -> Option<&QueueRead> {
         self.from(number).last()
     }
 
     /// The reads that are not older than that number, from the newest back: a message is rarely older than the turn
     /// before.
-    fn from(&self, number: u32) -> impl Iterator<Item = &Read> {
-        let is_not_older = move |read: &&Read| read.number.wrapping_sub(number) < u32::MAX / 2;
+    fn from(&self, number: u32) -> impl Iterator<Item = &QueueRead> {
+        let is_not_older = move |read: &&QueueRead| read.number.wrapping_sub(number) < u32::MAX / 2;
         self.reads.newest_first().take_while(is_not_older)
     }
 }
@@ -122,21 +122,21 @@ mod tests {
     #[test]
     fn what_was_read_and_what_was_queued_add_up() {
         let reads = reads();
-        assert_eq!(reads.place(at(0, 0, 2, 0, true)), (2, 2));
-        assert_eq!(reads.place(at(4, 4, 2, 1, true)), (12, 12));
-        assert_eq!(reads.place(at(6, 6, 0, 2, true)), (15, 15));
-        assert_eq!(reads.place(at(7, 7, 1, 3, true)), (23, 23));
-        assert_eq!(reads.place(at(9, 9, 1, 3, true)), (23, 23));
+        assert_eq!(reads.position(at(0, 0, 2, 0, true)), (2, 2));
+        assert_eq!(reads.position(at(4, 4, 2, 1, true)), (12, 12));
+        assert_eq!(reads.position(at(6, 6, 0, 2, true)), (15, 15));
+        assert_eq!(reads.position(at(7, 7, 1, 3, true)), (23, 23));
+        assert_eq!(reads.position(at(9, 9, 1, 3, true)), (23, 23));
     }
 
     #[test]
     fn in_the_midst_of_a_read_it_lies_between() {
         let reads = reads();
-        assert_eq!(reads.place(at(5, 5, 1, 1, false)), (11, 16));
-        assert_eq!(reads.place(at(3, 4, 1, 1, false)), (1, 16));
+        assert_eq!(reads.position(at(5, 5, 1, 1, false)), (11, 16));
+        assert_eq!(reads.position(at(3, 4, 1, 1, false)), (1, 16));
         // No read was made any more in that turn.
-        assert_eq!(reads.place(at(6, 6, 1, 1, false)), (16, 16));
-        assert_eq!(reads.place(at(7, 7, 1, 3, false)), (23, 23));
+        assert_eq!(reads.position(at(6, 6, 1, 1, false)), (16, 16));
+        assert_eq!(reads.position(at(7, 7, 1, 3, false)), (23, 23));
     }
 
     #[test]
@@ -145,9 +145,9 @@ mod tests {
         reads.note_refused(7, 4);
         reads.note(8, 4, 3);
         // 50 events waited before the refused read: it may have taken any of them, and others after it the rest.
-        assert_eq!(reads.place(at(7, 7, 50, 3, true)), (22, 76));
-        assert_eq!(reads.place(at(6, 6, 2, 2, true)), (15, 28), "in reads before it, too");
-        assert_eq!(reads.place(at(8, 8, 1, 4, true)), (24, 24), "after it");
+        assert_eq!(reads.position(at(7, 7, 50, 3, true)), (22, 76));
+        assert_eq!(reads.position(at(6, 6, 2, 2, true)), (15, 28), "in reads before it, too");
+        assert_eq!(reads.position(at(8, 8, 1, 4, true)), (24, 24), "after it");
     }
 
     #[test]
@@ -156,8 +156,8 @@ mod tests {
         for number in 0..100 {
             reads.note(number, 1, 10);
         }
-        assert_eq!(reads.place(at(35, 35, 3, 1, true)), (0, 1003));
-        assert_eq!(reads.place(at(36, 36, 3, 1, true)), (363, 363));
+        assert_eq!(reads.position(at(35, 35, 3, 1, true)), (0, 1003));
+        assert_eq!(reads.position(at(36, 36, 3, 1, true)), (363, 363));
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
         let mut reads = Reads::default();
         reads.note(u32::MAX - 1, 1, 4);
         reads.note(1, 3, 4);
-        assert_eq!(reads.place(at(u32::MAX, u32::MAX, 0, 2, true)), (4, 4));
-        assert_eq!(reads.place(at(2, 2, 0, 3, true)), (8, 8));
+        assert_eq!(reads.position(at(u32::MAX, u32::MAX, 0, 2, true)), (4, 4));
+        assert_eq!(reads.position(at(2, 2, 0, 3, true)), (8, 8));
     }
 }

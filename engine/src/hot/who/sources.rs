@@ -14,7 +14,7 @@ use crate::sys::perf::{Ring, Scratch};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
 /// Who fills the perf rings.
-pub enum Teller {
+pub enum RingWriter {
     /// The kernel with its own records; samples of the tracepoint are in this layout.
     Perf(Layout),
     /// Our programs.
@@ -22,9 +22,9 @@ pub enum Teller {
 }
 
 /// The sources that are open.
-pub struct Sources {
+pub struct MessageSources {
     rings: Vec<Ring>,
-    teller: Teller,
+    writer: RingWriter,
     scratch: Scratch,
     socket: Option<Socket>,
     received: Received,
@@ -33,14 +33,14 @@ pub struct Sources {
     fed: bool,
 }
 
-impl Sources {
-    /// These rings, filled by `teller`, and this socket.
+impl MessageSources {
+    /// These rings, filled by `writer`, and this socket.
     #[must_use]
-    pub fn new(rings: Vec<Ring>, teller: Teller, socket: Option<Socket>, rung: Rung) -> Self {
+    pub fn new(rings: Vec<Ring>, writer: RingWriter, socket: Option<Socket>, rung: Rung) -> Self {
         // BPF tells all: that the socket is told is enough.
         let wanted = if rung == Rung::Bpf { 0 } else { wanted(rung) };
         let (scratch, received) = (Scratch::default(), Received::default());
-        Sources { rings, teller, scratch, socket, received, wanted, fed: false }
+        MessageSources { rings, writer, scratch, socket, received, wanted, fed: false }
     }
 
     /// The perf rings' descriptors.
@@ -73,17 +73,17 @@ impl Sources {
                 if inbox.is_full() {
                     return false;
                 }
-                match &self.teller {
-                    Teller::Perf(layout) => {
+                match &self.writer {
+                    RingWriter::Perf(layout) => {
                         take(perf_record::parse(record, *layout), strings, inbox);
                     }
-                    Teller::Bpf(_) => take_bpf(record, strings, args, inbox),
+                    RingWriter::Bpf(_) => take_bpf(record, strings, args, inbox),
                 }
                 true
             });
             inbox.lost_unknown |= !sane;
         }
-        if let Teller::Bpf(counted) = &mut self.teller {
+        if let RingWriter::Bpf(counted) = &mut self.writer {
             inbox.lost += counted.take_lost();
         }
         socket && !inbox.is_full()
@@ -91,9 +91,9 @@ impl Sources {
 
     /// What BPF counts, where it is in use.
     pub(super) fn counted(&self) -> Option<&Counted> {
-        match &self.teller {
-            Teller::Bpf(counted) => Some(counted),
-            Teller::Perf(_) => None,
+        match &self.writer {
+            RingWriter::Bpf(counted) => Some(counted),
+            RingWriter::Perf(_) => None,
         }
     }
 

@@ -5,7 +5,7 @@
 //! the kernel and can change no file.
 
 use super::args::Args;
-use super::images::{Image, Images, Queue, birth};
+use super::images::{Image, ImageQueue, Images, birth};
 use super::message::{COMM, Kind, Message, Source};
 use super::pids::{Entry, IN_EXEC, OPENED_OVER, Pids};
 use super::procfs;
@@ -31,23 +31,23 @@ pub struct Table {
     pub(super) strings: Strings,
     pub(super) args: Args,
     /// Images that another one of the same pid has replaced.
-    pub(super) superseded: Queue,
+    pub(super) superseded: ImageQueue,
     /// Latest images of processes whose end was told.
-    pub(super) exited: Queue,
+    pub(super) exited: ImageQueue,
     /// Those that were still there when looked at: zombies, or their last threads.
-    pub(super) lingering: Queue,
+    pub(super) lingering: ImageQueue,
     /// Those that are gone.
-    pub(super) gone: Queue,
+    pub(super) gone: ImageQueue,
     pub(super) rung: Rung,
     /// Whether a source tells of changes of user and group.
-    pub(super) told_of_users: bool,
+    pub(super) hears_credentials: bool,
     pub(super) open_exec: OpenExec,
     /// Every event still to come happened after this.
     pub(super) floor_ns: u64,
     /// When the queue of file events was last seen empty.
     pub(super) empty_ns: u64,
     /// Events before this may be wrong, as messages were lost.
-    pub(super) doubt_ns: u64,
+    pub(super) unsure_before_ns: u64,
     pub(super) cgroups: procfs::Cgroups,
     /// The cgroup in which we run; 0 unknown.
     pub(super) own_cgroup: u64,
@@ -59,7 +59,7 @@ pub struct Table {
 impl Table {
     /// Reserves room for `max` images.
     #[must_use]
-    pub fn new(max: usize, rung: Rung, told_of_users: bool, open_exec: OpenExec) -> Self {
+    pub fn new(max: usize, rung: Rung, hears_credentials: bool, open_exec: OpenExec) -> Self {
         Table {
             pids: Pids::with_capacity(max),
             images: Images::with_capacity(max),
@@ -68,16 +68,16 @@ impl Table {
                 crate::limits::STRINGS_BYTES,
             ),
             args: Args::default(),
-            superseded: Queue::default(),
-            exited: Queue::default(),
-            lingering: Queue::default(),
-            gone: Queue::default(),
+            superseded: ImageQueue::default(),
+            exited: ImageQueue::default(),
+            lingering: ImageQueue::default(),
+            gone: ImageQueue::default(),
             rung,
-            told_of_users,
+            hears_credentials,
             open_exec,
             floor_ns: 0,
             empty_ns: 0,
-            doubt_ns: 0,
+            unsure_before_ns: 0,
             cgroups: procfs::Cgroups::default(),
             own_cgroup: 0,
             own_namespace: procfs::read_mount_namespace(std::process::id()),
@@ -219,7 +219,7 @@ impl Table {
         image.set_file(&Image::default());
         image.exe_asked = 0;
         image.flags |= proc_flag::COMM;
-        image.unsure = u8::from(!self.told_of_users);
+        image.unsure = u8::from(!self.hears_credentials);
         image.late = 0;
         if let Some(entry) = self.replace(image, message.time_ns) {
             entry.set(IN_EXEC, true);
@@ -388,7 +388,7 @@ impl Table {
         entry.since = match self.rung {
             _ if !plain => u64::MAX,
             Rung::Proc => u64::MAX,
-            Rung::Bpf => image.place_most,
+            Rung::Bpf => image.position_most,
             _ => image.from_ns,
         };
     }

@@ -1,7 +1,7 @@
 //! What goes with the events of a batch, and what is told of one.
 
 use crate::hot::event::{Events, Key};
-use crate::hot::output::{Output, Sources};
+use crate::hot::output::{Inputs, Output};
 use crate::hot::r#where::overlay::Source;
 use crate::hot::r#where::tree::Tree;
 use crate::hot::who::{Answer, Window};
@@ -12,7 +12,7 @@ use zerocopy::FromZeros;
 pub(crate) struct Batch<'a, 's> {
     /// The time in which its events happened.
     pub(crate) window: Window,
-    pub(crate) sources: &'a mut Sources<'s>,
+    pub(crate) sources: &'a mut Inputs<'s>,
     pub(crate) output: &'a mut Output,
     /// The events behind the current one: the rest of its buffer, and the next buffer.
     pub(crate) ahead: [Events<'a>; 2],
@@ -62,11 +62,7 @@ impl<'a> Moves<'a> {
 }
 
 impl<'a, 's> Batch<'a, 's> {
-    pub(crate) fn new(
-        window: Window,
-        sources: &'a mut Sources<'s>,
-        output: &'a mut Output,
-    ) -> Self {
+    pub(crate) fn new(window: Window, sources: &'a mut Inputs<'s>, output: &'a mut Output) -> Self {
         let ahead = [Events(&[]), Events(&[])];
         Batch {
             window,

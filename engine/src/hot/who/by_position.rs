@@ -18,7 +18,7 @@ pub type Parts = ArrayVec<(u32, Answer), { CHANGES_LOOKED_AT + 2 }>;
 impl Table {
     /// Applies one message, like [`Table::apply`]; `place` is how many file events had been queued
     /// when it was sent, at least and at most.
-    pub(super) fn apply_placed(&mut self, message: &Message, place: (u64, u64)) {
+    pub(super) fn apply_by_position(&mut self, message: &Message, position: (u64, u64)) {
         let old = self.latest(message.pid);
         // What /proc showed after a loss is newer. Else a message may be late where another process
         // made the change before it, or after it; they tell of different things.
@@ -27,22 +27,22 @@ impl Table {
             return self.release_strings(message);
         }
         match message.kind {
-            Kind::Fork => self.fork_placed(message, place),
+            Kind::Fork => self.fork_by_position(message, position),
             Kind::Exit => self.exit(message),
-            Kind::CommExec => self.exec_begins_placed(message.pid),
-            Kind::Exec => self.exec_placed(message, place, &old),
-            _ => self.change_placed(message, place, &old),
+            Kind::CommExec => self.exec_begins_by_position(message.pid),
+            Kind::Exec => self.exec_by_position(message, position, &old),
+            _ => self.change_by_position(message, position, &old),
         }
         self.release_strings(message);
     }
 
-    fn fork_placed(&mut self, message: &Message, place: (u64, u64)) {
+    fn fork_by_position(&mut self, message: &Message, position: (u64, u64)) {
         // exe goes on with who called fork, which is not the parent under CLONE_PARENT.
         let caller = *self.images.get(self.image_at(message.caller, message.time_ns));
         let parent = self.image_at(message.parent, message.time_ns);
         let adopted = u8::from(message.caller != message.parent);
         let forked = Image { parent, adopted, ..caller.forked(message.time_ns) };
-        let image = identity(message, place, forked);
+        let image = identity(message, position, forked);
         if let Some(entry) = self.replace(image, message.time_ns) {
             let image = entry.image;
             *entry = Entry { pid: message.pid, image, ..Entry::default() };
@@ -51,14 +51,14 @@ impl Table {
     }
 
     /// What /proc shows from now on is of what comes.
-    fn exec_begins_placed(&mut self, pid: u32) {
+    fn exec_begins_by_position(&mut self, pid: u32) {
         if let Some(entry) = self.pids.get_mut(pid) {
             entry.set(IN_EXEC, true);
         }
     }
 
-    fn exec_placed(&mut self, message: &Message, place: (u64, u64), old: &Image) {
-        let mut image = identity(message, place, self.successor(old, message, birth::EXEC));
+    fn exec_by_position(&mut self, message: &Message, position: (u64, u64), old: &Image) {
+        let mut image = identity(message, position, self.successor(old, message, birth::EXEC));
         if old.cgroup_id != 0 {
             image.cgroup_id = old.cgroup_id;
         }
@@ -75,12 +75,12 @@ impl Table {
 
     /// Another name, user, group or control group: that alone is taken over, as all else may be in
     /// the midst of a change of its own, of which another message tells.
-    fn change_placed(&mut self, message: &Message, mut place: (u64, u64), old: &Image) {
+    fn change_by_position(&mut self, message: &Message, mut position: (u64, u64), old: &Image) {
         if message.is_by_another() {
             // The process went on meanwhile, and what it did may have been told before.
-            place.1 = place.1.max(old.place_most);
+            position.1 = position.1.max(old.position_most);
         }
-        let mut image = identity(message, place, self.successor(old, message, birth::CHANGE));
+        let mut image = identity(message, position, self.successor(old, message, birth::CHANGE));
         if old.is_complete() {
             if message.kind != Kind::Comm {
                 image.comm = old.comm;
@@ -101,7 +101,7 @@ impl Table {
 
     /// See [`Table::resolve`]: the latest image that came to be before the event was queued.
     #[cold]
-    pub(super) fn resolve_placed(&mut self, pid: u32, window: Window) -> Answer {
+    pub(super) fn resolve_by_position(&mut self, pid: u32, window: Window) -> Answer {
         let Some(entry) = self.pids.get(pid).copied().filter(|_| pid != 0) else {
             return if pid == 0 { Answer::default() } else { self.answer_late(pid) };
         };
@@ -110,7 +110,7 @@ impl Table {
         // The latest image that it may be, and the latest that came to be while it was queued.
         let (mut perhaps, mut later) = (0, 0);
         let mut differ = false;
-        while self.images.get(id).place_most > index {
+        while self.images.get(id).position_most > index {
             let image = *self.images.get(id);
             let Some(before) = self.images.get_if(image.before, image.before_serial) else {
                 if image.birth == birth::FORK {
@@ -121,10 +121,10 @@ impl Table {
                 return Answer::new(id, Attribution::Ambiguous);
             };
             let same = image.says_the_same(before);
-            if image.place <= index {
+            if image.position <= index {
                 perhaps = if perhaps == 0 { id } else { perhaps };
                 differ |= !same;
-            } else if image.place.saturating_sub(image.pending.into()) <= index && !same {
+            } else if image.position.saturating_sub(image.pending.into()) <= index && !same {
                 // The event was in the queue still: more can have been merged into it.
                 later = if later == 0 { id } else { later };
             }
@@ -142,7 +142,7 @@ impl Table {
         Answer { image: id, attribution, later }
     }
 
-    /// See [`super::Who::parts`].
+    /// See [`super::Processes::parts`].
     #[cold]
     pub(super) fn parts(
         &mut self,
@@ -159,7 +159,7 @@ impl Table {
             if image.says_the_same(&before) {
                 continue;
             }
-            let back = image.place.wrapping_sub(window.index + 1);
+            let back = image.position.wrapping_sub(window.index + 1);
             let known = witnesses.of(image.witnesses, back).map(|seen| left & seen);
             // Nothing can happen to a name before it is there.
             let first = known.unwrap_or(left & kind::CREATE);
@@ -189,12 +189,12 @@ impl Table {
         let mut id = self.pids.get(pid).map_or(0, |entry| entry.image);
         let mut newest = id;
         let (mut changes, mut whole) = (ArrayVec::new(), true);
-        while self.images.get(id).place > index {
+        while self.images.get(id).position > index {
             let image = self.images.get(id);
             if self.images.get_if(image.before, image.before_serial).is_none() {
                 break;
             }
-            let queued = image.place.saturating_sub(image.pending.into()) <= index;
+            let queued = image.position.saturating_sub(image.pending.into()) <= index;
             if queued && changes.is_full() {
                 changes.remove(0);
                 whole = false;
@@ -213,7 +213,7 @@ impl Table {
 }
 
 /// What every message tells.
-fn identity(message: &Message, place: (u64, u64), image: Image) -> Image {
+fn identity(message: &Message, position: (u64, u64), image: Image) -> Image {
     Image {
         pid: message.pid,
         ppid: if image.ppid == 0 { message.parent } else { image.ppid },
@@ -221,8 +221,8 @@ fn identity(message: &Message, place: (u64, u64), image: Image) -> Image {
         uid: message.value,
         gid: message.gid,
         cgroup_id: message.cgroup_id,
-        place: place.0,
-        place_most: place.1,
+        position: position.0,
+        position_most: position.1,
         pending: message.progress.length,
         witnesses: message.witnesses,
         flags: image.flags | proc_flag::COMM | proc_flag::CRED,
@@ -241,9 +241,9 @@ pub(super) fn two_parts(answer: Answer, types: u32) -> Parts {
 }
 
 #[cfg(test)]
-#[path = "placed_test.rs"]
+#[path = "by_position_test.rs"]
 mod tests;
 
 #[cfg(test)]
-#[path = "placed_model_test.rs"]
+#[path = "by_position_model_test.rs"]
 mod model_tests;

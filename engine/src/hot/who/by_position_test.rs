@@ -14,7 +14,7 @@ fn at(kind: Kind, time_ns: u64, name: &str) -> Message {
 /// A process called `a` in group 7, forked before anything was queued.
 fn table() -> Table {
     let mut table = Table::new(1 << 8, Rung::Bpf, true, OpenExec::None);
-    table.apply_placed(&at(Kind::Fork, 10, "a"), (0, 0));
+    table.apply_by_position(&at(Kind::Fork, 10, "a"), (0, 0));
     table
 }
 
@@ -28,10 +28,10 @@ fn find(table: &mut Table, index: u64) -> (u8, u64, Attribution) {
 #[test]
 fn who_moves_a_process_to_another_group_tells_of_nothing_else() {
     let mut table = table();
-    table.apply_placed(&at(Kind::Comm, 20, "b"), (5, 5));
+    table.apply_by_position(&at(Kind::Comm, 20, "b"), (5, 5));
     // Looked at before that name was given, and told after it; under way since event 2.
     let moved = Message { caller: PID + 1, cgroup_id: 8, ..at(Kind::Cgroup, 30, "a") };
-    table.apply_placed(&moved, (2, 4));
+    table.apply_by_position(&moved, (2, 4));
     assert_eq!(find(&mut table, 1), (b'a', 7, Attribution::Exact));
     for index in 2..5 {
         assert_eq!(find(&mut table, index).2, Attribution::Ambiguous, "{index}");
@@ -42,7 +42,7 @@ fn who_moves_a_process_to_another_group_tells_of_nothing_else() {
 #[test]
 fn a_process_that_moves_itself_is_known_to_the_event() {
     let mut table = table();
-    table.apply_placed(&Message { cgroup_id: 8, ..at(Kind::Cgroup, 20, "a") }, (3, 3));
+    table.apply_by_position(&Message { cgroup_id: 8, ..at(Kind::Cgroup, 20, "a") }, (3, 3));
     assert_eq!(find(&mut table, 2), (b'a', 7, Attribution::Exact));
     assert_eq!(find(&mut table, 3), (b'a', 8, Attribution::Exact));
 }
@@ -51,7 +51,7 @@ fn a_process_that_moves_itself_is_known_to_the_event() {
 fn an_exec_that_is_heard_of_after_a_later_move_is_not_lost() {
     let mut table = table();
     let moved = Message { caller: PID + 1, cgroup_id: 8, ..at(Kind::Cgroup, 30, "a") };
-    table.apply_placed(&moved, (2, 4));
+    table.apply_by_position(&moved, (2, 4));
     let (exe, exec) = (table.strings.intern(b"/bin/b"), table.strings.intern(b"./b"));
     let told = Message {
         exe,
@@ -60,14 +60,14 @@ fn an_exec_that_is_heard_of_after_a_later_move_is_not_lost() {
         exe_flags: proc_flag::EXE_CUT,
         ..at(Kind::Exec, 29, "b")
     };
-    table.apply_placed(&told, (4, 4));
+    table.apply_by_position(&told, (4, 4));
     assert_eq!(find(&mut table, 6), (b'b', 8, Attribution::Exact));
     let image = table.latest(PID);
     assert_eq!(table.strings.get(image.exe), b"/bin/b");
     assert_eq!((table.strings.get(image.exec), image.exe_root), (&b"./b"[..], 9));
     assert_ne!(image.flags & proc_flag::EXE_CUT, 0);
     // Nothing of that outlives the next exec.
-    table.apply_placed(&at(Kind::Exec, 40, "c"), (9, 9));
+    table.apply_by_position(&at(Kind::Exec, 40, "c"), (9, 9));
     let image = table.latest(PID);
     assert_eq!((image.exe, image.exec, image.exe_root), (0, 0, 0));
     assert_eq!(image.flags & proc_flag::EXE_ALL, 0);
@@ -83,7 +83,7 @@ fn what_was_all_seen_at_the_first_change_stays_exact_however_many_follow() {
         let name = if change % 2 == 0 { "b" } else { "c" };
         let message = at(Kind::Comm, 20 + change, name);
         let message = Message { progress, witnesses: seen, ..message };
-        table.apply_placed(&message, (1 + change, 1 + change));
+        table.apply_by_position(&message, (1 + change, 1 + change));
     }
     let window = Window { after_ns: 1, until_ns: 100, index: 0 };
     let told = |table: &mut Table, types| {

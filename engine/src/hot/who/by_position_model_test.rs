@@ -57,8 +57,8 @@ impl World {
             });
             message.witnesses = self.witnesses.keep(seen.take(8));
         }
-        let place = if settled { (end, end) } else { (end.saturating_sub(slack), end + slack) };
-        self.table.apply_placed(&message, place);
+        let position = if settled { (end, end) } else { (end.saturating_sub(slack), end + slack) };
+        self.table.apply_by_position(&message, position);
     }
 
     /// `pid` does something: a new event, or merged into one of its own.
