@@ -1,19 +1,16 @@
-//! Which image of a process a file event belongs to.
+//! Which image of a process a file event belongs to. Only hosts without BPF need this.
 //!
-//! File events carry no time. Of an event it is known that it happened after the queue was last
-//! seen empty, and before the read that brought it; and that events are queued in order, so it
-//! happened after the birth of every image that an earlier event was found to belong to. Nearly
-//! always one image was valid all that time, and it is the one.
+//! File events carry no time. An event happened after the queue was last seen empty and before the read that
+//! returned it. Events are queued in order, so it also happened after the birth of every image that an earlier
+//! event belongs to. Nearly always one image was valid during all of that time: the event belongs to it.
 //!
-//! Where a process execs in that time, the executables that it opened tell: their events are in
-//! the same queue (seen on 6.18): the named file, for a script then its interpreter (and its
-//! interpreter's), then the dynamic loader, which a static program lacks. The name is that of the
-//! file reached, not of a symbolic link: `dash` where the command is `sh`. A failed exec opens too,
-//! if it came as far as reading the file, and equal events merge: a shell that execs a shell is one
-//! run. So openings are matched to
-//! execs in order, by name: an exec is passed when its file was opened. A change of user or name
-//! leaves no trace in the queue: if such a change lies in that time and makes a difference, the
-//! answer is one of several, and says so.
+//! If the process called exec in that time, the executables that it opened decide, as their events are in the same
+//! queue (seen on 6.18): first the named file; for a script its interpreter (and the interpreter of that); then the
+//! dynamic loader, which a static program lacks. The event has the name of the file reached, not of a symbolic
+//! link: `dash` if the command is `sh`. An exec that fails also opens the file, if it came that far. Equal events
+//! merge: a shell that execs a shell may leave one opening. So `match_openings` matches openings to execs in order,
+//! by name, and an exec has happened once its file was opened. A change of user or name leaves no trace in the
+//! queue: if one lies in that time and makes a difference, the answer is `Ambiguous`.
 
 use super::images::{Image, birth};
 use super::pids::{Entry, IN_EXEC, OPENED_OVER};
@@ -26,7 +23,7 @@ use crate::sys::procdir::{self, Path};
 use arrayvec::ArrayVec;
 use fsmon_format::record::Attribution;
 
-/// What stands for a dynamic loader among the hashes of opened names.
+/// Stands for a dynamic loader among the hashes of opened names.
 const LOADER: u32 = 0;
 /// Set in the hash of an opened name once it is known which exec opened it.
 const EXPLAINED: u32 = 1;
@@ -34,17 +31,17 @@ const EXPLAINED: u32 = 1;
 /// The images of one pid that an event may belong to, oldest first.
 type Chain = ArrayVec<u32, IMAGES_LOOKED_AT>;
 
-/// What an opening of the next executable means.
+/// Whether an opening is of the file of an image.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Match {
     Yes,
     No,
-    /// The name leads somewhere that we cannot tell.
+    /// The name leads to a file that fsmon cannot look up.
     Perhaps,
 }
 
 impl Table {
-    /// The image that an event of `pid` belongs to, and how sure that is.
+    /// The image that an event of `pid` belongs to, and how certain that is.
     #[inline]
     pub fn resolve(&mut self, pid: u32, window: Window) -> Answer {
         let lower = window.after_ns.max(self.floor_ns);
@@ -61,9 +58,9 @@ impl Table {
         self.resolve_slowly(pid, window)
     }
 
-    /// An executable of that name was opened by `pid`: FAN_OPEN_EXEC. To be called in queue
-    /// order. Returns what [`Table::resolve`] would of that event: exec goes on after it, so it is
-    /// still the old image's.
+    /// Records that `pid` opened the executable `name` (`FAN_OPEN_EXEC`). Call it in queue order. Returns what
+    /// [`Table::resolve`] would for that event: exec continues after the opening, so the event belongs to the old
+    /// image.
     #[cold]
     pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> Answer {
         if self.rung == Rung::Bpf {
@@ -73,8 +70,8 @@ impl Table {
         let Some(entry) = self.pids.get(pid) else { return self.resolve(pid, window) };
         let opened = entry.opened_pending();
         let loader = is_loader(name);
-        // After its loader an exec opens nothing: what comes then is the next exec's, and the
-        // process has come to the image between.
+        // After its loader an exec opens nothing. This opening is of the next exec, so the process has already
+        // become the image between the two.
         let found = if opened.is_empty() || opened.last() == Some(&LOADER) && !loader {
             self.resolve(pid, window)
         } else {
@@ -125,8 +122,7 @@ impl Table {
             return Answer::new(last, Attribution::Ambiguous);
         }
         let mut answer = Answer::new(first, self.attribution(first, lower));
-        // An exec that comes after this event; but what was merged into the event may come after
-        // the exec.
+        // An exec after this event. What the kernel merged into the event may come after that exec.
         let newest = chain[chain.len() - 1];
         if reach + 1 < chain.len() && !self.images.get(newest).says_the_same(self.images.get(first))
         {
@@ -135,16 +131,15 @@ impl Table {
         answer
     }
 
-    /// From /proc, or not at all.
+    /// An answer from /proc, or `Unknown`.
     pub(super) fn answer_late(&mut self, pid: u32) -> Answer {
         let id = self.read_late(pid);
         let sure = if id == 0 { Attribution::Unknown } else { Attribution::Late };
         Answer::new(id, sure)
     }
 
-    /// At the first event of `pid` after the queue was seen empty nothing can merge any more into
-    /// what was opened before. What is not matched by then stays: its exec may be under way, or
-    /// have come under another name and not have passed yet.
+    /// Nothing merges any more into the openings from before the queue was seen empty, so the first event of `pid`
+    /// after that drops the matched ones. Unmatched ones stay: their exec may be in progress, or have another name.
     fn renew(&mut self, pid: u32, window: Window) {
         let Some(entry) = self.pids.get(pid) else { return };
         let is_strange = |&name: &u32| name != LOADER && name & EXPLAINED == 0;
@@ -161,16 +156,15 @@ impl Table {
         }
     }
 
-    /// Whether images that the openings may belong to are gone.
+    /// Whether images that the openings may belong to were freed.
     fn is_lost(&self, pid: u32, chain: &Chain) -> bool {
         let entry = self.pids.get(pid).copied().unwrap_or_default();
         let begun = entry.at == 0 && self.images.get(chain[0]).birth != birth::EXEC;
         !entry.opened_pending().is_empty() && !begun && self.confirmed(pid, chain).is_none()
     }
 
-    /// The images of `pid` that overlap the time from `lower` to `until`, preceded by those that
-    /// the openings not matched yet may belong to, and whether that is all of them. There is always
-    /// one.
+    /// The images of `pid` that overlap the time from `lower` to `until`, after those that the unmatched openings
+    /// may belong to; and whether the chain is complete. It is never empty.
     fn chain(&self, pid: u32, lower: u64, until: u64) -> (Chain, bool) {
         let mut chain = Chain::new();
         let mut whole = true;
@@ -179,7 +173,7 @@ impl Table {
         loop {
             let image = self.images.get(id);
             let before = self.images.get_if(image.before, image.before_serial);
-            // In the midst of an exec no event is the new image's yet.
+            // Until the exec is done no event belongs to the new image.
             let begun = image.from_ns <= until && (!entry.is(IN_EXEC) || id != entry.image);
             if begun || (chain.is_empty() && before.is_none()) {
                 whole = chain.try_push(id).is_ok();
@@ -203,19 +197,19 @@ impl Table {
         chain.iter().rposition(|&id| self.images.get(id).from_ns <= lower).unwrap_or(0)
     }
 
-    /// The index of the image that the events of a process have come to, if it is in the chain.
+    /// The index of the image that the events of a process have reached, if the chain has it.
     fn confirmed(&self, pid: u32, chain: &Chain) -> Option<usize> {
         let entry = self.pids.get(pid)?;
         self.images.get_if(entry.at, entry.at_serial)?;
         chain.iter().position(|&id| id == entry.at)
     }
 
-    /// Matches what was opened to the execs of the chain, and notes how far the events of the
-    /// process have come. Returns the index in the chain.
+    /// Matches openings to the execs of the chain, and records how far the events of the process have come. Returns
+    /// the index in the chain.
     fn match_openings(&mut self, pid: u32, chain: &Chain, lower: u64) -> usize {
         let Some(&entry) = self.pids.get(pid) else { return 0 };
         let confirmed = self.confirmed(pid, chain);
-        // The oldest may be an exec that no event has confirmed; its openings come first.
+        // No event may have confirmed the exec of the oldest image yet; its openings come first.
         let mut next = confirmed.map_or(0, |index| index + 1);
         let mut index = confirmed.unwrap_or(0);
         let done = usize::from(entry.opened_done);
@@ -228,7 +222,7 @@ impl Table {
                 own = false;
                 continue;
             }
-            // A script's interpreter is opened by the exec that the script began.
+            // The interpreter is opened by the exec of its script.
             let found = match own && self.is_script(chain[index], name, chain.get(next)) {
                 true => None,
                 false => self.exec_of(chain, next, name),
@@ -249,8 +243,8 @@ impl Table {
         index
     }
 
-    /// An exec has passed that no opening was matched to. One opening that nothing explains is
-    /// likely its own, under another name; none at all means that its file is not watched.
+    /// No opening was matched to this exec. If one opening is unexplained, it is likely the one of this exec, under
+    /// another name. If there is none at all, the file is not watched.
     fn learn(&mut self, image: &Image, pending: &[u32], opened_until_ns: u64) {
         let mut strange = pending.iter().filter(|&&name| name != LOADER && name & EXPLAINED == 0);
         match (strange.next(), strange.next()) {
@@ -267,9 +261,9 @@ impl Table {
         }
     }
 
-    /// An event was given to the image at `index` of a chain that overlaps its window from
-    /// `oldest` on. Where an exec lies between that one and another which differs in nothing, this
-    /// makes no difference, save for the command line.
+    /// An event was attributed to the image at `index` of a chain that overlaps its window from `oldest` on. If an
+    /// exec separates this image from another that is equal to it, the event may belong to either, which matters
+    /// only for the command line.
     fn withhold_cmdline(&mut self, chain: &Chain, oldest: usize, index: usize) {
         let given = self.images.get(chain[index]);
         let is_exec = |id: &u32| self.images.get(*id).birth == birth::EXEC;
@@ -282,8 +276,8 @@ impl Table {
         }
     }
 
-    /// Events are queued in order: what comes after this one happened after the image was born.
-    /// What was read from /proc was so before it was read.
+    /// Events are queued in order: later events happened after the birth of this image. Values from /proc were true
+    /// before they were read.
     fn raise_floor(&mut self, id: u32) {
         let image = self.images.get(id);
         if image.late == 0 && image.birth <= birth::CHANGE {
@@ -295,7 +289,7 @@ impl Table {
         let serial = self.images.get(id).serial;
         if let Some(entry) = self.pids.get_mut(pid) {
             (entry.at, entry.at_serial) = (id, serial);
-            // Each name once: what matters from now on is whether another may have merged into it.
+            // Keeps each name once: from now on it only matters whether another opening may have merged into it.
             let mut len = 0;
             for index in 0..usize::from(entry.opened_len) {
                 if opened[index] != LOADER && !opened[..len].contains(&opened[index]) {
@@ -310,8 +304,8 @@ impl Table {
         self.set_since(pid);
     }
 
-    /// The last image that an event at `index` may belong to: changes without a trace, and execs
-    /// that leave none, may have happened before it.
+    /// The last image that an event at `index` may belong to: changes and execs without a trace may have happened
+    /// before the event.
     fn reach(&mut self, pid: u32, chain: &Chain, index: usize) -> usize {
         let entry = self.pids.get(pid).copied().unwrap_or_default();
         let mut reach = index;
@@ -324,7 +318,7 @@ impl Table {
         reach
     }
 
-    /// Whether an event after the birth of this image must come after an opening of its file.
+    /// Whether an event after the birth of this image comes after an opening of its file in any case.
     fn leaves_a_trace(&mut self, id: u32, entry: &Entry) -> bool {
         let image = *self.images.get(id);
         if image.birth != birth::EXEC || entry.is(OPENED_OVER) || is_loader(&image.comm) {
@@ -332,9 +326,9 @@ impl Table {
         }
         for &name in entry.opened_before() {
             match self.matches(id, name) {
-                // Its opening may have been merged into this one.
+                // The opening of this exec may have been merged into that one.
                 Match::Yes => return false,
-                // This may be its opening.
+                // That may be the opening of this exec.
                 Match::Perhaps if name & EXPLAINED == 0 => return false,
                 _ => {}
             }
@@ -347,12 +341,12 @@ impl Table {
         }
     }
 
-    /// The exec, at index `next` of the chain or later, that an opening of that name begins.
+    /// The exec, at index `next` of the chain or later, that an opening of `name` belongs to.
     fn exec_of(&mut self, chain: &Chain, next: usize, name: u32) -> Option<usize> {
         (next..chain.len()).find(|&at| self.matches(chain[at], name) == Match::Yes)
     }
 
-    /// Whether an opening of that name is one of the file of this image.
+    /// Whether an opening of `name` is one of the file of this image.
     fn matches(&mut self, id: u32, name: u32) -> Match {
         let image = *self.images.get(id);
         if image.birth != birth::EXEC || name == LOADER {
@@ -372,12 +366,12 @@ impl Table {
         if name == reached || name == self.strings.alias(image.file_name()) {
             return Match::Yes;
         }
-        // Elsewhere the same path may be another file: in a container.
+        // In a container the same path may be another file.
         if reached == 0 || image.cgroup_id != self.own_cgroup { Match::Perhaps } else { Match::No }
     }
 
-    /// Hash of the last part of the file that an exe leads to, over symbolic links; 0 when it
-    /// cannot be told. Asked once a name.
+    /// Hash of the last part of the file that `exe` leads to through symbolic links; 0 if unknown. Looked up once
+    /// for each name.
     fn reached(&mut self, exe: u32) -> u32 {
         if let Some(known) = self.strings.reached(exe) {
             return known;
@@ -391,8 +385,7 @@ impl Table {
         found.unwrap_or(0)
     }
 
-    /// Whether an opening is of the interpreter of the script that was opened before it, where it
-    /// could also be the next exec.
+    /// Whether an opening that could be of the next exec is of the interpreter of the script opened before it.
     fn is_script(&mut self, id: u32, name: u32, next: Option<&u32>) -> bool {
         let Some(&next) = next else { return true };
         if self.matches(next, name) != Match::Yes {
@@ -409,7 +402,7 @@ impl Table {
         self.strings.note_opened(exe, seen);
     }
 
-    /// How sure what the image says is.
+    /// How certain the values of the image are.
     pub(super) fn attribution(&mut self, id: u32, lower: u64) -> Attribution {
         let image = *self.images.get(id);
         if !image.is_complete() && image.asked == 0 {
@@ -427,13 +420,13 @@ impl Table {
     }
 }
 
-/// Whether a path means the same to us: a relative one starts from where the process was, and in
-/// these places everyone finds his own.
+/// Whether a path leads to the same file for fsmon as for the process. A relative path starts at the working
+/// directory of the process, and /proc and /dev differ between processes.
 fn is_fixed(path: &[u8]) -> bool {
     path.starts_with(b"/") && !path.starts_with(b"/proc/") && !path.starts_with(b"/dev/")
 }
 
-/// The hash of a name: never that of a loader, and [`EXPLAINED`] is left clear.
+/// The hash of a name: never [`LOADER`], and without the bit [`EXPLAINED`].
 fn name_hash(name: &[u8]) -> u32 {
     (hash(name) & !EXPLAINED).max(2)
 }

@@ -1,8 +1,8 @@
-//! Command lines that BPF told with the exec: exact, however short a process lives.
+//! Command lines that BPF sent with the exec: exact, however short a process lives.
 //!
-//! A message or an image refers to one by a number: the text's id and what is to be said of it. Each
-//! text is kept once, for as long as an image refers to it, and beyond until its room is needed. A
-//! forked process has its caller's.
+//! Messages and images refer to a command line by a number: the id of the text, and flags. Each text is kept once,
+//! while an image refers to it, and longer until its room is needed. A forked process has the command line of its
+//! caller.
 
 use super::cmdline::CmdlineRef;
 use super::strings::Strings;
@@ -10,9 +10,9 @@ use crate::limits::{ARGS_BYTES, ARGS_MAX, CMDLINE_BYTES, CMDLINES_MAX, STRINGS_M
 use crate::num::const_u32;
 use fsmon_format::record::proc_flag;
 
-/// There is more than the text.
+/// The text is only the beginning.
 const CUT: u32 = 1 << 31;
-/// An exec was told without: it could not be read there, or there is no room for it.
+/// An exec came without arguments: the program could not read them, or there was no room for them.
 const UNKNOWN: u32 = 1 << 30;
 const ID: u32 = UNKNOWN - 1;
 /// Ids of strings follow those that [`super::cmdline`] gives out.
@@ -20,14 +20,14 @@ const FIRST: u32 = const_u32::<{ STRINGS_MAX + CMDLINES_MAX }>();
 
 const _: () = assert!(ARGS_MAX < ID as usize);
 
-/// Whether it stands for a text.
+/// Whether `args` refers to a text.
 #[inline]
 #[must_use]
 pub(super) fn has_text(args: u32) -> bool {
     args & ID != 0
 }
 
-/// Whether two that are equal stand for the same: but for an exec of which it is not known.
+/// Whether two equal numbers mean equal command lines, which they do except for [`UNKNOWN`].
 #[inline]
 #[must_use]
 pub(super) fn is_known(args: u32) -> bool {
@@ -37,7 +37,7 @@ pub(super) fn is_known(args: u32) -> bool {
 /// The texts.
 #[derive(Default)]
 pub(super) struct Args {
-    /// `None` where they are not asked for.
+    /// `None` if command lines were not requested.
     strings: Option<Strings>,
 }
 
@@ -46,8 +46,8 @@ impl Args {
         Args { strings: Some(Strings::with_capacity(ARGS_MAX, ARGS_BYTES)) }
     }
 
-    /// Keeps what an exec was given, a NUL after each word, and whether that is but the beginning.
-    /// It has one reference.
+    /// Keeps the arguments of an exec, each with a NUL after it, and whether they are cut. The result has one
+    /// reference.
     pub(super) fn keep(&mut self, told: Option<(&[u8], bool)>) -> u32 {
         let Some(strings) = &mut self.strings else { return 0 };
         let Some((text, cut)) = told else { return UNKNOWN };
@@ -58,7 +58,7 @@ impl Args {
         }
     }
 
-    /// One reference more.
+    /// Adds a reference.
     #[inline]
     pub(super) fn retain(&mut self, args: u32) {
         if let Some(strings) = &mut self.strings {
@@ -66,7 +66,7 @@ impl Args {
         }
     }
 
-    /// One reference less.
+    /// Removes a reference.
     #[inline]
     pub(super) fn release(&mut self, args: u32) {
         if let Some(strings) = &mut self.strings {
@@ -74,12 +74,12 @@ impl Args {
         }
     }
 
-    /// The words, a NUL between them.
+    /// The words, separated by NULs.
     pub(super) fn text(&self, args: u32) -> &[u8] {
         self.strings.as_ref().map_or(&[], |strings| strings.get(args & ID))
     }
 
-    /// What the definition of an image says; the text counts as sent from now on.
+    /// What the definition of an image says of the command line. From now on the text counts as sent.
     pub(super) fn describe(&mut self, args: u32, image: u32) -> CmdlineRef {
         let id = args & ID;
         let Some(strings) = &mut self.strings else { return CmdlineRef::default() };

@@ -59,7 +59,7 @@ pub const EXE: usize = LEN + WITNESSES * WITNESS;
 /// The longest of those, NUL included.
 pub const EXE_MAX: usize = fsmon_format::record::TEXT_MAX;
 
-/// As much of the arguments as is told, in bytes.
+/// Bytes of the arguments that a message carries at most.
 pub const ARGS_MAX: usize = crate::limits::CMDLINE_BYTES;
 
 /// Bytes before the path.
@@ -91,7 +91,7 @@ pub mod end {
     pub const CUT: u32 = 16;
     /// The file's name was removed.
     pub const DELETED: u32 = 32;
-    /// A rename ran meanwhile: the path may be one that never was.
+    /// A rename ran meanwhile: the path may never have existed.
     pub const UNSURE: u32 = 64;
     /// The file is in another mount namespace than ours.
     pub const OTHER: u32 = 128;
@@ -127,7 +127,7 @@ fn checked(record: &[u8]) -> Option<Parsed<'_>> {
     let bytes = Bytes(record);
     match bytes.u32(0)? {
         SAMPLE => message(raw(record)?),
-        // The kernel tells of these when there is room again; the programs counted each at once.
+        // The kernel reports these when there is room again; the programs have already counted them.
         LOST => bytes.u64(HEADER + 8).map(|_| Parsed::Skip),
         _ => Some(Parsed::Skip),
     }
@@ -175,10 +175,10 @@ fn args_at(raw: &[u8]) -> Option<(usize, usize)> {
     Some((start, bytes.u32(ARGS_LEN)? as usize))
 }
 
-/// The path of the file that runs, as a message of an exec tells it.
+/// The path of the file that runs, from the message of an exec.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Path {
-    /// The path; without a slash before it where the beginning is missing, or it has no place.
+    /// The path. It has no leading slash if its beginning is missing or the file is in no directory.
     pub text: ArrayVec<u8, TEXT_MAX>,
     /// Number of the mount namespace that it holds in; 0 for ours.
     pub root: u32,
@@ -191,10 +191,10 @@ pub struct Path {
 pub fn path(record: &[u8]) -> Option<Path> {
     let raw = raw(record)?;
     let (start, len) = args_at(raw)?;
-    let told = Bytes(raw.get(start + len.min(ARGS_MAX)..)?);
-    let (len, flags) = (told.u32(PATH_LEN)? as usize, told.u32(PATH_FLAGS)?);
-    let namespace = told.u32(PATH_NS)?;
-    let names = told.from(PATH_HEAD)?.get(..len.min(PATH_MAX))?;
+    let rest = Bytes(raw.get(start + len.min(ARGS_MAX)..)?);
+    let (len, flags) = (rest.u32(PATH_LEN)? as usize, rest.u32(PATH_FLAGS)?);
+    let namespace = rest.u32(PATH_NS)?;
+    let names = rest.from(PATH_HEAD)?.get(..len.min(PATH_MAX))?;
     let has = |flag| flags & flag != 0;
     let mut path = Path::default();
     if has(end::ALONE) && !names.contains(&b'/') {
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn who_made_the_change_is_told_but_of_an_exec() {
+    fn the_caller_is_known_except_for_an_exec() {
         let kinds = [(kind::FORK, 9), (kind::COMM, 9), (kind::CGROUP, 9), (kind::EXEC, 0)];
         for (kind, caller) in kinds {
             let mut record = sample(kind, 5, b"");
@@ -345,8 +345,9 @@ mod tests {
     #[test]
     fn names_are_put_in_order() {
         let is = |names: &[u8], flags: u32, namespace: u32| {
-            let told = path(&with_path(names, flags, namespace)).expect("a path");
-            (told.text.to_vec(), told.root, told.flags)
+            let Path { text, root, flags } =
+                path(&with_path(names, flags, namespace)).expect("a path");
+            (text.to_vec(), root, flags)
         };
         let names = b"cc/bin/usr/";
         assert_eq!(is(names, end::OURS, 7), (b"/usr/bin/cc".to_vec(), 0, 0));
@@ -367,8 +368,8 @@ mod tests {
     #[test]
     fn a_path_that_makes_no_sense_is_none() {
         let longest = [&[b'x'; PATH_MAX - 1][..], b"/"].concat();
-        let told = path(&with_path(&longest, end::OURS | end::DELETED, 0)).expect("fits");
-        assert_eq!(told.text.len(), TEXT_MAX);
+        let whole = path(&with_path(&longest, end::OURS | end::DELETED, 0)).expect("fits");
+        assert_eq!(whole.text.len(), TEXT_MAX);
         assert_eq!(path(&with_path(b"", end::OURS, 0)), None);
         assert_eq!(path(&with_path(b"", end::ALONE, 0)), None);
         assert_eq!(path(&with_path(b"cc", end::OURS, 0)), None, "no slash");

@@ -1,5 +1,5 @@
-//! The table where BPF tells: messages carry the whole identity and their place in the queue of
-//! file events, so nothing has to be worked out.
+//! The process table with BPF: messages carry the whole identity and their position in the queue of file events, so
+//! attribution is a comparison.
 
 use super::images::{Image, birth};
 use super::message::{Kind, Message};
@@ -12,16 +12,16 @@ use arrayvec::ArrayVec;
 use fsmon_format::kind;
 use fsmon_format::record::{Attribution, proc_flag};
 
-/// Types of one event, and whose they are: oldest first.
+/// Types of one event with their image, oldest first.
 pub type Parts = ArrayVec<(u32, Answer), { CHANGES_LOOKED_AT + 2 }>;
 
 impl Table {
-    /// Applies one message, like [`Table::apply`]; `place` is how many file events had been queued
-    /// when it was sent, at least and at most.
+    /// Applies one message, like [`Table::apply`]. `position` is the least and the largest number of file events
+    /// that had been queued when the message was sent.
     pub(super) fn apply_by_position(&mut self, message: &Message, position: (u64, u64)) {
         let old = self.latest(message.pid);
-        // What /proc showed after a loss is newer. Else a message may be late where another process
-        // made the change before it, or after it; they tell of different things.
+        // What /proc showed after a loss is newer than the message. Apart from that, a message of a change by
+        // another process can come late; it reports something else than the messages before it.
         let is_read = !matches!(old.birth, birth::EXEC | birth::CHANGE);
         if message.time_ns < old.from_ns && (is_read || message.kind == Kind::Fork) {
             return self.release_strings(message);
@@ -37,7 +37,7 @@ impl Table {
     }
 
     fn fork_by_position(&mut self, message: &Message, position: (u64, u64)) {
-        // exe goes on with who called fork, which is not the parent under CLONE_PARENT.
+        // `exe` is inherited from the caller of fork, which is not the parent under `CLONE_PARENT`.
         let caller = *self.images.get(self.image_at(message.caller, message.time_ns));
         let parent = self.image_at(message.parent, message.time_ns);
         let adopted = u8::from(message.caller != message.parent);
@@ -50,7 +50,7 @@ impl Table {
         }
     }
 
-    /// What /proc shows from now on is of what comes.
+    /// From now on /proc shows values of the next image.
     fn exec_begins_by_position(&mut self, pid: u32) {
         if let Some(entry) = self.pids.get_mut(pid) {
             entry.set(IN_EXEC, true);
@@ -73,11 +73,11 @@ impl Table {
         }
     }
 
-    /// Another name, user, group or control group: that alone is taken over, as all else may be in
-    /// the midst of a change of its own, of which another message tells.
+    /// Another name, user, group or control group. Only this value is taken over: the others may be changing at the
+    /// same time, and have their own messages.
     fn change_by_position(&mut self, message: &Message, mut position: (u64, u64), old: &Image) {
         if message.is_by_another() {
-            // The process went on meanwhile, and what it did may have been told before.
+            // The process continued meanwhile, and a change that it made itself may already be applied.
             position.1 = position.1.max(old.position_most);
         }
         let mut image = identity(message, position, self.successor(old, message, birth::CHANGE));
@@ -99,7 +99,7 @@ impl Table {
         self.set_since(message.pid);
     }
 
-    /// See [`Table::resolve`]: the latest image that came to be before the event was queued.
+    /// See [`Table::resolve`]: the latest image that began before the event was queued.
     #[cold]
     pub(super) fn resolve_by_position(&mut self, pid: u32, window: Window) -> Answer {
         let Some(entry) = self.pids.get(pid).copied().filter(|_| pid != 0) else {
@@ -107,17 +107,17 @@ impl Table {
         };
         let index = window.index;
         let mut id = entry.image;
-        // The latest image that it may be, and the latest that came to be while it was queued.
+        // The latest image that the event may belong to, and the latest that began while the event was queued.
         let (mut perhaps, mut later) = (0, 0);
         let mut differ = false;
         while self.images.get(id).position_most > index {
             let image = *self.images.get(id);
             let Some(before) = self.images.get_if(image.before, image.before_serial) else {
                 if image.birth == birth::FORK {
-                    // Nobody had this number before.
+                    // No process had this pid before.
                     break;
                 }
-                // What was before was given up for want of room, or never heard of.
+                // The image before it was evicted, or was never known.
                 return Answer::new(id, Attribution::Ambiguous);
             };
             let same = image.says_the_same(before);
@@ -125,12 +125,12 @@ impl Table {
                 perhaps = if perhaps == 0 { id } else { perhaps };
                 differ |= !same;
             } else if image.position.saturating_sub(image.pending.into()) <= index && !same {
-                // The event was in the queue still: more can have been merged into it.
+                // The event was still in the queue, so the kernel may have merged more into it.
                 later = if later == 0 { id } else { later };
             }
             if image.birth == birth::FORK {
-                // What came after was another process with the same number: the kernel merges events
-                // of one process only.
+                // The next image was of another process with the same pid. The kernel merges only events of one
+                // process.
                 later = 0;
             }
             id = image.before;
@@ -161,7 +161,7 @@ impl Table {
             }
             let back = image.position.wrapping_sub(window.index + 1);
             let known = witnesses.of(image.witnesses, back).map(|seen| left & seen);
-            // Nothing can happen to a name before it is there.
+            // The entry must exist before anything else can happen to it, so CREATE comes first.
             let first = known.unwrap_or(left & kind::CREATE);
             if first != 0 {
                 let attribution = self.attribution(id, window.after_ns);
@@ -182,9 +182,9 @@ impl Table {
         parts
     }
 
-    /// The image that was in force when an event was queued, and those that came to be while it was
-    /// there, newest first, and whether that is all of them, or else the oldest; between the two,
-    /// the newest of the process.
+    /// The image that was in force when an event was queued; the newest image of the same process; the images
+    /// between them that began while the event was queued, newest first; and whether these are complete. If not,
+    /// the oldest are missing.
     fn changes(&self, pid: u32, index: u64) -> (u32, u32, ArrayVec<u32, CHANGES_LOOKED_AT>, bool) {
         let mut id = self.pids.get(pid).map_or(0, |entry| entry.image);
         let mut newest = id;
@@ -212,7 +212,7 @@ impl Table {
     }
 }
 
-/// What every message tells.
+/// The values that every message carries.
 fn identity(message: &Message, position: (u64, u64), image: Image) -> Image {
     Image {
         pid: message.pid,
@@ -232,8 +232,8 @@ fn identity(message: &Message, position: (u64, u64), image: Image) -> Image {
     }
 }
 
-/// Where nothing tells what an event was of when its process changed: nothing can happen to a name
-/// before it is there, and of the rest nobody knows.
+/// Divides an event without witnesses: CREATE comes first, as the entry must exist before anything else can happen
+/// to it. The rest is ambiguous.
 pub(super) fn two_parts(answer: Answer, types: u32) -> Parts {
     let later = Answer::new(answer.later, Attribution::Ambiguous);
     let parts = [(types & kind::CREATE, answer), (types & !kind::CREATE, later)];

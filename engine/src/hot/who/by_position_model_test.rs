@@ -1,4 +1,4 @@
-//! The table by places against a plain model: processes change, queue events and merge into them at
+//! The table by positions against a plain model: processes change, queue events and merge into them at
 //! random, some messages are not settled, and every answer is right or says that it is not sure.
 
 use super::super::message::{self, Kind, Message, Source};

@@ -1,4 +1,4 @@
-//! Messages with places, and what events between them are found to be.
+//! Messages with positions, and the images of events between them.
 
 use super::super::message::{Progress, Source, comm};
 use super::super::{OpenExec, Rung};

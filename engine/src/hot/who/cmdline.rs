@@ -1,26 +1,22 @@
-//! Command lines, where no source told them with the exec (`args`) but they can still be read: from
-//! /proc/PID/cmdline, and so after the fact.
+//! Command lines that no source sent with the exec (`args`), read from /proc/PID/cmdline after the fact.
 //!
-//! They are read at the two moments when that is likeliest to succeed: when an exec is heard of,
-//! for what lives on until its first event but not longer, and when an image is first handed on.
+//! fsmon reads them at two moments: when an exec is reported, for processes that may be gone at their first event;
+//! and when an image is first defined.
 //!
-//! What is read may be a later image's, or another process's that has got the number by now. So
-//! it counts only if, after the read, no source has told of an exec or an end of the process. That
-//! is airtight with perf: the kernel writes the name given by exec into the ring before the new
-//! arguments can be seen (begin_new_exec() in fs/exec.c, then create_elf_tables() in
-//! fs/binfmt_elf.c), and an exit before its number is free. So do our BPF programs. The lower rungs hear of an exec later
-//! than /proc shows it, so they have no command lines.
+//! The text may already be of a later image, or of another process that got the pid. So it counts only if, after
+//! the read, no source has reported an exec or an exit of the process. With perf this is airtight: the kernel
+//! writes the name given to exec into the ring before the new arguments are visible (begin_new_exec() in fs/exec.c,
+//! then create_elf_tables() in fs/binfmt_elf.c), and an exit before the pid is free. So do the BPF programs. The
+//! lower rungs report an exec later than /proc shows it, so they have no command lines.
 //!
-//! Between two images that differ in nothing else an event may have been placed wrongly without
-//! harm, a shell that execs a shell. Not so with a command line: then none is told
-//! ([`Image::withhold_cmdline`]).
+//! An event may be attributed to the wrong one of two equal images without harm, as when a shell execs a shell.
+//! Their command lines may differ, so then none is reported ([`Image::withhold_cmdline`]).
 //!
-//! A process that was not seen to exec has the command line of the image that it came from. So of
-//! one that is gone by now it can be known all the same.
+//! A process that has not called exec has the command line of the image that it was forked from, so it may be known
+//! even if the process is gone.
 //!
-//! Texts are kept here only until they are sent. A string that was sent belongs to a slot, and
-//! the slot to an image until that image is freed; then another image's text replaces it at the
-//! consumer's.
+//! Texts are kept here until they are sent. A string that was sent belongs to a slot, and the slot to an image
+//! until that image is freed. Then the text of another image replaces it, here and at the consumer.
 
 use super::args::{self, Args};
 use super::images::{Image, birth, cmdline};
@@ -37,48 +33,48 @@ use arrayvec::ArrayVec;
 use fsmon_format::record::proc_flag;
 use std::hash::{DefaultHasher, Hasher};
 
-/// What a definition says of the command line. All zero where it is not known.
+/// What a definition says of the command line. All zero if it is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CmdlineRef {
     /// Id of the string.
     pub(crate) string: u32,
     /// [`proc_flag`]: CMDLINE_READ and CMDLINE_CUT.
     pub(crate) flags: u16,
-    /// Where the string was not sent yet, whose text it is, for [`Processes::cmdline_text`]; else 0.
+    /// The image whose text has to be sent first ([`Processes::cmdline_text`]); 0 if the string was already sent.
     pub(crate) text_of: u32,
 }
 
-/// Where a command line belongs, by the slot's number, which is the string's too.
+/// The image that owns a command line that was sent. The index of the slot gives the id of the string.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     image: u32,
     serial: u32,
-    /// Of the text: tells a process's own from that of the image it came from.
+    /// Hash of the text: tells the process's own text from the inherited one.
     hash: u64,
     flags: u16,
 }
 
-/// A text that was read, in the room at its number.
+/// A text that was read; its bytes are at the same index in `texts`.
 #[derive(Clone, Copy, Debug, Default)]
 struct ReadText {
     image: u32,
     serial: u32,
     len: usize,
-    /// Whether all was heard that was told by the end of the read, and the image was in force.
+    /// Whether the image was still in force after all messages from before the end of the read.
     is_sure: bool,
 }
 
-/// What was read, and where that which was sent belongs.
+/// The texts that were read, and the slots of those that were sent.
 #[derive(Default)]
 pub(super) struct Cmdlines {
-    /// Empty where none are asked for. No `SetCache`: homes overlap, so that images with neighbouring ids share room; and
-    /// no `ProbeTable`, as a slot that was sent stays an image's until that is freed.
+    /// Empty if command lines were not requested. Not a `SetCache`: homes overlap, so that images with neighbouring
+    /// ids share room. Not a `ProbeTable`: a slot whose string was sent belongs to an image until that is freed.
     slots: Vec<Slot>,
     reads: Vec<ReadText>,
     texts: Vec<u8>,
-    /// Those of which it is not yet known whether they count.
+    /// Indices of texts that are not confirmed yet.
     unsure: ArrayVec<usize, { EXECS_KEPT + 1 }>,
-    /// Processes that were heard to exec.
+    /// Processes that have called exec.
     execs: LastN<u32>,
 }
 
@@ -98,7 +94,7 @@ impl Cmdlines {
         !self.slots.is_empty()
     }
 
-    /// An exec was heard of.
+    /// A source reported an exec.
     #[inline]
     pub(super) fn note_exec(&mut self, pid: u32) {
         if self.is_on() {
@@ -106,7 +102,7 @@ impl Cmdlines {
         }
     }
 
-    /// Image ids are dense and the latest freed is used first, so this touches few slots.
+    /// Ids of images are dense, and the one freed last is used first, so few slots are touched.
     fn slots_of(&self, id: u32) -> impl Iterator<Item = usize> + use<> {
         (0..CMDLINE_PROBES).map(move |step| (id as usize + step) % CMDLINES_MAX)
     }
@@ -127,13 +123,13 @@ impl Cmdlines {
         }
     }
 
-    /// What was read for an image, if it counts.
+    /// The text that was read for an image, if it is confirmed.
     fn read_of(&self, id: u32, image: &Image) -> Option<&ReadText> {
         let read = &self.reads[id as usize % CMDLINE_READS];
         (read.image == id && read.serial == image.serial && read.is_sure).then_some(read)
     }
 
-    /// Takes what /proc gives for an image; whether that is anything.
+    /// Reads the text of an image from /proc; true if there is one that must be confirmed.
     fn read(&mut self, id: u32, image: &Image) -> bool {
         let at = id as usize % CMDLINE_READS;
         let room = &mut self.texts[at * CMDLINE_READ_BYTES..(at + 1) * CMDLINE_READ_BYTES];
@@ -153,10 +149,10 @@ fn first_string() -> u32 {
     const_u32::<STRINGS_MAX>() + 1
 }
 
-/// The words without the NUL after the last, and the flags for it.
+/// The text without the last NUL, and the flags for it.
 fn trim(text: &[u8]) -> (&[u8], u16) {
     let whole = match text.split_last() {
-        // What ends in the last byte of the buffer may go on.
+        // A text that fills the buffer may be longer.
         Some((0, words)) if text.len() < CMDLINE_READ_BYTES => words,
         _ => text,
     };
@@ -176,7 +172,7 @@ fn hash(text: &[u8], flags: u16) -> u64 {
 }
 
 impl Processes {
-    /// Whether a source tells of an exec before /proc can show what came of it.
+    /// Whether a source reports an exec before /proc shows its results.
     pub(crate) fn can_read_cmdlines(&self) -> bool {
         match self.table.rung {
             Rung::Bpf => {
@@ -187,17 +183,17 @@ impl Processes {
         }
     }
 
-    /// Whether a source tells command lines with each exec.
+    /// Whether messages of execs carry the command lines.
     pub(crate) fn are_cmdlines_in_messages(&self) -> bool {
         self.sources.counted().is_some_and(|counted| counted.exec_details().args)
     }
 
-    /// Whether command lines are wanted, and no source tells them.
+    /// Whether command lines were requested, and no message carries them.
     pub(crate) fn must_read_cmdlines(&self) -> bool {
         self.cmdlines.is_on() && !self.are_cmdlines_in_messages()
     }
 
-    /// From now on command lines are told, and read where that can be done rightly.
+    /// Turns command lines on: from messages, or from /proc where the rung allows it.
     pub(crate) fn read_cmdlines(&mut self) {
         if self.are_cmdlines_in_messages() {
             self.table.args = Args::new();
@@ -207,8 +203,8 @@ impl Processes {
         }
     }
 
-    /// Reads the command lines of processes that were heard to exec. Where this is true, all
-    /// messages that have come by then are to be taken in, and [`Processes::confirm_cmdlines`] called.
+    /// Reads the command lines of processes that have called exec. If this returns true, the caller must take in
+    /// all messages that have come and then call [`Processes::confirm_cmdlines`].
     #[inline]
     pub(crate) fn read_cmdlines_ahead(&mut self) -> bool {
         !self.cmdlines.execs.is_empty() && self.read_execs()
@@ -247,9 +243,10 @@ impl Processes {
         !known && self.is_in_force(id) && self.cmdlines.read(id, image)
     }
 
-    /// All was heard that was told by the end of the reads: those count whose images are in force.
+    /// Call it after all messages from before the end of the reads were applied: a text counts if its image is in
+    /// force.
     pub(crate) fn confirm_cmdlines(&mut self) {
-        // Where messages were lost, an exec may be among them.
+        // Lost messages may include an exec.
         let all_told = self.loss.is_none();
         for at in std::mem::take(&mut self.cmdlines.unsure) {
             let ReadText { image, serial, .. } = self.cmdlines.reads[at];
@@ -268,7 +265,7 @@ impl Processes {
         if self.cmdlines.is_on() { self.cmdline_to_report(id) } else { CmdlineRef::default() }
     }
 
-    /// The text that was told or read for an image.
+    /// The text of an image, from a message or from /proc.
     pub(crate) fn cmdline_text(&self, id: u32) -> &[u8] {
         let args = self.table.images.get(id).args;
         if args::has_text(args) { self.table.args.text(args) } else { self.cmdlines.text(id).0 }
@@ -303,14 +300,14 @@ impl Processes {
         if slot.is_some_and(|at| self.cmdlines.slots[at].hash == hash) {
             return inherited;
         }
-        // No room: it is one that could not be read.
+        // Without a free slot it is reported as unknown.
         let Some(at) = self.slot_for(id) else { return CmdlineRef::default() };
         let serial = self.table.images.get(id).serial;
         self.cmdlines.slots[at] = Slot { image: id, serial, hash, flags };
         CmdlineRef { text_of, ..self.cmdlines.line(at) }
     }
 
-    /// A slot whose image is gone, or that never had one.
+    /// A slot that belongs to no living image.
     fn slot_for(&self, id: u32) -> Option<usize> {
         self.cmdlines.slots_of(id).find(|&at| {
             let slot = self.cmdlines.slots[at];
@@ -318,9 +315,9 @@ impl Processes {
         })
     }
 
-    /// Where the command line of an image is to be had: the image for which it was read, this one
-    /// or one that it came from, 0 for none; and the slot of one that was sent before. Each image on
-    /// the way holds the one before it, so the slot is not given to another while this one is there.
+    /// Where the command line of an image comes from: the image that it was read for, which is this one or an
+    /// ancestor, or 0; and the slot of a text that was sent before. Each image on the way keeps the one before it
+    /// alive, so the slot stays its own while this image exists.
     fn came_with(&self, id: u32) -> (u32, Option<usize>) {
         let (mut at, mut text_of) = (id, 0);
         for _ in 0..CMDLINE_IMAGES_BACK {
@@ -344,7 +341,7 @@ impl Processes {
         (text_of, None)
     }
 
-    /// Whether, by all that was told so far, the process of an image runs what it ran then.
+    /// Whether, by all messages so far, the process of an image still runs the same program.
     fn is_in_force(&self, id: u32) -> bool {
         let image = self.table.images.get(id);
         let Some(entry) = self.table.pids.get(image.pid) else { return false };

@@ -1,28 +1,28 @@
-//! The BPF programs at work, and what they count.
+//! The running BPF programs and their counters.
 
 use crate::sys::bpf::{self, Globals};
 use crate::sys::gauge::{Gauge, global};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-/// The programs at work, until dropped, and what they count.
+/// The BPF programs, which run until this is dropped, and their counters.
 pub struct Counted {
     globals: Arc<Globals>,
     programs: Vec<OwnedFd>,
-    /// Closing them takes the programs off, and the rings from them.
+    /// Closing them detaches the programs, and takes the rings out of their map.
     _links: Vec<OwnedFd>,
     lost_taken: u64,
     exec_details: ExecDetails,
 }
 
-/// What the programs tell of an exec.
+/// What the programs send with an exec.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExecDetails {
     /// The arguments given to exec.
     pub args: bool,
     /// The path of the file that runs.
     pub path: bool,
-    /// That it began, where command lines are asked for, before what comes of it shows in /proc.
+    /// A message when the exec begins, before /proc shows its results; only if command lines are requested.
     pub exec_begins: bool,
 }
 
@@ -36,7 +36,7 @@ impl Counted {
         Counted { globals, programs, _links: links, lost_taken: 0, exec_details }
     }
 
-    /// What the programs tell.
+    /// What the programs send with an exec.
     pub(super) fn exec_details(&self) -> ExecDetails {
         self.exec_details
     }
@@ -54,9 +54,8 @@ impl Counted {
         lost
     }
 
-    /// How often a program was left out since it was set to work, because it was running on that
-    /// CPU already (`recursion_misses`): a message that was not sent. A call into the kernel for
-    /// each program.
+    /// How often a program did not run because it was already running on that CPU (`recursion_misses`): each is a
+    /// message that was not sent. One system call for each program.
     pub(crate) fn misses(&self) -> u64 {
         self.programs.iter().filter_map(|program| bpf::misses(program.as_fd()).ok()).sum()
     }

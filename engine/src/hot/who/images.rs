@@ -1,8 +1,8 @@
 //! The images: what a process was between two changes of its identity.
 //!
-//! Ids are dense from 1 and used again, the latest freed first, so that little memory is touched.
-//! An image lives as long as something refers to it: the cache of pids or a queue of what is yet
-//! to go (one reference together), the image after it, images forked from it, the caller.
+//! Ids are dense from 1. A freed id is used again, the most recent first, so that few cache lines are touched. An
+//! image lives as long as something refers to it: the table of pids or one of the queues for removal (one reference
+//! together), the next image, images forked from it, or the caller.
 
 use super::args;
 use super::message::COMM;
@@ -12,7 +12,7 @@ use zerocopy::FromZeros;
 
 /// How an image came to be.
 pub mod birth {
-    /// By fork: another process than the one before it under this pid.
+    /// By fork: another process than that of the image before it under this pid.
     pub const FORK: u8 = 1;
     /// By exec, for which the kernel opens an executable.
     pub const EXEC: u8 = 2;
@@ -20,17 +20,18 @@ pub mod birth {
     pub const CHANGE: u8 = 3;
     /// Read from /proc at the start or after a loss.
     pub const SCAN: u8 = 4;
-    /// Read from /proc as a last resort.
+    /// Read from /proc because no source had announced the process.
     pub const LATE: u8 = 5;
 }
 
-/// What of an image's command line may be told.
+/// What may be reported of the command line of an image.
 pub mod cmdline {
-    /// What is known.
+    /// The command line, as far as it is known.
     pub const KNOWN: u8 = 0;
-    /// It stands in the definition that was sent.
+    /// It is in the definition that was sent.
     pub const REPORTED: u8 = 1;
-    /// None: an event of this image may be that of another.
+    /// No command line: events attributed to this image may belong to another image that differs only in its
+    /// command line.
     pub const WITHHELD: u8 = 2;
 }
 
@@ -38,28 +39,28 @@ pub mod cmdline {
 #[derive(Clone, Copy, Debug, Default, FromZeros)]
 #[repr(C)]
 pub struct Image {
-    /// When the process was forked; 0 before the watch began.
+    /// When the process was forked; 0 if before the watch began.
     pub start_ns: u64,
-    /// Valid from then on.
+    /// Start of validity.
     pub from_ns: u64,
-    /// Valid until then; 0 while it is the latest of its pid.
+    /// End of validity; 0 while it is the latest image of its pid.
     pub until_ns: u64,
-    /// Time of the name.
+    /// When `comm` was last set.
     pub comm_ns: u64,
-    /// Time of the user.
+    /// When `uid` was last set.
     pub uid_ns: u64,
-    /// Time of the group.
+    /// When `gid` was last set.
     pub gid_ns: u64,
-    /// Time of exe and cgroup.
+    /// When `exe` and `cgroup_id` were last set.
     pub exec_ns: u64,
-    /// When it got into the queue it is in.
+    /// When it was put into its queue.
     pub queued_ns: u64,
-    /// When the process was started by /proc/PID/stat, in clock ticks since boot; 0 not read.
+    /// Start of the process by /proc/PID/stat, in clock ticks since boot; 0 if not read.
     pub start_ticks: u64,
-    /// With BPF: how many file events had been queued when it came to be, at least; 0 before the
-    /// watch began.
+    /// With BPF: the least number of file events queued when the image began, which is its position in the event
+    /// queue; 0 before the watch began.
     pub position: u64,
-    /// And at most.
+    /// With BPF: the largest number.
     pub position_most: u64,
     /// Kernel id of the cgroup; 0 unknown.
     pub cgroup_id: u64,
@@ -69,17 +70,17 @@ pub struct Image {
     pub ppid: u32,
     /// The parent's image at the fork; 0 unknown.
     pub parent: u32,
-    /// The image before it of the same process; 0 none.
+    /// The image before it, of the same process; 0 none.
     pub prev: u32,
-    /// The image before it under the same pid, another process's perhaps, and its serial.
+    /// The image before it under the same pid, perhaps of another process.
     pub before: u32,
-    /// See `before`.
+    /// Serial number of `before`.
     pub before_serial: u32,
     /// Effective user.
     pub uid: u32,
     /// Effective group.
     pub gid: u32,
-    /// The kernel's name.
+    /// The name by which the kernel knows the process.
     pub comm: [u8; COMM],
     /// Id of the path of the file that runs.
     pub exe: u32,
@@ -93,15 +94,15 @@ pub struct Image {
     pub flags: u16,
     /// [`birth`]
     pub birth: u8,
-    /// How many `prev` links lie behind it.
+    /// Number of `prev` links behind it.
     pub depth: u8,
-    /// What it says was read after the fact: attribution is late.
+    /// Its values were read after the fact: attribution is late.
     pub late: u8,
-    /// Users and groups are to be read at the first use: no source tells of changes.
+    /// User and group must be read at the first use: no source reports changes.
     pub unsure: u8,
-    /// /proc was asked for what is missing.
+    /// /proc was read for missing values.
     pub asked: u8,
-    /// /proc was asked for exe.
+    /// /proc was read for `exe`.
     pub exe_asked: u8,
     /// In use.
     pub live: u8,
@@ -109,19 +110,20 @@ pub struct Image {
     pub defined: u8,
     /// In a queue.
     pub queued: u8,
-    /// FORK: its parent is not who called fork (`CLONE_PARENT`), of whom all else is inherited.
+    /// Born by fork, and its parent is not the process that called fork (`CLONE_PARENT`), from which it inherited
+    /// everything else.
     pub adopted: u8,
     /// [`cmdline`]
     pub cmdline: u8,
-    /// Ancestors behind it, [`ANCESTRY_MAX`] at the most.
+    /// Number of ancestors behind it, [`ANCESTRY_MAX`] at most.
     pub ancestry: u16,
-    /// Raised each time the place is freed.
+    /// Incremented each time the slot is freed.
     pub serial: u32,
     /// Next in a queue, or next free.
     pub link: u32,
-    /// With BPF: how many of those were still in the queue then.
+    /// With BPF: how many of the events before `position` were still in the queue.
     pub pending: u32,
-    /// With BPF: what was seen of the process's own among those: the first, and how many.
+    /// With BPF: the witnesses among those events: index of the first, and their number.
     pub witnesses: (u32, u32),
     /// References to it.
     pub refs: u32,
@@ -135,7 +137,7 @@ impl Image {
         self.flags & all == all && self.unsure == 0
     }
 
-    /// Whether a record would say the same of both.
+    /// Whether the records of both images would be equal.
     #[must_use]
     pub fn says_the_same(&self, other: &Image) -> bool {
         (self.pid, self.ppid, self.uid, self.gid) == (other.pid, other.ppid, other.uid, other.gid)
@@ -146,9 +148,8 @@ impl Image {
             && (args::is_known(self.args) || self.exec_ns == other.exec_ns)
     }
 
-    /// What was told of the file that runs, and the flags. What was read from /proc after the exec is
-    /// left out: it is read of some images, when they are defined, and not of others that are the
-    /// same.
+    /// What was reported of the file that runs, and the flags. Values that were read from /proc after the exec are
+    /// left out: fsmon reads them only of images that it defines, so equal images can differ in them.
     fn file_as_told(&self) -> (u32, u32, u32, u16) {
         match self.flags & proc_flag::EXE_LATE {
             0 => (self.exe, self.exe_root, self.exec, self.flags),
@@ -156,20 +157,20 @@ impl Image {
         }
     }
 
-    /// Id of the name by which its file is known: that given to exec, else its path.
+    /// Id of the name of the file: the name given to exec, or else its path.
     #[must_use]
     pub fn file_name(&self) -> u32 {
         if self.exec == 0 { self.exe } else { self.exec }
     }
 
-    /// Takes over from another image which file runs. The caller counts the references.
+    /// Copies from another image which file runs. The caller counts the references.
     pub fn set_file(&mut self, from: &Image) {
         (self.exe, self.exe_root, self.exec) = (from.exe, from.exe_root, from.exec);
         self.flags = self.flags & !proc_flag::EXE_ALL | from.flags & proc_flag::EXE_ALL;
     }
 
-    /// An event of this image may be that of another, which differs in nothing that is told but the
-    /// command line: from now on none is told.
+    /// Events of this image may belong to another image that differs only in the command line: from now on no
+    /// command line is reported.
     pub fn withhold_cmdline(&mut self) {
         if self.cmdline == cmdline::REPORTED {
             self.defined = 0;
@@ -177,7 +178,7 @@ impl Image {
         self.cmdline = cmdline::WITHHELD;
     }
 
-    /// What a forked process takes over; the caller fills in the rest.
+    /// What a forked process inherits; the caller fills in the rest.
     #[must_use]
     pub fn forked(&self, time_ns: u64) -> Image {
         Image {
@@ -204,7 +205,7 @@ impl Image {
     }
 }
 
-/// The slab.
+/// The images.
 pub struct Images {
     images: Vec<Image>,
     free: u32,
@@ -226,35 +227,34 @@ impl Images {
         self.len
     }
 
-    /// Whether there is room for no other.
+    /// Whether it is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.len + 1 >= self.images.len()
     }
 
-    /// The image of that id. 0 is an image of which nothing is known.
+    /// The image with that id. Image 0 has no values.
     #[inline]
     #[must_use]
     pub fn get(&self, id: u32) -> &Image {
         &self.images[id as usize]
     }
 
-    /// The same, to change.
+    /// The same, mutable.
     #[inline]
     pub fn get_mut(&mut self, id: u32) -> &mut Image {
         debug_assert!(id != 0);
         &mut self.images[id as usize]
     }
 
-    /// The image of that id and serial number, if it is still that one.
+    /// The image with that id and serial number, if it has not been replaced.
     #[must_use]
     pub fn get_if(&self, id: u32, serial: u32) -> Option<&Image> {
         let image = &self.images[id as usize];
         (id != 0 && image.live != 0 && image.serial == serial).then_some(image)
     }
 
-    /// Takes `image` in with one reference, and one more to each image that it names. `None` when
-    /// full.
+    /// Adds `image` with one reference, and adds one reference to each image that it names. `None` if full.
     pub fn add(&mut self, mut image: Image) -> Option<u32> {
         let id = if self.free != 0 {
             let id = self.free;
@@ -292,18 +292,17 @@ impl Images {
         Some(id)
     }
 
-    /// One reference more.
+    /// Adds a reference.
     pub fn retain(&mut self, id: u32) {
         if id != 0 {
             self.images[id as usize].refs += 1;
         }
     }
 
-    /// One reference less. Images that nothing refers to any more are freed, ancestors too;
-    /// `freed` gets each.
+    /// Removes a reference. Images without references are freed, ancestors included; `freed` gets each.
     pub fn release(&mut self, id: u32, mut freed: impl FnMut(&Image)) {
-        // Two ways lead on from each image. Only one can be walked without a stack, so freed
-        // images wait in a chain through `link`, which nothing else uses by then.
+        // Each image leads to two others, so the walk would need a stack. Instead, freed images are chained through
+        // `link`, which is unused by then.
         let mut waiting = 0;
         self.release_one(id, &mut waiting);
         while waiting != 0 {
@@ -335,7 +334,7 @@ impl Images {
     }
 }
 
-/// Images in the order in which they are to go, linked through [`Image::link`].
+/// Images in the order of their removal, linked through [`Image::link`].
 #[derive(Default)]
 pub struct ImageQueue {
     first: u32,
@@ -344,20 +343,20 @@ pub struct ImageQueue {
 }
 
 impl ImageQueue {
-    /// The one that waits longest; 0 when there is none.
+    /// The image that has waited longest; 0 if the queue is empty.
     #[inline]
     #[must_use]
     pub fn first(&self) -> u32 {
         self.first
     }
 
-    /// Whether none waits.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.first == 0
     }
 
-    /// At the end, with the time from which it waits. It must be in no queue.
+    /// Adds an image at the end, with the time from which it waits. The image must be in no queue.
     pub fn push(&mut self, images: &mut Images, id: u32, now_ns: u64) {
         let image = images.get_mut(id);
         debug_assert!(image.queued == 0);
@@ -370,7 +369,7 @@ impl ImageQueue {
         self.len += 1;
     }
 
-    /// Takes the first out.
+    /// Removes the first image.
     pub fn pop(&mut self, images: &mut Images) -> u32 {
         let id = self.first;
         if id != 0 {

@@ -1,5 +1,4 @@
-//! The table filled from /proc: at the start and after a loss, and for a single process as a last
-//! resort.
+//! Fills the table from /proc: at the start, after a loss, and for a single process that no source has announced.
 
 use super::Rung;
 use super::args;
@@ -14,15 +13,15 @@ use fsmon_format::record::proc_flag;
 
 /// A clock tick of /proc/PID/stat: `USER_HZ` is 100 on every platform Rust knows.
 const TICK_NS: u64 = 10_000_000;
-/// A process of which we saw the fork and one that /proc shows are the same if their start times
-/// are no further apart than this: ticks are coarse.
+/// A forked process and a process in /proc are the same if their start times differ by no more than this: ticks are
+/// coarse.
 const SAME_START_NS: u64 = 3 * TICK_NS;
-/// Told by both sources, or by /proc: a fork heard of after that is another process.
+/// Both sources, or /proc, have reported the fork: a later fork with this pid is another process.
 const FORK_KNOWN: u8 = 3;
 
 impl Table {
-    /// Reads all of /proc, so that what runs now is known. `first` is for the start, when
-    /// nothing was known before: what is read then was true all along as far as we can tell.
+    /// Reads all of /proc. `first`: at the start, when nothing was known; what is read is then taken as true since
+    /// ever.
     ///
     /// # Errors
     /// /proc cannot be read.
@@ -44,7 +43,7 @@ impl Table {
         let known = self.pids.get(pid).is_some_and(|entry| entry.exit_ns == 0);
         let same = known && is_same_process(&old, &seen);
         let users = seen.users.unwrap_or((old.uid, old.gid));
-        // An exec of the same program may be among what was lost: its arguments are not known.
+        // The loss may include an exec of the same program: its arguments are not known.
         let sure = !args::has_text(old.args);
         if same && sure && (old.comm, old.uid, old.gid) == (seen.comm, users.0, users.1) {
             return;
@@ -61,8 +60,8 @@ impl Table {
         self.strings.release(image.exe);
     }
 
-    /// Which file the process of an image runs, by /proc; its path has one reference then. `late`:
-    /// it may have come to run that since.
+    /// Sets which file the process of an image runs, by /proc; its path then has one reference. `late`: the process
+    /// may have begun to run it later.
     fn read_file(&mut self, image: &mut Image, late: bool) {
         let mut link = [0; EXE_BYTES];
         image.exe_asked = 1;
@@ -74,9 +73,8 @@ impl Table {
         }
     }
 
-    /// Reads which file the process of an image runs, where nothing told it: on the rungs below
-    /// BPF. Where this is true, the caller has all sources read, and then says so by
-    /// [`Table::settle_file`].
+    /// Reads which file the process of an image runs, if no source reported it (rungs below BPF). If this returns
+    /// true, the caller must read all sources and then call [`Table::confirm_file`].
     pub(super) fn read_file_late(&mut self, id: u32) -> bool {
         let mut image = *self.images.get(id);
         if image.exe != 0 || image.exe_asked != 0 || !self.runs(id) {
@@ -89,8 +87,8 @@ impl Table {
         image.exe != 0
     }
 
-    /// What was read is of another image where this one is over by now.
-    pub(super) fn settle_file(&mut self, id: u32) {
+    /// The result belongs to another image if this one has ended by now.
+    pub(super) fn confirm_file(&mut self, id: u32) {
         if !self.runs(id) {
             let image = self.images.get_mut(id);
             self.strings.release(image.exe);
@@ -99,7 +97,7 @@ impl Table {
         }
     }
 
-    /// Whether an image is what its process is now, as far as was told.
+    /// Whether an image is the current one of its process, by all messages so far.
     fn runs(&self, id: u32) -> bool {
         let pid = self.images.get(id).pid;
         let entry = self.pids.get(pid);
@@ -114,12 +112,12 @@ impl Table {
         id
     }
 
-    /// Gives every image that was read from /proc its parent's. The parent must be the older one,
-    /// so that no circle comes of numbers used again while we read.
+    /// Gives every image that was read from /proc the image of its parent. The parent must be older, so that a pid
+    /// that was used again while fsmon read makes no cycle.
     fn link_parents(&mut self) {
-        let mut place = 0;
-        while let Some((&entry, next)) = self.pids.next_from(place) {
-            place = next;
+        let mut at = 0;
+        while let Some((&entry, next)) = self.pids.next_from(at) {
+            at = next;
             let image = *self.images.get(entry.image);
             let above = self.pids.get(image.ppid).map_or(0, |entry| entry.image);
             let older = self.images.get(above);
@@ -136,12 +134,12 @@ impl Table {
         }
     }
 
-    /// Whatever is not there any more has ended.
+    /// A process that is no longer there has ended.
     fn end_the_missing(&mut self) {
         let now = clock::monotonic_ns();
-        let mut place = 0;
-        while let Some((&entry, next)) = self.pids.next_from(place) {
-            place = next;
+        let mut at = 0;
+        while let Some((&entry, next)) = self.pids.next_from(at) {
+            at = next;
             if entry.exit_ns != 0 || procdir::exists(entry.pid) {
                 continue;
             }
@@ -154,9 +152,8 @@ impl Table {
         }
     }
 
-    /// The last resort: a process of which nothing is known, or whose latest image lacks
-    /// something, or any process where there is no other source. Returns its image, 0 if it is
-    /// gone.
+    /// Reads a process that no source has announced, or whose latest image lacks a value, or every process where
+    /// there is no other source. Returns its image, or 0 if it is gone.
     #[cold]
     pub(super) fn read_late(&mut self, pid: u32) -> u32 {
         self.counters.late_reads += 1;
@@ -187,20 +184,20 @@ impl Table {
         }
         image.prev = u32::from(same_process);
         if old_id == 0 {
-            // Nothing speaks for another image before it.
+            // No known image comes before it.
             image.from_ns = 0;
         }
         self.read_file(&mut image, true);
         let id = self.put(image, now);
         self.strings.release(image.exe);
         if id != 0 && self.rung == Rung::Proc {
-            // Nobody will tell of its end: it is looked for now and then.
+            // No source will report its end, so fsmon checks from time to time whether it still exists.
             self.lingering.push(&mut self.images, id, now);
         }
         id
     }
 
-    /// Fills in what is missing.
+    /// Fills in missing values.
     fn complete(&mut self, id: u32, seen: &Seen) {
         let image = self.images.get_mut(id);
         (image.asked, image.defined, image.late) = (1, 0, 1);
@@ -222,7 +219,7 @@ impl Table {
         }
     }
 
-    /// The name after an exec of which only the connector tells.
+    /// Reads the name after an exec that only the connector reported.
     #[cold]
     pub(super) fn read_comm(&mut self, pid: u32) {
         let id = self.pids.get(pid).map_or(0, |entry| entry.image);
@@ -263,7 +260,7 @@ fn image_of(pid: u32, seen: &Seen, now: u64) -> Image {
     }
 }
 
-/// Whether what is known and what /proc shows are one process, by its start.
+/// Whether a known image and what /proc shows are of one process, by its start.
 fn is_same_process(old: &Image, seen: &Seen) -> bool {
     if old.live == 0 {
         return false;

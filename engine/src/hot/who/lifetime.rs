@@ -1,12 +1,13 @@
-//! When an image may go: never before every file event that it can have caused was resolved.
+//! When an image may be freed: never before every file event that it can have caused was resolved.
 //!
-//! * An image that another replaced goes once the queue of file events was empty after that.
-//! * A process that has exited may still close its files: on Linux 6.18 the EXIT record comes
-//!   before its memory is torn down and its files are closed (seen: by a third of a second, for a
-//!   process of 3 GiB). So it is looked at, and goes once the queue was empty after it was found gone.
-//!   A zombie, or a process whose first thread ended before the others, is looked at again.
+//! * An image that another replaced is freed once the queue of file events was empty after that.
+//! * A process that has exited may still close its files: on Linux 6.18 the EXIT record comes before its memory is
+//!   torn down and its files are closed (measured: a third of a second for a process of 3 GiB). So fsmon checks
+//!   whether it still exists, and frees it once the queue was empty after it was gone. It checks zombies again, and
+//!   processes whose first thread ended before the others.
 //! * Ancestors stay as long as a descendant does.
-//! * Where room runs out the longest gone go first, then the longest exited; this is counted.
+//! * If there is no room, the processes that have been gone longest are evicted first, then those that exited
+//!   longest ago. Evictions are counted.
 
 use super::images::ImageQueue;
 use super::table::Table;
@@ -14,8 +15,8 @@ use crate::limits::who::{EVICTIONS_MAX, EXITED_LOOK_AGAIN_NS, EXITED_LOOKS_MAX};
 use crate::sys::{clock, procdir};
 
 impl Table {
-    /// Lets go of what no event can ask for any more. Every event that happened before
-    /// `empty_ns` has been resolved: the queue was seen empty then.
+    /// Frees what no event can refer to any more. Every event from before `empty_ns`, when the queue was seen
+    /// empty, has been resolved.
     #[inline]
     pub fn retire(&mut self, empty_ns: u64) {
         self.empty_ns = self.empty_ns.max(empty_ns);
@@ -53,24 +54,24 @@ impl Table {
         first != 0 && self.images.get(first).queued_ns < time_ns
     }
 
-    /// Looks whether the process of an image is gone.
+    /// Checks whether the process of an image is gone.
     fn look(&mut self, id: u32, empty_ns: u64) {
         let image = *self.images.get(id);
         if image.until_ns != 0 {
-            // Another image or process took its place meanwhile: nothing after that is its.
+            // Another image or process replaced it meanwhile: later events are not its own.
             if image.until_ns < empty_ns {
                 return self.drop_reference(id);
             }
             return self.superseded.push(&mut self.images, id, image.until_ns);
         }
         let there = procdir::exists(image.pid);
-        // Read after the look: gone by then at the latest.
+        // The clock is read after the check, so the process was gone by then.
         let now = clock::monotonic_ns();
         let queue = if there { &mut self.lingering } else { &mut self.gone };
         queue.push(&mut self.images, id, now);
     }
 
-    /// The cache's reference goes, and the pid with it if this was its latest process.
+    /// Removes the reference of the table, and the pid if this was its latest process.
     fn forget(&mut self, id: u32) {
         let pid = self.images.get(id).pid;
         if self.pids.get(pid).is_some_and(|entry| entry.image == id) {
@@ -79,7 +80,7 @@ impl Table {
         self.drop_reference(id);
     }
 
-    /// Before an image is added: there must be room for it.
+    /// Makes room for an image that is about to be added.
     #[inline]
     pub(super) fn make_room(&mut self) {
         if self.images.is_full() {

@@ -16,7 +16,7 @@ pub enum Kind {
     Uid,
     /// The effective group became `value`.
     Gid,
-    /// exec is done: its last sign. `exe` and `cgroup_id` where the source tells them.
+    /// exec is done: the last message of it. `exe` and `cgroup_id` if the source has them.
     Exec,
     /// `pid` was moved to the control group `cgroup_id`.
     Cgroup,
@@ -32,8 +32,7 @@ pub enum Source {
     Perf,
     /// The proc connector.
     Connector,
-    /// Our BPF programs. Every message carries the whole identity, and its place in the queue of
-    /// file events.
+    /// Our BPF programs. Every message carries the whole identity, and its position in the queue of file events.
     Bpf,
 }
 
@@ -100,7 +99,7 @@ pub struct Message {
     pub exe: u32,
     /// BPF, EXEC: number of the mount namespace that the path holds in; 0 for ours.
     pub exe_root: u32,
-    /// BPF, EXEC: what is to be said of the path, see [`fsmon_format::record::proc_flag`].
+    /// BPF, EXEC: flags of the path, see [`fsmon_format::record::proc_flag`].
     pub exe_flags: u16,
     /// BPF, EXEC: see [`super::args`].
     pub args: u32,
@@ -117,8 +116,8 @@ pub struct Message {
 }
 
 impl Message {
-    /// Whether another process or thread made the change: nothing tells then what the process itself
-    /// did before and after.
+    /// Whether another process or thread made the change. Then the message does not say what the process itself did
+    /// before and after it.
     #[must_use]
     pub fn is_by_another(&self) -> bool {
         matches!(self.kind, Kind::Cgroup | Kind::Comm)

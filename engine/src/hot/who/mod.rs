@@ -1,19 +1,19 @@
-//! Who did it: all that is known of processes, and which of them a file event belongs to.
+//! Attribution: what is known of processes, and which process a file event belongs to.
 //!
 //! ```text
 //! BPF programs ► bpf_record ──┐            ┌► pids, images, strings
 //! perf rings ──► perf_record ─┼► merged by ┴─ table, by_position (apply) ◄── late (from /proc)
 //! connector ───► proc_event ──┘  time          │
-//!                 file event's pid and time ──► align (resolve), placed ──► image, attribution
+//!                 file event's pid and time ──► align (resolve), by_position ► image, attribution
 //!                                              lifetime (retire, evict)
 //! ```
 //!
-//! The order that makes it exact: take a batch of file events, *then* [`Processes::drain`], *then*
-//! resolve the batch. A process's own messages are in their rings before it can change a file.
+//! The order keeps attribution exact: take a batch of file events, *then* call [`Processes::drain`], *then* resolve
+//! the batch. The messages of a process are in their rings before the process can change a file.
 //!
-//! With BPF each message has its place in the queue of file events, so which image an event belongs
-//! to is a comparison (`by_position`). Without, it is worked out from times and from what executables
-//! were opened (`align`).
+//! With BPF each message carries its position in the queue of file events. A comparison then gives the image that
+//! an event belongs to (`by_position`). Without BPF, `align` works it out from times and from the executables that
+//! were opened.
 
 pub mod align;
 pub mod args;
@@ -48,10 +48,10 @@ pub use table::Table;
 use witnesses::Witnesses;
 use zerocopy::FromZeros;
 
-/// How much of the ladder of sources is used, best first.
+/// The sources of process information in use, best first; each includes what the lower ones give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rung {
-    /// BPF programs: everything, with its place in the queue of file events.
+    /// BPF programs: everything, with the position in the queue of file events.
     Bpf,
     /// perf tracepoint: name given to exec and cgroup, on top of the next.
     Tracepoint,
@@ -68,45 +68,45 @@ pub enum Rung {
 pub enum OpenExec {
     /// Not at all.
     None,
-    /// For some filesystems; which files those are is learnt.
+    /// For some filesystems; the table learns which files those are.
     Some,
     /// For all that hold programs, as far as is known.
     All,
 }
 
-/// When an event happened: after the queue was last seen empty, and before the clock was read
-/// after the read that brought it. `CLOCK_MONOTONIC`, ns.
+/// When an event happened: after the queue was last seen empty, and before the reader took the clock after the read
+/// that returned the event. `CLOCK_MONOTONIC`, ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Nothing of this batch happened before.
+    /// No event of this batch happened earlier.
     pub after_ns: u64,
-    /// Nothing of this batch happened later.
+    /// No event of this batch happened later.
     pub until_ns: u64,
     /// Events taken from the queue before this one, since its group was made.
     pub index: u64,
 }
 
-/// Whose an event is.
+/// Which image an event belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The image; 0 for none.
     pub image: u32,
-    /// How sure that is.
+    /// How certain that is.
     pub attribution: Attribution,
-    /// The process changed while the event was in the queue, and became this: what the kernel
-    /// merged into the event may be of before or after. 0 when it did not.
+    /// The image that the process became while the event was in the queue, or 0. What the kernel merged into the
+    /// event may belong to either image.
     pub later: u32,
 }
 
 impl Answer {
-    /// Without anything later.
+    /// With `later` 0.
     #[must_use]
     pub fn new(image: u32, attribution: Attribution) -> Self {
         Answer { image, attribution, later: 0 }
     }
 }
 
-/// Nobody.
+/// No image, attribution unknown.
 impl Default for Answer {
     fn default() -> Self {
         Answer::new(0, Attribution::Unknown)
@@ -114,42 +114,42 @@ impl Default for Answer {
 }
 
 impl Window {
-    /// Both ends.
+    /// `after_ns` and `until_ns`.
     #[must_use]
     pub fn span(self) -> (u64, u64) {
         (self.after_ns, self.until_ns)
     }
 }
 
-/// Process messages were lost.
+/// Process messages that were lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Nothing before was lost.
+    /// No message before this was lost.
     pub first_ns: u64,
-    /// When it was noticed, and the table made true again.
+    /// When the loss was noticed and the table was read again from /proc.
     pub last_ns: u64,
-    /// How many; `None` when the kernel did not tell.
+    /// How many; `None` if the kernel did not report it.
     pub count: Option<u64>,
 }
 
-/// What was counted since the start.
+/// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WhoCounters {
     /// Messages applied.
     pub messages: u64,
-    /// Messages that the kernel said were lost; a loss of unknown size counts as one.
+    /// Messages that were lost, as the kernel reported; a loss of unknown size counts as 1.
     pub lost: u64,
-    /// Records or datagrams that made no sense.
+    /// Records or datagrams that could not be parsed.
     pub malformed: u64,
     /// Images that exist.
     pub images: usize,
-    /// Images forgotten, or not taken in, for want of room.
+    /// Images that were forgotten or refused because the table was full.
     pub evicted: u64,
-    /// Reads of /proc as a last resort.
+    /// Processes that were read from /proc because no source had announced them.
     pub late_reads: u64,
 }
 
-/// Everything about processes, for the reader's thread.
+/// Everything known about processes, for the reader thread.
 pub struct Processes {
     table: Table,
     sources: MessageSources,
@@ -165,7 +165,7 @@ pub struct Processes {
     cmdlines: cmdline::Cmdlines,
 }
 
-/// Messages that wait to be applied, in room made at the start.
+/// Messages that wait to be applied; the room is allocated at the start.
 struct Inbox {
     messages: Vec<Message>,
     witnesses: Witnesses,
@@ -181,7 +181,7 @@ impl Inbox {
 }
 
 impl Processes {
-    /// Puts table and sources together, both made ready by `cold::who`.
+    /// Combines table and sources, which `cold::who` has prepared.
     #[must_use]
     pub fn new(table: Table, sources: MessageSources) -> Self {
         let messages = Vec::with_capacity(crate::limits::MESSAGES_MAX);
@@ -210,18 +210,17 @@ impl Processes {
         self.table.rung
     }
 
-    /// Says whether openings of executables come with the file events.
+    /// Sets whether openings of executables come with the file events.
     pub fn set_openings(&mut self, openings: OpenExec) {
         self.table.open_exec = openings;
     }
 
-    /// Takes everything that the sources have and brings the table up to date: to be called after
-    /// each batch of file events was taken, and before it is resolved.
+    /// Reads all sources and brings the table up to date. Call it after each batch of file events was taken and
+    /// before the batch is resolved.
     ///
-    /// `horizon` is a time before any source was read, at or after the end of the batch. What is
-    /// in the sources by then is whole: whatever led to a message was told before it. What comes
-    /// in while one source after the other is read is not, so messages from after this moment
-    /// wait for the next time.
+    /// `horizon` is a time before any source was read, at or after the end of the batch. Up to `horizon` the
+    /// sources are complete. Messages that arrive while the sources are read one after the other may lack an
+    /// earlier one, so messages from after `horizon` wait for the next call.
     pub fn drain(&mut self, horizon: u64) {
         loop {
             let all =
@@ -237,7 +236,7 @@ impl Processes {
         self.drained_ns = horizon;
     }
 
-    /// A datagram of the proc connector that someone else received from the kernel.
+    /// Takes a datagram of the proc connector that the caller received from the kernel.
     pub fn feed_connector(&mut self, datagram: &[u8]) {
         if self.inbox.is_full() {
             self.apply_until(u64::MAX);
@@ -245,7 +244,7 @@ impl Processes {
         self.sources.take_datagram(datagram, &mut self.inbox);
     }
 
-    /// A message of our programs that someone else took from a ring.
+    /// Takes a message of our programs that the caller read from a ring.
     #[cfg(any(test, feature = "internals"))]
     pub fn feed_bpf(&mut self, record: &[u8]) {
         if self.inbox.is_full() {
@@ -255,7 +254,7 @@ impl Processes {
         sources::take_bpf(record, strings, args, &mut self.inbox);
     }
 
-    /// Someone else was told that the connector lost messages (ENOBUFS).
+    /// The caller received `ENOBUFS` from the connector: messages were lost.
     pub fn feed_connector_loss(&mut self) {
         self.inbox.lost_unknown = true;
     }
@@ -268,7 +267,7 @@ impl Processes {
             match message.source {
                 Source::Bpf => {
                     let (least, most) = self.reads.position(message.progress);
-                    // It took effect at some time before it was told.
+                    // The change took effect at some time before its message was sent.
                     let least =
                         if message.is_by_another() { least.min(self.resolved) } else { least };
                     self.table.apply_by_position(message, (least, most));
@@ -284,13 +283,13 @@ impl Processes {
         self.messages += due as u64;
     }
 
-    /// After a loss the table is made true again from /proc; until then nothing is sure.
+    /// After a loss: reads the table again from /proc. Until then attribution is not certain.
     #[cold]
     fn recover(&mut self) {
         let count = (!self.inbox.lost_unknown).then_some(self.inbox.lost);
         self.lost += self.inbox.lost + u64::from(self.inbox.lost_unknown);
         (self.inbox.lost, self.inbox.lost_unknown) = (0, false);
-        // Where /proc cannot be read the table stays as it is; the loss is told all the same.
+        // If /proc cannot be read the table stays as it is; the loss is reported in any case.
         let _ = self.table.scan(false);
         let now = clock::monotonic_ns();
         self.table.unsure_before_ns = now;
@@ -313,35 +312,35 @@ impl Processes {
         self.sources.perf_fds()
     }
 
-    /// The proc connector's socket, for whoever reads it and feeds what comes.
+    /// The socket of the proc connector, for a caller that reads it and passes the datagrams on.
     pub(crate) fn connector(&self) -> Option<BorrowedFd<'_>> {
         self.sources.connector()
     }
 
-    /// For the backend, to tell how far it is with the queue.
+    /// For the backend, which publishes its progress through the queue there.
     pub(crate) fn gauge(&self) -> Gauge {
         self.sources.counted().map_or_else(Gauge::default, counted::Counted::gauge)
     }
 
-    /// A read of that number, in that turn of the gauge, took `count` events from the queue. To be
-    /// told before [`Processes::drain`].
+    /// Records that read number `number`, in turn `turn` of the gauge, took `count` events from the queue. Call it
+    /// before [`Processes::drain`].
     pub fn note_read(&mut self, number: u32, turn: u32, count: u32) {
         self.reads.note(number, turn, count);
     }
 
-    /// The same of a read that was refused; one event takes the place of what it took.
+    /// The same for a read that the kernel refused; one event stands for what it took.
     pub fn note_refused_read(&mut self, number: u32, turn: u32) {
         self.reads.note_refused(number, turn);
     }
 
-    /// So many file events were resolved since their group was made. To be told after each batch.
+    /// Records that `index` file events were resolved since the group was made. Call it after each batch.
     #[inline]
     pub fn note_resolved(&mut self, index: u64) {
         self.resolved = index;
     }
 
-    /// To be called now and then: whether a message was not sent, as [`Counted::misses`] tells,
-    /// which only a call can find out.
+    /// Checks whether the programs missed a message ([`Counted::misses`]), which takes system calls. Call it from
+    /// time to time.
     #[cold]
     pub(crate) fn look_for_misses(&mut self) {
         let misses = self.sources.counted().map_or(0, counted::Counted::misses);
@@ -352,19 +351,19 @@ impl Processes {
         }
     }
 
-    /// From now on the caller reads the connector: [`Processes::drain`] leaves it alone.
+    /// From now on the caller reads the connector, and [`Processes::drain`] does not.
     pub(crate) fn set_fed(&mut self) {
         self.sources.set_fed();
     }
 
-    /// Whose an event of `pid` is.
+    /// The image that an event of `pid` belongs to.
     #[inline]
     pub fn resolve(&mut self, pid: u32, window: Window) -> Answer {
         self.table.resolve(pid, window)
     }
 
-    /// Whose what was merged into an event is, where [`Answer::later`] says that its process
-    /// changed meanwhile: `types` taken apart, in order. `answer` is what it was found in.
+    /// Divides a merged event whose process changed while it was queued ([`Answer::later`]): the parts of `types`,
+    /// oldest first, each with its image. `answer` is the answer for the whole event.
     #[cold]
     pub fn parts(&mut self, answer: Answer, pid: u32, window: Window, types: u32) -> Parts {
         match self.table.rung {
@@ -373,20 +372,20 @@ impl Processes {
         }
     }
 
-    /// `FAN_OPEN_EXEC` of a file of that name by `pid`, in queue order, instead of
-    /// [`Processes::resolve`]. Returns the same.
+    /// Resolves a `FAN_OPEN_EXEC` event: `pid` opened the executable `name`. Call it in queue order, instead of
+    /// [`Processes::resolve`].
     pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> Answer {
         self.table.open_exec(pid, window, name)
     }
 
-    /// Lets go of what no event can ask for any more: every event from before `empty_ns`, when
-    /// the queue was seen empty, has been resolved.
+    /// Releases what no event can refer to any more: every event from before `empty_ns`, when the queue was seen
+    /// empty, has been resolved.
     #[inline]
     pub fn retire(&mut self, empty_ns: u64) {
         self.table.retire(empty_ns);
     }
 
-    /// Keeps an image, with its ancestors, until it is let go by [`Processes::release`].
+    /// Keeps an image and its ancestors until [`Processes::release`].
     pub fn hold(&mut self, image: u32) {
         self.table.images.retain(image);
     }
@@ -396,14 +395,14 @@ impl Processes {
         self.table.drop_reference(image);
     }
 
-    /// Whether an image's definition was sent, as it now is.
+    /// Whether the definition of an image was sent and is up to date.
     #[inline]
     #[must_use]
     pub fn is_defined(&self, image: u32) -> bool {
         image == 0 || self.table.images.get(image).defined != 0
     }
 
-    /// Notes that it was.
+    /// Records that it was sent.
     pub fn set_defined(&mut self, image: u32) {
         if image != 0 {
             self.table.images.get_mut(image).defined = 1;
@@ -415,7 +414,7 @@ impl Processes {
         self.table.images.get(image).parent
     }
 
-    /// The image's definition. Those of `parent`, `prev`, `exe` and `exec` should be sent before it.
+    /// The definition of an image. Send those of `parent`, `prev`, `exe` and `exec` before it.
     #[must_use]
     pub fn describe(&self, id: u32) -> Proc {
         let image = self.table.images.get(id);
@@ -437,11 +436,11 @@ impl Processes {
         proc
     }
 
-    /// Reads which file an image runs, where nothing told it. Where this is true, the caller has to
-    /// take in all messages, and then say so by [`Processes::confirm_exe`].
+    /// Reads from /proc which file an image runs, if no source reported it. If this returns true, the caller must
+    /// take in all messages and then call [`Processes::confirm_exe`].
     #[inline]
     pub(crate) fn read_exe(&mut self, image: u32) -> bool {
-        // What plays a recording back has no programs, and /proc knows nothing of its processes.
+        // A replayed recording has no programs, and its processes are not in /proc.
         let told = self.rung() == Rung::Bpf
             && self.sources.counted().is_none_or(|counted| counted.exec_details().path);
         !told && self.table.read_file_late(image)
@@ -449,7 +448,7 @@ impl Processes {
 
     /// See [`Processes::read_exe`].
     pub(crate) fn confirm_exe(&mut self, image: u32) {
-        self.table.settle_file(image);
+        self.table.confirm_file(image);
     }
 
     /// The bytes of an exe or exec.
@@ -464,7 +463,7 @@ impl Processes {
         id == 0 || self.table.strings.is_defined(id)
     }
 
-    /// Notes that it was.
+    /// Records that it was sent.
     pub fn set_exe_defined(&mut self, id: u32) {
         self.table.strings.set_defined(id);
     }
@@ -475,13 +474,13 @@ impl Processes {
         self.messages
     }
 
-    /// Paths of executables, and names given to exec, that there was no room for.
+    /// Paths of executables and names given to exec that were refused because there was no room.
     #[inline]
     pub(crate) fn names_refused(&self) -> u64 {
         self.table.strings.refused()
     }
 
-    /// What was counted.
+    /// The counters.
     #[must_use]
     pub fn counters(&self) -> WhoCounters {
         let table = self.table.counters;

@@ -2,10 +2,10 @@
 //!
 //! Rules:
 //! * Capacity is a power of two, fixed at start; at most three quarters are used.
-//! * A pid's home is found by blocks of 64 entries (a page): the block by multiplication, the
-//!   place in it by the pid's low bits. Pids are given out in a row, so neighbours in time share
-//!   pages, and blocks are scattered, so rows do not run into each other.
-//! * Pid 0 is no process and marks an empty place.
+//! * A pid's home is found by blocks of 64 entries (a page): the block by multiplication, the slot in the block by
+//!   the low bits of the pid. The kernel gives out pids in a row, so processes that start one after the other share
+//!   pages; blocks are scattered, so that rows do not run into each other.
+//! * Pid 0 is no process and marks an empty slot.
 
 use crate::hot::containers::probing::{ProbeTable, Slot};
 use crate::limits::who::OPENED_MAX;
@@ -17,11 +17,11 @@ pub const IN_EXEC: u8 = 1;
 /// More executables were opened than fit.
 pub const OPENED_OVER: u8 = 2;
 
-/// What is known of a pid's latest process. All zero is the empty place.
+/// What is known of the latest process of a pid. All zero is the empty slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
 #[repr(C, align(64))]
 pub struct Entry {
-    /// The process; 0 for an empty place.
+    /// The process; 0 in an empty slot.
     pub pid: u32,
     /// Its latest image.
     pub image: u32,
@@ -43,7 +43,7 @@ pub struct Entry {
     /// How many of those were matched to execs, or found to lead to none. They are kept as later
     /// openings may have been merged into them.
     pub opened_done: u8,
-    /// [`super::message::Source::bit`]s of those that told of its fork.
+    /// [`super::message::Source::bit`]s of the sources that reported its fork.
     pub forked_by: u8,
     /// [`IN_EXEC`] and [`OPENED_OVER`].
     pub flags: u8,
@@ -102,7 +102,7 @@ impl Entry {
         self.set(OPENED_OVER, false);
     }
 
-    /// Nothing opened so far can be told apart: no exec until then need have left a trace.
+    /// Discards the openings, which cannot be matched any more: an exec up to `until_ns` may have left no trace.
     pub fn give_up_opened(&mut self, until_ns: u64) {
         (self.opened_len, self.opened_done, self.opened_until_ns) = (0, 0, until_ns);
         self.set(OPENED_OVER, true);
@@ -137,7 +137,7 @@ impl Pids {
         self.entries.used()
     }
 
-    /// The place of `pid`, or the empty one where it would go.
+    /// The slot of `pid`, or the empty slot where it would go.
     #[inline]
     fn slot(&self, pid: u32) -> Result<usize, usize> {
         self.entries.find(home(pid, self.shift), |entry| entry.pid == pid)
@@ -156,8 +156,8 @@ impl Pids {
         self.slot(pid).ok().map(|at| self.entries.get_mut(at))
     }
 
-    /// Puts `entry` in the place of its pid, over what was there. Returns false, and changes
-    /// nothing, when the array is full or the pid 0.
+    /// Puts `entry` into the slot of its pid, over the previous entry. Returns false, and changes nothing, if the
+    /// table is full or the pid is 0.
     pub fn insert(&mut self, entry: Entry) -> bool {
         if entry.pid == 0 {
             return false;
@@ -179,8 +179,8 @@ impl Pids {
         Some(removed)
     }
 
-    /// The next process at or after place `at`, and the place after it: to go through all.
-    /// Nothing may be inserted or removed on the way.
+    /// The next process at or after slot `at`, and the slot after it, for a walk over all. Nothing may be inserted
+    /// or removed during the walk.
     #[must_use]
     pub fn next_from(&self, at: usize) -> Option<(&Entry, usize)> {
         self.entries.next_from(at)

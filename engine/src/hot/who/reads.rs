@@ -1,5 +1,5 @@
-//! The reads of the queue that were made last: from how far the queue was when a message was sent,
-//! to how many events had been queued by then.
+//! The last reads of the event queue. They give the position of a message: from the progress of the reader at the
+//! time when it was sent, to the number of events that had been queued by then.
 
 use super::message::Progress;
 use crate::hot::containers::last::LastN;
@@ -7,26 +7,26 @@ use crate::limits::who::READS_KEPT;
 
 #[derive(Clone, Copy, Default)]
 struct QueueRead {
-    /// Its number, as programs count them.
+    /// Its number, as the BPF programs count reads.
     number: u32,
-    /// The reader's turn in which it was made.
+    /// The turn of the reader in which it was made.
     turn: u32,
-    /// Events taken from the queue before it.
+    /// Events that were taken from the queue before it.
     first: u64,
-    /// Events that it took; of one that was refused, the one that says so.
+    /// Events that it took. For a refused read 1, for the event that reports the refusal.
     count: u32,
-    /// The kernel dropped what it took, and nobody knows how much that was.
+    /// The kernel dropped the events that it took; their number is unknown.
     is_refused: bool,
 }
 
 /// The last reads.
 pub(super) struct Reads {
     reads: LastN<QueueRead>,
-    /// How many were noted in all.
+    /// Number of reads recorded.
     noted: usize,
-    /// Events taken from the queue in all.
+    /// Events taken from the queue.
     taken: u64,
-    /// How many were noted when one was refused last; 0 for none.
+    /// Value of `noted` at the last refused read; 0 for none.
     refused_at: usize,
 }
 
@@ -37,12 +37,12 @@ impl Default for Reads {
 }
 
 impl Reads {
-    /// A read of that number, in that turn, took `count` events.
+    /// Records that read `number`, in turn `turn`, took `count` events.
     pub(super) fn note(&mut self, number: u32, turn: u32, count: u32) {
         self.keep(QueueRead { number, turn, first: self.taken, count, is_refused: false });
     }
 
-    /// A read of that number, in that turn, was refused: one event takes the place of what it took.
+    /// Records that read `number`, in turn `turn`, was refused: one event stands for what it took.
     pub(super) fn note_refused(&mut self, number: u32, turn: u32) {
         self.keep(QueueRead { number, turn, first: self.taken, count: 1, is_refused: true });
         self.refused_at = self.noted;
@@ -54,7 +54,7 @@ impl Reads {
         self.taken += u64::from(read.count);
     }
 
-    /// How many events had been queued when the queue was that far: at least, and at most.
+    /// The least and the largest number of events that had been queued when the reader was at `at`.
     pub(super) fn position(&self, at: Progress) -> (u64, u64) {
         let length = u64::from(at.length);
         if self.is_forgotten(at.reads) {
@@ -62,13 +62,13 @@ impl Reads {
         }
         let least = self.not_before(at.reads).map_or(self.taken, |read| read.first);
         if self.any_refused(at.reads) {
-            // The events that waited may all be among those that were dropped.
+            // The events that waited may all have been dropped.
             return (least, self.taken + length);
         }
         if at.settled {
             return (least + length, least + length);
         }
-        // In the midst of a read, if one was made in that turn: any part of it may be done.
+        // During a read, if one was made in that turn: it may have taken any part of its events.
         let most = match self.not_before(at.reads_after) {
             Some(read) if at.has_turn(read.turn) => read.first + u64::from(read.count),
             Some(read) => read.first,
@@ -77,25 +77,24 @@ impl Reads {
         (least + length, most.max(least) + length)
     }
 
-    /// Whether the read of that number, or one after it, is remembered no more.
+    /// Whether the read `number`, or a later one, was overwritten.
     fn is_forgotten(&self, number: u32) -> bool {
         let is_newer = |oldest: &QueueRead| oldest.number.wrapping_sub(number).cast_signed() > 0;
         self.noted > READS_KEPT && self.reads.overwritten_next().is_some_and(is_newer)
     }
 
-    /// Whether the read of that number, or one after it, was refused.
+    /// Whether the read `number`, or a later one, was refused.
     fn any_refused(&self, number: u32) -> bool {
         let is_near = self.refused_at != 0 && self.noted - self.refused_at < READS_KEPT;
         is_near && self.from(number).any(|read| read.is_refused)
     }
 
-    /// The first read that is not older than that number.
+    /// The first read that is not older than `number`.
     fn not_before(&self, number: u32) -> Option<&QueueRead> {
         self.from(number).last()
     }
 
-    /// The reads that are not older than that number, from the newest back: a message is rarely older than the turn
-    /// before.
+    /// The reads that are not older than `number`, newest first: a message is rarely older than the previous turn.
     fn from(&self, number: u32) -> impl Iterator<Item = &QueueRead> {
         let is_not_older = move |read: &&QueueRead| read.number.wrapping_sub(number) < u32::MAX / 2;
         self.reads.newest_first().take_while(is_not_older)

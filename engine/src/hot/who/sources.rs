@@ -1,4 +1,4 @@
-//! Where messages come from, and what each of them is asked for.
+//! Where process messages come from, and what each source is asked for.
 
 use super::args::Args;
 use super::bpf_record;
@@ -13,15 +13,15 @@ use crate::sys::connector::{Received, Socket};
 use crate::sys::perf::{Ring, Scratch};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 
-/// Who fills the perf rings.
+/// What fills the perf rings.
 pub enum RingWriter {
-    /// The kernel with its own records; samples of the tracepoint are in this layout.
+    /// The kernel with its own records; samples of the tracepoint have this layout.
     Perf(Layout),
     /// Our programs.
     Bpf(Counted),
 }
 
-/// The sources that are open.
+/// The open sources of process messages.
 pub struct MessageSources {
     rings: Vec<Ring>,
     writer: RingWriter,
@@ -29,7 +29,7 @@ pub struct MessageSources {
     socket: Option<Socket>,
     received: Received,
     wanted: u32,
-    /// Someone else reads the socket.
+    /// The caller reads the socket.
     fed: bool,
 }
 
@@ -37,7 +37,7 @@ impl MessageSources {
     /// These rings, filled by `writer`, and this socket.
     #[must_use]
     pub fn new(rings: Vec<Ring>, writer: RingWriter, socket: Option<Socket>, rung: Rung) -> Self {
-        // BPF tells all: that the socket is told is enough.
+        // BPF reports everything: the socket only has to receive, so that a program runs.
         let wanted = if rung == Rung::Bpf { 0 } else { wanted(rung) };
         let (scratch, received) = (Scratch::default(), Received::default());
         MessageSources { rings, writer, scratch, socket, received, wanted, fed: false }
@@ -54,19 +54,19 @@ impl MessageSources {
         self.socket.as_ref().map(Socket::as_fd)
     }
 
-    /// From now on someone else reads the socket.
+    /// From now on the caller reads the socket.
     pub(super) fn set_fed(&mut self) {
         self.fed = true;
     }
 
-    /// Takes all that is there; false when `inbox` became full before.
+    /// Reads everything that is there; false if `inbox` became full.
     pub(super) fn read(
         &mut self,
         strings: &mut Strings,
         args: &mut Args,
         inbox: &mut Inbox,
     ) -> bool {
-        // The socket first: its reads are slow, and a ring takes what comes in meanwhile.
+        // The socket first: its reads are slow, and the rings also hold what arrives meanwhile.
         let socket = self.read_socket(inbox);
         for ring in &mut self.rings {
             let sane = ring.drain(&mut self.scratch, |record| {
@@ -89,7 +89,7 @@ impl MessageSources {
         socket && !inbox.is_full()
     }
 
-    /// What BPF counts, where it is in use.
+    /// The BPF programs, if they are in use.
     pub(super) fn counted(&self) -> Option<&Counted> {
         match &self.writer {
             RingWriter::Bpf(counted) => Some(counted),
@@ -104,7 +104,7 @@ impl MessageSources {
                 return false;
             }
             match socket.receive(&mut self.received) {
-                // ENOBUFS: the kernel could not queue some. What is queued can still be read.
+                // ENOBUFS: the kernel could not queue some messages. The queued ones can still be read.
                 Err(_) if !inbox.lost_unknown => inbox.lost_unknown = true,
                 Err(_) => return true,
                 Ok(()) => {
@@ -119,7 +119,7 @@ impl MessageSources {
         }
     }
 
-    /// A datagram that someone else received.
+    /// Takes a datagram that the caller received.
     pub(super) fn take_datagram(&self, datagram: &[u8], inbox: &mut Inbox) {
         take_datagram(datagram, self.wanted, inbox);
     }
@@ -127,9 +127,9 @@ impl MessageSources {
 
 /// What the connector is asked for on a rung: `PROC_EVENT_*` bits.
 ///
-/// FORK gives the parent, which under `CLONE_PARENT` is not who called fork. Where perf COMM
-/// marks the beginning of an exec and no tracepoint its end, the connector's EXEC does. Where
-/// there is no perf the connector tells all it can.
+/// FORK gives the parent, which under `CLONE_PARENT` is not the caller of fork. If perf COMM marks the beginning of
+/// an exec and no tracepoint marks its end, EXEC of the connector does. Without perf the connector reports
+/// everything it can.
 #[must_use]
 pub fn wanted(rung: Rung) -> u32 {
     use proc_event::{COMM, EXEC, EXIT, FORK, GID, UID};

@@ -1,7 +1,7 @@
-//! The names given to exec, each kept once.
+//! Paths of executables and names given to exec, each kept once.
 //!
-//! Ids are dense from 1 and used again. A name that no image refers to any more stays, for the
-//! next exec of the same program, until its room is needed.
+//! Ids are dense from 1 and used again. A name without references stays, for the next exec of the same program,
+//! until its room is needed.
 
 use crate::hot::containers::probing::ProbeTable;
 use fsmon_format::arena::{Arena, Text};
@@ -14,15 +14,15 @@ struct Name {
     text: Text,
     hash: u32,
     refs: u32,
-    /// Hash of the last part of the file reached, after symbolic links; 0 not known.
+    /// Hash of the last part of the path after symbolic links; 0 if unknown.
     reached: u32,
-    /// Hash of another name that an exec was seen to open: that in a container, say; 0 none.
+    /// Hash of another name under which an exec opened the file, for example in a container; 0 none.
     alias: u32,
     /// Next in the chain of free ids.
     free: u32,
     defined: u8,
     live: u8,
-    /// Whether `reached` was looked for.
+    /// Whether `reached` was looked up.
     asked: u8,
     misses: u8,
     hits: u8,
@@ -32,18 +32,18 @@ struct Name {
 /// The names.
 pub struct Strings {
     names: Vec<Name>,
-    /// Ids by their names' hashes.
+    /// Ids by the hash of the name.
     by_hash: ProbeTable<u32>,
     arena: Arena,
     free: u32,
     used: u32,
     hand: u32,
-    /// Names that nothing refers to.
+    /// Number of names without references.
     idle: u32,
     refused: u64,
 }
 
-/// FNV-1a with a final mix: names are short, and this is once an exec.
+/// FNV-1a with a final mix: names are short, and there is one hash for each exec.
 #[must_use]
 pub fn hash(bytes: &[u8]) -> u32 {
     let mut value = 0x811c_9dc5_u32;
@@ -70,7 +70,7 @@ impl Strings {
         }
     }
 
-    /// The id of `text`, with one more reference; 0 for the empty text and when there is no room.
+    /// The id of `text`, with one more reference; 0 for the empty text, or if there is no room.
     pub fn intern(&mut self, text: &[u8]) -> u32 {
         if text.is_empty() {
             return 0;
@@ -85,12 +85,12 @@ impl Strings {
             return 0;
         };
         self.names[id as usize] = Name { text: kept, hash, refs: 1, live: 1, ..Name::default() };
-        // Its place is looked for now: making room may have moved others.
+        // The slot is searched only now: making room may have moved other entries.
         self.by_hash.insert(hash as usize, id);
         id
     }
 
-    /// One reference more to `id`.
+    /// Adds a reference to `id`.
     pub fn retain(&mut self, id: u32) {
         if id != 0 {
             let name = &mut self.names[id as usize];
@@ -99,7 +99,7 @@ impl Strings {
         }
     }
 
-    /// One reference less.
+    /// Removes a reference.
     pub fn release(&mut self, id: u32) {
         if id != 0 {
             let name = &mut self.names[id as usize];
@@ -123,53 +123,53 @@ impl Strings {
         self.names.get(id as usize).is_some_and(|name| name.defined != 0)
     }
 
-    /// Notes that its definition was sent.
+    /// Records that its definition was sent.
     pub fn set_defined(&mut self, id: u32) {
         if let Some(name) = self.names.get_mut(id as usize) {
             name.defined = 1;
         }
     }
 
-    /// Names refused for want of room.
+    /// Names that were refused because there was no room.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused
     }
 
-    /// Hash of the last part of the file that the name leads to; `None` before it was asked.
+    /// Hash of the last part of the file that the name leads to; `None` if it was not looked up.
     #[must_use]
     pub fn reached(&self, id: u32) -> Option<u32> {
         let name = &self.names[id as usize];
         (name.asked != 0).then_some(name.reached)
     }
 
-    /// Notes the answer; 0 for none.
+    /// Records the result; 0 for none.
     pub fn set_reached(&mut self, id: u32, hash: u32) {
         let name = &mut self.names[id as usize];
         (name.asked, name.reached) = (1, hash);
     }
 
-    /// Hash of another name that its file goes by, learnt from an exec; 0 none.
+    /// Hash of another name of its file, learnt from an exec; 0 none.
     #[must_use]
     pub fn alias(&self, id: u32) -> u32 {
         self.names[id as usize].alias
     }
 
-    /// Learns it.
+    /// Sets it.
     pub fn set_alias(&mut self, id: u32, hash: u32) {
         if id != 0 {
             self.names[id as usize].alias = hash;
         }
     }
 
-    /// Notes whether an exec of this name was seen being opened.
+    /// Records whether an opening was matched to an exec of this name.
     pub fn note_opened(&mut self, id: u32, seen: bool) {
         let name = &mut self.names[id as usize];
         let count = if seen { &mut name.hits } else { &mut name.misses };
         *count = count.saturating_add(1);
     }
 
-    /// How often an exec of this name was seen being opened, and how often not.
+    /// How often an opening was matched to an exec of this name, and how often not.
     #[must_use]
     pub fn opened(&self, id: u32) -> (u8, u8) {
         let name = &self.names[id as usize];
@@ -186,7 +186,7 @@ impl Strings {
     }
 
     fn make_room(&mut self, text: &[u8]) -> Option<(u32, Text)> {
-        // Once around at the most.
+        // At most once around.
         for _ in 0..self.names.len() {
             let id_is_there = self.free != 0 || (self.used as usize) + 1 < self.names.len();
             if id_is_there && let Some(kept) = self.arena.insert(text) {
@@ -209,7 +209,7 @@ impl Strings {
         id
     }
 
-    /// Drops the next name that nothing refers to; false when there is none.
+    /// Drops the next name without references; false if there is none.
     fn evict_next(&mut self) -> bool {
         if self.idle == 0 {
             return false;

@@ -1,8 +1,7 @@
-//! What is known of every process, kept true by applying messages in the order of their times.
+//! What is known of every process. Messages are applied in the order of their times.
 //!
-//! Every change makes a new image; nothing older overwrites what is newer. Between the first and
-//! the last sign of an exec its new image is still being put together: the process itself is in
-//! the kernel and can change no file.
+//! Every change makes a new image; an older message never overwrites a newer value. Between the first and the last
+//! message of an exec the new image is incomplete: the process is in the kernel then and cannot change a file.
 
 use super::args::Args;
 use super::images::{Image, ImageQueue, Images, birth};
@@ -13,14 +12,14 @@ use super::strings::Strings;
 use super::{OpenExec, Rung};
 use fsmon_format::record::proc_flag;
 
-/// What was counted since the start.
+/// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableCounters {
-    /// Images forgotten for want of room while an event might still have asked for them.
+    /// Images that were evicted for room while an event might still have needed them.
     pub evicted: u64,
-    /// Images that found no room.
+    /// Images that were refused for lack of room.
     pub refused: u64,
-    /// Reads of /proc as a last resort.
+    /// Processes that were read from /proc because no source had announced them.
     pub late_reads: u64,
 }
 
@@ -30,23 +29,23 @@ pub struct Table {
     pub(super) images: Images,
     pub(super) strings: Strings,
     pub(super) args: Args,
-    /// Images that another one of the same pid has replaced.
+    /// Images that another image of the same pid has replaced.
     pub(super) superseded: ImageQueue,
-    /// Latest images of processes whose end was told.
+    /// Latest images of processes that have exited.
     pub(super) exited: ImageQueue,
-    /// Those that were still there when looked at: zombies, or their last threads.
+    /// Those that still existed when fsmon looked: zombies, or processes whose other threads still run.
     pub(super) lingering: ImageQueue,
-    /// Those that are gone.
+    /// Those that no longer exist.
     pub(super) gone: ImageQueue,
     pub(super) rung: Rung,
-    /// Whether a source tells of changes of user and group.
+    /// Whether a source reports changes of user and group.
     pub(super) hears_credentials: bool,
     pub(super) open_exec: OpenExec,
-    /// Every event still to come happened after this.
+    /// Every event to come happened after this.
     pub(super) floor_ns: u64,
     /// When the queue of file events was last seen empty.
     pub(super) empty_ns: u64,
-    /// Events before this may be wrong, as messages were lost.
+    /// Attribution of events before this is not certain, because messages were lost.
     pub(super) unsure_before_ns: u64,
     pub(super) cgroups: procfs::Cgroups,
     /// The cgroup in which we run; 0 unknown.
@@ -85,14 +84,14 @@ impl Table {
         }
     }
 
-    /// Where cgroups are found by their paths.
+    /// Sets where control groups are found by path.
     pub fn set_cgroups(&mut self, cgroups: procfs::Cgroups) {
         self.cgroups = cgroups;
         let own = procfs::read(std::process::id(), &self.cgroups);
         self.own_cgroup = own.map_or(0, |seen| seen.cgroup_id);
     }
 
-    /// Applies one message. Its strings have one reference each, which is used up.
+    /// Applies one message, and uses up the one reference that each of its strings has.
     pub fn apply(&mut self, message: &Message) {
         match message.kind {
             Kind::Fork => self.fork(message),
@@ -101,7 +100,7 @@ impl Table {
             Kind::Uid | Kind::Gid => self.credential(message),
             Kind::Exec => self.exec_done(message),
             Kind::Exit => self.exit(message),
-            // Only BPF tells of it.
+            // Only BPF reports it.
             Kind::Cgroup => {}
         }
         self.release_strings(message);
@@ -140,7 +139,7 @@ impl Table {
                 if entry.forked_by & message.source.bit() == 0 {
                     return self.second_word(entry, message);
                 }
-                // An older process's, or the same told twice; else its end was lost.
+                // It is about an older process, or reports the same fork again; otherwise the exit was lost.
                 if time <= latest {
                     return;
                 }
@@ -155,7 +154,7 @@ impl Table {
             entry.forked_by = forked_by;
             entry.exit_ns = 0;
             entry.set(IN_EXEC, false);
-            // Events of the process before may still be in the queue, and need what it opened.
+            // Events of the previous process may still be in the queue and need its openings.
             if entry.opened_until_ns > empty_ns {
                 entry.set(OPENED_OVER, entry.opened_len != 0);
             } else {
@@ -165,15 +164,15 @@ impl Table {
         }
     }
 
-    /// The other source tells of the same fork, or a fork is heard of after what it led to: what
-    /// is not known yet is filled in, and nothing is undone.
+    /// The second source reports the same fork, or a fork is reported after later messages of its process: missing
+    /// values are filled in, none is undone.
     fn second_word(&mut self, entry: Entry, message: &Message) {
         let other = self.image_at(message.parent, message.time_ns);
         let from = *self.images.get(other);
         let old = *self.images.get(entry.image);
         let mut image = old;
-        // Under CLONE_PARENT they differ: perf tells who called fork, of whom all is inherited;
-        // the connector tells the parent.
+        // They differ under `CLONE_PARENT`: perf reports the caller of fork, from which everything is inherited;
+        // the connector reports the parent.
         image.adopted |= u8::from(image.ppid != 0 && image.ppid != message.parent);
         let is_parent = image.ppid == 0 || message.source == Source::Connector;
         if is_parent && image.ppid != message.parent {
@@ -197,7 +196,7 @@ impl Table {
         if !image.says_the_same(&old) || image.parent != old.parent {
             image.defined = 0;
         }
-        // References may have moved meanwhile; the count is the slab's own.
+        // References may have changed meanwhile; the stored count is the valid one.
         image.refs = self.images.get(entry.image).refs;
         *self.images.get_mut(entry.image) = image;
         if let Some(entry) = self.pids.get_mut(message.pid) {
@@ -206,7 +205,7 @@ impl Table {
         self.set_since(message.pid);
     }
 
-    /// exec has given the process its new name: its image is the new one from now on.
+    /// exec has given the process its new name: from now on its image is the new one.
     fn exec_begins(&mut self, message: &Message) {
         let old = self.latest(message.pid);
         if message.time_ns < old.comm_ns {
@@ -223,7 +222,7 @@ impl Table {
         image.late = 0;
         if let Some(entry) = self.replace(image, message.time_ns) {
             entry.set(IN_EXEC, true);
-            // The leader may have ended before: another thread became the leader by exec.
+            // The leader may have exited before: exec made another thread the leader.
             entry.exit_ns = 0;
             self.set_since(message.pid);
         }
@@ -238,7 +237,7 @@ impl Table {
             return;
         }
         if !in_exec {
-            // Its first sign was lost, or there is none: perf gives the name, the connector not.
+            // The first message was lost, or there is none: perf gives the name, the connector does not.
             let mut begin = Message { kind: Kind::CommExec, ..*message };
             begin.comm = self.comm_at_exec(message);
             self.exec_begins(&begin);
@@ -265,7 +264,7 @@ impl Table {
         self.set_since(message.pid);
     }
 
-    /// The kernel's rule: what follows the last slash of the name given to exec, cut.
+    /// The kernel's rule: the part after the last slash of the name given to exec, shortened.
     fn comm_at_exec(&self, message: &Message) -> [u8; COMM] {
         super::message::comm(last_part(self.strings.get(message.exec)))
     }
@@ -302,8 +301,8 @@ impl Table {
         self.change(message, &old, known && value == message.value, change);
     }
 
-    /// Makes a new image, or changes the latest in place: when nothing that is reported changes,
-    /// in the midst of an exec, or when something newer is known already.
+    /// Makes a new image. Changes the latest image instead if no reported value differs, during an exec, or if a
+    /// newer value is already known.
     fn change(&mut self, message: &Message, old: &Image, same: bool, f: impl Fn(&mut Image)) {
         let time = message.time_ns;
         let entry = self.pids.get(message.pid).copied().unwrap_or_default();
@@ -333,7 +332,7 @@ impl Table {
         }
     }
 
-    /// The latest image of `pid`; one of which nothing is known when there is none.
+    /// The latest image of `pid`, or an image without values.
     pub(super) fn latest(&self, pid: u32) -> Image {
         let id = self.pids.get(pid).map_or(0, |entry| entry.image);
         *self.images.get(id)
@@ -348,7 +347,7 @@ impl Table {
     pub(super) fn replace(&mut self, mut image: Image, time_ns: u64) -> Option<&mut Entry> {
         let pid = image.pid;
         self.make_room();
-        // Making room may have taken what the image refers to.
+        // Making room may have freed the images that it refers to.
         let old = self.pids.get(pid).map_or(0, |entry| entry.image);
         (image.before, image.before_serial) = (old, self.images.get(old).serial);
         if image.prev != 0 {
@@ -380,7 +379,7 @@ impl Table {
         self.pids.get_mut(pid)
     }
 
-    /// From when on an event needs no second look.
+    /// From when on an event needs no search.
     pub(super) fn set_since(&mut self, pid: u32) {
         let Some(entry) = self.pids.get_mut(pid) else { return };
         let image = self.images.get(entry.image);
@@ -393,7 +392,7 @@ impl Table {
         };
     }
 
-    /// One reference to an image less, and to the strings of all that are freed by it.
+    /// Removes a reference to an image, and those that it frees to strings.
     pub(super) fn drop_reference(&mut self, id: u32) {
         let (strings, args) = (&mut self.strings, &mut self.args);
         self.images.release(id, |image| {
@@ -404,12 +403,12 @@ impl Table {
     }
 }
 
-/// What follows the last slash.
+/// The part after the last slash.
 pub(super) fn last_part(path: &[u8]) -> &[u8] {
     memchr::memrchr(b'/', path).map_or(path, |slash| &path[slash + 1..])
 }
 
-/// Takes over from `from` what `image` has not changed itself.
+/// Copies from `from` what `image` has not changed itself.
 fn inherit(image: &mut Image, from: &Image, time_ns: u64, unchanged: impl Fn(u64) -> bool) {
     if image.flags & proc_flag::COMM == 0 || unchanged(image.comm_ns) {
         (image.comm, image.comm_ns) = (from.comm, time_ns);

@@ -1,13 +1,14 @@
-//! What events of a process were of, as far as they were, when it changed: told with the change.
+//! Witnesses: queued events of a process, and their types, as they were when the process changed. BPF messages
+//! carry them.
 
 use crate::hot::containers::last::LastN;
 use crate::limits::who::WITNESSES_KEPT;
 
-/// The last of them.
+/// The last witnesses.
 pub(super) struct Witnesses {
-    /// How far from the end of the queue, and what it was of.
+    /// Distance from the end of the queue, and types of the event.
     seen: LastN<(u32, u32)>,
-    /// How many were kept in all.
+    /// How many were ever kept.
     next: u32,
 }
 
@@ -18,7 +19,7 @@ impl Default for Witnesses {
 }
 
 impl Witnesses {
-    /// Keeps some: the first, and how many.
+    /// Keeps the witnesses of a message. Returns the index of the first, and their number.
     pub(super) fn keep(&mut self, seen: impl Iterator<Item = (u32, u32)>) -> (u32, u32) {
         let first = self.next;
         for one in seen {
@@ -28,7 +29,7 @@ impl Witnesses {
         (first, self.next.wrapping_sub(first))
     }
 
-    /// What the event that many from the end of the queue was of; `None` where nothing was kept.
+    /// The types of the event `back` from the end of the queue; `None` if there is no witness of it.
     pub(super) fn of(&self, (first, count): (u32, u32), back: u64) -> Option<u32> {
         let age = self.next.wrapping_sub(first) as usize;
         (0..count as usize)
