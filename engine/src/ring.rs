@@ -80,7 +80,7 @@ impl Producer {
         self.shared.slots.len() as u64
     }
 
-    fn place(&self, at: u64) -> usize {
+    fn slot_at(&self, at: u64) -> usize {
         index(at & (self.len() - 1))
     }
 
@@ -96,7 +96,7 @@ impl Producer {
     #[inline]
     pub(crate) fn push_with(&mut self, count: usize, fill: impl FnOnce(&mut [Slot])) -> bool {
         let slots = count as u64;
-        let to_end = self.len() - self.place(self.tail) as u64;
+        let to_end = self.len() - self.slot_at(self.tail) as u64;
         let pad = if to_end < slots { to_end } else { 0 };
         if !self.has_room(pad + slots) {
             return false;
@@ -106,7 +106,7 @@ impl Producer {
         }
         // SAFETY: the slots from tail on are free (has_room) and not published: only this producer
         // touches them, and the borrow ends before they are published.
-        fill(unsafe { self.shared.slots.room(self.place(self.tail), count) });
+        fill(unsafe { self.shared.slots.room(self.slot_at(self.tail), count) });
         self.tail += slots;
         if self.tail - self.published >= PUBLISH_SLOTS {
             self.publish();
@@ -124,7 +124,7 @@ impl Producer {
             bytes[0] = tag::PAD;
             bytes[1] = u8::try_from(piece).expect("a record's slots fit a byte");
             // SAFETY: as in `push_with`.
-            unsafe { self.shared.slots.room(self.place(self.tail), 1)[0] = Slot(bytes) };
+            unsafe { self.shared.slots.room(self.slot_at(self.tail), 1)[0] = Slot(bytes) };
             self.tail += piece;
             left -= piece;
         }

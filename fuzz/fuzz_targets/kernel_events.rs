@@ -33,9 +33,9 @@ fuzz_target!(|bytes: &[u8]| {
         events.iter().map(|event| (event.raw.len(), event.mask, event.pid)).collect();
     assert_eq!(seen, plainly(bytes));
     for event in events {
-        for place in [event.place, event.old].into_iter().flatten() {
-            assert!(is_inside(place.name, event.raw) && is_inside(place.dir.handle, event.raw));
-            assert!(!place.name.contains(&0));
+        for at in [event.location, event.old].into_iter().flatten() {
+            assert!(is_inside(at.name, event.raw) && is_inside(at.dir.handle, event.raw));
+            assert!(!at.name.contains(&0));
         }
         assert!(event.object.is_none_or(|object| is_inside(object.handle, event.raw)));
     }

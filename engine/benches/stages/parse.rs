@@ -20,9 +20,9 @@ impl Sums {
         self.events += 1;
         self.masks += event.mask;
         self.pids += u64::from(event.pid);
-        for place in [event.place, event.old].into_iter().flatten() {
-            self.names += place.name.len();
-            self.handles += len(place.dir);
+        for location in [event.location, event.old].into_iter().flatten() {
+            self.names += location.name.len();
+            self.handles += len(location.dir);
         }
         self.handles += event.object.map_or(0, len);
     }
@@ -39,7 +39,7 @@ fn plainly() -> Sums {
         sums.events += 1;
         sums.masks += event.mask;
         sums.pids += u64::from(event.pid);
-        for (dir, name) in [event.place, event.old].into_iter().flatten() {
+        for (dir, name) in [event.location, event.old].into_iter().flatten() {
             sums.names += name.len();
             sums.handles += dir.len();
         }

@@ -13,7 +13,7 @@ type Key = Vec<u8>;
 pub(crate) struct Event {
     pub(crate) mask: u64,
     pub(crate) pid: u32,
-    pub(crate) place: Option<(Key, Vec<u8>)>,
+    pub(crate) location: Option<(Key, Vec<u8>)>,
     pub(crate) old: Option<(Key, Vec<u8>)>,
     pub(crate) object: Option<Key>,
 }
@@ -59,7 +59,7 @@ pub(crate) fn events(recording: &Recording) -> Vec<Event> {
 
 fn event(bytes: &[u8]) -> Event {
     let (mask, pid) = (u64_at(bytes, 8), u32_at(bytes, 20));
-    let mut event = Event { mask, pid, place: None, old: None, object: None };
+    let mut event = Event { mask, pid, location: None, old: None, object: None };
     let mut at = 24;
     while at < bytes.len() {
         let len = usize::from(bytes[at + 2]) + (usize::from(bytes[at + 3]) << 8);
@@ -70,7 +70,7 @@ fn event(bytes: &[u8]) -> Event {
         let name = if name == b"." { Vec::new() } else { name };
         match info[0] {
             1 => event.object = Some(key),
-            2 | 12 => event.place = Some((key, name)),
+            2 | 12 => event.location = Some((key, name)),
             10 => event.old = Some((key, name)),
             kind => panic!("an info record of a kind that was not asked for: {kind}"),
         }
@@ -111,7 +111,7 @@ impl Dirs {
     pub(crate) fn follow(&mut self, event: &Event) {
         let changes = u64::from(kind::CREATE | kind::RENAME);
         if event.mask & u64::from(kind::ONDIR) != 0 && event.mask & changes != 0 {
-            self.dirs.insert(event.object.clone().unwrap(), event.place.clone().unwrap());
+            self.dirs.insert(event.object.clone().unwrap(), event.location.clone().unwrap());
         }
     }
 }
@@ -119,7 +119,7 @@ impl Dirs {
 /// What a process was from some number of events queued on.
 #[derive(Clone, Default)]
 pub(crate) struct Image {
-    place: u64,
+    position: u64,
     pub(crate) comm: Vec<u8>,
     pub(crate) exec: Vec<u8>,
 }
@@ -135,7 +135,7 @@ impl Images {
         let mut images = Images(HashMap::new());
         for raw in messages {
             let reads = u32_at(raw, message::READS) - first.number;
-            let place = before[reads as usize] + u64::from(u32_at(raw, message::LENGTH));
+            let position = before[reads as usize] + u64::from(u32_at(raw, message::LENGTH));
             let comm = until_nul(&raw[message::COMM..message::COMM + message::COMM_LEN]);
             let exec = match u32_at(raw, message::KIND) {
                 message::kind::EXEC => until_nul(&raw[message::EXE..]),
@@ -143,7 +143,7 @@ impl Images {
                 _ => images.latest(u32_at(raw, message::PID)).exec,
             };
             let all = images.0.entry(u32_at(raw, message::PID)).or_default();
-            all.push(Image { place, comm, exec });
+            all.push(Image { position, comm, exec });
         }
         images
     }
@@ -155,7 +155,7 @@ impl Images {
     /// What the process was when the event of that number was queued.
     pub(crate) fn at(&self, pid: u32, index: u64) -> &Image {
         let all = &self.0[&pid];
-        let last = all.iter().rev().find(|image| image.place <= index);
+        let last = all.iter().rev().find(|image| image.position <= index);
         last.unwrap_or(&all[0])
     }
 }
@@ -181,11 +181,11 @@ pub(crate) fn told(recording: &Recording) -> Vec<Told> {
     for (index, event) in events(recording).iter().enumerate() {
         dirs.follow(event);
         let types = event.mask as u32 & kind::DEFAULT;
-        let Some(place) = event.place.as_ref().filter(|_| types != 0) else { continue };
+        let Some(at) = event.location.as_ref().filter(|_| types != 0) else { continue };
         let image = images.at(event.pid, index as u64).clone();
         told.push(Told {
             mask: event.mask as u32 & (kind::DEFAULT | kind::ONDIR),
-            path: dirs.path(place),
+            path: dirs.path(at),
             old: event.old.as_ref().map_or(Vec::new(), |old| dirs.path(old)),
             pid: event.pid,
             comm: image.comm,

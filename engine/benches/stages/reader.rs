@@ -84,7 +84,7 @@ pub(crate) fn bench(group: &mut Group<'_>) {
                 assert_eq!(told, expected);
                 time
             });
-            assert!(replay.is_settled());
+            assert!(replay.is_idle());
             assert_eq!(replay.counters().processes_evicted, 0);
         })
         .unwrap();

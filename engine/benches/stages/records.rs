@@ -28,7 +28,7 @@ pub(crate) fn play(replay: &mut Replay<'_>, recording: &Recording) -> Vec<Vec<Sl
         replay.put(turn).unwrap();
         replay.turn(turn).unwrap();
         replay.records(|batch| slots.extend_from_slice(batch));
-        assert!(replay.is_settled(), "no file of the recording can be looked at");
+        assert!(replay.is_idle(), "no file of the recording can be looked at");
         turns.push(slots);
     }
     turns

@@ -1,4 +1,4 @@
-//! The tree of directories: each place is looked up, directories come, move and go.
+//! The tree of directories: each location is looked up, directories come, move and go.
 
 use crate::plain::{self, Dirs};
 use crate::records::{ROOM, recording};
@@ -17,21 +17,21 @@ fn tree(recording: &Recording) -> Tree {
     tree
 }
 
-/// What the resolver does with the tree: how many places were found.
+/// What the resolver does with the tree: how many locations were found.
 fn follow(tree: &mut Tree, event: &Event<'_>) -> usize {
     let old = event.old.and_then(|old| tree.find(old.dir));
-    let dir = event.place.and_then(|place| tree.find(place.dir));
+    let dir = event.location.and_then(|location| tree.find(location.dir));
     if event.is_dir()
-        && let Some((place, dir)) = event.place.zip(dir)
+        && let Some((location, dir)) = event.location.zip(dir)
         && let Some(key) = event.object
     {
         if event.types() & kind::CREATE != 0 {
-            tree.insert(dir, place.name, key).unwrap();
+            tree.insert(dir, location.name, key).unwrap();
         }
         if event.types() & kind::RENAME != 0
             && let Some(id) = tree.find_live(key)
         {
-            tree.rename(id, dir, place.name).unwrap();
+            tree.rename(id, dir, location.name).unwrap();
         }
         if event.types() & kind::DELETE != 0
             && let Some(id) = tree.find_live(key)
@@ -42,17 +42,17 @@ fn follow(tree: &mut Tree, event: &Event<'_>) -> usize {
     usize::from(old.is_some()) + usize::from(dir.is_some())
 }
 
-/// How many places there are, each with the path that it should have.
+/// How many locations there are, each with the path that it should have.
 fn check(recording: &Recording) -> usize {
     let (mut tree, mut dirs) = (tree(recording), Dirs::new(recording));
     let events = recording.reads().flat_map(|read| Events(&read.bytes));
-    let mut places = 0;
+    let mut locations = 0;
     for (event, plain) in events.zip(plain::events(recording)) {
         follow(&mut tree, &event);
         dirs.follow(&plain);
-        let all = [event.place.zip(plain.place), event.old.zip(plain.old)];
-        for (place, (dir, _)) in all.into_iter().flatten() {
-            let (mut path, id) = (recording.root.path.clone(), tree.find(place.dir).unwrap());
+        let all = [event.location.zip(plain.location), event.old.zip(plain.old)];
+        for (location, (dir, _)) in all.into_iter().flatten() {
+            let (mut path, id) = (recording.root.path.clone(), tree.find(location.dir).unwrap());
             let mut below = Vec::new();
             tree.append_path(id, &mut below);
             if !below.is_empty() {
@@ -60,16 +60,16 @@ fn check(recording: &Recording) -> usize {
                 path.append(&mut below);
             }
             assert_eq!(path, dirs.path(&(dir, Vec::new())));
-            places += 1;
+            locations += 1;
         }
     }
     assert_eq!(tree.len(), 1, "all was removed");
-    places
+    locations
 }
 
 pub(crate) fn bench(group: &mut Group<'_>) {
     let first = recording();
-    let (places, events) = (check(&first), plain::events(&first).len());
+    let (locations, events) = (check(&first), plain::events(&first).len());
     let mut tree = tree(&first);
     rounds(group, "tree", events, |recording| {
         let turns: Vec<Vec<Event<'_>>> =
@@ -83,7 +83,7 @@ pub(crate) fn bench(group: &mut Group<'_>) {
             tree.settle();
         }
         let time = start.elapsed();
-        assert_eq!((found, tree.len()), (places, 1));
+        assert_eq!((found, tree.len()), (locations, 1));
         time
     });
 }

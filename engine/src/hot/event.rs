@@ -1,7 +1,7 @@
 //! fanotify's bytes to events: pure, bounded, no system call. fanotify(7), linux/fanotify.h.
 //!
-//! The kernel is trusted to fill its structs, but no length in them is: what does not fit ends
-//! the walk.
+//! The kernel is trusted to fill its structs, but no length in them is trusted: the first one that does not fit
+//! ends the walk.
 
 use fsmon_format::kind;
 use zerocopy::FromBytes;
@@ -20,20 +20,20 @@ struct Metadata {
 }
 
 impl Metadata {
-    /// The info records of the event whose head it is.
+    /// The info records of the event that begins with this head.
     #[inline]
     fn infos<'a>(&self, event: &'a [u8]) -> Infos<'a> {
         Infos(event.get(usize::from(self.metadata_len)..).unwrap_or(&[]))
     }
 
-    /// The old place of a rename.
+    /// The old location of a rename.
     #[inline]
-    fn old_place<'a>(&self, event: &'a [u8]) -> Option<Place<'a>> {
-        self.infos(event).find(|record| record[0] == info::OLD_DFID_NAME).and_then(place_in)
+    fn old_location<'a>(&self, event: &'a [u8]) -> Option<Location<'a>> {
+        self.infos(event).find(|record| record[0] == info::OLD_DFID_NAME).and_then(location_in)
     }
 }
 
-/// Its length.
+/// Length of [`Metadata`].
 pub(crate) const METADATA_LEN: usize = size_of::<Metadata>();
 
 /// `struct fanotify_event_info_fid`, as far as it is the same for all handles.
@@ -46,7 +46,7 @@ struct Fid {
     _handle_type: u32,
 }
 
-/// Where in it the type of the handle is; the handle follows.
+/// Offset of the type of the handle; the handle follows.
 const HANDLE_TYPE: usize = 16;
 
 /// Version of the layout (`FANOTIFY_METADATA_VERSION`).
@@ -61,7 +61,7 @@ mod info {
     pub(super) const NEW_DFID_NAME: u8 = 12;
 }
 
-/// An object: its filesystem's id, and its handle (type, then bytes) as the kernel tells it apart.
+/// An object: the id of its filesystem, and its handle (type, then bytes), by which the kernel identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key<'a> {
     /// `f_fsid` of statfs(2).
@@ -72,7 +72,7 @@ pub struct Key<'a> {
 
 /// An entry of a directory. The name is empty for the directory itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct Location<'a> {
     /// The directory.
     pub dir: Key<'a>,
     /// The entry's name.
@@ -86,15 +86,15 @@ pub struct Event<'a> {
     pub mask: u64,
     /// The process (tgid); 0 where it is outside our pid namespace.
     pub pid: u32,
-    /// Where; for a rename, the new place.
-    pub place: Option<Place<'a>>,
-    /// The old place of a rename.
-    pub old: Option<Place<'a>>,
+    /// The entry; for a rename, the new one.
+    pub location: Option<Location<'a>>,
+    /// The old location of a rename.
+    pub old: Option<Location<'a>>,
     /// The object itself.
     pub object: Option<Key<'a>>,
     /// A filesystem error: errno, and how many there were.
     pub error: Option<(u32, u32)>,
-    /// The event's own bytes, to be kept for a second look.
+    /// The bytes of the event, to be parsed again later.
     pub raw: &'a [u8],
 }
 
@@ -105,11 +105,11 @@ impl Event<'_> {
         self.mask & u64::from(kind::ONDIR) != 0
     }
 
-    /// Whether it is of an entry whose name it lacks: the kernel leaves out names beyond 255 bytes, which vfat, exfat,
-    /// ntfs3 and FUSE have. An event of a directory itself has no object beside its place.
+    /// Whether it is about an entry but lacks its name: the kernel leaves out names beyond 255 bytes, which vfat,
+    /// exfat, ntfs3 and FUSE have. An event about a directory itself has no object besides its location.
     #[inline]
     pub(crate) fn lacks_name(&self) -> bool {
-        self.place.is_some_and(|place| place.name.is_empty()) && self.object.is_some()
+        self.location.is_some_and(|at| at.name.is_empty()) && self.object.is_some()
     }
 
     /// The mask's low 32 bits: all that fanotify has defined so far.
@@ -140,27 +140,29 @@ impl<'a> Iterator for Events<'a> {
             return None;
         };
         self.0 = rest;
-        let (mut place, mut old, mut object, mut error) = (None, None, None, None);
+        let (mut location, mut old, mut object, mut error) = (None, None, None, None);
         for record in head.infos(raw) {
             match record[0] {
-                info::DFID_NAME | info::DFID | info::NEW_DFID_NAME => place = place_in(record),
-                info::OLD_DFID_NAME => old = place_in(record),
+                info::DFID_NAME | info::DFID | info::NEW_DFID_NAME => {
+                    location = location_in(record)
+                }
+                info::OLD_DFID_NAME => old = location_in(record),
                 info::FID => object = key(record).map(|(key, _)| key),
                 info::ERROR => error = error_in(record),
                 _ => {}
             }
         }
-        Some(Event { mask: head.mask, pid: head.pid, place, old, object, error, raw })
+        Some(Event { mask: head.mask, pid: head.pid, location, old, object, error, raw })
     }
 }
 
 impl<'a> Events<'a> {
-    /// The first rename by that process, and from that place where there is one, that `is_meant`, among the
-    /// first `reach` events; and how many of those there are. What is none costs next to nothing.
+    /// The first rename by process `pid`, out of location `from` if given, for which `is_meant`, among the first
+    /// `reach` events; and the number of events before it. Other events cost next to nothing.
     #[inline]
     pub(crate) fn rename_by(
         self,
-        (pid, from): (u32, Option<Place<'_>>),
+        (pid, from): (u32, Option<Location<'_>>),
         reach: usize,
         is_meant: impl Fn(&Event<'_>) -> bool,
     ) -> (Option<Event<'a>>, usize) {
@@ -170,7 +172,7 @@ impl<'a> Events<'a> {
         {
             if types(head.mask) & kind::RENAME != 0
                 && head.pid == pid
-                && from.is_none_or(|from| head.old_place(raw) == Some(from))
+                && from.is_none_or(|from| head.old_location(raw) == Some(from))
                 && let Some(event) = Events(raw).next().filter(&is_meant)
             {
                 return (Some(event), len);
@@ -181,8 +183,7 @@ impl<'a> Events<'a> {
         (None, len)
     }
 
-    /// The directories that are renamed, each with its event's number from here. What is none costs next
-    /// to nothing.
+    /// The directories that are renamed, each with the index of its event. Other events cost next to nothing.
     #[inline]
     pub(crate) fn renamed_dirs(self) -> impl Iterator<Item = (u64, Key<'a>)> {
         const RENAMED: u32 = kind::RENAME | kind::ONDIR;
@@ -199,7 +200,7 @@ impl<'a> Events<'a> {
         })
     }
 
-    /// How many events the walk will come by, from their heads alone.
+    /// The number of events, from their heads alone.
     pub(crate) fn len(self) -> u32 {
         let (mut bytes, mut len) = (self.0, 0);
         while let Some((_, _, rest)) = split(bytes) {
@@ -210,7 +211,7 @@ impl<'a> Events<'a> {
     }
 }
 
-/// The first event of `bytes`: its head, all of it, and what follows it.
+/// The first event of `bytes`: its head, all its bytes, and the bytes after it.
 #[inline]
 fn split(bytes: &[u8]) -> Option<(Metadata, &[u8], &[u8])> {
     let (head, _) = Metadata::read_from_prefix(bytes).ok()?;
@@ -220,7 +221,7 @@ fn split(bytes: &[u8]) -> Option<(Metadata, &[u8], &[u8])> {
     Some((head, event, rest))
 }
 
-/// Walks info records, each of which is as long as its header says.
+/// Walks info records by the lengths in their headers.
 struct Infos<'a>(&'a [u8]);
 
 impl<'a> Iterator for Infos<'a> {
@@ -246,12 +247,12 @@ fn key(record: &[u8]) -> Option<(Key<'_>, &[u8])> {
 }
 
 #[inline]
-fn place_in(record: &[u8]) -> Option<Place<'_>> {
+fn location_in(record: &[u8]) -> Option<Location<'_>> {
     let (dir, rest) = key(record)?;
     let name = name(rest);
     // A directory's events on itself come with its own handle and the name ".".
     let name = if name == b"." { &[] } else { name };
-    Some(Place { dir, name })
+    Some(Location { dir, name })
 }
 
 /// A name, which ends before the first NUL. By words: nearly all names end in the first or second.
@@ -311,7 +312,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_rename_has_both_places_and_its_object() {
+    fn a_rename_has_both_locations_and_its_object() {
         let bytes = event(
             u64::from(kind::RENAME),
             42,
@@ -326,15 +327,15 @@ pub(crate) mod tests {
         let got = events[0];
         assert_eq!((got.pid, got.types()), (42, kind::RENAME));
         assert_eq!(got.old.expect("old").name, b"a");
-        assert_eq!(got.place.expect("new").name, b"bb");
+        assert_eq!(got.location.expect("new").name, b"bb");
         assert_eq!(&got.object.expect("object").handle[4..], b"file");
-        assert_eq!(got.place.expect("new").dir.fsid, 7);
+        assert_eq!(got.location.expect("new").dir.fsid, 7);
     }
 
     #[test]
     fn the_directory_itself_has_an_empty_name() {
         let bytes = event(4, 1, &[info(info::DFID_NAME, b"dir", Some(b"."))]);
-        assert_eq!(Events(&bytes).next().expect("one").place.expect("place").name, b"");
+        assert_eq!(Events(&bytes).next().expect("one").location.expect("a location").name, b"");
     }
 
     #[test]
@@ -353,13 +354,16 @@ pub(crate) mod tests {
             let wanted = vec![0xff; len];
             for handle in [&b"eight by"[..], b"eleven byte", b"of twelve by"] {
                 let bytes = event(8, 1, &[info(info::DFID_NAME, handle, Some(&wanted))]);
-                assert_eq!(Events(&bytes).next().expect("one").place.expect("place").name, wanted);
+                assert_eq!(
+                    Events(&bytes).next().expect("one").location.expect("a location").name,
+                    wanted
+                );
             }
         }
     }
 
     #[test]
-    fn a_rename_is_found_by_its_process_and_its_old_place() {
+    fn a_rename_is_found_by_its_process_and_its_old_location() {
         let rename = |pid, from: &[u8]| {
             let places = [
                 info(info::OLD_DFID_NAME, b"dir", Some(from)),

@@ -14,18 +14,18 @@ use fsmon_format::record::{
 use std::io;
 use zerocopy::FromZeros;
 
-/// Everything that must go on while the ring is full.
+/// The inputs of the reader, which it must serve even while the ring is full.
 pub(crate) struct Inputs<'a> {
     pub(crate) who: Processes,
     pub(crate) intake: Intake,
-    /// The file buffers; the reader looks into those that the intake has handed it.
+    /// The buffers of file events; the reader reads in those that the intake has given it.
     pub(crate) files: &'a Buffers,
-    /// What went wrong while the ring was full; reported after the batch.
+    /// An error while the ring was full; returned after the batch.
     pub(crate) failed: Option<io::Error>,
 }
 
 impl Inputs<'_> {
-    /// Takes in what processes did until now.
+    /// Takes in the process messages sent until now.
     pub(crate) fn catch_up(&mut self) {
         let horizon_ns = clock::monotonic_ns();
         if let Err(error) = self.intake.flush(self.files, &mut self.who) {
@@ -34,7 +34,7 @@ impl Inputs<'_> {
         self.who.drain(horizon_ns);
     }
 
-    /// Reads the command lines of processes that were heard to exec, where that is asked for.
+    /// Reads the command lines of processes that have called exec, if they were requested.
     #[inline]
     pub(crate) fn read_cmdlines(&mut self) {
         if self.who.read_cmdlines_ahead() {
@@ -44,38 +44,38 @@ impl Inputs<'_> {
     }
 }
 
-/// The ring, and what was counted.
+/// The ring, and the counters.
 pub(crate) struct Output {
     producer: Producer,
     build: Build,
-    /// By how much wall time was ahead in the last CLOCK or STATS record, ns, modulo 2⁶⁴.
+    /// Wall clock minus monotonic clock in the last CLOCK or STATS record, ns, modulo 2⁶⁴.
     ahead_ns: u64,
     pub(crate) counters: Counters,
 }
 
 impl Output {
-    /// `counters` has what was counted at the start.
+    /// `counters` has the counts of the set-up.
     pub(crate) fn new(producer: Producer, counters: Counters) -> Self {
         Output { producer, build: Build::default(), ahead_ns: 0, counters }
     }
 
-    /// Whether there is nobody left to read.
+    /// Whether the consumer is gone.
     pub(crate) fn abandoned(&self) -> bool {
         self.producer.abandoned()
     }
 
-    /// Whether the consumer has much to do yet: what is pushed now is seen late.
+    /// Whether the consumer is far behind: it will see what is pushed now late.
     pub(crate) fn is_behind(&self) -> bool {
         self.producer.backlog() > BEHIND_SLOTS
     }
 
-    /// Shows the consumer what was pushed.
+    /// Makes what was pushed visible to the consumer.
     pub(crate) fn publish(&mut self) {
         self.producer.publish();
         self.counters.ring_peak = self.producer.peak();
     }
 
-    /// An event, after the definitions that it needs.
+    /// Pushes an event, after the definitions that it needs.
     pub(crate) fn event(
         &mut self,
         tree: &mut Tree,
@@ -85,7 +85,7 @@ impl Output {
         name2: &[u8],
     ) {
         if name.len().max(name2.len()) > NAME_MAX {
-            // As of a directory that a walk met, and that is renamed or removed.
+            // Possible if a walk found a directory with a longer name, and it is renamed or removed.
             self.counters.names_too_long += 1;
             return;
         }
@@ -105,7 +105,7 @@ impl Output {
         self.counters.events += 1;
     }
 
-    /// A directory was moved: if the consumer knows it, a record tells the new place.
+    /// Sends a directory that has moved again, if the consumer knows it.
     pub(crate) fn redefine_dir(&mut self, tree: &mut Tree, sources: &mut Inputs<'_>, dir: u32) {
         if tree.node(dir).flags & flag::DEFINED != 0 {
             tree.clear(dir, flag::DEFINED);
@@ -113,7 +113,7 @@ impl Output {
         }
     }
 
-    /// A directory that is not watched: its whole path.
+    /// Defines a directory that is not watched, by its whole path.
     pub(crate) fn define_outside(
         &mut self,
         sources: &mut Inputs<'_>,
@@ -128,7 +128,7 @@ impl Output {
         push(&mut self.producer, sources, record);
     }
 
-    /// Ancestors first: a defined directory has only defined ancestors.
+    /// Defines a directory, its ancestors first: a defined directory has only defined ancestors.
     #[cold]
     fn define_dir(&mut self, tree: &mut Tree, sources: &mut Inputs<'_>, dir: u32) {
         while tree.node(dir).flags & flag::DEFINED == 0 {
@@ -153,11 +153,11 @@ impl Output {
         }
     }
 
-    /// Ancestors first, and the name of the executable and the command line before the image that
-    /// refers to them.
+    /// Defines an image: its ancestors first, and the name of the executable and the command line before the image
+    /// that refers to them.
     #[cold]
     fn define_proc(&mut self, sources: &mut Inputs<'_>, image: u32) {
-        // Room may have to be waited for, and processes come and go meanwhile.
+        // Pushing may wait for room, and processes come and go meanwhile.
         sources.who.hold(image);
         while !sources.who.is_defined(image) {
             let mut at = image;
@@ -167,7 +167,7 @@ impl Output {
             read_exe(sources, at);
             let cmdline = self.define_cmdline(sources, at);
             if !sources.who.is_defined(sources.who.parent(at)) {
-                // It turned out meanwhile to have another parent.
+                // A message that came meanwhile gave it another parent.
                 continue;
             }
             let mut head = sources.who.describe(at);
@@ -189,11 +189,11 @@ impl Output {
         sources.who.release(image);
     }
 
-    /// The command line of an image, where it is known; its text goes out the first time.
+    /// The command line of an image, if it is known; its text is sent before its first use.
     #[inline]
     fn define_cmdline(&mut self, sources: &mut Inputs<'_>, image: u32) -> CmdlineRef {
         if sources.who.read_cmdline(image) {
-            // Whether it is that of this image shows in what was told by then.
+            // The messages sent until now show whether the text belongs to this image.
             sources.who.hold(image);
             sources.catch_up();
             sources.who.confirm_cmdlines();
@@ -207,7 +207,7 @@ impl Output {
         line
     }
 
-    /// Something was lost in that time; `count` where it is known, `total` of this reason.
+    /// Reports a loss in `span`; `count` if it is known, and the `total` for this reason.
     #[cold]
     pub(crate) fn loss(
         &mut self,
@@ -220,7 +220,7 @@ impl Output {
         self.push_loss(sources, (reason, 0), span, (count, total));
     }
 
-    /// The same where it is known which directory this is about; 0 is none.
+    /// The same, about the directory `dir`; 0 is none.
     #[cold]
     pub(crate) fn loss_at(
         &mut self,
@@ -254,37 +254,37 @@ impl Output {
         self.counters.losses += 1;
     }
 
-    /// The first record: what the times of the others mean.
+    /// The first record, which says what the times of the others mean.
     pub(crate) fn clock(&mut self, sources: &mut Inputs<'_>) {
-        self.tell_clocks(sources, clock::both());
+        self.push_clock(sources, clock::both());
     }
 
-    /// Tells both clocks anew where the wall clock was set, or stood still in suspend, since it was told
-    /// last. `now_ns` is the monotonic clock of an instant ago. Costs one look at the wall clock, some 30 ns.
+    /// Sends both clocks again if the wall clock was set, or stood still in suspend, since they were last sent.
+    /// `now_ns` is the monotonic clock of a moment ago. Reads the wall clock once, about 30 ns.
     #[inline]
     pub(crate) fn note_step(&mut self, sources: &mut Inputs<'_>, now_ns: u64) {
         let ahead_ns = clock::realtime_ns().wrapping_sub(now_ns);
         if is_step(self.ahead_ns, ahead_ns) {
-            self.look_closely(sources);
+            self.check_step(sources);
         }
     }
 
-    /// The thread may just have been interrupted between two looks.
+    /// Compares the clocks again: the thread may have been interrupted between the two readings.
     #[cold]
-    fn look_closely(&mut self, sources: &mut Inputs<'_>) {
+    fn check_step(&mut self, sources: &mut Inputs<'_>) {
         let clocks = clock::both();
         if is_step(self.ahead_ns, clocks.ahead_ns()) {
-            self.tell_clocks(sources, clocks);
+            self.push_clock(sources, clocks);
         }
     }
 
-    fn tell_clocks(&mut self, sources: &mut Inputs<'_>, clocks: Clocks) {
+    fn push_clock(&mut self, sources: &mut Inputs<'_>, clocks: Clocks) {
         self.ahead_ns = clocks.ahead_ns();
         let record = self.build.clock(clocks.monotonic_ns, clocks.realtime_ns);
         push(&mut self.producer, sources, record);
     }
 
-    /// Both clocks and the counters.
+    /// Sends both clocks and the counters.
     pub(crate) fn stats(&mut self, sources: &mut Inputs<'_>) {
         let clocks = clock::both();
         self.ahead_ns = clocks.ahead_ns();
@@ -319,7 +319,7 @@ fn is_step(one_ns: u64, other_ns: u64) -> bool {
     one_ns.wrapping_sub(other_ns).cast_signed().unsigned_abs() >= CLOCK_MOVED_NS
 }
 
-/// Which file an image runs, where nothing told it but /proc still shows it.
+/// Reads which file an image runs from /proc, if no source reported it.
 #[inline]
 fn read_exe(sources: &mut Inputs<'_>, image: u32) {
     if sources.who.read_exe(image) {
@@ -330,7 +330,7 @@ fn read_exe(sources: &mut Inputs<'_>, image: u32) {
     }
 }
 
-/// Into the ring; where it is full, waits for room while process messages go on being taken in.
+/// Pushes into the ring. If it is full, waits for room and takes in process messages meanwhile.
 #[inline]
 fn push(producer: &mut Producer, sources: &mut Inputs<'_>, record: &[Slot]) {
     if !producer.push(record) {

@@ -19,7 +19,7 @@ pub(crate) const STATS_EVERY_NS: u64 = 1_000_000_000;
 /// The longest sleep. With the consumer's own, one wake-up a second at most while nothing happens.
 pub(crate) const SLEEP_MAX: Duration = Duration::from_secs(2);
 /// The longest sleep while something waits until nothing is left to read.
-pub(crate) const SLEEP_UNSETTLED: Duration = Duration::from_millis(5);
+pub(crate) const SLEEP_NOT_IDLE: Duration = Duration::from_millis(5);
 /// How long the reader sleeps after a step of a walk, unless something comes. A real-time thread that never sleeps is
 /// stopped for 50 ms in each second, for the sake of others (`sched_rt_runtime_us`, or the deadline server of fair
 /// tasks).
@@ -89,8 +89,8 @@ const _: () = {
     assert!(STORM_WINDOW_MAX.as_millis() <= BATCH_WINDOW_MAX_MS as u128);
     // From the shortest to the longest.
     assert!(SLEEP_IN_WALK.as_micros() < SLEEP_IN_WALK_BEHIND.as_micros());
-    assert!(SLEEP_IN_WALK_BEHIND.as_micros() <= SLEEP_UNSETTLED.as_micros());
-    assert!(SLEEP_UNSETTLED.as_micros() < SLEEP_MAX.as_micros());
+    assert!(SLEEP_IN_WALK_BEHIND.as_micros() <= SLEEP_NOT_IDLE.as_micros());
+    assert!(SLEEP_NOT_IDLE.as_micros() < SLEEP_MAX.as_micros());
     assert!(STALL_SLEEP.as_nanos() < STATS_EVERY_NS as u128);
     assert!(CPU_PAUSE_NS <= CPU_PAUSE_MANY_NS && CPU_PAUSE_MANY_NS < CPU_PAUSE_MAX_NS);
     // Some of the ring is free while the consumer works on what it was handed.

@@ -146,8 +146,8 @@ impl Replay<'_> {
 
     /// Whether nothing waits for a look at the filesystem, which is not there.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.reader.is_settled()
+    pub fn is_idle(&self) -> bool {
+        self.reader.is_idle()
     }
 
     /// What was counted.

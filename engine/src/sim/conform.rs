@@ -3,7 +3,7 @@
 use super::files::{Files, Reuse};
 use super::history::{Act, History, Mix, OUTSIDE, Op, Step, WATCHED, first, make};
 use super::queue::{Queue, Queued};
-use crate::hot::event::{Event, Events, Key, Place};
+use crate::hot::event::{Event, Events, Key, Location};
 use crate::hot::r#where::watch::SIDES;
 use crate::sys::fanotify::Group;
 use crate::sys::fd::is_readable;
@@ -137,16 +137,16 @@ impl Ids {
         let spot = |ids: &mut Ids, spot: &Option<(Vec<u8>, String)>| {
             spot.as_ref().map(|(dir, name)| ids.spot(dir, name.as_bytes()))
         };
-        let (old, new) = (spot(self, &event.old), spot(self, &event.place));
+        let (old, new) = (spot(self, &event.old), spot(self, &event.location));
         let object = event.object.as_ref().map(|object| self.of(object));
         format!("{:x} {old:?} {new:?} {object:?}", event.mask)
     }
 
     fn real(&mut self, event: &Event<'_>) -> String {
-        let spot = |ids: &mut Ids, place: Option<Place<'_>>| {
-            place.map(|Place { dir, name }| ids.spot(dir.handle, name))
+        let spot = |ids: &mut Ids, place: Option<Location<'_>>| {
+            place.map(|Location { dir, name }| ids.spot(dir.handle, name))
         };
-        let (old, new) = (spot(self, event.old), spot(self, event.place));
+        let (old, new) = (spot(self, event.old), spot(self, event.location));
         let object = event.object.map(|Key { handle, .. }| self.of(handle));
         format!("{:x} {old:?} {new:?} {object:?}", event.mask)
     }

@@ -21,8 +21,8 @@ type Spot = (Vec<u8>, String);
 pub(super) struct Queued {
     pub(super) mask: u64,
     pub(super) pid: u32,
-    /// The place; of a RENAME the new one.
-    pub(super) place: Option<Spot>,
+    /// The location; of a RENAME the new one.
+    pub(super) location: Option<Spot>,
     pub(super) old: Option<Spot>,
     /// The object's own handle.
     pub(super) object: Option<Vec<u8>>,
@@ -33,8 +33,8 @@ impl Queued {
     fn takes(&self, new: &Queued) -> bool {
         let differs = |bits: u32| (self.mask ^ new.mask) & u64::from(bits) != 0;
         !(differs(kind::ONDIR) || differs(kind::RENAME))
-            && (self.pid, &self.place, &self.old, &self.object)
-                == (new.pid, &new.place, &new.old, &new.object)
+            && (self.pid, &self.location, &self.old, &self.object)
+                == (new.pid, &new.location, &new.old, &new.object)
     }
 }
 
@@ -94,7 +94,7 @@ impl Queue {
 
     /// Whether a type is told of a directory's entry, or of itself: `told.0` by the filesystem's mark,
     /// `told.1` by the directory's.
-    fn told(&self, kind: u32, is_dir: bool, dir: Inode, on_child: bool) -> (bool, bool) {
+    fn reporters(&self, kind: u32, is_dir: bool, dir: Inode, on_child: bool) -> (bool, bool) {
         let mark = self.dirs.get(&dir).copied().unwrap_or_default();
         let bit = u64::from(kind);
         let is_for = |mask: u64| mask & bit != 0 && (!is_dir || mask & u64::from(kind::ONDIR) != 0);
@@ -113,42 +113,42 @@ impl Queue {
             Notice::Entry { kind, dir, name, child } | Notice::File { kind, dir, name, child } => {
                 let is_dir = files.is_dir(*child);
                 let on_child = matches!(notice, Notice::File { .. });
-                let (by_fs, by_dir) = self.told(*kind, is_dir, *dir, on_child);
+                let (by_fs, by_dir) = self.reporters(*kind, is_dir, *dir, on_child);
                 let object = Some(files.handle(*child).to_vec());
                 let mask = u64::from(*kind) | ondir(is_dir);
-                let place = spot(*dir, name);
-                (by_fs || by_dir).then_some(Queued { mask, pid, place, old: None, object })
+                let location = spot(*dir, name);
+                (by_fs || by_dir).then_some(Queued { mask, pid, location, old: None, object })
             }
             Notice::Dir { kind, dir, parent } => {
-                let (by_fs, by_dir) = self.told(*kind, true, *dir, false);
+                let (by_fs, by_dir) = self.reporters(*kind, true, *dir, false);
                 // A mark on the directory that it is in asks for its entries, too.
-                let by_parent = parent.is_some_and(|dir| self.told(*kind, true, dir, true).1);
+                let by_parent = parent.is_some_and(|dir| self.reporters(*kind, true, dir, true).1);
                 let by_dir = by_dir || by_parent;
                 let is_ignored = parent.is_some_and(|dir| self.ignores(*kind, true, dir));
                 let (by_fs, by_dir) = (by_fs && !is_ignored, by_dir && !is_ignored);
                 let mask = u64::from(*kind) | ondir(true);
-                let place = spot(*dir, ".");
-                (by_fs || by_dir).then_some(Queued { mask, pid, place, old: None, object: None })
+                let location = spot(*dir, ".");
+                (by_fs || by_dir).then_some(Queued { mask, pid, location, old: None, object: None })
             }
             Notice::Links { file } => {
                 let (mask, object) = (u64::from(kind::ATTRIB), Some(files.handle(*file).to_vec()));
-                let (place, old) = (None, None);
-                (self.filesystem & mask != 0).then_some(Queued { mask, pid, place, old, object })
+                let (location, old) = (None, None);
+                (self.filesystem & mask != 0).then_some(Queued { mask, pid, location, old, object })
             }
             Notice::Rename { old, new, child } => {
                 let is_dir = files.is_dir(*child);
-                let (fs_old, by_old) = self.told(kind::RENAME, is_dir, old.0, false);
-                let (fs_new, by_new) = self.told(kind::RENAME, is_dir, new.0, false);
+                let (fs_old, by_old) = self.reporters(kind::RENAME, is_dir, old.0, false);
+                let (fs_new, by_new) = self.reporters(kind::RENAME, is_dir, new.0, false);
                 let is_ignored =
                     [old.0, new.0].iter().any(|dir| self.ignores(kind::RENAME, is_dir, *dir));
                 let by_fs = fs_old && fs_new && !is_ignored;
                 let (by_old, by_new) = (by_old && !is_ignored, by_new && !is_ignored);
                 let mask = u64::from(kind::RENAME) | ondir(is_dir);
                 let object = Some(files.handle(*child).to_vec());
-                let place = (by_fs || by_new).then(|| spot(new.0, &new.1)).flatten();
+                let location = (by_fs || by_new).then(|| spot(new.0, &new.1)).flatten();
                 let old = (by_fs || by_old).then(|| spot(old.0, &old.1)).flatten();
-                let is_told = place.is_some() || old.is_some();
-                is_told.then_some(Queued { mask, pid, place, old, object })
+                let is_queued = location.is_some() || old.is_some();
+                is_queued.then_some(Queued { mask, pid, location, old, object })
             }
         };
         if let Some(event) = event {
@@ -163,7 +163,7 @@ impl Queue {
                 self.overflowed = true;
                 let (mask, none) = (Q_OVERFLOW, None);
                 let old = None;
-                self.queued.push_back(Queued { mask, pid: 0, place: none, old, object: None });
+                self.queued.push_back(Queued { mask, pid: 0, location: none, old, object: None });
             }
             return;
         }
@@ -192,9 +192,9 @@ pub(super) fn lay(event: &Queued, out: &mut Vec<u8>) {
     out.extend((-1i32).to_ne_bytes());
     out.extend(event.pid.to_ne_bytes());
     // `FAN_EVENT_INFO_TYPE_*`.
-    let places = [(&event.old, 10), (&event.place, if is_rename { 12 } else { 2 })];
-    for (place, info) in places {
-        if let Some((dir, name)) = place {
+    let locations = [(&event.old, 10), (&event.location, if is_rename { 12 } else { 2 })];
+    for (location, info) in locations {
+        if let Some((dir, name)) = location {
             lay_info(info, dir, Some(name), out);
         }
     }

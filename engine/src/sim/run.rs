@@ -34,8 +34,8 @@ use std::time::Duration;
 const OWN_PID: u32 = u32::MAX;
 /// From one turn to the next.
 const TURN_NS: u64 = 1_000_000;
-/// The longest sleep while something waits (`UNSETTLED` in hot/reader/mod.rs).
-const UNSETTLED_NS: u64 = 5_000_000;
+/// The longest sleep while something waits (`SLEEP_NOT_IDLE` in hot/reader/mod.rs).
+const NOT_IDLE_NS: u64 = 5_000_000;
 /// After that long without an event nothing more is printed.
 const QUIET_NS: u64 = 1_000_000_000;
 /// Buffers that a turn fills.
@@ -208,11 +208,11 @@ impl<'a> Run<'a> {
             if is_late && self.lines.said != said {
                 break;
             }
-            let is_settled = self.reader.is_settled();
+            let is_idle = self.reader.is_idle();
             // A walk is remembered for a while; when that is over, nothing is left.
-            self.world.borrow_mut().now_ns += if is_settled { QUIET_NS / 8 } else { UNSETTLED_NS };
+            self.world.borrow_mut().now_ns += if is_idle { QUIET_NS / 8 } else { NOT_IDLE_NS };
         }
-        let is_endless = self.world.borrow().now_ns < quiet_ns || !self.reader.is_settled();
+        let is_endless = self.world.borrow().now_ns < quiet_ns || !self.reader.is_idle();
         let world = self.world.borrow();
         let end = world.files.listing(WATCHED);
         let Lines { told, losses, .. } = self.lines;

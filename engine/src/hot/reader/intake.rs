@@ -1,4 +1,4 @@
-//! The reader's intake: one face for both backends, and the buffers that wait to be resolved.
+//! The intake of the reader: the same functions for both backends, and the buffers that wait to be resolved.
 
 use crate::hot::event::Events;
 use crate::hot::who::Processes;
@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-/// How the kernel is read. There is one.
+/// The calls by which the reader waits and reads: one backend for a run.
 #[allow(clippy::large_enum_variant)]
 pub(crate) enum IoBackend {
     /// io_uring.
@@ -24,22 +24,22 @@ pub(crate) enum IoBackend {
     Poll(Poll),
 }
 
-/// Reads, and keeps what was read until it is resolved. The buffers of file events belong to the
-/// reader, which looks into them while more comes in.
+/// Reads, and keeps what was read until it is resolved. The buffers of file events belong to the reader, which
+/// reads events in them while others are filled.
 pub(crate) struct Intake {
     backend: IoBackend,
     connector: Buffers,
     waiting: VecDeque<Taken>,
     woken: bool,
     reads: u64,
-    /// When the last wait began, if its reads went on until the queue was empty.
+    /// When the last wait began, if it read until the queue was empty.
     emptied_ns: Option<u64>,
-    /// Whether the last wait filled a buffer to its end: then more is in the queue.
+    /// Whether the last wait filled a buffer to its end: then the queue has more.
     backlog: bool,
 }
 
 impl Intake {
-    /// With the backend that was chosen, and the buffers it was set up with.
+    /// With the chosen backend, and the buffers for the connector's messages.
     pub(crate) fn new(backend: IoBackend, connector: Buffers) -> Self {
         let waiting = VecDeque::with_capacity(usize::from(FILES_BUFFERS));
         Intake {
@@ -53,7 +53,8 @@ impl Intake {
         }
     }
 
-    /// Waits for something to come, gathers for `window`, and takes it in; `timeout` at the most.
+    /// Waits until something comes, gathers for `window`, and takes everything in; returns after `timeout` at the
+    /// latest.
     pub(crate) fn wait(
         &mut self,
         files: &Buffers,
@@ -61,7 +62,7 @@ impl Intake {
         timeout: Duration,
         who: &mut Processes,
     ) -> io::Result<()> {
-        // What waits already needs no more company.
+        // If the queue has more than a buffer there is no need to gather.
         let window = if self.backlog { Duration::ZERO } else { window };
         let mut start_ns = clock::monotonic_ns();
         let reads = self.reads;
@@ -73,7 +74,7 @@ impl Intake {
             }
         }
         self.collect(files, who)?;
-        // What was taken in by an earlier flush says nothing of this wait.
+        // Reads by an earlier flush say nothing about this wait.
         let last = self.waiting.back().filter(|_| self.reads != reads);
         let emptied = last.map(|last| last.had_room(files, EVENT_LEN_MAX));
         self.emptied_ns = (emptied == Some(true)).then_some(start_ns);
@@ -81,18 +82,17 @@ impl Intake {
         Ok(())
     }
 
-    /// Takes in what has come meanwhile, without waiting: process messages that were sent before
-    /// the call are in afterwards.
+    /// Takes in what has come, without waiting. Afterwards all process messages that were sent before the call are
+    /// in.
     pub(crate) fn flush(&mut self, files: &Buffers, who: &mut Processes) -> io::Result<()> {
         loop {
             let called = match &mut self.backend {
                 IoBackend::Uring(uring) => uring.flush()?,
                 IoBackend::Poll(_) => false,
             };
-            // One call may leave work for the next. But that it brought nothing is the end, also
-            // where the flag is up still: the kernel lowers it before it runs what is pending, and
-            // what that adds and runs at once raises it for nothing (seen on 6.18 when the buffers
-            // had run out).
+            // One call may leave work for the next one. But a call that brought nothing is the last, even if the
+            // flag is still set: the kernel clears the flag before it runs what is pending, and sets it again for
+            // work that it adds and runs at once (seen on 6.18 after the buffers had run out).
             if self.collect(files, who)? == 0 || !called {
                 return Ok(());
             }
@@ -106,7 +106,7 @@ impl Intake {
         }
     }
 
-    /// Takes what the backend has; how many things that were.
+    /// Takes everything that the backend has. Returns the number of things taken.
     fn collect(&mut self, files: &Buffers, who: &mut Processes) -> io::Result<usize> {
         let mut count = 0;
         loop {
@@ -140,15 +140,13 @@ impl Intake {
         }
     }
 
-    /// A time before which everything that happened was read, and is resolved unless it waits
-    /// here; what waits here happened after it. `queue` is the fanotify group. `None` where the
-    /// queue was not seen empty.
+    /// A time T: everything that happened before T was read, and is resolved or waits here; everything that waits
+    /// here happened after T. `queue` is the fanotify group. `None` if the queue was not seen empty.
     ///
-    /// Two ways to know: nothing is left in the queue now; or the last read of the wait had room
-    /// for another event, so it ended because there was none (fanotify_read() in
-    /// fs/notify/fanotify/fanotify_user.c), and it was made after the wait began. Amid a backlog
-    /// the queue is not asked. Nor is it by FIONREAD: that walks all of it, under the lock that
-    /// writers need.
+    /// There are two ways to know. Either the queue is empty now. Or the last read of the wait had room for another
+    /// event, so it ended because there was none (fanotify_read() in fs/notify/fanotify/fanotify_user.c), and it
+    /// was made after the wait began. During a backlog the queue is not asked. FIONREAD is never used here: it
+    /// walks the whole queue, under the lock that writers need.
     pub(crate) fn seen_empty_ns(&self, queue: BorrowedFd<'_>) -> Option<u64> {
         if self.waiting.is_empty() && !self.backlog {
             let now_ns = clock::monotonic_ns();
@@ -164,12 +162,12 @@ impl Intake {
         self.waiting.len()
     }
 
-    /// The oldest of them.
+    /// Takes the oldest of them.
     pub(crate) fn take(&mut self) -> Option<Taken> {
         self.waiting.pop_front()
     }
 
-    /// Done with a buffer: it may be read into again.
+    /// Gives a buffer back, so that it can be read into again.
     pub(crate) fn give_back(&mut self, taken: Taken) {
         match &mut self.backend {
             IoBackend::Uring(uring) => uring.give_back_files(taken),
@@ -177,12 +175,12 @@ impl Intake {
         }
     }
 
-    /// Whether somebody asked for the reader's attention since the last call.
+    /// Whether a wake-up came since the last call.
     pub(crate) fn take_wake(&mut self) -> bool {
         std::mem::take(&mut self.woken)
     }
 
-    /// Reads that brought file events.
+    /// Number of reads that brought file events.
     pub(crate) fn reads(&self) -> u64 {
         self.reads
     }

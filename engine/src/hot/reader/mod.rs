@@ -1,8 +1,9 @@
-//! The reader thread: take a batch, take in what processes did, resolve, hand on, again.
+//! The reader thread. In a loop it takes a batch of file events, takes in process messages, resolves the events,
+//! and publishes records.
 //!
-//! The order is what makes attribution exact: a process's fork, exec and credential messages are
-//! in their rings before it can change a file, so they are taken in *after* the file events were
-//! read and *before* these are resolved.
+//! The order makes attribution exact: the fork, exec and credential messages of a process are in their rings before
+//! the process can change a file. So they are taken in *after* the file events were read and *before* these are
+//! resolved.
 
 pub(crate) mod intake;
 pub(crate) mod pace;
@@ -20,7 +21,7 @@ use crate::hot::r#where::mounts::{Change, Followed};
 use crate::hot::r#where::resolve::{Batch, Resolver};
 use crate::hot::who::{Processes, Rung, Window};
 use crate::limits::reader::{
-    LAST_LOOKS, SLEEP_IN_WALK, SLEEP_IN_WALK_BEHIND, SLEEP_MAX, SLEEP_UNSETTLED, STATS_EVERY_NS,
+    LAST_LOOKS, SLEEP_IN_WALK, SLEEP_IN_WALK_BEHIND, SLEEP_MAX, SLEEP_NOT_IDLE, STATS_EVERY_NS,
 };
 use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
@@ -30,38 +31,38 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the reader is told.
+/// What other threads ask of the reader.
 pub(crate) enum Control {
-    /// Something was mounted on what is watched, or unmounted.
+    /// A filesystem was mounted on a watched path, or unmounted.
     Mount(Change),
-    /// What is mounted somewhere is to be watched from now on, as a root of its own.
+    /// Watch a mount from now on, as a root of its own.
     Follow(Box<Followed>),
-    /// That mount went: the root of that number is no more.
+    /// That mount is gone: remove the root with this number.
     Unfollow(usize),
-    /// Where filesystems are mounted that may not answer, all of them: the reader does not go there.
+    /// All mount points of filesystems that may not answer: the reader does not look at them.
     Slow(Box<[Box<[u8]>]>),
     /// Deliver what happened until now, then end.
     Stop,
 }
 
-/// What the thread needs that was made elsewhere.
+/// What the thread gets from the set-up.
 pub(crate) struct Parts {
     pub(crate) resolver: Resolver,
     pub(crate) who: Processes,
     pub(crate) producer: Producer,
     pub(crate) shared: Arc<Shared>,
-    /// What was counted while the directories were walked.
+    /// The counts of the walk at the start.
     pub(crate) counters: Counters,
     pub(crate) control: flume::Receiver<Control>,
     pub(crate) wake: Arc<OwnedFd>,
     pub(crate) window: Duration,
-    /// Nothing that happened before is reported.
+    /// Nothing that happened before this is reported.
     pub(crate) start_ns: u64,
-    /// Where the thread may choose its CPU.
+    /// Set if the thread may choose its CPU.
     pub(crate) placement: Option<Placement>,
 }
 
-/// Runs until it is told to stop, or the consumer is gone. Says `ready` when it has followed all
+/// Runs until `control` asks it to stop, or the consumer is gone. Sends to `ready` once it has followed everything
 /// that happened before it began.
 ///
 /// # Errors
@@ -78,7 +79,7 @@ pub(crate) fn run(
     let mut reader = Reader::new(parts.resolver, output, sources, &parts.shared, parts.start_ns);
     reader.placement = parts.placement;
     reader.output.clock(&mut reader.sources);
-    reader.tell_walk(parts.start_ns);
+    reader.report_walk(parts.start_ns);
     let (mut stop_ns, mut looks) = (None, 0);
     let result = loop {
         if ready.is_some() {
@@ -87,21 +88,21 @@ pub(crate) fn run(
         if reader.index >= reader.resolver.quiet
             && let Some(ready) = ready.take()
         {
-            // Nobody waits any more where the start was given up.
+            // The receiver is gone if the start was given up.
             let _ = ready.send(());
         }
         let timeout = match stop_ns {
             _ if reader.resolver.walks.any() => reader.between_steps(),
             Some(_) => Duration::from_millis(1),
-            None if reader.is_settled() => SLEEP_MAX,
-            None => SLEEP_UNSETTLED,
+            None if reader.is_idle() => SLEEP_MAX,
+            None => SLEEP_NOT_IDLE,
         };
         if let Err(error) = reader.turn(parts.window, timeout) {
             break Err(error);
         }
-        if reader.sources.intake.take_wake() && reader.is_told_to_stop(&parts.control) {
-            // A queue that fills faster than it is read would never be empty: nothing more goes in.
-            // Where that fails, the end waits for a lull.
+        if reader.sources.intake.take_wake() && reader.must_stop(&parts.control) {
+            // The queue may fill faster than it is read, and would never be empty: remove the marks, so that no
+            // more events come. If that fails, the end waits until few events come.
             if stop_ns.is_none() {
                 let _ = reader.resolver.watch.disk.remove_marks();
             }
@@ -109,7 +110,7 @@ pub(crate) fn run(
         }
         if stop_ns.is_some_and(|stop| reader.after_ns >= stop) {
             looks += u32::from(!reader.resolver.walks.any());
-            if reader.is_settled() || looks > LAST_LOOKS {
+            if reader.is_idle() || looks > LAST_LOOKS {
                 break Ok(());
             }
         }
@@ -121,7 +122,7 @@ pub(crate) fn run(
     result.map(|()| reader.output.counters)
 }
 
-/// What a turn works on.
+/// The reader, between its turns.
 pub(crate) struct Reader<'a, D: Disk = Kernel> {
     pub(crate) resolver: Resolver<D>,
     pub(crate) output: Output,
@@ -135,20 +136,19 @@ pub(crate) struct Reader<'a, D: Disk = Kernel> {
     placement: Option<Placement>,
     pace: Pace,
     /// Kernel events at the last STATS record.
-    told: u64,
-    /// Forgotten process images that were told of.
+    events_at_last_stats: u64,
+    /// Evicted process images that were reported.
     evicted: u64,
-    /// Entries in directories without a mark that were told of.
+    /// Entries in directories without a mark that were reported.
     unmarked: u64,
-    /// Changes of long names that were told of.
+    /// Changes of long names that were reported.
     too_long: u64,
 }
 
 impl Reader<'_> {
-    /// Does what the control channel says. Whether the end is asked for, or nobody is there any more to
-    /// ask for it.
+    /// Does what the control channel asks for. Returns true if that is to stop, or if the other end is gone.
     #[cold]
-    fn is_told_to_stop(&mut self, control: &flume::Receiver<Control>) -> bool {
+    fn must_stop(&mut self, control: &flume::Receiver<Control>) -> bool {
         loop {
             match control.try_recv() {
                 Ok(Control::Mount(change)) => {
@@ -169,7 +169,7 @@ impl Reader<'_> {
 
     /// One batch.
     fn turn(&mut self, window: Duration, timeout: Duration) -> Result<(), Error> {
-        // A step of a walk gathers long enough.
+        // A step of a walk takes long enough for events to gather.
         let is_walking = self.resolver.walks.any();
         let window = if is_walking { Duration::ZERO } else { self.pace.gather_for(window) };
         let sources = &mut self.sources;
@@ -177,14 +177,14 @@ impl Reader<'_> {
         sources.intake.wait(sources.files, window, timeout, &mut sources.who).map_err(failed)?;
         let until_ns = clock::monotonic_ns();
         self.output.note_step(&mut self.sources, until_ns);
-        let (index, told) = (self.index, self.output.counters.events);
+        let (index, reported) = (self.index, self.output.counters.events);
         let heard = self.sources.who.messages();
         self.work(until_ns)?;
         if let Some(placement) = self.placement.as_mut().filter(|_| self.index != index) {
             placement.note_batch(until_ns);
         }
         let messages = self.sources.who.messages() - heard;
-        self.note_pace(self.index - index, self.output.counters.events - told, messages);
+        self.note_pace(self.index - index, self.output.counters.events - reported, messages);
         let queue = self.resolver.watch.disk.group.as_fd();
         let empty_ns = self.sources.intake.seen_empty_ns(queue);
         self.rest(until_ns, empty_ns);
@@ -193,7 +193,7 @@ impl Reader<'_> {
 }
 
 impl<'a, D: Disk> Reader<'a, D> {
-    /// Nothing was resolved yet, and nothing that happened before `start_ns` is still to come.
+    /// A reader that has resolved nothing yet. Nothing that happened before `start_ns` is still to come.
     pub(crate) fn new(
         resolver: Resolver<D>,
         output: Output,
@@ -211,14 +211,14 @@ impl<'a, D: Disk> Reader<'a, D> {
             tick_ns: 0,
             placement: None,
             pace: Pace::default(),
-            told: 0,
+            events_at_last_stats: 0,
             evicted: 0,
             unmarked: 0,
             too_long: 0,
         }
     }
 
-    /// Does something between two batches.
+    /// Runs `act` between two batches.
     fn at_once(&mut self, act: impl FnOnce(&mut Resolver<D>, &mut Batch<'_, '_>)) {
         let until_ns = clock::monotonic_ns();
         let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
@@ -227,42 +227,41 @@ impl<'a, D: Disk> Reader<'a, D> {
         self.output.publish();
     }
 
-    /// A batch of that many events, of which so many were told; so many messages of processes came with it.
-    /// Longer ones are not for where it takes guesses who did what, the more the more came; nor where
-    /// command lines are still to be read, or directories have a mark each, which they get when their
-    /// event is read.
-    fn note_pace(&mut self, events: u64, told: u64, messages: u64) {
+    /// Adapts the batch window after a batch of `events` events, of which `reported` were reported, with `messages`
+    /// process messages. It does not get longer if attribution is approximate (no BPF), if command lines must be
+    /// read from /proc, or if each directory needs its own mark, which it gets when its event is read.
+    fn note_pace(&mut self, events: u64, reported: u64, messages: u64) {
         let who = &self.sources.who;
-        let is_told = who.rung() == Rung::Bpf && !who.must_read_cmdlines();
-        let reach = match is_told && !self.resolver.watch.any_inode_marks() {
+        let is_exact = who.rung() == Rung::Bpf && !who.must_read_cmdlines();
+        let reach = match is_exact && !self.resolver.watch.any_inode_marks() {
             false => Reach::Window,
             true if messages > 0 => Reach::Batch,
             true => Reach::Windows,
         };
-        self.pace.note(events, told, reach);
+        self.pace.note(events, reported, reach);
     }
 
-    /// From what was taken in until then to records.
+    /// Turns what was taken in until `until_ns` into records.
     pub(crate) fn work(&mut self, until_ns: u64) -> Result<(), Error> {
         let sources = &mut self.sources;
         let failed = |error| Error::os("reading file events failed", error);
         let count = sources.intake.waiting();
-        // What BPF tells lies in memory.
+        // BPF messages are in memory and need no call.
         if sources.who.rung() != Rung::Bpf {
             sources.intake.flush(sources.files, &mut sources.who).map_err(failed)?;
         }
         sources.who.drain(until_ns);
         sources.read_cmdlines();
-        self.tell_messages_lost();
+        self.report_lost_messages();
         let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
         self.index = self.resolve(count, window);
         if self.output.counters.entries_unmarked != self.unmarked {
-            self.tell_unmarked(window);
+            self.report_unmarked(window);
         }
         if self.resolver.watch.names_refused() != self.output.counters.files_refused {
-            self.tell_files_refused(window);
+            self.report_files_refused(window);
         }
-        self.tell_forgotten(window.until_ns);
+        self.report_forgotten(window.until_ns);
         self.sources.who.note_resolved(self.index);
         if let Some(error) = self.sources.failed.take() {
             return Err(failed(error));
@@ -271,19 +270,19 @@ impl<'a, D: Disk> Reader<'a, D> {
         Ok(())
     }
 
-    /// What follows a batch; the queue was seen empty then, if it was.
+    /// What follows a batch. `empty_ns`: when the queue was seen empty, if it was.
     pub(crate) fn rest(&mut self, until_ns: u64, empty_ns: Option<u64>) {
         if let Some(empty_ns) = empty_ns {
             self.after_ns = self.after_ns.max(empty_ns);
             self.sources.who.retire(self.after_ns);
             if self.sources.intake.waiting() == 0 {
-                self.tell_left(until_ns);
+                self.report_left(until_ns);
             }
             self.resolver.settle(self.after_ns);
-            if !self.is_settled() {
-                self.settle(until_ns);
+            if !self.is_idle() {
+                self.look_when_empty(until_ns);
             }
-            self.tell_forgotten(until_ns);
+            self.report_forgotten(until_ns);
         }
         if self.resolver.walks.any() && !self.output.is_behind() {
             self.walk_on();
@@ -293,12 +292,12 @@ impl<'a, D: Disk> Reader<'a, D> {
         }
     }
 
-    /// How long the reader sleeps between two steps of a walk at the most.
+    /// The longest sleep between two steps of a walk.
     fn between_steps(&self) -> Duration {
         if self.output.is_behind() { SLEEP_IN_WALK_BEHIND } else { SLEEP_IN_WALK }
     }
 
-    /// One step of the walks that are under way.
+    /// One step of the walks in progress.
     #[cold]
     fn walk_on(&mut self) {
         let until_ns = self.resolver.watch.disk.now_ns();
@@ -308,27 +307,27 @@ impl<'a, D: Disk> Reader<'a, D> {
         self.output.publish();
     }
 
-    /// Ends the time in which events are followed and not told, where the queue is empty: what was in it
-    /// when the walk ended is resolved then, however many events that were. Else that time ends with
-    /// as many events as FIONREAD counted; a kernel that counts otherwise must not keep an idle host
-    /// from being ready.
+    /// Ends the quiet phase, in which events are applied but not reported, if the queue is empty: all events that
+    /// were queued when the walk ended are resolved then. Without that, the phase ends after as many events as
+    /// FIONREAD counted; a kernel that counts differently must not keep an idle host from being ready.
     fn end_quiet(&mut self) {
         if self.sources.intake.waiting() == 0 && self.resolver.watch.disk.is_queue_empty() {
             self.resolver.quiet = self.resolver.quiet.min(self.index);
         }
     }
 
-    /// Whether nothing waits until the queue is empty.
+    /// Whether no work waits for an empty queue.
     #[inline]
-    pub(crate) fn is_settled(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         let Resolver { deferred, doubts, above, tree, walks, .. } = &self.resolver;
         let waits = deferred.any() || doubts.any() || above.in_doubt();
         !waits && !tree.any_unread() && !walks.any()
     }
 
-    /// Every rename that was queued before an event that is resolved came up.
+    /// Reports directories and files that left the watched paths: every rename that was queued before has been
+    /// resolved.
     #[inline]
-    fn tell_left(&mut self, until_ns: u64) {
+    fn report_left(&mut self, until_ns: u64) {
         if self.resolver.doubts.any_left() {
             let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
             let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
@@ -337,11 +336,11 @@ impl<'a, D: Disk> Reader<'a, D> {
         }
     }
 
-    /// Does what had to wait until the queue was empty.
+    /// Does the work that had to wait for an empty queue.
     #[cold]
-    fn settle(&mut self, until_ns: u64) {
+    fn look_when_empty(&mut self, until_ns: u64) {
         let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
-        // Only while nothing at all is left is what is on disk what the queue told.
+        // The filesystem agrees with what the queue reported only while no event is left.
         let is_empty =
             self.sources.intake.waiting() == 0 && self.resolver.watch.disk.is_queue_empty();
         let (sources, output) = (&mut self.sources, &mut self.output);
@@ -360,7 +359,7 @@ impl<'a, D: Disk> Reader<'a, D> {
         self.output.publish();
     }
 
-    /// Resolves that many buffers; how many events were resolved since the group was made.
+    /// Resolves `count` buffers. Returns the number of events resolved since the group was made.
     fn resolve(&mut self, count: usize, mut window: Window) -> u64 {
         let files = self.sources.files;
         self.resolver.orphans.begin_batch();
@@ -382,8 +381,8 @@ impl<'a, D: Disk> Reader<'a, D> {
         window.index
     }
 
-    /// Loss records for what the walk at the start could not take in.
-    fn tell_walk(&mut self, start_ns: u64) {
+    /// Loss records for what the walk at the start could not read or keep.
+    fn report_walk(&mut self, start_ns: u64) {
         let counters = self.output.counters;
         let losses = [
             (Reason::DirsMax, counters.dirs_refused),
@@ -396,9 +395,10 @@ impl<'a, D: Disk> Reader<'a, D> {
         }
     }
 
-    /// Loss records for changes of names that are too long, and for what full tables forgot: one a batch.
+    /// Loss records for changes of names that are too long, and for entries that full tables forgot: one of each
+    /// for a batch.
     #[inline]
-    fn tell_forgotten(&mut self, until_ns: u64) {
+    fn report_forgotten(&mut self, until_ns: u64) {
         let total = self.output.counters.names_too_long;
         if total != self.too_long {
             let (count, span) = (total - self.too_long, (self.after_ns, until_ns));
@@ -414,25 +414,25 @@ impl<'a, D: Disk> Reader<'a, D> {
         }
     }
 
-    /// A loss record for names of files that there was no room for: one a batch.
+    /// A loss record for names of files that there was no room for: one for a batch.
     #[cold]
-    fn tell_files_refused(&mut self, window: Window) {
+    fn report_files_refused(&mut self, window: Window) {
         let total = self.resolver.watch.names_refused();
         let count = total - std::mem::replace(&mut self.output.counters.files_refused, total);
         self.output.loss(&mut self.sources, Reason::FilesMax, window.span(), Some(count), total);
     }
 
-    /// A loss record for what was made in directories before they had their marks: one a batch.
+    /// A loss record for what was made in directories before they had their marks: one for a batch.
     #[cold]
-    fn tell_unmarked(&mut self, window: Window) {
+    fn report_unmarked(&mut self, window: Window) {
         let total = self.output.counters.entries_unmarked;
         let count = total - self.unmarked;
         self.unmarked = total;
         self.output.loss(&mut self.sources, Reason::Unmarked, window.span(), Some(count), total);
     }
 
-    /// A loss record for processes that were forgotten for want of room.
-    fn tell_evicted(&mut self, now_ns: u64) {
+    /// A loss record for process images that were evicted.
+    fn report_evicted(&mut self, now_ns: u64) {
         let total = self.output.counters.processes_evicted;
         let count = total - self.evicted;
         if count > 0 {
@@ -443,7 +443,7 @@ impl<'a, D: Disk> Reader<'a, D> {
     }
 
     /// A loss record for process messages that the kernel dropped.
-    fn tell_messages_lost(&mut self) {
+    fn report_lost_messages(&mut self) {
         let Some(loss) = self.sources.who.take_loss() else { return };
         let total = self.sources.who.counters().lost;
         self.output.counters.lost_process_messages = total;
@@ -457,9 +457,9 @@ impl<'a, D: Disk> Reader<'a, D> {
         self.sources.who.look_for_misses();
         self.resolver.end_round();
         self.count();
-        self.tell_evicted(now_ns);
-        if self.output.counters.kernel_events != self.told {
-            self.told = self.output.counters.kernel_events;
+        self.report_evicted(now_ns);
+        if self.output.counters.kernel_events != self.events_at_last_stats {
+            self.events_at_last_stats = self.output.counters.kernel_events;
             self.output.stats(&mut self.sources);
             self.output.publish();
         }
@@ -478,7 +478,7 @@ impl<'a, D: Disk> Reader<'a, D> {
 
     fn finish(&mut self, failed: bool) {
         self.count();
-        self.tell_evicted(clock::monotonic_ns());
+        self.report_evicted(clock::monotonic_ns());
         self.output.stats(&mut self.sources);
         self.output.end(&mut self.sources, failed);
         self.count();

@@ -1,35 +1,35 @@
-//! For how long the reader gathers events before it reads them, after what the last batches were.
+//! How long the reader gathers events before it reads them, from the last batches.
 
 use crate::limits::reader::{
     DULL_BATCHES, DULL_EVENTS, DULL_WINDOWS, STORM_BATCH_EVENTS, STORM_EVENTS, STORM_WINDOW_MAX,
 };
 use std::time::Duration;
 
-/// How far storms may be gathered for.
+/// How long to gather in a storm.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Not at all.
+    /// For one window.
     #[default]
     Window,
-    /// Up to a batch of some size.
+    /// Until there are about `STORM_BATCH_EVENTS` events, two windows at most.
     Batch,
     /// For two windows.
     Windows,
 }
 
-/// What the last batches were.
+/// The last batches.
 #[derive(Default)]
 pub(crate) struct Pace {
-    /// Batches in a row of which nothing was told.
+    /// Batches in a row of which nothing was reported.
     dull: u32,
-    /// Events of the last one, for how long they were gathered, and what may be done after it.
+    /// Events of the last batch, how long they were gathered, and what applies after it.
     events: u32,
     gathered: Duration,
     reach: Reach,
 }
 
 impl Pace {
-    /// For how long to gather now, where the user wants `window`.
+    /// How long to gather now, if the user wants `window`.
     pub(crate) fn gather_for(&mut self, window: Duration) -> Duration {
         let longest = window.max((window * 2).min(STORM_WINDOW_MAX));
         self.gathered = match self.reach {
@@ -43,12 +43,12 @@ impl Pace {
         self.gathered
     }
 
-    /// A batch of that many events, of which so many were told; in a storm `reach` counts.
-    pub(crate) fn note(&mut self, events: u64, told: u64, reach: Reach) {
-        let is_dull = events >= DULL_EVENTS && told == 0;
+    /// Records a batch of `events` events, of which `reported` were reported; in a storm `reach` applies.
+    pub(crate) fn note(&mut self, events: u64, reported: u64, reach: Reach) {
+        let is_dull = events >= DULL_EVENTS && reported == 0;
         self.dull = if is_dull { self.dull.saturating_add(1) } else { 0 };
         self.events = u32::try_from(events).unwrap_or(u32::MAX).max(1);
-        self.reach = if told >= STORM_EVENTS { reach } else { Reach::Window };
+        self.reach = if reported >= STORM_EVENTS { reach } else { Reach::Window };
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_is_told_of_is_read_seldom_after_a_while() {
+    fn batches_without_reports_are_read_seldom_after_a_while() {
         let mut pace = Pace::default();
         for _ in 0..DULL_BATCHES {
             assert_eq!(pace.gather_for(ms(1)), ms(1));

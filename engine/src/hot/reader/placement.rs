@@ -1,12 +1,12 @@
-//! Which CPU the reader runs on, where nobody has said so.
+//! The CPU that the reader runs on, if the user has not chosen one.
 //!
-//! At real-time priority it takes its CPU from whoever is there, and the kernel wakes such a thread where
-//! it slept, also while another CPU is idle. So now and then in a storm it looks whether somebody else
-//! wants this CPU while another is idle, and goes there. Where all are busy it goes round, so that no
-//! process gives more than the others: of several that do one work the slowest is waited for.
+//! At real-time priority the reader takes its CPU from the thread that runs there. The kernel wakes it on the CPU
+//! on which it slept, even if another is idle. So during a storm it checks from time to time whether another thread
+//! wants this CPU while some CPU is idle, and moves there. If all are busy it moves from one to the next, so that
+//! no process loses more time than the others: if several share a task, the slowest determines when it ends.
 //!
-//! Several readers stay where they are unless a CPU is idle: of two on one CPU the second would wait for
-//! the first to sleep.
+//! If there are several readers they move only to idle CPUs: of two readers on one CPU the second would wait until
+//! the first sleeps.
 
 use crate::limits::reader::{
     CPU_BATCHES, CPU_LINE_BYTES, CPU_PAUSE_MANY_NS, CPU_PAUSE_MAX_NS, CPU_PAUSE_NS, CPU_ROUND_MAX,
@@ -20,7 +20,7 @@ use std::os::unix::fs::FileExt;
 /// A tick of /proc/stat, ns (`USER_HZ`, the same on all architectures but alpha and ia64; proc_stat(5)).
 const TICK_NS: u64 = 10_000_000;
 
-/// A CPU: how long it has been idle in all, in ticks, and since the look before, in ns.
+/// A CPU: its total idle time, in ticks, and its idle time since the last check, in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Idle {
     cpu: usize,
@@ -28,47 +28,47 @@ struct Idle {
     span_ns: u64,
 }
 
-/// The reader's place.
+/// Where the reader runs.
 pub(crate) struct Placement {
     stat: File,
     text: Vec<u8>,
-    /// Those that it may run on, by number.
+    /// Numbers of the CPUs that it may run on.
     cpus: Vec<Idle>,
-    /// Whether it may go round.
+    /// Whether it may move when all are busy.
     may_go_round: bool,
     batches: u32,
     looked_ns: u64,
     own_ns: u64,
-    /// All were busy at the last look.
+    /// All were busy at the last check.
     goes_round: bool,
     came_ns: u64,
 }
 
-/// What is best where somebody else wants the reader's CPU, or not.
+/// What the reader should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Advice {
     Stay,
-    /// That one is mostly idle.
+    /// Move to this CPU, which is mostly idle.
     Go(usize),
-    /// All are busy.
+    /// All are busy: move to another.
     GoRound,
 }
 
-/// What a look is about.
+/// What a check is based on.
 #[derive(Clone, Copy)]
 struct Look {
-    /// The reader's CPU.
+    /// The CPU of the reader.
     here: usize,
-    /// Since the look before, ns, and how much of it the reader ran.
+    /// Time since the last check, ns, and how much of it the reader ran.
     span_ns: u64,
     own_span_ns: u64,
-    /// It went round in that time.
+    /// It moved in that time because all were busy.
     went_round: bool,
 }
 
 impl Placement {
-    /// For the calling thread to use, which may run on `cpus`, and is `alone`, or one of several readers.
-    /// `None` where it is not to be known who is idle.
+    /// For the calling thread, which may run on `cpus`, and is `alone` or one of several readers. `None` if idle
+    /// times cannot be read.
     pub(crate) fn new(cpus: &[usize], alone: bool) -> Option<Self> {
         let stat = File::open("/proc/stat").ok()?;
         let text = vec![0; CPU_LINE_BYTES * (cpus.iter().max()? + 2)];
@@ -87,7 +87,7 @@ impl Placement {
         })
     }
 
-    /// After a batch of events.
+    /// Records a batch of events, and checks from time to time.
     #[inline]
     pub(crate) fn note_batch(&mut self, now_ns: u64) {
         self.batches += 1;
@@ -103,7 +103,7 @@ impl Placement {
 
     #[cold]
     fn look(&mut self, now_ns: u64) {
-        // Also where it fails, or it would be tried again after each batch.
+        // Set even if the check fails, or it would be repeated after each batch.
         self.batches = 0;
         let Ok(len) = self.stat.read_at(&mut self.text, 0) else { return };
         update(&mut self.cpus, &self.text[..len]);
@@ -111,7 +111,7 @@ impl Placement {
         self.decide(here, now_ns, clock::thread_cpu_ns());
     }
 
-    /// By what was idle: the reader is `here`, and has run for `own_ns` in all.
+    /// Moves by idle times: the reader is on `here`, and has run for `own_ns` in total.
     fn decide(&mut self, here: usize, now_ns: u64, own_ns: u64) {
         let span_ns = now_ns - self.looked_ns;
         let own_span_ns = own_ns.saturating_sub(self.own_ns);
@@ -121,30 +121,30 @@ impl Placement {
             return;
         }
         match advice(&self.cpus, Look { here, span_ns, own_span_ns, went_round }) {
-            // Where that fails it stays.
+            // If that fails it stays.
             Advice::Go(cpu) => _ = run_on([cpu]),
             Advice::GoRound => self.goes_round = self.may_go_round,
             Advice::Stay => {}
         }
     }
 
-    /// To any other CPU: the kernel chooses one in turn. It may move the thread further, if one of higher
-    /// priority holds it up there.
+    /// Moves to any other CPU; the kernel chooses one. It may move the thread again, if a thread of higher priority
+    /// keeps it from running there.
     #[cold]
     fn go_on(&mut self, now_ns: u64) {
         self.came_ns = now_ns;
-        // What was seen then may be over.
+        // An earlier result may be out of date.
         if now_ns > self.looked_ns + CPU_PAUSE_MAX_NS {
             self.goes_round = false;
         } else if let Some(here) = current_cpu() {
             let others = self.cpus.iter().map(|idle| idle.cpu).filter(|&cpu| cpu != here);
-            // Where it may run on none of them it stays.
+            // If it may run on none of them it stays.
             _ = run_on(others);
         }
     }
 }
 
-/// Takes in what /proc/stat says. A CPU that is off has no line, and was not idle.
+/// Reads /proc/stat. A CPU that is offline has no line, and counts as busy.
 fn update(cpus: &mut [Idle], stat: &[u8]) {
     let mut lines = stat.split(|&byte| byte == b'\n').filter_map(idle).peekable();
     for known in cpus {
@@ -156,8 +156,8 @@ fn update(cpus: &mut [Idle], stat: &[u8]) {
     }
 }
 
-/// The number of a CPU and for how many ticks it has been idle, also for want of a disk: `cpu3 user nice
-/// system idle iowait ...` (proc_stat(5)).
+/// The number of a CPU and its idle time in ticks, waiting for a disk included: `cpu3 user nice system idle iowait
+/// ...` (proc_stat(5)).
 fn idle(line: &[u8]) -> Option<(usize, u64)> {
     let mut words = line.strip_prefix(b"cpu")?.split(|&byte| byte == b' ');
     let cpu = number(words.next()?)?;
@@ -165,13 +165,13 @@ fn idle(line: &[u8]) -> Option<(usize, u64)> {
     Some((usize::try_from(cpu).ok()?, times.next()?.saturating_add(times.next()?)))
 }
 
-/// `None` where that is no number, or too large.
+/// `None` if that is no number, or too large.
 fn number(word: &[u8]) -> Option<u64> {
     str::from_utf8(word).ok()?.parse().ok()
 }
 
-/// Whether others have the reader's CPU for a quarter of the time, and then who is mostly idle, or whether
-/// nobody is. Of all that is counted in ticks one may be missing.
+/// Whether other threads have the CPU of the reader for a quarter of the time; and then which CPU is mostly idle,
+/// or whether all are busy. Any value in ticks may be one too small.
 fn advice(cpus: &[Idle], look: Look) -> Advice {
     let Look { here, span_ns, own_span_ns, went_round } = look;
     let idle_here = cpus.iter().find(|idle| idle.cpu == here);
@@ -183,7 +183,8 @@ fn advice(cpus: &[Idle], look: Look) -> Advice {
     if is_wanted && idlest.span_ns >= span_ns / 8 * 5 && idlest.cpu != here.cpu {
         return Advice::Go(idlest.cpu);
     }
-    // What it used elsewhere meanwhile says nothing of who is here; and little is in nobody's way.
+    // What it used on other CPUs in that time says nothing about this one; and a little time disturbs no other
+    // thread.
     let is_in_the_way = (is_wanted || went_round) && own_span_ns >= span_ns / 16;
     match is_in_the_way && idlest.span_ns + TICK_NS < span_ns / 4 {
         true => Advice::GoRound,
@@ -222,7 +223,7 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// Of CPUs that were idle for so many ms of 200, what is best for a reader that ran for so many.
+    /// The decision for CPUs that were idle for `idle` ms of 200, and a reader that ran for `own` ms.
     fn advice_of<const N: usize>(
         idle: [u64; N],
         here: usize,
@@ -255,7 +256,7 @@ mod tests {
         assert_eq!(advice_of([0, 0], 1, 10, true), Advice::Stay, "it is in nobody's way");
     }
 
-    /// On the CPUs that there are, all busy or all idle; `None` where there is one alone, or too many.
+    /// Runs on the real CPUs, with all busy or all idle; `None` if there is only one, or too many.
     fn placement(alone: bool) -> Option<(Placement, Vec<usize>)> {
         let cpus = crate::sys::thread::allowed_cpus();
         let placement = Placement::new(&cpus, alone)?;

@@ -46,7 +46,7 @@ impl<F> Layers<F> {
         let Room { place, old: old_room, object } = room;
         let layer = &self.layers[at];
         let mut told = *event;
-        told.place = event.place.and_then(|at| layer.place(tree, at, new, place));
+        told.location = event.location.and_then(|at| layer.place(tree, at, new, place));
         told.old = event.old.and_then(|at| layer.place(tree, at, old, old_room));
         let mut as_upper = [0; KEY_MAX];
         let upper = event.object.and_then(|key| layer.wrap(key, &mut as_upper));
@@ -94,7 +94,7 @@ impl<F> Layers<F> {
         event: &Event<'_>,
         is_named: impl Fn(u64) -> bool,
     ) -> Option<(usize, Side, Side)> {
-        let [old, new] = [event.old, event.place].map(|place| place.map(|place| place.dir));
+        let [old, new] = [event.old, event.location].map(|place| place.map(|place| place.dir));
         if old.or(new).is_none() {
             let object = event.object?;
             let mut on =
@@ -133,7 +133,7 @@ impl<F> Layers<F> {
             // The object alone.
             Side::Unknown => return true,
         };
-        let name = event.place.map_or(&b""[..], |place| place.name);
+        let name = event.location.map_or(&b""[..], |place| place.name);
         if name.is_empty() {
             // A mark on the directory above tells of this one, too. The upper layer also shows that overlayfs
             // sets attributes of its own.
@@ -156,7 +156,7 @@ impl<F> Layers<F> {
         object: u64,
         sides: (Side, Side),
     ) -> Option<Source> {
-        let (old, new) = event.old.zip(event.place)?;
+        let (old, new) = event.old.zip(event.location)?;
         if ![sides.0, sides.1].contains(&Side::Work) {
             let with_unknown = [sides.0, sides.1].contains(&Side::Unknown);
             for (side, name) in [(sides.0, old.name), (sides.1, new.name)] {
@@ -208,7 +208,7 @@ impl<F> Layers<F> {
     /// Whether a mark's event is of a directory that is heard by the upper layer alone: a mark for the way to
     /// a root tells of it, too.
     pub(crate) fn is_told_twice(&self, tree: &Tree, event: &Event<'_>) -> bool {
-        let places = [event.old, event.place].into_iter().flatten();
+        let places = [event.old, event.location].into_iter().flatten();
         let mut entries = places.filter(|place| !place.name.is_empty()).peekable();
         let is_heard = |id| self.is_heard(tree, id);
         entries.peek().is_some() && entries.all(|place| tree.find(place.dir).is_some_and(is_heard))
@@ -222,7 +222,7 @@ impl<F> Layers<F> {
         event: &Event<'a>,
         room: &'a mut FilledRoom,
     ) -> OneSide<'a> {
-        let Some(at) = event.old.or(event.place) else { return OneSide::Alone };
+        let Some(at) = event.old.or(event.location) else { return OneSide::Alone };
         let Some(dir) = tree.find(at.dir) else { return OneSide::Alone };
         let from = tree.place(dir, at.name);
         let filled = event.old.is_some().then(|| self.pending.fill(event, from, room)).flatten();

@@ -18,7 +18,7 @@ mod pending;
 pub(crate) use hear::{Heard, OneSide};
 pub(crate) use pending::FilledRoom;
 
-use crate::hot::event::{Key, Place};
+use crate::hot::event::{Key, Location};
 use crate::hot::r#where::tree::{Tree, flag};
 use crate::limits::tables::{ALIASES_KEPT, OVERLAY_RENAMES_KEPT};
 use crate::sys::handle::{Handle, KEY_MAX};
@@ -54,10 +54,10 @@ impl<F> Layer<F> {
     fn place<'a>(
         &self,
         tree: &Tree,
-        at: Place<'a>,
+        at: Location<'a>,
         side: Side,
         room: &'a mut [u8; KEY_MAX],
-    ) -> Option<Place<'a>> {
+    ) -> Option<Location<'a>> {
         let dir = match side {
             Side::Own(dir) => {
                 let (fsid, key) = (self.fsid, tree.key_of(dir));
@@ -67,7 +67,7 @@ impl<F> Layer<F> {
             }
             _ => self.wrap(at.dir, room)?,
         };
-        Some(Place { dir, name: at.name })
+        Some(Location { dir, name: at.name })
     }
 }
 

@@ -5,7 +5,7 @@
 //! the same at first. What comes back is told by the mark on the directory that it comes from, or by nobody.
 
 use crate::hot::containers::last::LastN;
-use crate::hot::event::{Event, Key, Place};
+use crate::hot::event::{Event, Key, Location};
 use crate::limits::tables::OVERLAY_RENAMES_KEPT;
 use crate::sys::handle::KEY_MAX;
 use arrayvec::ArrayVec;
@@ -52,7 +52,7 @@ impl Back {
         name: [0; NAME_MAX],
     };
 
-    fn new(how: Gone, object: u64, at: Place<'_>) -> Option<Self> {
+    fn new(how: Gone, object: u64, at: Location<'_>) -> Option<Self> {
         let mut back = Back { how, object, fsid: at.dir.fsid, ..Self::NONE };
         back.key.get_mut(..at.dir.handle.len())?.copy_from_slice(at.dir.handle);
         back.name.get_mut(..at.name.len())?.copy_from_slice(at.name);
@@ -61,10 +61,10 @@ impl Back {
         Some(back)
     }
 
-    fn place(&self) -> Place<'_> {
+    fn location(&self) -> Location<'_> {
         let handle = &self.key[..usize::from(self.key_len)];
         let dir = Key { fsid: self.fsid, handle };
-        Place { dir, name: &self.name[..usize::from(self.name_len)] }
+        Location { dir, name: &self.name[..usize::from(self.name_len)] }
     }
 }
 
@@ -121,7 +121,7 @@ impl Pending {
     }
 
     /// A file comes to `at` from where a directory went that was there. Whether that is so; then it is kept.
-    pub(super) fn comes_back(&mut self, how: Gone, object: u64, at: Place<'_>) -> bool {
+    pub(super) fn comes_back(&mut self, how: Gone, object: u64, at: Location<'_>) -> bool {
         let is_from_there = self.gone.iter().any(|gone| *gone == how);
         let back = Back::new(how, object, at).filter(|_| is_from_there);
         back.map(|back| self.back.push(back)).is_some()
@@ -146,7 +146,7 @@ impl Pending {
             |back: &&mut Back| back.object != 0 && (back.how.pid, back.how.to) == (event.pid, from);
         let back = self.back.iter_mut().find(is_it)?;
         room.0 = std::mem::replace(back, Back::NONE);
-        Some(Event { place: Some(room.0.place()), ..*event })
+        Some(Event { location: Some(room.0.location()), ..*event })
     }
 }
 
@@ -177,18 +177,25 @@ mod tests {
     fn a_whiteout_goes_and_a_file_stays() {
         let mut pending = Pending::new(3);
         let dir = Key { fsid: 1, handle: b"dir" };
-        let (at, how) = (Place { dir, name: b"name" }, Gone { pid: 7, from: 20, to: 10 });
+        let (at, how) = (Location { dir, name: b"name" }, Gone { pid: 7, from: 20, to: 10 });
         assert!(!pending.comes_back(how, 2, at));
         pending.go(how);
         assert!(pending.comes_back(how, 2, at) && pending.comes_back(how, 4, at));
         assert!(!pending.is_whiteout(8, 20, 2) && !pending.is_whiteout(7, 20, 6));
         assert!(pending.is_whiteout(7, 20, 2) && !pending.is_whiteout(7, 20, 2));
-        let event =
-            Event { mask: 0, pid: 7, place: None, old: None, object: None, error: None, raw: &[] };
+        let event = Event {
+            mask: 0,
+            pid: 7,
+            location: None,
+            old: None,
+            object: None,
+            error: None,
+            raw: &[],
+        };
         let mut room = FilledRoom::new();
         assert!(pending.fill(&event, 11, &mut room).is_none());
         let mut room = FilledRoom::new();
-        assert_eq!(pending.fill(&event, 10, &mut room).and_then(|event| event.place), Some(at));
+        assert_eq!(pending.fill(&event, 10, &mut room).and_then(|event| event.location), Some(at));
         let mut room = FilledRoom::new();
         assert!(pending.fill(&event, 10, &mut room).is_none());
     }

@@ -22,7 +22,7 @@ impl<D: Disk> Resolver<D> {
             // What was outside may have come in.
             self.walks.forget_outside();
         }
-        for place in [event.place, event.old].into_iter().flatten() {
+        for place in [event.location, event.old].into_iter().flatten() {
             let hash = self.tree.hash(place.dir);
             let is_known = self.tree.find(place.dir).is_some() || self.above.is_step(hash);
             if !is_known && !self.walks.is_outside(hash) && !self.reach(place.dir, batch) {

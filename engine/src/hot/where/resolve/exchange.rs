@@ -347,12 +347,12 @@ fn mirrored<'a>(event: &Event<'_>, batch: &Batch<'a, '_>) -> (Option<Event<'a>>,
     }
     // Of something that comes from a muted directory it is not told where it was.
     let mirrors = |second: &Event<'_>| {
-        let is_back = event.old.is_none() || second.place == event.old;
+        let is_back = event.old.is_none() || second.location == event.old;
         // It may be a whiteout that changed places with a directory: see `hot/where/overlay/pending.rs`.
         let may_be_none = batch.source == Source::Across && event.is_dir() && !second.is_dir();
-        is_back && second.old == event.place && second.object != event.object && !may_be_none
+        is_back && second.old == event.location && second.object != event.object && !may_be_none
     };
-    let from = (event.pid, event.place);
+    let from = (event.pid, event.location);
     let (second, ahead) = here.rename_by(from, AHEAD, mirrors);
     if second.is_some() || ahead >= AHEAD {
         return (second, ahead);
@@ -365,9 +365,9 @@ fn mirrored<'a>(event: &Event<'_>, batch: &Batch<'a, '_>) -> (Option<Event<'a>>,
 /// renames.
 fn is_parted(event: &Event<'_>, batch: &Batch<'_, '_>, ahead: usize) -> bool {
     let (event, [here, next]) = (&as_queued(event, batch), batch.ahead);
-    let places = [event.place, event.old];
+    let places = [event.location, event.old];
     let touches = |one: &Event<'_>| {
-        [one.place, one.old].into_iter().flatten().any(|place| places.contains(&Some(place)))
+        [one.location, one.old].into_iter().flatten().any(|place| places.contains(&Some(place)))
     };
     // What was told of each side of the first half is nothing new.
     let is_own = |one: &Event<'_>| {

@@ -17,7 +17,7 @@ impl<D: Disk> Resolver<D> {
     /// An event, where there are such overlays.
     #[inline(never)]
     pub(super) fn place_in_layers(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        let dir = event.place.or(event.old).map(|place| place.dir);
+        let dir = event.location.or(event.old).map(|place| place.dir);
         match dir.or(event.object) {
             Some(key) if self.watch.layers.is_upper(key) => self.upper_event(event, key, batch),
             Some(key) if self.watch.layers.is_merged(key) => self.merged_event(event, batch),
@@ -30,7 +30,7 @@ impl<D: Disk> Resolver<D> {
         if self.watch.layers.is_told_twice(&self.tree, event) {
             return;
         }
-        if event.types() & kind::RENAME != 0 && event.old.is_some() != event.place.is_some() {
+        if event.types() & kind::RENAME != 0 && event.old.is_some() != event.location.is_some() {
             let mut room = FilledRoom::new();
             match self.watch.layers.one_side(&self.tree, event, &mut room) {
                 OneSide::Told => return,
@@ -46,9 +46,9 @@ impl<D: Disk> Resolver<D> {
         let mut room = Room::new();
         let Resolver { watch, tree, recent, .. } = self;
         let heard = watch.layers.hear(tree, event, |hash| recent.has(hash), &mut room);
-        let mut dirs = [event.old, event.place].into_iter().flatten().map(|place| place.dir);
+        let mut dirs = [event.old, event.location].into_iter().flatten().map(|place| place.dir);
         let is_watched = dirs.any(|dir| self.tree.find(dir).is_some());
-        let is_nobodys = matches!(heard, Heard::Stranger) || event.place.or(event.old).is_none();
+        let is_nobodys = matches!(heard, Heard::Stranger) || event.location.or(event.old).is_none();
         let settled = batch.settled;
         if is_watched || is_nobodys && self.above.covers(key.fsid) {
             self.place_as_told(event, batch);
@@ -125,7 +125,9 @@ impl<D: Disk> Resolver<D> {
     /// An event of a directory that is not told by the upper layer: if it is busy, the kernel is to be silent of
     /// it.
     fn note_unheard(&mut self, event: &Event<'_>) {
-        let Some(place) = event.place.filter(|_| event.types() & kind::RENAME == 0) else { return };
+        let Some(place) = event.location.filter(|_| event.types() & kind::RENAME == 0) else {
+            return;
+        };
         let hash = self.tree.hash(place.dir);
         if !self.above.is_step(hash) && self.busy.note(hash, event.types()) {
             self.mute(place.dir, Muting::Entries);
@@ -135,7 +137,7 @@ impl<D: Disk> Resolver<D> {
     /// An event of a directory that is not known: it may be made by an event that is still to come, or have
     /// become a root's upper directory, as the root was copied up.
     fn keep_for_layers(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        let Some(place) = event.place else { return };
+        let Some(place) = event.location else { return };
         if event.types() & kind::RENAME == 0 {
             let Resolver { watch, tree, orphans, .. } = self;
             for hash in watch.layers.hashes(tree, place.dir) {
@@ -185,8 +187,8 @@ impl<D: Disk> Resolver<D> {
 
 /// The object of a rename as the mark on one of its sides tells it, where that comes soon.
 fn told_ahead<'a>(event: &Event<'_>, [here, next]: [Events<'a>; 2]) -> Option<Key<'a>> {
-    let is_it = |one: &Event<'_>| match (one.old, one.place) {
-        (None, place) => place.is_some() && place == event.place,
+    let is_it = |one: &Event<'_>| match (one.old, one.location) {
+        (None, place) => place.is_some() && place == event.location,
         (old, None) => old == event.old,
         _ => false,
     };

@@ -19,7 +19,7 @@ mod walk;
 pub(crate) use batch::{Actor, Batch};
 
 use self::batch::Known;
-use crate::hot::event::{Event, Place};
+use crate::hot::event::{Event, Location};
 use crate::hot::r#where::above::Above;
 use crate::hot::r#where::disk::{Disk, Kernel};
 use crate::hot::r#where::mute::busy::Busy;
@@ -169,7 +169,7 @@ impl<D: Disk> Resolver<D> {
             self.read_ahead(event, batch);
         }
         if event.types() & kind::OPEN_EXEC != 0 {
-            let name = event.place.map_or(&b""[..], |place| place.name);
+            let name = event.location.map_or(&b""[..], |place| place.name);
             let answer = batch.sources.who.open_exec(event.pid, batch.window, name);
             batch.settled = Some(answer.into());
         }
@@ -215,7 +215,7 @@ impl<D: Disk> Resolver<D> {
         if event.types() & (kind::FS_ERROR | SIDES) != 0 {
             return self.seldom(event, batch);
         }
-        match event.place {
+        match event.location {
             Some(place) => match self.tree.find(place.dir) {
                 Some(dir) => {
                     let known = Known::new(&self.tree, dir, place.name);
@@ -236,7 +236,7 @@ impl<D: Disk> Resolver<D> {
     }
 
     /// A place whose directory is watched.
-    fn known<'a>(&self, place: Option<Place<'a>>) -> Option<Known<'a>> {
+    fn known<'a>(&self, place: Option<Location<'a>>) -> Option<Known<'a>> {
         let place = place?;
         let dir = self.tree.find(place.dir)?;
         let leaf = self.tree.node(dir).flags & flag::LEAF != 0;

@@ -18,13 +18,13 @@ impl<D: Disk> Resolver<D> {
         let may_be = |dir| self.above.may_have_links(self.tree.hash(dir));
         self.above.any_links()
             && event.types() & (TYPES | SIDES) != 0
-            && [event.place, event.old].into_iter().flatten().any(|place| may_be(place.dir))
+            && [event.location, event.old].into_iter().flatten().any(|place| may_be(place.dir))
     }
 
     /// Follows the ways anew on which something happened to a link, or on which one may have come.
     #[cold]
     pub(super) fn follow_links(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        for place in [event.place, event.old].into_iter().flatten() {
+        for place in [event.location, event.old].into_iter().flatten() {
             let dir = self.tree.hash(place.dir);
             if !self.above.may_have_links(dir) {
                 continue;

@@ -3,7 +3,7 @@
 use super::batch::{Actor, Batch, Known, Told, who};
 use super::doubt::{self, copy};
 use super::{FROM_RENAME, Resolver, SELF};
-use crate::hot::event::{Event, Key, Place};
+use crate::hot::event::{Event, Key, Location};
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::tables::exchange_halves::{AsideName, Other};
 use crate::hot::r#where::tables::in_doubt::Left;
@@ -20,7 +20,7 @@ impl<D: Disk> Resolver<D> {
         }
         // What is rarely needed is not made before.
         let (mut room, mut aside_room, mut seen_room);
-        let seen = self.looked_into(event.place, event);
+        let seen = self.looked_into(event.location, event);
         let new = match seen {
             Some(_) => seen,
             None => {
@@ -120,7 +120,7 @@ impl<D: Disk> Resolver<D> {
     /// A place of a rename. Of a directory, one whose name is left out is outside.
     fn looked_into<'a>(
         &mut self,
-        place: Option<Place<'a>>,
+        place: Option<Location<'a>>,
         event: &Event<'_>,
     ) -> Option<Known<'a>> {
         let at = self.known(place)?;
@@ -390,7 +390,7 @@ impl<D: Disk> Resolver<D> {
         event: &Event<'_>,
         room: &'a mut [u8; NAME_ROOM],
     ) -> Option<Known<'a>> {
-        let key = event.object.filter(|_| event.place.is_none() && event.is_dir())?;
+        let key = event.object.filter(|_| event.location.is_none() && event.is_dir())?;
         let old = self.known(event.old)?;
         let object = self.tree.hash(key);
         let is_noted = self.watch.arrivals.has(object);

@@ -7,7 +7,7 @@
 
 use super::Resolver;
 use super::batch::{Actor, Batch, Known, who};
-use crate::hot::event::{Event, Events, Place};
+use crate::hot::event::{Event, Events, Location};
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::mute::busy::Muting;
 use crate::hot::r#where::mute::rename_events::Due;
@@ -26,7 +26,7 @@ impl<D: Disk> Resolver<D> {
     #[cold]
     pub(super) fn sides(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         let rest = Event { mask: event.mask & !u64::from(SIDES), ..*event };
-        let is_known = event.place.is_some_and(|place| self.tree.find(place.dir).is_some());
+        let is_known = event.location.is_some_and(|place| self.tree.find(place.dir).is_some());
         // Renames of directories are always told.
         if !is_known || event.is_dir() {
             if rest.types() & !kind::ONDIR != 0 {
@@ -62,7 +62,7 @@ impl<D: Disk> Resolver<D> {
         let [here, next] = batch.ahead;
         let other = here.chain(next).take(BETWEEN).find(|one| {
             one.types() == kind::MOVED_FROM
-                && (one.pid, one.place) == (event.pid, event.place)
+                && (one.pid, one.location) == (event.pid, event.location)
                 && one.object != event.object
         });
         if let Some(other) = other {
@@ -81,7 +81,7 @@ impl<D: Disk> Resolver<D> {
         let is_told = self.links.at(at.place) == Some(object) && !has_left;
         // Merged into another, it may be of later.
         let may_follow = event.types() != kind::MOVED_TO;
-        let is_it = |one: &Event<'_>| (one.place, one.object) == (event.place, event.object);
+        let is_it = |one: &Event<'_>| (one.location, one.object) == (event.location, event.object);
         !(is_told || may_follow && is_ahead(event.pid, batch.ahead, is_it))
     }
 
@@ -97,7 +97,7 @@ impl<D: Disk> Resolver<D> {
     /// The object of a side, by hash, and the name.
     fn side_of<'a>(&self, event: &Event<'a>) -> Option<(u64, Known<'a>)> {
         let object = event.object.map(|key| self.tree.hash(key))?;
-        Some((object, self.known(event.place)?))
+        Some((object, self.known(event.location)?))
     }
 
     /// Something leaves a name: at once, or, where the event may be of earlier, unless a rename comes that
@@ -114,7 +114,7 @@ impl<D: Disk> Resolver<D> {
             }
             return;
         }
-        let is_it = |one: &Event<'_>| (one.old, one.object) == (event.place, event.object);
+        let is_it = |one: &Event<'_>| (one.old, one.object) == (event.location, event.object);
         if is_ahead(event.pid, batch.ahead, is_it) || comes_too && !is_told {
             return;
         }
@@ -137,10 +137,10 @@ impl<D: Disk> Resolver<D> {
         batch.settled = Some(self.who_did(side, event, who, batch));
         let mask = u64::from(kind::RENAME);
         let (place, old) = match side {
-            kind::MOVED_TO => (event.place, None),
-            _ => (None, event.place),
+            kind::MOVED_TO => (event.location, None),
+            _ => (None, event.location),
         };
-        self.rename(&Event { mask, place, old, ..*event }, batch);
+        self.rename(&Event { mask, location: place, old, ..*event }, batch);
         batch.settled = None;
     }
 
@@ -209,13 +209,13 @@ impl<D: Disk> Resolver<D> {
         if !self.renames.is_on() {
             return;
         }
-        self.renamed_in(event.place);
-        if event.old.map(|old| old.dir) != event.place.map(|new| new.dir) {
+        self.renamed_in(event.location);
+        if event.old.map(|old| old.dir) != event.location.map(|new| new.dir) {
             self.renamed_in(event.old);
         }
     }
 
-    fn renamed_in(&mut self, place: Option<Place<'_>>) {
+    fn renamed_in(&mut self, place: Option<Location<'_>>) {
         // One whose entries alone are not watched is told of itself.
         let Some(place) = place.filter(|place| self.tree.find(place.dir).is_none()) else { return };
         let hash = self.tree.hash(place.dir);

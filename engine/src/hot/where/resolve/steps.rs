@@ -37,7 +37,7 @@ impl<D: Disk> Resolver<D> {
         if !event.is_dir() || event.types() & TYPES == 0 {
             return false;
         }
-        let places = [event.place, event.old].into_iter().flatten().map(|place| place.dir);
+        let places = [event.location, event.old].into_iter().flatten().map(|place| place.dir);
         let mut keys = places.chain(event.object);
         keys.any(|key| self.above.may_be_step(self.tree.hash(key)))
     }
@@ -71,7 +71,7 @@ impl<D: Disk> Resolver<D> {
     /// After it: a step that it brings.
     #[cold]
     pub(super) fn reach_steps(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        let Some((object, place)) = event.object.zip(event.place) else { return };
+        let Some((object, place)) = event.object.zip(event.location) else { return };
         let (hash, dir) = (self.tree.hash(object), self.tree.hash(place.dir));
         if event.types() & (kind::CREATE | kind::RENAME) != 0 {
             for at in 0..self.above.ways.len() {
@@ -157,7 +157,7 @@ impl<D: Disk> Resolver<D> {
         }
         let who = who(event.pid, batch);
         // Where the directory that it was in is watched, this is told from there.
-        let tell = !batch.silent && self.known(event.place).is_none();
+        let tell = !batch.silent && self.known(event.location).is_none();
         if event.types() & kind::CREATE != 0 || batch.merged {
             // What happened in it comes after this event.
             let who = self.who_did(kind::DELETE, event, who, batch);
@@ -208,13 +208,13 @@ impl<D: Disk> Resolver<D> {
         let renamed = event.types() & kind::RENAME != 0;
         self.replace((at, step), renamed, event, batch);
         self.above.set(at, step, hash);
-        if self.watch.recursive && is_root && self.known(event.place).is_some() {
+        if self.watch.recursive && is_root && self.known(event.location).is_some() {
             // All of it is watched from above.
             return;
         }
         if renamed || !self.above.covers(object.fsid) {
             let came = match (renamed, is_root) {
-                (_, true) if self.known(event.place).is_some() => Came::Known,
+                (_, true) if self.known(event.location).is_some() => Came::Known,
                 (true, _) => Came::Renamed,
                 (false, true) => Came::Made,
                 (false, false) => Came::MadeAbove,
@@ -272,7 +272,7 @@ impl<D: Disk> Resolver<D> {
         };
         let root = &mut self.watch.roots[at];
         (root.node, root.fd, root.inode_marks) = (node, None, false);
-        let came = if self.known(event.place).is_some() { Came::Known } else { Came::Made };
+        let came = if self.known(event.location).is_some() { Came::Known } else { Came::Made };
         let who = who(event.pid, batch);
         self.tell_arrival(node, came, who, batch);
     }

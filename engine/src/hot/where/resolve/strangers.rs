@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, Known, Told, who};
 use super::{Resolver, SELF};
-use crate::hot::event::{Event, Key, Place};
+use crate::hot::event::{Event, Key, Location};
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::mute::busy::Muting;
 use crate::hot::r#where::tables::file_names::Found;
@@ -28,7 +28,7 @@ impl<D: Disk> Resolver<D> {
     pub(super) fn stranger(
         &mut self,
         event: &Event<'_>,
-        place: Place<'_>,
+        place: Location<'_>,
         batch: &mut Batch<'_, '_>,
     ) {
         if self.through_link(event, batch) {
@@ -57,7 +57,7 @@ impl<D: Disk> Resolver<D> {
     /// Something happened to an entry whose name the kernel left out. Where its directory is watched, that is missing.
     #[cold]
     pub(super) fn unnamed(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        if event.place.is_none_or(|place| self.tree.find(place.dir).is_none()) {
+        if event.location.is_none_or(|place| self.tree.find(place.dir).is_none()) {
             return;
         }
         let is_wanted = event.types() & self.types & !kind::ONDIR != 0;
@@ -93,7 +93,7 @@ impl<D: Disk> Resolver<D> {
         if wanted != 0 {
             let at = Some(Known::new(&self.tree, dir, &room[..len]));
             let who = who(event.pid, batch);
-            let via = event.place.and_then(|place| self.outside(place, batch));
+            let via = event.location.and_then(|place| self.outside(place, batch));
             let flags = event_flag::VIA | if is_leaving { event_flag::UNSURE } else { 0 };
             self.emit(Told { at, old: via, wanted, flags, object, who }, event, batch);
         }
@@ -101,7 +101,7 @@ impl<D: Disk> Resolver<D> {
     }
 
     /// A place that is not watched, for the consumer; `None` where its path is not to be had.
-    fn outside<'a>(&mut self, place: Place<'a>, batch: &mut Batch<'_, '_>) -> Option<Known<'a>> {
+    fn outside<'a>(&mut self, place: Location<'a>, batch: &mut Batch<'_, '_>) -> Option<Known<'a>> {
         if batch.silent {
             return None;
         }
@@ -265,7 +265,7 @@ impl<D: Disk> Resolver<D> {
         while let Some((its_index, event)) = self.orphans.take(hash, &mut room) {
             batch.window.index = its_index;
             batch.silent = self.is_silent(&event, its_index);
-            match event.place {
+            match event.location {
                 Some(_) if !made => {}
                 Some(place) if self.dir_of(place.dir).is_none() && !self.above.is_step(hash) => {
                     break;

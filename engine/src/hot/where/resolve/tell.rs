@@ -12,7 +12,7 @@ impl<D: Disk> Resolver<D> {
     /// The filesystem of a root reported an error: the root's path, errno and how often.
     #[cold]
     pub(super) fn fs_error(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        let fsid = event.object.or(event.place.map(|place| place.dir)).map(|key| key.fsid);
+        let fsid = event.object.or(event.location.map(|place| place.dir)).map(|key| key.fsid);
         let roots = self.watch.roots.iter().map(|root| root.node).filter(|&node| node != 0);
         let Some(root) = roots.into_iter().find(|&id| Some(self.tree.fsid(id)) == fsid) else {
             return;

@@ -77,7 +77,7 @@ impl Orphans {
         }
         (orphan.hash, orphan.batch) = (hash, self.batch);
         (orphan.index, orphan.len) = (index, len);
-        orphan.has_place = event.place.is_some();
+        orphan.has_place = event.location.is_some();
         orphan.bytes[..event.raw.len()].copy_from_slice(event.raw);
         self.last_kept = self.batch;
     }
