@@ -80,7 +80,7 @@ pub(crate) fn bench(group: &mut Group<'_>) {
             for event in events {
                 found += follow(&mut tree, event);
             }
-            tree.settle();
+            tree.on_queue_empty();
         }
         let time = start.elapsed();
         assert_eq!((found, tree.len()), (locations, 1));

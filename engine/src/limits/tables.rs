@@ -142,7 +142,7 @@ pub(crate) const MUTED_EACH_ROUND: u32 = 256;
 /// Renames after which it is looked at where they are.
 pub(crate) const RENAMES_LOOKED_AT: u32 = 1 << 10;
 /// Of these, outside for each that is told, from which on renames outside may be ignored.
-pub(crate) const RENAMES_OUTSIDE_EACH_TOLD: u32 = 8;
+pub(crate) const RENAMES_OUTSIDE_PER_REPORT: u32 = 8;
 /// Renames in a second, of which fewer are not worth it.
 pub(crate) const RENAME_RATE_LEAST: u64 = 1000;
 /// And more are not believed, as all of one batch have the same time.
@@ -184,7 +184,7 @@ const _: () = {
     // The directories of which a walk forgets half must be more than the one that stays.
     assert!(WALK_DIRS_MAX > 2);
     assert!(MUTED_EACH_ROUND as usize <= MUTED_MAX);
-    assert!(BUSY_NAMES_AGAIN > 0 && BUSY_EVENTS > 0 && RENAMES_OUTSIDE_EACH_TOLD > 0);
+    assert!(BUSY_NAMES_AGAIN > 0 && BUSY_EVENTS > 0 && RENAMES_OUTSIDE_PER_REPORT > 0);
     assert!(RENAME_RATE_LEAST <= RENAME_RATE_MOST);
     assert!(SIDES_LINGER_ROUNDS < RENAMES_PAUSE_ROUNDS_MAX);
 };

@@ -278,7 +278,7 @@ impl<'a, D: Disk> Reader<'a, D> {
             if self.sources.intake.waiting() == 0 {
                 self.report_left(until_ns);
             }
-            self.resolver.settle(self.after_ns);
+            self.resolver.on_queue_empty(self.after_ns);
             if !self.is_idle() {
                 self.look_when_empty(until_ns);
             }
@@ -320,7 +320,7 @@ impl<'a, D: Disk> Reader<'a, D> {
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         let Resolver { deferred, doubts, above, tree, walks, .. } = &self.resolver;
-        let waits = deferred.any() || doubts.any() || above.in_doubt();
+        let waits = deferred.any() || doubts.any() || above.is_look_due();
         !waits && !tree.any_unread() && !walks.any()
     }
 

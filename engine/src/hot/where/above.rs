@@ -229,7 +229,7 @@ pub(crate) struct Above {
     /// Where filesystems are mounted that may not answer; the reader does not go there.
     pub(crate) slow: Box<[Box<[u8]>]>,
     /// Ways that are to be looked at again.
-    doubts: usize,
+    looks_due: usize,
     /// Of steps and of directories with links in them.
     sieve: Sieve,
     /// Of directories in which a symbolic link matters, or one that may come.
@@ -265,7 +265,7 @@ impl Above {
             ways: Vec::new(),
             covered,
             slow: Box::default(),
-            doubts: 0,
+            looks_due: 0,
             sieve: Sieve::default(),
             links: Sieve::default(),
             any_links: false,
@@ -329,21 +329,21 @@ impl Above {
 
     /// Whether a root may be where the queue does not tell.
     #[inline]
-    pub(crate) fn in_doubt(&self) -> bool {
-        self.doubts != 0
+    pub(crate) fn is_look_due(&self) -> bool {
+        self.looks_due != 0
     }
 
     /// A root was renamed away, or not found where it was renamed to.
-    pub(super) fn doubt(&mut self, at: usize) {
+    pub(super) fn request_look(&mut self, at: usize) {
         let way = &mut self.ways[at];
-        self.doubts += usize::from(way.looks == 0);
+        self.looks_due += usize::from(way.looks == 0);
         way.looks = STEP_LOOKS;
     }
 
     /// No root has that number any more.
     pub(super) fn give_up(&mut self, at: usize) {
         let way = &mut self.ways[at];
-        self.doubts -= usize::from(way.looks != 0);
+        self.looks_due -= usize::from(way.looks != 0);
         *way = Way { is_given_up: true, ..Way::new(b"/") };
         self.sift();
     }
@@ -358,7 +358,7 @@ impl Above {
         let way = &mut self.ways[at];
         let was = way.looks;
         way.looks = was.saturating_sub(1);
-        self.doubts -= usize::from(was == 1);
+        self.looks_due -= usize::from(was == 1);
         was == 1
     }
 

@@ -7,7 +7,7 @@
 //! asked for only while most renames are where nobody watches, and not for longer.
 
 use crate::limits::tables::{
-    RENAME_RATE_LEAST, RENAME_RATE_MOST, RENAMES_LOOKED_AT, RENAMES_OUTSIDE_EACH_TOLD,
+    RENAME_RATE_LEAST, RENAME_RATE_MOST, RENAMES_LOOKED_AT, RENAMES_OUTSIDE_PER_REPORT,
     RENAMES_PAUSE_ROUNDS_MAX, SIDES_LINGER_ROUNDS,
 };
 
@@ -26,7 +26,7 @@ pub(crate) struct Renames {
     /// Files renamed where nobody watches, the first of them at `since_ns`, and all other renames; or, while
     /// it is on, those of this round.
     outside: u32,
-    told: u32,
+    reported: u32,
     since_ns: u64,
     /// Renames in a second, nobody watching, when it began.
     rate: u64,
@@ -44,7 +44,7 @@ impl Renames {
     pub(crate) fn new() -> Self {
         Renames {
             outside: 0,
-            told: 0,
+            reported: 0,
             since_ns: 0,
             rate: 0,
             is_on: false,
@@ -64,7 +64,7 @@ impl Renames {
     /// One more that has to do with what is watched.
     #[inline]
     pub(crate) fn note_told(&mut self) {
-        self.told = self.told.saturating_add(1);
+        self.reported = self.reported.saturating_add(1);
     }
 
     /// One more, of a file, that has nothing to do with it. Whether to begin.
@@ -73,21 +73,21 @@ impl Renames {
             self.since_ns = now_ns;
         }
         self.outside = self.outside.saturating_add(1);
-        if self.is_on || self.outside.saturating_add(self.told) < RENAMES_LOOKED_AT {
+        if self.is_on || self.outside.saturating_add(self.reported) < RENAMES_LOOKED_AT {
             return false;
         }
         let span_ns = now_ns.saturating_sub(self.since_ns).max(1);
         self.rate = (u64::from(self.outside) * 1_000_000_000 / span_ns).min(RENAME_RATE_MOST);
         let begins = self.wait == 0
-            && self.outside / RENAMES_OUTSIDE_EACH_TOLD >= self.told
+            && self.outside / RENAMES_OUTSIDE_PER_REPORT >= self.reported
             && self.rate >= RENAME_RATE_LEAST;
-        (self.outside, self.told) = (0, 0);
+        (self.outside, self.reported) = (0, 0);
         begins
     }
 
     /// The sides are told from now on.
     pub(crate) fn begin(&mut self) {
-        (self.is_on, self.rounds, self.told, self.outside) = (true, 0, 0, 0);
+        (self.is_on, self.rounds, self.reported, self.outside) = (true, 0, 0, 0);
     }
 
     /// A round is over. It ends where the sides cost more than they save.
@@ -100,9 +100,12 @@ impl Renames {
         }
         self.rounds = self.rounds.saturating_add(1);
         // At first those count as well that are about to be ignored.
-        let counted =
-            if self.rounds > 2 { self.told.saturating_add(self.outside) } else { self.told };
-        (self.told, self.outside) = (0, 0);
+        let counted = if self.rounds > 2 {
+            self.reported.saturating_add(self.outside)
+        } else {
+            self.reported
+        };
+        (self.reported, self.outside) = (0, 0);
         let is_old =
             self.rounds >= RENAMES_PAUSE_ROUNDS_MAX && u64::from(counted) >= RENAME_RATE_LEAST;
         if is_old || u64::from(counted) > self.rate / 4 { Due::HearRenames } else { Due::Nothing }
@@ -117,7 +120,7 @@ impl Renames {
         self.lingers = SIDES_LINGER_ROUNDS;
         self.wait = self.pause + SIDES_LINGER_ROUNDS;
         self.pause = (2 * self.pause).min(RENAMES_PAUSE_ROUNDS_MAX);
-        (self.outside, self.told) = (0, 0);
+        (self.outside, self.reported) = (0, 0);
     }
 
     /// The sides could not be dropped everywhere: that is due again after a round.

@@ -45,29 +45,29 @@ impl<F> Layers<F> {
         let Some((at, old, new)) = of else { return Heard::Stranger };
         let Room { place, old: old_room, object } = room;
         let layer = &self.layers[at];
-        let mut told = *event;
-        told.location = event.location.and_then(|at| layer.place(tree, at, new, place));
-        told.old = event.old.and_then(|at| layer.place(tree, at, old, old_room));
+        let mut translated = *event;
+        translated.location = event.location.and_then(|at| layer.place(tree, at, new, place));
+        translated.old = event.old.and_then(|at| layer.place(tree, at, old, old_room));
         let mut as_upper = [0; KEY_MAX];
         let upper = event.object.and_then(|key| layer.wrap(key, &mut as_upper));
         let hash = upper.map_or(0, |key| tree.hash(key));
         let fsid = layer.fsid;
         let is_rename = event.types() & kind::RENAME != 0;
         let source = match is_rename {
-            false => self.is_told(tree, &mut told, hash, new).then_some(Source::Upper),
-            true => self.rename_told(tree, &told, hash, (old, new)),
+            false => self.is_reported(tree, &mut translated, hash, new).then_some(Source::Upper),
+            true => self.rename_reported(tree, &translated, hash, (old, new)),
         };
         let Some(source) = source else {
             let is_own = !is_rename && matches!(new, Side::Own(_));
             return if is_own { Heard::Own } else { Heard::Left };
         };
         let key = upper.map(|key| self.real_key(hash, key));
-        told.object = key.and_then(|key| {
+        translated.object = key.and_then(|key| {
             let out = object.get_mut(..key.len())?;
             out.copy_from_slice(key);
             Some(Key { fsid, handle: out })
         });
-        Heard::Told(told, source)
+        Heard::Told(translated, source)
     }
 
     /// The object of an event of an upper layer, as the overlay has it.
@@ -126,7 +126,7 @@ impl<F> Layers<F> {
     }
 
     /// Whether something that is no rename is told by the upper layer.
-    fn is_told(&mut self, tree: &Tree, event: &mut Event<'_>, object: u64, at: Side) -> bool {
+    fn is_reported(&mut self, tree: &Tree, event: &mut Event<'_>, object: u64, at: Side) -> bool {
         let dir = match at {
             Side::Heard(dir) => dir,
             Side::Own(_) | Side::Work => return false,
@@ -149,7 +149,7 @@ impl<F> Layers<F> {
     /// Whether a rename is told by the upper layer. Of one from or to a directory that has its own mark, that
     /// mark tells one side, and the kernel merges such events though they lead to different places: so they are
     /// told by the upper layer, which has both sides.
-    fn rename_told(
+    fn rename_reported(
         &mut self,
         tree: &Tree,
         event: &Event<'_>,
@@ -239,7 +239,7 @@ impl<F> Layers<F> {
         self.is_wrapped(Key { fsid: tree.fsid(id), handle: tree.key_of(id) })
     }
 
-    /// Two keys of one file: that of a rename that the upper layer told, and that by which the mark tells of
+    /// Two keys of one file: that of a rename that the upper layer translated, and that by which the mark tells of
     /// it. They differ where the file has a lower layer.
     pub(crate) fn note_alias(&mut self, tree: &Tree, upper: Key<'_>, merged: &[u8]) {
         self.aliases.put(tree.hash(upper), merged);

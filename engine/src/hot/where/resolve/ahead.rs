@@ -70,7 +70,7 @@ impl<D: Disk> Resolver<D> {
     /// Reads a directory. What is found has the process that brought it in, if a walk under way knows that.
     fn read_one(&mut self, id: u32, batch: &mut Batch<'_, '_>) -> Read {
         let tell = match self.walks.of(&self.tree, id) {
-            Some(walk) => walk.tell,
+            Some(walk) => walk.report_as,
             None => {
                 let tells = self.types & kind::CREATE != 0 && !batch.silent;
                 tells.then(|| Answer::default().into())

@@ -30,7 +30,7 @@ impl<D: Disk> Resolver<D> {
     ) {
         if types & kind::CREATE == 0 {
             self.tell_lost_arrival(at, hash, event.is_dir(), who, batch);
-        } else if let Some(other) = self.doubts.told_there(at.place).copied() {
+        } else if let Some(other) = self.doubts.reported_there(at.place).copied() {
             // That is gone, whatever it was.
             let silent = batch.silent;
             self.correct(&other, None, batch);
@@ -87,7 +87,8 @@ impl<D: Disk> Resolver<D> {
     ) {
         let place = at.place;
         let doubt = self.doubts.find(place, object).and_then(|at| self.doubts.get(at));
-        let Some(is_renamed) = doubt.filter(|doubt| !doubt.told).map(|doubt| doubt.renamed) else {
+        let Some(is_renamed) = doubt.filter(|doubt| !doubt.is_reported).map(|doubt| doubt.renamed)
+        else {
             return;
         };
         if self.deferred.any() {
@@ -134,7 +135,7 @@ impl<D: Disk> Resolver<D> {
             self.doubts.note_too_long();
             return false;
         };
-        (doubt.told, doubt.renamed, doubt.silent) = (told, renamed, batch.silent);
+        (doubt.is_reported, doubt.renamed, doubt.silent) = (told, renamed, batch.silent);
         (doubt.is_dir, doubt.image, doubt.attribution) = (is_dir, image, who.attribution);
         let swap = self.doubts.put(doubt);
         if swap.is_kept {
@@ -161,7 +162,7 @@ impl<D: Disk> Resolver<D> {
             }
             let is_over = match seen {
                 Some(is_there) if self.doubts.note_look(at, is_there) => {
-                    if is_there != doubt.told {
+                    if is_there != doubt.is_reported {
                         self.correct(&doubt, None, batch);
                         self.give_up(&doubt, batch);
                         continue;
@@ -183,8 +184,9 @@ impl<D: Disk> Resolver<D> {
     /// Where no line could say what a look showed, none ever will: looking goes on for nothing.
     fn give_up(&mut self, doubt: &Doubt, batch: &mut Batch<'_, '_>) {
         let index = self.doubts.find(doubt.place, doubt.object);
-        let is_so =
-            |index: &usize| self.doubts.get(*index).is_some_and(|now| now.told == doubt.told);
+        let is_so = |index: &usize| {
+            self.doubts.get(*index).is_some_and(|now| now.is_reported == doubt.is_reported)
+        };
         if let Some(index) = index.filter(is_so) {
             batch.sources.who.release(self.doubts.remove(index));
         }
@@ -272,26 +274,26 @@ impl<D: Disk> Resolver<D> {
 
     /// What the lines say of a name from now on.
     pub(super) fn tell_doubts(&mut self, at: Known<'_>, object: u64) {
-        self.doubts.tell(at.place, object);
+        self.doubts.set_reported(at.place, object);
     }
 
     /// An object is not where the lines say; and not in `gone`, whatever is on disk.
     pub(super) fn correct(&mut self, doubt: &Doubt, gone: Option<u32>, batch: &mut Batch<'_, '_>) {
         let mut others = [None; NAMES];
-        let all = self.doubts.of(doubt.object).filter(|one| one.told != doubt.told);
+        let all = self.doubts.of(doubt.object).filter(|one| one.is_reported != doubt.is_reported);
         let all = all.filter(|one| gone != Some(one.dir));
         others.iter_mut().zip(all).for_each(|(other, one)| *other = Some(*one));
-        let is_so = |one: &Doubt| self.is_there(one) == Some(!one.told);
+        let is_so = |one: &Doubt| self.is_there(one) == Some(!one.is_reported);
         let other = others.into_iter().flatten().find(is_so);
-        let (gone, there) = match doubt.told {
+        let (gone, there) = match doubt.is_reported {
             true => (Some(*doubt), other),
             false => (other, Some(*doubt)),
         };
         batch.silent = doubt.silent;
         let attribution = if doubt.image == 0 { Attribution::Unknown } else { Attribution::Late };
         let who: Actor = Answer::new(doubt.image, attribution).into();
-        if doubt.told {
-            self.doubts.tell(doubt.place, 0);
+        if doubt.is_reported {
+            self.doubts.set_reported(doubt.place, 0);
         }
         let new = there.as_ref().map(known);
         match doubt.is_dir {
@@ -326,7 +328,7 @@ impl<D: Disk> Resolver<D> {
         batch: &mut Batch<'_, '_>,
     ) {
         match (old, new) {
-            (Some(_), None) if doubt.told && doubt.left != Left::No => {
+            (Some(_), None) if doubt.is_reported && doubt.left != Left::No => {
                 self.tell_left_one(doubt, batch);
             }
             (Some(old), None) => self.tell_lost_end(doubt.object, old, who, batch),

@@ -61,7 +61,7 @@ impl<D: Disk> Resolver<D> {
             let known = event.object.filter(|_| event.is_dir());
             let is_aside = match known.and_then(|key| self.tree.find_live(key)) {
                 Some(id) => self.tree.node(id).parent == old.dir && self.tree.name(id) == aside,
-                None => self.doubts.told(self.tree.place(old.dir, aside), object) == Some(true),
+                None => self.doubts.reported(self.tree.place(old.dir, aside), object) == Some(true),
             };
             if is_aside {
                 return Some(Known::new(&self.tree, old.dir, aside));
@@ -186,7 +186,7 @@ impl<D: Disk> Resolver<D> {
         let node = self.tree.node(there);
         // One that was renamed more than once can be elsewhere, with files in it; one that a walk read may
         // have files that it told of.
-        let told = self.doubts.told(at.place, node.hash());
+        let told = self.doubts.reported(at.place, node.hash());
         let is_full = node.child != 0 || told == Some(true) || self.tree.is_fresh(there);
         let is_meant = !but.contains(&node.hash()) && (is_full || !full);
         is_meant.then(|| Other::new(node.hash(), self.tree.key_of(there), true)).flatten()
@@ -201,7 +201,7 @@ impl<D: Disk> Resolver<D> {
         batch: &mut Batch<'_, '_>,
     ) {
         let place = at.place;
-        let known = self.doubts.told_there(place).filter(|other| other.object != this);
+        let known = self.doubts.reported_there(place).filter(|other| other.object != this);
         let other = match known {
             Some(other) => Other::new(other.object, other.key(), other.is_dir),
             None => self.dir_at([this, 0], at, is_dir),
@@ -279,7 +279,7 @@ impl<D: Disk> Resolver<D> {
         let key = Key { fsid: self.tree.fsid(at.dir), handle: other.key() };
         // Should no second half come, it is found out. Where there is no room for that, a file goes
         // away, and comes from nowhere; so does what no second half is awaited of.
-        self.doubts.tell_gone(at.place, other.object);
+        self.doubts.set_reported_gone(at.place, other.object);
         let object = (key, other.is_dir);
         let is_kept = self.doubt(object, aside, (true, true), who, batch);
         if flags & event_flag::FOUND != 0 {

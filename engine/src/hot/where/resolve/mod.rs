@@ -35,7 +35,7 @@ use crate::hot::r#where::tables::nameless::Nameless;
 use crate::hot::r#where::tables::objects::Objects;
 use crate::hot::r#where::tables::orphans::Orphans;
 use crate::hot::r#where::tables::outside::Outside;
-use crate::hot::r#where::tables::told_by_walks::ToldByWalks;
+use crate::hot::r#where::tables::reported_by_walks::ReportedByWalks;
 use crate::hot::r#where::tables::under_way::UnderWay;
 use crate::hot::r#where::tree::{Tree, flag};
 use crate::hot::r#where::watch::{SIDES, Watch};
@@ -63,7 +63,7 @@ pub(crate) struct Resolver<D: Disk = Kernel> {
     pub(crate) recent: LastSeen,
     pub(crate) nameless: Nameless,
     pub(crate) outside: Outside,
-    pub(crate) found: ToldByWalks,
+    pub(crate) found: ReportedByWalks,
     rereads: walk::Rereads,
     pub(crate) exchange: ExchangeHalves,
     pub(crate) objects: Objects,
@@ -103,7 +103,7 @@ impl<D: Disk> Resolver<D> {
             recent: LastSeen::new(),
             nameless: Nameless::new(),
             outside: Outside::new(),
-            found: ToldByWalks::new(),
+            found: ReportedByWalks::new(),
             rereads: walk::Rereads::default(),
             exchange: ExchangeHalves::new(),
             objects: Objects::new(),
@@ -135,25 +135,25 @@ impl<D: Disk> Resolver<D> {
 
     /// The queue was seen empty then, and all of before is resolved.
     #[inline]
-    pub(crate) fn settle(&mut self, empty_ns: u64) {
-        self.objects.settle();
-        self.recent.settle();
+    pub(crate) fn on_queue_empty(&mut self, empty_ns: u64) {
+        self.objects.on_queue_empty();
+        self.recent.on_queue_empty();
         if let Some(names) = &mut self.watch.file_names {
-            names.settle();
+            names.on_queue_empty();
         }
         if !self.walks.any()
-            && let Some(met) = self.unsure.settle(empty_ns)
+            && let Some(met) = self.unsure.on_queue_empty(empty_ns)
         {
             met.dirs.for_each(|dir| self.tree.set_met(dir, false));
             if met.any_more {
                 self.tree.clear_met();
             }
         }
-        self.deferred.settle(empty_ns);
+        self.deferred.on_queue_empty(empty_ns);
         self.settle_found(empty_ns);
         // What was found is remembered by the ids of directories.
         if !self.found.any() {
-            self.tree.settle();
+            self.tree.on_queue_empty();
         }
     }
 

@@ -75,7 +75,7 @@ impl<D: Disk> Resolver<D> {
                     unreadable(batch);
                 }
                 if node != 0 {
-                    self.above.doubt(at);
+                    self.above.request_look(at);
                 }
             }
         }

@@ -160,7 +160,7 @@ impl<D: Disk> Resolver<D> {
     pub(crate) fn tell_left(&mut self, batch: &mut Batch<'_, '_>) {
         let mut at = 0;
         while let Some(doubt) = self.doubts.get(at).copied() {
-            if !doubt.told || doubt.left != Left::Surely {
+            if !doubt.is_reported || doubt.left != Left::Surely {
                 at += 1;
                 continue;
             }
@@ -177,7 +177,7 @@ impl<D: Disk> Resolver<D> {
         object: u64,
         batch: &mut Batch<'_, '_>,
     ) {
-        let there = self.doubts.told_there(at.place);
+        let there = self.doubts.reported_there(at.place);
         let there = there.filter(|other| other.object != object && other.left == Left::Surely);
         if let Some(at) = there.and_then(|other| self.doubts.find(other.place, other.object)) {
             let silent = batch.silent;

@@ -116,7 +116,7 @@ impl<D: Disk> Resolver<D> {
             }
             self.drop_root(node);
         }
-        self.above.doubt(at);
+        self.above.request_look(at);
     }
 
     /// Nothing is left to read: looks once more for roots that were renamed away.
@@ -222,7 +222,7 @@ impl<D: Disk> Resolver<D> {
             let who = who(event.pid, batch);
             self.look(at, came, who, batch);
             if renamed && self.watch.roots[at].node == 0 {
-                self.above.doubt(at);
+                self.above.request_look(at);
             }
         } else if is_root {
             self.root_made(at, event, object, batch);

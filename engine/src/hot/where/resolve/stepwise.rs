@@ -63,9 +63,9 @@ impl<D: Disk> Resolver<D> {
         let until_ns = self.step_end();
         while let Some(walk) = self.walks.last(&self.tree) {
             let is_there = self.walks.is_there(&walk, &self.tree);
-            let how = (walk.tell, Contradicted::Wait);
+            let how = (walk.report_as, Contradicted::Wait);
             let left = match is_there {
-                true => self.walk_some(walk.place(), until_ns, how, batch).0,
+                true => self.walk_some(walk.top_and_next(), until_ns, how, batch).0,
                 false => None,
             };
             if !is_there || self.walks.go_on(&self.tree, left) {
@@ -79,7 +79,7 @@ impl<D: Disk> Resolver<D> {
 
     /// The last walk is over.
     pub(super) fn end_walk(&mut self, batch: &mut Batch<'_, '_>) {
-        let tell = self.walks.pop().and_then(|walk| walk.tell);
+        let tell = self.walks.pop().and_then(|walk| walk.report_as);
         tell.into_iter().for_each(|who| batch.sources.who.release(who.image));
         self.unsure.note_read(self.watch.disk.now_ns());
         self.watch.end_reading();
@@ -91,7 +91,12 @@ impl<D: Disk> Resolver<D> {
         while let Some(walk) = self.walks.last(&self.tree) {
             let is_there = self.walks.is_there(&walk, &self.tree);
             if is_there {
-                self.walk_some(walk.place(), u64::MAX, (walk.tell, Contradicted::Wait), batch);
+                self.walk_some(
+                    walk.top_and_next(),
+                    u64::MAX,
+                    (walk.report_as, Contradicted::Wait),
+                    batch,
+                );
             }
             if !is_there || self.walks.go_on(&self.tree, None) {
                 self.end_walk(batch);

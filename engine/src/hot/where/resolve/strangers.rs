@@ -5,7 +5,7 @@ use super::{Resolver, SELF};
 use crate::hot::event::{Event, Key, Location};
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::mute::busy::Muting;
-use crate::hot::r#where::tables::file_names::Found;
+use crate::hot::r#where::tables::file_names::KnownName;
 use crate::hot::r#where::tables::nameless;
 use crate::hot::r#where::tables::orphans::Orphans;
 use crate::hot::r#where::tree::flag;
@@ -84,7 +84,7 @@ impl<D: Disk> Resolver<D> {
         let object = self.tree.hash(key);
         let mut room = [0; record::NAME_MAX];
         let names = self.watch.file_names.as_mut();
-        let Some(Found { dir, len, is_leaving }) =
+        let Some(KnownName { dir, len, is_leaving }) =
             names.and_then(|names| names.find(&self.tree, object, &mut room))
         else {
             return false;

@@ -128,7 +128,7 @@ impl<D: Disk> Resolver<D> {
         (object, is_dir): (u64, bool),
         batch: &mut Batch<'_, '_>,
     ) {
-        if self.doubts.told(at.place, object) == Some(true) {
+        if self.doubts.reported(at.place, object) == Some(true) {
             return;
         }
         if self.types & kind::CREATE != 0 && !batch.silent {
@@ -284,7 +284,7 @@ impl<D: Disk> Resolver<D> {
         if self.found.any() && !self.tree.any_unread() && self.forget_found(empty_ns) {
             self.watch.arrivals.clear();
         } else if self.walks.any()
-            && let Some(dirs) = self.found.settle_dirs(empty_ns)
+            && let Some(dirs) = self.found.drain_dirs(empty_ns)
         {
             dirs.for_each(|dir| self.tree.set_fresh(dir, false));
         }
@@ -292,7 +292,7 @@ impl<D: Disk> Resolver<D> {
 
     /// Forgets what walks told of, if all of before that time is resolved. Whether it is.
     fn forget_found(&mut self, empty_ns: u64) -> bool {
-        let Some(read) = self.found.settle(empty_ns) else { return false };
+        let Some(read) = self.found.on_queue_empty(empty_ns) else { return false };
         read.dirs.for_each(|dir| self.tree.set_fresh(dir, false));
         if read.any_more {
             self.tree.clear_fresh();

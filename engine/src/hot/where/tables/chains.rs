@@ -1,11 +1,11 @@
-//! Which entries of a list go by a key: chains through two arrays, reserved once.
+//! Finds the entries of a list that have a key: chains through two arrays, reserved once.
 
 use crate::limits::tables::CHAINS;
 use crate::num::{limited_u16, low_bits};
 
 const END: u16 = u16::MAX;
 
-/// By the lower bits of its key each entry is in one chain; others may be in it too.
+/// The lower bits of its key give the chain of an entry; a chain can have entries with other keys.
 pub(crate) struct Chains {
     first: Vec<u16>,
     /// The next in the chain, by index in the list.
@@ -13,13 +13,13 @@ pub(crate) struct Chains {
 }
 
 impl Chains {
-    /// For a list of that many at most, fewer than 65,535.
+    /// For a list of at most `count` entries, fewer than 65,535.
     pub(crate) fn new(count: usize) -> Self {
         debug_assert!(count < usize::from(END));
         Chains { first: vec![END; CHAINS], next: Vec::with_capacity(count) }
     }
 
-    /// The last of the list was added, under that key.
+    /// Adds the last entry of the list, under its key.
     pub(crate) fn push(&mut self, key: u64) {
         let at = limited_u16(self.next.len());
         let first = &mut self.first[chain(key)];
@@ -27,7 +27,7 @@ impl Chains {
         *first = at;
     }
 
-    /// One of the list goes, and the last takes its place, as by `Vec::swap_remove`: their keys.
+    /// Removes an entry; the last one takes its index, as with `Vec::swap_remove`. The keys of both.
     pub(crate) fn swap_remove(&mut self, at: usize, key: u64, last_key: u64) {
         let last = self.next.len() - 1;
         self.point(key, at, self.next[at]);
@@ -37,7 +37,7 @@ impl Chains {
         self.next.swap_remove(at);
     }
 
-    /// What leads to an entry leads elsewhere.
+    /// Replaces the link that leads to an entry.
     fn point(&mut self, key: u64, at: usize, to: u16) {
         let before = self.of(key).find(|&one| usize::from(self.next[one]) == at);
         match before {
@@ -46,7 +46,7 @@ impl Chains {
         }
     }
 
-    /// All that may go by that key, by index in the list.
+    /// Indices of all entries that may have that key.
     #[inline]
     pub(crate) fn of(&self, key: u64) -> impl Iterator<Item = usize> {
         let some = |at: u16| (at != END).then_some(usize::from(at));

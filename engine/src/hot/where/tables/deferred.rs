@@ -1,11 +1,11 @@
-//! Directories whose removal is told later.
+//! Directories whose removal is reported later.
 //!
-//! The kernel merges a directory's DELETE into an event of it that waits in the queue, its CREATE
-//! for one, before all that happened in it. So such a DELETE is told when that has come up: when
-//! the queue was seen empty, or before something that can only have happened after it.
+//! The kernel merges the DELETE of a directory into an event of it that waits in the queue, for example its CREATE.
+//! The DELETE then comes before the events of what happened in the directory. So it is reported after these: when
+//! the queue was seen empty, or before an event that can only have happened after the removal.
 //!
-//! They are no [`LastN`]: nothing is overwritten, and what is taken from the middle leaves a hole, so that the places of
-//! the others, by which the index finds them, stay.
+//! Not a [`LastN`]: no entry is overwritten, and removing one from the middle leaves a hole, so that the others
+//! keep the slots by which the index finds them.
 //!
 //! [`LastN`]: crate::hot::containers::last::LastN
 
@@ -14,41 +14,41 @@ use crate::hot::r#where::tables::index::Index;
 use crate::limits::tables::DEFERRED_MAX;
 use crate::num::limited_u32;
 
-/// A directory that is gone, or will have been.
+/// A directory that was removed, or will be by a later event.
 #[derive(Clone, Copy)]
 pub(crate) struct Gone {
     /// Its node, and the hash of its handle.
     pub(crate) dir: u32,
     pub(crate) hash: u64,
-    /// Whether it is to be told of.
+    /// Whether its removal is reported.
     pub(crate) tell: bool,
-    /// Who removed it; the image is held.
+    /// The process that removed it; the image is held.
     pub(crate) who: Actor,
-    /// [`Tree::path_stamp`] of what it is in, when its event came up. It was removed at some moment after
-    /// that: where this has changed by now, nobody knows under which path.
+    /// [`Tree::path_stamp`] of its parent when its event came up. The directory was removed at some time after
+    /// that: if the stamp has changed, the path at that time is not known.
     ///
     /// [`Tree::path_stamp`]: crate::hot::r#where::tree::Tree::path_stamp
     pub(crate) stamp: u64,
-    /// Whether that path was unsure then.
+    /// Whether the path was unsure then.
     pub(crate) is_unsure: bool,
 }
 
-/// Those directories, in the order of their events, and by their nodes.
+/// The directories, in the order of their events, and by node.
 pub(crate) struct Deferred {
-    /// By number, modulo [`DEFERRED_MAX`]; one that was taken leaves a hole.
+    /// By number, modulo [`DEFERRED_MAX`]; a removed one leaves a hole.
     gone: Vec<Option<Gone>>,
-    /// The numbers of the first and of the next.
+    /// The number of the first, and of the next.
     first: usize,
     next: usize,
     /// How many there are.
     len: usize,
-    /// By node: the place in `gone`, plus 1.
+    /// By node: the slot in `gone`, plus 1.
     by_dir: Index,
-    /// When the last one came.
+    /// When the last one was added.
     since_ns: u64,
-    /// Whether any was told of before its time, since the queue was empty.
+    /// Whether any was reported too early since the queue was empty.
     any_early: bool,
-    /// Events in directories whose removal may have been told of too early.
+    /// Events in directories whose removal may have been reported too early.
     forgotten: u64,
 }
 
@@ -83,7 +83,7 @@ impl Deferred {
         self.next - self.first < DEFERRED_MAX
     }
 
-    /// Keeps one that is not kept yet, whose event was resolved at that time. There is room.
+    /// Adds a directory that is not in the table, whose event was resolved at `now_ns`. There is room.
     pub(crate) fn put(&mut self, gone: Gone, now_ns: u64) {
         debug_assert!(self.has_room() && !self.has(gone.dir));
         let at = self.next % DEFERRED_MAX;
@@ -94,18 +94,18 @@ impl Deferred {
         self.since_ns = now_ns;
     }
 
-    /// Whether all that happened in them was resolved, as the queue was empty at that time.
+    /// Whether everything that happened in them is resolved, as the queue was empty at `empty_ns`.
     pub(crate) fn is_due(&self, empty_ns: u64) -> bool {
         self.any() && empty_ns > self.since_ns
     }
 
-    /// Takes the one that is that directory.
+    /// Removes the entry of a directory.
     pub(crate) fn take(&mut self, dir: u32) -> Option<Gone> {
         let at = self.find(dir)?;
         self.take_at(at)
     }
 
-    /// Takes the last.
+    /// Removes the last.
     pub(crate) fn take_last(&mut self) -> Option<Gone> {
         while self.next > self.first && self.gone[(self.next - 1) % DEFERRED_MAX].is_none() {
             self.next -= 1;
@@ -113,7 +113,7 @@ impl Deferred {
         if self.any() { self.take_at((self.next - 1) % DEFERRED_MAX) } else { None }
     }
 
-    /// Takes the first where there is no room for another: its removal is to be told of before its time.
+    /// Removes the first if the table is full: its removal is then reported early.
     pub(crate) fn make_room(&mut self) -> Option<Gone> {
         if self.has_room() {
             return None;
@@ -122,25 +122,25 @@ impl Deferred {
         self.take_at(self.first % DEFERRED_MAX)
     }
 
-    /// Whether the removal of any directory was told of before its time.
+    /// Whether any removal was reported early.
     #[inline]
     pub(crate) fn any_early(&self) -> bool {
         self.any_early
     }
 
-    /// Something happened in a directory whose removal was told of.
+    /// Records an event in a directory whose removal was already reported.
     pub(crate) fn note_late(&mut self) {
         self.forgotten += 1;
     }
 
-    /// How often that was.
+    /// The count of [`Self::note_late`].
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// The queue was empty at that time, and all of before is resolved.
+    /// The queue was empty at `empty_ns`, and everything before is resolved.
     #[inline]
-    pub(crate) fn settle(&mut self, empty_ns: u64) {
+    pub(crate) fn on_queue_empty(&mut self, empty_ns: u64) {
         self.any_early &= empty_ns <= self.since_ns;
     }
 
@@ -160,7 +160,7 @@ impl Deferred {
     }
 }
 
-/// The index goes by the upper half. Neighbours go to places of their own.
+/// The index takes the upper half; neighbouring ids get different slots.
 fn hash(dir: u32) -> u64 {
     u64::from(dir) << 32
 }
@@ -193,9 +193,9 @@ mod tests {
         assert_eq!(rest[0].dir, 2, "the last comes first");
         assert_eq!(rest.pop().map(|gone| gone.dir), Some(4));
         assert!(!deferred.any() && deferred.has_room());
-        deferred.settle(7);
+        deferred.on_queue_empty(7);
         assert!(deferred.any_early(), "until the queue was empty after the last");
-        deferred.settle(8);
+        deferred.on_queue_empty(8);
         assert!(!deferred.any_early());
     }
 }

@@ -1,13 +1,13 @@
 //! The two halves of an exchange of names.
 //!
-//! RENAME_EXCHANGE queues two events: `a` to `b`, then `b` to `a` of another object
-//! (`vfs_rename()` in fs/namei.c). Taken for two renames, the first would replace what the second
-//! moves. So a rename whose mirror follows in the queue is remembered, and one that is the last of
-//! what was read, as its mirror may be about to come: a rename that mirrors it, of its process and of
-//! another object, is the second half, unless another event of one of the names comes between.
+//! `RENAME_EXCHANGE` queues two events: `a` to `b`, then `b` to `a` of the other object (`vfs_rename()` in
+//! fs/namei.c). Taken as two renames, the first would replace the object that the second moves. So fsmon remembers
+//! a rename if the reverse rename follows in the queue, or if it is the last event that was read, as the reverse
+//! may be about to come. A rename in reverse, by the same process and of another object, is the second half, unless
+//! another event of one of the two names comes in between.
 //!
-//! Where a directory takes part, a program that replays the lines must not lose what is in it: what the
-//! first half would replace is set aside under a name of its own, and comes from there.
+//! A program that replays the output must not lose the contents of a directory: if one takes part, the object that
+//! the first half would replace is first renamed to a temporary name (`.exchange-…`), and then from there.
 
 use crate::hot::containers::last::LastN;
 pub(crate) use crate::limits::tables::EXCHANGE_EVENTS_AHEAD as AHEAD;
@@ -15,14 +15,14 @@ use crate::limits::tables::{EVENTS_DONE_KEPT, EXCHANGE_EVENTS_BETWEEN, EXCHANGE_
 use crate::num::low_bits;
 use crate::sys::handle::KEY_MAX;
 
-/// The name beside its old one that an object has between the halves, made of its hash.
+/// The temporary name that an object has between the halves, made of its hash.
 #[derive(Default)]
 pub(crate) struct AsideName([u8; ASIDE.len() + 16]);
 
 const ASIDE: &[u8] = b".exchange-";
 
 impl AsideName {
-    /// That of the object with that hash.
+    /// The temporary name of the object with that hash.
     pub(crate) fn of(object: u64) -> Self {
         let mut name = AsideName::default();
         let (prefix, digits) = name.0.split_at_mut(ASIDE.len());
@@ -37,15 +37,15 @@ impl AsideName {
         &self.0
     }
 
-    /// Whether a name is such a one, or looks like it.
+    /// Whether a name has the form of a temporary name.
     pub(crate) fn is(name: &[u8]) -> bool {
         name.len() == ASIDE.len() + 16 && name.starts_with(ASIDE)
     }
 }
 
-/// What an exchange moves back.
+/// The object that the second half moves.
 pub(crate) struct Other {
-    /// The hash of its handle, and that itself.
+    /// The hash of its handle, and the handle.
     pub(crate) object: u64,
     key: [u8; KEY_MAX],
     key_len: usize,
@@ -53,7 +53,7 @@ pub(crate) struct Other {
 }
 
 impl Other {
-    /// `None` where the handle is longer than any can be.
+    /// `None` if the handle is longer than any that exists.
     pub(crate) fn new(object: u64, handle: &[u8], is_dir: bool) -> Option<Self> {
         let (mut key, key_len) = ([0; KEY_MAX], handle.len());
         key.get_mut(..key_len)?.copy_from_slice(handle);
@@ -65,27 +65,27 @@ impl Other {
     }
 }
 
-/// A rename, its places by what they go by (`Tree::place`).
+/// A rename, with the places of both names.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Half {
     pub(crate) pid: u32,
     pub(crate) old: u64,
     pub(crate) new: u64,
-    /// The hash of its object; 0: it is of no use any more.
+    /// The hash of its object; 0 if the rename is no longer a candidate.
     pub(crate) object: u64,
-    /// The event's number in the queue.
+    /// The index of the event in the queue.
     pub(crate) index: u64,
 }
 
 /// Renames that are, or may be, first halves.
 pub(crate) struct ExchangeHalves {
     halves: LastN<Half>,
-    /// No event from here on can have to do with any of them.
+    /// No event from this index on can be a second half.
     end: u64,
-    /// The numbers of events that were told of before their turn. Several processes may exchange at once: their halves
-    /// can be queued in turn.
+    /// Indices of events that were resolved ahead of their turn. Several processes may exchange at once, so their
+    /// halves can alternate in the queue.
     done: LastN<u64>,
-    /// None of them is this one or beyond.
+    /// No event from this index on was resolved ahead.
     done_end: u64,
 }
 
@@ -99,13 +99,13 @@ impl ExchangeHalves {
         }
     }
 
-    /// Whether the event of that number can have to do with any of them.
+    /// Whether the event with this index can be a second half.
     #[inline]
     pub(crate) fn any(&self, index: u64) -> bool {
         index < self.end
     }
 
-    /// A rename that may be the first half.
+    /// Records a rename that may be the first half.
     pub(crate) fn put(&mut self, first: Half) {
         if !self.any(first.index) {
             self.halves.clear();
@@ -118,26 +118,26 @@ impl ExchangeHalves {
         );
     }
 
-    /// The event of that number was told of.
+    /// Records that the event with this index was resolved ahead of its turn.
     pub(crate) fn set_done(&mut self, index: u64) {
         self.done.push(index);
         self.done_end = self.done_end.max(index + 1);
     }
 
-    /// Whether the event of that number was told of before its turn.
+    /// Whether the event with this index was resolved ahead of its turn.
     #[inline]
     pub(crate) fn is_done(&self, index: u64) -> bool {
         index < self.done_end && index != 0 && self.done.iter().any(|done| *done == index)
     }
 
-    /// Another event of an entry came.
+    /// Records another event of the entry at `place`.
     pub(crate) fn touch(&mut self, place: u64) {
         for half in self.halves.iter_mut().filter(|half| half.old == place || half.new == place) {
             half.object = 0;
         }
     }
 
-    /// A rename came up; whether it is the second half of an exchange.
+    /// Whether a rename is the second half of an exchange.
     pub(crate) fn is_second(&mut self, this: Half) -> bool {
         let first = self.halves.iter_mut().find(|first| {
             first.pid == this.pid

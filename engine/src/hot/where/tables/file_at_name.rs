@@ -1,28 +1,28 @@
-//! Which file has which name, as far as the queue told a short while ago.
+//! Which file has which name, by the last events.
 //!
-//! The kernel merges events that wait in the queue (see `in_doubt.rs`), so a hard link can come or go
-//! unseen, and one event can say that a name was removed and made, and not in which order. What
-//! was told of the name before shows it.
+//! The kernel merges events that wait in the queue (see `in_doubt.rs`). So a hard link can be made or removed
+//! without an event, and one event can say that a name was removed and made, without the order. What was last
+//! reported of the name decides.
 
 use crate::hot::containers::ways::SetCache;
 use crate::limits::tables::{NAME_SETS, NAME_WAYS};
 
-/// By place (`Tree::place`); in each set the last comes first.
+/// By place; in each set the last one comes first.
 pub(crate) struct FileAtName {
     links: SetCache<Link, NAME_SETS, NAME_WAYS>,
 }
 
-/// A place, and the hash of the file that is there, or was there and is gone ([`GONE`]); 0 for none.
+/// A place, and the hash of the file there, or of the file that was removed from there ([`GONE`]); 0 for none.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Link {
     place: u64,
     file: u64,
 }
 
-/// The bit that no file's hash has ([`crate::hot::r#where::tree::Tree::hash`]): it is there no longer.
+/// The bit that is clear in each hash of a file ([`crate::hot::r#where::tree::Tree::hash`]): the file was removed.
 const GONE: u64 = 1;
 
-/// The last thing that was told of a place. 0 stands for no file, or one that is not known.
+/// What was last reported of a place. 0 stands for no file, or an unknown one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Last {
     There(u64),
@@ -46,14 +46,14 @@ impl FileAtName {
         FileAtName { links: SetCache::new(Link::default()) }
     }
 
-    /// A file is at that place from now on; 0: none is.
+    /// Records that `file` is at `place`; 0: no file.
     #[inline]
     pub(crate) fn put(&mut self, place: u64, file: u64) {
         debug_assert!(file & GONE == 0, "as `Tree::hash` has it");
         self.keep(place, file);
     }
 
-    /// A file was removed from that place.
+    /// Records that `file` was removed from `place`.
     #[inline]
     pub(crate) fn remove(&mut self, place: u64, file: u64) {
         self.keep(place, file | GONE);
@@ -64,14 +64,14 @@ impl FileAtName {
         self.links.put_first(place, Link { place, file }, |link| link.place == place);
     }
 
-    /// It is no longer known what is there.
+    /// Forgets a place.
     pub(crate) fn forget(&mut self, place: u64) {
         if let Some(at) = self.links.find(place, |link| link.place == place) {
             self.links.forget(at);
         }
     }
 
-    /// Nothing is known any more.
+    /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.links.clear();
     }
@@ -83,13 +83,13 @@ impl FileAtName {
         self.find(place).map(of)
     }
 
-    /// The file that is known to be there; `Some(0)` where it is known that none is.
+    /// The file that is at `place`; `Some(0)` if no file is.
     #[inline]
     pub(crate) fn at(&self, place: u64) -> Option<u64> {
         self.find(place).map(|file| if file & GONE == 0 { file } else { 0 })
     }
 
-    /// Whether that file was removed from that place, and nothing came there since.
+    /// Whether `file` was removed from `place`, and nothing came there since.
     #[inline]
     pub(crate) fn was_removed(&self, place: u64, file: u64) -> bool {
         self.find(place) == Some(file | GONE)

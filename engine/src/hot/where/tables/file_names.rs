@@ -1,15 +1,15 @@
-//! The names of the files in the watched directories, for `--hard-links`: a change that is made through a
-//! name outside of them is told under one of these.
+//! The names of files in the watched directories, for `--hard-links`: a change through a name outside of them is
+//! reported under one of these names.
 //!
 //! ```text
 //! ln d/a /tmp/b; echo >> /tmp/b      told as a change of d/a
 //! ```
 //!
-//! They are kept like the tree: walks read them, and the queue says what comes and goes. A directory that is
-//! forgotten leaves its names behind; they are dropped when one is found, or when room is wanted.
+//! They are kept like the tree: walks read them, and events change them. When a directory is forgotten its names
+//! stay; they are dropped when one of them is found, or when room is needed.
 //!
-//! A removal can be merged into an earlier event of the same name. Then the name stays, as one that may be
-//! gone, until the queue was empty:
+//! A removal can be merged into an earlier event of the same name. Then the name stays until the queue was empty,
+//! as one that may be gone:
 //!
 //! ```text
 //! ln /tmp/b d/a; echo >> /tmp/b; rm d/a      CREATE|DELETE d/a, MODIFY /tmp/b
@@ -31,20 +31,20 @@ use zerocopy::FromZeros;
 struct Name {
     /// The hash of the file's handle; 0: not in use.
     file: u64,
-    /// [`Tree::place`]
+    /// The place of the name, [`Tree::place`].
     place: u64,
     dir: u32,
-    /// Neighbours among the names of the file; of one not in use `next` is another such. 0 none.
+    /// Neighbours among the names of the file; in an unused entry `next` is the next unused one. 0 none.
     next: u32,
     prev: u32,
     text: Text,
 }
 
-/// A name that was found.
+/// A name that was looked up.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Found {
+pub(crate) struct KnownName {
     pub(crate) dir: u32,
-    /// How much of the room it takes.
+    /// Bytes of the name.
     pub(crate) len: usize,
     /// Whether it may be gone.
     pub(crate) is_leaving: bool,
@@ -57,20 +57,20 @@ pub(crate) struct FileNames {
     by_file: Index,
     by_place: Index,
     text: Arena,
-    /// The first that is not in use any more; 0 none.
+    /// The first entry that is no longer in use; 0 none.
     free: u32,
-    /// Those below were in use once.
+    /// Entries from here on were never in use.
     fresh: u32,
-    /// The places of names that may be gone, the oldest first. No `LastN`: one that comes back is taken out of the middle,
-    /// and the rest keeps its order.
+    /// Places of names that may be gone, oldest first. Not a `LastN`: a name that comes back is removed from the
+    /// middle, and the others keep their order.
     leaving: ArrayVec<u64, NAMES_LEAVING_MAX>,
-    /// Files whose names were taken to be gone, since the queue was empty.
+    /// Files whose names were taken as gone since the queue was empty.
     taken: Forgotten,
-    /// Changes of those.
+    /// Changes of those files.
     forgotten: u64,
-    /// Names refused for want of room.
+    /// Names that were refused because there was no room.
     refused: u64,
-    /// Names to refuse before those of forgotten directories are looked for again.
+    /// Names to refuse before names of forgotten directories are searched again.
     patience: u32,
 }
 
@@ -96,17 +96,17 @@ impl FileNames {
         }
     }
 
-    /// Names that there was no room for.
+    /// Number of names that were refused.
     pub(crate) fn refused(&self) -> u64 {
         self.refused
     }
 
-    /// Changes of files whose names were taken to be gone, and may not have been.
+    /// Number of changes of files whose names were taken as gone and may still exist.
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// A file (the hash of its handle) is `name` in a directory from now on.
+    /// Records that a file, by the hash of its handle, has the name `name` in `dir`.
     pub(crate) fn put(&mut self, tree: &Tree, file: u64, dir: u32, name: &[u8]) {
         debug_assert!(file != 0);
         let place = tree.place(dir, name);
@@ -130,14 +130,14 @@ impl FileNames {
         self.by_place.insert(place, id);
     }
 
-    /// Nothing, or a directory, is at that place from now on.
+    /// Records that no file is at `place`.
     pub(crate) fn remove(&mut self, place: u64) {
         if let Some(id) = self.at(place) {
             self.drop_name(id);
         }
     }
 
-    /// A file was at that place, and went at a time that is not known.
+    /// Records that the file at `place` was removed at an unknown time.
     pub(crate) fn leave(&mut self, place: u64) {
         if self.leaving.is_full() {
             let first = self.leaving.remove(0);
@@ -149,22 +149,22 @@ impl FileNames {
         self.leaving.push(place);
     }
 
-    /// The queue was empty: what may be gone is.
+    /// The queue was empty: names that may be gone are gone.
     #[inline]
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn on_queue_empty(&mut self) {
         while let Some(place) = self.leaving.pop() {
             self.remove(place);
         }
         self.taken.clear();
     }
 
-    /// A name of a file: the last that came up, of those that are left.
+    /// A name of a file: the last one that came up, of those that still exist.
     pub(crate) fn find(
         &mut self,
         tree: &Tree,
         file: u64,
         room: &mut [u8; NAME_MAX],
-    ) -> Option<Found> {
+    ) -> Option<KnownName> {
         loop {
             let id = self.first_of(file);
             if id == 0 {
@@ -175,7 +175,7 @@ impl FileNames {
                 let name = self.text.get(self.name(id).text);
                 room[..name.len()].copy_from_slice(name);
                 let Name { dir, place, .. } = *self.name(id);
-                return Some(Found {
+                return Some(KnownName {
                     dir,
                     len: name.len(),
                     is_leaving: self.leaving.contains(&place),
@@ -185,7 +185,7 @@ impl FileNames {
         }
     }
 
-    /// Nothing is known any more.
+    /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.leaving.clear();
         for id in 1..self.fresh {
@@ -207,14 +207,14 @@ impl FileNames {
         self.by_file.find(file, |id| self.name(id).file == file).unwrap_or(0)
     }
 
-    /// Whether its directory is still the one that it was in.
+    /// Whether the directory of the name is the same as when the name was recorded.
     fn is_left(&self, tree: &Tree, id: u32) -> bool {
         let name = self.name(id);
         let is_live = tree.node(name.dir).flags & (flag::LIVE | flag::DEAD) == flag::LIVE;
         is_live && tree.place(name.dir, self.text.get(name.text)) == name.place
     }
 
-    /// A place for a name, and its text.
+    /// An entry for a name, and its text.
     fn room(&mut self, tree: &Tree, name: &[u8]) -> Option<(u32, Text)> {
         if name.is_empty() || name.len() > NAME_MAX {
             return None;
@@ -248,7 +248,7 @@ impl FileNames {
         Ok((id, text))
     }
 
-    /// Makes room of the names in directories that were forgotten.
+    /// Makes room by dropping names in forgotten directories.
     #[cold]
     fn drop_forgotten(&mut self, tree: &Tree) {
         for id in 1..self.fresh {
@@ -256,7 +256,7 @@ impl FileNames {
                 self.drop_name(id);
             }
         }
-        // Looking at all of them for each that comes would take ever longer.
+        // Searching all names for each new one would take longer and longer.
         self.patience = self.fresh / 8;
     }
 
@@ -298,7 +298,7 @@ mod tests {
 
     fn found(names: &mut FileNames, tree: &Tree, file: u64) -> Option<(u32, Vec<u8>)> {
         let mut room = [0; NAME_MAX];
-        let Found { dir, len, .. } = names.find(tree, file, &mut room)?;
+        let KnownName { dir, len, .. } = names.find(tree, file, &mut room)?;
         Some((dir, room[..len].to_vec()))
     }
 
@@ -335,7 +335,7 @@ mod tests {
         // It came back.
         names.put(&tree, 10, root, b"a");
         assert!(names.find(&tree, 10, &mut room).is_some_and(|found| !found.is_leaving));
-        names.settle();
+        names.on_queue_empty();
         assert!(found(&mut names, &tree, 10).is_some() && found(&mut names, &tree, 12).is_none());
         for file in 1..=NAMES_LEAVING_MAX as u64 + 1 {
             let name = file.to_ne_bytes();
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(names.forgotten(), 0);
         assert!(found(&mut names, &tree, 2).is_none() && found(&mut names, &tree, 4).is_some());
         assert_eq!(names.forgotten(), 1);
-        names.settle();
+        names.on_queue_empty();
         assert!(found(&mut names, &tree, 2).is_none());
         assert_eq!(names.forgotten(), 1, "it is gone by now");
     }

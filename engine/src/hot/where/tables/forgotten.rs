@@ -1,22 +1,22 @@
-//! Which of the hashes that a full table forgot come up again.
+//! Detects hashes that a full table has forgotten and that come up again.
 
 use crate::hot::r#where::tables::rounds::Rounds;
 use crate::limits::tables::FORGOTTEN_SLOTS;
 
-/// No hash: the lowest bit of each is 0 ([`crate::hot::r#where::tree::Tree::hash`]).
+/// Not a hash: the lowest bit of each hash is 0 ([`crate::hot::r#where::tree::Tree::hash`]).
 const NONE: u64 = 1;
 
-/// The hashes of this generation and of the one before.
+/// The hashes of this generation and of the previous one.
 pub(crate) struct Forgotten {
     now: Generation,
     before: Generation,
-    /// What came last: the same often comes again at once.
+    /// The last hash: the same one often comes again at once.
     last: u64,
 }
 
 struct Generation {
     hashes: Rounds,
-    /// Whether there was no room for some.
+    /// Whether some were not added because there was no room.
     is_full: bool,
 }
 
@@ -45,7 +45,7 @@ impl Forgotten {
         Forgotten { now: Generation::new(), before: Generation::new(), last: NONE }
     }
 
-    /// A generation is over: what was forgotten in the one before it does not matter any more.
+    /// Ends a generation: hashes from before the previous one no longer matter.
     #[inline]
     pub(crate) fn age(&mut self) {
         std::mem::swap(&mut self.now, &mut self.before);
@@ -53,12 +53,12 @@ impl Forgotten {
         self.last = NONE;
     }
 
-    /// Nothing of before matters any more.
+    /// Forgets all: no earlier hash matters any more.
     pub(crate) fn clear(&mut self) {
         (0..2).for_each(|_| self.age());
     }
 
-    /// A hash was forgotten.
+    /// Records that a hash was forgotten.
     #[inline]
     pub(crate) fn put(&mut self, hash: u64) {
         if hash != self.last {
@@ -67,7 +67,7 @@ impl Forgotten {
         }
     }
 
-    /// Whether a hash was forgotten. Where so many were that there was no room for them all, each may have been.
+    /// Whether a hash was forgotten. If there was no room for all of them, this is true for each.
     #[inline]
     pub(crate) fn has(&self, hash: u64) -> bool {
         self.now.has(hash) || self.before.has(hash)

@@ -1,54 +1,54 @@
-//! Names of which the queue may not tell the truth.
+//! Names for which the queue may be misleading.
 //!
-//! The kernel merges an event into an identical one that waits in the queue (seen on 6.18;
-//! `fanotify_merge()` in fs/notify/fanotify/fanotify.c). Of `a` to `b`, `b` to `a`, `a` to `b`
-//! two are left; of a hard link made, removed and made again one event that says CREATE and
-//! DELETE; and the DELETE of a file that was renamed away and back comes with its CREATE, before
-//! the renames. All these are two events of one object between two looks at an empty queue (`objects.rs`): then each
-//! of its names is compared with the filesystem when nothing is left to read.
+//! The kernel merges an event into an identical one that waits in the queue (seen on 6.18; `fanotify_merge()` in
+//! fs/notify/fanotify/fanotify.c). Of `mv a b; mv b a; mv a b` two renames are left. Of `ln x a; rm a; ln x a` one
+//! event is left, which says CREATE and DELETE. If a file is made, renamed away and back, and removed, its DELETE
+//! comes with its CREATE, before the renames. In each case there are two events of one object while the queue was
+//! never empty (`objects.rs`). Then each name of the object is put in doubt: fsmon compares it with the filesystem
+//! once the queue is empty.
 
 use crate::hot::r#where::tables::chains::Chains;
 use crate::limits::tables::{DOUBT_LOOKS, DOUBT_MISSES, DOUBTS_MAX};
 use crate::sys::handle::KEY_MAX;
 use fsmon_format::record::{Attribution, NAME_MAX};
 
-/// Whether the kernel said that the object was renamed away from that name, and no rename that it told
-/// of was that.
+/// Whether the kernel reported that the object was renamed away from the name (`MOVED_FROM`) and no RENAME event
+/// explains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     No,
-    /// It may have come back.
+    /// Perhaps: it may have come back.
     Perhaps,
-    /// It has, if no such rename comes until the queue is empty.
+    /// Yes, unless a matching RENAME comes before the queue is empty.
     Surely,
 }
 
-/// A name, and whether the lines say that it is the object's.
+/// A name in doubt, and whether the output has the object there.
 #[derive(Clone, Copy)]
 pub(crate) struct Doubt {
     /// The hash of the object's handle.
     pub(crate) object: u64,
-    /// What the name goes by: `Tree::place`.
+    /// The place: [`Tree::place`](crate::hot::r#where::tree::Tree::place).
     pub(crate) place: u64,
     /// The directory, and the hash of its handle.
     pub(crate) dir: u32,
     pub(crate) dir_hash: u64,
-    /// What the lines say.
-    pub(crate) told: bool,
-    /// Nobody is to be told of it.
+    /// Whether the output has the object at this name.
+    pub(crate) is_reported: bool,
+    /// Changes of it are not reported.
     pub(crate) silent: bool,
     /// A rename put it in doubt.
     pub(crate) renamed: bool,
     pub(crate) is_dir: bool,
-    /// How the object may have gone.
+    /// Whether the object left the name.
     pub(crate) left: Left,
-    /// Who was last seen at it; held. And how surely.
+    /// The image that was last seen to change it, which is held; and how certain that is.
     pub(crate) image: u32,
     pub(crate) attribution: Attribution,
-    /// What the last looks showed, and how many that were.
+    /// What the last looks showed, and how many of them agreed.
     seen: bool,
     looks: u8,
-    /// Looks that showed nothing.
+    /// Looks without a result.
     misses: u8,
     name_len: u8,
     key_len: u8,
@@ -57,7 +57,7 @@ pub(crate) struct Doubt {
 }
 
 impl Doubt {
-    /// `None` where name or handle are longer than any can be.
+    /// `None` if the name or the handle is longer than any that exists.
     pub(crate) fn new(
         (object, place): (u64, u64),
         key: &[u8],
@@ -69,7 +69,7 @@ impl Doubt {
             place,
             dir,
             dir_hash,
-            told: false,
+            is_reported: false,
             silent: false,
             renamed: false,
             is_dir: false,
@@ -100,23 +100,23 @@ impl Doubt {
     }
 }
 
-/// What changes with a new doubt.
+/// What adding a doubt changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Swap {
-    /// The image that is to be held no longer; 0 for none.
+    /// The image to release; 0 for none.
     pub(crate) release: u32,
-    /// Whether there was room: the doubt's own image is to be held.
+    /// Whether there was room. If so, the caller must hold the image of the new doubt.
     pub(crate) is_kept: bool,
 }
 
 /// The names in doubt.
 pub(crate) struct InDoubt {
-    /// Names that there was no room for.
+    /// Names that were not added because there was no room.
     forgotten: u64,
     names: Vec<Doubt>,
-    /// Any of them may have surely left.
+    /// Whether any name may have [`Left::Surely`].
     left: bool,
-    /// What to look for them by.
+    /// Chains by place, by object and by directory.
     by_place: Chains,
     by_object: Chains,
     by_dir: Chains,
@@ -134,12 +134,12 @@ impl InDoubt {
         }
     }
 
-    /// Names that fsmon could not check, as there was no room for them.
+    /// Number of names that fsmon could not check because there was no room for them.
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// A name in doubt is longer than any that is kept.
+    /// Records that a name in doubt is too long to be kept.
     #[cold]
     pub(crate) fn note_too_long(&mut self) {
         self.forgotten += 1;
@@ -151,19 +151,19 @@ impl InDoubt {
         !self.names.is_empty()
     }
 
-    /// Whether much of the room is left, for doubts that rarely prove true.
+    /// Whether there is plenty of room: enough for doubts that are rarely confirmed.
     pub(crate) fn has_much_room(&self) -> bool {
         self.names.len() < DOUBTS_MAX / 4 * 3
     }
 
-    /// The same for a doubt that is dropped where it is not.
+    /// The same, for a doubt that is dropped and counted if there is not.
     pub(crate) fn has_much_room_or_forgets(&mut self) -> bool {
         let has_room = self.has_much_room();
         self.forgotten += u64::from(!has_room);
         has_room
     }
 
-    /// The name of an object is in doubt.
+    /// Puts a name of an object in doubt.
     pub(crate) fn put(&mut self, doubt: Doubt) -> Swap {
         if let Some(at) = self.find(doubt.place, doubt.object) {
             let known = std::mem::replace(&mut self.names[at], doubt);
@@ -181,40 +181,40 @@ impl InDoubt {
         Swap { release: 0, is_kept }
     }
 
-    /// A line says that the entry is of that object now; 0: of none.
-    pub(crate) fn tell(&mut self, place: u64, object: u64) {
+    /// Records that the output has `object` at `place` now; 0: nothing.
+    pub(crate) fn set_reported(&mut self, place: u64, object: u64) {
         for at in self.by_place.of(place) {
             let doubt = &mut self.names[at];
             if doubt.place == place {
-                (doubt.told, doubt.looks) = (object == doubt.object, 0);
-                if doubt.told {
+                (doubt.is_reported, doubt.looks) = (object == doubt.object, 0);
+                if doubt.is_reported {
                     doubt.left = Left::No;
                 }
             }
         }
     }
 
-    /// A line says that the entry is that object's no longer.
-    pub(crate) fn tell_gone(&mut self, place: u64, object: u64) {
+    /// Records that the output no longer has `object` at `place`.
+    pub(crate) fn set_reported_gone(&mut self, place: u64, object: u64) {
         if let Some(at) = self.find(place, object) {
-            (self.names[at].told, self.names[at].looks) = (false, 0);
+            (self.names[at].is_reported, self.names[at].looks) = (false, 0);
         }
     }
 
-    /// What the lines say of an object's name, where that is in doubt.
-    pub(crate) fn told(&self, place: u64, object: u64) -> Option<bool> {
-        self.find(place, object).map(|at| self.names[at].told)
+    /// Whether the output has `object` at `place`, if that name is in doubt.
+    pub(crate) fn reported(&self, place: u64, object: u64) -> Option<bool> {
+        self.find(place, object).map(|at| self.names[at].is_reported)
     }
 
-    /// An object in doubt that the lines say is there.
-    pub(crate) fn told_there(&self, place: u64) -> Option<&Doubt> {
+    /// An object in doubt that the output has at `place`.
+    pub(crate) fn reported_there(&self, place: u64) -> Option<&Doubt> {
         let mut there = self.by_place.of(place).map(|at| &self.names[at]);
-        there.find(|doubt| doubt.told && doubt.place == place)
+        there.find(|doubt| doubt.is_reported && doubt.place == place)
     }
 
-    /// Where the lines say that an object was renamed to.
+    /// The name to which the output has renamed an object.
     pub(crate) fn renamed_to(&self, object: u64) -> Option<&Doubt> {
-        self.of(object).find(|doubt| doubt.told && doubt.renamed)
+        self.of(object).find(|doubt| doubt.is_reported && doubt.renamed)
     }
 
     /// All names of an object that are in doubt.
@@ -223,8 +223,8 @@ impl InDoubt {
         all.filter(move |doubt| doubt.object == object)
     }
 
-    /// Several processes renamed an object: who did what no event told is not known. `release` is for each image that is
-    /// held no longer.
+    /// Removes the images of an object's doubts: several processes renamed it, so fsmon does not know which one
+    /// made a change that no event reports. `release` gets each image that was held.
     pub(crate) fn disown(&mut self, object: u64, mut release: impl FnMut(u32)) {
         for at in self.by_object.of(object) {
             let doubt = &mut self.names[at];
@@ -234,12 +234,12 @@ impl InDoubt {
         }
     }
 
-    /// One of them; `None` beyond the last.
+    /// The name at an index; `None` beyond the last.
     pub(crate) fn get(&self, at: usize) -> Option<&Doubt> {
         self.names.get(at)
     }
 
-    /// Notes what a look showed. Whether that was seen often enough to be true.
+    /// Records what a look showed. Returns whether enough looks have agreed.
     pub(crate) fn note_look(&mut self, at: usize, is_there: bool) -> bool {
         let doubt = &mut self.names[at];
         doubt.looks = if doubt.seen == is_there { doubt.looks.saturating_add(1) } else { 1 };
@@ -247,21 +247,21 @@ impl InDoubt {
         doubt.looks >= DOUBT_LOOKS
     }
 
-    /// A look showed nothing. Whether there were so many that none will.
+    /// Records a look without a result. Returns whether the doubt should be given up.
     pub(crate) fn note_miss(&mut self, at: usize) -> bool {
         let doubt = &mut self.names[at];
         doubt.misses = doubt.misses.saturating_add(1);
         doubt.misses >= DOUBT_MISSES
     }
 
-    /// A file that the lines say is in that directory; the hash of its handle.
+    /// A file, by the hash of its handle, that the output has in directory `dir`.
     pub(crate) fn file_in(&self, dir: u32, hash: u64) -> Option<&Doubt> {
         let mut all = self.by_dir.of(dir.into()).map(|at| &self.names[at]);
         let is_in = |doubt: &Doubt| (doubt.dir, doubt.dir_hash) == (dir, hash);
-        all.find(|doubt| doubt.told && !doubt.is_dir && is_in(doubt))
+        all.find(|doubt| doubt.is_reported && !doubt.is_dir && is_in(doubt))
     }
 
-    /// The kernel said that the object of a name in doubt was renamed away from there.
+    /// Records that the kernel reported the object as renamed away from `place`.
     pub(crate) fn set_left(&mut self, place: u64, object: u64, left: Left) {
         if let Some(at) = self.find(place, object) {
             self.names[at].left = left;
@@ -269,23 +269,23 @@ impl InDoubt {
         }
     }
 
-    /// Whether it said so.
+    /// Whether it did.
     pub(crate) fn left(&self, place: u64, object: u64) -> Left {
         self.find(place, object).map_or(Left::No, |at| self.names[at].left)
     }
 
-    /// Whether any may have surely left.
+    /// Whether any name may have [`Left::Surely`].
     #[inline]
     pub(crate) fn any_left(&self) -> bool {
         self.left
     }
 
-    /// None has, of which the lines do not say so.
+    /// Records that the output agrees for all of those.
     pub(crate) fn no_more_left(&mut self) {
         self.left = false;
     }
 
-    /// Where an object's name is in doubt.
+    /// The index of the name of `object` at `place`.
     pub(crate) fn find(&self, place: u64, object: u64) -> Option<usize> {
         if !self.any() {
             return None;
@@ -297,12 +297,12 @@ impl InDoubt {
         self.by_place.of(place).find(is_it)
     }
 
-    /// One whose name is at that place.
+    /// The index of a name at `place`.
     pub(crate) fn at(&self, place: u64) -> Option<usize> {
         self.by_place.of(place).find(|&at| self.names[at].place == place)
     }
 
-    /// Done with one; the last takes its place. The image it held.
+    /// Removes a name; the last one moves to its index. Returns the image that it held.
     pub(crate) fn remove(&mut self, at: usize) -> u32 {
         let (last, this) = (self.names[self.names.len() - 1], self.names[at]);
         self.by_place.swap_remove(at, this.place, last.place);
@@ -331,15 +331,15 @@ mod tests {
             Swap { release: 0, is_kept: true }
         );
         assert_eq!(
-            doubts.put(Doubt { image: 4, told: true, ..doubt(5, A) }),
+            doubts.put(Doubt { image: 4, is_reported: true, ..doubt(5, A) }),
             Swap { release: 3, is_kept: true }
         );
         assert!(!doubts.note_look(0, false) && !doubts.note_look(0, true));
         assert!(doubts.note_look(0, true));
-        doubts.tell(B, 5);
-        assert!(doubts.get(0).is_some_and(|doubt| doubt.told));
-        doubts.tell(A, 6);
-        assert!(doubts.get(0).is_some_and(|doubt| !doubt.told && doubt.name() == b"name"));
+        doubts.set_reported(B, 5);
+        assert!(doubts.get(0).is_some_and(|doubt| doubt.is_reported));
+        doubts.set_reported(A, 6);
+        assert!(doubts.get(0).is_some_and(|doubt| !doubt.is_reported && doubt.name() == b"name"));
         assert!(!doubts.note_look(0, true), "looked at anew");
         assert_eq!((doubts.remove(0), doubts.any()), (4, false));
     }

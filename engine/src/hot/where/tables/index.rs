@@ -1,9 +1,9 @@
 //! The index from a hash to a directory's node.
 //!
-//! A [`ProbeTable`] whose entries are 8 bytes: the upper half of the hash, and the node's id (0: empty). An entry's home
-//! is given by the lower bits of its stored half, so that the table can be rearranged without looking at nodes. Half
-//! full, it doubles in place, into room that was reserved at the start; where there is none left, it fills to two
-//! thirds.
+//! A [`ProbeTable`] with entries of 8 bytes: the upper half of the hash, and the id of the node (0: empty). The
+//! lower bits of the stored half give the home of an entry, so that the table can be rearranged without access to
+//! the nodes. When half full it doubles in place, into room that was reserved at the start; if there is none left,
+//! it fills to two thirds.
 
 use crate::hot::containers::probing::{ProbeTable, Slot};
 use crate::limits::tables::INDEX_LEAST;
@@ -29,7 +29,7 @@ impl Entry {
         self.0 as u32
     }
 
-    /// Half of a hash: the table takes its lower bits.
+    /// The stored half of the hash: the table takes its lower bits.
     fn half(self) -> usize {
         (self.0 >> 32) as usize
     }
@@ -58,7 +58,7 @@ impl Index {
         Some(self.table.get(found).node())
     }
 
-    /// Adds a node that is not in the index. The caller keeps to the capacity.
+    /// Adds a node that is not in the index. The caller must respect the capacity.
     pub fn insert(&mut self, hash: u64, node: u32) {
         debug_assert!(node != 0);
         if (self.table.used() + 1) * 2 > self.table.slots() && self.table.can_grow() {
@@ -68,7 +68,7 @@ impl Index {
         self.table.insert(entry.half(), entry);
     }
 
-    /// Takes a node out; nothing happens where it is not in.
+    /// Removes a node, if it is in the index.
     pub fn remove(&mut self, hash: u64, gone: u32) {
         let wanted = Entry::new(hash, gone);
         if let Ok(at) = self.table.find(wanted.half(), |here| *here == wanted) {

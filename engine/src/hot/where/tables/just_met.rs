@@ -1,12 +1,12 @@
-//! Directories that a walk met a moment ago.
+//! Directories that a walk has just met.
 //!
-//! A directory that comes in is read when its event comes up, and shows what is in it by then: what moved in it
-//! in between is met where it went later. Until the queue was empty, a path through a directory that was met
-//! may be that of a moment later, and a line that has one says so.
+//! A directory that comes in is read when its event comes up. Entries that moved between the event and the walk are
+//! met at their later location. So until the queue was empty, a path through a directory that was met may be too
+//! new, and lines with such a path are flagged `unsure`.
 
 use crate::limits::tables::JUST_MET_MAX;
 
-/// Those directories; the tree has a mark at each ([`Tree::set_met`]).
+/// The directories; the tree has a mark at each ([`Tree::set_met`]).
 ///
 /// [`Tree::set_met`]: crate::hot::r#where::tree::Tree::set_met
 pub(crate) struct JustMet {
@@ -16,10 +16,10 @@ pub(crate) struct JustMet {
     met_ns: u64,
 }
 
-/// Directories that lose their marks.
-pub(crate) struct Settled<I> {
+/// Directories that lose their mark.
+pub(crate) struct NoLongerMet<I> {
     pub(crate) dirs: I,
-    /// Whether others have one, too.
+    /// Whether there are more.
     pub(crate) any_more: bool,
 }
 
@@ -34,7 +34,7 @@ impl JustMet {
         !self.dirs.is_empty()
     }
 
-    /// A directory was met at that time.
+    /// Records that a directory was met.
     pub(crate) fn put(&mut self, dir: u32, now_ns: u64) {
         self.met_ns = now_ns;
         match self.dirs.len() < JUST_MET_MAX {
@@ -43,20 +43,23 @@ impl JustMet {
         }
     }
 
-    /// What was met was read until that time.
+    /// Records that the walk read until `now_ns`.
     pub(crate) fn note_read(&mut self, now_ns: u64) {
         self.met_ns = now_ns;
     }
 
-    /// The queue was seen empty then: all that had happened before was told, and what was met until now is
-    /// forgotten.
+    /// The queue was seen empty at `empty_ns`: everything that happened before is reported. Forgets the directories
+    /// that were met before that.
     #[inline]
-    pub(crate) fn settle(&mut self, empty_ns: u64) -> Option<Settled<impl Iterator<Item = u32>>> {
+    pub(crate) fn on_queue_empty(
+        &mut self,
+        empty_ns: u64,
+    ) -> Option<NoLongerMet<impl Iterator<Item = u32>>> {
         if !self.any() || empty_ns <= self.met_ns {
             return None;
         }
         let any_more = std::mem::take(&mut self.any_more);
-        Some(Settled { dirs: self.dirs.drain(..), any_more })
+        Some(NoLongerMet { dirs: self.dirs.drain(..), any_more })
     }
 }
 
@@ -69,18 +72,19 @@ mod tests {
         let mut unsure = JustMet::new();
         unsure.put(5, 100);
         unsure.put(6, 200);
-        assert!(unsure.settle(150).is_none() && unsure.any());
-        let settled: Vec<_> = unsure.settle(201).expect("empty after that").dirs.collect();
-        assert_eq!((settled, unsure.any()), (vec![5, 6], false));
+        assert!(unsure.on_queue_empty(150).is_none() && unsure.any());
+        let unmarked: Vec<_> = unsure.on_queue_empty(201).expect("empty after that").dirs.collect();
+        assert_eq!((unmarked, unsure.any()), (vec![5, 6], false));
     }
 
     #[test]
     fn of_many_some_are_kept_and_the_others_known_of() {
         let mut unsure = JustMet::new();
         (0..=JUST_MET_MAX as u32).for_each(|dir| unsure.put(dir, 1));
-        let settled = unsure.settle(2).map(|settled| (settled.dirs.count(), settled.any_more));
-        assert_eq!(settled, Some((JUST_MET_MAX, true)));
+        let unmarked =
+            unsure.on_queue_empty(2).map(|unmarked| (unmarked.dirs.count(), unmarked.any_more));
+        assert_eq!(unmarked, Some((JUST_MET_MAX, true)));
         unsure.put(5, 3);
-        assert!(unsure.settle(4).is_some_and(|settled| !settled.any_more));
+        assert!(unsure.on_queue_empty(4).is_some_and(|unmarked| !unmarked.any_more));
     }
 }

@@ -1,9 +1,9 @@
-//! Where objects were last seen by name.
+//! The name under which objects were last seen.
 //!
-//! DELETE_SELF and MOVE_SELF of a file carry nothing but its handle, after the DELETE or RENAME
-//! that carried its name (fs/namei.c: fsnotify runs before the inode is put). A file that was made
-//! without a name (`O_TMPFILE`) and linked later is told under `#` and its inode's number for as long as
-//! it is open. A small table, overwritten as it goes, ties both to a name.
+//! DELETE_SELF and MOVE_SELF of a file have only its handle, and come after the DELETE or RENAME that had its name
+//! (fs/namei.c: fsnotify runs before the inode is put). A file that was made without a name (`O_TMPFILE`) and
+//! linked later is reported under `#` and its inode number while it is open. This small table gives the name in
+//! both cases; new entries overwrite old ones.
 
 use crate::hot::containers::ways::{At, SetCache, Turns};
 use crate::limits::tables::{SEEN_SETS, SEEN_WAYS};
@@ -11,10 +11,10 @@ use fsmon_format::record::NAME_MAX;
 
 #[derive(Clone, Copy)]
 struct Seen {
-    /// The directory's own hash: its node may be another's later.
+    /// The hash of the directory: its node may be reused later.
     dir_hash: u64,
     dir: u32,
-    /// When it was put, in rounds: each ends when the queue is empty.
+    /// The round in which it was put; a round ends when the queue is empty.
     round: u32,
     len: u8,
     name: [u8; NAME_MAX],
@@ -22,9 +22,9 @@ struct Seen {
 
 /// The table.
 pub(crate) struct LastSeen {
-    /// Which object each entry is of; apart, as nearly all looks find that it is another.
+    /// The object of each entry; kept apart, as most lookups find another object.
     hashes: SetCache<u64, SEEN_SETS, SEEN_WAYS>,
-    /// Where the next goes in each set.
+    /// The entry of each set that is overwritten next.
     turns: Turns<SEEN_SETS, SEEN_WAYS>,
     seen: Vec<Seen>,
     round: u32,
@@ -37,8 +37,7 @@ impl LastSeen {
         LastSeen { hashes, turns, seen: vec![none; SEEN_SETS * SEEN_WAYS], round: 1 }
     }
 
-    /// The object with that hash is, or was until now, `name` in the directory `dir`, whose own
-    /// hash is `dir_hash`.
+    /// Records that the object is, or was until now, `name` in the directory `dir`, whose own hash is `dir_hash`.
     pub(crate) fn put(&mut self, hash: u64, dir: u32, dir_hash: u64, name: &[u8]) {
         let Ok(len) = u8::try_from(name.len()) else { return };
         let at = self.find(hash).unwrap_or_else(|| self.turns.take(set_of(hash)));
@@ -48,19 +47,19 @@ impl LastSeen {
         seen.name[..name.len()].copy_from_slice(name);
     }
 
-    /// Where it was: directory, the directory's hash, name; `None` where that was forgotten.
+    /// Where it was: directory, hash of the directory, name; `None` if forgotten.
     pub(crate) fn get(&self, hash: u64) -> Option<(u32, u64, &[u8])> {
         let seen = &self.seen[self.find(hash)?.index::<SEEN_WAYS>()];
         Some((seen.dir, seen.dir_hash, &seen.name[..usize::from(seen.len)]))
     }
 
-    /// The queue was empty: the kernel merges nothing into the events that were in it.
+    /// The queue was empty: the kernel merges nothing into earlier events.
     #[inline]
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn on_queue_empty(&mut self) {
         self.round = self.round.wrapping_add(1);
     }
 
-    /// Whether the object was put there since the queue was empty, and nowhere else later.
+    /// Whether the object was put with this name since the queue was empty, and with no other name later.
     pub(crate) fn is_new(&self, hash: u64, dir: u32, name: &[u8]) -> bool {
         self.find(hash).is_some_and(|at| {
             let seen = &self.seen[at.index::<SEEN_WAYS>()];
@@ -69,13 +68,13 @@ impl LastSeen {
         })
     }
 
-    /// Whether it is known where the object was.
+    /// Whether the name of the object is known.
     #[inline]
     pub(crate) fn has(&self, hash: u64) -> bool {
         self.find(hash).is_some()
     }
 
-    /// The object is gone.
+    /// Forgets an object.
     pub(crate) fn forget(&mut self, hash: u64) {
         if let Some(at) = self.find(hash) {
             self.hashes.forget(at);
@@ -107,7 +106,7 @@ mod tests {
         let other = |number: usize| (7 + 2 * number * SEEN_SETS) as u64;
         assert_eq!(recent.get(other(1)), None);
         assert!(recent.is_new(7, 4, b"new") && !recent.is_new(7, 3, b"old"));
-        recent.settle();
+        recent.on_queue_empty();
         assert!(!recent.is_new(7, 4, b"new"), "the queue was empty");
         recent.forget(7);
         assert_eq!(recent.get(7), None);

@@ -1,8 +1,8 @@
-//! Directories that a walk met away from where the tree has them.
+//! Directories that a walk met at another location than the tree has for them.
 //!
-//! With a mark on each directory, a rename into one that has no mark yet gives an event with the
-//! old place alone. The new one is walked before that event comes up, as it was made before: what
-//! the walk met there is kept here, and tells where the directory went.
+//! If each directory has its own mark, a rename into a directory that has no mark yet gives an event with the old
+//! location alone. The new parent was made before, so it is walked before that event comes up. What the walk met
+//! there is kept here, and gives the new location.
 
 use crate::hot::containers::last::LastN;
 use crate::hot::r#where::tree::NAME_ROOM;
@@ -11,9 +11,9 @@ use fsmon_format::record::NAME_MAX;
 
 #[derive(Clone, Copy)]
 struct Arrival {
-    /// The hash of the directory that was met; 0 none.
+    /// The hash of the directory; 0 none.
     hash: u64,
-    /// Where: a directory, and the directory's own hash.
+    /// The parent, and the hash of the parent.
     dir: u32,
     dir_hash: u64,
     len: u8,
@@ -23,7 +23,7 @@ struct Arrival {
 /// The table.
 pub(crate) struct MetElsewhere {
     seen: LastN<Arrival>,
-    /// Those that were overwritten before their rename came up.
+    /// Directories that were overwritten before their rename came up.
     forgotten: u64,
 }
 
@@ -32,7 +32,7 @@ impl MetElsewhere {
         MetElsewhere { seen: LastN::new(MET_ELSEWHERE_KEPT), forgotten: 0 }
     }
 
-    /// The directory `hash` was met as `name` in `dir`, whose own hash is `dir_hash`.
+    /// Records that the directory `hash` was met as `name` in `dir`, whose own hash is `dir_hash`.
     pub(crate) fn put(&mut self, hash: u64, dir: u32, dir_hash: u64, name: &[u8]) {
         let Ok(len) = u8::try_from(name.len()) else {
             self.forgotten += 1;
@@ -44,23 +44,23 @@ impl MetElsewhere {
         self.forgotten += u64::from(oldest != 0 && !self.has(oldest));
     }
 
-    /// Directories that there was no room for.
+    /// Number of directories that were overwritten.
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// Whether the directory was met anywhere.
+    /// Whether the directory was met.
     pub(crate) fn has(&self, hash: u64) -> bool {
         hash != 0 && self.seen.iter().any(|seen| seen.hash == hash)
     }
 
-    /// The queue was seen empty: whatever was met was told of.
+    /// The queue was seen empty: everything that was met is reported.
     pub(crate) fn clear(&mut self) {
         self.seen.iter_mut().for_each(|seen| seen.hash = 0);
     }
 
-    /// Where the directory was met last, and that directory's hash; it is forgotten. The name is
-    /// copied to `room`.
+    /// Where the directory was last met, and the hash of the parent; the entry is removed. The name is copied to
+    /// `room`.
     pub(crate) fn take<'a>(
         &mut self,
         hash: u64,

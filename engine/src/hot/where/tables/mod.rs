@@ -1,4 +1,4 @@
-//! What the resolver remembers, a bounded table each: of names, of objects, and of walks.
+//! The tables of the resolver, each bounded: of names, of objects, and of walks.
 
 pub(crate) mod chains;
 pub(crate) mod deferred;
@@ -15,6 +15,6 @@ pub(crate) mod nameless;
 pub(crate) mod objects;
 pub(crate) mod orphans;
 pub(crate) mod outside;
+pub(crate) mod reported_by_walks;
 pub(crate) mod rounds;
-pub(crate) mod told_by_walks;
 pub(crate) mod under_way;

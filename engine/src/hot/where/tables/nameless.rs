@@ -1,48 +1,48 @@
 //! Files without a name: made with `O_TMPFILE`, and linked later or never.
 //!
-//! While such a file is open, the kernel tells what is done to it under the name `#` and its inode's number
-//! in the directory that was given to open(2) (`d_mark_tmpfile()` in fs/dcache.c). No such entry ever
-//! existed. Once linkat(2) has given it a name, its CREATE tells that one; what is done through the open
-//! file still comes under the number.
+//! While such a file is open, the kernel reports changes of it under the name `#` and its inode number, in the
+//! directory that was given to open(2) (`d_mark_tmpfile()` in fs/dcache.c). No such entry ever exists. Once
+//! linkat(2) has given the file a name, its CREATE has that name; changes through the open file still have the
+//! number.
 
 use crate::hot::containers::ways::SetCache;
 use crate::limits::tables::{NAMELESS_SETS, NAMELESS_WAYS};
 
-/// Files that lines told of without a name, by the hash of the handle.
+/// Files that were reported without a name, by the hash of the handle.
 pub(crate) struct Nameless {
-    /// In each set the last comes first; 0 none.
-    told: SetCache<u64, NAMELESS_SETS, NAMELESS_WAYS>,
+    /// In each set the last one comes first; 0 none.
+    reported: SetCache<u64, NAMELESS_SETS, NAMELESS_WAYS>,
     any: bool,
 }
 
 impl Nameless {
     pub(crate) fn new() -> Self {
-        Nameless { told: SetCache::new(0), any: false }
+        Nameless { reported: SetCache::new(0), any: false }
     }
 
-    /// A line told of that file.
+    /// Records that the file was reported.
     pub(crate) fn put(&mut self, object: u64) {
         if !self.has(object) {
-            self.told.put_first(set_of(object), object, |_| false);
+            self.reported.put_first(set_of(object), object, |_| false);
             self.any = true;
         }
     }
 
-    /// Whether any line did.
+    /// Whether any file was.
     #[inline]
     pub(crate) fn any(&self) -> bool {
         self.any
     }
 
-    /// Whether a line told of that file.
+    /// Whether the file was reported.
     pub(crate) fn has(&self, object: u64) -> bool {
-        object != 0 && self.told.look(set_of(object), |told| *told == object).is_some()
+        object != 0 && self.reported.look(set_of(object), |told| *told == object).is_some()
     }
 
-    /// The file gets a name. Whether a line told of it.
+    /// Records that the file got a name. Returns whether it was reported before.
     pub(crate) fn take(&mut self, object: u64) -> bool {
-        let found = self.told.find(set_of(object), |told| *told == object && object != 0);
-        found.map(|at| self.told.forget(at)).is_some()
+        let found = self.reported.find(set_of(object), |told| *told == object && object != 0);
+        found.map(|at| self.reported.forget(at)).is_some()
     }
 }
 
@@ -50,7 +50,7 @@ fn set_of(object: u64) -> u64 {
     object >> 32
 }
 
-/// The inode's number in a name that the kernel gives a file without one.
+/// The inode number in the name that the kernel gives to a file without a name.
 pub(crate) fn number(name: &[u8]) -> Option<u64> {
     let digits = name.strip_prefix(b"#")?;
     let is_plain = digits.first().is_some_and(|first| *first != b'0' || digits.len() == 1)

@@ -1,10 +1,11 @@
 //! Objects that were renamed or removed since the queue was empty.
 //!
-//! The kernel merges an event into an identical one that waits in the queue. So an object that comes up a second time
-//! may have lost an event: its names are put in doubt then (`in_doubt.rs`).
+//! The kernel merges an event into an identical one that waits in the queue. So if an object comes up a second
+//! time, an event of it may be missing: its names are put in doubt (`in_doubt.rs`).
 //!
-//! It looks like a [`SetCache`] and is none: nothing is ever overwritten while there is room. A full set spills over into
-//! its neighbour, the number of sets in use follows what comes, and all entries are emptied at once by the round.
+//! It resembles a [`SetCache`] but is not one: no entry is overwritten while there is room. A full set spills into
+//! its neighbour, the number of sets in use follows the number of objects, and a new round empties all entries at
+//! once.
 //!
 //! [`SetCache`]: crate::hot::containers::ways::SetCache
 
@@ -13,33 +14,33 @@ use crate::limits::tables::{
 };
 use crate::num::low_bits;
 
-/// The event of an object before, since the queue was empty.
+/// The previous event of an object, since the queue was empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Before {
     Nothing,
     Renamed,
-    /// Its DELETE was merged into an event of that place, by hash.
+    /// Its DELETE was merged into an event of the entry at this place.
     Deleted(u64),
 }
 
-/// Of an object's entry in the table the lower bits say of when its event is: the round; and
-/// whether that was a removal. A round ends when the queue is empty, or with a generation.
+/// The lower bits of an object's entry say when its event was (the round), and whether it was a removal. A round
+/// ends when the queue is empty, or with a generation.
 const ROUND: u64 = (1 << 15) - 1;
 const DELETED: u64 = 1 << 15;
 const WHEN: u64 = ROUND | DELETED;
-/// No image has that number.
+/// Stands for several images; no image has this number.
 const SEVERAL: u64 = u64::MAX;
 
-// Rounds that are remembered differ in those bits.
+// Rounds that are remembered at the same time differ in these bits.
 const _: () = assert!((OBJECT_GENERATIONS as u64) < ROUND);
 
-/// Those objects.
+/// The objects.
 pub(crate) struct Objects {
-    /// By some of the upper bits of the hash; those, and when. Eight bytes each: each rename asks.
+    /// Some of the upper bits of the hash, and the round. Eight bytes each, as each rename looks one up.
     objects: Vec<[u64; OBJECT_WAYS]>,
-    /// Where those were deleted that were. Of others the process image that renamed them, or [`SEVERAL`].
+    /// For a deleted object the place; for a renamed one the image that renamed it, or [`SEVERAL`].
     more: Vec<[u64; OBJECT_WAYS]>,
-    /// The sets that are used now, less one; and events in this round.
+    /// The number of sets in use, less 1; and the events in this round.
     mask: usize,
     came: usize,
     round: u64,
@@ -47,7 +48,7 @@ pub(crate) struct Objects {
     rounds: u64,
     /// Objects of this generation.
     young: usize,
-    /// Objects that there was no room for.
+    /// Objects that were not added because there was no room.
     forgotten: u64,
 }
 
@@ -65,7 +66,7 @@ impl Objects {
         }
     }
 
-    /// An object is renamed, by a process of that image; its event before.
+    /// Records that a process of `image` renamed an object. Returns the previous event.
     pub(crate) fn renamed(&mut self, object: u64, image: u32) -> Before {
         let ((set, way), before) = self.note(object, 0);
         let more = &mut self.more[set][way];
@@ -75,15 +76,15 @@ impl Objects {
         before
     }
 
-    /// A DELETE of it came merged with something else, at that place.
+    /// Records that a DELETE of an object at `place` came merged with other types. Returns the previous event.
     pub(crate) fn deleted(&mut self, object: u64, place: u64) -> Before {
         let ((set, way), before) = self.note(object, DELETED);
         self.more[set][way] = place;
         before
     }
 
-    /// Whether the object was renamed since the queue was empty, and by processes of that image alone. A rename is merged
-    /// into one of the same process: then all that is missing is that process's.
+    /// Whether the object was renamed since the queue was empty, and only by processes of `image`. The kernel
+    /// merges a rename only into one of the same process, so a missing one is of that image, too.
     pub(crate) fn is_renamed_by(&self, object: u64, image: u32) -> bool {
         let is_it = |(set, way): (usize, usize)| {
             self.objects[set][way] & DELETED == 0 && self.more[set][way] == u64::from(image)
@@ -91,7 +92,7 @@ impl Objects {
         image != 0 && self.entry(object).is_some_and(is_it)
     }
 
-    /// Whether the object's last event said that it was deleted at that place.
+    /// Whether the last event of the object was its DELETE at `place`.
     pub(crate) fn was_deleted(&self, object: u64, place: u64) -> bool {
         self.before(object) == Before::Deleted(place)
     }
@@ -101,7 +102,7 @@ impl Objects {
         self.before(object) == Before::Renamed
     }
 
-    /// The set of an object: of bits that its entry keeps.
+    /// The set of an object, by bits that its entry keeps.
     fn set(&self, object: u64) -> usize {
         (object >> 32) as usize & self.mask
     }
@@ -110,7 +111,7 @@ impl Objects {
         self.look(object).ok()
     }
 
-    /// Where an object is; else where it can be put, if there is room.
+    /// The entry of an object, or else the entry where it can be put, if there is room.
     #[inline]
     fn look(&self, object: u64) -> Result<(usize, usize), Option<(usize, usize)>> {
         if self.rounds > 1 {
@@ -123,7 +124,7 @@ impl Objects {
                 if (known ^ wanted) & !DELETED == 0 {
                     return Ok((set, way));
                 }
-                // Each of this round was put into the first place that was free.
+                // Each object of this round was put into the first free entry.
                 if known & ROUND != self.round {
                     return Err(Some((set, way)));
                 }
@@ -132,7 +133,7 @@ impl Objects {
         Err(None)
     }
 
-    /// The same where objects of older generations are remembered: places that became free are anywhere.
+    /// The same if objects of older generations are remembered: any entry may have become free.
     #[cold]
     fn look_everywhere(&self, object: u64) -> Result<(usize, usize), Option<(usize, usize)>> {
         let home = self.set(object);
@@ -145,7 +146,7 @@ impl Objects {
         places().find(is_it).ok_or_else(|| places().find(|&at| !self.is_live(known(at))))
     }
 
-    /// Whether an entry is of a round that is remembered.
+    /// Whether an entry is of a remembered round.
     fn is_live(&self, known: u64) -> bool {
         let round = known & ROUND;
         round == self.round || round != 0 && (self.round + ROUND - round) % ROUND < self.rounds
@@ -182,7 +183,7 @@ impl Objects {
         ((set, way), before)
     }
 
-    /// An object that is new in this generation.
+    /// Counts an object that is new in this generation.
     fn note_young(&mut self) {
         self.young += 1;
         if self.young > OBJECT_GENERATION {
@@ -191,12 +192,12 @@ impl Objects {
         }
     }
 
-    /// What the sets that are used now are meant for: few sets are full then.
+    /// How many objects the sets in use are meant for: few sets are full at that number.
     fn capacity(&self) -> usize {
         (self.mask + 1) * OBJECT_WAYS / 4
     }
 
-    /// Where an object can be put whose sets are full; in place of another only where there is no room at all.
+    /// An entry for an object whose sets are full. It replaces another only if there is no room at all.
     #[cold]
     fn room(&mut self, object: u64) -> (usize, usize) {
         while self.mask + 1 < OBJECT_SETS {
@@ -209,19 +210,19 @@ impl Objects {
         (self.set(object), low_bits(object) % OBJECT_WAYS)
     }
 
-    /// Uses more sets: what is remembered goes where it is looked for from now on.
+    /// Uses more sets, and moves the entries to their new sets.
     #[cold]
     fn grow(&mut self) {
         let old = self.mask;
         self.mask = old * 2 + 1;
-        // Two neighbours at once: what spilled over from a set that is full goes back there first.
+        // Two neighbours at once: what spilled out of a full set goes back there first.
         for pair in (0..=old).step_by(2) {
             let known = [pair, pair + 1].map(|set| std::mem::take(&mut self.objects[set]));
             let more = [self.more[pair], self.more[pair + 1]];
             for (&known, &more) in known.as_flattened().iter().zip(more.as_flattened()) {
                 if known != 0
                     && self.is_live(known)
-                    // There is room: its own place, or one in twice as many sets.
+                    // There is room: its own entry, or one in twice as many sets.
                     && let Err(Some((set, free))) = self.look(known)
                 {
                     (self.objects[set][free], self.more[set][free]) = (known, more);
@@ -230,12 +231,12 @@ impl Objects {
         }
     }
 
-    /// The queue was seen empty: what comes now is not merged with what was there before.
+    /// The queue was seen empty: later events are not merged with earlier ones.
     #[inline]
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn on_queue_empty(&mut self) {
         self.begin_round();
         self.rounds = 1;
-        // As much is expected to come as came.
+        // The next round is expected to have as many objects.
         while self.came <= self.capacity() / 2 && self.mask + 1 > OBJECT_SETS_LEAST {
             self.mask /= 2;
         }
@@ -243,18 +244,18 @@ impl Objects {
     }
 
     fn begin_round(&mut self) {
-        // Never 0: that is a free entry. What is of a round with the same number is doubted for nothing.
+        // Never 0, which is a free entry. An old entry with the same number only causes a needless doubt.
         self.round = self.round % ROUND + 1;
         self.young = 0;
     }
 
-    /// Objects that there was no room for: fsmon does not see that one of their events was merged away.
+    /// Objects that there was no room for: fsmon does not notice if one of their events was merged away.
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }
 }
 
-/// The set that takes what does not fit into one.
+/// The set that takes what does not fit into `set`.
 fn neighbour(set: usize) -> usize {
     set ^ 1
 }
@@ -273,7 +274,7 @@ mod tests {
             (objects.renamed(five, 1), objects.renamed(six, 1)),
             (Before::Renamed, Before::Nothing)
         );
-        objects.settle();
+        objects.on_queue_empty();
         assert_eq!(objects.deleted(five, 77), Before::Nothing);
         assert_eq!(
             (objects.renamed(five, 1), objects.renamed(five, 1)),
@@ -290,7 +291,7 @@ mod tests {
                 assert_eq!(objects.deleted(object(number), number), Before::Nothing);
             }
             assert!((0..count).all(|number| objects.was_deleted(object(number), number)));
-            objects.settle();
+            objects.on_queue_empty();
             assert!((0..count).all(|number| !objects.was_deleted(object(number), number)));
         }
         assert_eq!(objects.forgotten(), 0);
@@ -308,7 +309,7 @@ mod tests {
         assert!(!objects.is_renamed_by(five, 7) && !objects.is_renamed_by(five, 8));
         objects.deleted(six, 7);
         assert!(!objects.is_renamed_by(six, 7) && !objects.is_renamed_by(6 << 41, 7));
-        objects.settle();
+        objects.on_queue_empty();
         objects.renamed(five, 0);
         assert!(!objects.is_renamed_by(five, 0), "no process is known");
     }
@@ -363,7 +364,7 @@ mod tests {
         assert_eq!(objects.forgotten(), 0);
         objects.renamed(same(99), 1);
         assert_eq!(objects.forgotten(), 1);
-        objects.settle();
+        objects.on_queue_empty();
         objects.renamed(same(100), 1);
         assert_eq!(objects.forgotten(), 1);
     }

@@ -1,10 +1,10 @@
-//! Events that came before their directory was known, kept for a second look.
+//! Events that came before their directory was known, kept to be resolved again.
 //!
-//! Another process can use a new directory an instant before the event of its mkdir is queued,
-//! and an object's last event can come before the DELETE that tells its name. The last few events
-//! of unknown objects are kept for two batches, and looked at again when the object comes up. What happens outside
-//! the watched paths is kept as well, as nobody can tell the two apart, and may take the place of an event in a new
-//! directory: which directories that concerns is known for as long, and is counted when one of them is made.
+//! Another process can use a new directory just before the event of its mkdir is queued. And the last event of an
+//! object can come before the DELETE that has its name. The last few events of unknown objects are kept for two
+//! batches, and resolved when the object comes up. Events outside the watched paths are kept as well, as fsmon
+//! cannot tell them apart, and may overwrite an event in a new directory. Which directories that concerns is
+//! remembered as long, and counted when one of them is made.
 
 use crate::hot::containers::last::LastN;
 use crate::hot::event::{Event, Events};
@@ -14,28 +14,34 @@ use crate::limits::tables::{ORPHAN_BATCHES, ORPHAN_BYTES, ORPHANS_KEPT};
 struct Orphan {
     hash: u64,
     batch: u64,
-    /// Its number in the queue.
+    /// Its index in the queue.
     index: u64,
     len: u16,
-    /// Whether it is of a directory or its entries.
-    has_place: bool,
+    /// Whether it has a location: it is about a directory or its entries.
+    has_location: bool,
     bytes: [u8; ORPHAN_BYTES],
 }
 
 impl Orphan {
-    const NONE: Orphan =
-        Orphan { hash: 0, batch: 0, index: 0, len: 0, has_place: false, bytes: [0; ORPHAN_BYTES] };
+    const NONE: Orphan = Orphan {
+        hash: 0,
+        batch: 0,
+        index: 0,
+        len: 0,
+        has_location: false,
+        bytes: [0; ORPHAN_BYTES],
+    };
 }
 
-/// The kept events, oldest overwritten first.
+/// The kept events; the oldest is overwritten first.
 pub(crate) struct Orphans {
     kept: LastN<Orphan>,
     batch: u64,
-    /// Whether any was kept in this batch or the one before: else there is nothing to look for.
+    /// The last batch in which one was kept: without one in this batch or the previous, a search is needless.
     last_kept: u64,
     /// Directories of which an event was overwritten.
     overwritten: Forgotten,
-    /// How many of those were made a moment later.
+    /// How many of those were made shortly after.
     forgotten: u64,
 }
 
@@ -50,18 +56,18 @@ impl Orphans {
         }
     }
 
-    /// A new batch begins.
+    /// Begins a new batch.
     pub(crate) fn begin_batch(&mut self) {
         self.batch += 1;
         self.overwritten.age();
     }
 
-    /// Directories that were made, and of which an event had been overwritten.
+    /// Number of directories that were made after an event of theirs had been overwritten.
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// Keeps an event of the unknown object with that hash, and its number in the queue.
+    /// Keeps an event of the unknown object with that hash, and its index in the queue.
     pub(crate) fn keep(&mut self, hash: u64, index: u64, event: &Event<'_>) {
         let Some(len) =
             u16::try_from(event.raw.len()).ok().filter(|&len| len as usize <= ORPHAN_BYTES)
@@ -71,19 +77,19 @@ impl Orphans {
             return;
         };
         let Some(orphan) = self.kept.reuse(|| Orphan::NONE) else { return };
-        // Of a file only DELETE_SELF and MOVE_SELF come here: those of a name that went by just before.
-        if orphan.len > 0 && orphan.batch + ORPHAN_BATCHES > self.batch && orphan.has_place {
+        // Only DELETE_SELF and MOVE_SELF of files come here, about a name that came up just before.
+        if orphan.len > 0 && orphan.batch + ORPHAN_BATCHES > self.batch && orphan.has_location {
             self.overwritten.put(orphan.hash);
         }
         (orphan.hash, orphan.batch) = (hash, self.batch);
         (orphan.index, orphan.len) = (index, len);
-        orphan.has_place = event.location.is_some();
+        orphan.has_location = event.location.is_some();
         orphan.bytes[..event.raw.len()].copy_from_slice(event.raw);
         self.last_kept = self.batch;
     }
 
-    /// What was kept of the object with that hash may be of another that had its handle before. Whether anything
-    /// was.
+    /// Forgets the events of the object with that hash: they may be of another object that had its handle before.
+    /// Returns whether there were any.
     pub(crate) fn forget(&mut self, hash: u64) -> bool {
         let mut any = self.overwritten.has(hash);
         for orphan in self.kept.iter_mut().filter(|orphan| orphan.hash == hash) {
@@ -92,18 +98,18 @@ impl Orphans {
         any
     }
 
-    /// Whether there may be something to [`Orphans::take`].
+    /// Whether [`Orphans::take`] may find an event.
     #[inline]
     pub(crate) fn any(&self) -> bool {
         self.last_kept + ORPHAN_BATCHES > self.batch
     }
 
-    /// The directory of that hash was made. Counts it if an event of it was overwritten.
+    /// Records that the directory with that hash was made. Counts it if an event of it was overwritten.
     pub(crate) fn note_made(&mut self, hash: u64) {
         self.forgotten += u64::from(self.overwritten.has(hash));
     }
 
-    /// Copies the oldest event of the object with that hash into `out` and forgets it.
+    /// Copies the oldest event of the object with that hash to `out`, and forgets it.
     pub(crate) fn take<'a>(
         &mut self,
         hash: u64,

@@ -1,34 +1,34 @@
-//! Directories that are not watched, in which a watched file has another name (`--hard-links`): the consumer
-//! is told their whole paths, under ids behind those of the tree. An id is the number of a place, and each directory has
-//! one place: no `SetCache`, as there is nothing to choose what makes room.
+//! Directories that are not watched, in which a watched file has another name (`--hard-links`): the consumer gets
+//! their whole paths, under ids after those of the tree. The id is the number of a slot, and each directory has one
+//! slot. Not a `SetCache`, as each set has one entry.
 
 use crate::hot::r#where::tree::Tree;
 use crate::limits::OUTSIDE_MAX;
 
-/// Which directory each id stands for, as the consumer has it.
+/// The directory that each id stands for at the consumer.
 pub(crate) struct Outside {
-    told: [Told; OUTSIDE_MAX],
+    defined: [Defined; OUTSIDE_MAX],
 }
 
-/// The hash of a directory's handle, and that of its path; 0 for none.
+/// Hashes of the handle and of the path of a directory; 0 for none.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Told {
+struct Defined {
     dir: u64,
     path: u64,
 }
 
 impl Outside {
     pub(crate) fn new() -> Self {
-        Outside { told: [Told::default(); OUTSIDE_MAX] }
+        Outside { defined: [Defined::default(); OUTSIDE_MAX] }
     }
 
-    /// The id of a directory (the hash of its handle) with that path, and whether the consumer does not know
-    /// it yet. Another directory, or path, may have had the id until now.
+    /// The id of a directory (by the hash of its handle) with that path, and whether it must be defined first.
+    /// Until now the id may have been that of another directory or path.
     pub(crate) fn id(&mut self, tree: &Tree, dir: u64, path: &[u8]) -> (u32, bool) {
         // The lowest bit of a hash is always 0.
         let at = (dir >> 1) as usize % OUTSIDE_MAX;
-        let now = Told { dir, path: tree.text_hash(path) };
-        let is_new = std::mem::replace(&mut self.told[at], now) != now;
+        let now = Defined { dir, path: tree.text_hash(path) };
+        let is_new = std::mem::replace(&mut self.defined[at], now) != now;
         (tree.outside(at), is_new)
     }
 }

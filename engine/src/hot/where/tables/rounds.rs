@@ -1,17 +1,18 @@
-//! A set of hashes that is emptied at once, again and again.
+//! A set of hashes that can be emptied at once.
 //!
-//! Open addressing without gaps. The lower bits of a slot say in which round it was filled; slots of other rounds are
-//! free. So to empty the set takes no time, and a set of few hashes stays in a near cache, however much room it has.
+//! Open addressing without gaps. The lower bits of a slot give the round in which it was filled; slots of other
+//! rounds are free. So emptying the set takes no time, and a small set stays in a near cache, however much room it
+//! has.
 //!
-//! It is no [`ProbeTable`]: there a slot says by itself whether it is empty, here the round says so; and no slot becomes
-//! empty by a removal, so nothing shifts back.
+//! Not a [`ProbeTable`]: there the slot itself says whether it is empty, here the round decides. No slot becomes
+//! empty by a removal, so no entry is shifted back.
 //!
 //! [`ProbeTable`]: crate::hot::containers::probing::ProbeTable
 
-/// The bits of a slot that say in which round it was filled.
+/// The bits of a slot that hold its round.
 const ROUND: u64 = 0xffff;
 
-/// The set. Two hashes that differ in their lower 16 bits alone are one to it.
+/// The set. Two hashes that differ only in their lower 16 bits are equal to it.
 pub(crate) struct Rounds {
     slots: Vec<u64>,
     round: u64,
@@ -19,19 +20,19 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    /// With that many slots, a power of two; three quarters of them can be used. Pages are taken as used.
+    /// With `slots` slots, a power of two; three quarters of them can be used. Pages are taken as used.
     pub(crate) fn new(slots: usize) -> Self {
         assert!(slots.is_power_of_two(), "hashes are reduced by a mask");
         Rounds { slots: vec![0; slots], round: 1, used: 0 }
     }
 
-    /// Slots that are in use. A hash that was taken away keeps its slot.
+    /// Slots in use. A removed hash keeps its slot.
     #[inline]
     pub(crate) fn used(&self) -> usize {
         self.used
     }
 
-    /// Adds a hash. Whether it is there now: else there is no room.
+    /// Adds a hash. Returns whether it is in the set, which it is not if there is no room.
     #[inline]
     pub(crate) fn put(&mut self, hash: u64) -> bool {
         let Err(free) = self.find(hash) else { return true };
@@ -48,17 +49,17 @@ impl Rounds {
         self.find(hash).is_ok()
     }
 
-    /// Takes a hash away; whether it was there.
+    /// Removes a hash. Returns whether it was in the set.
     pub(crate) fn take(&mut self, hash: u64) -> bool {
         let found = self.find(hash);
         if let Ok(at) = found {
-            // No hash's: those go to slots by their upper bits.
+            // A value of no hash: the upper bits of a hash give its slot.
             self.slots[at] = self.round;
         }
         found.is_ok()
     }
 
-    /// Takes all away.
+    /// Removes all.
     #[inline]
     pub(crate) fn clear(&mut self) {
         self.used = 0;
@@ -69,7 +70,7 @@ impl Rounds {
         }
     }
 
-    /// Where a hash is, or the slot where it would go. A quarter of the slots is always free.
+    /// The slot of a hash, or the slot where it would go. A quarter of the slots is always free.
     #[inline]
     fn find(&self, hash: u64) -> Result<usize, usize> {
         let (wanted, mask) = (hash & !ROUND | self.round, self.slots.len() - 1);

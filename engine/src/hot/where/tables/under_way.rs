@@ -1,9 +1,9 @@
-//! UnderWay that are under way: directories that came in with more below them than a step reads.
+//! Walks in progress: of directories that came in with more below them than one step reads.
 //!
-//! A walk of a large tree takes as long as find(1) does, a second for some 100,000 directories. It is
-//! made in steps: between two of them the reader takes what processes did and what the queue has, as
-//! always. What a walk has not read yet is [`flag::UNREAD`], or not known: an event of a directory that
-//! is not known has what leads there read first (`resolve/ahead.rs`).
+//! A walk of a large tree takes as long as find(1), a second for about 100,000 directories. It is made in steps.
+//! Between two steps the reader takes in process messages and events, as always. Directories that a walk has not
+//! read yet are [`flag::UNREAD`] or unknown: an event of an unknown directory makes the walk read the way to it
+//! first (`resolve/ahead.rs`).
 //!
 //! [`flag::UNREAD`]: crate::hot::r#where::tree::flag::UNREAD
 
@@ -12,7 +12,7 @@ use crate::hot::r#where::tree::{Tree, flag};
 use crate::limits::tables::{WALK_OUTSIDE_KEPT, WALK_STEP_NS, WALKS_UNDER_WAY_MAX};
 use arrayvec::ArrayVec;
 
-/// A node, as far as its id alone would not tell: it may have become another's.
+/// A node, and the hash of its handle, as the id may be given to another node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct At {
     id: u32,
@@ -30,33 +30,33 @@ impl At {
     }
 }
 
-/// A walk under way.
+/// A walk in progress.
 #[derive(Clone, Copy)]
 pub(crate) struct Walk {
     top: At,
-    /// Where it goes on.
+    /// Where it continues.
     next: At,
-    /// A directory moved within what it reads: it may have come to where the walk was before.
+    /// A directory moved within the tree that it reads, perhaps to a part that the walk has passed.
     is_stirred: bool,
-    /// In whose name it tells what it finds; nothing is told without. The image is held.
-    pub(crate) tell: Option<Actor>,
+    /// The process to which found entries are attributed, whose image is held; `None` if they are not reported.
+    pub(crate) report_as: Option<Actor>,
 }
 
 impl Walk {
-    /// The directory that it reads, and where it goes on.
-    pub(crate) fn place(&self) -> (u32, u32) {
+    /// The top directory, and the one where it continues.
+    pub(crate) fn top_and_next(&self) -> (u32, u32) {
         (self.top.id, self.next.id)
     }
 }
 
-/// All of them. The last one goes on: what came into a directory that another walk reads is told in the
-/// name of who brought it there.
+/// All of them. The last one continues first: entries of a directory that came into one that another walk reads are
+/// attributed to the process that moved it there.
 pub(crate) struct UnderWay {
     under_way: ArrayVec<Walk, WALKS_UNDER_WAY_MAX>,
-    /// Hashes of directories of which no walk knows anything, each in its one place: no `SetCache`, as there is nothing to
-    /// choose what makes room.
+    /// Hashes of directories that are outside of all walks, each in its slot. Not a `SetCache`, as each set has one
+    /// entry.
     outside: Vec<u64>,
-    /// How long a step is, ns.
+    /// Length of a step, ns.
     pub(crate) step_ns: u64,
 }
 
@@ -80,30 +80,30 @@ impl UnderWay {
         !self.under_way.is_full()
     }
 
-    /// A walk of `top` goes on at `next`. There is room; the image of `tell` is held. Returns the process
-    /// in whose name it was under way until now, to be released.
+    /// Continues a walk of `top` at `next`. There is room, and the image of `report_as` is held. Returns the
+    /// process to which the walk was attributed until now, to be released.
     pub(crate) fn put(
         &mut self,
         tree: &Tree,
         (top, next): (u32, u32),
-        tell: Option<Actor>,
+        report_as: Option<Actor>,
     ) -> Option<Actor> {
         let (top, next) = (At::new(tree, top), At::new(tree, next));
         self.forget_outside();
         let known = self.under_way.iter().position(|walk| walk.top == top);
-        let before = known.and_then(|at| self.under_way.remove(at).tell);
-        self.under_way.push(Walk { top, next, is_stirred: false, tell });
+        let before = known.and_then(|at| self.under_way.remove(at).report_as);
+        self.under_way.push(Walk { top, next, is_stirred: false, report_as });
         before
     }
 
-    /// A directory moved: in what is below it nothing is to be missed.
+    /// Records that a directory moved: nothing below it may be missed.
     pub(crate) fn stir(&mut self, tree: &Tree, dir: u32) {
         for walk in &mut self.under_way {
             walk.is_stirred |= walk.top.is_there(tree) && tree.is_below(dir, walk.top.id);
         }
     }
 
-    /// The last walk, and where it can go on: where it was may be elsewhere by now.
+    /// The last walk, and where it can continue: its directory may have moved.
     pub(crate) fn last(&mut self, tree: &Tree) -> Option<Walk> {
         let walk = self.under_way.last_mut()?;
         if !walk.next.is_there(tree) || !tree.is_below(walk.next.id, walk.top.id) {
@@ -112,12 +112,13 @@ impl UnderWay {
         Some(*walk)
     }
 
-    /// Whether what a walk reads is still there.
+    /// Whether the directory that a walk reads is still there.
     pub(crate) fn is_there(&self, walk: &Walk, tree: &Tree) -> bool {
         walk.top.is_there(tree)
     }
 
-    /// The last goes on there; `None`: it is at its end, and begins again if it has to. Whether it is over.
+    /// The last walk continues at `next`; `None`: it is at its end, and starts again if it has to. Returns whether
+    /// it is over.
     pub(crate) fn go_on(&mut self, tree: &Tree, next: Option<u32>) -> bool {
         let Some(walk) = self.under_way.last_mut() else { return true };
         match next {
@@ -128,28 +129,28 @@ impl UnderWay {
         false
     }
 
-    /// Takes the last: it is over.
+    /// Removes the last walk.
     pub(crate) fn pop(&mut self) -> Option<Walk> {
         self.under_way.pop()
     }
 
-    /// The last walk that reads a directory, or will.
+    /// The last walk that reads a directory, or will read it.
     pub(crate) fn of(&self, tree: &Tree, dir: u32) -> Option<&Walk> {
         let reads = |walk: &&Walk| walk.top.is_there(tree) && tree.is_below(dir, walk.top.id);
         self.under_way.iter().rev().find(reads)
     }
 
-    /// Whether a directory is outside, as far as is known since a directory was renamed last.
+    /// Whether a directory is known to be outside of all walks.
     pub(crate) fn is_outside(&self, hash: u64) -> bool {
         self.outside[(hash >> 32) as usize % WALK_OUTSIDE_KEPT] == hash
     }
 
-    /// A directory is outside. Where there is no room, another is looked for anew.
+    /// Records that a directory is outside. It may replace another.
     pub(crate) fn note_outside(&mut self, hash: u64) {
         self.outside[(hash >> 32) as usize % WALK_OUTSIDE_KEPT] = hash;
     }
 
-    /// What was outside may have come in.
+    /// A directory was renamed, so what was outside may have come in.
     pub(crate) fn forget_outside(&mut self) {
         self.outside.fill(0);
     }
@@ -180,14 +181,15 @@ mod tests {
         assert!(!walks.any() && walks.last(&tree).is_none());
         walks.put(&tree, (root, b), None);
         walks.put(&tree, (a, c), None);
-        let place = |walks: &mut UnderWay, tree: &Tree| walks.last(tree).map(|walk| walk.place());
-        assert_eq!(place(&mut walks, &tree), Some((a, c)));
+        let top_and_next =
+            |walks: &mut UnderWay, tree: &Tree| walks.last(tree).map(|walk| walk.top_and_next());
+        assert_eq!(top_and_next(&mut walks, &tree), Some((a, c)));
         tree.rename(c, b, b"c").expect("room");
-        assert_eq!(place(&mut walks, &tree), Some((a, a)), "from its top");
-        assert!(walks.of(&tree, c).is_some_and(|walk| walk.place() == (root, b)));
+        assert_eq!(top_and_next(&mut walks, &tree), Some((a, a)), "from its top");
+        assert!(walks.of(&tree, c).is_some_and(|walk| walk.top_and_next() == (root, b)));
         assert!(walks.go_on(&tree, None) && walks.pop().is_some());
         tree.remove(b);
-        assert_eq!(place(&mut walks, &tree), Some((root, root)));
+        assert_eq!(top_and_next(&mut walks, &tree), Some((root, root)));
     }
 
     #[test]
@@ -199,7 +201,7 @@ mod tests {
         assert!(!walks.go_on(&tree, Some(c)) && walks.go_on(&tree, None));
         walks.stir(&tree, c);
         assert!(!walks.go_on(&tree, None), "once more");
-        assert_eq!(walks.last(&tree).map(|walk| walk.place()), Some((a, a)));
+        assert_eq!(walks.last(&tree).map(|walk| walk.top_and_next()), Some((a, a)));
         assert!(walks.go_on(&tree, None) && walks.of(&tree, root).is_none());
     }
 

@@ -108,7 +108,7 @@ impl Tree {
     /// The event queue was empty: nothing of before is to come, but for a last event of an object
     /// that is still open. All but the newest of the dead can go.
     #[inline]
-    pub fn settle(&mut self) {
+    pub fn on_queue_empty(&mut self) {
         self.young = 0;
         for _ in 0..BURIALS_MAX {
             if self.dead <= self.dead_max {

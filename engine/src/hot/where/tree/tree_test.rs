@@ -85,7 +85,7 @@ fn the_dead_stay_until_the_queue_was_empty() {
     }
     assert_eq!(path(&tree, tree.find(key(b"xxxx")).expect("known")), "/r:a/x");
     tree.rename(x, root, b"y").expect("room");
-    tree.settle();
+    tree.on_queue_empty();
     assert_eq!((tree.find(key(b"aaaa")), tree.dead), (None, DIRS_DEAD_MAX));
     assert_eq!((path(&tree, x), tree.len()), ("/r:y".into(), 2));
 }
@@ -118,7 +118,7 @@ fn no_two_stays_of_a_directory_share_a_place() {
                 }
             }
             tree.forget_root(root);
-            tree.settle();
+            tree.on_queue_empty();
         }
     }
     // The first of both is the same.
