@@ -1,27 +1,24 @@
 //! Watched roots are paths: whatever directory is at that path is watched.
 //!
-//! The steps that lead to each root (`/`, `/srv`, `/srv/www` for `/srv/www`) are known by handle, so
-//! that the queue itself tells when a root, or a directory above it, is made, removed or renamed. An
-//! event of another directory costs one look at a sieve of hashes.
+//! The steps that lead to each root (`/`, `/srv`, `/srv/www` for `/srv/www`) are known by handle. So the queue
+//! shows when a root, or a directory above it, is made, removed or renamed. For an event of another directory this
+//! costs one look-up in a sieve of hashes.
 //!
-//! Events of a step come with the mark on its filesystem where a root put one there, else with a mark
-//! on the step's directory; where the kernel refuses that too, the step is not followed.
+//! Events of a step come from the mark on its filesystem if a root put one there, or else from a mark on the
+//! directory of the step. If the kernel refuses that too, the step is not followed.
 //!
-//! A step that a mkdir made on a filesystem with a mark is taken as the event tells it, and the disk
-//! is not asked: everything that happens below comes as events of its own. What a rename brought, and
-//! what was made where only single directories are marked, is looked up step by step, and what is in
-//! it is told as found.
+//! A step that was made by mkdir on a filesystem with a mark is taken from the event, without a look at the disk:
+//! everything that happens below comes as events. What was moved in by a rename, and what was made where only
+//! single directories have marks, is looked up step by step, and its contents are reported as found.
 //!
-//! The kernel merges a rename into an identical one that is still pending, so the last of several renames
-//! there and back may be missing: a root that was renamed away is looked for once more when nothing is
-//! left to read.
+//! The kernel merges a rename into an identical one that is still queued, so after `mv a b; mv b a; mv a b` the
+//! last one may be missing: fsmon looks for a root that was renamed away again once the queue is empty.
 //!
-//! A symbolic link on the way is known by its name and the directory that it is in. When an event says
-//! that something happened at that place, or that a link may have come where a step is missing, the way
-//! is followed anew on disk (`descent.rs`): a root is what its path leads to. Lines have the path as the
-//! user named it.
+//! A symbolic link on the way is known by its name and the directory that it is in. If an event is about that
+//! entry, or a link may have come where a step is missing, the way is followed on disk again (`descent.rs`): a root
+//! is what its path leads to. Lines have the path as the user named it.
 //!
-//! A filesystem that is mounted on one of the steps gives no event: see `cold/mount_watch.rs`.
+//! Mounting a filesystem on one of the steps gives no event: see `cold/mount_watch.rs`.
 
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::tree::Tree;
@@ -41,22 +38,22 @@ pub(crate) const STEP_MASK: u64 = (TYPES | kind::ONDIR) as u64;
 pub(super) struct Way {
     /// The path as the user named it: absolute, and without `..`.
     pub(super) named: Box<[u8]>,
-    /// Where that leads: the same without symbolic links, as far as it is there. Its room grows only for
-    /// a link that leads to a longer path than any before.
+    /// Where that leads: the same without symbolic links, as far as it exists. Its room grows only for a link that
+    /// leads to a longer path than any before.
     pub(super) path: Vec<u8>,
     /// Where the name of each step ends in `path`; that of `/` is 1.
     ends: Vec<usize>,
-    /// The hash of the handle at each step, the root's included; 0 where none is known.
+    /// The hash of the handle of each step, the root included; 0 if unknown.
     pub(super) hashes: Vec<u64>,
     /// The symbolic links on the way.
     pub(super) links: ArrayVec<Link, LINKS_MAX>,
-    /// Whether `path` ends before the root, as what is missing there is followed by `..`.
+    /// Whether `path` ends before the root, because `..` follows a missing name.
     pub(super) is_cut: bool,
-    /// Whether something is mounted over the root, which is watched all the same.
+    /// Whether a filesystem is mounted over the root; the root stays watched.
     pub(super) is_hidden: bool,
-    /// Whether there is no such root any more: see [`Above::give_up`].
+    /// Whether the root was given up: see [`Above::give_up`].
     pub(super) is_given_up: bool,
-    /// How often nothing must be left to read before the root is looked for once more.
+    /// How often the queue must be empty before the next look for the root.
     looks: u8,
 }
 
@@ -80,7 +77,7 @@ impl Way {
         way
     }
 
-    /// Only `/` is left of the way; the links stay.
+    /// Shortens the way to `/`; the links stay.
     pub(super) fn restart(&mut self) {
         self.path.clear();
         self.path.push(b'/');
@@ -101,7 +98,7 @@ impl Way {
         self.hashes.push(hash);
     }
 
-    /// Goes back by a step; from `/` there is no way up.
+    /// Removes the last step; from `/` there is no way up.
     pub(super) fn pop(&mut self) {
         if self.ends.len() > 1 {
             self.ends.pop();
@@ -119,7 +116,7 @@ impl Way {
         self.hashes[last] = hash;
     }
 
-    /// Whether the last step of `found` is a directory of this hash, and another is known there.
+    /// Whether the last step of `found` has this hash, and the way has another one there.
     pub(super) fn is_another(&self, found: &Way, hash: u64) -> bool {
         let last = found.last();
         let is_same_path = self.ends.get(last) == found.ends.get(last)
@@ -127,7 +124,7 @@ impl Way {
         is_same_path && !matches!(self.hashes[last], 0) && self.hashes[last] != hash
     }
 
-    /// Notes the steps that `found` has and that are not known here.
+    /// Copies hashes from `found` for steps whose hash is unknown.
     pub(super) fn learn(&mut self, found: &Way) {
         for step in 0..found.last().min(self.hashes.len()) {
             let end = found.ends[step];
@@ -140,7 +137,7 @@ impl Way {
         }
     }
 
-    /// The way is the one that was found; the room of this one is used for the next.
+    /// Replaces the way by `found`, and leaves its own room to `found` for the next search.
     pub(super) fn take_over(&mut self, found: &mut Way) {
         std::mem::swap(&mut self.path, &mut found.path);
         std::mem::swap(&mut self.ends, &mut found.ends);
@@ -149,35 +146,35 @@ impl Way {
         self.is_cut = found.is_cut;
     }
 
-    /// The root's own step.
+    /// The index of the step that is the root.
     pub(super) fn last(&self) -> usize {
         self.ends.len() - 1
     }
 
-    /// The name of a step that is not the first.
+    /// The name of a step other than the first.
     pub(super) fn name(&self, step: usize) -> &[u8] {
         let from = self.ends[step - 1];
         &self.path[if step == 1 { 1 } else { from + 1 }..self.ends[step]]
     }
 
-    /// The step that is `name` in the directory of that hash.
+    /// The step that is `name` in the directory with that hash.
     pub(super) fn step_at(&self, dir: u64, name: &[u8]) -> Option<usize> {
         (1..=self.last()).find(|&step| self.hashes[step - 1] == dir && self.name(step) == name)
     }
 
-    /// Whether one of the links is `name` in the directory of that hash.
+    /// Whether one of the links is `name` in the directory with that hash.
     pub(super) fn has_link(&self, tree: &Tree, dir: u64, name: &[u8]) -> bool {
         let is_it = |link: &Link| link.dir == dir && link.place == place_of(tree, dir, name);
         self.links.iter().any(is_it)
     }
 
-    /// Whether the root is missing, and that is a step on the way to it. What is known of the steps may be
-    /// that of directories which were removed.
+    /// Whether the root is missing, and that name is a step on the way to it. The known hashes may be of
+    /// directories that were removed.
     pub(super) fn misses(&self, dir: u64, name: &[u8]) -> bool {
         (self.last_hash() == 0 || self.is_cut) && self.step_at(dir, name).is_some()
     }
 
-    /// What a step is now, and nothing is known of what follows.
+    /// Sets the hash of a step; the hashes of the later steps become unknown.
     pub(super) fn set(&mut self, step: usize, hash: u64) {
         self.hashes[step..].fill(0);
         self.hashes[step] = hash;
@@ -194,8 +191,8 @@ pub(crate) struct Reached<F> {
 }
 
 impl<F> Reached<F> {
-    /// The same through a mount of its own, so that what is mounted below hides nothing from a walk; the
-    /// same as it was where that cannot be had.
+    /// The same through a mount of its own, so that mounts below hide nothing from a walk; unchanged if that is not
+    /// possible.
     pub(crate) fn without_mounts(self, disk: &impl Disk<Dir = F>) -> Self {
         match open_without_mounts(disk, &self.fd, self.handles) {
             Ok((fd, mount_id)) => Reached { fd, mount_id, ..self },
@@ -218,7 +215,7 @@ pub(crate) fn open_without_mounts<D: Disk>(
     Ok((fd, mount_id))
 }
 
-/// Takes the number of a root, and where its path leads now.
+/// A callback that gets the number of a root, and where its path leads now.
 pub(crate) type Moved = Box<dyn Fn(usize, &[u8]) + Send>;
 
 /// The ways to all roots, in the order of [`Watch::roots`].
@@ -226,16 +223,16 @@ pub(crate) struct Above {
     pub(super) ways: Vec<Way>,
     /// Filesystems with a mark.
     covered: Vec<u64>,
-    /// Where filesystems are mounted that may not answer; the reader does not go there.
+    /// Mount points of filesystems that may not answer; the reader does not look at them.
     pub(crate) slow: Box<[Box<[u8]>]>,
-    /// Ways that are to be looked at again.
+    /// Number of ways that must be looked at again.
     looks_due: usize,
-    /// Of steps and of directories with links in them.
+    /// Hashes of steps, and of directories with links in them.
     sieve: Sieve,
-    /// Of directories in which a symbolic link matters, or one that may come.
+    /// Hashes of directories in which a symbolic link matters, or could come.
     links: Sieve,
     any_links: bool,
-    /// Told where the path of a root leads, when that changes: its number, and the path.
+    /// Called when the path of a root leads elsewhere: its number, and the path.
     pub(crate) moved: Option<Moved>,
     /// Room for [`Above::go_down`]; none while it is in use.
     pub(super) descent: Option<Box<Descent>>,
@@ -259,7 +256,7 @@ impl Sieve {
 }
 
 impl Above {
-    /// No ways as yet, on filesystems of which these have a mark.
+    /// Without ways; the filesystems in `covered` have a mark.
     pub(crate) fn new(covered: Vec<u64>) -> Self {
         Above {
             ways: Vec::new(),
@@ -295,15 +292,15 @@ impl Above {
         self.sieve.has(hash)
     }
 
-    /// Whether it is one, or has a link of a way in it.
+    /// Whether the directory is a step, or has a link of a way in it.
     pub(crate) fn is_step(&self, hash: u64) -> bool {
         let is_of =
             |way: &Way| way.hashes.contains(&hash) || way.links.iter().any(|link| link.dir == hash);
         self.may_be_step(hash) && self.ways.iter().any(is_of)
     }
 
-    /// Whether it matters what happens to files in some directories: there are links on a way, or a root
-    /// is missing and may come by one.
+    /// Whether events of files matter in some directories: there are links on a way, or a root is missing and could
+    /// come as a link.
     #[inline]
     pub(super) fn any_links(&self) -> bool {
         self.any_links
@@ -315,32 +312,32 @@ impl Above {
         self.links.has(hash)
     }
 
-    /// Whether events of every directory of that filesystem come is not known any more.
+    /// The mark on that filesystem may be gone.
     pub(super) fn uncover(&mut self, fsid: u64) {
         self.covered.retain(|covered| *covered != fsid);
     }
 
-    /// Events of every directory of that filesystem come from now on.
+    /// That filesystem has a mark from now on.
     pub(super) fn cover(&mut self, fsid: u64) {
         if !self.covers(fsid) {
             self.covered.push(fsid);
         }
     }
 
-    /// Whether a root may be where the queue does not tell.
+    /// Whether a look for a root is due.
     #[inline]
     pub(crate) fn is_look_due(&self) -> bool {
         self.looks_due != 0
     }
 
-    /// A root was renamed away, or not found where it was renamed to.
+    /// A root was renamed away, or not found where it was renamed to: look for it.
     pub(super) fn request_look(&mut self, at: usize) {
         let way = &mut self.ways[at];
         self.looks_due += usize::from(way.looks == 0);
         way.looks = STEP_LOOKS;
     }
 
-    /// No root has that number any more.
+    /// Ends the root with that number.
     pub(super) fn give_up(&mut self, at: usize) {
         let way = &mut self.ways[at];
         self.looks_due -= usize::from(way.looks != 0);
@@ -348,12 +345,12 @@ impl Above {
         self.sift();
     }
 
-    /// Whether no root of that number is looked for any more: it was a mount that was followed and went.
+    /// Whether the root with that number was given up: it was a followed mount that is gone.
     pub(super) fn is_given_up(&self, at: usize) -> bool {
         self.ways[at].is_given_up
     }
 
-    /// Nothing is left to read. Whether a root is to be looked for now.
+    /// The queue is empty. Returns whether to look for the root now.
     pub(super) fn is_due(&mut self, at: usize) -> bool {
         let way = &mut self.ways[at];
         let was = way.looks;

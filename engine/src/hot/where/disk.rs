@@ -1,8 +1,8 @@
-//! What the reader asks of the kernel beside the events themselves: looks at the filesystem, marks, and
-//! whether the queue is empty.
+//! What the reader asks of the kernel besides the events: looks at the filesystem, marks, and whether the queue is
+//! empty.
 //!
-//! [`Kernel`] answers from the real kernel. The simulator (`sim/`) answers from a model of it, so
-//! that `hot/where/resolve` and `hot/where/watch` run unchanged on made-up histories, on one thread, from one seed.
+//! [`Kernel`] asks the real kernel. The simulator (`sim/`) answers from a model, so that `hot/where/resolve` and
+//! `hot/where/watch` run unchanged on generated histories, in one thread, from one seed.
 
 use crate::sys::clock;
 use crate::sys::dirents;
@@ -15,7 +15,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// A filesystem and a fanotify group. The errors are those of the system calls that are named.
+/// A filesystem and a fanotify group. The errors are those of the system calls named.
 pub(crate) trait Disk {
     /// An open directory.
     type Dir;
@@ -24,8 +24,7 @@ pub(crate) trait Disk {
     fn open_absolute(&self, path: &CStr) -> io::Result<Self::Dir>;
     /// The same through symbolic links.
     fn open_following(&self, path: &CStr) -> io::Result<Self::Dir>;
-    /// The same as far as nothing has to be asked of a filesystem, which may not answer: openat2(2) with
-    /// `RESOLVE_CACHED`.
+    /// The same, but only if no filesystem has to be asked, as it may not answer: openat2(2) with `RESOLVE_CACHED`.
     fn open_cached(&self, path: &CStr) -> io::Result<Self::Dir>;
     /// The text of a symbolic link, cut off where `room` ends: readlinkat(2).
     fn read_link<'a>(
@@ -55,14 +54,14 @@ pub(crate) trait Disk {
         upper: &[u8],
         origin: Origin,
     ) -> io::Result<Handle>;
-    /// The path of an open directory, cut off where `room` ends: readlink(2) of `/proc/self/fd/N`. It may
-    /// lead elsewhere: it is that through the mount by which the directory was opened.
+    /// The path of an open directory, cut off at the end of `room`: readlink(2) of `/proc/self/fd/N`. It is the
+    /// path through the mount by which the directory was opened, and may now lead elsewhere.
     fn path_of<'a>(&self, dir: &Self::Dir, room: &'a mut [u8]) -> io::Result<&'a [u8]>;
-    /// Whether a directory is linked anywhere: fstat(2) `st_nlink`.
+    /// Whether a directory has a name anywhere: fstat(2) `st_nlink`.
     fn has_name(&self, dir: &Self::Dir) -> bool;
     /// The filesystem id that events carry: statfs(2) `f_fsid`.
     fn filesystem(&self, dir: &Self::Dir) -> io::Result<u64>;
-    /// How handles are asked for on the filesystem of a directory: see [`Handles::probe`].
+    /// How handles are obtained on the filesystem of a directory: see [`Handles::probe`].
     fn probe_handles(&self, dir: &Self::Dir) -> io::Result<Handles>;
     /// The handle of a directory, and the id of its mount: name_to_handle_at(2).
     fn handle_of(&self, dir: &Self::Dir, how: Handles) -> io::Result<(Handle, i32)>;
@@ -80,7 +79,7 @@ pub(crate) trait Disk {
 
     /// Asks for events of a whole filesystem: `FAN_MARK_FILESYSTEM`.
     fn mark_filesystem(&self, mask: u64, dir: &Self::Dir) -> io::Result<()>;
-    /// Asks no longer for these of the events of a filesystem.
+    /// Stops asking for these events of a filesystem.
     fn unmark_filesystem(&self, mask: u64, dir: &Self::Dir) -> io::Result<()>;
     /// Asks for events of one directory and its entries.
     fn mark_dir(&self, mask: u64, dir: &Self::Dir) -> io::Result<()>;
@@ -88,7 +87,7 @@ pub(crate) trait Disk {
     fn mark_step(&self, mask: u64, dir: &Self::Dir) -> io::Result<()>;
     /// Ignores events of one directory and its entries: see [`Group::mute`].
     fn mute(&self, mask: u64, dir: &Self::Dir) -> io::Result<()>;
-    /// Ignores them no longer. Whether they were ignored until now.
+    /// Stops ignoring them. Returns whether they were ignored.
     fn unmute(&self, mask: u64, dir: &Self::Dir) -> bool;
     /// Removes every mark. What is in the queue stays.
     fn remove_marks(&self) -> io::Result<()>;
@@ -99,7 +98,7 @@ pub(crate) trait Disk {
     fn now_ns(&self) -> u64;
 }
 
-/// The real one.
+/// The real kernel.
 pub(crate) struct Kernel {
     /// The fanotify group whose marks these are.
     pub(crate) group: Group,

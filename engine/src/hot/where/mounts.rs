@@ -1,4 +1,4 @@
-//! What the reader is told of mounts: see `cold/mount_watch.rs`.
+//! What the reader does when mounts change: see `cold/mount_watch.rs`.
 
 use crate::hot::r#where::above::Way;
 use crate::hot::r#where::disk::Disk;
@@ -13,15 +13,15 @@ use std::os::fd::OwnedFd;
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Happened {
-    /// Something that is not watched was mounted there, or was there when the watch began.
+    /// A filesystem that is not watched was mounted, or was mounted when the watch began.
     Mounted,
-    /// It is gone: what is there is watched as before.
+    /// It was unmounted: the directory below it is watched as before.
     Unmounted,
     /// The filesystem of a root was unmounted: its path leads to another directory, or none.
     Gone,
 }
 
-/// A directory below a root, or a root itself, on which something was mounted or no longer is.
+/// A directory below a root, or a root itself, whose mount changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     /// Absolute, without symbolic links.
@@ -31,9 +31,9 @@ pub(crate) struct Change {
     pub(crate) root: Option<usize>,
 }
 
-/// A mount that is to be watched: a root that nobody named.
+/// A mount that becomes a root which the user has not named.
 pub(crate) struct Followed<F = OwnedFd> {
-    /// The number of the root: the next one, or that of one that went.
+    /// The number of the root: the next one, or the number of a root that was given up.
     pub(crate) at: usize,
     way: Way,
     root: Root<F>,
@@ -50,7 +50,7 @@ impl<F> Followed<F> {
 }
 
 impl<D: Disk> Resolver<D> {
-    /// Watches what is mounted somewhere: what is in it is told as found.
+    /// Watches a mount: reports its contents as found.
     #[cold]
     pub(crate) fn follow_mount(&mut self, followed: Followed<D::Dir>, batch: &mut Batch<'_, '_>) {
         let Followed { at, way, root } = followed;
@@ -64,7 +64,7 @@ impl<D: Disk> Resolver<D> {
         self.look_again(at, Answer::default().into(), batch);
     }
 
-    /// That mount went.
+    /// Ends the root of a mount that is gone.
     #[cold]
     pub(crate) fn unfollow_mount(&mut self, at: usize, batch: &mut Batch<'_, '_>) {
         let Some(node) = self.watch.roots.get(at).map(|root| root.node) else { return };
@@ -76,34 +76,34 @@ impl<D: Disk> Resolver<D> {
         self.above.give_up(at);
     }
 
-    /// Tells of a mount as a loss with the path of the directory that it hides. What came before in the
-    /// queue is resolved by now, or happened at the same time.
+    /// Reports a mount as a loss, with the path of the directory that it hides. Earlier events are resolved by now,
+    /// or happened at the same time.
     ///
-    /// A root that is hidden stays watched, so that nothing is missing when the mount goes. Where there was
-    /// no directory at its path, or it was on the filesystem that went, it is looked for.
+    /// A root that is hidden stays watched, so that nothing is missing when the mount goes. If there was no
+    /// directory at its path, or the directory was on the filesystem that went, fsmon looks for it.
     #[cold]
     pub(crate) fn mount_changed(&mut self, change: &Change, batch: &mut Batch<'_, '_>) {
-        let Some(at) = change.root else { return self.tell_mount(change, batch) };
+        let Some(at) = change.root else { return self.report_mount(change, batch) };
         let node = self.watch.roots[at].node;
         let hides = change.happened == Happened::Mounted && node != 0;
-        // Where nothing was hidden the renames that follow tell it all.
+        // If nothing was hidden, the renames that follow report everything.
         if hides != self.above.ways[at].is_hidden {
             self.above.ways[at].is_hidden = hides;
-            self.tell_mount(change, batch);
+            self.report_mount(change, batch);
         }
         if change.happened == Happened::Gone && node != 0 {
             self.uncover_from(at);
         }
         if node == 0 || change.happened != Happened::Mounted {
-            // No event tells of the directories that are on the way now.
+            // No event reports the directories that are on the way now.
             self.above.ways[at].hashes.fill(0);
             self.look_again(at, Answer::default().into(), batch);
         }
     }
 
-    /// The filesystem of a root was unmounted, and its mark may be gone with it. While another root is on it,
-    /// it is mounted there and keeps its mark. (That matters for btrfs: a second mark on the filesystem cannot
-    /// be set by way of a subvolume, see `cold/marks.rs`.)
+    /// The filesystem of a root was unmounted, and its mark may be gone. If another root is on the filesystem, it
+    /// is still mounted there and keeps its mark. (That matters for btrfs: a second mark cannot be set through a
+    /// subvolume, see `cold/marks.rs`.)
     fn uncover_from(&mut self, at: usize) {
         let fsid = self.tree.fsid(self.watch.roots[at].node);
         let is_beside = |(other, root): (usize, &Root<D::Dir>)| {
@@ -115,7 +115,7 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
-    fn tell_mount(&mut self, change: &Change, batch: &mut Batch<'_, '_>) {
+    fn report_mount(&mut self, change: &Change, batch: &mut Batch<'_, '_>) {
         let counters = &mut batch.output.counters;
         let (reason, total) = match change.happened {
             Happened::Unmounted | Happened::Gone => (Reason::Unmount, &mut counters.mounts_gone),
@@ -127,7 +127,7 @@ impl<D: Disk> Resolver<D> {
         batch.output.loss_at(&mut self.tree, batch.sources, (reason, dir), span, (None, total));
     }
 
-    /// The directory at a path, or the nearest known one above it; 0 where it is below no root.
+    /// The directory at a path, or the nearest known one above it; 0 if it is below no root.
     fn nearest_known(&self, path: &[u8]) -> u32 {
         let below = |at: usize| {
             let (root, node) = (self.above.real_path(at), self.watch.roots[at].node);

@@ -1,15 +1,15 @@
-//! Busy directories that nobody watches, of which the kernel is to be silent.
+//! Busy directories that are not watched, which fsmon mutes.
 //!
-//! With a mark on the filesystem, what happens outside the watched paths or in what is left out costs
-//! its maker and the reader nearly as much as what is told. A directory that is busy gets a mark of its
-//! own that ignores its events (`Group::mute`): evictable, so the kernel may forget it, and then the
-//! directory shows itself again. Renames of directories still come, so one that is brought in is noticed;
-//! the walk that reads it takes the mark away, and says that something may have been lost between the two.
-//! Renames of files are ignored as well while that is worth it (`rename_events.rs`).
+//! With a mark on the filesystem, events outside the watched paths or in excluded directories cost their process
+//! and the reader nearly as much as reported ones. So a busy directory gets a mark that ignores its events
+//! (`Group::mute`). The mark is evictable: the kernel may drop it, and then events of the directory come again.
+//! Renames of directories still come, so fsmon notices if the directory is moved into the watched paths; the walk
+//! that reads it removes the mark, and reports that something may have been lost in between. Renames of files are
+//! ignored as well while that is worth it (`rename_events.rs`).
 //!
-//! What is filled beside the watched paths is often moved in as a whole, and then nothing may be lost:
-//! so filling a directory, or emptying it, does not make it busy. What does is names that come again
-//! and again after others went, as in a directory for temporary files; or any events for a long time.
+//! A directory that is filled outside the watched paths is often moved in as a whole, and then nothing may be lost.
+//! So filling or emptying a directory does not make it busy. It is busy if names come again and again after others
+//! went, as in a directory for temporary files; or if any events go on for a long time.
 
 use crate::hot::containers::last::LastN;
 use crate::hot::containers::ways::SetCache;
@@ -20,14 +20,14 @@ use crate::limits::tables::{
 use crate::sys::handle::KEY_MAX;
 use fsmon_format::kind;
 
-/// What the kernel tells of a directory that nobody watches.
+/// What the kernel reports of a muted directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Muting {
     /// Everything.
     Heard,
     /// Renames, and changes of link counts.
     Entries,
-    /// Of renames only those of directories.
+    /// Only renames of directories.
     Renames,
 }
 
@@ -36,20 +36,20 @@ pub(crate) enum Muting {
 struct Seen {
     hash: u64,
     round: u32,
-    /// Rounds with many events before this one, without a gap.
+    /// Rounds in a row before this one with many events.
     rounds: u32,
     events: u32,
-    /// Names that were removed, and that no other has followed yet.
+    /// Names that were removed, less those that were made after them.
     removed: u32,
     again: u32,
-    /// Files renamed, and nothing else told since.
+    /// Files renamed since the last event of another type.
     renames: u32,
-    /// Files were renamed.
+    /// Whether files were renamed.
     renamed: bool,
 }
 
 impl Seen {
-    /// The same directory, or another in its place, in a new round.
+    /// The entry in a new round, for the same directory or another one.
     fn next(self, hash: u64, round: u32) -> Self {
         let goes_on =
             self.hash == hash && self.round.wrapping_add(1) == round && self.events >= BUSY_EVENTS;
@@ -57,8 +57,8 @@ impl Seen {
         Seen { hash, round, rounds, ..Seen::default() }
     }
 
-    /// Whether an event of these types makes it busy: once for each such number, as the kernel may have
-    /// forgotten the mark.
+    /// Whether an event of these types makes it busy: true once for each such number of events, as the kernel may
+    /// have dropped the mark.
     #[inline]
     fn note(&mut self, types: u32) -> bool {
         self.events = self.events.saturating_add(1);
@@ -75,7 +75,7 @@ impl Seen {
     }
 }
 
-/// A muted directory, by its handle.
+/// A muted directory.
 #[derive(Clone, Copy)]
 pub(crate) struct Muted {
     /// Renames of files are ignored, too.
@@ -90,20 +90,20 @@ impl Muted {
         Key { fsid: self.fsid, handle: &self.handle[..usize::from(self.len)] }
     }
 
-    /// Renames of files are told of it again.
+    /// Records that renames of files are reported again.
     pub(crate) fn hear_renames(&mut self) {
         self.renames = false;
     }
 }
 
-/// Who is counted, and who is muted.
+/// The counted directories, and the muted ones.
 pub(crate) struct Busy {
     seen: SetCache<Seen, BUSY_SETS, BUSY_WAYS>,
     round: u32,
     /// Directories that may still be muted in this round.
     left: u32,
     muted: LastN<Muted>,
-    /// The kernel cannot do it.
+    /// The kernel does not support it.
     off: bool,
 }
 
@@ -118,27 +118,27 @@ impl Busy {
         }
     }
 
-    /// Some time has passed: directories are counted anew.
+    /// Begins a round: directories are counted from 0.
     pub(crate) fn begin_round(&mut self) {
         self.round = self.round.wrapping_add(1);
         self.left = MUTED_EACH_ROUND;
     }
 
-    /// One more event, of these types, of a directory with that hash; whether that makes it busy.
+    /// Counts an event of these types in the directory with that hash. Returns whether it makes the directory busy.
     #[inline]
     pub(crate) fn note(&mut self, hash: u64, types: u32) -> bool {
         self.seen(hash).note(types) && !self.off && self.left > 0
     }
 
-    /// A file in it was renamed; whether that happens again and again while nothing else is told of it, as
-    /// where it is muted already.
+    /// Counts a rename of a file in it. Returns whether renames come again and again without other events, as in a
+    /// directory that is already muted.
     pub(crate) fn note_rename(&mut self, hash: u64) -> bool {
         let seen = self.seen(hash);
         (seen.renames, seen.renamed) = (seen.renames.saturating_add(1), true);
         seen.renames.is_multiple_of(BUSY_NAMES_AGAIN) && !self.off && self.left > 0
     }
 
-    /// How a busy directory is to be muted, where renames may be ignored.
+    /// How to mute a busy directory if renames may be ignored.
     pub(crate) fn how(&mut self, hash: u64) -> Muting {
         if self.seen(hash).renamed { Muting::Renames } else { Muting::Entries }
     }
@@ -162,13 +162,12 @@ impl Busy {
         seen
     }
 
-    /// Whether renames of files are ignored in any directory, and in which. Not any more, where that is
-    /// said.
+    /// The directories in which renames of files are ignored. The caller stops that for each.
     pub(crate) fn without_renames(&mut self) -> impl Iterator<Item = &mut Muted> {
         self.muted.iter_mut().filter(|muted| muted.renames)
     }
 
-    /// A directory is muted. The oldest of too many, which is to be heard again.
+    /// Records a muted directory. Returns the oldest if there are too many; it must be unmuted.
     pub(crate) fn put(&mut self, key: Key<'_>, how: Muting) -> Option<Muted> {
         self.left -= 1;
         let renames = how == Muting::Renames;
@@ -178,7 +177,7 @@ impl Busy {
         self.muted.push(muted)
     }
 
-    /// The kernel cannot mute: it is asked no more.
+    /// The kernel does not support muting: do not try again.
     pub(crate) fn give_up(&mut self) {
         self.off = true;
     }

@@ -1,4 +1,4 @@
-//! Events that the kernel is asked not to queue: policy only. It may be wrong without harm.
+//! Events that the kernel is asked not to queue: policy only. A wrong decision costs time but no correctness.
 
 pub(crate) mod busy;
 pub(crate) mod rename_events;

@@ -1,39 +1,39 @@
-//! Whether the kernel is to be silent of renames, too, in busy directories that nobody watches.
+//! Whether renames are ignored, too, in busy directories that are not watched.
 //!
-//! A mark that ignores RENAME on one of its two directories keeps it from being told at all, so what is
-//! moved between such a directory and a watched one would be missed. But the kernel can tell the two sides
-//! apart as well, MOVED_FROM where a name goes and MOVED_TO where one comes, and of these a mark silences
-//! only its own side (seen on 6.18). They are two more events for each rename that is told. So they are
-//! asked for only while most renames are where nobody watches, and not for longer.
+//! A mark that ignores RENAME on one of the two directories suppresses the event, so a move between such a
+//! directory and a watched one would be missed. But the kernel can also report the two sides: MOVED_FROM where a
+//! name goes, and MOVED_TO where one comes. Of these a mark suppresses only its own side (seen on 6.18). They are
+//! two more events for each reported rename, so fsmon asks for them only while most renames are outside the watched
+//! paths.
 
 use crate::limits::tables::{
     RENAME_RATE_LEAST, RENAME_RATE_MOST, RENAMES_LOOKED_AT, RENAMES_OUTSIDE_PER_REPORT,
     RENAMES_PAUSE_ROUNDS_MAX, SIDES_LINGER_ROUNDS,
 };
 
-/// What is to be done at the end of a round.
+/// What is due at the end of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Nothing,
-    /// Renames are to be told again.
+    /// Renames must be reported again.
     HearRenames,
-    /// The sides need not be told any more.
+    /// The sides are no longer needed.
     DropSides,
 }
 
-/// Where renames happen, and what follows from it.
+/// Counts renames, and decides whether to ignore those outside.
 pub(crate) struct Renames {
-    /// Files renamed where nobody watches, the first of them at `since_ns`, and all other renames; or, while
-    /// it is on, those of this round.
+    /// Renames of files outside the watched paths, the first of them at `since_ns`, and all other renames; while it
+    /// is on, those of this round.
     outside: u32,
     reported: u32,
     since_ns: u64,
-    /// Renames in a second, nobody watching, when it began.
+    /// Renames per second outside the watched paths when it began.
     rate: u64,
     is_on: bool,
     /// Rounds since it began.
     rounds: u32,
-    /// Rounds that the sides are yet told for.
+    /// Rounds for which the sides are still reported.
     lingers: u32,
     /// Rounds until it may begin again, and how many that will be the next time.
     wait: u32,
@@ -61,13 +61,13 @@ impl Renames {
         self.is_on
     }
 
-    /// One more that has to do with what is watched.
+    /// Counts a rename within or across the watched paths.
     #[inline]
-    pub(crate) fn note_told(&mut self) {
+    pub(crate) fn note_reported(&mut self) {
         self.reported = self.reported.saturating_add(1);
     }
 
-    /// One more, of a file, that has nothing to do with it. Whether to begin.
+    /// Counts a rename of a file outside the watched paths. Returns whether to begin.
     pub(crate) fn note_outside(&mut self, now_ns: u64) -> bool {
         if self.outside == 0 {
             self.since_ns = now_ns;
@@ -85,12 +85,12 @@ impl Renames {
         begins
     }
 
-    /// The sides are told from now on.
+    /// The sides are reported from now on.
     pub(crate) fn begin(&mut self) {
         (self.is_on, self.rounds, self.reported, self.outside) = (true, 0, 0, 0);
     }
 
-    /// A round is over. It ends where the sides cost more than they save.
+    /// Ends a round. The phase ends if the sides cost more than they save.
     pub(crate) fn end_round(&mut self) -> Due {
         if !self.is_on {
             self.wait = self.wait.saturating_sub(1);
@@ -99,7 +99,7 @@ impl Renames {
             return if lingered { Due::DropSides } else { Due::Nothing };
         }
         self.rounds = self.rounds.saturating_add(1);
-        // At first those count as well that are about to be ignored.
+        // At first, renames that are about to be ignored count as well.
         let counted = if self.rounds > 2 {
             self.reported.saturating_add(self.outside)
         } else {
@@ -111,7 +111,7 @@ impl Renames {
         if is_old || u64::from(counted) > self.rate / 4 { Due::HearRenames } else { Due::Nothing }
     }
 
-    /// Renames are told of all directories.
+    /// Renames of all directories are reported.
     pub(crate) fn end(&mut self) {
         self.is_on = false;
         if self.rounds >= RENAMES_PAUSE_ROUNDS_MAX {
@@ -123,12 +123,12 @@ impl Renames {
         (self.outside, self.reported) = (0, 0);
     }
 
-    /// The sides could not be dropped everywhere: that is due again after a round.
+    /// The sides could not be turned off everywhere: that is due again after a round.
     pub(crate) fn linger(&mut self) {
         self.lingers = 1;
     }
 
-    /// The kernel cannot do it: it is never begun.
+    /// The kernel does not support it: never begin.
     pub(crate) fn give_up(&mut self) {
         self.wait = u32::MAX;
     }
@@ -154,7 +154,7 @@ mod tests {
         (0..RENAMES_LOOKED_AT).for_each(|i| assert!(!renames.note_outside(few(i)), "few"));
         assert!(begins(&mut renames, 9 * SECOND));
         let mut renames = Renames::new();
-        (0..RENAMES_LOOKED_AT / 4).for_each(|_| renames.note_told());
+        (0..RENAMES_LOOKED_AT / 4).for_each(|_| renames.note_reported());
         assert!(!begins(&mut renames, 1), "many are told");
         renames.give_up();
         renames.end_round();
@@ -168,7 +168,7 @@ mod tests {
         renames.begin();
         (0..2 * RENAMES_LOOKED_AT).for_each(|_| assert!(!renames.note_outside(SECOND)));
         assert_eq!(renames.end_round(), Due::Nothing, "those are about to be ignored");
-        (0..=RENAMES_LOOKED_AT / 2).for_each(|_| renames.note_told());
+        (0..=RENAMES_LOOKED_AT / 2).for_each(|_| renames.note_reported());
         assert_eq!(renames.end_round(), Due::HearRenames);
     }
 
@@ -177,7 +177,7 @@ mod tests {
         let mut renames = Renames::new();
         assert!((0..RENAMES_LOOKED_AT).any(|_| renames.note_outside(SECOND)));
         renames.begin();
-        (0..RENAME_RATE_MOST).for_each(|_| renames.note_told());
+        (0..RENAME_RATE_MOST).for_each(|_| renames.note_reported());
         assert_eq!(renames.end_round(), Due::HearRenames);
     }
 
@@ -187,7 +187,7 @@ mod tests {
         assert!((0..RENAMES_LOOKED_AT).any(|_| renames.note_outside(SECOND)));
         renames.begin();
         for round in 1..=RENAMES_PAUSE_ROUNDS_MAX {
-            (0..RENAME_RATE_LEAST).for_each(|_| renames.note_told());
+            (0..RENAME_RATE_LEAST).for_each(|_| renames.note_reported());
             assert_eq!(renames.end_round() == Due::HearRenames, round == RENAMES_PAUSE_ROUNDS_MAX);
         }
     }

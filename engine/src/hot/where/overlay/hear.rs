@@ -1,39 +1,39 @@
 //! Events of upper layers and of marks: which count, and as what.
 
 use super::pending::{FilledRoom, Gone};
-use super::{Layers, Room, Side, Source};
+use super::{EventSource, Layers, Room, Side};
 use crate::hot::event::{Event, Key};
 use crate::hot::r#where::tree::Tree;
 use crate::sys::handle::KEY_MAX;
 use fsmon_format::kind;
 
-/// What an event of a directory on itself tells that a mark on the directory above it does not.
+/// Types of an event of a directory about itself that a mark on its parent does not report.
 const SELF: u64 = (kind::DELETE_SELF | kind::MOVE_SELF) as u64;
 
-/// What an event of an upper layer is.
+/// What an event of an upper layer means.
 pub(crate) enum Heard<'a> {
-    /// One that it tells: the event as the overlay would have it.
-    Told(Event<'a>, Source),
-    /// One of a directory that has its own mark, which tells it.
+    /// The overlay has this event, translated to its keys.
+    Translated(Event<'a>, EventSource),
+    /// The directory has its own mark, which reports the event.
     Own,
-    /// Another that is not told: a mark tells it, or it shows what overlayfs does.
+    /// Not reported from here: a mark reports it, or it shows work of overlayfs.
     Left,
-    /// Of no directory that is known.
+    /// The directory is unknown.
     Stranger,
 }
 
-/// What a rename is of which a mark told one side.
+/// What a rename is of which a mark reported one side.
 pub(crate) enum OneSide<'a> {
-    /// The upper layer told it.
-    Told,
-    /// With both sides.
+    /// The upper layer reported it.
+    ByUpper,
+    /// The event with both sides.
     Filled(Event<'a>),
-    /// There is nothing else.
+    /// There is only the one side.
     Alone,
 }
 
 impl<F> Layers<F> {
-    /// What an event of an upper layer is. `is_named`: whether the name of an object with that hash is known.
+    /// What an event of an upper layer means. `is_named`: whether a name of the object with that hash is known.
     pub(crate) fn hear<'a>(
         &mut self,
         tree: &Tree,
@@ -46,15 +46,17 @@ impl<F> Layers<F> {
         let Room { place, old: old_room, object } = room;
         let layer = &self.layers[at];
         let mut translated = *event;
-        translated.location = event.location.and_then(|at| layer.place(tree, at, new, place));
-        translated.old = event.old.and_then(|at| layer.place(tree, at, old, old_room));
+        translated.location = event.location.and_then(|at| layer.location(tree, at, new, place));
+        translated.old = event.old.and_then(|at| layer.location(tree, at, old, old_room));
         let mut as_upper = [0; KEY_MAX];
         let upper = event.object.and_then(|key| layer.wrap(key, &mut as_upper));
         let hash = upper.map_or(0, |key| tree.hash(key));
         let fsid = layer.fsid;
         let is_rename = event.types() & kind::RENAME != 0;
         let source = match is_rename {
-            false => self.is_reported(tree, &mut translated, hash, new).then_some(Source::Upper),
+            false => {
+                self.is_reported(tree, &mut translated, hash, new).then_some(EventSource::Upper)
+            }
             true => self.rename_reported(tree, &translated, hash, (old, new)),
         };
         let Some(source) = source else {
@@ -67,10 +69,10 @@ impl<F> Layers<F> {
             out.copy_from_slice(key);
             Some(Key { fsid, handle: out })
         });
-        Heard::Told(translated, source)
+        Heard::Translated(translated, source)
     }
 
-    /// The object of an event of an upper layer, as the overlay has it.
+    /// The object of an event of an upper layer, with its key on the overlay.
     pub(crate) fn object_of<'a>(
         &self,
         tree: &Tree,
@@ -86,8 +88,8 @@ impl<F> Layers<F> {
         Some(Key { fsid: key.fsid, handle: out })
     }
 
-    /// Which overlay an event is of, and whose its entries are. An event of an object alone says of no directory: it is
-    /// of the overlay on which the object has a known name, or else of the first.
+    /// Which overlay an event belongs to, and the side of each directory. An event of an object alone has no
+    /// directory: it belongs to the overlay on which a name of the object is known, or else to the first.
     fn layer_of(
         &self,
         tree: &Tree,
@@ -117,7 +119,7 @@ impl<F> Layers<F> {
         None
     }
 
-    /// The hash of the key that an upper object has on that overlay.
+    /// The hash of the key that an upper object has on the overlay `at`.
     fn merged_hash(&self, tree: &Tree, at: usize, upper: Key<'_>) -> Option<u64> {
         let mut room = [0; KEY_MAX];
         let key = self.layers[at].wrap(upper, &mut room)?;
@@ -125,18 +127,18 @@ impl<F> Layers<F> {
         Some(tree.hash(Key { fsid: key.fsid, handle }))
     }
 
-    /// Whether something that is no rename is told by the upper layer.
+    /// Whether the upper layer reports an event that is not a rename.
     fn is_reported(&mut self, tree: &Tree, event: &mut Event<'_>, object: u64, at: Side) -> bool {
         let dir = match at {
             Side::Heard(dir) => dir,
             Side::Own(_) | Side::Work => return false,
-            // The object alone.
+            // The event is of the object alone.
             Side::Unknown => return true,
         };
         let name = event.location.map_or(&b""[..], |place| place.name);
         if name.is_empty() {
-            // A mark on the directory above tells of this one, too. The upper layer also shows that overlayfs
-            // sets attributes of its own.
+            // A mark on the parent reports this event, too. The upper layer also has events of attributes that
+            // overlayfs sets itself.
             if !self.is_heard(tree, tree.node(dir).parent) {
                 event.mask &= SELF | u64::from(kind::ONDIR);
             }
@@ -146,16 +148,16 @@ impl<F> Layers<F> {
         !(is_gone && self.pending.is_whiteout(event.pid, tree.place(dir, name), object))
     }
 
-    /// Whether a rename is told by the upper layer. Of one from or to a directory that has its own mark, that
-    /// mark tells one side, and the kernel merges such events though they lead to different places: so they are
-    /// told by the upper layer, which has both sides.
+    /// Whether the upper layer reports a rename. If one of the directories has its own mark, that mark reports one
+    /// side, and the kernel merges such events even if the other sides differ: so they are reported by the upper
+    /// layer, which has both sides.
     fn rename_reported(
         &mut self,
         tree: &Tree,
         event: &Event<'_>,
         object: u64,
         sides: (Side, Side),
-    ) -> Option<Source> {
+    ) -> Option<EventSource> {
         let (old, new) = event.old.zip(event.location)?;
         if ![sides.0, sides.1].contains(&Side::Work) {
             let with_unknown = [sides.0, sides.1].contains(&Side::Unknown);
@@ -168,7 +170,7 @@ impl<F> Layers<F> {
         }
         match sides {
             (Side::Own(_), Side::Own(_)) => None,
-            // A directory that was copied up: that happens once.
+            // A directory was copied up, which happens only once.
             (Side::Work, Side::Own(dir)) => {
                 let child = tree.child_named(dir, new.name, None).filter(|_| event.is_dir());
                 let is_new =
@@ -184,15 +186,15 @@ impl<F> Layers<F> {
                     let (from, to) = (tree.place(from, old.name), tree.place(to, new.name));
                     self.pending.go(Gone { pid: event.pid, from, to });
                 }
-                Some(Source::Across)
+                Some(EventSource::Across)
             }
             (Side::Own(to), Side::Heard(from)) => {
                 let (from, to) = (tree.place(from, new.name), tree.place(to, old.name));
                 let how = Gone { pid: event.pid, from, to };
                 let is_back = !event.is_dir() && self.pending.comes_back(how, object, new);
-                (!is_back).then_some(Source::Across)
+                (!is_back).then_some(EventSource::Across)
             }
-            // The mark tells it, when what came in can be looked at by its new path.
+            // The mark reports it, once the object can be looked at under its new path.
             (Side::Own(dir), Side::Unknown) => {
                 self.pending.expect(event.pid, dir, tree.place(dir, old.name));
                 None
@@ -201,21 +203,23 @@ impl<F> Layers<F> {
                 self.pending.expect(event.pid, dir, tree.place(dir, new.name));
                 None
             }
-            (Side::Heard(_) | Side::Unknown, Side::Heard(_) | Side::Unknown) => Some(Source::Upper),
+            (Side::Heard(_) | Side::Unknown, Side::Heard(_) | Side::Unknown) => {
+                Some(EventSource::Upper)
+            }
         }
     }
 
-    /// Whether a mark's event is of a directory that is heard by the upper layer alone: a mark for the way to
-    /// a root tells of it, too.
-    pub(crate) fn is_told_twice(&self, tree: &Tree, event: &Event<'_>) -> bool {
+    /// Whether an event of a mark is of a directory that is heard by the upper layer only: a mark for the way to a
+    /// root reports it, too.
+    pub(crate) fn is_duplicate(&self, tree: &Tree, event: &Event<'_>) -> bool {
         let places = [event.old, event.location].into_iter().flatten();
         let mut entries = places.filter(|place| !place.name.is_empty()).peekable();
         let is_heard = |id| self.is_heard(tree, id);
         entries.peek().is_some() && entries.all(|place| tree.find(place.dir).is_some_and(is_heard))
     }
 
-    /// A mark told one side of a rename: the event with both, where the upper layer left it to the mark.
-    /// Nothing, where it told it.
+    /// A mark reported one side of a rename. Returns the event with both sides if the upper layer left it to the
+    /// mark.
     pub(crate) fn one_side<'a>(
         &mut self,
         tree: &Tree,
@@ -229,18 +233,18 @@ impl<F> Layers<F> {
         match filled {
             Some(filled) => OneSide::Filled(filled),
             None if self.pending.is_expected(event.pid, dir, from) => OneSide::Alone,
-            None if self.own.has(tree, dir) || self.is_top(tree, dir) => OneSide::Told,
+            None if self.own.has(tree, dir) || self.is_top(tree, dir) => OneSide::ByUpper,
             None => OneSide::Alone,
         }
     }
 
-    /// Whether a directory with its own mark has the key of its upper directory: a root.
+    /// Whether a directory with its own mark has the key of its upper directory, as a root does.
     fn is_top(&self, tree: &Tree, id: u32) -> bool {
         self.is_wrapped(Key { fsid: tree.fsid(id), handle: tree.key_of(id) })
     }
 
-    /// Two keys of one file: that of a rename that the upper layer translated, and that by which the mark tells of
-    /// it. They differ where the file has a lower layer.
+    /// Records two keys of one file: its key in the rename that the upper layer translated, and its key in events
+    /// of the mark. They differ if the file has a lower layer.
     pub(crate) fn note_alias(&mut self, tree: &Tree, upper: Key<'_>, merged: &[u8]) {
         self.aliases.put(tree.hash(upper), merged);
     }

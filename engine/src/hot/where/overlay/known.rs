@@ -1,4 +1,4 @@
-//! What is known of objects that have a lower layer: their keys on the overlay are not those of the upper layer.
+//! Objects with a lower layer: their keys on the overlay differ from those of the upper layer.
 
 use crate::hot::containers::last::LastN;
 use crate::hot::r#where::tables::index::Index;
@@ -8,18 +8,18 @@ use crate::sys::handle::KEY_MAX;
 /// Directories with marks of their own, by the hash of the wrapped key of their upper directory.
 pub(super) struct Known {
     index: Index,
-    /// By node; and the hash of the directory itself, as the node may be another's by now.
+    /// By node, with the hash of the directory, as the node may be reused.
     hashes: Vec<u64>,
     dirs: Vec<u64>,
 }
 
 impl Known {
-    /// For nodes of lower numbers than that.
+    /// For nodes below `nodes`.
     pub(super) fn new(nodes: usize) -> Self {
         Known { index: Index::new(nodes), hashes: vec![0; nodes], dirs: vec![0; nodes] }
     }
 
-    /// That is the upper directory of a node.
+    /// Records the upper directory of a node.
     pub(super) fn put(&mut self, tree: &Tree, hash: u64, node: u32) {
         let Some(known) = self.hashes.get_mut(node as usize) else { return };
         self.dirs[node as usize] = tree.node(node).hash();
@@ -33,7 +33,7 @@ impl Known {
         self.index.insert(hash, node);
     }
 
-    /// The node whose upper directory it is.
+    /// The node with that upper directory.
     #[inline]
     pub(super) fn find(&self, tree: &Tree, hash: u64) -> Option<u32> {
         if self.hashes.is_empty() {
@@ -60,10 +60,10 @@ struct Alias {
     key: [u8; KEY_MAX],
 }
 
-/// Files with a lower layer that came to directories without one.
+/// Files with a lower layer that were moved to directories without one.
 pub(super) struct Aliases {
     all: LastN<Alias>,
-    /// Those that were overwritten.
+    /// Files that were overwritten.
     forgotten: u64,
 }
 
@@ -72,7 +72,7 @@ impl Aliases {
         Aliases { all: LastN::new(count), forgotten: 0 }
     }
 
-    /// The file whose upper file has that hash has that key on the overlay.
+    /// Records the key on the overlay of the file whose upper file has the hash `upper`.
     pub(super) fn put(&mut self, upper: u64, key: &[u8]) {
         let Ok(len) = u8::try_from(key.len()) else { return };
         let mut alias = Alias { upper, len, key: [0; KEY_MAX] };
@@ -84,14 +84,14 @@ impl Aliases {
         }
     }
 
-    /// The key of the file whose upper file has that hash.
+    /// The key of the file whose upper file has the hash `upper`.
     #[inline]
     pub(super) fn find(&self, upper: u64) -> Option<&[u8]> {
         let alias = self.all.iter().find(|alias| alias.upper == upper)?;
         Some(&alias.key[..usize::from(alias.len)])
     }
 
-    /// How many were forgotten for want of room: what happens to such a file is taken for another's.
+    /// Number of files that were overwritten: their events may be attributed to another file.
     pub(super) fn forgotten(&self) -> u64 {
         self.forgotten
     }

@@ -1,15 +1,14 @@
-//! Overlays that are heard by their upper layer: docs/decisions/overlay-upper-layer.md has why.
+//! Overlays that are heard by their upper layer: docs/decisions/overlay-upper-layer.md says why.
 //!
-//! A directory that was made on an overlay has no lower layer: all that happens in it happens in a directory
-//! of the upper layer, and the mark on that layer's filesystem tells it, from the first moment on. Such a
-//! directory is *heard by the upper layer* and gets no mark of its own. Every other directory of the overlay,
-//! and each root, has its own mark, and what the upper layer tells of it is left out: there it shows what
-//! overlayfs does (copies, whiteouts), not what was asked of it. So each directory is heard in one way.
+//! A directory that was made on an overlay has no lower layer. Everything that happens in it happens in a directory
+//! of the upper layer, and the mark on the filesystem of that layer reports it from the first moment. Such a
+//! directory is *heard by the upper layer* and gets no mark of its own. Every other directory of the overlay, and
+//! each root, has its own mark, and its events in the upper layer are left out: they show work of overlayfs
+//! (copies, whiteouts) instead of what a process did. So each directory is heard in one way.
 //!
-//! The key of a directory that is heard by the upper layer is that of the upper directory, wrapped
-//! ([`Wrapping`]). So an event of the upper layer becomes one of the overlay by its keys alone. Which
-//! directories of the upper layer belong to directories with marks is known from the walk, and from the
-//! renames by which overlayfs copies directories up.
+//! The key of a directory that is heard by the upper layer is the key of the upper directory, wrapped
+//! ([`Wrapping`]). So the keys of an event in the upper layer are translated without a lookup. The walk, and the
+//! renames by which overlayfs copies directories up, show which upper directories belong to directories with marks.
 
 mod hear;
 mod known;
@@ -29,14 +28,14 @@ use pending::Pending;
 
 /// An overlay whose upper layer's filesystem has a mark.
 pub(crate) struct Layer<F> {
-    /// The ids that events carry: of the overlay, and of the upper layer's filesystem.
+    /// The filesystem ids in events: of the overlay, and of the filesystem of the upper layer.
     pub(crate) fsid: u64,
     pub(crate) upper_fsid: u64,
     pub(crate) wrapping: Wrapping,
     pub(crate) origin: Origin,
     /// The upper directory, open to be read.
     pub(crate) dir: F,
-    /// The handles of the directories that overlayfs works in: from there it brings what it copied.
+    /// Handles of the working directories of overlayfs: it makes copies there and moves them.
     pub(crate) work: ArrayVec<Handle, 2>,
 }
 
@@ -50,8 +49,8 @@ impl<F> Layer<F> {
         Some(Key { fsid: self.fsid, handle })
     }
 
-    /// A place as the overlay has it.
-    fn place<'a>(
+    /// A location with its keys on the overlay.
+    fn location<'a>(
         &self,
         tree: &Tree,
         at: Location<'a>,
@@ -71,14 +70,14 @@ impl<F> Layer<F> {
     }
 }
 
-/// Where a root is in its overlay, relative to the top of that.
+/// The path of a root in its overlay.
 struct Base {
     root: usize,
     layer: usize,
     path: Box<[u8]>,
 }
 
-/// Room for an event as the overlay would have it.
+/// Room for a translated event.
 pub(crate) struct Room {
     place: [u8; KEY_MAX],
     old: [u8; KEY_MAX],
@@ -91,33 +90,33 @@ impl Room {
     }
 }
 
-/// How an event came to be what it is.
+/// Where an event comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// As it is in the queue.
+pub(crate) enum EventSource {
+    /// The queue, unchanged.
     #[default]
     Queue,
-    /// The upper layer tells it: with other keys.
+    /// The upper layer, translated to keys of the overlay.
     Upper,
-    /// The same, and it is a rename from or to a directory that has its own mark.
+    /// The same, a rename from or to a directory that has its own mark.
     Across,
-    /// A mark tells it, with one side of a rename; the other was added.
+    /// A mark that reported one side of a rename; the other side was added.
     Filled,
 }
 
-/// Whose an entry of the upper layer is.
+/// Which kind of directory an entry of the upper layer is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
-    /// That of a directory that is heard by it.
+    /// In one that is heard by the upper layer.
     Heard(u32),
-    /// Of one that has its own mark.
+    /// In one that has its own mark.
     Own(u32),
-    /// Of the directory that overlayfs works in.
+    /// In a working directory of overlayfs.
     Work,
     Unknown,
 }
 
-/// All of them.
+/// All overlays that are heard by their upper layers.
 pub(crate) struct Layers<F> {
     layers: Vec<Layer<F>>,
     bases: Vec<Base>,
@@ -128,7 +127,7 @@ pub(crate) struct Layers<F> {
 }
 
 impl<F> Layers<F> {
-    /// None.
+    /// Without any.
     pub(crate) fn none() -> Self {
         Layers {
             layers: Vec::new(),
@@ -139,14 +138,14 @@ impl<F> Layers<F> {
         }
     }
 
-    /// Makes room for a tree whose nodes have lower numbers than that.
+    /// Reserves room for a tree whose nodes are below `nodes`.
     pub(crate) fn reserve(&mut self, nodes: usize) {
         self.own = Known::new(nodes);
         self.aliases = Aliases::new(ALIASES_KEPT);
         self.pending = Pending::new(OVERLAY_RENAMES_KEPT);
     }
 
-    /// The root of that number is at `path` in that overlay.
+    /// Adds the overlay of a root, which is at `path` in it.
     pub(crate) fn add(&mut self, layer: Layer<F>, root: usize, path: &[u8]) {
         let is_it = |known: &Layer<F>| {
             (known.fsid, known.upper_fsid, known.wrapping)
@@ -160,19 +159,19 @@ impl<F> Layers<F> {
         self.bases.push(Base { root, layer, path: path.into() });
     }
 
-    /// An overlay is unmounted, and the mark on its upper layer's filesystem may be gone: should the overlay
-    /// be mounted again, all its directories are marked.
+    /// An overlay was unmounted, and the mark on the filesystem of its upper layer may be gone: if the overlay is
+    /// mounted again, all its directories get marks.
     #[cold]
     pub(crate) fn remove(&mut self, fsid: u64) {
         let layers = &self.layers;
         self.bases.retain(|base| layers[base.layer].fsid != fsid);
-        // Others keep their numbers. No filesystem has the id 0 here: it could not be marked.
+        // The others keep their numbers. No filesystem has the id 0 here: it could not be marked.
         for layer in self.layers.iter_mut().filter(|layer| layer.fsid == fsid) {
             (layer.fsid, layer.upper_fsid) = (0, 0);
         }
     }
 
-    /// What may be told wrong because a table was full.
+    /// Number of objects that may be reported wrongly because a table was full.
     pub(crate) fn forgotten(&self) -> u64 {
         self.aliases.forgotten()
     }
@@ -200,7 +199,7 @@ impl<F> Layers<F> {
         self.layers.iter().any(|layer| layer.is_heard(key))
     }
 
-    /// Whether a directory of the tree is heard by the upper layer. A root has its own mark: that of a whole
+    /// Whether a directory of the tree is heard by the upper layer. A root has its own mark: the root of a whole
     /// overlay has the handle of the upper directory, and a lower layer.
     #[inline]
     pub(crate) fn is_heard(&self, tree: &Tree, id: u32) -> bool {
@@ -214,19 +213,19 @@ impl<F> Layers<F> {
         self.of_upper(fsid).next().map(|layer| &layer.dir)
     }
 
-    /// The overlay with that id: an open directory on the filesystem of its upper layer, and where it notes originals.
+    /// The overlay with that id: an open directory on the filesystem of its upper layer, and how it stores origins.
     pub(crate) fn origin_of(&self, fsid: u64) -> Option<(&F, Origin)> {
         let layer = self.layers.iter().find(|layer| layer.fsid == fsid)?;
         Some((&layer.dir, layer.origin))
     }
 
-    /// The upper directory of the overlay that a root is on, and where the root is in it.
+    /// The upper directory of the overlay of a root, and the path of the root in it.
     pub(crate) fn of_root(&self, root: usize) -> Option<(&Layer<F>, &[u8])> {
         let base = self.bases.iter().find(|base| base.root == root)?;
         Some((&self.layers[base.layer], &base.path))
     }
 
-    /// Whether a root is called so in its overlay, the upper layer of which is on that filesystem.
+    /// Whether a root has the name `name` in its overlay, whose upper layer is on filesystem `upper_fsid`.
     pub(crate) fn is_root_named(&self, root: usize, upper_fsid: u64, name: &[u8]) -> bool {
         self.of_root(root).is_some_and(|(layer, path)| {
             let last = path.rsplit(|&byte| byte == b'/').next();
@@ -234,7 +233,7 @@ impl<F> Layers<F> {
         })
     }
 
-    /// The key of the upper directory of a directory that is heard by it, and an open one beside.
+    /// The key of the upper directory of a directory that is heard by it, and an open directory on its filesystem.
     pub(crate) fn upper_of<'a>(
         &self,
         tree: &Tree,
@@ -246,7 +245,7 @@ impl<F> Layers<F> {
         Some((&layer.dir, layer.wrapping.unwrap(key.handle, room)?))
     }
 
-    /// The upper directory with that handle belongs to a directory that has its own mark, below that root.
+    /// Records that the upper directory belongs to the directory `id` with its own mark, below `root`.
     pub(crate) fn note_own(&mut self, tree: &Tree, (id, root): (u32, usize), upper: &Handle) {
         let mut room = [0; KEY_MAX];
         let Some((layer, _)) = self.of_root(root) else { return };
@@ -256,15 +255,14 @@ impl<F> Layers<F> {
         }
     }
 
-    /// Whether the upper directory with that handle belongs to a directory that has its own mark, below that
-    /// root.
+    /// Whether the upper directory belongs to the directory `id` with its own mark, below `root`.
     pub(crate) fn is_own(&self, tree: &Tree, (id, root): (u32, usize), upper: &Handle) -> bool {
         let Some((layer, _)) = self.of_root(root) else { return false };
         let upper = Key { fsid: layer.upper_fsid, handle: upper.key() };
         self.side(tree, layer, Some(upper)) == Side::Own(id)
     }
 
-    /// Whether an object of an upper layer is the one that has that key in a directory of the overlay.
+    /// Whether an object of the upper layer is the one with the key `key` in a directory of the overlay.
     pub(crate) fn is_object(&self, tree: &Tree, dir: u32, upper: &Handle, key: &[u8]) -> bool {
         let fsid = tree.fsid(dir);
         let mut room = [0; KEY_MAX];
@@ -277,8 +275,8 @@ impl<F> Layers<F> {
         })
     }
 
-    /// Whether an object with that key cannot be in the upper layer without being known there: it was made on
-    /// the overlay, or told of since it was copied up.
+    /// Whether an object with that key would be known if it were in the upper layer: it was made on the overlay, or
+    /// reported after it was copied up.
     pub(crate) fn is_known_above(&self, fsid: u64, key: &[u8]) -> bool {
         let key = Key { fsid, handle: key };
         self.is_wrapped(key) || self.aliases.have(key.handle)
@@ -319,8 +317,8 @@ impl<F> Layers<F> {
         }
     }
 
-    /// The key of an object on the overlay, given that of its upper object, wrapped, and the hash of that. A
-    /// directory that has another has its own mark, and no event of the upper layer is told of it.
+    /// The key of an object on the overlay, from the wrapped key of its upper object and the hash of that. If a
+    /// directory has another key it has its own mark, so no event of the upper layer is reported for it.
     fn real_key<'a>(&'a self, hash: u64, key: Key<'a>) -> &'a [u8] {
         self.aliases.find(hash).unwrap_or(key.handle)
     }

@@ -1,8 +1,9 @@
-//! Renames of which the upper layer may show what overlayfs did, and not what was asked of it.
+//! Renames for which the upper layer may show work of overlayfs instead of what a process did.
 //!
-//! A directory that goes to where a file was deleted changes places with the whiteout there (seen on 6.18;
-//! `ovl_rename()` in fs/overlayfs/dir.c), which is removed then. An exchange of a directory and a file looks
-//! the same at first. What comes back is told by the mark on the directory that it comes from, or by nobody.
+//! If a directory is moved to a name at which a file was deleted, it is exchanged with the whiteout there (seen on
+//! 6.18; `ovl_rename()` in fs/overlayfs/dir.c), and the whiteout is removed. An exchange of a directory and a file
+//! looks the same at first. The file that comes back is reported by the mark on the directory that it leaves, or by
+//! no mark if it is a whiteout.
 
 use crate::hot::containers::last::LastN;
 use crate::hot::event::{Event, Key, Location};
@@ -11,7 +12,7 @@ use crate::sys::handle::KEY_MAX;
 use arrayvec::ArrayVec;
 use fsmon_format::record::NAME_MAX;
 
-/// A directory that went to one with a mark, by that process: both entries, as [`super::Tree::place`] has them.
+/// A process moved a directory to one with a mark: the places of both entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Gone {
     pub(super) pid: u32,
@@ -19,8 +20,7 @@ pub(super) struct Gone {
     pub(super) to: u64,
 }
 
-/// A rename that a mark will tell: the process, the directory with the mark, and the entry as
-/// [`super::Tree::place`] has it.
+/// A rename that a mark will report: the process, the directory with the mark, and the place of the entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Expected {
     pid: u32,
@@ -28,11 +28,11 @@ struct Expected {
     at: u64,
 }
 
-/// What came back from there.
+/// The object that came back.
 #[derive(Clone, Copy)]
 pub(super) struct Back {
     how: Gone,
-    /// The hash of the object's key; 0: there is nothing here.
+    /// The hash of the key of the object; 0: empty.
     object: u64,
     fsid: u64,
     key_len: u8,
@@ -68,7 +68,7 @@ impl Back {
     }
 }
 
-/// Room for an event that got its second side.
+/// Room for an event whose second side was added.
 pub(crate) struct FilledRoom(Back);
 
 impl FilledRoom {
@@ -77,11 +77,11 @@ impl FilledRoom {
     }
 }
 
-/// All of them.
+/// All pending renames.
 pub(super) struct Pending {
     gone: LastN<Gone>,
     back: LastN<Back>,
-    /// The oldest first. No [`LastN`]: what comes is taken out of the middle, and the rest keeps its order.
+    /// The oldest first. Not a [`LastN`]: an entry is removed from the middle, and the others keep their order.
     expected: ArrayVec<Expected, OVERLAY_RENAMES_KEPT>,
 }
 
@@ -90,7 +90,7 @@ impl Pending {
         Pending { gone: LastN::new(count), back: LastN::new(count), expected: ArrayVec::new() }
     }
 
-    /// A mark will tell that this process renamed something from or to that entry of `dir`.
+    /// Records that a mark will report a rename by `pid` from or to the entry at place `at` in `dir`.
     pub(super) fn expect(&mut self, pid: u32, dir: u32, at: u64) {
         if self.expected.is_full() {
             self.expected.remove(0);
@@ -98,36 +98,36 @@ impl Pending {
         self.expected.push(Expected { pid, dir, at });
     }
 
-    /// The upper layer tells another rename from or to `dir`: what was expected there came, or was merged into
-    /// an event that came before. The directory is locked from the event of the upper layer until that of the
-    /// mark (`vfs_rename()` in fs/namei.c), so the two of one rename come before the two of the next. That the
-    /// queue is empty says nothing: the process may be put to sleep between them.
+    /// The upper layer reports another rename from or to `dir`: the expected event has come, or was merged into an
+    /// earlier one. The directory is locked from the event of the upper layer until the event of the mark
+    /// (`vfs_rename()` in fs/namei.c), so both events of one rename come before those of the next. An empty queue
+    /// does not show that: the process may sleep between the two.
     ///
-    /// `but` a rename of that process and entry: it may be the other half of the same exchange, both of which the upper
-    /// layer tells first.
+    /// `but`: keeps a rename of that process and entry, which may be the other half of the same exchange; the upper
+    /// layer reports both halves first.
     pub(super) fn forget_expected(&mut self, dir: u32, but: Option<(u32, u64)>) {
         self.expected.retain(|one| one.dir != dir || but == Some((one.pid, one.at)));
     }
 
-    /// A mark on `dir` tells it. Whether it was expected.
+    /// A mark on `dir` reports a rename. Returns whether it was expected.
     pub(super) fn is_expected(&mut self, pid: u32, dir: u32, at: u64) -> bool {
         let found = self.expected.iter().position(|one| *one == Expected { pid, dir, at });
         found.map(|which| self.expected.remove(which)).is_some()
     }
 
-    /// A directory went to one with a mark.
+    /// Records that a directory was moved to one with a mark.
     pub(super) fn go(&mut self, gone: Gone) {
         self.gone.push(gone);
     }
 
-    /// A file comes to `at` from where a directory went that was there. Whether that is so; then it is kept.
+    /// A file comes to `at`. Records it and returns true if it comes from where a directory went that was at `at`.
     pub(super) fn comes_back(&mut self, how: Gone, object: u64, at: Location<'_>) -> bool {
         let is_from_there = self.gone.iter().any(|gone| *gone == how);
         let back = Back::new(how, object, at).filter(|_| is_from_there);
         back.map(|back| self.back.push(back)).is_some()
     }
 
-    /// A file is removed at that entry, by that process: whether that is what came back, a whiteout.
+    /// `pid` removes a file at place `at`. Returns whether it is the one that came back: a whiteout.
     pub(super) fn is_whiteout(&mut self, pid: u32, at: u64, object: u64) -> bool {
         let is_it =
             |back: &&mut Back| (back.how.pid, back.how.from, back.object) == (pid, at, object);
@@ -135,7 +135,8 @@ impl Pending {
         found.map(|back| *back = Back::NONE).is_some()
     }
 
-    /// The mark tells that something left the entry `from`: the event with both sides, if that came back.
+    /// A mark reports that an object left the entry `from`: returns the event with both sides if that object came
+    /// back.
     pub(super) fn fill<'a>(
         &mut self,
         event: &Event<'a>,

@@ -6,7 +6,7 @@ use super::walk::Contradicted;
 use crate::hot::event::{Event, Key};
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::tree::flag;
-use crate::hot::r#where::watch::{Read, WAY_MAX};
+use crate::hot::r#where::watch::{ReadOutcome, WAY_MAX};
 
 use crate::hot::who::Answer;
 use crate::sys::handle::Handle;
@@ -55,7 +55,7 @@ impl<D: Disk> Resolver<D> {
         batch: &mut Batch<'_, '_>,
     ) {
         while self.tree.node(at).flags & flag::UNREAD != 0 {
-            if self.read_one(at, batch) == Read::NoDir {
+            if self.read_one(at, batch) == ReadOutcome::NoDir {
                 return self.tree.forget(at);
             }
             let next = way.pop().filter(|_| self.tree.find(dir).is_none());
@@ -68,7 +68,7 @@ impl<D: Disk> Resolver<D> {
     }
 
     /// Reads a directory. What is found has the process that brought it in, if a walk under way knows that.
-    fn read_one(&mut self, id: u32, batch: &mut Batch<'_, '_>) -> Read {
+    fn read_one(&mut self, id: u32, batch: &mut Batch<'_, '_>) -> ReadOutcome {
         let tell = match self.walks.of(&self.tree, id) {
             Some(walk) => walk.report_as,
             None => {

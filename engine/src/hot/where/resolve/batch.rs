@@ -2,7 +2,7 @@
 
 use crate::hot::event::{Events, Key};
 use crate::hot::output::{Inputs, Output};
-use crate::hot::r#where::overlay::Source;
+use crate::hot::r#where::overlay::EventSource;
 use crate::hot::r#where::tree::Tree;
 use crate::hot::who::{Answer, Window};
 use fsmon_format::record::{self, Attribution};
@@ -21,7 +21,7 @@ pub(crate) struct Batch<'a, 's> {
     /// Sides of renames are merged into the current event; its types may lack them by now.
     pub(super) merged: bool,
     /// Whether the current event is as it is in the queue.
-    pub(super) source: Source,
+    pub(super) source: EventSource,
     /// Who did this event, where that was asked already: once for each event.
     pub(super) settled: Option<Actor>,
     /// The directories that are renamed in what follows; looked for when it first matters.
@@ -71,7 +71,7 @@ impl<'a, 's> Batch<'a, 's> {
             ahead,
             silent: false,
             merged: false,
-            source: Source::Queue,
+            source: EventSource::Queue,
             settled: None,
             moves: None,
         }

@@ -9,7 +9,7 @@ use super::doubt::copy;
 use super::layers::as_queued;
 use crate::hot::event::{Event, Key};
 use crate::hot::r#where::disk::Disk;
-use crate::hot::r#where::overlay::Source;
+use crate::hot::r#where::overlay::EventSource;
 use crate::hot::r#where::tables::exchange_halves::{AHEAD, AsideName, Half, Other};
 use crate::hot::r#where::tree::{NAME_ROOM, flag};
 use crate::hot::r#where::watch::SIDES;
@@ -342,14 +342,14 @@ fn half(pid: u32, object: u64, old: Known<'_>, new: Known<'_>, index: u64) -> Ha
 fn mirrored<'a>(event: &Event<'_>, batch: &Batch<'a, '_>) -> (Option<Event<'a>>, usize) {
     let (event, [here, next]) = (&as_queued(event, batch), batch.ahead);
     // What a mark told of one side alone has no like ahead.
-    if batch.source == Source::Filled {
+    if batch.source == EventSource::Filled {
         return (None, 0);
     }
     // Of something that comes from a muted directory it is not told where it was.
     let mirrors = |second: &Event<'_>| {
         let is_back = event.old.is_none() || second.location == event.old;
         // It may be a whiteout that changed places with a directory: see `hot/where/overlay/pending.rs`.
-        let may_be_none = batch.source == Source::Across && event.is_dir() && !second.is_dir();
+        let may_be_none = batch.source == EventSource::Across && event.is_dir() && !second.is_dir();
         is_back && second.old == event.location && second.object != event.object && !may_be_none
     };
     let from = (event.pid, event.location);

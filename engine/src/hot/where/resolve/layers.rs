@@ -5,7 +5,7 @@ use super::batch::Batch;
 use crate::hot::event::{Event, Events, Key};
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::mute::busy::Muting;
-use crate::hot::r#where::overlay::{FilledRoom, Heard, OneSide, Room, Source};
+use crate::hot::r#where::overlay::{EventSource, FilledRoom, Heard, OneSide, Room};
 use crate::hot::r#where::tables::exchange_halves::Other;
 use crate::sys::handle::Handle;
 use fsmon_format::kind;
@@ -27,14 +27,16 @@ impl<D: Disk> Resolver<D> {
 
     /// An event that a mark on a directory of the overlay tells.
     fn merged_event(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
-        if self.watch.layers.is_told_twice(&self.tree, event) {
+        if self.watch.layers.is_duplicate(&self.tree, event) {
             return;
         }
         if event.types() & kind::RENAME != 0 && event.old.is_some() != event.location.is_some() {
             let mut room = FilledRoom::new();
             match self.watch.layers.one_side(&self.tree, event, &mut room) {
-                OneSide::Told => return,
-                OneSide::Filled(event) => return self.place_from(Source::Filled, &event, batch),
+                OneSide::ByUpper => return,
+                OneSide::Filled(event) => {
+                    return self.place_from(EventSource::Filled, &event, batch);
+                }
                 OneSide::Alone => {}
             }
         }
@@ -59,10 +61,10 @@ impl<D: Disk> Resolver<D> {
             }
         }
         match heard {
-            Heard::Told(told, source) => {
+            Heard::Translated(told, source) => {
                 batch.settled = settled;
                 let mut told = told;
-                let copy = match event.object.filter(|_| source == Source::Across) {
+                let copy = match event.object.filter(|_| source == EventSource::Across) {
                     Some(upper) if !told.is_dir() => self.key_of_copy(upper, &told, batch),
                     _ => None,
                 };
@@ -105,7 +107,7 @@ impl<D: Disk> Resolver<D> {
         }
     }
 
-    fn place_from(&mut self, source: Source, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
+    fn place_from(&mut self, source: EventSource, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         let before = std::mem::replace(&mut batch.source, source);
         self.place_as_told(event, batch);
         batch.source = before;
@@ -177,7 +179,7 @@ impl<D: Disk> Resolver<D> {
             return self.rename(event, batch);
         }
         let mut room = Room::new();
-        if let Heard::Told(told, _) =
+        if let Heard::Translated(told, _) =
             self.watch.layers.hear(&self.tree, event, |_| false, &mut room)
         {
             self.rename(&told, batch);
@@ -200,7 +202,7 @@ fn told_ahead<'a>(event: &Event<'_>, [here, next]: [Events<'a>; 2]) -> Option<Ke
 /// The current event as it is in the queue, to be compared with those ahead.
 pub(super) fn as_queued<'a>(event: &Event<'a>, batch: &Batch<'_, '_>) -> Event<'a> {
     match batch.source {
-        Source::Queue => *event,
+        EventSource::Queue => *event,
         _ => Events(event.raw).next().unwrap_or(*event),
     }
 }

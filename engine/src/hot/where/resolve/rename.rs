@@ -35,7 +35,7 @@ impl<D: Disk> Resolver<D> {
         if self.deferred.any_early() {
             [old, new].into_iter().flatten().for_each(|at| self.note_early(at));
         }
-        self.renames.note_told();
+        self.renames.note_reported();
         if old.is_none() {
             self.change_with_outside(event, batch);
         }

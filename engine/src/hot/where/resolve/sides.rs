@@ -226,13 +226,13 @@ impl<D: Disk> Resolver<D> {
 
     /// From now on each side is told, and renames in busy directories need not be.
     fn begin_sides(&mut self) {
-        match self.watch.tell_sides(&self.tree, &self.above, true) {
+        match self.watch.set_sides(&self.tree, &self.above, true) {
             Ok(()) => self.renames.begin(),
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
                     self.renames.give_up();
                 }
-                if self.watch.tell_sides(&self.tree, &self.above, false).is_err() {
+                if self.watch.set_sides(&self.tree, &self.above, false).is_err() {
                     self.renames.linger();
                 }
             }
@@ -248,7 +248,7 @@ impl<D: Disk> Resolver<D> {
             Due::HearRenames => self.end_sides(),
             Due::DropSides => {
                 // The filesystem of a root that is away goes on telling them until that is back.
-                if self.watch.tell_sides(&self.tree, &self.above, false).is_err() {
+                if self.watch.set_sides(&self.tree, &self.above, false).is_err() {
                     self.renames.linger();
                 }
             }

@@ -1,25 +1,24 @@
 //! Directories that are gone, or no longer watched.
 //!
-//! A removed directory stays for a while as a dead node, off its parent's list: events on it that
-//! were still to come (DELETE_SELF, a last ATTRIB, all that happened in a directory whose DELETE
-//! the kernel merged into its CREATE) find its last path. The dead are chained by `next` and
-//! `prev`, the oldest first, a dead child always before its dead parent: so no node goes while
-//! another hangs on it. None goes before the event queue was empty ([`Tree::settle`]), unless room
-//! runs out.
+//! A removed directory stays for a while as a dead node, off the list of its parent. So late events (DELETE_SELF, a
+//! last ATTRIB, everything in a directory whose DELETE the kernel merged into its CREATE) find its last path.
+//! `next` and `prev` link the dead nodes, the oldest first, and a dead child always before its dead parent: so no
+//! node is freed while another refers to it. None is freed before the event queue was empty
+//! ([`Tree::on_queue_empty`]), unless there is no room.
 
 use super::{FREED, FRESH, Full, Inserted, KEY_INLINE, MET, Node, Tree, flag, text_of};
 use crate::limits::walks::BURIALS_MAX;
 use zerocopy::FromZeros;
 
 impl Tree {
-    /// A directory is gone, with all that hangs below it. Late events still find its path.
+    /// A directory is gone, with everything below it. Late events still find its path.
     pub fn remove(&mut self, id: u32) {
         self.bottom_up(id, Tree::kill);
     }
 
-    /// A directory is no longer watched, with all that hangs below it: it becomes a stranger. Its
-    /// nodes are dead ones that are not found any more: what was removed in it hangs on them.
-    /// Not a root: see [`Tree::forget_root`].
+    /// A directory is no longer watched, with everything below it. Its nodes become dead ones that are not found by
+    /// handle any more; nodes of directories that were removed in it still refer to them. Not for a root: see
+    /// [`Tree::forget_root`].
     pub fn forget(&mut self, id: u32) {
         if self.node(id).flags & flag::ROOT != 0 {
             return;
@@ -27,7 +26,7 @@ impl Tree {
         self.forget_all(id);
     }
 
-    /// The same for a root, which is one no longer.
+    /// The same for a root, which ceases to be one.
     pub(crate) fn forget_root(&mut self, id: u32) {
         self.forget_all(id);
     }
@@ -39,7 +38,7 @@ impl Tree {
         });
     }
 
-    /// Does `act` to every live node from `id` down, children before parents.
+    /// Calls `act` for every live node from `id` down, children before parents.
     fn bottom_up(&mut self, id: u32, act: impl Fn(&mut Tree, u32)) {
         let mut at = id;
         loop {
@@ -77,7 +76,7 @@ impl Tree {
         }
     }
 
-    /// To the end of the chain of the dead.
+    /// Appends a node to the list of dead nodes.
     fn chain(&mut self, id: u32) {
         let last = self.dead_last;
         let node = self.node_mut(id);
@@ -105,8 +104,8 @@ impl Tree {
         self.dead -= 1;
     }
 
-    /// The event queue was empty: nothing of before is to come, but for a last event of an object
-    /// that is still open. All but the newest of the dead can go.
+    /// The event queue was empty: no earlier event is to come, except a last event of an object that is still open.
+    /// All but the newest dead nodes can be freed.
     #[inline]
     pub fn on_queue_empty(&mut self) {
         self.young = 0;
@@ -118,8 +117,8 @@ impl Tree {
         }
     }
 
-    /// Frees the node that has been dead for longest. Where something live hangs on it yet, an
-    /// event that would have taken that elsewhere never came: it dies first, and goes first.
+    /// Frees the node that has been dead for longest. If a live node is still below it, the event that would have
+    /// moved that node never came: it dies first, and is freed first.
     pub(super) fn bury_oldest(&mut self) {
         let id = self.dead_first;
         match self.node(id).child {
@@ -131,7 +130,7 @@ impl Tree {
         }
     }
 
-    /// It is not found by its handle any more.
+    /// Removes a node from the index of handles.
     fn unfind(&mut self, id: u32) {
         self.index.remove(self.node(id).hash, id);
         self.last.set(0);
@@ -149,8 +148,7 @@ impl Tree {
         self.free = id;
     }
 
-    /// A directory that was taken for dead is there after all, at its new place, which cannot be
-    /// below itself.
+    /// A directory that was taken as dead exists after all, at a new location, which cannot be below itself.
     pub(super) fn revive(&mut self, id: u32, parent: u32, name: &[u8]) -> Result<Inserted, Full> {
         if self.is_below(parent, id) {
             return Err(Full);

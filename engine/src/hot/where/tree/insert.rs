@@ -1,4 +1,4 @@
-//! How nodes come into the tree, and get another place or name.
+//! How nodes are inserted into the tree, and moved in it.
 
 use super::{Full, Inserted, KEY_INLINE, Node, Tree, flag};
 use crate::hot::event::Key;
@@ -7,10 +7,10 @@ use fsmon_format::arena::Text;
 use zerocopy::{FromZeros, IntoBytes};
 
 impl Tree {
-    /// Takes up a directory (parent 0: a root). One that is known already is moved instead.
+    /// Inserts a directory (parent 0: a root). A known one is moved instead.
     ///
     /// # Errors
-    /// There is no room, or no such place: a dead directory cannot come back below itself.
+    /// There is no room, or the location is impossible: a dead directory cannot come back below itself.
     pub fn insert(&mut self, parent: u32, name: &[u8], key: Key<'_>) -> Result<Inserted, Full> {
         if let Some(id) = self.find(key) {
             if self.node(id).flags & flag::DEAD != 0 {
@@ -43,7 +43,7 @@ impl Tree {
         Ok(Inserted::New(id))
     }
 
-    /// Takes up a directory as a root. One that was known elsewhere begins anew.
+    /// Inserts a directory as a root. If it was known elsewhere it is forgotten first.
     pub(crate) fn insert_root(&mut self, path: &[u8], key: Key<'_>) -> Result<u32, Full> {
         if let Some(known) = self.find(key) {
             self.forget(known);
@@ -64,8 +64,7 @@ impl Tree {
         Some(inline)
     }
 
-    /// A free node; dead ones are given up when there is no other, but not `parent`, on which the
-    /// node will hang.
+    /// A free node. If there is none, dead ones are freed, but not `parent`, which will be its parent.
     pub(super) fn take(&mut self, parent: u32) -> Option<u32> {
         while self.free == 0 && self.fresh >= self.outside(0) {
             if self.dead == 0 || self.is_below(parent, self.dead_first) {
@@ -84,8 +83,8 @@ impl Tree {
         Some(id)
     }
 
-    /// Moves a directory: another parent, another name, or both. False where it was there
-    /// already, or cannot go there: a root, one that is dead, or into its own subtree.
+    /// Moves a directory: another parent, another name, or both. False if it was there already, or cannot go there:
+    /// a root, a dead one, or one into its own subtree.
     ///
     /// # Errors
     /// There is no room for the name.
@@ -96,7 +95,7 @@ impl Tree {
         if stays || self.is_below(parent, id) {
             return Ok(false);
         }
-        // What it is called is a part of how it is found.
+        // The name is a part of the key in the index.
         self.unhang(id);
         let named = self.set_name(id, name);
         let parent = if named.is_ok() { parent } else { self.node(id).parent };
@@ -107,7 +106,7 @@ impl Tree {
         Ok(true)
     }
 
-    /// Gives a node that hangs nowhere another name.
+    /// Renames a node that is in no list of a parent.
     pub(super) fn set_name(&mut self, id: u32, name: &[u8]) -> Result<(), Full> {
         if self.name(id) != name {
             let text = self.text.insert(name).ok_or(Full)?;

@@ -1,10 +1,9 @@
 //! The tree of watched directories, kept from the event queue in queue order.
 //!
-//! A node is 64 bytes: who it is (handle), where it hangs (parent), what it is called. Moving a
-//! directory is re-hanging one node, whatever hangs below. Nodes are found by handle through one
-//! `Index`, by parent and name through another; names and long handles live in an [`Arena`]. All
-//! room is reserved at the start and paged in as it is used. What is gone is kept for a while: see
-//! `dead`.
+//! A node has 64 bytes: its handle, its parent, its name. Moving a directory changes one node, whatever is below
+//! it. One `Index` finds nodes by handle, another by parent and name. Names and long handles are in an [`Arena`].
+//! All room is reserved at the start and paged in as it is used. Directories that are gone are kept for a while:
+//! see `dead`.
 
 mod dead;
 mod hash;
@@ -24,10 +23,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use zerocopy::{FromBytes, FromZeros};
 
-/// Bytes of a key that fit into the node; longer ones (overlayfs) go to the arena.
+/// Bytes of a key that fit into the node; longer keys (overlayfs) are in the arena.
 const KEY_INLINE: usize = 24;
 
-/// What is true of a node.
+/// Flags of a node.
 pub mod flag {
     /// In use. A node without it is free.
     pub const LIVE: u8 = 1;
@@ -37,13 +36,13 @@ pub mod flag {
     pub const LEAF: u8 = 4;
     /// Removed; kept for late events.
     pub const DEAD: u8 = 8;
-    /// The consumer has its definition, and those of all its ancestors.
+    /// The consumer has its definition, and the definitions of its ancestors.
     pub const DEFINED: u8 = 16;
-    /// Its entries are still to be read.
+    /// Its entries must still be read.
     pub const UNREAD: u8 = 32;
-    /// Not met yet by the walk that makes the tree true again.
+    /// The walk that checks the tree has not met it yet.
     pub const UNSEEN: u8 = 64;
-    /// A directory in it was left out: should its path become another, that may change.
+    /// A directory in it was excluded: if its path changes, that may change, too.
     pub const PARTIAL: u8 = 128;
 }
 
@@ -52,22 +51,22 @@ pub mod flag {
 #[repr(C)]
 pub struct Node {
     hash: u64,
-    /// The directory it is in; 0 for a root.
+    /// The parent; 0 for a root.
     pub parent: u32,
-    /// Its first subdirectory, and its neighbours on the parent's list; 0 none.
+    /// Its first subdirectory, and its neighbours in the list of the parent; 0 none.
     pub child: u32,
     pub next: u32,
     prev: u32,
     name: Text,
-    /// Raised by each rename.
+    /// Incremented by each rename.
     pub generation: u32,
     key_len: u8,
     /// Index of its filesystem.
     pub fs: u8,
     /// [`flag`]
     pub flags: u8,
-    /// Lowest bit: it was read by a walk, and what happened in it before may still come. The next: see
-    /// [`Tree::set_met`]. The others count how often the node was freed.
+    /// Lowest bit: a walk read it, and earlier events of it may still come. The next bit: see [`Tree::set_met`].
+    /// The others count how often the node was freed.
     fresh: u8,
     key: [u8; KEY_INLINE],
 }
@@ -81,7 +80,7 @@ const FREED: u8 = 4;
 const _: () = assert!(size_of::<Node>() == 64);
 
 impl Node {
-    /// The hash of its handle.
+    /// The hash of the handle.
     pub fn hash(&self) -> u64 {
         self.hash
     }
@@ -90,43 +89,43 @@ impl Node {
 /// The tree.
 pub struct Tree {
     nodes: Vec<Node>,
-    /// By handle: what is live and what is dead.
+    /// By handle: live and dead nodes.
     index: Index,
-    /// By parent and name: what hangs somewhere.
+    /// By parent and name: nodes that have a parent.
     names: Index,
-    /// What was found last: events of one directory come together. 0 none.
+    /// The node that was found last: events of one directory come together. 0 none.
     last: Cell<u32>,
     text: Arena,
     /// First free node, chained by `next`; 0 none.
     free: u32,
-    /// Nodes below this id have been used.
+    /// Nodes below this id have been in use.
     fresh: u32,
-    /// Nodes that died since the queue was empty, and how many of them made room for others: what happened in
-    /// those may come up later.
+    /// Nodes that died since the queue was empty, and how many of them made room for others: events of those may
+    /// come up later.
     young: usize,
     forgotten: u64,
-    /// The ends of the chain of the dead, and its length.
+    /// The ends of the list of dead nodes, and its length.
     dead_first: u32,
     dead_last: u32,
     dead: usize,
     dead_max: usize,
-    /// Live nodes that are still to be read.
+    /// Live nodes that must still be read.
     unread: usize,
     fsids: Vec<u64>,
-    /// So that nobody who can choose inode numbers can choose collisions.
+    /// A random seed, so that nobody who can choose inode numbers can choose collisions.
     seed: u64,
     live: usize,
     capacity: usize,
 }
 
-/// What became of a directory that was to be taken up.
+/// What an insertion did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
     /// It was not known.
     New(u32),
-    /// It was known at just this place.
+    /// It was known with this parent and name.
     Same(u32),
-    /// It was known elsewhere, or dead.
+    /// It was known with another parent or name, or dead.
     Moved(u32),
 }
 
@@ -139,8 +138,7 @@ impl Inserted {
     }
 }
 
-/// Why a directory could not be taken up: there are as many as there may be, or the place that it
-/// is said to be at cannot be.
+/// Why a directory could not be inserted: the tree is full, or the location is impossible.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
 
@@ -150,14 +148,14 @@ impl Tree {
         Tree::with_dead(capacity, DIRS_DEAD_MAX, fsids)
     }
 
-    /// The same; so many of the dead are kept when nothing of theirs is to come any more.
+    /// The same; `dead_max` dead nodes are kept after the queue was empty.
     pub fn with_dead(capacity: usize, dead_max: usize, mut fsids: Vec<u64>) -> Self {
         let room = capacity + dead_max;
-        // More may come while it is in use, and nothing is allocated then.
+        // More filesystems may come later, and nothing may be allocated then.
         fsids.reserve_exact(FILESYSTEMS_MAX.saturating_sub(fsids.len()));
         let mut nodes =
             Node::new_vec_zeroed(room + 1 + OUTSIDE_MAX).expect("address space for the tree");
-        // Not the tree's to define: see `outside`.
+        // These ids are not for nodes: see `outside`.
         nodes[room + 1..].iter_mut().for_each(|node| node.flags = flag::DEFINED);
         Tree {
             nodes,
@@ -181,14 +179,14 @@ impl Tree {
         }
     }
 
-    /// Directories known, the dead not counted.
+    /// Number of live directories.
     #[allow(clippy::len_without_is_empty, reason = "there is always a root")]
     pub fn len(&self) -> usize {
         self.live
     }
 
-    /// The id of a directory that is not in the tree, the one with that number of [`OUTSIDE_MAX`]. It can be
-    /// told like a node, once it was defined.
+    /// The id of a directory that is not in the tree, with number `at` of [`OUTSIDE_MAX`]. Records can refer to it
+    /// like to a node, once it was defined.
     #[inline]
     pub(crate) fn outside(&self, at: usize) -> u32 {
         debug_assert!(at < OUTSIDE_MAX);
@@ -200,7 +198,7 @@ impl Tree {
         fold(self.seed, Key { fsid: 0, handle: text })
     }
 
-    /// The node of that id, which must be one that this tree gave out.
+    /// The node with that id, which this tree must have given out.
     #[inline]
     pub fn node(&self, id: u32) -> &Node {
         &self.nodes[id as usize]
@@ -225,21 +223,20 @@ impl Tree {
         self.node_mut(id).flags &= !flags;
     }
 
-    /// Notes whether a walk read a directory lately.
+    /// Sets whether a walk has just read a directory.
     pub(crate) fn set_fresh(&mut self, id: u32, fresh: bool) {
         let node = self.node_mut(id);
         node.fresh = node.fresh & !FRESH | u8::from(fresh);
     }
 
-    /// See [`Tree::set_fresh`]; also one that is still to be read. Its entries may have been there
-    /// without having been told of.
+    /// See [`Tree::set_fresh`]; also true for a directory that must still be read. Its entries may have been there
+    /// without having been reported.
     pub(crate) fn is_fresh(&self, id: u32) -> bool {
         let node = self.node(id);
         node.fresh & FRESH != 0 || node.flags & flag::UNREAD != 0
     }
 
-    /// Notes whether a directory is where a walk met it lately: events that are still to come may be of before
-    /// it went there.
+    /// Sets whether a directory is where a walk has just met it: later events may be from before it moved there.
     pub(crate) fn set_met(&mut self, id: u32, met: bool) {
         let node = self.node_mut(id);
         node.fresh = node.fresh & !MET | if met { MET } else { 0 };
@@ -250,39 +247,39 @@ impl Tree {
         self.node(id).fresh & MET != 0
     }
 
-    /// A hash that stands for an entry of a directory, until that is forgotten.
+    /// The place of an entry: a hash that stands for the name in the directory, until the directory is forgotten.
     pub(crate) fn place(&self, dir: u32, name: &[u8]) -> u64 {
         let node = self.node(dir);
         let times = u64::from(node.fresh & !(FRESH | MET)) << 40;
-        // Mixed before the name comes to it: nodes of one handle, as of a directory that left and came
-        // back, differ by a bit or two, and so do names.
+        // Mixed before the name is added: nodes of one handle, as of a directory that left and came back, differ in
+        // a bit or two, and so do names.
         let its_own = mix(node.hash ^ (u64::from(dir) | times));
         fold(self.seed, Key { fsid: its_own, handle: name })
     }
 
-    /// No directory counts as read lately any more, of all that ever were.
+    /// Clears the mark of [`Tree::set_fresh`] for all directories.
     #[cold]
     pub(crate) fn clear_fresh(&mut self) {
         (1..self.fresh).for_each(|id| self.set_fresh(id, false));
     }
 
-    /// No directory counts as met lately any more, of all that ever were.
+    /// Clears the mark of [`Tree::set_met`] for all directories.
     #[cold]
     pub(crate) fn clear_met(&mut self) {
         (1..self.fresh).for_each(|id| self.set_met(id, false));
     }
 
-    /// Directories that were forgotten for want of room before all that happened in them had come up.
+    /// Number of directories that were forgotten for lack of room before all their events had come up.
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// Whether a live directory is still to be read ([`flag::UNREAD`]).
+    /// Whether a live directory must still be read ([`flag::UNREAD`]).
     pub fn any_unread(&self) -> bool {
         self.unread != 0
     }
 
-    /// No live directory is to be read any more, wherever it hangs.
+    /// Cancels reading of all live directories.
     #[cold]
     pub(crate) fn give_up_unread(&mut self) {
         for id in 1..self.fresh {
@@ -291,18 +288,18 @@ impl Tree {
         debug_assert!(!self.any_unread());
     }
 
-    /// A node's own name; a root's is its absolute path.
+    /// The name of a node; for a root its absolute path.
     pub fn name(&self, id: u32) -> &[u8] {
         self.text.get(self.node(id).name)
     }
 
-    /// The handle hash that stands for the object in records. Its lowest bit is 0.
+    /// The hash of a handle that stands for the object in records. Its lowest bit is 0.
     #[inline]
     pub fn hash(&self, key: Key<'_>) -> u64 {
         fold(self.seed, key) & !1
     }
 
-    /// The node of that handle, dead ones included.
+    /// The node with that handle, alive or dead.
     #[inline]
     pub fn find(&self, key: Key<'_>) -> Option<u32> {
         let last = self.last.get();
@@ -320,19 +317,19 @@ impl Tree {
         self.fsids[usize::from(node.fs)] == key.fsid && is_same(self.key(node), key.handle)
     }
 
-    /// The live node of that handle.
+    /// The live node with that handle.
     #[inline]
     pub fn find_live(&self, key: Key<'_>) -> Option<u32> {
         self.find(key).filter(|&id| self.node(id).flags & flag::DEAD == 0)
     }
 
-    /// There are as many filesystems as roots at the most: a handful.
+    /// The index of a filesystem. There are at most as many as roots: a handful.
     #[inline]
     fn fs_index(&self, fsid: u64) -> Option<u8> {
         self.fsids.iter().position(|&known| known == fsid).map(limited_u8)
     }
 
-    /// Takes up directories of that filesystem, too. Whether there is room: a node has a byte for which.
+    /// Accepts directories of another filesystem. False if there is no room, as a node has one byte for the index.
     #[cold]
     pub(crate) fn add_filesystem(&mut self, fsid: u64) -> bool {
         if self.fs_index(fsid).is_some() {
@@ -346,7 +343,7 @@ impl Tree {
         unused.map(|at| self.fsids[at] = fsid).is_some()
     }
 
-    /// The index of a filesystem that no directory is on: filesystems that were followed come and go.
+    /// The index of a filesystem without directories: filesystems of followed mounts come and go.
     fn unused_filesystem(&self) -> Option<usize> {
         let mut is_used = [false; FILESYSTEMS_MAX];
         let used = self.nodes[1..self.fresh as usize].iter();
@@ -378,12 +375,12 @@ impl Tree {
     }
 }
 
-/// Whether a node with these flags is live and still to be read.
+/// Whether a node with these flags is live and must still be read.
 fn is_counted(flags: u8) -> bool {
     flags & (flag::UNREAD | flag::DEAD) == flag::UNREAD
 }
 
-/// Where a long key lies: the node holds that in the place of the key.
+/// The text of a long key: the node holds that instead of the key.
 fn text_of(node: &Node) -> Text {
     Text::read_from_prefix(&node.key).expect("24 bytes hold a Text").0
 }

@@ -1,18 +1,17 @@
-//! Where nodes hang: the way up, the way down, and paths.
+//! Parents, children and paths of nodes.
 
 use super::hash::fold;
 use super::{Node, Tree};
 use crate::hot::event::Key;
 
 impl Tree {
-    /// A number that stands for the path of a directory: another one after a rename of it or of one above
-    /// it, but for chances of 2^-64.
+    /// A number that stands for the path of a directory. It changes when the directory or one above it is renamed
+    /// (with a chance of 2^-64 that it does not).
     pub(crate) fn path_stamp(&self, id: u32) -> u64 {
         let (mut stamp, mut at) = (0u64, id);
         while at != 0 {
             let node = self.node(at);
-            // A sum of the generations alone stays the same where `mv a/b/c a/c` takes `b` away, which was
-            // renamed once.
+            // A plain sum of the generations would stay the same after `mv a/b/c a/c` if `b` had been renamed once.
             stamp ^= u64::from(at) << 32 | u64::from(node.generation);
             stamp = stamp.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
             at = node.parent;
@@ -20,7 +19,7 @@ impl Tree {
         stamp
     }
 
-    /// Whether `id` is `above` or hangs below it. The tree has no cycles, and this keeps it so.
+    /// Whether `id` is `above` or below it. The tree has no cycles; this check keeps it so.
     pub(crate) fn is_below(&self, id: u32, above: u32) -> bool {
         let mut at = id;
         while at != 0 {
@@ -43,15 +42,15 @@ impl Tree {
         }
         if parent != 0 {
             self.node_mut(parent).child = id;
-            self.names.insert(self.place_hash(parent, self.name(id)), id);
+            self.names.insert(self.name_hash(parent, self.name(id)), id);
         }
     }
 
-    /// Off the parent's list; the parent is still remembered.
+    /// Removes a node from the list of its parent; it still remembers the parent.
     pub(super) fn unhang(&mut self, id: u32) {
         let Node { parent, next, prev, .. } = *self.node(id);
         if parent != 0 {
-            self.names.remove(self.place_hash(parent, self.name(id)), id);
+            self.names.remove(self.name_hash(parent, self.name(id)), id);
         }
         if next != 0 {
             self.node_mut(next).prev = prev;
@@ -65,18 +64,18 @@ impl Tree {
         (node.next, node.prev) = (0, 0);
     }
 
-    /// A subdirectory of that name; `but` is not meant.
+    /// A subdirectory with that name, other than `but`.
     pub fn child_named(&self, parent: u32, name: &[u8], but: Option<u32>) -> Option<u32> {
-        self.names.find(self.place_hash(parent, name), |id| {
+        self.names.find(self.name_hash(parent, name), |id| {
             self.node(id).parent == parent && self.name(id) == name && Some(id) != but
         })
     }
 
-    pub(super) fn place_hash(&self, parent: u32, name: &[u8]) -> u64 {
+    pub(super) fn name_hash(&self, parent: u32, name: &[u8]) -> u64 {
         fold(self.seed, Key { fsid: u64::from(parent), handle: name })
     }
 
-    /// The node after `id` in a walk from `top` down, parents before children; 0 at the end.
+    /// The node after `id` in a walk through `top`, parents before children; 0 at the end.
     pub fn following(&self, id: u32, top: u32) -> u32 {
         match self.node(id).child {
             0 => self.past(id, top),
@@ -84,7 +83,7 @@ impl Tree {
         }
     }
 
-    /// The node after `id` and all that hangs below it.
+    /// The node after `id` and everything below it.
     pub fn past(&self, id: u32, top: u32) -> u32 {
         let mut at = id;
         while at != top && self.node(at).next == 0 {
@@ -107,7 +106,7 @@ impl Tree {
         self.append_path_from(0, id, out);
     }
 
-    /// Appends the path below `top`, one of the directories that `id` is below.
+    /// Appends the path below `top`, which is an ancestor of `id`.
     pub fn append_path_from(&self, top: u32, id: u32, out: &mut Vec<u8>) {
         let is_end = |at: u32| at == top || self.node(at).parent == 0;
         let (mut len, mut at) = (0, id);

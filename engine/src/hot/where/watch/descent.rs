@@ -1,8 +1,7 @@
-//! The way down to a root on disk, one name after the other, through symbolic links.
+//! The walk down to a root on disk, one name after the other, through symbolic links.
 //!
-//! For a root that was named `/srv/www` where `/srv` is a symbolic link to `/data/srv`, the steps are `/`,
-//! `/data`, `/data/srv` and `/data/srv/www`, and the link is remembered by the directory that it is in
-//! and its name.
+//! If the root was named `/srv/www` and `/srv` is a symbolic link to `/data/srv`, the steps are `/`, `/data`,
+//! `/data/srv` and `/data/srv/www`. The link is remembered by its name and the directory that it is in.
 
 use crate::hot::event::Key;
 use crate::hot::r#where::above::{Above, Reached, STEP_MASK, Way};
@@ -20,19 +19,19 @@ use std::io;
 pub(crate) enum Missed {
     /// There is no directory at its path.
     Gone,
-    /// A directory on the way is another than the queue has told so far: the event is still to come.
+    /// A directory on the way differs from what the queue has reported so far: the event is still to come.
     Ahead,
-    /// The way leads over a filesystem that may not answer, such as one on a server.
+    /// The way leads through a filesystem that may not answer, for example a network filesystem.
     Slow,
-    /// It could not be looked for: the kernel refused a call for another reason than that something is
-    /// missing (EMFILE, EIO), or the way is longer than any that is meant to be one.
+    /// The search failed: the kernel refused a call with another error than that something is missing (EMFILE,
+    /// EIO), or the way is too long.
     Refused,
 }
 
 impl Missed {
-    /// Of a call that opens or reads what is on the way.
+    /// For a failed call that opens or reads something on the way.
     fn by(error: &io::Error) -> Self {
-        // EINVAL: no symbolic link, readlink(2).
+        // EINVAL: not a symbolic link, see readlink(2).
         let is_gone = matches!(
             error.raw_os_error(),
             Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ESTALE | libc::EINVAL)
@@ -41,13 +40,13 @@ impl Missed {
     }
 }
 
-/// Room for a descent, made once.
+/// Room for a descent, allocated once.
 pub(crate) struct Descent {
-    /// What is left of the path, from `at` on.
+    /// The rest of the path, from `at` on.
     rest: Vec<u8>,
     at: usize,
     spare: Vec<u8>,
-    /// The way as it is found.
+    /// The way as found so far.
     found: Way,
 }
 
@@ -70,7 +69,7 @@ impl Descent {
         self.found.links.clear();
     }
 
-    /// Where the next name is in `rest`; `None` at the end.
+    /// The range of the next name in `rest`; `None` at the end.
     fn next_name(&mut self) -> Option<(usize, usize)> {
         loop {
             let left = self.rest.get(self.at..).filter(|left| !left.is_empty())?;
@@ -89,7 +88,7 @@ impl Descent {
         left.split(|&byte| byte == b'/').all(|name| matches!(name, b"" | b"."))
     }
 
-    /// What is left is replaced by the text of a link and what follows it; false where that is too long.
+    /// Replaces the rest by the text of a link and what follows it. False if that is too long.
     fn follow(&mut self, text: &[u8]) -> bool {
         let left = self.rest.len().saturating_sub(self.at);
         if text.len() + 1 + left > PATH_REST_BYTES {
@@ -104,8 +103,8 @@ impl Descent {
         true
     }
 
-    /// Nothing is at `name`: the way is known that far, and what is left of the path as it is written. One
-    /// that goes back up from what is not there leads nowhere that is known.
+    /// Records that there is no `name`: the way is known up to here, and the rest of the path is as written. If the
+    /// rest goes up with `..`, it leads nowhere.
     fn note_missing(&mut self, name: (usize, usize)) {
         let mut next = Some(name);
         while let Some((from, to)) = next {
@@ -121,12 +120,12 @@ impl Descent {
 }
 
 impl Above {
-    /// Goes down the way to a root on disk, as far as it leads, marking and noting each step and link. A
-    /// root that was given up is nowhere.
+    /// Goes down the way to a root on disk, as far as it exists; marks each step and remembers each step and link.
+    /// A root that was given up is not looked for.
     ///
     /// # Errors
-    /// See [`Missed`]. With [`Missed::Ahead`] and [`Missed::Refused`] the way is what it was, but for steps
-    /// that are known now.
+    /// See [`Missed`]. After [`Missed::Ahead`] and [`Missed::Refused`] the way is as before, except for steps that
+    /// were learnt.
     pub(crate) fn go_down<D: Disk>(
         &mut self,
         at: usize,
@@ -171,7 +170,7 @@ impl Above {
                 Here::Root(reached) => return Ok(reached),
                 Here::Step(fd) => fd,
             };
-            // Until there is another directory to note.
+            // Used until the next directory is recorded.
             loop {
                 let Some((from, to)) = descent.next_name() else { return Err(Missed::Gone) };
                 names += 1;
@@ -226,7 +225,7 @@ impl Above {
         }
     }
 
-    /// Marks the directory that was just come to, and notes its handle.
+    /// Marks the directory that was just reached, and remembers its handle.
     fn note_step<D: Disk>(
         &mut self,
         at: usize,
@@ -252,7 +251,7 @@ impl Above {
             let here = Reached { fd, handle, handles, mount_id, fsid };
             return Ok(Here::Root(here.without_mounts(disk)));
         }
-        // It may come from where it was busy, and of no interest.
+        // It may have been muted where it was before.
         disk.unmute(STEP_MASK, &fd);
         if self.covers(fsid) || disk.mark_step(STEP_MASK, &fd).is_ok() {
             descent.found.set_last(hash);
@@ -279,13 +278,13 @@ enum Here<F> {
 /// A symbolic link on the way to a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
-    /// The hash of the directory that it is in; 0 where events of that do not come.
+    /// The hash of the directory that it is in; 0 if events of that directory do not come.
     pub(crate) dir: u64,
-    /// See [`place_of`].
+    /// The place of the link, see [`place_of`].
     pub(crate) place: u64,
 }
 
-/// A hash that stands for a name in the directory of that hash.
+/// The place of a name in the directory with that hash.
 pub(crate) fn place_of(tree: &Tree, dir: u64, name: &[u8]) -> u64 {
     tree.hash(Key { fsid: dir, handle: name })
 }

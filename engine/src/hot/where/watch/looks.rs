@@ -1,4 +1,4 @@
-//! Looks at the filesystem beside walks: what is at a name, where a directory is.
+//! Looks at the filesystem outside of walks: what is at a name, where a directory is.
 
 use super::{WAY_MAX, Watch, c_name};
 use crate::hot::event::Key;
@@ -10,8 +10,8 @@ use arrayvec::ArrayVec;
 use std::ffi::CStr;
 
 impl<D: Disk> Watch<D> {
-    /// Whether the object of that handle is to be found as `name` in a directory; `None` where the
-    /// directory is not to be found itself.
+    /// Whether the object with the handle `key` is `name` in a directory; `None` if the directory itself cannot be
+    /// found.
     pub(crate) fn holds(&mut self, tree: &Tree, dir: u32, name: &[u8], key: &[u8]) -> Option<bool> {
         let mut room = [0; NAME_ROOM + 1];
         let entry = c_name(name, &mut room)?;
@@ -25,28 +25,28 @@ impl<D: Disk> Watch<D> {
         Some(handle.is_ok_and(|(handle, _)| handle.key() == key))
     }
 
-    /// Whether a directory is to be found as `name` in another.
+    /// Whether there is a directory `name` in another directory.
     pub(crate) fn is_dir_at(&mut self, tree: &Tree, dir: u32, name: &[u8]) -> bool {
         let mut room = [0; NAME_ROOM + 1];
         let Some(entry) = c_name(name, &mut room) else { return false };
         self.open(tree, dir).is_ok_and(|(fd, _)| self.disk.is_dir(&fd, entry))
     }
 
-    /// Whether the upper layer has the object there: its events come before the overlay shows what they tell.
-    /// `None` where it does not say.
+    /// Whether the upper layer has the object there: its events come before the overlay shows the change. `None` if
+    /// the upper layer does not decide it.
     #[cold]
     fn holds_above(&mut self, tree: &Tree, (dir, entry): (u32, &CStr), key: &[u8]) -> Option<bool> {
         let upper = self.open_above(tree, dir)?;
         let is_all = self.layers.is_heard(tree, dir);
         match self.disk.handle_of_entry(&upper, entry, Handles::MODERN) {
             Ok((there, _)) if self.layers.is_object(tree, dir, &there, key) => Some(true),
-            // Else what is there may have been copied up, or be in a lower layer alone.
+            // Otherwise the object may have been copied up, or be in a lower layer only.
             _ if is_all || self.layers.is_known_above(tree.fsid(dir), key) => Some(false),
             _ => None,
         }
     }
 
-    /// The key on that overlay of a file of its upper layer that is a copy. `None` where it is none, or is gone.
+    /// The key on the overlay of a file of its upper layer that is a copy. `None` if it is not a copy, or is gone.
     #[cold]
     pub(crate) fn handle_of_copy(&self, overlay: u64, upper: Key<'_>) -> Option<Handle> {
         let (beside, origin) = self.layers.origin_of(overlay)?;
@@ -69,7 +69,7 @@ impl<D: Disk> Watch<D> {
         self.layers.is_own(tree, (dir, root), &handle).then_some(upper)
     }
 
-    /// Puts the path of a directory below the upper directory of its overlay into the room for paths.
+    /// Puts the path of a directory, below the upper directory of its overlay, into the room for paths.
     fn put_path_above(&mut self, tree: &Tree, dir: u32, root: usize) {
         self.path.clear();
         self.path.extend_from_slice(b"./");
@@ -80,8 +80,8 @@ impl<D: Disk> Watch<D> {
         tree.append_path(dir, &mut self.path);
     }
 
-    /// Finds the upper directory of a directory that has its own mark, where the upper layer is heard. One
-    /// that has none yet, as it was not copied up, is found by the event that brings it.
+    /// Finds the upper directory of a directory that has its own mark, if the upper layer is heard. If there is
+    /// none yet, as the directory was not copied up, the event of the copy shows it.
     pub(crate) fn note_upper(&mut self, tree: &Tree, id: u32, root: usize) {
         if self.layers.of_root(root).is_none() {
             return;
@@ -97,12 +97,12 @@ impl<D: Disk> Watch<D> {
         }
     }
 
-    /// The path of a directory that is not in the tree, as it is now; `None` where there is none to be had.
+    /// The current path of a directory that is not in the tree; `None` if it has none.
     #[cold]
     pub(crate) fn path_outside(&mut self, tree: &Tree, dir: Key<'_>) -> Option<&[u8]> {
         let root = self.roots.iter().find(|root| root.is_beside(tree, dir))?;
-        // The directory of a root that is kept open may be on a mount that is attached nowhere. Another
-        // filesystem may be mounted on the way by now, and not answer.
+        // The directory of a root that is kept open may be on a detached mount. Another filesystem that does not
+        // answer may be mounted on the way by now.
         let beside = self.disk.open_cached(&root.path).ok()?;
         let (handle, mount_id) = self.disk.handle_of(&beside, root.handles).ok()?;
         if handle.key() != tree.key_of(root.node) {
@@ -115,14 +115,14 @@ impl<D: Disk> Watch<D> {
         self.path.truncate(len);
         self.path.push(0);
         let path = CStr::from_bytes_with_nul(&self.path).ok().filter(|_| len < PATH_MAX)?;
-        // Where the mount does not have it, the path leads elsewhere.
+        // If the mount does not have it, the path leads to another directory.
         let there = self.disk.open_cached(path).ok()?;
         let (handle, its_mount) = self.disk.handle_of(&there, root.handles).ok()?;
         (handle.key() == dir.handle && its_mount == mount_id).then_some(path.to_bytes())
     }
 
-    /// The nearest live directory above one that is not known, as it is on disk now, and in `way` the handles
-    /// of those between the two, the lowest first; of more than it has room for, the uppermost.
+    /// The nearest live directory above an unknown one, as it is on disk now. `way` gets the handles of those in
+    /// between, the lowest first; if there is no room for all, the uppermost.
     pub(crate) fn nearest_above(
         &mut self,
         tree: &Tree,

@@ -7,7 +7,7 @@ mod muting;
 mod reading;
 pub(crate) mod trail;
 
-pub(crate) use reading::{Met, Read, Visit};
+pub(crate) use reading::{Met, ReadOutcome, Visit};
 
 use crate::config::SkipDir;
 use crate::hot::event::Key;
@@ -25,33 +25,34 @@ use fsmon_format::kind;
 use std::ffi::{CStr, CString};
 use std::io;
 
-/// The two sides of a rename, each told by itself.
+/// The two sides of a rename, which the kernel can report separately.
 pub(crate) const SIDES: u32 = kind::MOVED_FROM | kind::MOVED_TO;
 
-/// A watched root: the directory that is at a path.
+/// A watched root: the directory at a path.
 pub(crate) struct Root<F> {
     /// Absolute, as the user named it.
     pub(crate) path: CString,
-    /// Its node; 0 while there is no directory.
+    /// Its node; 0 if there is no directory.
     pub(crate) node: u32,
-    /// Open, so that what is below is reached whatever happens to the path; when it is first needed.
+    /// An open descriptor, through which directories below are reached whatever happens to the path; opened when it
+    /// is first needed.
     pub(crate) fd: Option<F>,
     /// The mount it is on: the walk stays on it.
     pub(crate) mount_id: i32,
-    /// How handles are asked for on its filesystem.
+    /// How handles are obtained on its filesystem.
     pub(crate) handles: Handles,
     /// Whether every directory gets a mark of its own.
     pub(crate) inode_marks: bool,
 }
 
 impl<F> Root<F> {
-    /// The directory is there.
+    /// Sets the directory.
     pub(crate) fn set(&mut self, node: u32, found: Reached<F>, inode_marks: bool) {
         (self.node, self.fd, self.mount_id) = (node, Some(found.fd), found.mount_id);
         (self.handles, self.inode_marks) = (found.handles, inode_marks);
     }
 
-    /// Whether it is on the filesystem of that directory, and a mark on the filesystem tells of both.
+    /// Whether it is on the same filesystem as `dir`, with a mark that reports both.
     fn is_beside(&self, tree: &Tree, dir: Key<'_>) -> bool {
         self.node != 0 && !self.inode_marks && tree.fsid(self.node) == dir.fsid
     }
@@ -72,41 +73,36 @@ impl<F> Root<F> {
         disk.open_path(fd, b"")
     }
 
-    /// See [`Watch::tell_sides`].
-    fn tell_sides<D: Disk<Dir = F>>(
-        &mut self,
-        disk: &D,
-        tree: &Tree,
-        tell: bool,
-    ) -> io::Result<()> {
+    /// See [`Watch::set_sides`].
+    fn set_sides<D: Disk<Dir = F>>(&mut self, disk: &D, tree: &Tree, on: bool) -> io::Result<()> {
         if self.inode_marks {
-            return if tell { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) };
+            return if on { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) };
         }
         if self.node == 0 {
             return Err(io::ErrorKind::NotFound.into());
         }
         let (fd, sides) = (self.open(disk, tree)?, u64::from(SIDES));
-        match tell {
+        match on {
             true => disk.mark_filesystem(sides, &fd),
             false => disk.unmark_filesystem(sides, &fd),
         }
     }
 }
 
-/// Everything a walk needs.
+/// Everything that a walk needs.
 pub(crate) struct Watch<D: Disk = Kernel> {
     /// The filesystem, and the group whose marks these are.
     pub(crate) disk: D,
-    /// The mask of marks on directories, where they are used.
+    /// The mask of marks on directories, if these are used.
     pub(crate) mask: u64,
     pub(crate) roots: Vec<Root<D::Dir>>,
     pub(crate) recursive: bool,
     pub(crate) arrivals: MetElsewhere,
-    /// The names of files, where changes through other names are asked for.
+    /// The names of files, if changes through other names were requested.
     pub(crate) file_names: Option<FileNames>,
-    /// Whether events are still to come of what changes while it is read.
+    /// Whether events of changes during a walk are still to come.
     pub(crate) is_awaited: bool,
-    /// Overlays, directories of which are heard without a mark of their own.
+    /// Overlays of which some directories are heard without a mark of their own.
     pub(crate) layers: Layers<D::Dir>,
     /// Whether any directory was ever muted.
     mutes: bool,
@@ -136,8 +132,7 @@ impl<D: Disk> Watch<D> {
         }
     }
 
-    /// Whether a directory is left out, by its path below the root. The one that it is in
-    /// remembers ([`flag::PARTIAL`]).
+    /// Whether a directory is excluded, by its path below the root. Its parent remembers that ([`flag::PARTIAL`]).
     pub(crate) fn skips(&mut self, tree: &mut Tree, parent: u32, name: &[u8]) -> bool {
         let Some(skip) = &mut self.skip_dir else { return false };
         self.path.clear();
@@ -153,8 +148,8 @@ impl<D: Disk> Watch<D> {
         skips
     }
 
-    /// Everything below `top` has another path now: what is left out by it is forgotten, and where
-    /// something was left out before is to be read again. Says whether there is such a place.
+    /// Everything below `top` has another path now: forgets directories that are excluded by it, and marks those to
+    /// be read again in which an entry was excluded. Returns whether there are any.
     pub(crate) fn reconsider(&mut self, tree: &mut Tree, top: u32) -> bool {
         let mut any = false;
         let Some(skip) = self.skip_dir.as_mut().filter(|skip| skip.by_path) else { return any };
@@ -182,7 +177,7 @@ impl<D: Disk> Watch<D> {
         self.roots.iter().position(|known| known.node == root)
     }
 
-    /// Opens a directory where the tree has it, and makes sure that it is the one meant.
+    /// Opens a directory where the tree has it, and checks that it is the right one.
     fn open(&mut self, tree: &Tree, id: u32) -> io::Result<(D::Dir, usize)> {
         let at = self.root_of(tree.root_of(id)).ok_or(io::ErrorKind::NotFound)?;
         let root = &mut self.roots[at];
@@ -204,7 +199,7 @@ impl<D: Disk> Watch<D> {
         Ok((fd, at))
     }
 
-    /// Names of files that there was no room for.
+    /// Number of names of files that were refused for lack of room.
     pub(crate) fn names_refused(&self) -> u64 {
         self.file_names.as_ref().map_or(0, FileNames::refused)
     }
@@ -214,29 +209,29 @@ impl<D: Disk> Watch<D> {
         self.roots.iter().any(|root| root.inode_marks)
     }
 
-    /// Whether directories can be opened by their handles where this one is: not without `CAP_DAC_READ_SEARCH`.
+    /// Whether directories on the filesystem of `dir` can be opened by their handles, which takes
+    /// `CAP_DAC_READ_SEARCH`.
     pub(crate) fn opens_by_handle(&mut self, tree: &Tree, dir: u32) -> bool {
         let Some(at) = self.root_of(tree.root_of(dir)) else { return false };
         let Ok(beside) = self.roots[at].open(&self.disk, tree) else { return false };
         let opened = self.disk.open_handle(&beside, tree.key_of(dir));
-        // What is gone is no reason.
+        // A directory that is gone does not count as a refusal.
         opened.is_ok() || opened.is_err_and(|error| is_gone(&error))
     }
 
-    /// Whether a directory that comes up has to be read at once, because what is in it is not
-    /// seen otherwise: it needs a mark of its own.
+    /// Whether a directory that comes up has to be read at once, because it needs its own mark.
     pub(crate) fn marks_each(&self, tree: &Tree, id: u32) -> bool {
         self.has_inode_marks(tree, id) && !self.layers.is_heard(tree, id)
     }
 
-    /// Whether no mark on the filesystem of a directory tells of it.
+    /// Whether the directory is not covered by a mark on its filesystem.
     pub(crate) fn has_inode_marks(&self, tree: &Tree, id: u32) -> bool {
         let root = self.root_of(tree.root_of(id));
         root.is_some_and(|at| self.roots[at].inode_marks)
     }
 }
 
-/// A name with its NUL, in `room`; `None` where it is too long, or has a NUL inside.
+/// A name with its NUL, in `room`; `None` if it is too long or contains a NUL.
 fn c_name<'a>(name: &[u8], room: &'a mut [u8; NAME_ROOM + 1]) -> Option<&'a CStr> {
     let entry = room.get_mut(..=name.len())?;
     entry[..name.len()].copy_from_slice(name);
@@ -244,7 +239,7 @@ fn c_name<'a>(name: &[u8], room: &'a mut [u8; NAME_ROOM + 1]) -> Option<&'a CStr
     CStr::from_bytes_with_nul(entry).ok()
 }
 
-/// Gone, or no longer what it was: an event of the queue tells, or told already.
+/// Whether the directory is gone or is no longer a directory: an event reports that, or has reported it.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ESTALE))
         || error.kind() == io::ErrorKind::NotFound

@@ -1,4 +1,4 @@
-//! Directories outside of which the kernel is to tell nothing, or only some things.
+//! Directories outside the tree of which the kernel reports nothing, or not everything.
 
 use super::{SIDES, Watch};
 use crate::hot::event::Key;
@@ -11,14 +11,15 @@ use fsmon_format::kind;
 use std::io;
 
 impl<D: Disk> Watch<D> {
-    /// What is not told of a directory that is muted. Never what is not of a directory or its entries by
-    /// name, or is wanted for the sake of processes; nor renames of directories, which may bring it in.
+    /// The types that a muted directory does not report. Not among them: types that are not about a directory or
+    /// its entries by name, types that are needed for attribution, and renames of directories, which may move one
+    /// into the tree.
     fn muted_mask(&self, how: Muting) -> u64 {
         let entries = self.mask
             & !u64::from(kind::RENAME | kind::DELETE_SELF | kind::MOVE_SELF | kind::OPEN_EXEC);
         match how {
             Muting::Entries => entries,
-            // One mark has one such flag, for all that it ignores.
+            // A mark has one such flag, for all types that it ignores.
             Muting::Renames => {
                 (entries | u64::from(kind::RENAME | SIDES)) & !u64::from(kind::ONDIR)
             }
@@ -26,10 +27,10 @@ impl<D: Disk> Watch<D> {
         }
     }
 
-    /// Tells the kernel to be silent of a directory outside the tree; or not any more.
+    /// Mutes a directory outside the tree, or unmutes it.
     ///
     /// # Errors
-    /// ESTALE where it is gone, NotFound where no root is on its filesystem; else those of
+    /// ESTALE if it is gone, NotFound if no root is on its filesystem, or the errors of
     /// [`Group::mute`] and [`open_handle`].
     #[cold]
     pub(crate) fn mute(&mut self, tree: &Tree, dir: Key<'_>, how: Muting) -> io::Result<()> {
@@ -39,7 +40,7 @@ impl<D: Disk> Watch<D> {
             (None, Some(beside)) => self.disk.open_handle(beside, dir.handle)?,
             (None, None) => return Err(io::ErrorKind::NotFound.into()),
         };
-        // A mark that ignores more than is to be ignored now goes first.
+        // A mark that ignores more than `how` is removed first.
         self.disk.unmute(self.muted_mask(Muting::Heard), &fd);
         if how != Muting::Heard {
             self.disk.mute(self.muted_mask(how), &fd)?;
@@ -48,12 +49,12 @@ impl<D: Disk> Watch<D> {
         Ok(())
     }
 
-    /// A directory is heard again. Whether it was not until now.
+    /// Unmutes a directory. Returns whether it was muted.
     pub(super) fn unmute(&self, tree: &Tree, id: u32, fd: &D::Dir) -> bool {
         let mask = self.muted_mask(Muting::Heard);
         let mut room = [0; KEY_MAX];
         match self.layers.upper_of(tree, id, &mut room) {
-            // What was muted is the upper directory.
+            // The upper directory was muted.
             Some((beside, key)) if self.layers.is_heard(tree, id) => {
                 let upper = self.disk.open_handle(beside, key);
                 upper.is_ok_and(|upper| self.disk.unmute(mask, &upper))
@@ -62,18 +63,17 @@ impl<D: Disk> Watch<D> {
         }
     }
 
-    /// Asks the kernel to tell the two sides of each rename as well, on all filesystems that are watched;
-    /// or not any more.
+    /// Turns reports of the two sides of each rename on or off, on all watched filesystems.
     ///
     /// # Errors
-    /// Unsupported where directories are marked each, NotFound where a root does not exist, or those of
+    /// Unsupported if directories have a mark each, NotFound if a root does not exist, or the errors of
     /// [`Group::mark_filesystem`]; the last of several. The others are done all the same.
     #[cold]
-    pub(crate) fn tell_sides(&mut self, tree: &Tree, above: &Above, tell: bool) -> io::Result<()> {
+    pub(crate) fn set_sides(&mut self, tree: &Tree, above: &Above, on: bool) -> io::Result<()> {
         let mut result = Ok(());
         let roots = self.roots.iter_mut().enumerate();
         for (_, root) in roots.filter(|(at, _)| !above.is_given_up(*at)) {
-            let done = root.tell_sides(&self.disk, tree, tell);
+            let done = root.set_sides(&self.disk, tree, on);
             if done.is_err() {
                 result = done;
             }

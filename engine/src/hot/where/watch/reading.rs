@@ -1,7 +1,7 @@
 //! Walks: directories are read into the tree.
 //!
-//! A walk uses the tree itself as its list of work, and buffers made once: it is used at the start and again while
-//! running, when a directory comes in.
+//! A walk uses the tree itself as its work list, and buffers that are allocated once. There is a walk at the start,
+//! and one whenever a directory comes in.
 
 use super::{Watch, is_gone};
 use crate::hot::event::Key;
@@ -13,48 +13,46 @@ use crate::sys::handle::{Handle, is_shared};
 use std::ffi::CStr;
 use std::io;
 
-/// What a walk tells of.
+/// What a walk has met.
 pub(crate) enum Met<'a> {
-    /// A directory was opened, and marked if need be: its entries come next.
+    /// A directory was opened, and marked if needed: its entries follow.
     Read(u32),
-    /// An entry of directory `dir`; the handle of one that is a directory and is looked into.
+    /// An entry of directory `dir`, with its handle if it is a directory that the walk enters.
     Entry { dir: u32, name: &'a [u8], is_dir: bool, key: Option<&'a [u8]> },
-    /// A directory comes into the tree where it was met.
+    /// A directory that is new in the tree.
     Added(u32),
-    /// The same of one that was known elsewhere.
+    /// A directory that moved within the tree, or was dead.
     Moved(u32),
-    /// A directory, by its handle, that the tree has elsewhere: an event may be about to take it here.
+    /// A directory, by its handle, that the tree has elsewhere: an event may be about to move it here.
     Elsewhere { dir: u32, name: &'a [u8], key: &'a [u8] },
-    /// There is no room for a directory.
+    /// A directory that there is no room for.
     Full,
-    /// A directory was opened that the kernel was told to be silent of: until now some of what happened
-    /// in it was not told.
+    /// A directory was opened that was muted: until now some of its events were not queued.
     Unheard,
-    /// A directory could not be read, for a reason other than that it is gone.
+    /// A directory that could not be read, and not because it is gone.
     Unreadable(io::Error),
 }
 
-/// What becomes of an entry that a walk met.
+/// What happens to an entry that a walk met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Visit {
-    /// It is taken for what it is.
+    /// It is taken as it is.
     Take,
-    /// Events that are still to come say how it came there: its directory is read once more.
+    /// Later events say how it came there: its directory is read again.
     Later,
 }
 
-/// What came of reading a directory.
+/// The result of reading a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Read {
-    /// It was read, or cannot be, or is still to be read.
+pub(crate) enum ReadOutcome {
+    /// It was read, or cannot be read, or must be read again.
     Done,
-    /// It is none: to be forgotten.
+    /// It is not a directory, and is to be forgotten.
     NoDir,
 }
 
 impl<D: Disk> Watch<D> {
-    /// Reads the directory `top` and everything below it into the tree, telling `visit` of all
-    /// that it meets.
+    /// Reads the directory `top` and everything below it into the tree. Calls `visit` for everything that it meets.
     pub(crate) fn walk(
         &mut self,
         tree: &mut Tree,
@@ -65,11 +63,11 @@ impl<D: Disk> Watch<D> {
         self.walk_some(tree, (top, top), u64::MAX, visit);
     }
 
-    /// Reads what is still unread from `from` on, down to the end of what is below `top`. Where that takes
-    /// until after `until_ns` it stops behind a directory; the result is the next to look at.
+    /// Reads what is unread, from `from` on, down to the end of what is below `top`. If that takes longer than
+    /// `until_ns`, it stops after a directory and returns the next one.
     ///
-    /// A directory that is not where the tree has it was moved meanwhile, by an event that is
-    /// still in the queue: it stays unread until that event comes up.
+    /// A directory that is not where the tree has it was moved meanwhile, by an event that is still in the queue:
+    /// it stays unread until that event comes up.
     pub(crate) fn walk_some(
         &mut self,
         tree: &mut Tree,
@@ -80,7 +78,7 @@ impl<D: Disk> Watch<D> {
         let (mut at, mut left, mut passed) = (from, None, 0u32);
         while at != 0 && left.is_none() {
             let was_unread = tree.node(at).flags & flag::UNREAD != 0;
-            if was_unread && self.read_one(tree, at, visit) == Read::NoDir {
+            if was_unread && self.read_one(tree, at, visit) == ReadOutcome::NoDir {
                 let next = tree.past(at, top);
                 tree.forget(at);
                 at = next;
@@ -95,23 +93,23 @@ impl<D: Disk> Watch<D> {
         left
     }
 
-    /// Reads an unread directory, and nothing that is below.
+    /// Reads an unread directory, without those below it.
     pub(crate) fn read_one(
         &mut self,
         tree: &mut Tree,
         id: u32,
         visit: &mut impl FnMut(&D, &mut Tree, Met<'_>) -> Visit,
-    ) -> Read {
+    ) -> ReadOutcome {
         tree.clear(id, flag::UNREAD);
         match self.read(tree, id, visit) {
             Ok(()) => {}
-            Err(error) if self.is_no_dir(tree, id, &error) => return Read::NoDir,
+            Err(error) if self.is_no_dir(tree, id, &error) => return ReadOutcome::NoDir,
             Err(error) if is_gone(&error) => tree.set(id, flag::UNREAD),
             Err(error) => {
                 visit(&self.disk, tree, Met::Unreadable(error));
             }
         }
-        Read::Done
+        ReadOutcome::Done
     }
 
     fn read(
@@ -128,7 +126,7 @@ impl<D: Disk> Watch<D> {
             visit(&self.disk, tree, Met::Unheard);
         }
         visit(&self.disk, tree, Met::Read(id));
-        // Then only what was left out before is told of.
+        // Then only entries that were excluded before are reported.
         let again = tree.node(id).flags & flag::PARTIAL != 0;
         tree.clear(id, flag::PARTIAL);
         let mut entries = std::mem::take(&mut self.entries);
@@ -150,8 +148,8 @@ impl<D: Disk> Watch<D> {
         result
     }
 
-    /// Whether a directory could not be opened because it is none: something else was exchanged for it while its
-    /// handle was asked for.
+    /// Whether a directory could not be opened because it is not one: another object was exchanged for it after its
+    /// handle was read.
     fn is_no_dir(&mut self, tree: &Tree, id: u32, error: &io::Error) -> bool {
         let node = tree.node(id);
         error.raw_os_error() == Some(libc::ENOTDIR)
@@ -187,7 +185,8 @@ impl<D: Disk> Watch<D> {
         let how = self.roots[root].handles;
         let handle = (!left_out).then(|| self.disk.handle_of_entry(fd, entry.name, how));
         if self.is_awaited && matches!(&handle, Some(Err(error)) if is_gone(error)) {
-            // It went since its name was read: an event of that is still to come, or the name was of what came.
+            // It went after its name was read: the event is still to come, or the name was of something that came
+            // later.
             return self.read_again(tree, id, again);
         }
         let is_dir_of_its_own = |(handle, _): &(Handle, i32)| !is_shared(handle.key());
@@ -195,14 +194,14 @@ impl<D: Disk> Watch<D> {
         let Some((handle, _)) =
             handle.and_then(Result::ok).filter(is_here).filter(is_dir_of_its_own)
         else {
-            let told = Met::Entry { dir: id, name, is_dir, key: None };
-            if !again && visit(&self.disk, tree, told) == Visit::Later {
+            let met = Met::Entry { dir: id, name, is_dir, key: None };
+            if !again && visit(&self.disk, tree, met) == Visit::Later {
                 self.read_again(tree, id, again);
             }
             return;
         };
         if self.is_awaited && !self.disk.is_dir(fd, entry.name) {
-            // Something else was exchanged for it since the name was read.
+            // Another object was exchanged for it after the name was read.
             return self.read_again(tree, id, again);
         }
         let key = Key { fsid: tree.fsid(id), handle: handle.key() };
@@ -218,12 +217,12 @@ impl<D: Disk> Watch<D> {
         if again && is_known {
             return;
         }
-        let told = Met::Entry { dir: id, name, is_dir, key: Some(key.handle) };
-        if visit(&self.disk, tree, told) == Visit::Later {
+        let met = Met::Entry { dir: id, name, is_dir, key: Some(key.handle) };
+        if visit(&self.disk, tree, met) == Visit::Later {
             return self.read_again(tree, id, again);
         }
         match tree.insert(id, name, key) {
-            // Events brought it, and tell of all that is in it; or it was read.
+            // Events brought it, and report everything in it; or it was already read.
             Ok(Inserted::Same(_)) if is_known => {}
             Ok(inserted) => {
                 let child = inserted.id();
@@ -240,15 +239,15 @@ impl<D: Disk> Watch<D> {
         }
     }
 
-    /// Keeps the name of a file, where names are kept.
+    /// Keeps the name of a file, if names are kept.
     fn note_file(&mut self, tree: &Tree, (dir, root): (u32, usize), fd: &D::Dir, name: &CStr) {
         let Some(names) = &mut self.file_names else { return };
         let root = &self.roots[root];
         if root.inode_marks {
-            // Of other names the kernel tells nothing here.
+            // The kernel reports no other names here.
             return;
         }
-        // One that is gone is told of by the queue.
+        // The queue reports that it is gone.
         let Ok((handle, mount_id)) = self.disk.handle_of_entry(fd, name, root.handles) else {
             return;
         };
@@ -258,7 +257,7 @@ impl<D: Disk> Watch<D> {
         }
     }
 
-    /// What is to be done with a directory that came up: read it, or not look into it.
+    /// Decides what to do with a directory that came up: read it, or not enter it.
     fn take_up(&self, tree: &mut Tree, id: u32) {
         if tree.node(id).flags & flag::ROOT != 0 {
             return;
@@ -266,23 +265,23 @@ impl<D: Disk> Watch<D> {
         tree.set(id, if self.recursive { flag::UNREAD } else { flag::LEAF });
     }
 
-    /// A directory is to be read once more: what was left out of it before, or all.
+    /// Reads a directory again: what was excluded before, or everything.
     fn read_again(&self, tree: &mut Tree, id: u32, again: bool) {
-        // After a loss, and when nothing is left to read, no event is awaited that would say more.
+        // After a loss, or once the queue is empty, no event is to come that would say more.
         if self.is_awaited {
             tree.set(id, flag::UNREAD | if again { flag::PARTIAL } else { 0 });
         }
     }
 
-    /// Forgets the directories that are kept open for those below.
+    /// Closes the directories that are kept open for those below.
     pub(crate) fn end_reading(&mut self) {
         self.trail.clear();
     }
 }
 
-/// Whether a directory is known at another place. Then it was moved after what the queue has told
-/// so far: it is left where it is until that comes up, as events of before may still come. After
-/// a loss ([`flag::UNSEEN`]) no event may come any more.
+/// Whether a directory is known elsewhere. Then it moved after the events that were resolved so far. It stays where
+/// it is until that event comes up, as earlier events may still come. After a loss ([`flag::UNSEEN`]) the event may
+/// never come.
 fn is_elsewhere(tree: &Tree, parent: u32, name: &[u8], key: Key<'_>) -> bool {
     let Some(known) = tree.find_live(key) else { return false };
     let node = tree.node(known);

@@ -1,5 +1,5 @@
-//! The directories that a walk has open: some of those that lead to where it is. What comes next
-//! is opened from the nearest, by one name as a rule and not by its whole path.
+//! The directories that a walk keeps open: some of those that lead to its current one. The next directory is opened
+//! from the nearest open one, usually by a single name instead of its whole path.
 
 use crate::hot::r#where::tree::Tree;
 use crate::limits::walks::DIRS_OPEN_MAX;
@@ -17,7 +17,7 @@ impl<F> Default for Trail<F> {
 }
 
 impl<F> Trail<F> {
-    /// The nearest open directory that `id` is below. What does not lead there is closed.
+    /// The nearest open directory that `id` is below. Closes those that do not lead there.
     pub(crate) fn nearest(&mut self, tree: &Tree, id: u32) -> Option<(u32, &F)> {
         let mut at = tree.node(id).parent;
         while at != 0 && !self.open.is_empty() {
@@ -31,8 +31,8 @@ impl<F> Trail<F> {
         None
     }
 
-    /// Keeps a directory open, below all that are. Where there are too many, every other one is
-    /// closed: from any depth there is one not far above.
+    /// Keeps a directory open, below all others. If there are too many, every other one is closed: from any depth
+    /// an open one is not far above.
     pub(crate) fn push(&mut self, id: u32, fd: F) {
         if self.open.is_full() {
             let mut keep = false;
