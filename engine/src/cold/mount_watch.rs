@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// A root, and whether its path leads to the directory that is watched.
-struct Root {
+struct WatchedRoot {
     span: Span,
     is_covered: bool,
     /// Whether there may have been nothing at its path when something was mounted over it.
@@ -98,7 +98,7 @@ pub(crate) type Trial = Box<dyn FnMut(&Path) -> Option<u64> + Send>;
 
 /// What concerns the roots, as of the last look.
 struct View {
-    roots: Vec<Root>,
+    roots: Vec<WatchedRoot>,
     /// Roots of other readers.
     elsewhere: Vec<PathBuf>,
     skips: Option<Skips>,
@@ -113,19 +113,19 @@ struct View {
 /// Something changed.
 struct News {
     /// What the reader is told; `None` where no change is missing in the record because of it.
-    tell: Option<Control>,
+    control: Option<Control>,
     line: String,
 }
 
 impl News {
     fn new(point: &Path, happened: Happened, line: String) -> News {
         let point = point.as_os_str().as_bytes().into();
-        News { tell: Some(Control::Mount(Change { point, happened, root: None })), line }
+        News { control: Some(Control::Mount(Change { point, happened, root: None })), line }
     }
 
     fn of_root(root: usize, path: &Path, happened: Happened, line: String) -> News {
         let point = path.as_os_str().as_bytes().into();
-        News { tell: Some(Control::Mount(Change { point, happened, root: Some(root) })), line }
+        News { control: Some(Control::Mount(Change { point, happened, root: Some(root) })), line }
     }
 }
 
@@ -137,7 +137,7 @@ impl View {
 
     /// Where something is mounted on roots, or on a directory above them.
     fn covered(&self) -> HashSet<PathBuf> {
-        let is_there = |root: &&Root| root.followed != Followed::Gone;
+        let is_there = |root: &&WatchedRoot| root.followed != Followed::Gone;
         let covered = self.roots.iter().filter(|root| root.is_covered).filter(is_there);
         covered.map(|root| root.span.path.clone()).collect()
     }
@@ -170,13 +170,14 @@ impl View {
             let (fs_type, shown) = (&mount.fs_type, mount.point.display());
             let line = format!("{fs_type} was mounted on {shown}: watched from now on");
             let followed = Box::new(mounts_hot::Followed::new(at, point));
-            news.push(News { tell: Some(Control::Follow(followed)), line });
+            news.push(News { control: Some(Control::Follow(followed)), line });
         }
     }
 
     /// Makes a root of a mount; its number.
     fn add(&mut self, span: Span) -> usize {
-        let root = Root { span, is_covered: false, may_be_missing: false, followed: Followed::Yes };
+        let root =
+            WatchedRoot { span, is_covered: false, may_be_missing: false, followed: Followed::Yes };
         match self.roots.iter().position(|root| root.followed == Followed::Gone) {
             Some(free) => {
                 self.roots[free] = root;
@@ -269,7 +270,7 @@ fn marks(mounts: &[Below]) -> HashSet<Mark<'_>> {
     mounts.iter().map(mark).collect()
 }
 
-impl Root {
+impl WatchedRoot {
     /// Whether what the root's path leads to has changed. `ids` are those of all mounts.
     fn look(&mut self, at: usize, points: &Points<'_>, ids: &HashSet<u32>) -> Option<News> {
         if self.followed == Followed::Gone {
@@ -296,7 +297,7 @@ impl Root {
         if self.followed == Followed::Yes && !self.is_still_there(points, ids) {
             self.followed = Followed::Gone;
             let line = format!("{shown} was unmounted");
-            return Some(News { tell: Some(Control::Unfollow(at)), line });
+            return Some(News { control: Some(Control::Unfollow(at)), line });
         }
         if !ids.contains(&self.span.mount)
             && let Some(now) = now
@@ -358,10 +359,10 @@ fn mounted(mount: &Below) -> Option<News> {
         }
         Kind::Inside(path) if *path == mount.point => return None,
         Kind::Inside(path) => {
-            let tell = None;
+            let control = None;
             let path = path.display();
             let line = format!("{path} was mounted on {point}: its changes have the path {path}");
-            return Some(News { tell, line });
+            return Some(News { control, line });
         }
     };
     Some(News::new(&mount.point, Happened::Mounted, line))
@@ -404,7 +405,7 @@ impl MountWatch {
         let root = |named: &Named| {
             let span = Span::new(&points, &named.path).ok_or(io::ErrorKind::NotFound)?;
             let followed = if named.is_followed { Followed::Yes } else { Followed::No };
-            Ok(Root { span, is_covered: false, may_be_missing: named.is_missing, followed })
+            Ok(WatchedRoot { span, is_covered: false, may_be_missing: named.is_missing, followed })
         };
         let roots = named.iter().map(root).collect::<io::Result<_>>()?;
         let filesystems = named.iter().map(|named| named.fsid).collect();
@@ -429,9 +430,9 @@ impl MountWatch {
     /// # Errors
     /// No thread or no eventfd is to be had.
     pub(crate) fn start(mut self, mut ears: Ears) -> io::Result<Follower> {
-        ears.tell_slow(self.view.find_slow(&mounts::reachable()));
+        ears.send_slow(self.view.find_slow(&mounts::reachable()));
         let unwatched = self.view.below.iter().filter(|mount| mount.is_unwatched());
-        ears.tell(unwatched.filter_map(mounted).map(|news| News { line: String::new(), ..news }));
+        ears.send(unwatched.filter_map(mounted).map(|news| News { line: String::new(), ..news }));
         let asker = self.asker();
         let builder = std::thread::Builder::new().name("fsmon-mounts".into());
         let thread = builder.spawn(move || self.run(&mut ears))?;
@@ -463,8 +464,8 @@ impl MountWatch {
                     Ask::Stop => is_over = true,
                 }
             }
-            ears.tell_slow(self.view.find_slow(&reachable));
-            ears.tell(self.view.look(&reachable, &ids).into_iter());
+            ears.send_slow(self.view.find_slow(&reachable));
+            ears.send(self.view.look(&reachable, &ids).into_iter());
             if is_over {
                 return;
             }
@@ -473,7 +474,7 @@ impl MountWatch {
 }
 
 impl Ears {
-    fn tell_slow(&mut self, points: Option<Box<[Box<[u8]>]>>) {
+    fn send_slow(&mut self, points: Option<Box<[Box<[u8]>]>>) {
         if let Some(points) = points {
             // The reader is gone only when all is over.
             let _ = self.reader.send(Control::Slow(points));
@@ -482,12 +483,12 @@ impl Ears {
     }
 
     /// First the reader, then the user.
-    fn tell(&mut self, news: impl Iterator<Item = News>) {
+    fn send(&mut self, news: impl Iterator<Item = News>) {
         let (mut lines, mut any) = (Vec::new(), false);
-        for News { tell, line } in news {
-            if let Some(tell) = tell {
+        for News { control, line } in news {
+            if let Some(control) = control {
                 // The reader is gone only when all is over.
-                let _ = self.reader.send(tell);
+                let _ = self.reader.send(control);
                 any = true;
             }
             lines.extend(Some(line).filter(|line| !line.is_empty()));

@@ -5,7 +5,12 @@ fn view(mounts: &[Mount], roots: &[&str]) -> View {
     let points = Points::of(mounts);
     let spans = roots.iter().filter_map(|path| Span::new(&points, Path::new(path)));
     let roots = spans
-        .map(|span| Root { span, is_covered: false, may_be_missing: false, followed: Followed::No })
+        .map(|span| WatchedRoot {
+            span,
+            is_covered: false,
+            may_be_missing: false,
+            followed: Followed::No,
+        })
         .collect();
     let (elsewhere, skips, handling) = (Vec::new(), None, BelowRoots::Tell);
     let (filesystems, below, slow) = (HashSet::new(), Vec::new(), Vec::new());
@@ -24,36 +29,36 @@ fn following(mounts: &[Mount], roots: &[&str], unfit: &'static [&str]) -> View {
     View { handling: BelowRoots::Follow(Box::new(trial)), ..view(mounts, roots) }
 }
 
-/// What the reader is told.
-fn told(view: &mut View, mounts: &[Mount]) -> Vec<String> {
+/// What the reader would be sent.
+fn changes(view: &mut View, mounts: &[Mount]) -> Vec<String> {
     // The first one of a host is never unmounted.
     let ids = mounts.iter().map(|mount| mount.id).chain([1]).collect();
-    let line = |told: Control| match told {
+    let line = |control: Control| match control {
         Control::Mount(change) => {
             format!("{:?} {}", change.happened, String::from_utf8_lossy(&change.point))
         }
         Control::Follow(followed) => format!("Follow {}", followed.at),
         Control::Unfollow(at) => format!("Unfollow {at}"),
-        Control::Slow(_) | Control::Stop => panic!("that is told elsewhere"),
+        Control::Slow(_) | Control::Stop => panic!("that is sent elsewhere"),
     };
-    view.look(mounts, &ids).into_iter().filter_map(|news| news.tell).map(line).collect()
+    view.look(mounts, &ids).into_iter().filter_map(|news| news.control).map(line).collect()
 }
 
 #[test]
 fn mounts_come_and_go() {
     let mut mounts = vec![mount(1, 0, "ext4", "/"), mount(2, 1, "tmpfs", "/srv/early")];
     let mut view = view(&mounts, &["/srv"]);
-    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    assert_eq!(changes(&mut view, &mounts), [""; 0]);
     mounts.push(mount(3, 1, "xfs", "/srv/late"));
     mounts.push(mount(4, 1, "xfs", "/home"));
-    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/late"]);
+    assert_eq!(changes(&mut view, &mounts), ["Mounted /srv/late"]);
     // mount --move
     mounts[2].point = "/srv/moved".into();
-    assert_eq!(told(&mut view, &mounts), ["Unmounted /srv/late", "Mounted /srv/moved"]);
+    assert_eq!(changes(&mut view, &mounts), ["Unmounted /srv/late", "Mounted /srv/moved"]);
     mounts[2].read_only = true;
-    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    assert_eq!(changes(&mut view, &mounts), [""; 0]);
     mounts.truncate(1);
-    assert_eq!(told(&mut view, &mounts), ["Unmounted /srv/early", "Unmounted /srv/moved"]);
+    assert_eq!(changes(&mut view, &mounts), ["Unmounted /srv/early", "Unmounted /srv/moved"]);
 }
 
 #[test]
@@ -65,10 +70,10 @@ fn what_is_below_an_unwatched_mount_stays_hidden_with_it() {
     ];
     let mut view = view(&mounts, &["/srv"]);
     mounts.pop();
-    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    assert_eq!(changes(&mut view, &mounts), [""; 0]);
     // Another instance in the same place.
     mounts[1].id = 5;
-    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/a"]);
+    assert_eq!(changes(&mut view, &mounts), ["Mounted /srv/a"]);
 }
 
 #[test]
@@ -82,16 +87,16 @@ fn a_covered_root_and_what_is_below_it() {
         mount(3, 1, "tmpfs", "/srv"),
         mount(4, 3, "xfs", "/srv/www/c"),
     ];
-    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/www"]);
+    assert_eq!(changes(&mut view, &mounts), ["Mounted /srv/www"]);
     mounts.pop();
-    assert_eq!(told(&mut view, &mounts), [""; 0]);
-    assert_eq!(told(&mut view, &was), ["Unmounted /srv/www"]);
+    assert_eq!(changes(&mut view, &mounts), [""; 0]);
+    assert_eq!(changes(&mut view, &was), ["Unmounted /srv/www"]);
     // The same directory through another mount hides nothing.
     mounts = was.clone();
     mounts.push(Mount { dir: "/srv/www".into(), ..mount(5, 1, "ext4", "/srv/www") });
     mounts.remove(1);
     mounts.push(mount(6, 5, "xfs", "/srv/www/a"));
-    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/www/a"]);
+    assert_eq!(changes(&mut view, &mounts), ["Mounted /srv/www/a"]);
 }
 
 #[test]
@@ -99,10 +104,10 @@ fn the_filesystem_of_a_root_goes_and_comes_back() {
     let mut mounts = vec![mount(1, 0, "ext4", "/"), mount(2, 1, "xfs", "/mnt")];
     let mut view = view(&mounts, &["/mnt/data"]);
     mounts.pop();
-    assert_eq!(told(&mut view, &mounts), ["Gone /mnt/data"]);
-    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    assert_eq!(changes(&mut view, &mounts), ["Gone /mnt/data"]);
+    assert_eq!(changes(&mut view, &mounts), [""; 0]);
     mounts.push(mount(3, 1, "xfs", "/mnt"));
-    assert_eq!(told(&mut view, &mounts), ["Mounted /mnt/data"]);
+    assert_eq!(changes(&mut view, &mounts), ["Mounted /mnt/data"]);
 }
 
 fn bind(id: u32, dir: &str, point: &str) -> Mount {
@@ -115,16 +120,16 @@ fn the_directory_that_is_mounted_on_a_root_is_renamed() {
     let mut view = view(&mounts, &["/srv/www"]);
     // It may be another mount with the same id: the reader has a look.
     mounts[1].dir = "/b/x".into();
-    assert_eq!(told(&mut view, &mounts), ["Unmounted /srv/www"]);
-    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    assert_eq!(changes(&mut view, &mounts), ["Unmounted /srv/www"]);
+    assert_eq!(changes(&mut view, &mounts), [""; 0]);
     mounts.push(mount(3, 2, "tmpfs", "/srv/www"));
-    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/www"]);
+    assert_eq!(changes(&mut view, &mounts), ["Mounted /srv/www"]);
     // Also while it is hidden.
     mounts.pop();
     mounts[1].dir = "//deleted".into();
-    assert_eq!(told(&mut view, &mounts), ["Unmounted /srv/www"]);
+    assert_eq!(changes(&mut view, &mounts), ["Unmounted /srv/www"]);
     mounts[1] = bind(4, "/c", "/srv");
-    assert_eq!(told(&mut view, &mounts), ["Gone /srv/www"]);
+    assert_eq!(changes(&mut view, &mounts), ["Gone /srv/www"]);
 }
 
 #[test]
@@ -132,10 +137,10 @@ fn what_is_mounted_below_a_root_is_renamed_out_of_it_and_back() {
     let mut mounts = vec![mount(1, 0, "ext4", "/"), bind(2, "/srv/in", "/srv/here")];
     let mut view = view(&mounts, &["/srv"]);
     mounts[1].dir = "/out".into();
-    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/here"]);
-    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    assert_eq!(changes(&mut view, &mounts), ["Mounted /srv/here"]);
+    assert_eq!(changes(&mut view, &mounts), [""; 0]);
     mounts[1].dir = "/srv/back".into();
-    assert_eq!(told(&mut view, &mounts), ["Unmounted /srv/here"]);
+    assert_eq!(changes(&mut view, &mounts), ["Unmounted /srv/here"]);
 }
 
 #[test]
@@ -144,18 +149,18 @@ fn mounts_that_are_followed_are_roots() {
     let mut view = following(&mounts, &["/srv"], &[]);
     mounts.push(mount(3, 1, "xfs", "/srv/a"));
     mounts.push(mount(4, 3, "tmpfs", "/srv/a/b"));
-    assert_eq!(told(&mut view, &mounts), ["Follow 1", "Follow 2"]);
-    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    assert_eq!(changes(&mut view, &mounts), ["Follow 1", "Follow 2"]);
+    assert_eq!(changes(&mut view, &mounts), [""; 0]);
     // What is mounted over one hides it, and what goes is no more.
     mounts.push(mount(5, 4, "nfs", "/srv/a/b"));
-    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/a/b"]);
+    assert_eq!(changes(&mut view, &mounts), ["Mounted /srv/a/b"]);
     mounts.truncate(3);
-    assert_eq!(told(&mut view, &mounts), ["Unfollow 2"]);
+    assert_eq!(changes(&mut view, &mounts), ["Unfollow 2"]);
     mounts[2].point = "/srv/moved".into();
-    assert_eq!(told(&mut view, &mounts), ["Unfollow 1", "Follow 1"]);
+    assert_eq!(changes(&mut view, &mounts), ["Unfollow 1", "Follow 1"]);
     // What was hidden and went hides nothing.
     mounts.push(mount(6, 1, "nfs", "/srv/a/b"));
-    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/a/b"]);
+    assert_eq!(changes(&mut view, &mounts), ["Mounted /srv/a/b"]);
 }
 
 #[test]
@@ -164,8 +169,8 @@ fn what_lies_behind_one_that_may_not_answer_is_not_followed() {
     let mut above = following(&mounts, &["/srv"], &[]);
     let mut named = following(&mounts, &["/srv/net"], &[]);
     mounts.push(mount(3, 2, "tmpfs", "/srv/net/tmp"));
-    assert_eq!(told(&mut above, &mounts), ["Mounted /srv/net/tmp"]);
-    assert_eq!(told(&mut named, &mounts), ["Follow 1"]);
+    assert_eq!(changes(&mut above, &mounts), ["Mounted /srv/net/tmp"]);
+    assert_eq!(changes(&mut named, &mounts), ["Follow 1"]);
 }
 
 #[test]
@@ -173,8 +178,8 @@ fn an_overlay_that_comes_later_is_told_and_not_followed() {
     let mut mounts = vec![mount(1, 0, "ext4", "/")];
     let mut view = following(&mounts, &["/srv"], &[]);
     mounts.push(mount(2, 1, "overlay", "/srv/merged"));
-    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/merged"]);
-    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    assert_eq!(changes(&mut view, &mounts), ["Mounted /srv/merged"]);
+    assert_eq!(changes(&mut view, &mounts), [""; 0]);
 }
 
 #[test]
@@ -182,12 +187,12 @@ fn in_a_chroot_the_mount_of_the_root_directory_may_be_unlisted() {
     let mut mounts = with_root(vec![mount(2, 1, "proc", "/proc")]);
     let mut view = view(&mounts, &["/srv", "/srv/www"]);
     assert_eq!(view.roots.len(), 2);
-    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    assert_eq!(changes(&mut view, &mounts), [""; 0]);
     mounts.push(mount(3, 1, "tmpfs", "/srv/www"));
     mounts.push(mount(4, 1, "xfs", "/srv/a"));
-    assert_eq!(told(&mut view, &mounts), ["Mounted /srv/www", "Mounted /srv/a"]);
+    assert_eq!(changes(&mut view, &mounts), ["Mounted /srv/www", "Mounted /srv/a"]);
     mounts.truncate(2);
-    assert_eq!(told(&mut view, &mounts), ["Unmounted /srv/www", "Unmounted /srv/a"]);
+    assert_eq!(changes(&mut view, &mounts), ["Unmounted /srv/www", "Unmounted /srv/a"]);
 }
 
 #[test]
@@ -196,8 +201,8 @@ fn what_cannot_be_watched_is_told_and_not_followed() {
     let mut view = following(&mounts, &["/srv"], &["/srv/file"]);
     mounts.push(mount(2, 1, "xfs", "/srv/file"));
     mounts.push(mount(3, 1, "tmpfs", "/srv/dir"));
-    assert_eq!(told(&mut view, &mounts), ["Follow 1", "Mounted /srv/file"]);
-    assert_eq!(told(&mut view, &mounts), [""; 0]);
+    assert_eq!(changes(&mut view, &mounts), ["Follow 1", "Mounted /srv/file"]);
+    assert_eq!(changes(&mut view, &mounts), [""; 0]);
 }
 
 #[test]
@@ -207,7 +212,7 @@ fn there_is_room_for_so_many_filesystems_and_no_more() {
     for id in 0..FILESYSTEMS_MAX as u32 + 2 {
         mounts.push(mount(id + 2, 1, &format!("x{id}"), &format!("/srv/{id:03}")));
     }
-    let told = told(&mut view, &mounts);
-    let count = |of: &str| told.iter().filter(|line| line.starts_with(of)).count();
+    let changes = changes(&mut view, &mounts);
+    let count = |of: &str| changes.iter().filter(|line| line.starts_with(of)).count();
     assert_eq!((count("Follow"), count("Mounted")), (FILESYSTEMS_MAX, 2));
 }

@@ -65,7 +65,7 @@ fn found(opened: &mut Opened) -> Probed {
 }
 
 /// Opens the sources of the best rung at or below the one requested, and fills the table with the
-/// processes that run. From then on nothing is missed. With `cmdline` command lines are told, where
+/// processes that run. From then on nothing is missed. With `cmdline` command lines are requested, where
 /// the rung can.
 ///
 /// # Errors
@@ -231,13 +231,14 @@ pub(crate) fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> Result<O
     let mut wishes = vec![(cmdline, true), (cmdline, false), (false, false)];
     wishes.dedup();
     let attach = |(cmdline, path)| {
-        let told = bpf::WantedDetails { cmdline, path };
-        let counted = bpf::attach(group, socket.as_fd(), &cpus, &rings, told);
-        counted.map(|counted| (counted, told))
+        let wanted = bpf::WantedDetails { cmdline, path };
+        let counted = bpf::attach(group, socket.as_fd(), &cpus, &rings, wanted);
+        counted.map(|counted| (counted, wanted))
     };
-    let ((counted, told), refused) = first_taken(wishes, attach).map_err(Refused::by(Call::Bpf))?;
+    let ((counted, wanted), refused) =
+        first_taken(wishes, attach).map_err(Refused::by(Call::Bpf))?;
     let smaller = refused
-        .map(|error| smaller_loss(cmdline && !told.cmdline, &Refused::new(Call::Bpf, error)));
+        .map(|error| smaller_loss(cmdline && !wanted.cmdline, &Refused::new(Call::Bpf, error)));
     Ok(Opened {
         rung: Rung::Bpf,
         rings,

@@ -21,7 +21,7 @@ use crate::hot::who::perf_record::Layout;
 use crate::hot::who::{MessageSources, OpenExec, Processes, RingWriter, Rung, Table};
 pub use reader::{Replay, Room};
 pub use record::record;
-pub use recording::{Read, Recording, Root, Turn};
+pub use recording::{RecordedRead, RecordedRoot, Recording, Turn};
 pub use ring::Ring;
 
 /// A process table without sources, to be fed: it knows of nobody yet.

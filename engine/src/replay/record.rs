@@ -1,6 +1,6 @@
 //! Recording: what the reader would read, while a command runs.
 
-use super::recording::{Read, Recording, Root, Turn};
+use super::recording::{RecordedRead, RecordedRoot, Recording, Turn};
 use crate::cold::{marks, mounts, roots, who};
 use crate::hot::who::RingWriter;
 use crate::hot::who::bpf_record;
@@ -24,7 +24,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// As the reader gathers, unless told otherwise.
+/// As the reader gathers, unless configured otherwise.
 const WINDOW: Duration = Duration::from_millis(1);
 /// The longest sleep.
 const REST: Duration = Duration::from_millis(20);
@@ -37,7 +37,7 @@ const REST: Duration = Duration::from_millis(20);
 pub fn record(dir: &Path, command: &mut Command) -> Result<Recording, Error> {
     let mut root = roots::open(dir, &mounts::reachable())?;
     let group = marks::group(false)?;
-    let mut told = who::open_bpf(Some(group.as_fd()), false)?;
+    let mut opened = who::open_bpf(Some(group.as_fd()), false)?;
     let mask = marks::mask_for(kind::DEFAULT);
     let (mark, why) = marks::mark(&group, &mut root, mask)?;
     if mark != MarkKind::Filesystem {
@@ -46,25 +46,25 @@ pub fn record(dir: &Path, command: &mut Command) -> Result<Recording, Error> {
             format!("record on a filesystem with a mark of its own: {why}"),
         ));
     }
-    let RingWriter::Bpf(counted) = &mut told.writer else { unreachable!("what was opened") };
+    let RingWriter::Bpf(counted) = &mut opened.writer else { unreachable!("what was opened") };
     let no_kernel = |error| Error::os("cannot record", error);
     let files = Buffers::new(FILES_BUFFERS, FILES_BUFFER_BYTES).map_err(no_kernel)?;
     let wake = eventfd().map_err(no_kernel)?;
     let sources = Descriptors {
         files: group.as_fd(),
-        connector: told.socket.as_ref().map(AsFd::as_fd),
+        connector: opened.socket.as_ref().map(AsFd::as_fd),
         wake: wake.as_fd(),
-        messages: told.rings.iter().map(Ring::raw_fd).collect(),
+        messages: opened.rings.iter().map(Ring::raw_fd).collect(),
     };
     let poll = Poll::new(&sources, &files, counted.gauge());
     let start_ns = clock::monotonic_ns();
-    let recorder = Recorder { poll, rings: &mut told.rings, files, turns: Vec::new() };
+    let recorder = Recorder { poll, rings: &mut opened.rings, files, turns: Vec::new() };
     let (turns, first) = recorder.run_beside(command).map_err(no_kernel)?;
     if counted.take_lost() + counted.misses() > 0 {
         return Err(Error::new(ErrorKind::Busy, "process messages were lost: record once more"));
     }
     let path = root.path.as_os_str().as_bytes().to_vec();
-    let root = Root { path, fsid: root.fsid, handle: root.handle.key().to_vec() };
+    let root = RecordedRoot { path, fsid: root.fsid, handle: root.handle.key().to_vec() };
     let mut recording = Recording { root, start_ns, turns };
     leave_out_others(&mut recording, first);
     Ok(recording)
@@ -111,7 +111,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// As the reader does: wait, read, take the clock, take what processes told.
+    /// As the reader does: wait, read, take the clock, take in process messages.
     fn turn(&mut self, scratch: &mut Scratch) -> io::Result<Turn> {
         self.poll.wait(WINDOW, REST)?;
         let start_ns = clock::monotonic_ns();
@@ -120,7 +120,7 @@ impl Recorder<'_> {
             let Done::Files(taken, number) = done else { continue };
             turn.empty_ns = taken.had_room(&self.files, EVENT_LEN_MAX).then_some(start_ns);
             let bytes = self.files.bytes(&taken).to_vec();
-            turn.reads.push(Read { number, turn: self.poll.gauge().last(), bytes });
+            turn.reads.push(RecordedRead { number, turn: self.poll.gauge().last(), bytes });
             self.poll.give_back_files(taken);
         }
         turn.until_ns = clock::monotonic_ns();

@@ -17,7 +17,7 @@ mod tag {
 
 /// The directory that was watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Root {
+pub struct RecordedRoot {
     /// Its absolute path.
     pub path: Vec<u8>,
     /// The id of its filesystem.
@@ -28,7 +28,7 @@ pub struct Root {
 
 /// One read of the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Read {
+pub struct RecordedRead {
     /// Reads before it.
     pub number: u32,
     /// The reader's turn as programs saw it.
@@ -41,7 +41,7 @@ pub struct Read {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Turn {
     /// In order.
-    pub reads: Vec<Read>,
+    pub reads: Vec<RecordedRead>,
     /// perf records, those of one CPU after those of the other.
     pub messages: Vec<Vec<u8>>,
     /// When the reads were done.
@@ -54,7 +54,7 @@ pub struct Turn {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recording {
     /// What was watched.
-    pub root: Root,
+    pub root: RecordedRoot,
     /// When it began.
     pub start_ns: u64,
     /// Those that brought something.
@@ -111,7 +111,7 @@ impl Recording {
             tag::READ => {
                 let (number, piece) = u32_of(piece)?;
                 let (at, bytes) = u32_of(piece)?;
-                turn.reads.push(Read { number, turn: at, bytes: bytes.to_vec() });
+                turn.reads.push(RecordedRead { number, turn: at, bytes: bytes.to_vec() });
             }
             tag::MESSAGE => turn.messages.push(piece.to_vec()),
             tag::TURN => {
@@ -126,7 +126,7 @@ impl Recording {
     }
 
     /// The reads, in order.
-    pub fn reads(&self) -> impl Iterator<Item = &Read> {
+    pub fn reads(&self) -> impl Iterator<Item = &RecordedRead> {
         self.turns.iter().flat_map(|turn| &turn.reads)
     }
 
@@ -158,11 +158,11 @@ mod tests {
     use super::*;
 
     fn recording() -> Recording {
-        let read = Read { number: 3, turn: 7, bytes: vec![1; 30] };
+        let read = RecordedRead { number: 3, turn: 7, bytes: vec![1; 30] };
         let messages = vec![vec![2; 8], Vec::new()];
         let turn = Turn { reads: vec![read], messages, until_ns: 9, empty_ns: Some(8) };
         let quiet = Turn { until_ns: 11, ..Turn::default() };
-        let root = Root { path: b"/mnt".into(), fsid: 5, handle: vec![1, 2, 3, 4] };
+        let root = RecordedRoot { path: b"/mnt".into(), fsid: 5, handle: vec![1, 2, 3, 4] };
         Recording { root, start_ns: 1, turns: vec![turn, quiet] }
     }
 

@@ -1,7 +1,7 @@
 //! A recording played again and again, as if its command were run again: later, by more reads, and on
 //! new files and directories, as handles are not used again. Names and process ids are the same.
 
-use super::recording::{Recording, Root};
+use super::recording::{RecordedRoot, Recording};
 use crate::hot::who::bpf_record::{CALLER, KIND, PARENT, PID};
 use crate::hot::who::bpf_record::{READS, READS_AFTER, TIME, TURN, TURN_AFTER, kind};
 use crate::sys::clock;
@@ -104,7 +104,7 @@ fn put_off(raw: &mut [u8], step: Step) {
 }
 
 /// Every object but the root becomes another: the last number of its handle is raised.
-fn renew_objects(mut events: &mut [u8], root: &Root) {
+fn renew_objects(mut events: &mut [u8], root: &RecordedRoot) {
     while events.len() >= EVENT_HEAD {
         let (event, rest) = events.split_at_mut(u32_at(events, 0) as usize);
         let mut infos = &mut event[EVENT_HEAD..];

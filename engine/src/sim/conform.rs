@@ -220,16 +220,16 @@ fn queues(history: &History, marks: Marks, mount: &Mount) -> (Vec<String>, Vec<S
             queue.notify(&files, std::process::id(), notice);
         }
     }
-    let (mut ids, mut told) = (Ids::default(), Vec::new());
+    let (mut ids, mut reported) = (Ids::default(), Vec::new());
     let mut buffer = vec![0; 1 << 16];
     while is_readable(group.as_fd().as_raw_fd()) {
         let mut file = File::from(group.as_fd().try_clone_to_owned().expect("a copy"));
         let len = file.read(&mut buffer).expect("read");
-        told.extend(Events(&buffer[..len]).map(|event| ids.real(&event)));
+        reported.extend(Events(&buffer[..len]).map(|event| ids.real(&event)));
     }
     let mut ids = Ids::default();
     let model = queue.take(usize::MAX).iter().map(|event| ids.model(event)).collect();
-    (told, model)
+    (reported, model)
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub(super) type Inode = usize;
 /// A name that an inode has, or had.
 pub(super) type Dentry = usize;
 
-/// What the kernel is told of one thing that happened, before marks are looked at.
+/// What one operation makes the kernel report, before marks are looked at.
 #[derive(Clone, Debug)]
 pub(super) enum Notice {
     /// `type` of the entry `name` of `dir`: CREATE, DELETE, MOVED_FROM, MOVED_TO.
@@ -226,7 +226,7 @@ impl Files {
     }
 
     /// The directory of a path, and the last name.
-    fn place<'a>(&self, path: &'a str) -> Option<(Inode, &'a str)> {
+    fn locate<'a>(&self, path: &'a str) -> Option<(Inode, &'a str)> {
         let (dir, name) = path.rsplit_once('/')?;
         // btrfs makes nothing in the place of a subvolume (`btrfs_dir_ro_inode_operations`).
         let dir = self.at(dir).filter(|&dir| self.is_dir(dir) && !self.is_stub(dir))?;
@@ -256,7 +256,7 @@ impl Files {
 
     /// A new entry at a free place.
     fn make(&mut self, path: &str, is_dir: bool) -> Option<Dentry> {
-        let (dir, name) = self.place(path)?;
+        let (dir, name) = self.locate(path)?;
         if self.dentry(dir, name).is_some() {
             return None;
         }
@@ -286,8 +286,8 @@ impl Files {
         if self.slots.contains_key(&slot) {
             return None;
         }
-        let (dir, name) = self.place(path)?;
-        let (at, told) = match self.dentry(dir, name) {
+        let (dir, name) = self.locate(path)?;
+        let (at, notices) = match self.dentry(dir, name) {
             Some(at) if self.is_dir(self.names[at].inode) => return None,
             Some(at) => (at, Vec::new()),
             None => {
@@ -297,7 +297,7 @@ impl Files {
         };
         self.slots.insert(slot, at);
         self.nodes[self.names[at].inode].open += 1;
-        Some(told)
+        Some(notices)
     }
 
     /// open(2) with `O_TMPFILE`: a name that is in no directory (`d_mark_tmpfile()` in fs/dcache.c).
@@ -322,7 +322,7 @@ impl Files {
     }
 
     fn link_inode(&mut self, inode: Inode, path: &str) -> Option<Vec<Notice>> {
-        let (dir, name) = self.place(path)?;
+        let (dir, name) = self.locate(path)?;
         let node = &self.nodes[inode];
         let is_gone = node.links == 0 && !node.is_linkable;
         if self.dentry(dir, name).is_some() || node.is_dir || is_gone {
@@ -341,14 +341,14 @@ impl Files {
     pub(super) fn close(&mut self, slot: u8) -> Option<Vec<Notice>> {
         let at = self.slots.remove(&slot)?;
         let inode = self.names[at].inode;
-        let told = vec![self.file(kind::CLOSE_WRITE, at)];
+        let notices = vec![self.file(kind::CLOSE_WRITE, at)];
         self.nodes[inode].open -= 1;
         self.put(inode);
-        Some(told)
+        Some(notices)
     }
 
     pub(super) fn chmod(&mut self, path: &str) -> Option<Vec<Notice>> {
-        let (dir, name) = self.place(path)?;
+        let (dir, name) = self.locate(path)?;
         let at = self.dentry(dir, name)?;
         let inode = self.names[at].inode;
         Some(vec![match self.is_dir(inode) {
@@ -368,19 +368,19 @@ impl Files {
 
     /// unlink(2) or rmdir(2).
     pub(super) fn remove(&mut self, path: &str) -> Option<Vec<Notice>> {
-        let (dir, name) = self.place(path)?;
+        let (dir, name) = self.locate(path)?;
         let at = self.dentry(dir, name)?;
         let inode = self.names[at].inode;
         if !self.nodes[inode].entries.is_empty() {
             return None;
         }
         self.take_out(at);
-        let mut told = vec![self.entry(kind::DELETE, at)];
+        let mut notices = vec![self.entry(kind::DELETE, at)];
         if !self.is_dir(inode) {
-            told.insert(0, Notice::Links { file: inode });
+            notices.insert(0, Notice::Links { file: inode });
         }
         self.put(inode);
-        Some(told)
+        Some(notices)
     }
 
     fn is_below(&self, dir: Inode, above: Inode) -> bool {
@@ -398,7 +398,7 @@ impl Files {
 
     /// rename(2).
     pub(super) fn rename(&mut self, old: &str, new: &str) -> Option<Vec<Notice>> {
-        let ((old_dir, old_name), (new_dir, new_name)) = (self.place(old)?, self.place(new)?);
+        let ((old_dir, old_name), (new_dir, new_name)) = (self.locate(old)?, self.locate(new)?);
         let at = self.dentry(old_dir, old_name)?;
         let inode = self.names[at].inode;
         let replaced = self.dentry(new_dir, new_name);
@@ -429,9 +429,9 @@ impl Files {
                 false => Notice::Links { file: inode },
             });
         }
-        let mut told = self.move_to(at, new_dir, new_name);
-        told.extend(gone);
-        Some(told)
+        let mut notices = self.move_to(at, new_dir, new_name);
+        notices.extend(gone);
+        Some(notices)
     }
 
     fn move_to(&mut self, at: Dentry, dir: Inode, name: &str) -> Vec<Notice> {
@@ -456,7 +456,7 @@ impl Files {
 
     /// renameat2(2) with `RENAME_EXCHANGE`.
     pub(super) fn exchange(&mut self, a: &str, b: &str) -> Option<Vec<Notice>> {
-        let (a, b) = (self.place(a)?, self.place(b)?);
+        let (a, b) = (self.locate(a)?, self.locate(b)?);
         let (at_a, at_b) = (self.dentry(a.0, a.1)?, self.dentry(b.0, b.1)?);
         let (in_a, in_b) = (self.names[at_a].inode, self.names[at_b].inode);
         let loops = |inode, dir| self.is_dir(inode) && self.is_below(dir, inode);
@@ -471,9 +471,9 @@ impl Files {
         (self.names[at_a].dir, self.names[at_a].name) = (b.0, b.1.into());
         (self.names[at_b].dir, self.names[at_b].name) = (a.0, a.1.into());
         let (a, b) = ((a.0, a.1.to_owned()), (b.0, b.1.to_owned()));
-        let mut told = Self::moved(a.clone(), b.clone(), in_a);
-        told.extend(Self::moved(b, a, in_b));
-        Some(told)
+        let mut notices = Self::moved(a.clone(), b.clone(), in_a);
+        notices.extend(Self::moved(b, a, in_b));
+        Some(notices)
     }
 
     /// mkdir(2) where the new directory gets the handle of one that is there.
@@ -487,7 +487,7 @@ impl Files {
     /// A btrfs snapshot of a subvolume with nested ones: all of it is there at once, and in the place of
     /// each nested subvolume is an empty directory; these have one handle (object id 2; seen on 6.18).
     pub(super) fn snapshot(&mut self, path: &str, stubs: usize) -> Option<Vec<Notice>> {
-        let (dir, name) = self.place(path)?;
+        let (dir, name) = self.locate(path)?;
         if self.dentry(dir, name).is_some() {
             return None;
         }

@@ -214,7 +214,7 @@ impl Choice<'_> {
         self.rng.pick(&all).cloned().unwrap_or_else(|| top.into())
     }
 
-    fn place(&mut self) -> String {
+    fn new_path(&mut self) -> String {
         format!("{}/{}", self.dir(), NAMES[self.rng.below(NAMES.len())])
     }
 
@@ -232,22 +232,24 @@ fn choose(mix: Mix, files: &Files, rng: &mut Rng) -> Op {
     let special = rng.below(100);
     let mut of = Choice { files, rng, outside };
     match mix {
-        Mix::Links if special < 35 => return Op::Link(of.there(), of.place()),
+        Mix::Links if special < 35 => return Op::Link(of.there(), of.new_path()),
         Mix::Exchanges if special < 35 => return Op::Exchange(of.there(), of.there()),
         Mix::Nameless if special < 60 => {
             return match special % 5 {
                 0 | 1 => Op::Tmpfile(of.slot(), of.dir()),
-                2 => Op::LinkSlot(of.slot(), of.place()),
+                2 => Op::LinkSlot(of.slot(), of.new_path()),
                 _ => Op::Close(of.slot()),
             };
         }
         Mix::Twins if special < 10 => {
-            let (path, like) = (of.place(), of.dir());
+            let (path, like) = (of.new_path(), of.dir());
             if like != WATCHED && like != OUTSIDE {
                 return Op::Twin(path, like);
             }
         }
-        Mix::Snapshots if special < 20 => return Op::Snapshot(of.place(), 1 + (special % 3) as u8),
+        Mix::Snapshots if special < 20 => {
+            return Op::Snapshot(of.new_path(), 1 + (special % 3) as u8);
+        }
         Mix::Roots if special < 30 => {
             let places = ["/r", "/r/w", "/r2", "/w2", "/o/w"];
             let (a, b) = (of.rng.below(places.len()), of.rng.below(places.len()));
@@ -261,12 +263,12 @@ fn choose(mix: Mix, files: &Files, rng: &mut Rng) -> Op {
         _ => {}
     }
     match of.rng.below(100) {
-        0..15 => Op::Create(of.place()),
-        15..22 => Op::Symlink(of.place()),
-        22..37 => Op::Mkdir(of.place()),
+        0..15 => Op::Create(of.new_path()),
+        15..22 => Op::Symlink(of.new_path()),
+        22..37 => Op::Mkdir(of.new_path()),
         37..55 => Op::Remove(of.there()),
-        55..88 => Op::Rename(of.there(), of.place()),
-        88..92 => Op::Open(of.slot(), of.place()),
+        55..88 => Op::Rename(of.there(), of.new_path()),
+        88..92 => Op::Open(of.slot(), of.new_path()),
         92..97 => Op::Close(of.slot()),
         _ => Op::Chmod(of.there()),
     }

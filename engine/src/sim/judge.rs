@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// A line as a user sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ReportedLine {
     pub(super) kind: &'static str,
     pub(super) path: Option<String>,
     pub(super) old: Option<String>,
@@ -25,7 +25,7 @@ pub(super) struct Told {
     pub(super) flags: [bool; 3],
 }
 
-impl Told {
+impl ReportedLine {
     /// Whether it may have come before a removal that the kernel merged it with.
     fn has_unsure_order(&self) -> bool {
         let [_, _, unsure] = self.flags;
@@ -37,9 +37,9 @@ impl Told {
     }
 }
 
-impl Display for Told {
+impl Display for ReportedLine {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let Told { kind, path, old, is_dir, pid, sure, flags } = self;
+        let ReportedLine { kind, path, old, is_dir, pid, sure, flags } = self;
         let path = path.as_deref().unwrap_or("?");
         let slash = if *is_dir { "/" } else { "" };
         match old {
@@ -58,7 +58,7 @@ impl Display for Told {
 /// Takes records, and keeps the lines that they are.
 pub(super) struct Lines {
     mirror: Mirror,
-    pub(super) told: Vec<Told>,
+    pub(super) reported: Vec<ReportedLine>,
     /// Losses told of.
     pub(super) losses: usize,
     /// Records that are no definition and no statistics.
@@ -68,7 +68,7 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn new() -> Self {
         let capacity = Capacity { dirs: 512, processes: 64, strings: 64, text: 1 << 16 };
-        Lines { mirror: Mirror::new(capacity), told: Vec::new(), losses: 0, said: 0 }
+        Lines { mirror: Mirror::new(capacity), reported: Vec::new(), losses: 0, said: 0 }
     }
 
     pub(super) fn take(&mut self, batch: &[Slot]) {
@@ -84,7 +84,7 @@ impl Lines {
                     let old = path(head.dir2.get(), event.name2);
                     let pid = self.mirror.proc(head.proc.get()).map_or(0, |proc| proc.pid.get());
                     for kind in kind::in_causal_order(head.mask.get()) {
-                        self.told.push(Told {
+                        self.reported.push(ReportedLine {
                             kind: kind.name,
                             path: new.clone(),
                             old: old.clone(),
@@ -142,12 +142,12 @@ fn listing(all: &BTreeMap<String, bool>) -> Listing {
 pub(super) fn judge(
     start: &BTreeMap<String, bool>,
     end: &BTreeMap<String, bool>,
-    told: &[Told],
+    reported: &[ReportedLine],
     truth: &[Truth],
 ) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut replay = Replay::new(Path::new(WATCHED), listing(start));
-    for (at, line) in told.iter().enumerate() {
+    for (at, line) in reported.iter().enumerate() {
         let of_root = [&line.path, &line.old].into_iter().flatten().any(|path| path == WATCHED);
         if of_root {
             // The root itself came or went; what is below it follows.
@@ -169,7 +169,7 @@ pub(super) fn judge(
     faults
 }
 
-impl Told {
+impl ReportedLine {
     fn as_line(&self) -> Line<'_> {
         Line {
             kind: self.kind,
@@ -180,8 +180,8 @@ impl Told {
     }
 }
 
-/// A root that went has nothing in it; when it comes, what is in it is told.
-fn apply_root(replay: &mut Replay<'_>, line: &Told) {
+/// A root that went has nothing in it; when it comes, its contents are reported.
+fn apply_root(replay: &mut Replay<'_>, line: &ReportedLine) {
     let goes = line.old.as_deref() == Some(WATCHED) || line.kind == "DELETE";
     if goes || line.kind == "CREATE" || line.kind == "RENAME" {
         *replay = Replay::new(Path::new(WATCHED), Listing::new());
@@ -189,7 +189,7 @@ fn apply_root(replay: &mut Replay<'_>, line: &Told) {
 }
 
 /// Whether a line that names a process is true of what that process did.
-fn check(at: usize, line: &Told, truth: &[Truth]) -> Option<Fault> {
+fn check(at: usize, line: &ReportedLine, truth: &[Truth]) -> Option<Fault> {
     let [found, exchange, unsure] = line.flags;
     // No file ever had such a name.
     if [&line.path, &line.old].into_iter().flatten().any(|path| path.contains("/#")) {
@@ -228,7 +228,7 @@ fn check(at: usize, line: &Told, truth: &[Truth]) -> Option<Fault> {
 }
 
 /// A name of fsmon's own takes part.
-fn is_parked(line: &Told) -> bool {
+fn is_parked(line: &ReportedLine) -> bool {
     [&line.path, &line.old].into_iter().flatten().any(|path| path.contains("/.exchange-"))
 }
 
@@ -266,7 +266,7 @@ impl Op {
     }
 
     /// Whether that is what a line says.
-    fn is(&self, line: &Told) -> bool {
+    fn is(&self, line: &ReportedLine) -> bool {
         let inside = |path: &str| is_at_or_below(path, WATCHED).then(|| path.to_owned());
         let renamed = |old: &str, new: &str| {
             line.kind == "RENAME" && line.path == inside(new) && line.old == inside(old)
@@ -289,6 +289,6 @@ impl Op {
 }
 
 /// How many of them say that they are less than certain.
-pub(super) fn flagged(told: &[Told]) -> usize {
-    told.iter().filter(|line| line.is_flagged()).count()
+pub(super) fn flagged(reported: &[ReportedLine]) -> usize {
+    reported.iter().filter(|line| line.is_flagged()).count()
 }

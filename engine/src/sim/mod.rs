@@ -43,7 +43,7 @@ fn show(history: &History, outcome: &Outcome) -> String {
             turn => writeln!(text, "  {turn:?}"),
         };
     }
-    for (at, line) in outcome.told.iter().enumerate() {
+    for (at, line) in outcome.reported.iter().enumerate() {
         let _ = writeln!(text, "    line {at}: {line}");
     }
     let _ = writeln!(text, "    {:?}, {} losses", outcome.faults, outcome.losses);
@@ -92,7 +92,7 @@ fn run_mix(mix: Mix) -> String {
         for class in classes_of(&outcome) {
             classes.entry(class).or_insert((0, seed)).0 += 1;
         }
-        lines += outcome.told.len();
+        lines += outcome.reported.len();
         flagged += outcome.flagged;
     }
     let share = flagged as f64 * 100.0 / lines.max(1) as f64;
@@ -132,7 +132,7 @@ fn classes_of(outcome: &Outcome) -> BTreeSet<&'static str> {
 mod lines {
     use super::*;
 
-    fn tell_what_happened(mix: Mix) {
+    fn report_what_happened(mix: Mix) {
         let only = std::env::var("FSMON_SIM_MIX").ok();
         if only.is_none_or(|only| only == format!("{mix:?}")) {
             let wrong = run_mix(mix);
@@ -142,7 +142,7 @@ mod lines {
 
     macro_rules! tests {
         ($($test:ident: $mix:ident,)*) => {
-            $(#[test] fn $test() { tell_what_happened(Mix::$mix); })*
+            $(#[test] fn $test() { report_what_happened(Mix::$mix); })*
 
             /// Fails to compile where a mix has no test.
             #[allow(dead_code)]

@@ -38,7 +38,7 @@ impl Queued {
     }
 }
 
-/// What is asked for of one directory: told, and ignored.
+/// The mask of one directory: what it reports, and what it ignores.
 #[derive(Clone, Copy, Default)]
 struct DirMark {
     mask: u64,
@@ -92,8 +92,8 @@ impl Queue {
         mark.ignored & bits == bits
     }
 
-    /// Whether a type is told of a directory's entry, or of itself: `told.0` by the filesystem's mark,
-    /// `told.1` by the directory's.
+    /// Whether a type is reported for an entry of a directory, or for itself: `.0` by the filesystem's mark,
+    /// `.1` by the directory's.
     fn reporters(&self, kind: u32, is_dir: bool, dir: Inode, on_child: bool) -> (bool, bool) {
         let mark = self.dirs.get(&dir).copied().unwrap_or_default();
         let bit = u64::from(kind);

@@ -1,7 +1,7 @@
 //! One history through the real reader: its turns, its resolver, its walks; the kernel is the model.
 
 use super::history::{Act, History, Mix, PIDS, Step, WATCHED, first};
-use super::judge::{Fault, Lines, Told, flagged, judge};
+use super::judge::{Fault, Lines, ReportedLine, flagged, judge};
 use super::queue::{FSID, lay};
 use super::world::{Model, World};
 use crate::counters::{Counters, Shared};
@@ -47,7 +47,7 @@ const IMAGES: usize = 64;
 
 /// What came of a history.
 pub(super) struct Outcome {
-    pub(super) told: Vec<Told>,
+    pub(super) reported: Vec<ReportedLine>,
     pub(super) faults: Vec<Fault>,
     pub(super) flagged: usize,
     pub(super) losses: usize,
@@ -215,16 +215,16 @@ impl<'a> Run<'a> {
         let is_endless = self.world.borrow().now_ns < quiet_ns || !self.reader.is_idle();
         let world = self.world.borrow();
         let end = world.files.listing(WATCHED);
-        let Lines { told, losses, .. } = self.lines;
+        let Lines { reported, losses, .. } = self.lines;
         let mut faults = match self.mix.may_lose() && losses > 0 {
             true => Vec::new(),
-            false => judge(&self.start, &end, &told, &world.done),
+            false => judge(&self.start, &end, &reported, &world.done),
         };
         if is_endless {
             faults.push(Fault::Endless);
         }
-        let flagged = flagged(&told);
-        Outcome { flagged, told, faults, losses }
+        let flagged = flagged(&reported);
+        Outcome { flagged, reported, faults, losses }
     }
 }
 
