@@ -126,6 +126,7 @@ impl fmt::Display for Degradation {
                  layer cannot be heard: {why}",
                 path.display()
             ),
+            // Seen on 6.18: only the overlay's own file reports these (fs/splice.c, fs/backing-file.c).
             Degradation::SplicedWrites(path) => write!(
                 f,
                 "in new directories of the overlay {} sendfile(2) and splice(2) give no MODIFY and no ACCESS; the \

@@ -1,10 +1,9 @@
 //! Mounts below the roots: which of them hide changes, and which do not.
 //!
-//! Changes on another filesystem are not seen: the marks are on the roots' filesystems. A directory of a
-//! root's own filesystem that is mounted below the root (`mount --bind`) is another matter: its changes
-//! come with the mark, and have the path of the directory itself. So what counts is whether that
-//! directory is below a root. In the mount namespace of a service it is as a rule: systemd mounts `/usr`
-//! on `/usr` to make it read-only.
+//! Changes on other filesystems are not seen: the marks are on the filesystems of the roots. If a directory of a
+//! root's own filesystem is mounted below the root (`mount --bind`), its changes are reported by the mark, with the
+//! path of the directory itself. So it matters whether that directory is below a root. In the mount namespace of a
+//! service it usually is: systemd mounts `/usr` on `/usr` to make it read-only.
 
 use super::containers::Containers;
 use super::mounts::{Mount, Points, Slow};
@@ -13,7 +12,7 @@ use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// A root, and where it is in its filesystem.
+/// A root, and its path in its filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     /// The root's path.
@@ -23,12 +22,12 @@ pub(crate) struct Span {
     /// Where that is mounted.
     point: PathBuf,
     device: String,
-    /// As mountinfo has it: another path once a directory above the one that is mounted was renamed.
+    /// As mountinfo has it: another path after a directory above the mounted one was renamed.
     dir: PathBuf,
 }
 
 impl Span {
-    /// `None` where mountinfo has no mount for the path.
+    /// `None` if mountinfo has no mount for the path.
     pub(crate) fn new(mounts: &Points<'_>, path: &Path) -> Option<Span> {
         let mount = mounts.mount_of(path)?;
         Some(Span {
@@ -45,19 +44,19 @@ impl Span {
         self.device == mount.device
     }
 
-    /// Whether both are one directory, whatever mount leads to it.
+    /// Whether both are the same directory, through whatever mount.
     pub(crate) fn is_same_place(&self, other: &Span) -> bool {
         self.device == other.device && self.dir == other.dir
     }
 
-    /// Whether both are on one mount in one place. They may be different directories all the same: the id
-    /// of a mount that went is given to the next one.
+    /// Whether both are on the same mount point with the same mount id. They may still be different directories:
+    /// the id of a mount that is gone is given to the next one.
     pub(crate) fn is_same_mount(&self, other: &Span) -> bool {
         self.device == other.device && self.mount == other.mount && self.point == other.point
     }
 }
 
-/// Roots by where they are in their filesystems: filesystem, directory, and the root's path.
+/// Roots by filesystem and directory, with the path of each.
 #[derive(Default)]
 pub(crate) struct Places(HashMap<String, HashMap<PathBuf, PathBuf>>);
 
@@ -73,12 +72,12 @@ impl Places {
         dirs.entry(root.dir.clone()).or_insert_with(|| root.path.clone());
     }
 
-    /// Whether it is one of the roots, or a directory below one, whatever mount leads to it.
+    /// Whether it is one of the roots or below one, through whatever mount.
     pub(crate) fn have(&self, span: &Span) -> bool {
         self.path_of(&span.device, &span.dir).is_some()
     }
 
-    /// The path of a directory below the nearest root that it is in.
+    /// The path of a directory below its nearest root.
     fn path_of(&self, device: &str, dir: &Path) -> Option<PathBuf> {
         let dirs = self.0.get(device)?;
         let (above, path) = dir.ancestors().find_map(|above| Some((above, dirs.get(above)?)))?;
@@ -92,12 +91,12 @@ impl Places {
 pub(crate) struct Below {
     pub(crate) id: u32,
     pub(crate) point: PathBuf,
-    /// The path of the root that it is below: the innermost of several.
+    /// The path of the innermost root that it is below.
     pub(crate) root: PathBuf,
     pub(crate) fs_type: String,
     pub(crate) kind: Kind,
     device: String,
-    /// Whether looking at what is in it, or going there from the root, may take any time.
+    /// Whether looking at its contents, or walking to it from the root, may take any time.
     may_hang: bool,
 }
 
@@ -118,14 +117,14 @@ impl Below {
         matches!(self.kind, Kind::Other | Kind::Outside)
     }
 
-    /// Whether it is watched where mounts are followed, as one that is there at the start.
+    /// Whether it is watched, if mounts are followed and it is there at the start.
     pub(crate) fn can_be_followed(&self, containers: &mut Containers) -> bool {
         let is_container = self.is_overlay() && containers.have_root(&self.device);
         self.is_unwatched() && !self.may_hang && !is_container
     }
 
-    /// The same as one that comes later. An overlay may be the root of a container that is being made: no
-    /// process is in there yet by which that could be known.
+    /// The same for a mount that comes later. An overlay may be the root of a container that is being made: there
+    /// is no process in it yet that would show it.
     pub(crate) fn can_be_followed_later(&self) -> bool {
         self.is_unwatched() && !self.may_hang && !self.is_overlay()
     }
@@ -135,9 +134,8 @@ impl Below {
     }
 }
 
-/// The mounts below `roots`, in the order of their paths. Left out are those that are roots themselves
-/// (also of other readers: `elsewhere`), those without files of their own, and those in directories that
-/// `skips` leaves out.
+/// The mounts below `roots`, in the order of their paths. Left out are roots (also those of other readers:
+/// `elsewhere`), mounts without files of their own, and mounts in directories that `skips` excludes.
 ///
 /// `mounts` are the reachable ones.
 pub(crate) fn below(
@@ -179,7 +177,7 @@ pub(crate) fn below(
     found
 }
 
-/// Whether a directory below a root is left out, or one between them is.
+/// Whether a directory below a root is excluded, or one between the two.
 pub(crate) fn is_left_out(skips: &mut Skips, root: &Path, path: &Path) -> bool {
     let Ok(below) = path.strip_prefix(root) else { return false };
     let root = root.as_os_str().as_bytes();

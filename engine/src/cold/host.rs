@@ -1,4 +1,4 @@
-//! What this host offers, found out by trying it.
+//! What this host supports, found by trying.
 
 use super::remedy::{Call, Refused};
 use crate::config::{Backend, Cpu};
@@ -24,14 +24,14 @@ pub(crate) fn kernel() -> String {
     text.trim().to_owned()
 }
 
-/// File descriptors that a reader of so many roots has open at one time, with room for what its caller
-/// has: a perf ring and its BPF map entry for each CPU, two for each root, programs, walks.
+/// File descriptors that a reader with this number of roots has open at one time, with room for its caller: a perf
+/// ring and its BPF map entry for each CPU, two for each root, programs, walks.
 pub(crate) fn descriptors_needed(roots: usize) -> u64 {
     let cpus = online_cpus().map_or(1, |cpus| cpus.len());
     DESCRIPTORS_BESIDES + 2 * (cpus as u64 + roots as u64)
 }
 
-/// Whether io_uring can be the backend: with everything it needs, tried on an eventfd.
+/// Whether io_uring can be the backend: tries everything that is needed on an eventfd.
 pub(crate) fn probe_uring() -> Probe {
     let (failure, detail) = match try_uring() {
         Ok(true) => (None, "reads in batches, paced by the kernel".to_owned()),
@@ -44,7 +44,7 @@ pub(crate) fn probe_uring() -> Probe {
     Probe { name: "io_uring", detail, failure }
 }
 
-/// Whether waits are paced by the kernel.
+/// Whether the kernel paces waits.
 fn try_uring() -> io::Result<bool> {
     let (files, connector) = (Buffers::new(2, 4096)?, Buffers::new(2, 4096)?);
     let (read, wake) = (eventfd()?, eventfd()?);
@@ -52,7 +52,7 @@ fn try_uring() -> io::Result<bool> {
         Descriptors { files: read.as_fd(), connector: None, wake: wake.as_fd(), messages: vec![] };
     let mut uring = Uring::new(&sources, &files, &connector, Gauge::default())?;
     crate::sys::fd::signal(read.as_fd());
-    // The read answers at once: with the eventfd's 8 bytes, or EINVAL where it is not known.
+    // The read answers at once: with the 8 bytes of the eventfd, or EINVAL if it is not supported.
     uring.wait(std::time::Duration::from_micros(1), std::time::Duration::from_secs(1))?;
     match uring.next(&files, &connector)? {
         Some(_) => Ok(uring.paces()),
@@ -60,10 +60,10 @@ fn try_uring() -> io::Result<bool> {
     }
 }
 
-/// The backend to use, and what is lost by it.
+/// The backend to use, and what is lost with it.
 ///
 /// # Errors
-/// Where io_uring was asked for by name and does not work.
+/// If io_uring was requested by name and does not work.
 pub(crate) fn choose_backend(asked: Backend, probe: &Probe) -> Result<Backend, Error> {
     match asked {
         Backend::Poll => Ok(Backend::Poll),
@@ -77,8 +77,8 @@ pub(crate) fn choose_backend(asked: Backend, probe: &Probe) -> Result<Backend, E
     }
 }
 
-/// The CPU for the reader. By default the last one allowed, which the first comers of most
-/// schedulers and interrupts leave alone; with one CPU there is nothing to choose.
+/// The CPU for the reader. By default the last one allowed, which most schedulers and interrupts use last; with one
+/// CPU there is no choice.
 ///
 /// # Errors
 /// A CPU that this process may not run on.

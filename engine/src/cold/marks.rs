@@ -1,4 +1,4 @@
-//! The fanotify group and its marks: which kind works is found out by trying.
+//! The fanotify group and its marks: which kind works is found by trying.
 
 use super::facts::Facts;
 use super::mount_watch::Trial;
@@ -21,14 +21,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// What is always asked for, because the tree is kept by it.
+/// Types that are always requested, because the tree is kept by them.
 const TREE: u32 = kind::CREATE | kind::DELETE | kind::RENAME | kind::ONDIR;
 
-/// Filesystems with files that are no executables: devices, and memory.
+/// Filesystems without executables: devices, and memory.
 const WITHOUT_PROGRAMS: &[&str] = &["devtmpfs", "hugetlbfs"];
 
-/// The mask to ask the kernel for, so that `types` can be shown. What RENAME tells is not asked
-/// for twice.
+/// The mask to request, so that `types` can be shown. Types that RENAME covers are not requested again.
 pub(crate) fn mask_for(types: u32) -> u64 {
     let asked = types & !(kind::MOVED_FROM | kind::MOVED_TO);
     u64::from(asked | TREE)
@@ -42,11 +41,11 @@ pub(crate) fn group(bounded_queue: bool) -> Result<Group, Refused> {
     Group::new(bounded_queue).map_err(Refused::by(Call::FanotifyInit))
 }
 
-/// Marks the root's filesystem where its handles can be decoded, else the root alone (its
-/// subdirectories are marked when they are walked). How, and why so.
+/// Marks the filesystem of the root if its handles can be decoded, or else the root alone (its subdirectories are
+/// marked when they are walked). Returns which, and why.
 ///
 /// # Errors
-/// What makes the root unwatchable.
+/// The reason why the root cannot be watched.
 pub(crate) fn mark(
     group: &Group,
     root: &mut OpenRoot,
@@ -56,7 +55,7 @@ pub(crate) fn mark(
         return Ok((MarkKind::Filesystem, "its handles can be decoded".to_owned()));
     };
     let why = match error.raw_os_error() {
-        // A mark on the directory would fail likewise, or hide the cause.
+        // A mark on the directory would fail as well, or hide the cause.
         Some(
             libc::EPERM | libc::ENOSPC | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ENOSYS,
         ) => return Err(refusal(root, error)),
@@ -74,7 +73,7 @@ pub(crate) fn mark(
         _ => error.to_string(),
     };
     let marked = match root.nearest {
-        // It is the directory above that the root will appear in.
+        // The root will appear in the directory above it.
         Some(_) => group.mark_step(STEP_MASK, root.fd.as_fd()),
         None => group.mark_dir(inode_mask(mask), root.fd.as_fd(), c"."),
     };
@@ -84,10 +83,10 @@ pub(crate) fn mark(
     }
 }
 
-/// Marks a btrfs filesystem that is mounted at a subvolume. By way of the subvolume the kernel
-/// refuses (EXDEV: an id of its own), but the mark on the filesystem is the same from wherever it is
-/// reached, and from its top it may be set; then events of all subvolumes carry the top's id (seen on
-/// 6.18). Gives that.
+/// Marks a btrfs filesystem that is mounted at a subvolume. Through the subvolume the kernel refuses the mark
+/// (EXDEV: it has its own id). But the mark on the filesystem is the same from wherever it is set, and through the
+/// top directory it is allowed; events of all subvolumes then carry the id of the top (seen on 6.18). Returns that
+/// id.
 fn mark_btrfs(group: &Group, mount: Option<&Mount>, mask: u64) -> io::Result<u64> {
     let mount = mount.filter(|mount| mount.fs_type == "btrfs").ok_or(io::ErrorKind::NotFound)?;
     let source = CString::new(mount.source.as_bytes())?;
@@ -96,7 +95,7 @@ fn mark_btrfs(group: &Group, mount: Option<&Mount>, mask: u64) -> io::Result<u64
     filesystem(top.as_fd()).map(|(fsid, _)| fsid)
 }
 
-/// Marks the filesystem of a directory, which that mount leads to. Gives the id that its events carry.
+/// Marks the filesystem of a directory through that mount. Returns the id that its events carry.
 ///
 /// # Errors
 /// Those of [`Group::mark_filesystem`].
@@ -112,7 +111,7 @@ pub(crate) fn mark_whole(
     }
 }
 
-/// FS_ERROR is told of whole filesystems only (fanotify_mark(2)).
+/// FS_ERROR is reported for whole filesystems only (fanotify_mark(2)).
 pub(crate) fn inode_mask(mask: u64) -> u64 {
     mask & !u64::from(kind::FS_ERROR)
 }
@@ -126,7 +125,7 @@ fn refusal(root: &OpenRoot, error: io::Error) -> Error {
             "the kernel does not watch its filesystem beside others; watch what it is mounted from, \
              or give it a reader of its own"
         }
-        // Seen on 5.10, to which the rest of what is needed was carried back.
+        // Seen on 5.10, to which everything else needed was backported.
         Some(libc::ENODEV) if matches!(root.fs_type.as_str(), "tmpfs" | "rootfs") => {
             "such a filesystem has an id from Linux 5.13 on; run a newer kernel, or watch a \
              directory on another filesystem"
@@ -154,10 +153,9 @@ fn refusal(root: &OpenRoot, error: io::Error) -> Error {
     }
 }
 
-/// Whether a root's filesystem takes no mark for all of it because of its id: it has none (FUSE), or
-/// is a btrfs subvolume whose top is not to be had. Found out with a group of its own: such marks do
-/// not mix with others (EXDEV, fanotify_set_mark_fsid() in fs/notify/fanotify/fanotify_user.c; seen on
-/// 6.18).
+/// Whether the filesystem of a root cannot be marked as a whole because of its id: it has none (FUSE), or is a
+/// btrfs subvolume whose top cannot be opened. Tried with a separate group, as such marks do not mix with others
+/// (EXDEV, fanotify_set_mark_fsid() in fs/notify/fanotify/fanotify_user.c; seen on 6.18).
 pub(crate) fn stands_alone(root: &OpenRoot) -> bool {
     let Ok(scratch) = Group::new(true) else { return false };
     let mask = u64::from(kind::OPEN_EXEC);
@@ -169,8 +167,7 @@ pub(crate) fn stands_alone(root: &OpenRoot) -> bool {
     }
 }
 
-/// Looks whether what is mounted on a directory can be watched beside others: marks are tried with groups
-/// of their own.
+/// Tries whether a mount on a directory can be watched together with others, with separate groups.
 ///
 /// # Errors
 /// Those of [`group`].
@@ -184,7 +181,7 @@ fn try_mark(scratch: &Group, point: &Path) -> io::Result<u64> {
     let dir = open_absolute(&CString::new(point.as_os_str().as_bytes())?)?;
     Handles::probe(dir.as_fd())?;
     match scratch.mark_filesystem(mask, dir.as_fd(), c".") {
-        // Its directories are marked each.
+        // Each of its directories gets a mark.
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
             Group::new(true)?.mark_dir(mask, dir.as_fd(), c".")?;
         }
@@ -193,11 +190,11 @@ fn try_mark(scratch: &Group, point: &Path) -> io::Result<u64> {
     filesystem(dir.as_fd()).map(|(fsid, _)| fsid)
 }
 
-/// Asks for OPEN_EXEC wherever executables can be, so that an exec can be placed between two file
-/// events of its process. How many filesystems were marked, and whether that was all of them.
+/// Requests OPEN_EXEC wherever executables can be, so that an exec can be ordered between two file events of its
+/// process. Returns how many filesystems were marked, and whether those were all.
 ///
-/// None where one of the roots stands alone: the kernel does not mix its marks with any others in one
-/// group.
+/// `None` if one of the roots cannot be combined with others: the kernel does not mix its marks with any others in
+/// one group.
 pub(crate) fn mark_programs<'a>(
     group: &Group,
     mut roots: impl Iterator<Item = &'a OpenRoot>,
@@ -222,8 +219,8 @@ pub(crate) fn mark_programs<'a>(
     (count, extent)
 }
 
-/// A mount of each filesystem on which executables can be, and the number of all of them. Left out are
-/// those that may not answer, and those that no other way leads to.
+/// A mount of each filesystem on which executables can be, and the number of all of these filesystems. Left out are
+/// filesystems that may not answer, and mounts that are not reachable.
 fn with_programs(mounts: &[Mount]) -> (Vec<Mount>, usize) {
     let holds_programs =
         |mount: &Mount| mount.has_files() && !WITHOUT_PROGRAMS.contains(&mount.fs_type.as_str());

@@ -1,12 +1,12 @@
-//! Follows what is mounted while fsmon runs.
+//! Follows mounts while fsmon runs.
 //!
-//! A thread waits for mountinfo to change (poll(2) says POLLPRI and POLLERR then, `mounts_poll()` in
-//! fs/proc_namespace.c), reads it, and compares what concerns the roots with what was there before. It
-//! runs at ordinary priority and asks no filesystem anything, but for one that is to be followed and is
-//! neither FUSE nor on a server: so it never waits for one that hangs.
+//! A thread waits for mountinfo to change (poll(2) then reports POLLPRI and POLLERR, `mounts_poll()` in
+//! fs/proc_namespace.c), reads it, and compares what concerns the roots with the previous state. It runs at
+//! ordinary priority and asks no filesystem anything, except one that is to be followed and is neither FUSE nor a
+//! network filesystem: so it never waits for one that hangs.
 //!
-//! What is mounted and unmounted again between two looks is not seen: a look comes within a millisecond
-//! of the change on a host that is not overloaded.
+//! A mount that goes again between two looks is not seen: a look comes within a millisecond of the change on a host
+//! that is not overloaded.
 
 use super::below::{Below, Kind, Places, Span, below};
 use super::mounts::{self, Mount, Points};
@@ -33,18 +33,18 @@ use std::thread::JoinHandle;
 struct WatchedRoot {
     span: Span,
     is_covered: bool,
-    /// Whether there may have been nothing at its path when something was mounted over it.
+    /// Whether there may have been no directory at its path when something was mounted over it.
     may_be_missing: bool,
-    /// The mount, where the root is one that was followed.
+    /// The mount, if the root is a followed one.
     followed: Followed,
 }
 
-/// Whether a root is a mount that nobody named.
+/// Whether a root is a followed mount, which the user has not named.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Followed {
     No,
     Yes,
-    /// It went; its number is free.
+    /// It is gone; its number is free.
     Gone,
 }
 
@@ -56,29 +56,29 @@ pub(crate) struct Named {
     pub(crate) is_missing: bool,
     /// The id of its filesystem.
     pub(crate) fsid: u64,
-    /// Whether nobody named it: it is a mount below one that was named.
+    /// Whether it is a followed mount below a root that the user named.
     pub(crate) is_followed: bool,
 }
 
-/// What is done about mounts below the roots.
+/// What to do about mounts below the roots.
 pub(crate) enum BelowRoots {
-    /// What is below the roots is not watched anyway.
+    /// Nothing: directories below the roots are not watched.
     Ignore,
-    /// They are told.
+    /// They are reported.
     Tell,
-    /// They are watched as roots of their own, where that can be done.
+    /// They are watched as roots of their own, if possible.
     Follow(Trial),
 }
 
-/// What the thread is asked.
+/// Requests to the thread.
 pub(crate) enum Ask {
-    /// The path of the root of that number leads elsewhere now: to this one, without symbolic links.
+    /// The path of the root with that number leads to this one now, without symbolic links.
     Follow(usize, Box<[u8]>),
     /// Look for the last time, and end.
     Stop,
 }
 
-/// Asks the thread.
+/// Sends requests to the thread.
 #[derive(Clone)]
 pub(crate) struct Asker {
     asks: flume::Sender<Ask>,
@@ -87,13 +87,13 @@ pub(crate) struct Asker {
 
 impl Asker {
     pub(crate) fn ask(&self, ask: Ask) {
-        // The thread ends only when it was told to, or cannot go on, which was said.
+        // The thread has ended: it was asked to, or has reported an error.
         let _ = self.asks.send(ask);
         signal(self.attention.as_fd());
     }
 }
 
-/// Looks whether what is mounted on a directory can be watched: the id of its filesystem, where it can.
+/// Checks whether a mount on a directory can be watched: the id of its filesystem, if so.
 pub(crate) type Trial = Box<dyn FnMut(&Path) -> Option<u64> + Send>;
 
 /// What concerns the roots, as of the last look.
@@ -103,16 +103,16 @@ struct View {
     elsewhere: Vec<PathBuf>,
     skips: Option<Skips>,
     handling: BelowRoots,
-    /// The filesystems of roots, those that went included.
+    /// The filesystems of roots, including roots that are gone.
     filesystems: HashSet<u64>,
     below: Vec<Below>,
-    /// Where filesystems are mounted that may not answer. One that a root is on was named.
+    /// Mount points of filesystems that may not answer. If a root is on one, the user named it.
     slow: Vec<PathBuf>,
 }
 
-/// Something changed.
+/// A change.
 struct News {
-    /// What the reader is told; `None` where no change is missing in the record because of it.
+    /// What the reader is sent; `None` if no change is missing in the record because of it.
     control: Option<Control>,
     line: String,
 }
@@ -135,15 +135,15 @@ impl View {
         there.map(|root| root.span.clone()).collect()
     }
 
-    /// Where something is mounted on roots, or on a directory above them.
+    /// Mount points on roots, or on directories above them.
     fn covered(&self) -> HashSet<PathBuf> {
         let is_there = |root: &&WatchedRoot| root.followed != Followed::Gone;
         let covered = self.roots.iter().filter(|root| root.is_covered).filter(is_there);
         covered.map(|root| root.span.path.clone()).collect()
     }
 
-    /// Makes roots of the mounts that came and can be followed. `before` is what was there: what could not
-    /// be followed then is as it was.
+    /// Makes roots of new mounts that can be followed. `before` has the previous mounts: those that could not be
+    /// followed are as they were.
     fn follow(
         &mut self,
         reachable: &[Mount],
@@ -160,7 +160,7 @@ impl View {
         });
         for mount in came {
             let Some(span) = Span::new(points, &mount.point) else { continue };
-            // Another mount of what has just become a root.
+            // Another mount of a filesystem that has just become a root.
             if places.have(&span) || !self.can_watch(&mount.point) {
                 continue;
             }
@@ -174,7 +174,7 @@ impl View {
         }
     }
 
-    /// Makes a root of a mount; its number.
+    /// Makes a root of a mount. Returns its number.
     fn add(&mut self, span: Span) -> usize {
         let root =
             WatchedRoot { span, is_covered: false, may_be_missing: false, followed: Followed::Yes };
@@ -190,7 +190,7 @@ impl View {
         }
     }
 
-    /// Whether what is mounted there can be watched, and there is room for its filesystem.
+    /// Whether the mount can be watched, and there is room for its filesystem.
     fn can_watch(&mut self, point: &Path) -> bool {
         let BelowRoots::Follow(trial) = &mut self.handling else { return false };
         let Some(fsid) = trial(point) else { return false };
@@ -209,7 +209,7 @@ impl View {
         below(reachable, &spans, &self.elsewhere, &mut self.skips)
     }
 
-    /// Where filesystems are mounted that may not answer, if that has changed.
+    /// Mount points of filesystems that may not answer, if they have changed.
     fn find_slow(&mut self, reachable: &[Mount]) -> Option<Box<[Box<[u8]>]>> {
         let is_named = |mount: &Mount| self.roots.iter().any(|root| root.span.is_on(mount));
         let slow = reachable.iter().filter(|mount| mount.may_hang() && !is_named(mount));
@@ -221,7 +221,7 @@ impl View {
         Some(self.slow.iter().map(|point| point.as_os_str().as_bytes().into()).collect())
     }
 
-    /// Takes in what is mounted now; what changed since the last look.
+    /// Takes in the current mounts. Returns what changed since the last look.
     fn look(&mut self, reachable: &[Mount], ids: &HashSet<u32>) -> Vec<News> {
         let points = Points::of(reachable);
         let looks = self.roots.iter_mut().enumerate();
@@ -231,7 +231,7 @@ impl View {
             self.follow(reachable, &points, &before, &mut news);
         }
         let (mut now, covered) = (self.find(reachable), self.covered());
-        // What is below a covered root is another directory's affair: it is as it was.
+        // Mounts below a covered root belong to another directory: the root is unchanged.
         now.retain(|mount| !is_below(&mount.point, &covered));
         now.extend(before.iter().filter(|mount| is_below(&mount.point, &covered)).cloned());
         news.extend(changes(&before, &now));
@@ -245,7 +245,7 @@ fn is_below<T: Borrow<Path> + Eq + Hash>(path: &Path, those: &HashSet<T>) -> boo
     path.ancestors().any(|dir| those.contains(dir))
 }
 
-/// What is to be told of mounts below the roots, from one look to the next.
+/// The reported mounts below the roots, from one look to the next.
 fn changes(before: &[Below], now: &[Below]) -> Vec<News> {
     let (were, are) = (marks(before), marks(now));
     let unwatched = now.iter().filter(|mount| mount.is_unwatched());
@@ -258,8 +258,7 @@ fn changes(before: &[Below], now: &[Below]) -> Vec<News> {
     went.chain(came.filter_map(mounted)).collect()
 }
 
-/// What a mount is known by from one look to the next: a rename brings one from outside of the watched
-/// paths, or out of them.
+/// How a mount is recognised at the next look: a rename can move it into the watched paths, or out of them.
 type Mark<'a> = (u32, &'a Path, bool);
 
 fn mark(mount: &Below) -> Mark<'_> {
@@ -271,7 +270,7 @@ fn marks(mounts: &[Below]) -> HashSet<Mark<'_>> {
 }
 
 impl WatchedRoot {
-    /// Whether what the root's path leads to has changed. `ids` are those of all mounts.
+    /// Whether the path of the root leads to another mount than before. `ids` are the ids of all mounts.
     fn look(&mut self, at: usize, points: &Points<'_>, ids: &HashSet<u32>) -> Option<News> {
         if self.followed == Followed::Gone {
             return None;
@@ -283,13 +282,13 @@ impl WatchedRoot {
         if (is_same_place || is_same_mount)
             && let Some(now) = now
         {
-            // Perhaps by another mount.
+            // Perhaps through another mount.
             self.span = now;
             let line = match std::mem::take(&mut self.is_covered) {
                 true => format!("{shown} leads to where it did before: watched as before"),
                 false if is_same_place => return None,
-                // What is mounted was renamed, or it is another mount that came by the id of the one
-                // before. The reader knows the directory and finds out.
+                // The mounted directory was renamed, or another mount got the id of the previous one. The reader
+                // knows the directory and finds out.
                 false => String::new(),
             };
             return Some(News::of_root(at, &path, Happened::Unmounted, line));
@@ -330,15 +329,14 @@ impl WatchedRoot {
         Some(News::of_root(at, &path, Happened::Mounted, line))
     }
 
-    /// Whether the mount that was followed is where it was, if perhaps hidden by another.
+    /// Whether the followed mount is where it was, possibly hidden by another.
     fn is_still_there(&self, points: &Points<'_>, ids: &HashSet<u32>) -> bool {
         let found = points.mount_with_id(self.span.mount);
         ids.contains(&self.span.mount) && found.is_none_or(|mount| mount.point == self.span.path)
     }
 }
 
-/// What is said of a mount that is not watched any more: it went, or a rename brought what is mounted below
-/// a watched path.
+/// The message for a mount that is no longer below a watched path: it was unmounted, or a rename moved it.
 fn unmounted(mount: &Below, is_there: bool) -> News {
     let shown = mount.point.display();
     let line = match is_there {
@@ -348,7 +346,7 @@ fn unmounted(mount: &Below, is_there: bool) -> News {
     News::new(&mount.point, Happened::Unmounted, line)
 }
 
-/// What is said of a new mount; nothing where it is a directory mounted on itself.
+/// The message for a new mount; `None` for a directory that is mounted on itself.
 fn mounted(mount: &Below) -> Option<News> {
     let (point, fs_type) = (mount.point.display(), &mount.fs_type);
     let remedy = "changes there are not watched; name it as a path to watch it as well";
@@ -368,7 +366,7 @@ fn mounted(mount: &Below) -> Option<News> {
     Some(News::new(&mount.point, Happened::Mounted, line))
 }
 
-/// What the thread works with.
+/// The state of the thread.
 pub(crate) struct MountWatch {
     file: File,
     view: View,
@@ -376,7 +374,7 @@ pub(crate) struct MountWatch {
     asker: Asker,
 }
 
-/// Where news go.
+/// Where changes are sent.
 pub(crate) struct Ears {
     pub(crate) reader: flume::Sender<Control>,
     /// Wakes the reader.
@@ -385,8 +383,7 @@ pub(crate) struct Ears {
 }
 
 impl MountWatch {
-    /// `elsewhere` are roots of other readers; `skips` says of a directory below a root whether it is left
-    /// out.
+    /// `elsewhere` are roots of other readers; `skips` says whether a directory below a root is excluded.
     ///
     /// # Errors
     /// Those of eventfd(2), and of opening /proc/self/mountinfo; NotFound where that lists nothing.
@@ -398,7 +395,7 @@ impl MountWatch {
     ) -> io::Result<Self> {
         let (asks, asked) = flume::unbounded();
         let asker = Asker { asks, attention: Arc::new(eventfd()?) };
-        // What changes after this makes the file ready.
+        // Changes after this make the file ready.
         let file = File::open("/proc/self/mountinfo")?;
         let reachable = mounts::reachable();
         let points = Points::of(&reachable);
@@ -415,7 +412,7 @@ impl MountWatch {
         Ok(MountWatch { file, view, asked, asker })
     }
 
-    /// For who is to ask the thread.
+    /// A handle for requests to the thread.
     pub(crate) fn asker(&self) -> Asker {
         self.asker.clone()
     }
@@ -425,10 +422,10 @@ impl MountWatch {
         (self.view.spans(), &self.view.below)
     }
 
-    /// Starts the thread. The reader is told of what is there already.
+    /// Starts the thread. Sends the reader what is mounted already.
     ///
     /// # Errors
-    /// No thread or no eventfd is to be had.
+    /// No thread or no eventfd is available.
     pub(crate) fn start(mut self, mut ears: Ears) -> io::Result<Follower> {
         ears.send_slow(self.view.find_slow(&mounts::reachable()));
         let unwatched = self.view.below.iter().filter(|mount| mount.is_unwatched());
@@ -444,7 +441,7 @@ impl MountWatch {
             if let Err(error) = wait_for_change(self.file.as_fd(), self.asker.attention.as_fd()) {
                 return ears.say(format!("mounts are no longer followed: {error}"));
             }
-            // Before what was asked is looked at: what is asked after that makes it readable again.
+            // Read before the requests: a later request makes it readable again.
             drain(self.asker.attention.as_fd());
             let (reachable, ids) = match mounts::of_file(&self.file) {
                 Ok(all) => mounts::reachable_and_ids(all),
@@ -476,18 +473,18 @@ impl MountWatch {
 impl Ears {
     fn send_slow(&mut self, points: Option<Box<[Box<[u8]>]>>) {
         if let Some(points) = points {
-            // The reader is gone only when all is over.
+            // The reader is gone only at the very end.
             let _ = self.reader.send(Control::Slow(points));
             signal(self.wake.as_fd());
         }
     }
 
-    /// First the reader, then the user.
+    /// Sends to the reader first, then to the user.
     fn send(&mut self, news: impl Iterator<Item = News>) {
         let (mut lines, mut any) = (Vec::new(), false);
         for News { control, line } in news {
             if let Some(control) = control {
-                // The reader is gone only when all is over.
+                // The reader is gone only at the very end.
                 let _ = self.reader.send(control);
                 any = true;
             }
@@ -517,13 +514,13 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Has the thread look for the last time, and waits for its end: it reads mountinfo, and opens what is
-    /// to be followed, which is on this host.
+    /// Makes the thread look for the last time, and waits for its end: it reads mountinfo, and opens mounts to be
+    /// followed, which are on this host.
     pub(crate) fn stop(&self) {
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread {
             self.asker.ask(Ask::Stop);
-            // It has no result; that it panicked was said on standard error.
+            // It has no result; a panic was reported on standard error.
             let _ = thread.join();
         }
     }

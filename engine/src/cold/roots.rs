@@ -1,7 +1,7 @@
-//! The watched roots: found, opened, and those inside others left to them.
+//! The watched roots: found and opened. Roots inside others are left to them.
 //!
-//! A root is a path. Where nothing is at it yet, the nearest directory above it stands in: its
-//! filesystem is where the root is going to be.
+//! A root is a path. If nothing is there yet, the nearest directory above it stands in: the root will be on its
+//! filesystem.
 
 use super::below::{Places, Span, below, is_left_out};
 use super::containers::Containers;
@@ -25,13 +25,13 @@ use std::path::{Component, Path, PathBuf};
 pub(crate) struct OpenRoot {
     /// Absolute, without symbolic links.
     pub(crate) path: PathBuf,
-    /// Absolute, as the user named it: what lines have.
+    /// Absolute, as the user named it: lines have this path.
     pub(crate) named: PathBuf,
-    /// Whether all of it is watched as part of another root, for as long as its path leads there.
+    /// Whether all of it is watched as part of another root, while its path leads there.
     pub(crate) is_within: bool,
-    /// Whether nobody named it: it is mounted below one that was named.
+    /// Whether it is a mount below a root that the user named.
     pub(crate) is_followed: bool,
-    /// What is open where the root does not exist yet.
+    /// What is open if the root does not exist yet.
     pub(crate) nearest: Option<PathBuf>,
     pub(crate) fd: OwnedFd,
     pub(crate) handles: Handles,
@@ -40,7 +40,7 @@ pub(crate) struct OpenRoot {
     /// The id that events of its filesystem carry.
     pub(crate) fsid: u64,
     pub(crate) fs_type: String,
-    /// The mount, where it was found.
+    /// The mount, if it was found.
     pub(crate) mount: Option<Mount>,
 }
 
@@ -52,11 +52,11 @@ impl OpenRoot {
     }
 }
 
-/// Opens every root, in the order given; those below another are dropped when everything below
-/// is watched anyway. One inside a directory that is left out is a root of its own: who names it wants it.
+/// Opens every root, in the order given. Roots below another one are dropped if everything below that is watched
+/// anyway. A root inside an excluded directory is kept: the user named it.
 ///
 /// # Errors
-/// A path that is no directory, or cannot be read; a filesystem without handles.
+/// A path that is not a directory, or cannot be read; a filesystem without handles.
 pub(crate) fn open_all(
     paths: &[PathBuf],
     recursive: bool,
@@ -97,9 +97,8 @@ pub(crate) fn open_all(
     Ok(roots)
 }
 
-/// Opens what is mounted below the roots and can be followed, as roots of their own. What cannot be opened
-/// is left: it is told as not watched. Gives how many filesystems are left because there is no room for
-/// more.
+/// Opens mounts below the roots that can be followed, as roots of their own. A mount that cannot be opened is
+/// reported as not watched. Returns the number of filesystems that were left out because there is no room for more.
 pub(crate) fn open_mounts(
     opened: &mut Vec<OpenRoot>,
     elsewhere: &[PathBuf],
@@ -198,7 +197,7 @@ pub(crate) fn open_on(path: &Path, mounts: &Points<'_>) -> Result<OpenRoot, Erro
     })
 }
 
-/// The absolute path as it was given, but up to its last `..`: that is where the path leads now.
+/// The absolute path as given, but resolved up to its last `..`: that is where the path leads now.
 fn named(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let is_up = |part: Component<'_>| part == Component::ParentDir;
@@ -211,8 +210,7 @@ fn named(path: &Path) -> PathBuf {
     to.canonicalize().map_or(absolute, |to| to.join(rest))
 }
 
-/// The absolute path without symbolic links, and the nearest directory above it where nothing is
-/// there yet.
+/// The absolute path without symbolic links, and the nearest directory above it if nothing is there yet.
 fn locate(path: &Path) -> Result<(PathBuf, Option<PathBuf>), Error> {
     let shown = path.display();
     let mut missing: Vec<&OsStr> = Vec::new();
@@ -226,7 +224,7 @@ fn locate(path: &Path) -> Result<(PathBuf, Option<PathBuf>), Error> {
             }
             Err(error) => error,
         };
-        // A file in the way is told of by whoever looks at what is nearest.
+        // If there is a file on the way, the caller that looks at the nearest directory reports it.
         if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
             let what = format_args!("cannot watch {shown}");
             return Err(refused(what, Call::Directory, error));

@@ -1,7 +1,7 @@
 //! From a configuration to a running reader.
 //!
-//! Order: processes are subscribed to first, then files are marked, then directories are walked,
-//! then events are read. So there is no moment that nobody looks at.
+//! The order leaves no gap: first subscribe to process messages, then mark files, then walk the directories, then
+//! read events.
 
 use super::mount_watch::{Ask, BelowRoots, Ears, Follower, MountWatch, Named};
 use super::remedy::{Call, Refused, refused};
@@ -41,16 +41,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What the reader's thread ends with.
+/// The result of the reader thread.
 type ReaderThread = JoinHandle<Result<Counters, Error>>;
 
-/// A reader at work.
+/// A running reader.
 pub(crate) struct Started {
     pub(crate) plan: Plan,
     pub(crate) shared: Arc<Shared>,
     pub(crate) control: flume::Sender<Control>,
     pub(crate) wake: Arc<OwnedFd>,
-    /// Follows what is mounted; none where mountinfo is not to be had.
+    /// Follows mounts; `None` if mountinfo cannot be read.
     pub(crate) mounts: Option<Follower>,
     pub(crate) thread: ReaderThread,
     pub(crate) consumer: Consumer,
@@ -59,7 +59,7 @@ pub(crate) struct Started {
 /// Starts the reader. When this returns, every change from then on will be seen.
 ///
 /// # Errors
-/// Whatever keeps it from doing what was asked; nothing is left behind.
+/// Any reason why it cannot do what was configured; nothing stays behind.
 pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     check(&config)?;
     raise_descriptors(host::descriptors_needed(config.roots.len()));
@@ -76,11 +76,11 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let group = marks::group(config.bounded_queue)?;
     let (mut who, found) =
         who::open(config.who, config.processes_max, group.as_fd(), config.cmdline)?;
-    // Now that the perf rings have their memory: both are charged to `RLIMIT_MEMLOCK`.
+    // After the perf rings got their memory: both are charged to `RLIMIT_MEMLOCK`.
     let probe = host::probe_uring();
     let backend = host::choose_backend(config.backend, &probe)?;
     plan.note_backend(backend, config.backend, probe);
-    // With BPF nothing has to be worked out from what executables were opened.
+    // With BPF openings of executables are not needed.
     let programs = (who.rung() != Rung::Bpf).then(|| {
         let (programs, openings) = marks::mark_programs(&group, opened.iter());
         who.set_openings(openings);
@@ -137,7 +137,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     }
     let mounts = follow_mounts(&opened, elsewhere, &mut config, &mut plan);
     let mut tree = Tree::new(config.dirs_max, filesystems(&opened)?);
-    // Only when all roots have their marks: those above may be refused beside them.
+    // Only after all roots have their marks: these marks may be refused together with them.
     let covered = opened.iter().zip(&kinds).filter(|(_, kind)| **kind == MarkKind::Filesystem);
     let mut above = Above::new(covered.map(|(root, _)| root.fsid).collect());
     for (root, mark) in opened.into_iter().zip(kinds) {
@@ -192,7 +192,6 @@ fn hear_upper(watch: &Watch, root: &roots::OpenRoot) -> Option<Result<overlay::U
     overlay::hear(&watch.disk.group, root, &mounts::reachable(), watch.mask)
 }
 
-/// Seen on 6.18: of these the overlay's own file alone tells (fs/splice.c, fs/backing-file.c).
 /// Finds out what is mounted below the roots, and says what of it is not watched.
 fn follow_mounts(
     opened: &[roots::OpenRoot],
@@ -226,7 +225,7 @@ fn follow_mounts(
     }
 }
 
-/// How mounts that come later are followed; they are told where that cannot be done.
+/// How mounts that come later are handled; they are reported if they cannot be followed.
 fn follow_later(opened: &[roots::OpenRoot], plan: &mut Plan) -> BelowRoots {
     // No other filesystem can be watched beside such a root.
     if opened.iter().any(marks::stands_alone) {
@@ -297,8 +296,8 @@ fn add_root(
     });
     above.add(bytes);
     let at = watch.roots.len() - 1;
-    // Where it is by now: from here on the queue tells. One that the way does not lead to, because
-    // fsmon may not look into a directory above it, is the one that was opened.
+    // Where it is by now: from here on the queue reports. If fsmon may not read a directory on the way, the
+    // directory that was opened counts.
     let is_gone = root.nearest.is_some() || !root.path.exists();
     let reached = above.go_down(at, &watch.disk, tree).ok();
     if root.is_within {
@@ -319,7 +318,7 @@ fn add_root(
     Ok(())
 }
 
-/// Walks every root into the tree; the counters with what came of it.
+/// Walks every root into the tree. Returns the counters of the walk.
 fn fill(
     (watch, tree): (&mut Watch, &mut Tree),
     who: &mut Processes,
@@ -378,17 +377,16 @@ fn fill(
     }
 }
 
-/// What to do where the reader's own io_uring cannot be set up.
+/// What to do if the reader's own io_uring cannot be set up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FallBack {
     Poll,
-    /// It was asked for by name.
+    /// Fail: it was requested by name.
     None,
 }
 
-/// Starts the thread and waits until it has its backend, as the ring of io_uring belongs to the
-/// thread that makes it, and has followed what happened while the tree was read. Gives why it uses
-/// poll where that is not `backend`.
+/// Starts the thread and waits until it has its backend, as the ring of io_uring belongs to the thread that makes
+/// it, and has followed what happened while the tree was read. Returns why it uses poll, if that is not `backend`.
 fn spawn(
     mut parts: Parts,
     (backend, fall_back): (Backend, FallBack),
@@ -397,11 +395,11 @@ fn spawn(
     let (ready, is_ready) = flume::bounded(1);
     let (fallen, has_fallen) = flume::bounded(1);
     let body = move || {
-        // Interrupted amid a read it would keep changes of processes from being told in their place
-        // (cold/bpf); it sleeps most of the time, and the kernel bounds what real-time threads take.
+        // If it were interrupted during a read, messages of processes could not get their position (cold/bpf). It
+        // sleeps most of the time, and the kernel limits real-time threads.
         thread::hurry();
         if let Some(cpu) = cpu {
-            // A set of CPUs that shrank since it was looked at: the reader runs where it may.
+            // The set of CPUs may have shrunk meanwhile: then the reader runs where it may.
             let _ = thread::run_on([cpu]);
         }
         let (files, connector) = host::buffers()
@@ -409,7 +407,7 @@ fn spawn(
         let open = |backend| open_backend(&parts, backend, &files, &connector);
         let (backend, why) = open_or_fall_back(backend, fall_back, open)?;
         if let Some(why) = why {
-            // Room for one, and somebody waits for it.
+            // There is room for one, and the receiver is waiting.
             let _ = fallen.send(why);
         }
         if let intake::IoBackend::Uring(_) = &backend {
@@ -430,10 +428,10 @@ fn spawn(
     }
 }
 
-/// Opens `backend` by `open`; or poll, and says why.
+/// Opens `backend` by `open`, or else poll, and says why.
 ///
 /// # Errors
-/// Where there is nothing to fall back to.
+/// If there is nothing to fall back to.
 fn open_or_fall_back<T>(
     backend: Backend,
     fall_back: FallBack,
@@ -465,8 +463,7 @@ fn open_backend(
         _ => {
             let gauge = parts.who.gauge();
             let mut uring = Uring::new(&sources, files, connector, gauge)?;
-            // What stands is submitted now: what the kernel refuses of it shows while there is
-            // another backend to turn to.
+            // Standing requests are submitted now: if the kernel refuses one, there is still another backend.
             uring.flush()?;
             intake::IoBackend::Uring(uring)
         }

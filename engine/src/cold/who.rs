@@ -1,4 +1,4 @@
-//! Which sources of attribution work here, and opening them.
+//! Finds which sources of attribution work here, and opens them.
 
 use super::remedy::{Call, Refused};
 use super::{bpf, mounts, procfs};
@@ -15,13 +15,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// What was found out, and what is to be used.
+/// The result of the probes, and what will be used.
 pub struct Probed {
-    /// The best rung at or below the one asked for.
+    /// The best rung at or below the requested one.
     pub who: config::Who,
-    /// Everything that was tried.
+    /// All probes.
     pub probes: Vec<Probe>,
-    /// What is lost by it.
+    /// What is lost with it.
     pub losses: Vec<Degradation>,
 }
 
@@ -32,22 +32,21 @@ pub(crate) struct Opened {
     pub(crate) writer: RingWriter,
     pub(crate) socket: Option<Socket>,
     probes: Vec<Probe>,
-    /// What of them is less than it should be, and why.
+    /// What is smaller than it should be, and why.
     losses: Vec<Degradation>,
 }
 
 const NO_LAYOUT: Layout = Layout { filename: 0, cgroup: false };
 
-/// Tries what a rung needs, and the rungs below it until one works. The sources stay open with the
-/// second value, so that what is tried next finds as many descriptors and as much memory as it will
-/// have.
+/// Tries what a rung needs, and then the rungs below it until one works. The second value keeps the sources open,
+/// so that later probes find as many descriptors and as much memory as there will be.
 pub(crate) fn probe(requested: config::Who) -> (Probed, Opened) {
     let mut opened = open_sources(requested, None, false);
     (found(&mut opened), opened)
 }
 
 fn found(opened: &mut Opened) -> Probed {
-    // Why a rung is not in use; nothing where it was not asked for.
+    // Why a better rung is not in use; empty if it was not requested.
     let why = |names: &[&str]| {
         let failed = opened.probes.iter().filter(|probe| !probe.works());
         let failed = failed.filter(|probe| names.contains(&probe.name));
@@ -64,12 +63,11 @@ fn found(opened: &mut Opened) -> Probed {
     Probed { who: named(opened.rung), probes: std::mem::take(&mut opened.probes), losses }
 }
 
-/// Opens the sources of the best rung at or below the one requested, and fills the table with the
-/// processes that run. From then on nothing is missed. With `cmdline` command lines are requested, where
-/// the rung can.
+/// Opens the sources of the best rung at or below the requested one, and fills the table with the running
+/// processes. From then on nothing is missed. `cmdline` requests command lines, if the rung has them.
 ///
 /// # Errors
-/// A rung was asked for by name and does not work here; /proc cannot be read.
+/// A rung was requested by name and does not work here, or /proc cannot be read.
 pub fn open(
     requested: config::Who,
     images_max: usize,
@@ -87,20 +85,20 @@ pub fn open(
     let hears_credentials = opened.socket.is_some() || opened.rung == Rung::Bpf;
     let mut table = Table::new(images_max, opened.rung, hears_credentials, OpenExec::None);
     table.set_cgroups(cgroups());
-    // The sources are open: what happens while /proc is read is told by them, and applied later.
+    // The sources are open: they report what happens while /proc is read, and that is applied later.
     table.scan(true).map_err(Refused::by(Call::Proc))?;
     let found = found(&mut opened);
     let sources = MessageSources::new(opened.rings, opened.writer, opened.socket, opened.rung);
     Ok((Processes::new(table, sources), found))
 }
 
-/// Has command lines told from now on; gives what is lost where that cannot be done as it should.
+/// Turns command lines on; returns what is lost if they are incomplete.
 pub fn read_cmdlines(who: &mut Processes) -> Option<Degradation> {
     who.read_cmdlines();
     let lost = match (who.are_cmdlines_in_messages(), who.can_read_cmdlines()) {
         (true, true) => return None,
         (true, false) => CommandLines::Before,
-        // Why BPF does not tell them is said already.
+        // It was already reported why BPF does not send them.
         (false, _) if who.rung() == Rung::Bpf => return None,
         (false, true) => CommandLines::ShortLived,
         (false, false) => CommandLines::All,
@@ -133,7 +131,7 @@ fn named(rung: Rung) -> config::Who {
     }
 }
 
-/// The probes that say why no better rung is in use; `None` for the best.
+/// The probes that say why no better rung is in use; `None` for the best rung.
 fn better(rung: Rung) -> Option<&'static [&'static str]> {
     match rung {
         Rung::Bpf => None,
@@ -144,7 +142,7 @@ fn better(rung: Rung) -> Option<&'static [&'static str]> {
     }
 }
 
-/// `group` is the one to be watched; a scratch one is made where there is none yet.
+/// `group` is the group to be watched; without one a scratch group is made.
 fn open_sources(requested: config::Who, group: Option<BorrowedFd<'_>>, cmdline: bool) -> Opened {
     let wish = wish(requested);
     let mut opened = Opened {
@@ -202,14 +200,14 @@ fn note<T>(probes: &mut Vec<Probe>, name: &'static str, tried: &Result<T, Refuse
     probes.push(Probe { name, detail, failure });
 }
 
-/// What the best rung needs. Command lines are told where they are asked for.
+/// Opens what the best rung needs. Command lines are sent if requested.
 ///
 /// # Errors
-/// What keeps the programs from being set to work.
+/// The reason why the programs cannot run.
 pub(crate) fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> Result<Opened, Refused> {
     match procfs::in_initial_pid_namespace() {
         Some(true) => {}
-        // The programs know a process by its number there; file events have ours.
+        // The programs know a process by its number in the initial namespace; file events have ours.
         Some(false) => {
             let error = io::Error::new(io::ErrorKind::Unsupported, "in a pid namespace");
             return Err(Refused::new(Call::Bpf, error));
@@ -249,10 +247,11 @@ pub(crate) fn open_bpf(group: Option<BorrowedFd<'_>>, cmdline: bool) -> Result<O
     })
 }
 
-/// What the first of the wishes gives that the kernel takes, and what it had against the first of all.
+/// Tries the wishes in order. Returns the result of the first that the kernel accepts, and why it refused the first
+/// of all.
 ///
 /// # Errors
-/// None is taken: what the kernel had against the first.
+/// None is accepted: why the kernel refused the first.
 fn first_taken<W, T>(
     wishes: Vec<W>,
     mut attach: impl FnMut(W) -> io::Result<T>,
@@ -273,12 +272,13 @@ fn first_taken<W, T>(
     Err(first.unwrap_or_else(|| io::Error::other("no program was tried")))
 }
 
-/// The verifier says why it refuses a program, and may take a smaller one. Else that is no use.
+/// The verifier says why it refuses a program, and may accept a smaller one. For any other error a smaller one does
+/// not help.
 fn is_too_big(error: &io::Error) -> bool {
     error.raw_os_error().is_none_or(|errno| errno == libc::E2BIG)
 }
 
-/// What is lost where the kernel takes smaller programs only.
+/// What is lost if the kernel accepts only smaller programs.
 fn smaller_loss(without_cmdlines: bool, why: &Refused) -> Degradation {
     Degradation::SmallPrograms { cmdline: without_cmdlines, why: why.to_string() }
 }
@@ -298,11 +298,11 @@ fn open_tracepoint() -> Result<(Rings, Layout), Refused> {
 /// Rings of all CPUs.
 struct Rings {
     rings: Vec<Ring>,
-    /// What is lost where they are smaller than they should be, and why.
+    /// What is lost if they are smaller than they should be, and why.
     cramped: Option<Degradation>,
 }
 
-/// A ring for each CPU, as big as may be had.
+/// A ring for each CPU, as large as possible.
 fn open_rings(event: Event) -> Result<Rings, Refused> {
     let cpus = perf::online_cpus().map_err(Refused::by(Call::Cpus))?;
     let share = limits::PERF_RINGS_BYTES / cpus.len().max(1);
@@ -312,7 +312,7 @@ fn open_rings(event: Event) -> Result<Rings, Refused> {
     let mut cramped = None;
     loop {
         match cpus.iter().map(|&cpu| open_ring(event, cpu, size)).collect() {
-            // Not that much memory.
+            // There is not enough memory.
             Err(refused) if size > limits::PERF_RING_BYTES_MIN && lacks_memory(&refused) => {
                 size /= 2;
                 cramped = Some(refused);
@@ -335,8 +335,7 @@ fn open_ring(event: Event, cpu: usize, size: usize) -> Result<Ring, Refused> {
     Ring::map(fd, size).map_err(Refused::by(Call::PerfRing))
 }
 
-/// Whether a smaller ring may be had (perf_mmap() in kernel/events/core.c: EPERM beyond
-/// `RLIMIT_MEMLOCK`).
+/// Whether a smaller ring may be possible (perf_mmap() in kernel/events/core.c: EPERM beyond `RLIMIT_MEMLOCK`).
 fn lacks_memory(refused: &Refused) -> bool {
     refused.call() == Call::PerfRing
         && matches!(refused.raw_os_error(), Some(libc::EPERM | libc::ENOMEM))

@@ -29,36 +29,36 @@ pub(crate) const SLEEP_IN_WALK_BEHIND: Duration = Duration::from_millis(1);
 /// Looks at the filesystem after the last event: others may go on changing it.
 pub(crate) const LAST_LOOKS: u32 = 20;
 
-/// After so many batches of so many events each of which nothing was told, as in a storm where nobody watches, so many
-/// windows are gathered for: a wake-up costs as much as some twenty such events. Not while few come, as when programs are
-/// started elsewhere: what comes in is to be read soon.
+/// After this many batches in a row of at least [`DULL_EVENTS`] events of which none was reported, the reader
+/// gathers for [`DULL_WINDOWS`] windows: a wake-up costs as much as about twenty such events. It does not with few
+/// events, as when programs are started elsewhere: then events should be read soon.
 pub(crate) const DULL_BATCHES: u32 = 8;
 /// Events in each of these batches.
 pub(crate) const DULL_EVENTS: u64 = 32;
 /// Windows that are gathered for then.
 pub(crate) const DULL_WINDOWS: u32 = 4;
-/// After a batch of which so many events were told two windows are gathered for.
+/// After a batch with this number of reported events, the reader gathers for two windows.
 pub(crate) const STORM_EVENTS: u64 = 64;
-/// If that is no longer than this: waking is a tenth and more of what the events of one window cost. Beyond, what waits
-/// falls out of the caches, and nothing is won.
+/// The limit for that: a wake-up costs a tenth or more of the events of one window. Beyond, waiting events fall out
+/// of the caches, and nothing is gained.
 pub(crate) const STORM_WINDOW_MAX: Duration = Duration::from_millis(2);
-/// Where processes come and go meanwhile, no longer than it takes for so many events to come. Of a process that changes
-/// BPF looks through no more of the queue, from its end, to tell apart what is merged afterwards
+/// If process messages come, it gathers at most for the time in which this number of events comes. For a process
+/// that changes, BPF looks through this much of the queue, from its end, to find out what is merged later
 /// ([`super::start::QUEUE_STEPS`]).
 pub(crate) const STORM_BATCH_EVENTS: u32 = 400;
 
-/// Between two looks at what CPUs do, ns: where little comes nobody is in anybody's way.
+/// Between two checks of CPU use, ns: with few events the reader disturbs no other thread.
 pub(crate) const CPU_PAUSE_NS: u64 = 50_000_000;
-/// And batches between two such looks.
+/// Batches between two checks.
 pub(crate) const CPU_BATCHES: u32 = 8;
-/// The same on hosts of many CPUs, ns: whoever looks makes the kernel write down all of them.
+/// The same on hosts with many CPUs, ns: each check makes the kernel write a line for each CPU.
 pub(crate) const CPU_PAUSE_MANY_NS: u64 = 100_000_000;
-/// Looks further apart than that, ns, tell too little of now.
+/// Checks further apart than this, ns, say too little about the present.
 pub(crate) const CPU_PAUSE_MAX_NS: u64 = 1_000_000_000;
-/// The most CPUs to go round: with more, another may be far from what the reader knows, and it is a small part of them
-/// all.
+/// The most CPUs between which the reader moves when all are busy: with more, the next one may be far from the
+/// reader's caches, and one CPU is a small part of all.
 pub(crate) const CPU_ROUND_MAX: usize = 8;
-/// For how long the reader stays on each, ns: its caches are to be filled anew there.
+/// How long the reader stays on each, ns: its caches must be filled again there.
 pub(crate) const CPU_STAY_NS: u64 = 80_000_000;
 /// Bytes for a CPU's line of /proc/stat: ten numbers of 20 digits at the most.
 pub(crate) const CPU_LINE_BYTES: usize = 224;
@@ -66,8 +66,8 @@ pub(crate) const CPU_LINE_BYTES: usize = 224;
 /// How long the reader sleeps between two looks for room, while the consumer stalls. Process messages are taken in at
 /// this pace meanwhile: their rings hold a hundred times as much.
 pub(crate) const STALL_SLEEP: Duration = Duration::from_millis(1);
-/// By how much the wall clock must have moved against the monotonic one to be told before the next STATS record does
-/// so, ns. Times of events are no better than that: they are those of a batch.
+/// By how much the wall clock must move against the monotonic one to be sent before the next STATS record, ns.
+/// Times of events are no more precise: they are those of a batch.
 pub(crate) const CLOCK_MOVED_NS: u64 = 1_000_000;
 /// Slots in the ring with which the consumer counts as behind: a thousand lines.
 pub(crate) const BEHIND_SLOTS: u64 = 1 << 11;

@@ -1,5 +1,5 @@
-//! The proc connector: a netlink socket on which the kernel tells of forks, execs, changes of
-//! user and group, and exits (linux/cn_proc.h).
+//! The proc connector: a netlink socket on which the kernel reports forks, execs, changes of user and group, and
+//! exits (linux/cn_proc.h).
 
 use crate::limits::sys::{DATAGRAM_MAX, DATAGRAMS_EACH_CALL};
 use crate::num::{const_u32, limited_u16, limited_u32, size_u32};
@@ -44,7 +44,7 @@ impl Default for Received {
 }
 
 impl Received {
-    /// The datagrams that the kernel itself sent; what a process sent is left out.
+    /// The datagrams from the kernel itself; those sent by processes are left out.
     pub fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.count)
             .filter(|&index| self.senders[index].nl_pid == 0)
@@ -91,7 +91,7 @@ impl Socket {
         Ok(socket)
     }
 
-    /// As much room as may be had: beyond `net.core.rmem_max` with `CAP_NET_ADMIN`.
+    /// Sets the receive buffer as large as allowed: beyond `net.core.rmem_max` with `CAP_NET_ADMIN`.
     fn set_room(&self, room: usize) {
         let room = i32::try_from(room).unwrap_or(i32::MAX);
         for option in [libc::SO_RCVBUF, libc::SO_RCVBUFFORCE] {
@@ -115,12 +115,12 @@ impl Socket {
         self.fd.as_raw_fd()
     }
 
-    /// Asks for messages, and then for those of `events` only (`PROC_EVENT_*` bits), which Linux
-    /// before 6.6 ignores and goes on sending all. The plain request comes first as its
-    /// acknowledgement cannot pass a filter (`cn_filter`).
+    /// Requests messages, and then only those in `events` (`PROC_EVENT_*` bits). Linux before 6.6 ignores the
+    /// second request and sends all. The plain request comes first, as its acknowledgement cannot pass a filter
+    /// (`cn_filter`).
     ///
-    /// Returns whether the kernel acknowledged: outside of the initial pid and user namespace it
-    /// takes the request and does nothing.
+    /// Returns whether the kernel acknowledged: outside of the initial pid and user namespace it accepts the
+    /// request and does nothing.
     ///
     /// # Errors
     /// Those of send(2).
@@ -152,8 +152,7 @@ impl Socket {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// The kernel acknowledges from within our send, so the answer is there when it returns,
-    /// perhaps behind messages.
+    /// The kernel acknowledges during our send, so the answer is there when that returns, perhaps after messages.
     fn take_acknowledgement(&self) -> io::Result<bool> {
         let mut received = Received::default();
         for _ in 0..1024 {
@@ -175,10 +174,10 @@ impl Socket {
         Ok(false)
     }
 
-    /// Takes what is there, up to a batch; none when the socket is empty.
+    /// Takes what is there, up to a batch; nothing if the socket is empty.
     ///
     /// # Errors
-    /// ENOBUFS: messages were lost. The next call goes on with what is there.
+    /// ENOBUFS: messages were lost. The next call continues with the rest.
     pub fn receive(&self, into: &mut Received) -> io::Result<()> {
         into.count = 0;
         let mut vectors =

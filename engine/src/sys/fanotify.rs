@@ -20,9 +20,9 @@ pub(crate) mod flag {
     pub(crate) const MARK_IGNORED_SURV_MODIFY: u32 = 0x40;
     pub(crate) const MARK_FLUSH: u32 = 0x80;
     pub(crate) const MARK_FILESYSTEM: u32 = 0x100;
-    /// The mark goes when the kernel wants the inode's memory back (5.19).
+    /// The kernel drops the mark when it reclaims the inode (5.19).
     pub(crate) const MARK_EVICTABLE: u32 = 0x200;
-    /// Events of the mask are not told, whatever other marks ask for (6.0).
+    /// Events of the mask are not queued, whatever other marks request (6.0).
     pub(crate) const MARK_IGNORE: u32 = 0x400;
 
     /// Mask bit: events on the entries of a directory, not only on itself.
@@ -31,7 +31,7 @@ pub(crate) mod flag {
     pub(crate) const Q_OVERFLOW: u64 = 0x4000;
 }
 
-/// What marks a mark that ignores; one on a directory has to stay when something in it changes.
+/// Flags of an ignoring mark; one on a directory must stay when its contents change.
 const MUTE: u32 = flag::MARK_IGNORE | flag::MARK_IGNORED_SURV_MODIFY | flag::MARK_ONLYDIR;
 
 /// A fanotify group.
@@ -64,7 +64,7 @@ impl Group {
         self.mark(flag::MARK_ADD | flag::MARK_FILESYSTEM, mask, dir, path)
     }
 
-    /// Asks no longer for these of what is told of a filesystem.
+    /// Stops requesting these events of a filesystem.
     pub(crate) fn unmark_filesystem(&self, mask: u64, dir: BorrowedFd<'_>) -> io::Result<()> {
         self.mark(flag::MARK_REMOVE | flag::MARK_FILESYSTEM, mask, dir, c".")
     }
@@ -75,12 +75,12 @@ impl Group {
         self.mark(flag::MARK_ADD | flag::MARK_ONLYDIR, mask, dir, path)
     }
 
-    /// Marks one directory for what comes and goes in it, and nothing else.
+    /// Marks one directory for changes of its entries only.
     pub(crate) fn mark_step(&self, mask: u64, dir: BorrowedFd<'_>) -> io::Result<()> {
         self.mark(flag::MARK_ADD | flag::MARK_ONLYDIR, mask, dir, c".")
     }
 
-    /// Events of one directory and its entries are not told from now on, of those in `mask`.
+    /// Ignores the events in `mask` of one directory and its entries from now on.
     ///
     /// # Errors
     /// EINVAL before Linux 6.0.
@@ -89,13 +89,13 @@ impl Group {
         self.mark(flags, mask | flag::EVENT_ON_CHILD, dir, c".")
     }
 
-    /// The directory is heard again. Whether it was not until now, where no other mark is on it.
+    /// Stops ignoring them. Returns whether they were ignored, if no other mark is on the directory.
     pub(crate) fn unmute(&self, mask: u64, dir: BorrowedFd<'_>) -> bool {
         let mask = mask | flag::EVENT_ON_CHILD;
         self.mark(flag::MARK_REMOVE | MUTE, mask, dir, c".").is_ok()
     }
 
-    /// Removes every mark: no event is queued any more, what is in the queue stays.
+    /// Removes every mark: no more events are queued, but those in the queue stay.
     pub(crate) fn remove_marks(&self) -> io::Result<()> {
         let root = std::fs::File::open("/")?;
         self.mark(flag::MARK_FLUSH, 0, root.as_fd(), c".")?;
@@ -111,7 +111,7 @@ impl Group {
     }
 }
 
-/// What stands in for a group where recorded reads are replayed: it takes no marks.
+/// A placeholder for a group when recorded reads are replayed: it takes no marks.
 impl From<OwnedFd> for Group {
     fn from(fd: OwnedFd) -> Self {
         Group { fd }

@@ -1,32 +1,32 @@
-//! How far the reader is with the queue, told to our BPF programs: they note it in each message.
+//! The position of the reader in the queue, for our BPF programs, which put it into each message.
 
 use super::bpf::Globals;
 use std::sync::Arc;
 
-/// The numbers that programs and we share, by their place.
+/// Indices of the numbers that we share with the programs.
 pub(crate) mod global {
     /// Address of our fanotify group in the kernel.
     pub(crate) const GROUP: usize = 0;
     /// Address of the sock of our connector.
     pub(crate) const SOCK: usize = 1;
-    /// Raised when the reader goes into a call that may take events from the queue, and when it
-    /// comes out: odd while it is inside.
+    /// Incremented when the reader enters a call that may take events from the queue, and when it returns: odd
+    /// while it is inside.
     pub(crate) const TURN: usize = 2;
     /// Reads made.
     pub(crate) const READS: usize = 3;
-    /// Messages that found no room.
+    /// Messages that were dropped because there was no room.
     pub(crate) const LOST: usize = 4;
-    /// Process and thread that look for something in the kernel.
+    /// The process and thread that searches for an address in the kernel.
     pub(crate) const SEEKER: usize = 5;
-    /// Which of its descriptors: eight times the number.
+    /// The descriptor that it asks about: eight times its number.
     pub(crate) const SEEK_AT: usize = 6;
-    /// How far into what is found there the address wanted lies; 0: it is itself wanted.
+    /// Offset of the wanted address behind the address found there; 0: the address found there is wanted.
     pub(crate) const SEEK_INTO: usize = 7;
-    /// What was found.
+    /// The result.
     pub(crate) const SOUGHT: usize = 8;
-    /// The turn in which a program waited in vain for a read to end; the next ones wait no more.
+    /// The turn in which a program waited in vain for a read to end; later programs do not wait.
     pub(crate) const STUCK: usize = 9;
-    /// Where in what the descriptor stands for (`struct file`) the address lies that is sought.
+    /// Offset in the `struct file` of the descriptor.
     pub(crate) const SEEK_MEMBER: usize = 10;
     /// Our root: mount and dentry, and the namespace of that mount.
     pub(crate) const ROOT_MNT: usize = 11;
@@ -37,7 +37,7 @@ pub(crate) mod global {
     pub(crate) const COUNT: usize = 14;
 }
 
-/// Held by the backend, which tells by it; without BPF it does nothing.
+/// Held by the backend, which publishes its position; without BPF it does nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Gauge {
     globals: Option<Arc<Globals>>,
@@ -49,13 +49,13 @@ impl Gauge {
         Gauge { globals: Some(globals), turn: 0 }
     }
 
-    /// Before a call that may take events from the queue. Until it ends the turn is odd.
+    /// Call it before a call that may take events from the queue. Until that ends the turn is odd.
     #[inline]
     pub(crate) fn enter(&mut self) {
         self.step();
     }
 
-    /// After it; `reads` were made in all.
+    /// Call it after that; `reads` is the total number of reads.
     #[inline]
     pub(crate) fn leave(&mut self, reads: u32) {
         if let Some(globals) = &self.globals {
@@ -74,11 +74,11 @@ impl Gauge {
     /// The turn of the last call, as programs that ran during it saw it.
     #[expect(clippy::cast_possible_truncation, reason = "messages have the lower half")]
     pub(crate) fn last(&self) -> u32 {
-        // Only those of neighbouring turns are ever compared.
+        // Only neighbouring turns are ever compared.
         self.turn.wrapping_sub(1) as u32
     }
 
-    /// Whether anybody listens.
+    /// Whether BPF programs use it.
     pub(crate) fn is_on(&self) -> bool {
         self.globals.is_some()
     }

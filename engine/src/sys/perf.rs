@@ -66,7 +66,7 @@ const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 1 << 3;
 const DATA_HEAD: usize = 1024;
 const DATA_TAIL: usize = 1032;
 
-/// What to ask of the kernel.
+/// Which events to request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// COMM, FORK and EXIT records, and a sample at every hit of this tracepoint.
@@ -78,7 +78,7 @@ pub enum Event {
     },
     /// COMM, FORK and EXIT records.
     Comm,
-    /// What BPF programs write.
+    /// Records that BPF programs write.
     Bpf,
 }
 
@@ -202,9 +202,9 @@ impl Ring {
         unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
     }
 
-    /// Gives each whole record (header included) to `take`, oldest first, until none is left or
-    /// `take` returns false, in which case that record stays. `scratch` is for records that wrap.
-    /// Returns false if what lies in the ring makes no sense; it is then dropped.
+    /// Passes each whole record (header included) to `take`, oldest first, until none is left or `take` returns
+    /// false; then that record stays. `scratch` is for records that wrap. Returns false if the contents of the ring
+    /// make no sense; they are then dropped.
     pub fn drain(&mut self, scratch: &mut Scratch, mut take: impl FnMut(&[u8]) -> bool) -> bool {
         // Acquire pairs with the kernel's write barrier between data and data_head: what lies
         // below head is written. Only we write tail.
@@ -231,8 +231,7 @@ impl Ring {
 }
 
 impl Ring {
-    /// What lies between tail and head, in two parts where it wraps around the end. `None` if the
-    /// two make no sense.
+    /// The bytes between tail and head, in two parts if they wrap around the end. `None` if the two make no sense.
     #[inline]
     fn written(&self, tail: u64, head: u64) -> Option<(&[u8], &[u8])> {
         let (first, second) = parts(self.size, tail, head)?;
@@ -272,8 +271,8 @@ impl Default for Scratch {
     }
 }
 
-/// Where in a data area of `size` bytes lies what is between tail and head: from somewhere up to the
-/// end or less, and so many bytes from the beginning on. `None` where that cannot be.
+/// Where the bytes between tail and head are in a data area of `size` bytes: a range up to the end at most, and a
+/// number of bytes from the beginning. `None` if that is impossible.
 #[inline]
 fn parts(size: usize, tail: u64, head: u64) -> Option<(Range<usize>, usize)> {
     let written = usize::try_from(head.wrapping_sub(tail)).ok().filter(|len| *len <= size)?;
@@ -282,8 +281,7 @@ fn parts(size: usize, tail: u64, head: u64) -> Option<(Range<usize>, usize)> {
     start.is_multiple_of(8).then_some((start..start + first, written - first))
 }
 
-/// The first record of what was written, in one piece; `None` if its size is none that a record can
-/// have.
+/// The first record, in one piece; `None` if it has an impossible size.
 #[inline]
 fn first_record<'a>(
     (first, second): (&'a [u8], &'a [u8]),
@@ -307,7 +305,7 @@ fn first_record<'a>(
 /// The CPUs that are online.
 ///
 /// # Errors
-/// When /sys does not tell.
+/// If /sys does not list them.
 pub fn online_cpus() -> io::Result<Vec<usize>> {
     let text = std::io::read_to_string(File::open("/sys/devices/system/cpu/online")?)?;
     let mut cpus = Vec::new();

@@ -15,16 +15,16 @@ use std::time::Duration;
 pub(crate) struct Descriptors<'a> {
     /// The fanotify group: read.
     pub(crate) files: BorrowedFd<'a>,
-    /// The proc connector: received from by io_uring, waited for by poll.
+    /// The proc connector: io_uring receives from it, poll waits for it.
     pub(crate) connector: Option<BorrowedFd<'a>>,
-    /// An eventfd: somebody wants the reader's attention.
+    /// An eventfd that wakes the reader.
     pub(crate) wake: BorrowedFd<'a>,
-    /// Rings of process messages that are read in memory: waited for only.
+    /// Rings of process messages, which are read in memory: only waited for.
     pub(crate) messages: Vec<RawFd>,
 }
 
-/// Waits until a file of /proc has changed since it was last asked about (POLLPRI and POLLERR: proc(5) on
-/// mounts), or `other` is readable.
+/// Waits until a file of /proc has changed since it was last polled (POLLPRI and POLLERR: proc(5) on mounts), or
+/// `other` is readable.
 ///
 /// # Errors
 /// Those of poll(2).
@@ -42,10 +42,10 @@ pub(crate) fn wait_for_change(file: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io
     }
 }
 
-/// Something that a backend brought.
+/// What a backend brought.
 pub(crate) enum Done {
     /// File events.
-    /// That many reads were made of the queue before.
+    /// A filled buffer, and the number of reads of the queue before it.
     Files(Taken, u32),
     /// Process messages.
     Connector(Taken),
@@ -55,14 +55,14 @@ pub(crate) enum Done {
     Wake,
 }
 
-/// No time at all is some 50 µs of sleep to the kernel, where the thread is of common priority.
+/// A timeout of 0 would make the kernel sleep for some 50 µs, for a thread of normal priority.
 fn gather(window: Duration) {
     if !window.is_zero() {
         sleep(window);
     }
 }
 
-/// The descriptors waited for, and the buffers that are free.
+/// The descriptors to wait for, and the free buffers.
 pub(crate) struct Poll {
     fds: Vec<libc::pollfd>,
     free: ArrayVec<u16, FILE_BUFFERS_MAX>,
@@ -91,7 +91,7 @@ impl Poll {
         }
     }
 
-    /// What it tells by.
+    /// The gauge.
     pub(crate) fn gauge(&self) -> &Gauge {
         &self.gauge
     }
@@ -116,7 +116,7 @@ impl Poll {
         Ok(())
     }
 
-    /// The next thing that came.
+    /// The next thing that it brought.
     pub(crate) fn next(&mut self, files: &Buffers) -> io::Result<Option<Done>> {
         if std::mem::take(&mut self.woken) {
             self.busy = false;

@@ -1,17 +1,16 @@
 //! The io_uring backend: reads of the fanotify queue, multishot receives from the proc connector
 //! into a buffer ring, polls for the rest, and waits that gather a batch before they return.
 //!
-//! One thread makes, uses and drops the ring (`SINGLE_ISSUER`, `DEFER_TASKRUN`): the kernel works
-//! on it only while that thread is inside `io_uring_enter`, so nothing moves between two calls.
+//! One thread makes, uses and drops the ring (`SINGLE_ISSUER`, `DEFER_TASKRUN`): the kernel works on it only while
+//! that thread is inside `io_uring_enter`, so nothing changes between two calls.
 //!
-//! The queue is read in calls of their own, which are told to the gauge: nothing is taken from it at
-//! any other time. A read is made only of a queue that has something, so it is done when the call that
-//! submits it returns (io_file_supports_nowait() in io_uring/rw.c asks poll). Of an empty one it would
-//! stay under way until something came, and the gauge with it.
+//! The queue is read in separate calls, which are published through the gauge: no event is taken from the queue at
+//! any other time. A read is submitted only if the queue has events, so it is done when the call that submits it
+//! returns (io_file_supports_nowait() in io_uring/rw.c requires poll). With an empty queue it would stay in
+//! progress until an event came, and so would the turn of the gauge.
 //!
-//! Only an idle queue is polled, and for its next event alone: as long as a poll is in force, whoever
-//! queues an event pays for it. While events come, a wait is for the window to pass, and then the queue
-//! is looked at.
+//! Only an idle queue is polled, and only for its next event: while a poll is active, each process that queues an
+//! event pays for it. While events come, a wait lasts for the window, and then the queue is checked.
 
 use super::buffers::{Buffers, Taken, map, unmap};
 use super::fd::is_readable;
@@ -30,7 +29,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-/// The place of the poll of the queue among the standing requests.
+/// The index of the poll of the queue among the standing requests.
 const FILES_POLL: usize = 0;
 
 /// io_uring_enter(2): run what is pending and post completions (`IORING_ENTER_GETEVENTS`).
@@ -39,7 +38,7 @@ const ENTER_GETEVENTS: u32 = 1;
 /// The group of buffers that the connector's messages go into.
 const BUFFER_GROUP: u16 = 2;
 
-/// What a completion belongs to.
+/// Which request a completion belongs to.
 mod token {
     pub(super) const FILES: u64 = 1;
     pub(super) const CONNECTOR: u64 = 2;
@@ -57,32 +56,32 @@ struct BufferRing {
     tail: u16,
     /// With the kernel, filled or not.
     lent: u16,
-    /// What the kernel can have filled since it was last called and we have not yet taken.
+    /// Buffers that the kernel may have filled since its last call and that we have not taken yet.
     fillable: u16,
 }
 
-/// A request that stays: whether it is in force, and how to make it again.
+/// A standing request: whether it is active, and how to submit it again.
 struct Standing {
     entry: squeue::Entry,
     armed: bool,
 }
 
-/// How far the fanotify queue is being read.
+/// The state of reading the fanotify queue.
 struct Files {
     fd: Fd,
     /// Buffers to read into.
     free: ArrayVec<u16, FILE_BUFFERS_MAX>,
     /// The queue has something.
     ready: bool,
-    /// Reads may be made: not where only process messages are wanted.
+    /// Reads may be made: not while only process messages are wanted.
     wanted: bool,
-    /// The buffer of the read that is under way.
+    /// The buffer of the read in progress.
     reading: Option<u16>,
-    /// Reads that brought something.
+    /// Reads that brought events.
     reads: u32,
 }
 
-/// The ring and what is in it.
+/// The io_uring backend.
 pub(crate) struct Uring {
     // The ring goes first: the kernel must let go before the memory is unmapped.
     ring: IoUring,
@@ -90,7 +89,7 @@ pub(crate) struct Uring {
     connector: BufferRing,
     standing: Vec<Standing>,
     min_wait: bool,
-    /// Whether the last wait brought something: then the next only lets more gather.
+    /// Whether the last wait brought something: then the next wait only gathers.
     busy: bool,
     gauge: Gauge,
 }
@@ -137,7 +136,7 @@ impl Uring {
                 uring
                     .stand(opcode::RecvMulti::new(raw(fd), BUFFER_GROUP).build(), token::CONNECTOR);
             }
-            // A request that needs no arming keeps the places of the others fixed.
+            // A request that needs no activation keeps the indices of the others.
             None => {
                 uring.standing.push(Standing { entry: opcode::Nop::new().build(), armed: true });
             }
@@ -149,7 +148,7 @@ impl Uring {
         Ok(uring)
     }
 
-    /// What it tells by.
+    /// The gauge.
     pub(crate) fn gauge(&self) -> &Gauge {
         &self.gauge
     }
@@ -176,8 +175,8 @@ impl Uring {
         unsafe { self.ring.submitter().register_buf_ring_with_flags(at, buffers.count, group, 0) }
     }
 
-    /// Puts every request that has ended back in force, but for the poll of the queue; to be called
-    /// before each call of the kernel.
+    /// Submits every request that has ended again, except the poll of the queue. Call it before each call of the
+    /// kernel.
     fn arm(&mut self) -> io::Result<()> {
         self.arm_from(FILES_POLL + 1)?;
         self.connector.fillable = self.connector.lent;
@@ -205,12 +204,12 @@ impl Uring {
         Ok(())
     }
 
-    /// Waits until something came, then until `window` has passed since the call; `timeout` at
-    /// the most.
+    /// Waits until something comes, and then until `window` has passed since the call; returns after `timeout` at
+    /// the latest.
     pub(crate) fn wait(&mut self, window: Duration, timeout: Duration) -> io::Result<()> {
         self.arm()?;
         self.files.wanted = true;
-        // What is left from a time without buffers is there already.
+        // Completions from a time without free buffers are there already.
         let gathers = self.busy && !window.is_zero() || self.may_read();
         if !gathers && !self.files.ready {
             self.arm_from(FILES_POLL)?;
@@ -229,11 +228,11 @@ impl Uring {
         ended(result)
     }
 
-    /// Lets the kernel post what is ready, without waiting. Whether it may have: false says that
-    /// everything that was sent before the call is in the completion queue.
+    /// Lets the kernel post what is ready, without waiting. Returns whether it may have posted something: false
+    /// means that everything sent before the call is in the completion queue.
     ///
-    /// The kernel raises the task-run flag in the context of whoever sends (`TASKRUN_FLAG`), so
-    /// what happened before something that we have seen is covered by looking at the flag now.
+    /// The kernel sets the task-run flag in the context of the sender (`TASKRUN_FLAG`), so checking the flag now
+    /// covers everything that happened before an event that we have seen.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
         self.arm()?;
         self.files.wanted = false;
@@ -250,7 +249,7 @@ impl Uring {
         ended(result).map(|()| true)
     }
 
-    /// The next thing that came. `files` and `connector` are the buffers given to `new`.
+    /// The next completion. `files` and `connector` are the buffers given to `new`.
     pub(crate) fn next(
         &mut self,
         files: &Buffers,
@@ -271,7 +270,7 @@ impl Uring {
             }
             let done = match token {
                 token::FILES => {
-                    // It may have been read meanwhile.
+                    // The queue may have been read meanwhile.
                     self.files.ready = is_readable(self.files.fd.0);
                     Ok(None)
                 }
@@ -298,7 +297,7 @@ impl Uring {
         ready && wanted && reading.is_none() && !self.files.free.is_empty()
     }
 
-    /// Reads from the queue, which has something: the completion is there when this returns.
+    /// Reads from the queue, which has events: the completion is there when this returns.
     fn read(&mut self, files: &Buffers) -> io::Result<()> {
         let Some(index) = self.files.free.pop() else { return Ok(()) };
         self.files.reading = Some(index);
@@ -309,7 +308,7 @@ impl Uring {
         ended(self.ring.submitter().submit())
     }
 
-    /// A read has ended; what it brought.
+    /// Takes the result of a read.
     fn was_read(&mut self, result: i32, files: &Buffers) -> io::Result<Option<Done>> {
         let Some(index) = self.files.reading.take() else { return Ok(None) };
         let number = self.files.reads;
@@ -319,7 +318,7 @@ impl Uring {
         self.gauge.leave(self.files.reads);
         if let Ok(len @ 1..) = u32::try_from(result) {
             let taken = Taken::new(files, index, len);
-            // One that ended for want of room may have taken the last all the same.
+            // A receive that ended for lack of buffers may have filled the last one.
             self.files.ready =
                 !taken.had_room(files, EVENT_LEN_MAX) && is_readable(self.files.fd.0);
             return Ok(Some(Done::Files(taken, number)));
@@ -351,7 +350,7 @@ fn raw(fd: impl AsFd) -> Fd {
     Fd(fd.as_fd().as_raw_fd())
 }
 
-/// A wait that ran into its timeout or a signal is a wait that ended.
+/// A wait that ends by its timeout or a signal is not an error.
 fn ended(result: io::Result<usize>) -> io::Result<()> {
     match result {
         Ok(_) => Ok(()),
@@ -377,12 +376,12 @@ impl BufferRing {
     }
 
     fn lend(&mut self, index: u16, buffers: &Buffers) {
-        let place = usize::from(self.tail & (self.count - 1));
-        // SAFETY: `place` is inside the mapping; the kernel reads entries only below the tail,
+        let slot = usize::from(self.tail & (self.count - 1));
+        // SAFETY: `slot` is inside the mapping; the kernel reads entries only below the tail,
         // which is moved after the entry is whole. The tail lies in the first entry's reserved
         // field, which the setters below leave alone.
         unsafe {
-            let entry = &mut *self.entries.as_ptr().add(place);
+            let entry = &mut *self.entries.as_ptr().add(slot);
             entry.set_addr(buffers.address(index) as u64);
             entry.set_len(buffers.size());
             entry.set_bid(index);
@@ -394,7 +393,7 @@ impl BufferRing {
         self.lent += 1;
     }
 
-    /// The buffer of a completion; `None` where it brought nothing but the end of the request.
+    /// The buffer of a completion; `None` if it only reports the end of the request.
     fn take(&mut self, entry: &cqueue::Entry, buffers: &Buffers) -> io::Result<Option<Taken>> {
         let result = entry.result();
         let index = cqueue::buffer_select(entry.flags());
@@ -409,7 +408,7 @@ impl BufferRing {
             return Ok(None);
         }
         match -result {
-            // Without a buffer to give, the request ends so; it is put in force again later.
+            // Without a free buffer the request ends like this; it is submitted again later.
             libc::ENOBUFS if self.fillable == 0 => Ok(None),
             libc::EAGAIN | libc::EINTR | libc::ECANCELED => Ok(None),
             errno if errno > 0 => Err(io::Error::from_raw_os_error(errno)),

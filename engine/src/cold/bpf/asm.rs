@@ -1,4 +1,4 @@
-//! A small assembler for BPF: what the programs need of the instruction set, and labels.
+//! A small assembler for BPF: the instructions that the programs use, and labels.
 //!
 //! Instruction set: Documentation/bpf/standardization/instruction-set.rst.
 
@@ -72,34 +72,34 @@ pub(super) enum If {
     Any = 0x40,
 }
 
-/// A place to jump to, forward only.
+/// The target of a jump, forward only.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Label(usize);
 
-/// A program being put together.
+/// A program that is being assembled.
 #[derive(Default)]
 pub(super) struct Asm {
     insns: Vec<Insn>,
-    /// Jumps whose target is yet to come, and its label.
+    /// Jumps whose target is still unknown, with its label.
     jumps: Vec<(usize, Label)>,
     /// The same for names of functions.
     names: Vec<(usize, Label)>,
     /// Where each function after the first begins.
     functions: Vec<usize>,
-    /// Functions that are called again and again, and where each is named.
+    /// Functions that are called repeatedly, with the label of each.
     steps: Vec<(Step, Label)>,
-    /// How many of those are written.
+    /// How many of those functions are written.
     written: usize,
     labels: usize,
 }
 
-/// A function that `bpf_loop()` calls again and again. The verifier looks at it once, and not at
-/// each turn as with a loop that is written out.
+/// A function that `bpf_loop()` calls repeatedly. The verifier checks it once, and not for each turn as with a
+/// written-out loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A look at the queue, and so many pauses.
+    /// A look at the queue, followed by this number of pauses.
     Look(usize),
-    /// The same, with a long pause, while patience lasts.
+    /// The same with a long pause, while patience lasts.
     Patient,
     /// One event of the queue.
     Witness,
@@ -107,7 +107,7 @@ pub(super) enum Step {
     Path,
 }
 
-/// A program that is put together.
+/// An assembled program.
 #[derive(Default)]
 pub(super) struct Code {
     pub(super) insns: Vec<Insn>,
@@ -200,8 +200,8 @@ impl Asm {
         self.push(0, R0, R0, 0, 0);
     }
 
-    /// Calls `step` up to `turns` times, until it returns 1. It gets the number of the turn in R1,
-    /// from 0 on, and in R2 the address of the stack here, 8 bytes below its end.
+    /// Calls `step` up to `turns` times, until it returns 1. `step` gets the number of the turn in R1, from 0 on,
+    /// and in R2 the address of the caller's stack, 8 bytes below its end.
     pub(super) fn repeat(&mut self, turns: u32, step: Step) {
         let known = self.steps.iter().find(|(other, _)| *other == step).map(|(_, label)| *label);
         let label = known.unwrap_or_else(|| {
@@ -218,8 +218,8 @@ impl Asm {
         self.call(Helper::Loop);
     }
 
-    /// The next function that is named and not written, of which this is the beginning: `frame` is
-    /// the end of the caller's stack. The code before has to end with [`Asm::leave`].
+    /// Begins the next function that is used and not written yet. `frame` becomes the end of the caller's stack.
+    /// The code before must end with [`Asm::leave`].
     pub(super) fn begin_step(&mut self, frame: Reg) -> Option<Step> {
         let &(step, label) = self.steps.get(self.written)?;
         self.written += 1;
@@ -229,7 +229,7 @@ impl Asm {
         Some(step)
     }
 
-    /// `dst` is `most` if it is above it, without a sign: so the verifier knows a bound.
+    /// Limits `dst` to `most`, unsigned: so the verifier knows a bound.
     pub(super) fn at_most(&mut self, dst: Reg, most: u32) {
         let bounded = self.label();
         self.jump_if(If::AtMost, dst, most.cast_signed(), bounded);
@@ -242,7 +242,7 @@ impl Asm {
         self.push(0x85, R0, R0, 0, helper as i32);
     }
 
-    /// A label, to be put somewhere below.
+    /// A label, to be placed later with [`Asm::put`].
     pub(super) fn label(&mut self) -> Label {
         self.labels += 1;
         Label(self.labels)
@@ -266,7 +266,7 @@ impl Asm {
         self.push(0x05, R0, R0, 0, 0);
     }
 
-    /// Here is where a label leads.
+    /// Places a label here.
     pub(super) fn put(&mut self, label: Label) {
         let here = self.insns.len();
         for &(at, _) in self.jumps.iter().filter(|(_, to)| *to == label) {

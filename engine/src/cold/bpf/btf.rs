@@ -1,7 +1,7 @@
-//! The kernel's own type information (BTF): where the members of its structures lie, and the ids
-//! of its functions and tracepoints.
+//! The kernel's own type information (BTF): offsets of members of its structures, and ids of its functions and
+//! tracepoints.
 //!
-//! Format: Documentation/bpf/btf.rst. Only what is looked for is read; whatever does not fit the
+//! Format: Documentation/bpf/btf.rst. Only the parts that are searched are parsed; anything that does not fit the
 //! format ends the search.
 
 use crate::limits::start::BTF_DEPTH_MAX;
@@ -54,7 +54,7 @@ impl Member {
 struct Type {
     name: u32,
     info: u32,
-    /// Where what follows the header begins.
+    /// Where the data after the header begins.
     rest: usize,
 }
 
@@ -83,16 +83,15 @@ impl Type {
 pub(super) struct Btf<'a> {
     bytes: &'a [u8],
     strings: usize,
-    /// Where each type begins; its id is its place, from 1.
+    /// Where each type begins; its id is its index, from 1.
     types: Vec<u32>,
 }
 
-/// Reads the description of the running kernel, some 6 MiB, to memory of its own: given back to the
-/// allocator it would be handed out again for tables that are to be zero, which would then be written
-/// to from one end to the other.
+/// Reads the description of the running kernel, about 6 MiB, into its own mapping. Memory given back to the
+/// allocator would be used for tables that must be zero, and would then be written from one end to the other.
 ///
 /// # Errors
-/// NotFound where the kernel does not describe itself.
+/// NotFound if the kernel does not describe itself.
 pub(super) fn read() -> io::Result<MmapMut> {
     let mut file = File::open(VMLINUX)?;
     let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
@@ -102,7 +101,7 @@ pub(super) fn read() -> io::Result<MmapMut> {
 }
 
 impl<'a> Btf<'a> {
-    /// Those that are described.
+    /// Parses a description.
     ///
     /// # Errors
     /// InvalidData.
@@ -144,7 +143,7 @@ impl<'a> Btf<'a> {
         self.at(*self.types.get((id as usize).checked_sub(1)?)? as usize)
     }
 
-    /// Whether the name at an offset of the string section is this one.
+    /// Whether the name at offset `name` of the string section is `wanted`.
     fn is_named(&self, name: u32, wanted: &str) -> bool {
         let start = self.strings.saturating_add(name as usize);
         let bytes = self.bytes.get(start..).unwrap_or_default();
@@ -182,7 +181,7 @@ impl<'a> Btf<'a> {
         if !matches!(found.kind(), kind::STRUCT | kind::UNION) || depth == 0 {
             return None;
         }
-        // With this bit set the upper byte of a member's place is the width of a bit field.
+        // With this bit set, the upper byte of a member's offset is the width of a bit field.
         let has_bits = found.info >> 31 != 0;
         (0..found.count()).find_map(|index| {
             let at = found.rest + 12 * index;

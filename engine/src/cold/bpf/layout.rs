@@ -1,4 +1,4 @@
-//! Where the members of the kernel's structures lie that the programs look into.
+//! Offsets of the members of kernel structures that the programs read.
 
 use super::btf::{Btf, Member};
 use std::io;
@@ -14,36 +14,34 @@ pub(super) struct KernelLayout {
     pub(super) parent: i16,
     pub(super) cred: i16,
     pub(super) signal: i16,
-    /// Gone in kernels that clear it no more; a change during exec is then told twice.
+    /// `None` in kernels that no longer clear it; a change during exec is then reported twice.
     pub(super) in_exec: Option<Member>,
-    /// From task to the control group's id, a pointer each but the last; `None` without
-    /// control groups.
+    /// From the task to the id of its control group: pointers, then the id. `None` without control groups.
     pub(super) cgroup: Option<[i16; 4]>,
     pub(super) euid: i16,
     pub(super) egid: i16,
     pub(super) live: i16,
     pub(super) filename: i16,
-    /// From task to its memory, and to where the arguments given to exec begin and end there.
+    /// From the task to its memory, and there to the beginning and end of the arguments given to exec.
     pub(super) mm: i16,
     pub(super) arg_start: i16,
     pub(super) arg_end: i16,
-    /// From signals to the pid of the process.
+    /// From the signals to the pid of the process.
     pub(super) tgid_pid: i16,
     /// Of a fanotify group: lock, list and length of its queue.
     pub(super) queue: QueueOffsets,
     /// Of an event in it.
     pub(super) event: EventOffsets,
-    /// From a file that runs to its path; `None` where the kernel lays that out otherwise than is
-    /// known.
+    /// From the executable file to its path; `None` if the kernel's layout is unknown.
     pub(super) files: Option<Files>,
-    /// From task to an open file, and to what it is.
+    /// From the task to an open file, and to the object behind it.
     pub(super) open_files: i16,
     pub(super) fdt: i16,
     pub(super) fds: i16,
     pub(super) private_data: i16,
 }
 
-/// Offsets in `struct fsnotify_group`. The lock comes first, and all lie close together.
+/// Offsets in `struct fsnotify_group`. The lock comes first, and the others are close to it.
 pub(super) struct QueueOffsets {
     pub(super) lock: i16,
     pub(super) list: i16,
@@ -51,43 +49,43 @@ pub(super) struct QueueOffsets {
 }
 
 impl QueueOffsets {
-    /// Where a snapshot of it begins: aligned, as loads from the stack have to be.
+    /// Where a snapshot of it begins: aligned, as loads from the stack must be.
     pub(super) fn start(&self) -> i16 {
         self.lock & !7
     }
 
-    /// Where a member is in the snapshot at a slot of the stack.
+    /// Offset of a member in the snapshot at a slot of the stack.
     pub(super) fn within(&self, slot: i16, member: i16) -> i16 {
         slot + member - self.start()
     }
 }
 
-/// Offsets in `struct fanotify_event`, which begins with its place in the list.
+/// Offsets in `struct fanotify_event`, which begins with its list entry.
 pub(super) struct EventOffsets {
     pub(super) mask: i16,
     pub(super) pid: i16,
 }
 
-/// Where a file's path is found: offsets in the structures of fs/mount.h and of linux/{dcache,fs,
-/// fs_struct,mm_types,mount,ns_common,path}.h.
+/// Offsets that lead to the path of a file, in structures of fs/mount.h and
+/// linux/{dcache,fs,fs_struct,mm_types,mount,ns_common,path}.h.
 #[derive(Clone, Copy)]
 pub(super) struct Files {
-    /// From memory to the file that runs.
+    /// From the memory to the executable file.
     pub(super) exe_file: i16,
-    /// From task to `struct fs_struct`, and from there to the path of its root.
+    /// From the task to `struct fs_struct`, and from there to its root.
     pub(super) fs: i16,
     pub(super) fs_root: i16,
     /// From an open file to its `struct path`: mount, then dentry.
     pub(super) f_path: i16,
     pub(super) dentry: Dentry,
-    /// From `struct vfsmount` to the dentry that is mounted.
+    /// From `struct vfsmount` to the mounted dentry.
     pub(super) mnt_root: i16,
     /// From `struct mount` to the `struct vfsmount` in it.
     pub(super) vfsmount: i16,
     pub(super) mnt_parent: i16,
     pub(super) mnt_mountpoint: i16,
     pub(super) mnt_ns: i16,
-    /// From a mount namespace to the number that /proc/PID/ns/mnt shows.
+    /// From a mount namespace to its number in /proc/PID/ns/mnt.
     pub(super) inum: i16,
 }
 
@@ -102,7 +100,7 @@ pub(super) struct Dentry {
     pub(super) hashed: i16,
 }
 
-/// Bytes of a dentry that are copied at once: all that is looked at of it.
+/// Bytes of a dentry that are copied at once: they include all members that are read.
 pub(super) const DENTRY_BYTES: i16 = 64;
 
 impl Files {
@@ -134,7 +132,7 @@ impl Files {
         is_known.then_some(files).ok_or_else(|| io::Error::other("a path is laid out otherwise"))
     }
 
-    /// Whether what is looked at of a dentry is within what is copied of it.
+    /// Whether all members of a dentry that are read are in the copied bytes.
     fn fits(&self) -> bool {
         let Dentry { seq, parent, name, name_len, hashed } = self.dentry;
         [seq, parent, name, name_len, hashed].iter().all(|at| (0..=DENTRY_BYTES - 8).contains(at))
@@ -143,13 +141,12 @@ impl Files {
 
 /// `struct list_head`: next, then prev.
 pub(super) const PREVIOUS: i16 = 8;
-/// Place of the process's pid among those of a task's signals (`PIDTYPE_TGID`), in bytes.
+/// Offset of the process's pid in the array of a task's signals (`PIDTYPE_TGID`).
 const TGID: i16 = 8;
 
 impl KernelLayout {
     /// # Errors
-    /// NotFound: the kernel lacks one that all programs need. Other: its queue is laid out otherwise
-    /// than is known.
+    /// NotFound: the kernel lacks a member that all programs need. Other: the layout of its queue is unknown.
     pub(super) fn of(btf: &Btf<'_>) -> io::Result<Self> {
         let at = |structure, name| btf.member(structure, name).map(|member| member.offset);
         let cgroup = || -> io::Result<[i16; 4]> {
@@ -199,7 +196,7 @@ impl KernelLayout {
         }
     }
 
-    /// Whether what is looked at of the queue, and of an event, is within what is copied of it.
+    /// Whether all members of the queue and of an event that are read are in the copied bytes.
     fn fits(&self) -> bool {
         let QueueOffsets { lock, list, length } = self.queue;
         let queue = lock..=self.queue.start() + SNAPSHOT_BYTES - 16;

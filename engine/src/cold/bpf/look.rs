@@ -1,12 +1,12 @@
-//! How a program finds out how far the queue of file events is.
+//! How a program finds the position of the reader in the queue of file events.
 //!
-//! Reads and length belong together only while nobody takes events from the queue. Only the reader
-//! does, in calls that it marks, so a program looks again where one is under way, or where the
-//! queue's lock is taken. What it found out in the midst of a read says so.
+//! The number of reads and the length of the queue belong together only while no events are taken from the queue.
+//! Only the reader takes events, in calls that it marks. So a program looks again while such a call is in progress,
+//! or while the lock of the queue is held. A result from the middle of a read is marked as not settled.
 //!
-//! The kernel merges an event into an equal one that waits, so an event can be of before and after a
-//! change. With each change go the last events of its process that wait, and what they were of by
-//! then: whatever they are of besides in the end came after.
+//! The kernel merges an event into an equal one that waits, so an event can have types from before and from after a
+//! change. So each message of a change carries the last waiting events of its process with their types at that time
+//! (the witnesses): types that an event gets later come from after the change.
 
 use super::asm::{
     Asm, Helper, If, Label, R0, R1, R2, R3, R6, R7, R8, R9, Reg, STACK, Size, Step, immediate,
@@ -20,27 +20,27 @@ use crate::limits::start::{
 };
 use crate::sys::gauge::global;
 
-/// Looks at the queue before a message goes without certainty, and pauses after each look: at first
-/// one after the other, some 0.1 µs each. A read of a full buffer takes 100 µs.
+/// Retries before a message is sent with `settled` 0: number of looks, and pauses after each. The first follow each
+/// other at about 0.1 µs. A read of a full buffer takes 100 µs.
 pub(super) const LOOKS: [(u32, usize); 3] = [(50, 0), (50, 1), (100, 8)];
-/// The same, once a read that began amid a walk through the queue made the first in vain: reads come
-/// one after the other then, and one of a contended queue takes longer.
+/// The same after a read began during a walk through the queue, which made the first result useless: reads then
+/// follow each other, and a read of a contended queue takes longer.
 pub(super) const LOOKS_AGAIN: [(u32, usize); 2] = [(40, 1), (30, 16)];
-/// Where little may be waited for.
+/// For contexts that may wait only briefly.
 pub(super) const BRIEFLY: [(u32, usize); 1] = [(50, 0)];
-/// On the stack: what is looked at, a map's key, the message.
+/// On the stack: results of a look, the key of a map, the message.
 pub(super) const TURN: i16 = -8;
 pub(super) const TURN_AFTER: i16 = -16;
 pub(super) const READS: i16 = -24;
 pub(super) const READS_AFTER: i16 = -32;
 pub(super) const SETTLED: i16 = -40;
-/// Two looks at the queue itself; then one event of it.
+/// Two snapshots of the queue; later one event of it.
 pub(super) const SNAPSHOT: i16 = -104;
 const SNAPSHOT_AFTER: i16 = -168;
 const EVENT: i16 = SNAPSHOT_AFTER;
-/// Of the walk through the queue.
+/// State of the walk through the queue.
 const OWNER: i16 = -176;
-/// How far it is.
+/// Events that were passed.
 const WENT: i16 = -184;
 const HEAD: i16 = -192;
 pub(super) const KEY: i16 = -200;
@@ -50,12 +50,12 @@ const SINCE: i16 = -216;
 const NEXT: i16 = -224;
 pub(super) const MESSAGE: i32 = NEXT as i32 - immediate(record::LEN);
 
-/// The number of witnesses, while they are gathered: in the message, and not on the stack, where the
-/// verifier would follow each number for itself.
+/// The number of witnesses while they are collected. It is in the message and not on the stack, where the verifier
+/// would follow each value separately.
 pub(super) const COUNT: i16 = offset(record::SETTLED);
 
 impl Programs<'_> {
-    /// The scratch room's address, into its slot of the stack.
+    /// Puts the address of the scratch room into its slot of the stack.
     pub(super) fn find_room(&self, asm: &mut Asm, skip: Label) {
         asm.store_number(Size::Word, STACK, KEY, 0);
         asm.map(R1, self.maps.scratch);
@@ -66,8 +66,8 @@ impl Programs<'_> {
         asm.store(Size::Double, STACK, ROOM, R0);
     }
 
-    /// Looks until it is settled, which leads to `done`, or gives up. A reader that was stopped or
-    /// frozen amid a read stays there: who finds it so first waits, and the others do not.
+    /// Looks until the result is settled, which leads to `done`, or gives up. A reader that was stopped or frozen
+    /// during a read stays in it: the first program that finds it so waits, later ones do not.
     pub(super) fn look_long(
         &self,
         asm: &mut Asm,
@@ -95,14 +95,13 @@ impl Programs<'_> {
         asm.put(given_up);
     }
 
-    /// Looks once how far the queue is, into its slots of the stack; where it is settled, goes to
-    /// `done`. R7: the globals.
+    /// Looks once, into slots of the stack; goes to `done` if the result is settled. R7: the globals.
     pub(super) fn look(&self, asm: &mut Asm, done: Label) {
         asm.store_number(Size::Double, STACK, SETTLED, 1);
         self.look_once(asm, STACK, done);
     }
 
-    /// Looks again, until it is settled, which leads to `done`, or so many times.
+    /// Looks again up to `looks` times, until the result is settled, which leads to `done`.
     fn look_again(&self, asm: &mut Asm, looks: u32, step: Step, done: Label) {
         asm.store_number(Size::Double, STACK, SETTLED, 0);
         asm.repeat(looks, step);
@@ -125,7 +124,7 @@ impl Programs<'_> {
         asm.leave(1);
     }
 
-    /// The same, as long as [`READER_PATIENCE_NS`] lasts.
+    /// The same for [`READER_PATIENCE_NS`].
     fn look_patiently(&self, asm: &mut Asm, done: Label) {
         asm.call(Helper::KtimeGetNs);
         asm.store(Size::Double, STACK, SINCE, R0);
@@ -150,19 +149,19 @@ impl Programs<'_> {
         asm.leave(1);
     }
 
-    /// Copies the bytes at R1 to where they are.
+    /// Pauses by copying the bytes at R1 onto themselves.
     fn pause(&self, asm: &mut Asm, bytes: u32) {
         asm.copy(R3, R1);
         asm.set(R2, bytes);
         asm.call(Helper::ProbeReadKernel);
     }
 
-    /// One look, into the stack whose end is at `frame`; leads to `done` if it is settled. R7: the
-    /// globals. Takes R1 to R3.
+    /// One look, into the stack whose end is at `frame`; goes to `done` if it is settled. R7: the globals. Uses R1
+    /// to R3.
     fn look_once(&self, asm: &mut Asm, frame: Reg, done: Label) {
         self.take_look(asm, frame);
-        // What speaks against it comes together in R1: a read under way, a read begun or ended, the
-        // lock taken, another event.
+        // R1 collects the reasons against it: a read in progress, a read begun or ended, the lock held, another
+        // event.
         asm.load(Size::Double, R1, frame, TURN);
         asm.copy(R2, R1);
         asm.and_number(R1, 1);
@@ -200,9 +199,8 @@ impl Programs<'_> {
         }
     }
 
-    /// The last events of the task that wait in the queue, into the message at R9: how far from the
-    /// end of the queue, and what they are of by now; then on to `seen`, unless a read began
-    /// meanwhile. Takes R7.
+    /// Puts the last waiting events of the task into the message at R9: the distance of each from the end of the
+    /// queue, and its types. Then goes to `seen`, unless a read began meanwhile. Uses R7.
     pub(super) fn witnesses(&self, asm: &mut Asm, seen: Label) {
         let queue = &self.layout.queue;
         asm.store_number(Size::Word, R9, COUNT, 0);
@@ -244,8 +242,8 @@ impl Programs<'_> {
         asm.leave(1);
     }
 
-    /// Notes the current event in the message at R9, with the caller's stack at R6; goes to `full`
-    /// where there is no room.
+    /// Adds the current event to the message at R9, with the caller's stack at R6; goes to `full` if there is no
+    /// room.
     fn witness(&self, asm: &mut Asm, full: Label) {
         asm.load(Size::Word, R3, R9, COUNT);
         asm.jump_if(If::Above, R3, immediate(record::WITNESSES) - 1, full);
@@ -261,8 +259,8 @@ impl Programs<'_> {
         asm.store(Size::Word, R2, offset(record::LEN) + 4, R1);
     }
 
-    /// Copies from a kernel address to a slot of the stack whose end is at `frame`; zero where there
-    /// is nothing.
+    /// Copies from a kernel address to a slot of the stack whose end is at `frame`; zero if the address is not
+    /// readable.
     pub(super) fn peek(
         &self,
         asm: &mut Asm,

@@ -1,8 +1,8 @@
-//! The best source of attribution: BPF programs that tell of each change of a process, with its
-//! place in the queue of file events.
+//! The best source of attribution: BPF programs that send a message for each change of a process, with its position
+//! in the queue of file events.
 //!
-//! Nothing is compiled when fsmon is built and nothing beside it is needed at run time: the
-//! programs are put together at the start, from what the kernel tells of its own structures.
+//! No compiler is needed, neither when fsmon is built nor when it runs: the programs are assembled at the start, by
+//! the kernel's description of its own structures.
 
 mod asm;
 mod btf;
@@ -27,14 +27,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-/// Loads the programs and sets them to work, until the result is dropped.
+/// Loads the programs and attaches them, until the result is dropped.
 ///
-/// `group` must not have a mark yet: its events are counted from the first on. `connector` is a
-/// socket that is told of changed credentials, and `rings` are the perf rings of `cpus`.
+/// `group` must not have a mark yet: its events are counted from the first one on. `connector` is a socket that
+/// gets changes of credentials, and `rings` are the perf rings of `cpus`.
 ///
 /// # Errors
-/// PermissionDenied without CAP_BPF and CAP_PERFMON; NotFound where the kernel lacks what they
-/// need; whatever the verifier has against them. Nothing is left behind.
+/// PermissionDenied without CAP_BPF and CAP_PERFMON; NotFound if the kernel lacks a part; or the error of the
+/// verifier. No program stays attached then.
 pub(crate) fn attach(
     group: BorrowedFd<'_>,
     connector: BorrowedFd<'_>,
@@ -43,7 +43,7 @@ pub(crate) fn attach(
     wanted: WantedDetails,
 ) -> io::Result<Counted> {
     if !cfg!(target_arch = "x86_64") {
-        // Elsewhere stores may overtake each other, and nobody has tried.
+        // On other architectures stores may be reordered, and this was never tried.
         return Err(io::Error::new(io::ErrorKind::Unsupported, "made for x86-64 alone"));
     }
     let description = btf::read()?;
@@ -75,7 +75,7 @@ pub(crate) fn attach(
     for program in programs.senders()? {
         let loaded = load(&program)?;
         links.push(bpf::attach(loaded.as_fd())?);
-        // Of a shared one the kernel's count says nothing of us; the link keeps it.
+        // The kernel's count for a shared program includes other sockets; its link keeps it loaded.
         if !program.shared {
             kept.push(loaded);
         }
@@ -85,7 +85,7 @@ pub(crate) fn attach(
         path: programs.layout.files.is_some(),
         exec_begins: programs.sends_exec_begins(),
     };
-    // The kernel takes the rings out of their map when the descriptor that put them in is closed.
+    // The kernel removes the rings from their map when the descriptor that added them is closed.
     links.push(map);
     Ok(Counted::new(globals, kept, links, exec_details))
 }
@@ -95,7 +95,7 @@ fn load(program: &Program) -> io::Result<OwnedFd> {
     bpf::load(name, &code.insns, &code.functions, *attach, *target)
 }
 
-/// Tells the programs where our root is.
+/// Sets where our root is, for the programs.
 fn find_root(seeker: &Seeker, files: &Files) -> io::Result<()> {
     let root = File::open("/")?;
     let (fd, path) = (root.as_raw_fd(), files.f_path);
@@ -109,7 +109,7 @@ fn find_root(seeker: &Seeker, files: &Files) -> io::Result<()> {
     Ok(())
 }
 
-/// Finds out where the kernel keeps what our descriptors stand for.
+/// Finds the kernel addresses of objects behind our descriptors.
 struct Seeker {
     globals: Arc<Globals>,
     _program: OwnedFd,
@@ -123,8 +123,8 @@ impl Seeker {
         Ok(Seeker { globals, _program: program, _link: link })
     }
 
-    /// The address at `member` of what `fd` stands for (`struct file`), or if `into` is not 0 the
-    /// address that lies so far behind that one.
+    /// The address in member `member` of the `struct file` of `fd`; if `into` is not 0, the address that is stored
+    /// `into` bytes behind that one.
     fn find(&self, fd: RawFd, member: i16, into: u64) -> io::Result<u64> {
         let globals = &self.globals;
         globals.set(global::SOUGHT, 0);

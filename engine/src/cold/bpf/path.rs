@@ -1,15 +1,15 @@
-//! The path of the file that a process runs, as the program at exec reads it.
+//! The path of the executable file, as the program at exec reads it.
 //!
-//! `bpf_d_path()` is closed to programs on tracepoints, so the program goes from the file's dentry
-//! up to the root itself, name after name and mount after mount. The names go into the message as
-//! they are met, the file's own first, each followed by a slash.
+//! Programs on tracepoints may not call `bpf_d_path()`. So the program walks from the dentry of the file up to the
+//! root, name by name and mount by mount. The names go into the message in that order, the file's own first, each
+//! followed by a slash.
 //!
-//! Where it ends: at our root, so that a path is one that we can open. The mounts of another mount
-//! namespace do not lead there: those paths end at the root of the process.
+//! The walk ends at our root, so that fsmon can open the path. Mounts of another mount namespace do not lead there:
+//! their paths end at the root of the process.
 //!
-//! A rename on the way could make a path that never was. Each dentry counts its renames (`d_seq`), so
-//! the walk is made twice: if both met the same dentries with the same counts, then all of the path
-//! held at the moment between them. Else it is made again, and in the end told as unsure.
+//! A rename during the walk could give a path that never existed. Each dentry counts its renames (`d_seq`), so the
+//! walk is made twice: if both met the same dentries with the same counts, the path was valid between the two. If
+//! not it is repeated, and in the end the path is marked unsure.
 
 use super::asm::{
     Asm, Helper, If, Label, R1, R2, R3, R4, R6, R7, R8, R9, Reg, Size, Step, immediate, offset,
@@ -21,29 +21,29 @@ use crate::hot::who::bpf_record::{self as record, end};
 use crate::limits::start::{EXE_PATH_LEVELS, EXE_PATH_WALKS, PAUSE_BYTES};
 use crate::sys::gauge::global;
 
-/// The longest name of any filesystem: 255 UTF-16 units in UTF-8, and some.
+/// The longest name of any filesystem: 255 UTF-16 units in UTF-8, and some more.
 const NAME_MAX: i32 = 1023;
 
-/// Where the walk keeps what it knows: in the scratch room, behind the longest message.
+/// Where the walk keeps its state: in the scratch room, after the longest message.
 const WORK: i16 = 24 << 10;
-/// The file: mount and dentry, and what is mounted there.
+/// The file: mount and dentry, and the root of the mount.
 const FILE: i16 = WORK;
 const FILE_MNT_ROOT: i16 = WORK + 16;
 const NS: i16 = WORK + 24;
 /// Our root and that of the process: mount and dentry.
 const OURS: i16 = WORK + 32;
 const THEIRS: i16 = WORK + 48;
-/// Where the walk is.
+/// The position of the walk.
 const MNT: i16 = WORK + 64;
 const DENTRY: i16 = WORK + 72;
 const MNT_ROOT: i16 = WORK + 80;
 /// Where the names begin in the room, and where the next one goes.
 const START: i16 = WORK + 88;
 const AT: i16 = WORK + 96;
-/// Of all that was met, and that of the walk before.
+/// Sum over everything that was met, and the sum of the previous walk.
 const SUM: i16 = WORK + 104;
 const SUM_BEFORE: i16 = WORK + 112;
-/// Whether a rename was under way.
+/// Whether a rename was in progress.
 const ODD: i16 = WORK + 120;
 /// How it ended: [`end`].
 const END: i16 = WORK + 128;
@@ -53,7 +53,7 @@ const BRIEF: i16 = WORK + 152;
 /// A copy of the dentry.
 const COPY: i16 = WORK + 160;
 
-/// Where a name may begin: behind it there is room for the longest.
+/// The last offset at which a name may begin: after it there is room for the longest name.
 const AT_MAX: i32 = immediate(
     record::EXE + record::EXE_MAX + record::ARGS_MAX + record::PATH_HEAD + record::PATH_MAX,
 );
@@ -62,8 +62,7 @@ const _: () = assert!(AT_MAX + NAME_MAX + 1 < WORK as i32);
 const _: () = assert!((COPY + DENTRY_BYTES) as i64 <= PAUSE_BYTES as i64);
 
 impl Programs<'_> {
-    /// The path, behind the R7 bytes of the message at R9 so far, which it is added to. Takes
-    /// R8.
+    /// Adds the path to the message at R9, after its R7 bytes so far. Uses R8.
     pub(super) fn path(&self, asm: &mut Asm, files: &Files) {
         let (alone, sure) = (asm.label(), asm.label());
         self.find_file(asm, files);
@@ -93,12 +92,12 @@ impl Programs<'_> {
         self.own_name(asm, files);
         asm.put(sure);
         self.path_head(asm);
-        // The verifier does not know what is in the room.
+        // The verifier does not know the values in the room.
         asm.load(Size::Double, R7, R9, AT);
         asm.at_most(R7, (AT_MAX + NAME_MAX + 1) as u32);
     }
 
-    /// File, roots and namespace into the room.
+    /// Puts file, roots and namespace into the room.
     fn find_file(&self, asm: &mut Asm, files: &Files) {
         asm.copy(R1, R7);
         asm.add(R1, immediate(record::PATH_HEAD));
@@ -106,7 +105,7 @@ impl Programs<'_> {
         asm.load(Size::Double, R8, R6, 0);
         asm.load(Size::Double, R1, R8, self.layout.mm);
         asm.load(Size::Double, R1, R1, files.exe_file);
-        // By way of the room an address is a number, with which everything may be done.
+        // An address that went through the room is a plain number, with which all arithmetic is allowed.
         asm.store(Size::Double, R9, BRIEF, R1);
         asm.load(Size::Double, R1, R8, files.fs);
         asm.store(Size::Double, R9, THEIRS, R1);
@@ -128,7 +127,7 @@ impl Programs<'_> {
         let (other, known) = (asm.label(), asm.label());
         asm.load(Size::Double, R1, R2, word(global::ROOT_NS));
         asm.jump_if_register(If::NotEqual, R8, R1, other);
-        // A process that has another root among our mounts is told with a path from ours.
+        // For a process with another root among our mounts, the path begins at our root.
         asm.store_number(Size::Double, R9, THEIRS, 0);
         asm.store_number(Size::Double, R9, THEIRS + 8, 0);
         asm.store_number(Size::Double, R9, FLAGS, 0);
@@ -138,8 +137,8 @@ impl Programs<'_> {
         asm.put(known);
     }
 
-    /// What can be seen at the file itself: whether its name was removed, and whether it has a
-    /// place at all; where not, goes to `alone`.
+    /// Reads what the file itself shows: whether its name was removed, and whether it is in a directory; if not,
+    /// goes to `alone`.
     fn look_at_file(&self, asm: &mut Asm, files: &Files, alone: Label) {
         let (named, hangs) = (asm.label(), asm.label());
         asm.load(Size::Double, R8, R9, FILE + 8);
@@ -172,7 +171,7 @@ impl Programs<'_> {
         asm.store_number(Size::Double, R9, END, end::ALONE.cast_signed());
     }
 
-    /// What goes before the names: how long they are, what is to be said of them, and the namespace.
+    /// Fills the head of the path: the length of the names, flags, and the namespace.
     fn path_head(&self, asm: &mut Asm) {
         asm.copy(R1, R9);
         asm.add_register(R1, R7);
@@ -189,8 +188,7 @@ impl Programs<'_> {
         asm.store_number(Size::Word, R1, offset(record::PATH_NS) + 4, 0);
     }
 
-    /// [`Step::Path`], with the caller's stack at R6: over a name, or from a mount to what it is
-    /// mounted on.
+    /// [`Step::Path`], with the caller's stack at R6: one name, or the step from a mount to its mount point.
     pub(super) fn path_step(&self, asm: &mut Asm, files: &Files) {
         let (mounted, ended) = (asm.label(), asm.label());
         asm.load(Size::Double, R6, R6, ROOM);
@@ -244,7 +242,7 @@ impl Programs<'_> {
         asm.store_number(Size::Byte, R1, 0, i32::from(b'/'));
         asm.add(R8, 1);
         asm.store(Size::Double, R6, AT, R8);
-        // The count is read after the name, which is then no older than it.
+        // The count is read after the name, so the name is not newer.
         copy_in(asm, R6, COPY + dentry.seq, 4, R7, dentry.seq);
         asm.load(Size::Word, R1, R6, COPY + dentry.seq);
         asm.copy(R2, R1);
@@ -275,7 +273,7 @@ impl Programs<'_> {
     }
 }
 
-/// Takes R1 into the sum of what was met, with the room at R6. Takes R2.
+/// Adds R1 to the sum of what was met, with the room at R6. Uses R2.
 fn sum_up(asm: &mut Asm) {
     asm.load(Size::Double, R2, R6, SUM);
     asm.multiply_number(R2, 31);
@@ -283,13 +281,13 @@ fn sum_up(asm: &mut Asm) {
     asm.store(Size::Double, R6, SUM, R2);
 }
 
-/// From one place in the room at R9 to another. Takes R1.
+/// Copies a word within the room at R9. Uses R1.
 fn move_word(asm: &mut Asm, from: i16, to: i16) {
     asm.load(Size::Double, R1, R9, from);
     asm.store(Size::Double, R9, to, R1);
 }
 
-/// Takes R1 and R2.
+/// Uses R1 and R2.
 fn add_flag(asm: &mut Asm, room: Reg, flag: u32) {
     asm.load(Size::Double, R1, room, FLAGS);
     asm.set(R2, flag);
@@ -297,7 +295,7 @@ fn add_flag(asm: &mut Asm, room: Reg, flag: u32) {
     asm.store(Size::Double, room, FLAGS, R1);
 }
 
-/// Copies from a kernel address to a place in the room; zero where there is nothing.
+/// Copies from a kernel address into the room; zero if the address is not readable.
 fn copy_in(asm: &mut Asm, room: Reg, to: i16, bytes: u32, address: Reg, offset: i16) {
     asm.copy(R3, address);
     asm.add(R3, offset.into());

@@ -1,10 +1,9 @@
-//! What runs in the kernel: programs that tell of processes, on tracepoints alone.
+//! The programs that run in the kernel and send messages about processes, on tracepoints only.
 //!
-//! Each message carries the process's whole identity, and how far the queue of file events was:
-//! the reads that had been made of it, and its length. From that follows how many events had been
-//! queued by then. Whoever queues an event and whoever sends a message of the same thread are one
-//! and the same thread, so of an event and a change of one process this tells which was first, and
-//! no time need be compared. How they find it out is in `look`.
+//! Each message has the whole identity of the process, and the position in the queue of file events: the number of
+//! reads that had been made of the queue, and its length. This gives the number of events queued before the
+//! message. A thread queues its events and sends its messages itself, so for an event and a change of one process
+//! the order is known without comparing times. `look` describes how a program finds the position.
 
 use super::asm::{
     Asm, Code, Helper, If, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Reg, STACK, Size, Step,
@@ -26,7 +25,7 @@ use std::os::fd::BorrowedFd;
 /// `BPF_F_CURRENT_CPU`
 const CURRENT_CPU: u32 = u32::MAX;
 
-/// Maps that programs name.
+/// Maps that the programs use.
 #[derive(Clone, Copy)]
 pub(super) struct Maps<'a> {
     pub(super) globals: BorrowedFd<'a>,
@@ -35,18 +34,18 @@ pub(super) struct Maps<'a> {
     pub(super) pause: BorrowedFd<'a>,
 }
 
-/// A program, and where it goes.
+/// A program, and where it is attached.
 pub(super) struct Program {
     pub(super) name: &'static str,
     pub(super) code: Code,
     pub(super) attach: Attach,
     pub(super) target: u32,
-    /// Whether it runs for others too, also in interrupts: where one comes amid another run on the
-    /// same CPU the kernel leaves the program out and counts that, and there was nothing to tell.
+    /// Whether it also runs for other sockets, and in interrupts. If it interrupts another run on the same CPU, the
+    /// kernel skips it and counts that, but there was nothing to report.
     pub(super) shared: bool,
 }
 
-/// Puts programs together for the running kernel.
+/// Assembles programs for the running kernel.
 pub(super) struct Programs<'a> {
     btf: &'a Btf<'a>,
     pub(super) layout: KernelLayout,
@@ -59,32 +58,32 @@ pub(super) struct Programs<'a> {
 pub(crate) struct WantedDetails {
     /// The arguments given to exec.
     pub(crate) cmdline: bool,
-    /// The path of the file that runs, where the kernel's structures are laid out as is known.
+    /// The path of the executable file, if the layout of the kernel's structures is known.
     pub(crate) path: bool,
 }
 
 impl<'a> Programs<'a> {
     /// # Errors
-    /// NotFound: the kernel lacks something that all of them need.
+    /// NotFound: the kernel lacks a part that all programs need.
     pub(super) fn new(btf: &'a Btf<'a>, maps: Maps<'a>, wanted: WantedDetails) -> io::Result<Self> {
         let mut layout = KernelLayout::of(btf)?;
         layout.files = layout.files.filter(|_| wanted.path);
         Ok(Programs { btf, layout, maps, wanted })
     }
 
-    /// Whether the beginning of an exec is told too, as it has to be where /proc is read.
+    /// Whether the beginning of an exec is reported, too, which is needed if /proc is read.
     pub(super) fn sends_exec_begins(&self) -> bool {
         self.wanted.cmdline && self.layout.in_exec.is_some()
     }
 
-    /// Where a socket keeps what its tracepoints know it by.
+    /// Offset in a socket of the `struct sock` that its tracepoints get.
     pub(super) fn socket_to_sock(&self) -> io::Result<u64> {
         let member = self.btf.member("socket", "sk")?;
         u64::try_from(member.offset).map_err(io::Error::other)
     }
 
-    /// Finds what a descriptor of the seeker stands for, on task_rename(task, comm), which the
-    /// seeker sets off itself.
+    /// Finds the object behind a descriptor of the seeker, on task_rename(task, comm), which the seeker triggers
+    /// itself.
     pub(super) fn seek(&self) -> io::Result<Program> {
         let layout = &self.layout;
         let (mut asm, skip) = self.begin(0);
@@ -114,11 +113,11 @@ impl<'a> Programs<'a> {
         self.tracepoint("fsmon_seek", "task_rename", asm, skip)
     }
 
-    /// Tell of processes.
+    /// The programs that send messages.
     pub(super) fn senders(&self) -> io::Result<Vec<Program>> {
         let mut programs =
             vec![self.fork()?, self.exec()?, self.exit()?, self.rename()?, self.credentials()?];
-        // Without control groups there is no such tracepoint.
+        // Without control groups this tracepoint does not exist.
         programs.extend(self.cgroup().ok());
         Ok(programs)
     }
@@ -146,7 +145,7 @@ impl<'a> Programs<'a> {
         asm.load(Size::Double, R3, R3, self.layout.filename);
         asm.call(Helper::ProbeReadKernelStr);
         let known = asm.label();
-        // A negative number, an error, is above everything.
+        // A negative number, an error, is larger than any length, as the comparison is unsigned.
         asm.jump_if(If::AtMost, R0, immediate(record::EXE_MAX), known);
         asm.store_number(Size::Byte, R9, offset(record::EXE), 0);
         asm.set(R0, 1);
@@ -164,10 +163,9 @@ impl<'a> Programs<'a> {
         self.tracepoint("fsmon_exec", "sched_process_exec", asm, skip)
     }
 
-    /// The arguments, behind the R7 bytes of the message at R9 so far, which they are added to. The
-    /// task at R8 is the one that runs, its new memory is in place, and its own code has not run yet,
-    /// so they are as exec was given them. They were just written: what could not be read is swapped
-    /// out, and told as nothing.
+    /// Adds the arguments to the message at R9, after its R7 bytes so far. The task at R8 is the current one, its
+    /// new memory is in place, and its code has not run yet, so they are as given to exec. They were just written:
+    /// if they cannot be read they are swapped out, and left out.
     fn arguments(&self, asm: &mut Asm) {
         let read = asm.label();
         asm.load(Size::Double, R2, R8, self.layout.mm);
@@ -199,8 +197,8 @@ impl<'a> Programs<'a> {
         self.tracepoint("fsmon_exit", "sched_process_exit", asm, skip)
     }
 
-    /// task_rename(task, comm): before it takes effect. In the midst of an exec it comes before the
-    /// new arguments can be seen (begin_new_exec() in fs/exec.c).
+    /// task_rename(task, comm): before it takes effect. During an exec it comes before the new arguments are
+    /// visible (begin_new_exec() in fs/exec.c).
     fn rename(&self) -> io::Result<Program> {
         let (mut asm, skip) = self.begin(0);
         self.skip_threads(&mut asm, skip);
@@ -225,8 +223,8 @@ impl<'a> Programs<'a> {
         self.tracepoint("fsmon_rename", "task_rename", asm, skip)
     }
 
-    /// cgroup_attach_task(group, path, task, whole): after it took effect, in the context of who
-    /// moves it.
+    /// cgroup_attach_task(group, path, task, whole): after it took effect, in the context of the process that moves
+    /// the task.
     fn cgroup(&self) -> io::Result<Program> {
         let (mut asm, skip) = self.begin(16);
         self.skip_threads(&mut asm, skip);
@@ -236,8 +234,8 @@ impl<'a> Programs<'a> {
         self.tracepoint("fsmon_cgroup", "cgroup_attach_task", asm, skip)
     }
 
-    /// sk_data_ready(sock), of our socket: the kernel tells it of changed credentials in the
-    /// context of whom they are (proc_id_connector() in kernel/cred.c), after they took effect.
+    /// sk_data_ready(sock), for our socket: the kernel sends it changed credentials in the context of the changed
+    /// process (proc_id_connector() in kernel/cred.c), after they took effect.
     fn credentials(&self) -> io::Result<Program> {
         if self.btf.tracepoint("sk_data_ready").is_err() {
             return self.credentials_at_entry();
@@ -259,8 +257,8 @@ impl<'a> Programs<'a> {
         Ok(Program { shared: true, ..program })
     }
 
-    /// commit_creds(new), before it takes effect: before Linux 6.3, which lacks the tracepoint. Such a
-    /// program can be preempted, so it keeps out of the scratch room, where witnesses would go.
+    /// commit_creds(new), before it takes effect: for kernels before Linux 6.3, which lack the tracepoint. This
+    /// program can be preempted, so it does not use the scratch room, and has no witnesses.
     fn credentials_at_entry(&self) -> io::Result<Program> {
         let mut asm = Asm::default();
         let (skip, differs) = (asm.label(), asm.label());
@@ -277,7 +275,7 @@ impl<'a> Programs<'a> {
         asm.jump(skip);
         asm.put(differs);
         self.skip_threads(&mut asm, skip);
-        // Called at each exec too, which sends a message itself.
+        // Also called at each exec, which has its own message.
         self.skip_exec(&mut asm, skip);
         self.identity(&mut asm, kind::CRED, skip);
         asm.load(Size::Double, R1, R6, 0);
@@ -300,7 +298,7 @@ impl<'a> Programs<'a> {
         Ok(Program { name, code: self.end(asm, skip), attach, target, shared: false })
     }
 
-    /// What `skip` leads to, and the functions that the program repeats.
+    /// Places `skip`, and adds the functions that the program repeats.
     fn end(&self, mut asm: Asm, skip: Label) -> Code {
         asm.put(skip);
         asm.leave(0);
@@ -325,14 +323,14 @@ impl<'a> Programs<'a> {
         (asm, skip)
     }
 
-    /// Threads are their process: only the thread that leads speaks for it.
+    /// Only the thread that leads a process reports for it.
     fn skip_threads(&self, asm: &mut Asm, skip: Label) {
         asm.load(Size::Word, R1, R8, self.layout.pid);
         asm.load(Size::Word, R2, R8, self.layout.tgid);
         asm.jump_if_register(If::NotEqual, R1, R2, skip);
     }
 
-    /// What changes in the midst of an exec is told when that is done.
+    /// A change during an exec is reported with the end of the exec.
     fn skip_exec(&self, asm: &mut Asm, skip: Label) {
         if let Some(Member { offset, bit }) = self.layout.in_exec {
             asm.load(Size::Byte, R1, R8, offset);
@@ -340,7 +338,7 @@ impl<'a> Programs<'a> {
         }
     }
 
-    /// Goes to `other` where no exec is under way.
+    /// Goes to `other` if no exec is in progress.
     fn unless_in_exec(&self, asm: &mut Asm, other: Label) {
         let within = asm.label();
         self.skip_exec(asm, within);
@@ -348,8 +346,8 @@ impl<'a> Programs<'a> {
         asm.put(within);
     }
 
-    /// The message of a beginning or an end, on the stack. It needs no witnesses: the kernel merges
-    /// events of one process only. And of an end its place is of no use, nor of the beginning of an
+    /// Begins the message of a fork, an exit or the beginning of an exec, on the stack. It needs no witnesses, as
+    /// the kernel merges only events of one process. The position is not needed for an exit or the beginning of an
     /// exec.
     fn identity(&self, asm: &mut Asm, kind: u32, skip: Label) {
         let done = asm.label();
@@ -368,8 +366,8 @@ impl<'a> Programs<'a> {
         self.fill(asm, kind);
     }
 
-    /// The message of a change, in the scratch room: nobody else uses it meanwhile, as tracepoints
-    /// run without preemption, and none of these in an interrupt.
+    /// Begins the message of a change, in the scratch room. No other program uses it meanwhile, as tracepoints run
+    /// without preemption, and none of these in an interrupt.
     fn change(&self, asm: &mut Asm, kind: u32, skip: Label) {
         self.find_room(asm, skip);
         let seen = asm.label();
@@ -385,7 +383,7 @@ impl<'a> Programs<'a> {
             asm.load(Size::Double, R9, STACK, ROOM);
             self.witnesses(asm, seen);
         }
-        // Events that are taken in the midst of a walk may be no events any more.
+        // Events that are taken during a walk may be freed already.
         asm.store_number(Size::Word, R9, COUNT, 0);
         asm.put(seen);
         self.fill(asm, kind);
@@ -393,8 +391,8 @@ impl<'a> Programs<'a> {
 
     /// The message at R9, of the task at R8.
     fn fill(&self, asm: &mut Asm, kind: u32) {
-        // The time first: what is read after it may be newer than the time says, but never older,
-        // so that a message sent by another task meanwhile is not undone by this one.
+        // The time comes first: values read after it may be newer than the time, but never older, so this message
+        // does not undo one that another task sends meanwhile.
         asm.call(Helper::KtimeGetNs);
         asm.store(Size::Double, R9, offset(record::TIME), R0);
         asm.store_number(Size::Word, R9, offset(record::KIND), kind.cast_signed());
@@ -441,7 +439,7 @@ impl<'a> Programs<'a> {
         asm.call(Helper::ProbeReadKernel);
     }
 
-    /// The thread that makes the change, which another process or thread can do.
+    /// The thread that makes the change, which may be of another process.
     fn caller(&self, asm: &mut Asm) {
         asm.call(Helper::GetCurrentPidTgid);
         asm.store(Size::Word, R9, offset(record::CALLER), R0);
@@ -455,7 +453,7 @@ impl<'a> Programs<'a> {
         }
     }
 
-    /// Sends the message at R9, so many bytes of it.
+    /// Sends the first `bytes` bytes of the message at R9.
     fn send(&self, asm: &mut Asm, bytes: usize) {
         asm.set(R5, immediate(bytes).unsigned_abs());
         self.output(asm);
@@ -477,7 +475,7 @@ impl<'a> Programs<'a> {
     }
 }
 
-/// Offset of a shared number.
+/// Offset of a shared number in the globals.
 pub(super) fn word(index: usize) -> i16 {
     offset(index * size_of::<u64>())
 }
