@@ -308,7 +308,7 @@ fuzz_target!(|input: &[u8]| {
                 if unread { tree.clear(id, flag::UNREAD) } else { tree.set(id, flag::UNREAD) }
             }
             (7, ..) => {
-                tree.settle();
+                tree.on_queue_empty();
                 twin.settle();
             }
             _ => continue,

@@ -144,7 +144,7 @@ impl<'a> Iterator for Events<'a> {
         for record in head.infos(raw) {
             match record[0] {
                 info::DFID_NAME | info::DFID | info::NEW_DFID_NAME => {
-                    location = location_in(record)
+                    location = location_in(record);
                 }
                 info::OLD_DFID_NAME => old = location_in(record),
                 info::FID => object = key(record).map(|(key, _)| key),
