@@ -1,4 +1,4 @@
-//! What the engine is asked to do.
+//! The configuration of the engine.
 
 use crate::limits::{
     CMDLINES_BYTES, DIR_NAME_BYTES, DIRS_DEAD_MAX, OUTSIDE_MAX, STRING_IDS, STRINGS_BYTES,
@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
-    /// io_uring where it works, else poll.
+    /// io_uring if it works here, or else poll.
     #[default]
     Auto,
     /// io_uring with deferred task work and multishot receives (Linux 6.1).
@@ -27,13 +27,13 @@ named!(Backend { Auto = "auto", Uring = "uring", Poll = "poll" });
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cpu {
-    /// Pinned to a CPU of the engine's choice: at first the last that it may use. In a storm it moves to an
-    /// idle one if others want that, and goes round if none is idle.
+    /// Pinned to a CPU of the engine's choice: at first the last allowed one. In a storm the reader moves to an
+    /// idle CPU if other threads want its own, and from one to the next if none is idle.
     #[default]
     Auto,
     /// Not pinned.
     None,
-    /// This one.
+    /// Pinned to this CPU.
     Pin(usize),
 }
 
@@ -44,7 +44,7 @@ pub enum Who {
     /// The best that works here.
     #[default]
     Auto,
-    /// BPF programs: everything, with its place in the queue of file events.
+    /// BPF programs: everything, with the position in the queue of file events.
     Bpf,
     /// perf tracepoint `sched_process_exec`: the name as given to exec, and the cgroup.
     Tracepoint,
@@ -65,9 +65,9 @@ named!(Who {
     Proc = "proc",
 });
 
-/// Says of directories whether they are left out. A closure can do so by the path below the root alone.
+/// Decides which directories are excluded. A closure can do so by the path below the root only.
 pub trait Skip {
-    /// Of the directory at `path` below the watched directory `root`, which is absolute.
+    /// Whether to exclude the directory at `path` below the watched directory `root`, which is absolute.
     fn skips(&mut self, root: &[u8], path: &[u8]) -> bool;
 }
 
@@ -77,62 +77,60 @@ impl<F: FnMut(&[u8]) -> bool> Skip for F {
     }
 }
 
-/// Asked of each directory.
+/// Called for each directory.
 pub type Skips = Box<dyn Skip + Send>;
 
-/// Takes a line for the user.
+/// Called with a line for the user.
 pub type Notice = Box<dyn FnMut(String) + Send>;
 
-/// Directories to leave out, with all that is below them.
+/// Directories to exclude, with everything below them.
 pub struct SkipDir {
-    /// Called when a directory comes up, on the reader's thread: it must not allocate once it has
-    /// warmed up.
+    /// Called when a directory comes up, on the reader thread: it must not allocate after a warm-up.
     pub skips: Skips,
-    /// Whether it looks at more than the last name. Then a rename can change what it says of all
-    /// that is below, which is asked about again.
+    /// Whether it uses more than the last name. Then a rename can change the result for everything below, which is
+    /// asked for again.
     pub by_path: bool,
 }
 
 /// What to watch and how. [`Config::new`] has the defaults.
 #[non_exhaustive]
 pub struct Config {
-    /// The directories to watch: paths. One that does not exist yet is watched from when it appears.
+    /// The paths of the directories to watch. One that does not exist yet is watched from when it appears.
     pub roots: Vec<PathBuf>,
-    /// Directories that another reader watches: it is no loss that this one does not.
+    /// Directories that another reader watches: for this reader they are no loss.
     pub elsewhere: Vec<PathBuf>,
     /// The event types to report: [`fsmon_format::kind`] bits.
     pub types: u32,
     /// Whether directories below the roots are watched too.
     pub recursive: bool,
-    /// Whether filesystems that are mounted below the roots are watched too, those at the start and those
-    /// that come later; but none that may not answer (FUSE, on a server), no overlay that is the root of a container
-    /// or that is mounted later, as it may become one, and nothing that is mounted on a file.
+    /// Whether filesystems that are mounted below the roots are watched too, at the start and later. Not followed
+    /// are filesystems that may not answer (FUSE, network filesystems), an overlay that is the root of a container
+    /// or that is mounted later, as it may become one, and mounts on files.
     pub follow_mounts: bool,
-    /// Whether a change of a file in a watched directory is told that is made through a hard link outside
-    /// of them, under its watched name. Names of all files are kept for it.
+    /// Whether a change of a file in a watched directory through a hard link outside of it is reported, under the
+    /// watched name. This keeps the names of all files.
     pub hard_links: bool,
-    /// Directories to leave out.
+    /// Directories to exclude.
     pub skip_dir: Option<SkipDir>,
-    /// The same as `skip_dir`, for the thread that follows mounts: nothing is said of one in a directory
-    /// that is left out.
+    /// The same as `skip_dir`, for the thread that follows mounts: a mount in an excluded directory is not
+    /// reported.
     pub skip_mount: Option<Skips>,
-    /// Called when something is mounted that hides what is watched, or is unmounted: from a thread of its
-    /// own.
+    /// Called when a mount hides something watched, or is unmounted, from a thread of its own.
     pub notice: Option<Notice>,
     /// How events are read.
     pub backend: Backend,
     /// Where the reader runs.
     pub cpu: Cpu,
-    /// Which of several readers it is: with [`Cpu::Auto`] each takes another CPU, as far as they go.
+    /// The number of this reader among several: with [`Cpu::Auto`] each takes another CPU, while there are enough.
     pub reader: usize,
     /// The best source of attribution to use.
     pub who: Who,
-    /// Whether the command lines of processes are told: with BPF as exec was given them, else, and of
-    /// what ran before, from /proc after the fact, where that can be done rightly. The reader waits
-    /// for the memory of each process that it reads of there.
+    /// Whether the command lines of processes are reported. With BPF they are as given to exec. Without, and for
+    /// processes from before the start, they are read from /proc after the fact, if that is reliable; the reader
+    /// then waits for the memory of each process.
     pub cmdline: bool,
-    /// For how long events are gathered before a batch is read; at most a second. Twice that in a storm, if
-    /// it is at most 2 ms; four times where much happens and nothing of it is told.
+    /// How long events are gathered before a batch is read; at most a second. Twice that in a storm, if it is at
+    /// most 2 ms; four times if many events come and none is reported.
     pub batch_window: Duration,
     /// Whether the kernel queue is bounded by `fs.fanotify.max_queued_events`.
     pub bounded_queue: bool,
@@ -142,7 +140,7 @@ pub struct Config {
     pub processes_max: usize,
     /// Slots in the ring to the consumer; rounded up to a power of two.
     pub ring_slots: usize,
-    /// Called now and then while directories are walked, with how many are known so far.
+    /// Called from time to time during the walk, with the number of directories known so far.
     pub progress: Option<Box<dyn FnMut(usize)>>,
 }
 
@@ -174,7 +172,7 @@ impl Config {
         }
     }
 
-    /// The room that a [`Mirror`](fsmon_format::mirror::Mirror) needs for all that the engine defines at one
+    /// The room that a [`Mirror`](fsmon_format::mirror::Mirror) needs for everything that the engine defines at one
     /// time.
     #[must_use]
     pub fn capacity(&self) -> Capacity {

@@ -1,5 +1,5 @@
-//! What the reader counts, readable from any thread at any time, and which of it says that something
-//! is missing.
+//! The counters of the reader, readable from any thread at any time, and which of them mean that something is
+//! missing.
 
 use crate::Setting;
 use std::fmt;
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Missing {
     /// The counter's name: that of the field of [`Counters`].
     pub name: &'static str,
-    /// How often; not 0.
+    /// The count; not 0.
     pub count: u64,
-    /// What one of them is called.
+    /// The noun for one of them.
     pub one: &'static str,
-    /// What several are called.
+    /// The noun for several.
     pub many: &'static str,
-    /// The setting that they are beyond, where one limits them.
+    /// The setting that limits them, if one does.
     pub beyond: Option<Setting>,
 }
 
@@ -31,12 +31,11 @@ impl fmt::Display for Missing {
     }
 }
 
-/// A counter with words in brackets counts something that is missing, `beyond` a setting if that limits it. Whether
-/// a record is complete, and what is said where it is not, follows from these words: they are all that a new one
-/// needs.
+/// A counter with words in brackets counts something that is missing, `beyond` a setting if one limits it. Whether
+/// a record is complete, and the message if it is not, follow from these words: a new counter needs nothing else.
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident $([$one:literal, $many:literal $(,)?] $(beyond $limit:ident)?)?,)*) => {
-        /// A snapshot of what was counted since the start.
+        /// A snapshot of the counters since the start.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Counters { $($(#[$doc])* pub $name: u64,)* }
@@ -46,8 +45,7 @@ macro_rules! counters {
                 Counters { $($name: self.$name + other.$name,)* }
             }
 
-            /// Every way in which the record is not complete; none where it is. In the order of the
-            /// fields.
+            /// Every way in which the record is not complete, in the order of the fields; empty if it is complete.
             pub fn missing(&self) -> impl Iterator<Item = Missing> + use<> {
                 let all = [$($(Missing {
                     name: stringify!($name),
@@ -60,13 +58,13 @@ macro_rules! counters {
             }
         }
 
-        /// The reader stores, anyone loads. Each value is true by itself; a snapshot taken while
-        /// the reader runs can be a batch apart from one field to the next.
+        /// The reader stores, any thread loads. Each value is correct by itself; in a snapshot while the reader
+        /// runs, fields can be a batch apart.
         #[derive(Default)]
         pub(crate) struct Shared { $($name: AtomicU64,)* }
 
         impl Shared {
-            /// The reader's own copy becomes visible. Relaxed: no other memory hangs on it.
+            /// Publishes the reader's own copy. Relaxed: no other memory depends on it.
             pub(crate) fn store(&self, own: &Counters) {
                 $(self.$name.store(own.$name, Ordering::Relaxed);)*
             }
@@ -85,7 +83,7 @@ impl Counters {
         self.missing().next().is_none()
     }
 
-    /// Of two readers together: the sums, and of the rings the one that was fuller.
+    /// The counters of two readers together: the sums, and for the ring peak the larger one.
     #[must_use]
     pub fn and(&self, other: &Counters) -> Counters {
         Counters { ring_peak: self.ring_peak.max(other.ring_peak), ..self.sum(other) }
@@ -101,7 +99,7 @@ counters! {
     lost_queue_overflows["queue overflow", "queue overflows"],
     /// Process messages that the kernel said were lost.
     lost_process_messages["lost process message", "lost process messages"],
-    /// Events below a watched root whose directory was not known.
+    /// Events below a watched root whose directory was unknown.
     unresolved_paths["unresolved path", "unresolved paths"],
     /// Event records without a process.
     unattributed["event without process", "events without process"],
@@ -109,7 +107,7 @@ counters! {
     reads,
     /// CPU time of the reader thread, ns.
     reader_cpu_ns,
-    /// Slots of the ring in use at the most.
+    /// Peak of the slots in use in the ring.
     ring_peak,
     /// Directories known.
     dirs,
@@ -117,35 +115,35 @@ counters! {
     processes,
     /// Loss records handed to the consumer.
     losses,
-    /// Directories refused for want of room: those below them are not counted.
+    /// Directories refused for lack of room; those below them are not counted.
     dirs_refused["directory", "directories"] beyond DirsMax,
-    /// Names of files refused for want of room: changes of these through hard links are not told.
+    /// Names of files refused for lack of room: changes of these through hard links are not reported.
     files_refused["file that there was no room for", "files that there was no room for"],
     /// Directories that could not be read.
     dirs_unreadable["unreadable directory", "unreadable directories"],
-    /// Directories that were brought in while the kernel was told to be silent of them.
+    /// Directories that were moved into the watched paths while they were muted.
     dirs_unheard["busy directory brought in from outside", "busy directories brought in from outside"],
-    /// Directories that have the handle of another one: what happens in them is told as of that one.
+    /// Directories that have the same handle as another one: their events are reported for that one.
     dirs_alike["directory with another's handle", "directories with another's handle"],
-    /// Entries that were made in a new directory before its own mark took hold (overlayfs, FUSE): what else
-    /// was done to them until then is not known.
+    /// Entries that were made in a new directory before it had its own mark (overlayfs, FUSE): other changes of
+    /// them until then are not known.
     entries_unmarked[
         "entry made before its directory had its mark",
         "entries made before their directories had their marks"
     ],
-    /// Times that something was mounted below or on a root, and is not watched; those that were there at
-    /// the start included.
+    /// Times that a filesystem was mounted below or on a root and is not watched; those from before the start
+    /// included.
     mounts_unwatched["mount not watched", "mounts not watched"],
-    /// Times that such a mount went.
+    /// Times that such a mount was unmounted.
     mounts_gone,
-    /// Names, events and executables that fsmon forgot because a table was full, where a line may be missing or
-    /// wrong for that.
+    /// Names, events and executables that fsmon forgot because a table was full, so that a line may be missing or
+    /// wrong.
     tables_full["thing that a full table forgot", "things that full tables forgot"],
     /// Changes of names longer than 255 bytes, which the kernel leaves out of its events.
     names_too_long["change of a name beyond 255 bytes", "changes of names beyond 255 bytes"],
-    /// Reads that the kernel refused for the rename of such a name: all events that they had taken are lost.
+    /// Reads that the kernel refused for the rename of such a name: the events that they had taken are lost.
     reads_refused["read lost for a name beyond 255 bytes", "reads lost for names beyond 255 bytes"],
-    /// Process images forgotten for want of room.
+    /// Process images evicted for lack of room.
     processes_evicted["process", "processes"] beyond ProcessesMax,
 }
 

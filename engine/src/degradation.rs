@@ -1,17 +1,17 @@
-//! What is lost on this host, and what is good to know: data for programs, and a line for people.
+//! What is lost on this host, and notes that are no loss: data for programs, and a line for people.
 
 use crate::config::Who;
 use crate::{Error, Setting};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Something that fsmon cannot do here. `Display` gives one line, with the remedy where there is one.
+/// Something that fsmon cannot do here. `Display` gives one line, with the remedy if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Degradation {
     /// A root cannot be watched, and why.
     Root(Error),
-    /// A root on a network filesystem or the like: changes made elsewhere give no event.
+    /// A root on a network filesystem: changes made on other hosts give no event.
     SharedFilesystem {
         /// The root.
         path: PathBuf,
@@ -25,9 +25,9 @@ pub enum Degradation {
         /// Why.
         why: String,
     },
-    /// In new directories of an overlay that is heard by its upper layer, spliced reads and writes give no event.
+    /// In new directories of an overlay that is heard by its upper layer, splice(2) and sendfile(2) give no events.
     SplicedWrites(PathBuf),
-    /// `hard_links` where each directory has its own mark: changes through outside names are not seen.
+    /// `hard_links` while each directory has its own mark: changes through outside names are not seen.
     HardLinks(PathBuf),
     /// Other filesystems are mounted below a root.
     MountsBelow {
@@ -56,13 +56,13 @@ pub enum Degradation {
     LaterMounts(String),
     /// Directories beyond `Config::dirs_max`.
     DirsMax(u64),
-    /// With `hard_links`, files that there was no room for.
+    /// With `hard_links`, files for which there was no room.
     FilesMax(u64),
     /// Directories that could not be read.
     Unreadable {
         /// How many.
         count: u64,
-        /// Why the first could not be.
+        /// The error of the first.
         first: String,
     },
     /// io_uring is not used, and why.
@@ -71,23 +71,23 @@ pub enum Degradation {
     Names {
         /// The one in use.
         who: Who,
-        /// Why no better one is; empty where none was asked for.
+        /// Why no better one is in use; empty if none was requested.
         why: Vec<String>,
     },
-    /// Users of processes are read after the fact, and why; empty where nothing else was asked for.
+    /// Users of processes are read after the fact, and why; empty if nothing else was requested.
     Users(Vec<String>),
     /// No filesystem with programs can be marked.
     Programs,
-    /// The rings of process messages are smaller than they should be.
+    /// The rings of process messages are smaller than intended.
     SmallRings {
         /// Bytes for each CPU.
         bytes: usize,
-        /// Bytes that there should be.
+        /// Intended bytes.
         wanted: usize,
         /// Why.
         why: String,
     },
-    /// The BPF programs do not give all that they could.
+    /// The BPF programs do not send everything they could.
     SmallPrograms {
         /// Whether command lines are left out as well.
         cmdline: bool,
@@ -245,7 +245,7 @@ fn without(who: Who) -> &'static str {
     }
 }
 
-/// What is good to know, and no loss. `Display` gives one line.
+/// A note that is no loss. `Display` gives one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
@@ -292,7 +292,7 @@ impl fmt::Display for Note {
     }
 }
 
-/// Paths with commas between them.
+/// Paths, separated by commas.
 struct Points<'a>(&'a [PathBuf]);
 
 impl fmt::Display for Points<'_> {

@@ -1,4 +1,4 @@
-//! The handles that a user of the engine holds: one to steer it, one to take records.
+//! The handles for users of the engine: one to control it, one to take records.
 
 use crate::cold::mount_watch::Follower;
 use crate::cold::start;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The handle on a running engine: ask how it does, tell it to stop. Dropping it stops it.
+/// The handle of a running engine: read its counters, stop it. Dropping it stops the engine.
 pub struct Monitor {
     plan: Plan,
     shared: Arc<Shared>,
@@ -31,11 +31,11 @@ pub struct Receiver {
     handed_out: usize,
 }
 
-/// What [`Receiver::next`] found.
+/// The result of [`Receiver::next`].
 pub enum Next<'a> {
-    /// Whole records, in order. They are given back by the next call.
+    /// Whole records, in order. The next call gives them back.
     Batch(&'a [Slot]),
-    /// Nothing came within the time; it can be cut short.
+    /// No record came within the time, which can be cut short.
     Idle,
     /// The engine has stopped and everything was delivered.
     Ended,
@@ -61,26 +61,26 @@ pub fn start(config: Config) -> Result<(Monitor, Receiver), Error> {
 }
 
 impl Monitor {
-    /// What was counted so far; at most a second old.
+    /// The counters so far, at most a second old.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.load()
     }
 
-    /// What is used on this host for these roots, and what that loses.
+    /// What is used on this host for these roots, and what is lost.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Asks the reader to deliver what happened until now, and then to end. Returns without waiting for
-    /// that; [`Receiver::next`] says [`Next::Ended`] when all is delivered.
+    /// Asks the reader to deliver everything that happened until now, and then to end. Returns without waiting;
+    /// [`Receiver::next`] returns [`Next::Ended`] after the last record.
     pub fn stop(&self) {
-        // Before the reader ends it is told of what was mounted until now.
+        // The reader must get all changes of mounts until now before it ends.
         if let Some(mounts) = &self.mounts {
             mounts.stop();
         }
-        // A reader that has ended already does not listen any more.
+        // A reader that has already ended no longer receives.
         let _ = self.control.send(Control::Stop);
         signal(self.wake.as_fd());
     }
@@ -88,7 +88,7 @@ impl Monitor {
     /// Waits for the reader to end. The consumer must go on taking batches meanwhile.
     ///
     /// # Errors
-    /// What made the reader give up, where it was not told to stop.
+    /// The reason why the reader gave up, if it did not stop on request.
     pub fn join(mut self) -> Result<Counters, Error> {
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
@@ -109,8 +109,8 @@ impl Drop for Monitor {
 }
 
 impl Receiver {
-    /// Gives the batch before back and waits for the next, `timeout` at the most; with none it is
-    /// not waited for.
+    /// Gives the previous batch back and waits for the next one, at most `timeout`; with a timeout of 0 it does not
+    /// wait.
     pub fn next(&mut self, timeout: Duration) -> Next<'_> {
         self.consumer.release(self.handed_out);
         self.handed_out = 0;
@@ -133,8 +133,8 @@ impl Receiver {
         Next::Batch(batch)
     }
 
-    /// Whether the reader is gone and everything was taken. In this order: what was published
-    /// before the end was seen is seen after it.
+    /// Whether the reader is gone and everything was taken. In this order: records that were published before the
+    /// end are visible after the end was seen.
     fn is_over(&mut self) -> bool {
         self.consumer.closed() && !self.consumer.has_more()
     }

@@ -1,5 +1,5 @@
-//! What a host offers, what the engine will use of it for given roots, and what it loses by it.
-//! `fsmon doctor` prints this; [`crate::start`] follows it.
+//! What a host supports, what the engine will use for the given roots, and what is lost. `fsmon doctor` prints
+//! this; [`crate::start`] follows it.
 
 use crate::cold::below::{Below, Kind, Span, below};
 use crate::cold::overlay::{self, Upper};
@@ -13,14 +13,14 @@ use crate::{Error, ErrorKind};
 use fsmon_format::named;
 use std::path::PathBuf;
 
-/// One thing that was tried: what it is and how it went.
+/// A probe: what was tried, and the result.
 #[derive(Clone, Debug)]
 pub struct Probe {
     /// A short stable name, such as `io_uring` or `perf_tracepoint`.
     pub name: &'static str,
-    /// What it gives, or why not and what to do about it; one line.
+    /// What it gives, or why it does not work and what to do; one line.
     pub detail: String,
-    /// What kind of failure it was; `None` where it works.
+    /// The kind of failure; `None` if it works.
     pub failure: Option<ErrorKind>,
 }
 
@@ -40,8 +40,8 @@ pub enum MarkKind {
     Filesystem,
     /// A mark on every directory.
     Inode,
-    /// Of an overlay: a mark on every directory with a lower layer, and one on the upper layer's filesystem, by
-    /// which all others are heard from their first moment.
+    /// For an overlay: a mark on every directory with a lower layer, and one on the filesystem of the upper layer,
+    /// by which all others are heard from their first moment.
     Upper,
 }
 
@@ -60,13 +60,13 @@ pub struct RootPlan {
     pub path: PathBuf,
     /// The filesystem's type, such as `ext4`.
     pub fs_type: String,
-    /// How; or why it cannot be watched.
+    /// How it is marked, or why it cannot be watched.
     pub mark: Result<MarkKind, Error>,
-    /// Why so; empty where it cannot be watched.
+    /// The reason for that choice; empty if the root cannot be watched.
     pub why: String,
 }
 
-/// The whole of it.
+/// The plan.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Plan {
@@ -76,15 +76,15 @@ pub struct Plan {
     pub backend: &'static str,
     /// The source of process names in use.
     pub who: Who,
-    /// CPU of the reader, where pinned.
+    /// CPU of the reader, if pinned.
     pub cpu: Option<usize>,
-    /// Everything that was tried.
+    /// All probes.
     pub probes: Vec<Probe>,
     /// The roots.
     pub roots: Vec<RootPlan>,
     /// What is lost on this host.
     pub losses: Vec<Degradation>,
-    /// What is good to know, and no loss.
+    /// Notes that are no loss.
     pub notes: Vec<Note>,
 }
 
@@ -109,8 +109,8 @@ impl Plan {
         self.roots.push(RootPlan { path, fs_type, mark: Ok(mark), why });
     }
 
-    /// A root on an overlay whose upper layer is heard, or why it is not: how it is watched then, given how it
-    /// was marked.
+    /// Sets how a root on an overlay is watched: the upper layer is heard, or why it is not. `how` is how it was
+    /// marked.
     pub(crate) fn note_upper(
         &mut self,
         root: &OpenRoot,
@@ -144,8 +144,8 @@ impl Plan {
         }
     }
 
-    /// Says what is mounted below the roots and is not watched, and where what is mounted from elsewhere
-    /// below them is told.
+    /// Records mounts below the roots that are not watched, and directories from outside that are mounted below
+    /// them.
     pub(crate) fn note_mounts(&mut self, roots: &[Span], below: &[Below]) {
         for root in roots {
             let is_here = |mount: &&Below| mount.root == root.path;
@@ -174,17 +174,17 @@ impl Plan {
         }
     }
 
-    /// The backend in use, the one that was asked for, and what came of trying io_uring.
+    /// Sets the backend in use, from the requested one and the probe of io_uring.
     pub(crate) fn note_backend(&mut self, backend: Backend, asked: Backend, probe: Probe) {
         self.backend = if backend == Backend::Poll { "poll" } else { "io_uring" };
-        // Of poll that was asked for nothing is lost.
+        // If poll was requested nothing is lost.
         if !probe.works() && asked != Backend::Poll {
             self.losses.push(Degradation::Uring(probe.detail.clone()));
         }
         self.probes.push(probe);
     }
 
-    /// The reader's own ring could not be set up, although the probe's could.
+    /// Records that the ring of the reader could not be set up, although the probe could.
     pub(crate) fn note_fallback(&mut self, why: &str) {
         self.backend = "poll";
         self.losses.push(Degradation::Uring(why.to_owned()));
@@ -216,12 +216,12 @@ pub fn probe(paths: &[PathBuf]) -> Plan {
     plan.cpu = host::choose_cpu(crate::config::Cpu::Auto, 0).ok().flatten();
     raise_descriptors(host::descriptors_needed(paths.len()));
     let group = marks::group(false);
-    // In the order of a start, and beside what is open then.
+    // In the order of a start, and while the same descriptors are open.
     let (mut found, sources) = who::probe(Who::Auto);
     let uring = host::probe_uring();
     drop(sources);
     if found.who == Who::Bpf {
-        // What there would be without it.
+        // What a start without BPF would use.
         found.probes.extend(who::probe(Who::Tracepoint).0.probes);
     }
     let backend = if uring.works() { Backend::Uring } else { Backend::Poll };

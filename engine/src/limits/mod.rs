@@ -1,8 +1,8 @@
 //! Every limit of the engine, each with its reason and unit, and how they relate.
 //!
-//! Here are those that users meet and those of more than one room; a file each has those of one room. The limits of
-//! `hot/where/resolve` stand there. What the kernel's ABI says (sizes of structures, offsets, flags), and how fsmon lays
-//! out its own structures, is no limit and stands where it is used.
+//! This file has the limits that users see and those of more than one room; each room has a file of its own. The
+//! limits of `hot/where/resolve` are there. What the kernel's ABI prescribes (sizes of structures, offsets, flags),
+//! and how fsmon lays out its own structures, is no limit and is defined where it is used.
 
 pub(crate) mod reader;
 pub(crate) mod start;
@@ -13,16 +13,16 @@ pub(crate) mod who;
 
 /// Directories known at one time, unless configured. Room is reserved, and paged in as used.
 pub const DIRS_DEFAULT: usize = 1 << 20;
-/// The most that can be configured: node ids and ring ids are 32 bits, with room to spare.
+/// The configurable maximum: node ids and ring ids are 32 bits, with room to spare.
 pub const DIRS_MAX: usize = 1 << 26;
-/// Removed directories that stay known for late events; their ids come on top of the limit above.
+/// Removed directories that stay known for late events; their ids come after those of the live ones.
 pub(crate) const DIRS_DEAD_MAX: usize = 1 << 10;
-/// Directories that are not watched, in which watched files have other names, that the consumer knows at one
-/// time; their ids come on top of those of the dead.
+/// Directories outside the watched paths that have other names of watched files and that the consumer knows at one
+/// time; their ids come after those of the dead.
 pub(crate) const OUTSIDE_MAX: usize = 64;
 /// Bytes that a mirror reserves per directory for its name: the mean of a large tree is 20.
 pub(crate) const DIR_NAME_BYTES: usize = 64;
-/// Names of files known at one time, where changes through hard links are asked for.
+/// Names of files known at one time, if `--hard-links` is on.
 pub(crate) const FILES_MAX: usize = 1 << 22;
 /// Bytes for all of those together.
 pub(crate) const FILES_BYTES: usize = FILES_MAX * 32;
@@ -33,31 +33,33 @@ pub const PROCESSES_DEFAULT: usize = 1 << 18;
 pub const PROCESSES_MAX: usize = 1 << 22;
 /// Slots of 64 bytes between reader and formatter: 4 MiB, some 60 ms of the heaviest churn.
 pub const RING_SLOTS: usize = 1 << 16;
-/// The longest time for which events are gathered before a batch is read.
+/// The longest batch window.
 pub const BATCH_WINDOW_MAX_MS: u64 = 1000;
-/// Distinct paths of executables, and names given to exec, known at one time; one without room is reported as not known.
+/// Distinct paths of executables, and names given to exec, known at one time; one without room is reported as
+/// unknown.
 pub(crate) const STRINGS_MAX: usize = 1 << 16;
 /// Bytes for all of those together.
 pub(crate) const STRINGS_BYTES: usize = 8 << 20;
-/// Command lines known at one time, where they are asked for: those of processes that run or have
-/// just ended, and changed a file. One without room is left out.
+/// Command lines known at one time, if requested: those of processes that run or have just ended, and changed a
+/// file. One without room is left out.
 pub(crate) const CMDLINES_MAX: usize = 1 << 12;
-/// Bytes of a command line; of a longer one the beginning is told, and that it goes on.
+/// Bytes of a command line; of a longer one the beginning is reported, flagged as cut.
 pub(crate) const CMDLINE_BYTES: usize = fsmon_format::record::TEXT_MAX;
-/// Distinct command lines told with an exec that are known at one time, those of all processes that
-/// run or have just ended. One without room is read from /proc when it is needed.
+/// Distinct command lines from messages that are known at one time, of all processes that run or have just ended.
+/// One without room is read from /proc when it is needed.
 pub(crate) const ARGS_MAX: usize = 1 << 14;
 /// Bytes for all of those together: a thousand for each.
 pub(crate) const ARGS_BYTES: usize = 16 << 20;
 /// Room for the command lines at the consumer's; pages are taken as they are used.
 pub(crate) const CMDLINES_BYTES: usize = fsmon_format::arena::room_for(CMDLINES_MAX + ARGS_MAX);
-/// String ids that the engine gives out: exe names, then command lines, then those told with an exec.
+/// String ids that the engine gives out: names of executables, then command lines from /proc, then those from
+/// messages.
 pub const STRING_IDS: usize = STRINGS_MAX + CMDLINES_MAX + ARGS_MAX;
 /// The ring of one CPU for process messages. By its layout (`hot/who/bpf_record.rs`) a fork, exec
 /// and exit take some 600 bytes, the path of what runs included: 350 ms at 10,000 a second, all on one
 /// CPU.
 pub(crate) const PERF_RING_BYTES: usize = 2 << 20;
-/// The least that is worth having.
+/// The least size that is useful.
 pub(crate) const PERF_RING_BYTES_MIN: usize = 32 << 10;
 /// For all rings together: kernel memory that cannot be swapped.
 pub(crate) const PERF_RINGS_BYTES: usize = 64 << 20;
@@ -76,7 +78,7 @@ const MESSAGE_BYTES: usize = {
 };
 
 const _: () = {
-    // Ids are 32 bits, 0 is none, and those of the dead and of what is outside come on top.
+    // Ids are 32 bits, 0 is none, and those of dead and outside directories come on top.
     assert!(DIRS_DEFAULT <= DIRS_MAX);
     assert!(DIRS_MAX + DIRS_DEAD_MAX + OUTSIDE_MAX < u32::MAX as usize);
     assert!(PROCESSES_DEFAULT <= PROCESSES_MAX && PROCESSES_MAX < u32::MAX as usize);
@@ -90,7 +92,7 @@ const _: () = {
     assert!(PERF_RING_BYTES.is_power_of_two() && PERF_RING_BYTES_MIN.is_power_of_two());
     assert!(PERF_RING_BYTES_MIN <= PERF_RING_BYTES && PERF_RING_BYTES <= PERF_RINGS_BYTES);
     assert!(PERF_RING_BYTES_MIN >= 2 * MESSAGE_BYTES);
-    // What one call takes in finds room.
+    // There is room for what one call receives.
     assert!(sys::DATAGRAMS_EACH_CALL < MESSAGES_MAX);
     assert!(sys::DATAGRAM_MAX * sys::DATAGRAMS_EACH_CALL <= CONNECTOR_BYTES);
     // The longest record leaves room for others.

@@ -1,15 +1,17 @@
-//! Of calls into the kernel (`sys`). What the kernel's ABI says (sizes of structures, numbers) stands with the calls.
+//! Limits of system calls (`sys`). What the kernel's ABI prescribes (sizes of structures, numbers) is defined with
+//! the calls.
 
 use crate::sys::handle::{HANDLE_MAX, KEY_MAX};
 use fsmon_format::record::{self, NAME_MAX};
 
-/// Bytes: more than the longest event has, which is two places with names, an object, handles of the longest.
+/// Bytes: more than the longest event has, which is two locations with names, an object, and handles of the longest
+/// kind.
 pub(crate) const EVENT_LEN_MAX: u32 = 2048;
 /// The most buffers of files that are read in one go.
 pub(crate) const FILE_BUFFERS_MAX: usize = 64;
 /// Bytes of the longest path that the kernel takes, with its NUL.
 pub(crate) const PATH_MAX: usize = libc::PATH_MAX as usize;
-/// Bytes of a path handed to one openat(2): below [`PATH_MAX`].
+/// Bytes of a path for one openat(2): below [`PATH_MAX`].
 pub(crate) const PATH_PIECE_BYTES: usize = 4000;
 
 /// Bytes of the longest message of the proc connector: both headers and a `struct proc_event`, with room to spare.
@@ -24,12 +26,13 @@ pub(crate) const COMPLETIONS: u32 = 4096;
 /// Completions that end a wait before its window is over.
 pub(crate) const COMPLETIONS_WANTED: usize = 64;
 
-/// How far apart two looks at the monotonic clock may be for what lies between to be of one moment, ns.
+/// How far apart two readings of the monotonic clock may be, so that a reading in between counts as simultaneous,
+/// ns.
 pub(crate) const CLOCK_MOMENT_NS: u64 = 10_000;
-/// How often that is tried: more often than once only where the thread was interrupted.
+/// How often that is tried: more than once only if the thread was interrupted.
 pub(crate) const CLOCK_TRIES: usize = 4;
 
-/// Times a BPF program is offered to the verifier.
+/// How often a BPF program is offered to the verifier.
 pub(crate) const PROGRAM_LOADS: usize = 10;
 /// Functions of a BPF program at the most.
 pub(crate) const PROGRAM_FUNCTIONS_MAX: usize = 8;
