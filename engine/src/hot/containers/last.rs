@@ -1,39 +1,39 @@
-//! The last so many entries: one more overwrites the oldest.
+//! The last N entries: a new one overwrites the oldest.
 
 use std::iter::{Chain, Rev};
 use std::slice::{Iter, IterMut};
 
-/// The entries. Room is taken when it is made, and paged in as it is used.
+/// The entries. Room is reserved when it is made, and paged in as it is used.
 pub struct LastN<T> {
-    /// In the order in which they came, from `next` on and around.
+    /// In the order of insertion, from `next` on and around.
     kept: Vec<T>,
-    /// The oldest, once there are as many as there may be; 0 before.
+    /// The index of the oldest, once it is full; 0 before.
     next: usize,
     most: usize,
 }
 
 impl<T> Default for LastN<T> {
-    /// Keeps none.
+    /// For no entries.
     fn default() -> Self {
         LastN::new(0)
     }
 }
 
 impl<T> LastN<T> {
-    /// Keeps that many; of 0 none is kept.
+    /// For `most` entries; with 0 none is kept.
     #[must_use]
     pub fn new(most: usize) -> Self {
         LastN { kept: Vec::with_capacity(most), next: 0, most }
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
-    /// One more. What it overwrites.
+    /// Adds an entry. Returns the one that it overwrites.
     #[inline]
     pub fn push(&mut self, entry: T) -> Option<T> {
         if self.kept.len() < self.most {
@@ -45,8 +45,8 @@ impl<T> LastN<T> {
         Some(oldest)
     }
 
-    /// The same where entries are large: the oldest becomes the newest, to be filled anew in place. While there are
-    /// fewer than there may be, it is one that `fresh` makes. `None` where none are kept.
+    /// The same for large entries: the oldest becomes the newest, to be filled again in place. While it is not
+    /// full, `fresh` makes one. `None` if it is for no entries.
     #[inline]
     pub fn reuse(&mut self, fresh: impl FnOnce() -> T) -> Option<&mut T> {
         if self.kept.len() < self.most {
@@ -64,14 +64,14 @@ impl<T> LastN<T> {
         self.next = if self.next + 1 < self.most { self.next + 1 } else { 0 };
     }
 
-    /// The one that the next overwrites, where there are as many as there may be.
+    /// The entry that the next one overwrites, if it is full.
     #[inline]
     #[must_use]
     pub fn overwritten_next(&self) -> Option<&T> {
         (self.kept.len() == self.most).then(|| self.kept.get(self.next)).flatten()
     }
 
-    /// The one that so many came after.
+    /// The entry after which `later` others were added.
     #[inline]
     #[must_use]
     pub fn back(&self, later: usize) -> Option<&T> {
@@ -81,31 +81,31 @@ impl<T> LastN<T> {
         Some(&self.kept[at])
     }
 
-    /// All, in no order that says anything.
+    /// All entries, in no meaningful order.
     #[inline]
     pub fn iter(&self) -> Iter<'_, T> {
         self.kept.iter()
     }
 
-    /// The same, to change.
+    /// The same, mutable.
     #[inline]
     pub fn iter_mut(&mut self) -> IterMut<'_, T> {
         self.kept.iter_mut()
     }
 
-    /// All, the oldest first, to change.
+    /// All entries, oldest first, mutable.
     pub fn oldest_first_mut(&mut self) -> Chain<IterMut<'_, T>, IterMut<'_, T>> {
         let (newer, older) = self.kept.split_at_mut(self.next);
         older.iter_mut().chain(newer)
     }
 
-    /// All, the newest first.
+    /// All entries, newest first.
     pub fn newest_first(&self) -> Rev<Chain<Iter<'_, T>, Iter<'_, T>>> {
         let (newer, older) = self.kept.split_at(self.next);
         older.iter().chain(newer).rev()
     }
 
-    /// Forgets all.
+    /// Removes all entries.
     #[inline]
     pub fn clear(&mut self) {
         self.kept.clear();

@@ -10,7 +10,7 @@
 //! Tables that look like one of these and are none say in their files why: `where/tables/rounds.rs`,
 //! `where/tables/objects.rs`, `where/tables/deferred.rs`, `where/tables/file_names.rs` (names that may be gone),
 //! `where/overlay/pending.rs` (renames that are expected), `where/tables/under_way.rs` and `where/tables/outside.rs`
-//! (one way), `who/cmdline.rs` (places, reads) and `stream/translate.rs` of `fsmon-format`.
+//! (one way), `who/cmdline.rs` (slots, reads) and `stream/translate.rs` of `fsmon-format`.
 
 pub mod last;
 pub mod probing;

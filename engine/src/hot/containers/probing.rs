@@ -1,14 +1,14 @@
 //! A hash table: open addressing with linear probing, and deletion that shifts back.
 //!
-//! A slot says by itself where its home is, so the table knows nothing of keys. Every entry lies between its home and
-//! the next empty slot. A deletion moves what follows into the hole where that must be, so there are no tombstones and
-//! probes stay short for ever. A table that was made with more room than it uses at first can double in place.
+//! A slot itself gives its home, so the table knows nothing of keys. Every entry is between its home and the next
+//! empty slot. A deletion moves later entries into the hole if necessary, so there are no tombstones, and probes
+//! stay short. A table that was made with more room than it uses at first can double in place.
 
 use zerocopy::FromZeros;
 
-/// What the table holds. All zero is the empty slot.
+/// An entry of the table. All zero is the empty slot.
 pub trait Slot: Copy + FromZeros {
-    /// Whether there is no entry in it.
+    /// Whether the slot has no entry.
     fn is_empty(&self) -> bool;
 }
 
@@ -19,29 +19,29 @@ impl Slot for u32 {
     }
 }
 
-/// The table. Slots go by number; a home may be any number, of which the table takes the lower bits.
+/// The table. Slots have numbers; a home may be any number, of which the table takes the lower bits.
 pub struct ProbeTable<S> {
-    /// Those beyond the mask are not used yet: room to grow.
+    /// Slots beyond the mask are not in use yet: room to grow.
     slots: Vec<S>,
-    /// Slots that are in use, less one.
+    /// Number of slots in use, less 1.
     mask: usize,
     used: usize,
 }
 
 impl<S: Slot> ProbeTable<S> {
-    /// A table of that many slots, a power of two. Pages are taken as they are used.
+    /// A table with `slots` slots, a power of two. Pages are taken as they are used.
     ///
     /// # Panics
-    /// When the address space for it cannot be had.
+    /// If the address space cannot be reserved.
     #[must_use]
     pub fn new(slots: usize) -> Self {
         ProbeTable::growing(slots, slots)
     }
 
-    /// The same, which uses `first` slots until [`ProbeTable::grow`] doubles them, and `most` in the end.
+    /// The same with `first` slots until [`ProbeTable::grow`] doubles them, up to `most`.
     ///
     /// # Panics
-    /// When the address space for it cannot be had.
+    /// If the address space cannot be reserved.
     #[must_use]
     pub fn growing(first: usize, most: usize) -> Self {
         assert!(first.is_power_of_two() && most.is_power_of_two(), "homes are reduced by a mask");
@@ -50,14 +50,14 @@ impl<S: Slot> ProbeTable<S> {
         ProbeTable { slots, mask: first - 1, used: 0 }
     }
 
-    /// Entries in it.
+    /// Number of entries.
     #[inline]
     #[must_use]
     pub fn used(&self) -> usize {
         self.used
     }
 
-    /// Slots that are used now.
+    /// Number of slots in use.
     #[inline]
     #[must_use]
     pub fn slots(&self) -> usize {
@@ -71,10 +71,10 @@ impl<S: Slot> ProbeTable<S> {
         self.slots() < self.slots.len()
     }
 
-    /// The slot of the entry of that home for which `is_it` holds; else the empty one where it would go.
+    /// The slot of the entry with home `home` for which `is_it` holds, or else the empty slot where it would go.
     ///
     /// # Errors
-    /// No entry is it.
+    /// There is no such entry.
     #[inline]
     pub fn find(&self, home: usize, mut is_it: impl FnMut(&S) -> bool) -> Result<usize, usize> {
         let mut at = home & self.mask;
@@ -90,14 +90,14 @@ impl<S: Slot> ProbeTable<S> {
         }
     }
 
-    /// What is in a slot.
+    /// The entry in a slot.
     #[inline]
     #[must_use]
     pub fn get(&self, at: usize) -> &S {
         &self.slots[at]
     }
 
-    /// The same, to change; the home must stay.
+    /// The same, mutable; the home must stay the same.
     #[inline]
     pub fn get_mut(&mut self, at: usize) -> &mut S {
         &mut self.slots[at]
@@ -106,7 +106,7 @@ impl<S: Slot> ProbeTable<S> {
     /// Puts an entry into the empty slot that [`ProbeTable::find`] gave for it.
     ///
     /// # Panics
-    /// When no empty slot would be left: the caller keeps to a capacity.
+    /// If no empty slot would be left: the caller must respect a capacity.
     #[inline]
     pub fn fill(&mut self, at: usize, entry: S) {
         debug_assert!(self.slots[at].is_empty() && !entry.is_empty());
@@ -122,7 +122,7 @@ impl<S: Slot> ProbeTable<S> {
         self.fill(at, entry);
     }
 
-    /// Takes out the entry in a slot. Whatever could no longer be reached over the hole moves into it, and leaves
+    /// Removes the entry in a slot. A later entry that could no longer be reached moves into the hole, and leaves
     /// another.
     #[inline]
     pub fn remove(&mut self, at: usize, home_of: impl Fn(&S) -> usize) {
@@ -135,7 +135,7 @@ impl<S: Slot> ProbeTable<S> {
             if here.is_empty() {
                 break;
             }
-            // It may fill the hole if its home does not lie between hole and entry.
+            // It may fill the hole unless its home is between hole and entry.
             let from_home = at.wrapping_sub(home_of(&here)) & mask;
             let from_hole = at.wrapping_sub(hole) & mask;
             if from_home >= from_hole {
@@ -147,9 +147,9 @@ impl<S: Slot> ProbeTable<S> {
         self.used -= 1;
     }
 
-    /// Doubles the table. Each entry is taken out and put in again, in the order in which probes pass them, from behind
-    /// an empty slot on. Its new slot is at the most as far from its new home as the old one was from the old: it passes
-    /// what was moved already, and nothing else.
+    /// Doubles the table. Each entry is removed and inserted again, in probing order, from behind an empty slot on.
+    /// Its new slot is at most as far from its new home as the old one was from the old home: the probe passes only
+    /// entries that were already moved.
     #[cold]
     pub fn grow(&mut self, home_of: impl Fn(&S) -> usize) {
         debug_assert!(self.can_grow());
@@ -166,8 +166,8 @@ impl<S: Slot> ProbeTable<S> {
         }
     }
 
-    /// The next entry in or after a slot, and the slot after it: to go through all. Nothing may be put in or taken out
-    /// on the way.
+    /// The next entry in or after a slot, and the slot after it, for a walk over all. Nothing may be inserted or
+    /// removed during the walk.
     #[must_use]
     pub fn next_from(&self, at: usize) -> Option<(&S, usize)> {
         let rest = self.slots.get(at..=self.mask)?;

@@ -1,21 +1,21 @@
-//! A cache of sets: an entry may be in one of the few ways of its set, and takes the place of another there.
+//! A cache of sets: an entry is in one of the few ways of its set, and replaces another one there.
 //!
-//! Which one makes room is for the caller to choose:
-//! * [`SetCache::put_first`]: each set is kept in order, the last that was put first; the end falls out.
-//! * [`SetCache::least`]: the one that is least by a measure.
-//! * [`Turns`]: one after the other, where entries are too large to be moved.
+//! The caller chooses which one makes room:
+//! * [`SetCache::put_first`]: each set is ordered by the time of insertion; the last entry falls out.
+//! * [`SetCache::least`]: the entry with the least measure.
+//! * [`Turns`]: one way after the other, for entries that are too large to be moved.
 
 use crate::num::{limited_u8, low_bits};
 
-/// The cache: `SETS` sets of `WAYS` entries each. An entry's set is given by the lower bits of a number that the caller
-/// makes of its key.
+/// The cache: `SETS` sets of `WAYS` entries each. The lower bits of a number that the caller makes of the key give
+/// the set.
 pub struct SetCache<T, const SETS: usize, const WAYS: usize> {
     sets: Vec<[T; WAYS]>,
     empty: T,
 }
 
-/// Where an entry is: the set, and which of it. As a number below `SETS * WAYS` it leads to what else belongs to the
-/// entry, in an array of the caller's.
+/// The location of an entry: its set and way. Its number, below `SETS * WAYS`, is the index of related data in an
+/// array of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct At {
     set: usize,
@@ -25,14 +25,14 @@ pub struct At {
 impl<T: Copy, const SETS: usize, const WAYS: usize> SetCache<T, SETS, WAYS> {
     const IS_SOUND: () = assert!(SETS.is_power_of_two() && WAYS > 0);
 
-    /// Full of `empty`, which stands for nothing.
+    /// A cache full of `empty`, which stands for no entry.
     #[must_use]
     pub fn new(empty: T) -> Self {
         const { Self::IS_SOUND };
         SetCache { sets: vec![[empty; WAYS]; SETS], empty }
     }
 
-    /// Where an entry is that is looked for in the set of that number.
+    /// The location of the entry in set `set` for which `is_it` holds.
     #[inline]
     pub fn find(&self, set: u64, is_it: impl FnMut(&T) -> bool) -> Option<At> {
         let set = low_bits(set) % SETS;
@@ -40,32 +40,32 @@ impl<T: Copy, const SETS: usize, const WAYS: usize> SetCache<T, SETS, WAYS> {
         Some(At { set, way })
     }
 
-    /// The entry there, to change.
+    /// The entry there, mutable.
     #[inline]
     pub fn get_mut(&mut self, at: At) -> &mut T {
         &mut self.sets[at.set][at.way]
     }
 
-    /// The entry that is looked for in the set of that number.
+    /// The entry in set `set` for which `is_it` holds.
     #[inline]
     pub fn look(&self, set: u64, mut is_it: impl FnMut(&T) -> bool) -> Option<&T> {
         self.sets[low_bits(set) % SETS].iter().find(|entry| is_it(entry))
     }
 
-    /// Puts an entry first in its set. The others go one way on, up to the one that it replaces (`is_same`), or else the
-    /// last falls out.
+    /// Puts an entry first in its set. The others move by one way, up to the one that it replaces (`is_same`); if
+    /// there is none, the last falls out.
     #[inline]
     pub fn put_first(&mut self, set: u64, entry: T, mut is_same: impl FnMut(&T) -> bool) {
         let mut moving = entry;
-        for place in &mut self.sets[low_bits(set) % SETS] {
-            std::mem::swap(place, &mut moving);
+        for slot in &mut self.sets[low_bits(set) % SETS] {
+            std::mem::swap(slot, &mut moving);
             if is_same(&moving) {
                 break;
             }
         }
     }
 
-    /// The entry of a set that is least by a measure, the first of several: the one to overwrite.
+    /// The entry of a set with the least measure, the first of several: the one to overwrite.
     #[inline]
     pub fn least<M: Ord>(&self, set: u64, measure: impl Fn(&T) -> M) -> At {
         let set = low_bits(set) % SETS;
@@ -74,20 +74,20 @@ impl<T: Copy, const SETS: usize, const WAYS: usize> SetCache<T, SETS, WAYS> {
         At { set, way }
     }
 
-    /// Makes a way empty.
+    /// Empties a way.
     #[inline]
     pub fn forget(&mut self, at: At) {
         *self.get_mut(at) = self.empty;
     }
 
-    /// Makes all empty.
+    /// Empties all ways.
     pub fn clear(&mut self) {
         self.sets.fill([self.empty; WAYS]);
     }
 }
 
 impl At {
-    /// As a number: where in an array of `SETS * WAYS` what belongs to the entry is.
+    /// The index of related data in an array of `SETS * WAYS`.
     #[inline]
     #[must_use]
     pub fn index<const WAYS: usize>(self) -> usize {
@@ -95,7 +95,7 @@ impl At {
     }
 }
 
-/// Which way of each set is overwritten next.
+/// The way of each set that is overwritten next.
 pub struct Turns<const SETS: usize, const WAYS: usize> {
     next: Vec<u8>,
 }
@@ -103,7 +103,7 @@ pub struct Turns<const SETS: usize, const WAYS: usize> {
 impl<const SETS: usize, const WAYS: usize> Turns<SETS, WAYS> {
     const IS_SOUND: () = assert!(SETS.is_power_of_two() && 0 < WAYS && WAYS <= u8::MAX as usize);
 
-    /// The first of each.
+    /// The first way of each set.
     #[must_use]
     #[allow(clippy::new_without_default, reason = "as the cache that it belongs to")]
     pub fn new() -> Self {
@@ -111,7 +111,7 @@ impl<const SETS: usize, const WAYS: usize> Turns<SETS, WAYS> {
         Turns { next: vec![0; SETS] }
     }
 
-    /// The way of the set of that number whose turn it is.
+    /// Takes the next way of set `set`.
     #[inline]
     pub fn take(&mut self, set: u64) -> At {
         let set = low_bits(set) % SETS;
