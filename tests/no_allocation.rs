@@ -5,9 +5,7 @@
 #[path = "../engine/tests/counting/mod.rs"]
 mod counting;
 
-use fsmon_harness::{Area, is_at_least, is_root, read_stats};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use fsmon_harness::{Area, is_at_least, is_root, own_mount_namespace, read_stats};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
@@ -27,21 +25,14 @@ fn main() -> ExitCode {
         return fsmon_cli::main();
     }
     if is_root() {
-        without_mounts_of_others();
+        // The thread that follows mounts allocates when any come or go.
+        own_mount_namespace().expect("root");
         for args in ["human", "json --chain --cmdline", "csv --hard-links", "binary"] {
             nothing_is_allocated(args, Ground::Tmpfs);
         }
         nothing_is_allocated("json", Ground::Overlay);
     }
     ExitCode::SUCCESS
-}
-
-/// The thread that follows mounts allocates when any come or go: those of other tests, or of the host, are not
-/// seen in a mount namespace of its own.
-fn without_mounts_of_others() {
-    unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
-    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).expect("apart from the host's");
 }
 
 /// For each byte on standard input one line on standard error. Allocates nothing itself.

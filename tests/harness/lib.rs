@@ -19,8 +19,9 @@ pub use alone::{Alone, Sysctl, alone};
 pub use event::{Event, briefs, parse, parse_whole};
 pub use kernel::{backends, has_bpf, is_at_least};
 pub use mounts::{
-    assert_unwatched, is_marked_one_by_one, is_mounted_below, lines_with_losses, own_mounts,
-    says_one_by_one, settled_lines, wait_mounted, wait_said_of, wait_unmounted,
+    assert_unwatched, is_marked_one_by_one, is_mounted_below, lines_with_losses,
+    own_mount_namespace, own_mounts, says_one_by_one, settled_lines, wait_mounted, wait_said_of,
+    wait_unmounted,
 };
 pub use replay::{Listing, Verdict, assert_follows, listing, replay};
 pub use running::{Ended, Fsmon, PATIENCE, read_stats};

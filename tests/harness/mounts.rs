@@ -11,14 +11,22 @@ pub fn own_mounts() -> Option<Area> {
     if !is_root_with(&["mount", "umount", "unshare"]) {
         return None;
     }
-    if let Err(error) = unshare(CloneFlags::CLONE_NEWNS) {
-        skip(&format!("no mount namespace is to be had: {error}"));
+    if let Err(error) = own_mount_namespace() {
+        skip(&format!("there is no mount namespace: {error}"));
         return None;
     }
-    let none = None::<&str>;
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(none, "/", none, private, none).expect("nothing gets out");
     Some(Area::new())
+}
+
+/// Gives this thread, and the threads and processes that it starts from now on, a mount namespace of its own: it sees no
+/// mount that others make, and nobody sees its own.
+///
+/// # Errors
+/// It is not root.
+pub fn own_mount_namespace() -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
 }
 
 /// What is mounted below a directory, as this thread sees it, in the order in which it was mounted.
