@@ -5,14 +5,15 @@
 #[path = "../engine/tests/counting/mod.rs"]
 mod counting;
 
-use fsmon_harness::{Area, is_at_least, is_root, own_mount_namespace, read_stats};
+use fsmon_harness::{
+    Area, is_at_least, is_root, own_mount_namespace, read_stats, wait_last_written, wait_until,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitCode, Stdio};
-use std::time::Duration;
 
 /// Set for the process that is fsmon.
 const COUNTED: &str = "FSMON_COUNTED";
@@ -110,11 +111,18 @@ fn nothing_is_allocated(args: &str, ground: Ground) {
     let mut counted = Counted::start(args, &out, &stats, &dir);
     // The name of a user is asked of the C library once, and that allocates.
     File::create(dir.join("first")).expect("made");
+    wait_last_written(&out, "first");
     // The main thread goes to sleep after it said that it is ready.
-    std::thread::sleep(Duration::from_millis(300));
+    let stat = format!("/proc/{}/stat", counted.child.id());
+    // proc(5): pid (comm) state.
+    wait_until("the main thread sleeps", || {
+        let stat = fs::read_to_string(&stat).expect("it runs");
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+    });
     let before = counted.allocations();
     work(&dir);
-    std::thread::sleep(Duration::from_secs(1));
+    File::create(dir.join("the-last-one")).expect("made");
+    wait_last_written(&out, "the-last-one");
     let allocations = counted.allocations() - before;
     kill(Pid::from_raw(counted.child.id().cast_signed()), Signal::SIGINT).expect("it runs");
     counted.line("fsmon: ");

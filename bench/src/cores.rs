@@ -184,7 +184,7 @@ fn simulate_apart(costs: Costs, writers: usize) -> Flow {
     })
 }
 
-/// Simulates one group: the lock goes to whoever comes first; the reader comes while events are queued.
+/// Simulates one group. The first thread that waits for the lock gets it. The reader waits for it while events are queued.
 fn simulate(costs: Costs, writers: usize) -> Flow {
     let mut writers: Vec<f64> = (0..writers).map(|i| i as f64 * 7.0).collect();
     let mut reader = 0.0_f64;

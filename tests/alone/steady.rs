@@ -1,6 +1,8 @@
 //! Once it runs: no memory taken or given back, idle when nothing happens, bounded when nobody reads.
 
-use fsmon_harness::{Area, Fsmon, alone, fsmon, is_root, is_root_with, repeats, sh, wait_until};
+use fsmon_harness::{
+    Area, Fsmon, alone, fsmon, is_root, is_root_with, repeats, sh, wait_last_written, wait_until,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -52,8 +54,6 @@ fn idle_it_wakes_up_once_a_second_at_most() {
         let mut command = fsmon(["-f", format, "--backend", backend, "-o"]);
         let running = Fsmon::start(command.arg(area.path("out")).arg(&dir));
         sh(&dir, "echo x > f; rm f");
-        // What it does once at its start is over.
-        std::thread::sleep(Duration::from_secs(1));
         // Processes that others start on this host wake it: one time without them is enough.
         let times: Vec<_> = (0..TIMES).map_while(|_| disturbed(running.pid())).collect();
         assert!(times.len() < TIMES, "{format}, {backend}: {times:?}");
@@ -103,8 +103,8 @@ fn no_memory_is_asked_of_the_kernel() {
             .expect("strace");
         wait_traced(running.pid());
         sh(&dir, BUSY);
-        // What was gathered is written out within a few milliseconds; a binary stream tells nobody when.
-        std::thread::sleep(Duration::from_millis(500));
+        sh(&dir, "echo x > the-last-one");
+        wait_last_written(&out, "the-last-one");
         // strace lets go of it before it ends: what ending takes is no part of this.
         kill(Pid::from_raw(tracer.id().cast_signed()), Signal::SIGINT).expect("it runs");
         tracer.wait().expect("a child");

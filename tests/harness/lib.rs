@@ -30,7 +30,8 @@ pub use steps::{named, record_in_steps, watch_in_steps, whole};
 pub use tree::Area;
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -190,6 +191,20 @@ pub fn is_root_with(programs: &[&str]) -> bool {
 pub fn wait_written(file: &Path, words: &str, times: usize) {
     wait_until(&format!("{words} stands {times} times in {}", file.display()), || {
         std::fs::read_to_string(file).is_ok_and(|text| text.matches(words).count() >= times)
+    });
+}
+
+/// Waits until a name stands near the end of an output, which may be a binary stream that is not compressed.
+#[track_caller]
+pub fn wait_last_written(file: &Path, name: &str) {
+    const NEAR: u64 = 64 << 10;
+    wait_until(&format!("{name} is written to {}", file.display()), || {
+        let Ok(mut opened) = File::open(file) else { return false };
+        let len = opened.metadata().map_or(0, |metadata| metadata.len());
+        let mut end = Vec::new();
+        let read = opened.seek(SeekFrom::Start(len.saturating_sub(NEAR)));
+        let read = read.and_then(|_| opened.read_to_end(&mut end));
+        read.is_ok() && end.windows(name.len()).any(|part| part == name.as_bytes())
     });
 }
 

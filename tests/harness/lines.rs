@@ -68,15 +68,15 @@ impl Output {
         Output { shared, reader }
     }
 
-    /// Waits until the lines of JSON so far are such.
+    /// Waits until `look` finds something in the lines of JSON so far.
     #[track_caller]
-    pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn(&[Event]) -> bool) {
+    pub(crate) fn wait_for<T>(&self, what: &str, look: impl Fn(&[Event]) -> Option<T>) -> T {
         let deadline = std::time::Instant::now() + PATIENCE;
         let mut written = self.shared.lock();
         loop {
             written.parse();
-            if is_so(&written.events) {
-                return;
+            if let Some(found) = look(&written.events) {
+                return found;
             }
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             let last = &written.events[written.events.len().saturating_sub(20)..];

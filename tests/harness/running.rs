@@ -118,10 +118,16 @@ impl Fsmon {
         }
     }
 
-    /// Waits until the lines of JSON on standard output so far are such.
+    /// Waits until `look` finds something in the lines of JSON on standard output so far.
+    #[track_caller]
+    pub fn wait_for<T>(&self, what: &str, look: impl Fn(&[Event]) -> Option<T>) -> T {
+        self.stdout.as_ref().expect("standard output is read").wait_for(what, look)
+    }
+
+    /// Waits until `is_so` holds for the lines of JSON on standard output so far.
     #[track_caller]
     pub fn wait_until(&self, what: &str, is_so: impl Fn(&[Event]) -> bool) {
-        self.stdout.as_ref().expect("standard output is read").wait_until(what, is_so);
+        self.wait_for(what, |events| is_so(events).then_some(()));
     }
 
     /// Waits until these lines have come, in any order; relative to `dir`, as [`Event::brief`] gives them.

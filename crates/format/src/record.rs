@@ -78,8 +78,8 @@ pub mod event_flag {
     pub const ATTRIBUTION: u16 = 0b11;
     /// Found by walking a directory; its creation was not seen.
     pub const FOUND: u16 = 1 << 2;
-    /// RENAME: part of an exchange of two names. Without an old name: what appears there was replaced by the
-    /// rename before. To and from a name that no process gave: a directory takes part.
+    /// RENAME: part of an exchange of two names. A RENAME without an old name brings back what the RENAME before it
+    /// replaced. If a directory takes part, one of the names can be one that no process gave (`.exchange-…`).
     pub const EXCHANGE: u16 = 1 << 3;
     /// CREATE: earlier lines are about this file when it had no name; [`super::Event::object`] joins them.
     pub const NAMED: u16 = 1 << 5;
