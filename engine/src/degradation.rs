@@ -205,7 +205,7 @@ impl fmt::Display for Degradation {
             }
             Degradation::CommandLines(which) => f.write_str(match which {
                 CommandLines::Before => {
-                    "command lines of processes that ran before fsmon are left out: this kernel does not tell when \
+                    "command lines of processes that ran before fsmon are left out: this kernel does not report when \
                      one begins another exec"
                 }
                 CommandLines::ShortLived => {

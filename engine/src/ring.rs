@@ -19,9 +19,9 @@
 #![allow(unsafe_code)]
 
 use crate::limits::reader::{BATCH_SLOTS_MAX, PUBLISH_SLOTS};
-use crate::num::index;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, fence, futex};
 use crossbeam_utils::CachePadded;
+use fsmon_format::number::to_usize;
 use fsmon_format::record::{SLOT, SLOTS_MAX, Slot, tag};
 use slots::Slots;
 use std::time::Duration;
@@ -81,7 +81,7 @@ impl Producer {
     }
 
     fn slot_at(&self, at: u64) -> usize {
-        index(at & (self.len() - 1))
+        to_usize(at & (self.len() - 1))
     }
 
     /// Takes a whole record; false when there is no room for it now. Not yet seen by the
@@ -207,7 +207,7 @@ impl Consumer {
         let count = (self.tail_seen - self.head).min(len - start);
         // SAFETY: published slots: the producer does not write them before they are released, and
         // releasing takes `&mut self`, which ends this borrow.
-        let run = unsafe { self.shared.slots.run(index(start), index(count)) };
+        let run = unsafe { self.shared.slots.run(to_usize(start), to_usize(count)) };
         whole_records(run)
     }
 

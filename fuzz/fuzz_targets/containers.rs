@@ -1,4 +1,4 @@
-//! The containers that tables of the engine are made of, each beside a naive twin: a list, or a queue, that is searched
+//! The containers that tables of the engine are made of, each beside a naive model: a list, or a queue, that is searched
 //! from end to end. The first byte says which, and how large; then come operations, two bytes each.
 
 #![no_main]
@@ -97,7 +97,7 @@ fn ways(ops: &[[u8; 2]]) {
         }
         for (set, list) in lists.iter().enumerate() {
             for one in list.iter().filter(|one| **one != 0) {
-                assert_eq!(cache.look(set as u64, |entry| entry == one), Some(one));
+                assert_eq!(cache.get(set as u64, |entry| entry == one), Some(one));
             }
         }
     }

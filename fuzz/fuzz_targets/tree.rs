@@ -15,7 +15,7 @@ const STRANGERS: u8 = 38;
 const NAMES: [&[u8]; 6] = [b"a", b"b", b"c", b"\xff", b"sixteen bytes...", &[b'x'; 255]];
 
 fn handle(number: u8) -> Vec<u8> {
-    // Some names are too long to be stored in a node.
+    // Some handles are too long to be stored in a node.
     let mut bytes = vec![7; if number.is_multiple_of(3) { 40 } else { 12 }];
     bytes[8] = number;
     bytes
@@ -53,7 +53,7 @@ struct Dir {
 }
 
 /// The model: a simple list.
-struct Twin {
+struct Model {
     dirs: Vec<Dir>,
     /// The ids of the dead, in the order in which they go.
     dead: Vec<u32>,
@@ -62,7 +62,7 @@ struct Twin {
     clock: usize,
 }
 
-impl Twin {
+impl Model {
     fn get(&self, id: u32) -> &Dir {
         self.dirs.iter().find(|dir| dir.id == id).expect("known")
     }
@@ -222,40 +222,40 @@ impl Twin {
         self.hang(id, parent, &name);
     }
 
-    fn settle(&mut self) {
+    fn on_queue_empty(&mut self) {
         while self.dead.len() > self.dead_max {
             self.bury_oldest();
         }
     }
 }
 
-fn insert(tree: &mut Tree, twin: &mut Twin, parent: u32, name: &[u8], number: u8) {
-    let expected = twin.insert(parent, name, number);
+fn insert(tree: &mut Tree, model: &mut Model, parent: u32, name: &[u8], number: u8) {
+    let expected = model.insert(parent, name, number);
     let key = handle(number);
     let done = tree.insert(parent, name, Key { fsid: fsid(number), handle: &key });
     match (expected, done) {
-        (Ok(Inserted::New(_)), Ok(Inserted::New(id))) => twin.made(id, parent, name, number),
+        (Ok(Inserted::New(_)), Ok(Inserted::New(id))) => model.made(id, parent, name, number),
         (expected, done) => assert_eq!(expected, done),
     }
 }
 
-fn agree(tree: &Tree, twin: &Twin) {
-    assert_eq!(tree.len(), twin.live());
-    let unread = twin.dirs.iter().any(|dir| dir.state == State::Live && dir.unread);
+fn agree(tree: &Tree, model: &Model) {
+    assert_eq!(tree.len(), model.live());
+    let unread = model.dirs.iter().any(|dir| dir.state == State::Live && dir.unread);
     assert_eq!(tree.any_unread(), unread);
     for number in 0..HANDLES {
-        assert_eq!(find(tree, number), twin.find(number));
+        assert_eq!(find(tree, number), model.find(number));
     }
-    for dir in &twin.dirs {
+    for dir in &model.dirs {
         let mut path = Vec::new();
         tree.append_path(dir.id, &mut path);
-        assert_eq!(tree.root_of(dir.id), twin.root_of(dir.id));
-        assert_eq!(path, twin.path(dir.id));
+        assert_eq!(tree.root_of(dir.id), model.root_of(dir.id));
+        assert_eq!(path, model.path(dir.id));
         assert_eq!(tree.key_of(dir.id), handle(dir.handle));
         assert_eq!(tree.node(dir.id).flags & flag::DEAD != 0, dir.state == State::Dead);
-        let children = twin.children(dir.id);
+        let children = model.children(dir.id);
         for name in NAMES {
-            let named = |id: &&u32| twin.get(**id).name == name;
+            let named = |id: &&u32| model.get(**id).name == name;
             let first = tree.child_named(dir.id, name, None);
             let second = first.and_then(|first| tree.child_named(dir.id, name, Some(first)));
             let among = |found: Option<u32>| found.is_none_or(|id| children.contains(&id));
@@ -265,9 +265,9 @@ fn agree(tree: &Tree, twin: &Twin) {
         }
     }
     let alive = |dir: &&Dir| dir.state == State::Live;
-    for dir in twin.dirs.iter().filter(alive) {
+    for dir in model.dirs.iter().filter(alive) {
         let (mut expected, mut walked, mut at) = (Vec::new(), Vec::new(), dir.id);
-        twin.walk(dir.id, &mut expected);
+        model.walk(dir.id, &mut expected);
         while at != 0 {
             walked.push(at);
             at = tree.following(at, dir.id);
@@ -280,39 +280,39 @@ fuzz_target!(|input: &[u8]| {
     let [capacity, dead_max, ops @ ..] = input else { return };
     let (capacity, dead_max) = (usize::from(capacity % 32) + 3, usize::from(dead_max % 16));
     let mut tree = Tree::with_dead(capacity, dead_max, (0..u64::from(ROOTS)).collect());
-    let mut twin = Twin { dirs: Vec::new(), dead: Vec::new(), capacity, dead_max, clock: 0 };
+    let mut model = Model { dirs: Vec::new(), dead: Vec::new(), capacity, dead_max, clock: 0 };
     for root in 0..ROOTS {
-        insert(&mut tree, &mut twin, 0, b"/root", root);
+        insert(&mut tree, &mut model, 0, b"/root", root);
     }
     for op in ops.chunks_exact(4).take(512) {
         let &[what, number, parent, name] = op else { unreachable!("of four bytes") };
         let number = number % HANDLES;
         let name = NAMES[usize::from(name) % NAMES.len()];
-        let known = twin.find(number);
-        match (what % 8, known, twin.find(parent % HANDLES)) {
-            (0..3, _, Some(parent)) => insert(&mut tree, &mut twin, parent, name, number),
+        let known = model.find(number);
+        match (what % 8, known, model.find(parent % HANDLES)) {
+            (0..3, _, Some(parent)) => insert(&mut tree, &mut model, parent, name, number),
             (3, Some(id), Some(parent)) => {
-                assert_eq!(tree.rename(id, parent, name), Ok(twin.rename(id, parent, name)));
+                assert_eq!(tree.rename(id, parent, name), Ok(model.rename(id, parent, name)));
             }
             (4, Some(id), _) => {
                 tree.remove(id);
-                twin.remove(id, false);
+                model.remove(id, false);
             }
-            (5, Some(id), _) if !twin.is_root(id) => {
+            (5, Some(id), _) if !model.is_root(id) => {
                 tree.forget(id);
-                twin.remove(id, true);
+                model.remove(id, true);
             }
             (6, Some(id), _) => {
-                let unread = twin.get(id).unread;
-                twin.get_mut(id).unread = !unread;
+                let unread = model.get(id).unread;
+                model.get_mut(id).unread = !unread;
                 if unread { tree.clear(id, flag::UNREAD) } else { tree.set(id, flag::UNREAD) }
             }
             (7, ..) => {
                 tree.on_queue_empty();
-                twin.settle();
+                model.on_queue_empty();
             }
             _ => continue,
         }
-        agree(&tree, &twin);
+        agree(&tree, &model);
     }
 });

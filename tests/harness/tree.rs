@@ -4,7 +4,7 @@ use super::mounts::{is_mounted_below, mounts_below};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// A temporary directory with a directory to be watched in it, and the mounts made below it.
@@ -142,7 +142,7 @@ impl Drop for Area {
         // What the test mounted by itself below it goes with the rest.
         let below = mounts_below(&self.base);
         for mount in self.mounts.iter().chain(&below).rev() {
-            let _ = Command::new("umount").args(["--lazy", "--quiet"]).arg(mount).status();
+            let _ = Command::new("umount").arg("--lazy").arg(mount).stderr(Stdio::null()).status();
         }
         // What is mounted there still may be all of this host: nothing of it is to be deleted.
         if is_mounted_below(&self.base) {

@@ -2,19 +2,27 @@
 
 use std::time::Duration;
 
-/// A size or an index as a `u32`. For values that a constant bounds; works in constants.
-///
-/// # Panics
-/// `value` is 2³² or more.
-#[inline]
-#[must_use]
-#[track_caller]
-pub const fn to_u32(value: usize) -> u32 {
-    assert!(value as u64 <= u32::MAX as u64, "a size or an index of less than 2^32");
-    #[expect(clippy::cast_possible_truncation, reason = "the assertion above rules it out")]
-    let value = value as u32;
-    value
+macro_rules! smaller {
+    ($name:ident, $to:ident, $what:literal) => {
+        /// A size or an index as a smaller number. For values that a constant bounds; works in constants.
+        ///
+        /// # Panics
+        /// `value` does not fit.
+        #[inline]
+        #[must_use]
+        #[track_caller]
+        pub const fn $name(value: usize) -> $to {
+            assert!(value <= $to::MAX as usize, $what);
+            #[expect(clippy::cast_possible_truncation, reason = "the assertion above rules it out")]
+            let value = value as $to;
+            value
+        }
+    };
 }
+
+smaller!(to_u8, u8, "a size or an index of less than 2^8");
+smaller!(to_u16, u16, "a size or an index of less than 2^16");
+smaller!(to_u32, u32, "a size or an index of less than 2^32");
 
 /// A `u64` as an index. For values that the length of something in memory bounds; works in constants.
 ///

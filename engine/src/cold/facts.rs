@@ -45,7 +45,7 @@ pub(crate) enum Lockdown {
     Confidentiality,
 }
 
-/// What was read. `None` is not known: /proc or /sys does not tell.
+/// What was read. `None` is not known: /proc or /sys does not say.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     /// Effective capabilities, a bit each.

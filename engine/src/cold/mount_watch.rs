@@ -65,7 +65,7 @@ pub(crate) enum BelowRoots {
     /// Nothing: directories below the roots are not watched.
     Ignore,
     /// They are reported.
-    Tell,
+    Report,
     /// They are watched as roots of their own, if possible.
     Follow(Trial),
 }

@@ -12,7 +12,7 @@ fn view(mounts: &[Mount], roots: &[&str]) -> View {
             followed: Followed::No,
         })
         .collect();
-    let (elsewhere, skips, handling) = (Vec::new(), None, BelowRoots::Tell);
+    let (elsewhere, skips, handling) = (Vec::new(), None, BelowRoots::Report);
     let (filesystems, below, slow) = (HashSet::new(), Vec::new(), Vec::new());
     let mut view = View { roots, elsewhere, skips, handling, filesystems, below, slow };
     view.below = view.find(mounts);

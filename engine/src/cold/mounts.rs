@@ -76,7 +76,7 @@ impl Mount {
 }
 
 /// Filesystems whose entries the kernel makes. Most of that happens without the calls that
-/// fanotify hooks into (fs/namei.c), so what it told would be a small part.
+/// fanotify hooks into (fs/namei.c), so it would report only a small part.
 const MADE_BY_THE_KERNEL: &[&str] = &[
     "proc",
     "sysfs",

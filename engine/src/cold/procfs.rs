@@ -1,4 +1,4 @@
-//! What the host's pseudo filesystems tell once, at the start.
+//! What is read from the host's pseudo filesystems once, at the start.
 
 use crate::hot::who::perf_record::Layout;
 use crate::sys::detached;
@@ -29,7 +29,7 @@ fn filename_offset(format: &str) -> Option<usize> {
 }
 
 /// Whether we are in the pid namespace that the kernel began with: its inode number is fixed
-/// (`PROC_PID_INIT_INO` in linux/proc_ns.h). `None` where /proc does not tell.
+/// (`PROC_PID_INIT_INO` in linux/proc_ns.h). `None` where /proc does not say.
 pub(crate) fn in_initial_pid_namespace() -> Option<bool> {
     is_namespace("/proc/self/ns/pid", 0xeffffffc)
 }

@@ -203,7 +203,7 @@ impl fmt::Display for Call {
             Call::Bpf => "cannot load BPF programs",
             Call::Tracefs => "cannot read the exec tracepoint",
             Call::Connector => "cannot listen to the proc connector",
-            Call::Proc => "cannot read /proc, which tells of processes that run already",
+            Call::Proc => "cannot read /proc, which lists the processes that run already",
             Call::Cpus => "cannot read which CPUs are online from /sys",
             Call::Directory => "cannot read a directory",
             Call::Handle => "cannot get a file handle",

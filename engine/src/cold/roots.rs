@@ -158,7 +158,7 @@ pub(crate) fn open_on(path: &Path, mounts: &Points<'_>) -> Result<OpenRoot, Erro
         return Err(Error::new(
             ErrorKind::Unsupported,
             format!(
-                "cannot watch {shown}: what is in {} is made by the kernel, which tells fanotify little \
+                "cannot watch {shown}: what is in {} is made by the kernel, which reports little to fanotify \
              of it; watch files on a disk, tmpfs or the like",
                 mount.fs_type
             ),

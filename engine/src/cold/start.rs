@@ -208,7 +208,7 @@ fn follow_mounts(
     let named: Vec<_> = opened.iter().map(named).collect();
     let handling = match (config.recursive, config.follow_mounts) {
         (false, _) => BelowRoots::Ignore,
-        (true, false) => BelowRoots::Tell,
+        (true, false) => BelowRoots::Report,
         (true, true) => follow_later(opened, plan),
     };
     match MountWatch::new(&named, elsewhere, config.skip_mount.take(), handling) {
@@ -229,13 +229,13 @@ fn follow_mounts(
 fn follow_later(opened: &[roots::OpenRoot], plan: &mut Plan) -> BelowRoots {
     // No other filesystem can be watched beside such a root.
     if opened.iter().any(marks::stands_alone) {
-        return BelowRoots::Tell;
+        return BelowRoots::Report;
     }
     match marks::trial() {
         Ok(trial) => BelowRoots::Follow(trial),
         Err(refused) => {
             plan.losses.push(Degradation::LaterMounts(refused.to_string()));
-            BelowRoots::Tell
+            BelowRoots::Report
         }
     }
 }

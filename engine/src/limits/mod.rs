@@ -1,6 +1,6 @@
 //! Every limit of the engine, each with its reason and unit, and how they relate.
 //!
-//! This file has the limits that users see and those of more than one room; each room has a file of its own. The
+//! This file has the limits that users see and those of more than one part; each part has a file of its own. The
 //! limits of `hot/where/resolve` are there. What the kernel's ABI prescribes (sizes of structures, offsets, flags),
 //! and how fsmon lays out its own structures, is no limit and is defined where it is used.
 
@@ -15,10 +15,10 @@ pub(crate) mod who;
 pub const DIRS_DEFAULT: usize = 1 << 20;
 /// The configurable maximum: node ids and ring ids are 32 bits, with room to spare.
 pub const DIRS_MAX: usize = 1 << 26;
-/// Removed directories that stay known for late events; their ids come after those of the live ones.
+/// Removed directories that stay known for late events; as many more ids are reserved.
 pub(crate) const DIRS_DEAD_MAX: usize = 1 << 10;
 /// Directories outside the watched paths that have other names of watched files and that the consumer knows at one
-/// time; their ids come after those of the dead.
+/// time; their ids come after those of all other directories.
 pub(crate) const OUTSIDE_MAX: usize = 64;
 /// Bytes that a mirror reserves per directory for its name: the mean of a large tree is 20.
 pub(crate) const DIR_NAME_BYTES: usize = 64;
@@ -70,13 +70,6 @@ pub(crate) const CONNECTOR_BYTES: usize = 16 << 20;
 /// some ten CPUs; beyond that they are put in order a part at a time.
 pub(crate) const MESSAGES_MAX: usize = 1 << 16;
 
-/// Bytes of the longest message of a BPF program: an exec with the name given to it, its arguments, and the path of the
-/// file that runs.
-const MESSAGE_BYTES: usize = {
-    use crate::hot::who::bpf_record::{ARGS_MAX, EXE, EXE_MAX, PATH_HEAD, PATH_MAX};
-    EXE + EXE_MAX + ARGS_MAX + PATH_HEAD + PATH_MAX
-};
-
 const _: () = {
     // Ids are 32 bits, 0 is none, and those of dead and outside directories come on top.
     assert!(DIRS_DEFAULT <= DIRS_MAX);
@@ -91,10 +84,9 @@ const _: () = {
     // A ring is a power of two, takes the longest message, and one is within what all may take.
     assert!(PERF_RING_BYTES.is_power_of_two() && PERF_RING_BYTES_MIN.is_power_of_two());
     assert!(PERF_RING_BYTES_MIN <= PERF_RING_BYTES && PERF_RING_BYTES <= PERF_RINGS_BYTES);
-    assert!(PERF_RING_BYTES_MIN >= 2 * MESSAGE_BYTES);
+    assert!(PERF_RING_BYTES_MIN >= 2 * crate::hot::who::bpf_record::MESSAGE_MAX);
     // There is room for what one call receives.
     assert!(sys::DATAGRAMS_EACH_CALL < MESSAGES_MAX);
-    assert!(sys::DATAGRAM_MAX * sys::DATAGRAMS_EACH_CALL <= CONNECTOR_BYTES);
     // The longest record leaves room for others.
     assert!(RING_SLOTS.is_power_of_two());
     assert!(RING_SLOTS > 4 * fsmon_format::record::SLOTS_MAX);

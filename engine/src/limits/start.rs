@@ -1,7 +1,7 @@
 //! Limits of the start, and of the BPF programs that are made then (`cold`).
 
 use crate::hot::who::bpf_record;
-use crate::num::const_u32;
+use fsmon_format::number::to_u32;
 
 /// Directories between two reports of progress.
 pub(crate) const PROGRESS_DIRS: usize = 4096;
@@ -36,7 +36,7 @@ pub(crate) const LONG_PAUSE_BYTES: u32 = 2 << 20;
 /// Events of the queue, from its end back, that are searched for those of a process.
 pub(crate) const QUEUE_STEPS: u32 = 400;
 /// Names and mounts on the way to an executable at most: as many names as the longest path has, and some mounts.
-pub(crate) const EXE_PATH_LEVELS: u32 = const_u32::<{ bpf_record::PATH_MAX / 2 + 256 }>();
+pub(crate) const EXE_PATH_LEVELS: u32 = to_u32(bpf_record::PATH_MAX / 2 + 256);
 /// Walks of that way at most. The second agrees with the first unless a rename came in between.
 pub(crate) const EXE_PATH_WALKS: usize = 4;
 

@@ -32,8 +32,8 @@ pub(crate) const CLOCK_MOMENT_NS: u64 = 10_000;
 /// How often that is tried: more than once only if the thread was interrupted.
 pub(crate) const CLOCK_TRIES: usize = 4;
 
-/// How often a BPF program is offered to the verifier.
-pub(crate) const PROGRAM_LOADS: usize = 10;
+/// How often a BPF program is offered to the verifier again, if a signal or other work of the task disturbed it.
+pub(crate) const PROGRAM_RELOADS: usize = 10;
 /// Functions of a BPF program at the most.
 pub(crate) const PROGRAM_FUNCTIONS_MAX: usize = 8;
 

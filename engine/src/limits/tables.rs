@@ -1,7 +1,6 @@
 //! Limits of the resolver's tables (`hot/where/tables`, `mute`, `overlay`): how much each remembers, and what
 //! happens to the rest.
 
-use super::sys::EVENT_LEN_MAX;
 use crate::sys::handle::HANDLE_MAX;
 use fsmon_format::record::NAME_MAX;
 
@@ -168,9 +167,9 @@ const _: () = {
 const _: () = {
     // A chain links entries by 16 bits, the last of which means its end.
     assert!(DOUBTS_MAX < u16::MAX as usize);
-    // Nothing else would ever be noticed after a look or a miss.
-    assert!(0 < DOUBT_LOOKS && DOUBT_LOOKS < DOUBT_MISSES);
-    // The place in the ring, plus 1, is an entry of an index.
+    // A name is looked at before it is believed, and before it is given up.
+    assert!(DOUBT_LOOKS > 0 && DOUBT_MISSES > 0);
+    // The index in the ring, plus 1, is an entry of an `Index`.
     assert!(DEFERRED_MAX < u32::MAX as usize);
     assert!(EXCHANGE_EVENTS_AHEAD as u64 <= EXCHANGE_EVENTS_BETWEEN);
     // So few objects are in use that a set and its neighbour are never both full, whatever the handles are.
@@ -178,14 +177,13 @@ const _: () = {
     // What is remembered beside the generation that fills reaches as far as the kernel merges.
     assert!(OBJECT_GENERATION * (OBJECT_GENERATIONS - 1) >= MERGE_REACH);
     assert!(OBJECT_SETS_LEAST <= OBJECT_SETS && OBJECT_SETS_LEAST >= 2);
-    // Its length is kept in 16 bits, and no event that the kernel gives is longer than a buffer has room for.
-    assert!(ORPHAN_BYTES <= u16::MAX as usize && ORPHAN_BYTES <= EVENT_LEN_MAX as usize);
-    // Both fit into the room that names have, so that the next walk finds some.
+    // The length of an orphan is kept in 16 bits.
+    assert!(ORPHAN_BYTES <= u16::MAX as usize);
+    // The names of two walks fit.
     assert!(2 * WALK_NAMES_MANY <= WALK_NAME_SLOTS / 4 * 3);
-    // The directories of which a walk forgets half must be more than the one that stays.
+    // With more than half of them remembered there is something to forget beside the one that stays.
     assert!(WALK_DIRS_MAX > 2);
     assert!(MUTED_EACH_ROUND as usize <= MUTED_MAX);
     assert!(BUSY_NAMES_AGAIN > 0 && BUSY_EVENTS > 0 && RENAMES_OUTSIDE_PER_REPORT > 0);
     assert!(RENAME_RATE_LEAST <= RENAME_RATE_MOST);
-    assert!(SIDES_LINGER_ROUNDS < RENAMES_PAUSE_ROUNDS_MAX);
 };

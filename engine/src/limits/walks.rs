@@ -43,7 +43,6 @@ pub(crate) const PATH_REST_BYTES: usize = 2 * PATH_MAX;
 pub(crate) const WAY_NAMES_MAX: usize = PATH_MAX / 2;
 
 const _: () = {
-    assert!(FILESYSTEMS_MAX <= u8::MAX as usize);
     assert!(SIEVE_BITS.is_power_of_two() && SIEVE_BITS.is_multiple_of(64));
     // At least one entry: its head, and the longest name.
     assert!(DIR_ENTRIES_BYTES > 24 + NAME_ROOM && NAME_ROOM > fsmon_format::record::NAME_MAX);

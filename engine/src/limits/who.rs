@@ -58,8 +58,8 @@ const _: () = {
     assert!(WITNESSES <= WITNESSES_KEPT && WITNESSES_KEPT <= u32::MAX as usize);
     // Each slot is searched at most once.
     assert!(CMDLINE_PROBES <= CMDLINES_MAX);
-    // The search for the slot of a string that was sent ends within the ids.
-    assert!(CMDLINE_READS <= CMDLINES_MAX && EXECS_KEPT < CMDLINE_READS);
+    // Texts of execs that are read together need not share a slot.
+    assert!(EXECS_KEPT < CMDLINE_READS);
     // The count is in one byte of the entry of a pid.
     assert!(OPENED_MAX <= u8::MAX as usize);
 };

@@ -5,7 +5,7 @@ use std::cell::UnsafeCell;
 
 pub(super) struct Slots {
     slots: Box<[UnsafeCell<Slot>]>,
-    /// What a model is told of each access, as it cannot watch the slots themselves.
+    /// A cell that the model checker watches in place of the slots themselves.
     #[cfg(loom)]
     accesses: Vec<loom::cell::UnsafeCell<()>>,
 }

@@ -143,8 +143,8 @@ impl Ids {
     }
 
     fn real(&mut self, event: &Event<'_>) -> String {
-        let spot = |ids: &mut Ids, place: Option<Location<'_>>| {
-            place.map(|Location { dir, name }| ids.spot(dir.handle, name))
+        let spot = |ids: &mut Ids, location: Option<Location<'_>>| {
+            location.map(|Location { dir, name }| ids.spot(dir.handle, name))
         };
         let (old, new) = (spot(self, event.old), spot(self, event.location));
         let object = event.object.map(|Key { handle, .. }| self.of(handle));

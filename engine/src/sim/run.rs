@@ -34,8 +34,8 @@ use std::time::Duration;
 const OWN_PID: u32 = u32::MAX;
 /// From one turn to the next.
 const TURN_NS: u64 = 1_000_000;
-/// The longest sleep while something waits (`SLEEP_NOT_IDLE` in hot/reader/mod.rs).
-const NOT_IDLE_NS: u64 = 5_000_000;
+/// The longest sleep while something waits.
+const NOT_IDLE_NS: u64 = crate::limits::reader::SLEEP_NOT_IDLE.as_millis() as u64 * 1_000_000;
 /// After that long without an event nothing more is printed.
 const QUIET_NS: u64 = 1_000_000_000;
 /// Buffers that a turn fills.

@@ -4,8 +4,8 @@
 //! memory, loop for ever or read what is not mapped.
 
 use super::fd::owned;
-use crate::limits::sys::{PROGRAM_FUNCTIONS_MAX, PROGRAM_LOADS};
-use crate::num::{const_u32, limited_u32, size_u32};
+use crate::limits::sys::{PROGRAM_FUNCTIONS_MAX, PROGRAM_RELOADS};
+use fsmon_format::number::to_u32;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -148,13 +148,13 @@ impl FunctionTypes {
         let types = TYPES.map(u32::to_ne_bytes).concat();
         let mut bytes = 0xeb9f_u16.to_ne_bytes().to_vec();
         bytes.extend([1, 0]);
-        let (types_len, strings_len) = (limited_u32(types.len()), limited_u32(STRINGS.len()));
+        let (types_len, strings_len) = (to_u32(types.len()), to_u32(STRINGS.len()));
         for number in [24, 0, types_len, types_len, strings_len] {
             bytes.extend(number.to_ne_bytes());
         }
         bytes.extend(types);
         bytes.extend(STRINGS);
-        let (btf, btf_size) = (bytes.as_ptr() as u64, limited_u32(bytes.len()));
+        let (btf, btf_size) = (bytes.as_ptr() as u64, to_u32(bytes.len()));
         Ok(FunctionTypes(bpf_fd(BTF_LOAD, &mut BtfLoad { btf, btf_size, ..BtfLoad::default() })?))
     }
 }
@@ -320,12 +320,12 @@ pub(crate) fn load(
 ) -> io::Result<OwnedFd> {
     let mut infos = [FuncInfo { insn: 0, type_id: FUNCTION_TYPE }; PROGRAM_FUNCTIONS_MAX];
     for (info, at) in infos[1..].iter_mut().zip(functions) {
-        info.insn = limited_u32(*at);
+        info.insn = to_u32(*at);
     }
     let types = if functions.is_empty() { None } else { Some(FunctionTypes::new()?) };
     let mut attr = ProgLoad {
         kind: PROG_TRACING,
-        insn_count: limited_u32(insns.len()),
+        insn_count: to_u32(insns.len()),
         insns: insns.as_ptr() as u64,
         // Some helpers are open to programs under the GPL only; ours may be had under it.
         license: c"Dual MIT/GPL".as_ptr() as u64,
@@ -336,9 +336,9 @@ pub(crate) fn load(
     // The kernel keeps the types as long as the program.
     if let Some(types) = &types {
         attr.own_btf = types.0.as_raw_fd().cast_unsigned();
-        attr.func_info_size = size_u32::<FuncInfo>();
+        attr.func_info_size = const { to_u32(size_of::<FuncInfo>()) };
         attr.func_info = infos.as_ptr() as u64;
-        attr.func_info_count = limited_u32(1 + functions.len().min(PROGRAM_FUNCTIONS_MAX - 1));
+        attr.func_info_count = to_u32(1 + functions.len().min(PROGRAM_FUNCTIONS_MAX - 1));
     }
     let len = name.len().min(attr.name.len() - 1);
     attr.name[..len].copy_from_slice(&name.as_bytes()[..len]);
@@ -347,8 +347,7 @@ pub(crate) fn load(
         Ok(program) => return Ok(program),
     };
     let mut log = vec![0u8; 1 << 20];
-    (attr.log, attr.log_size, attr.log_level) =
-        (log.as_mut_ptr() as u64, limited_u32(log.len()), 1);
+    (attr.log, attr.log_size, attr.log_level) = (log.as_mut_ptr() as u64, to_u32(log.len()), 1);
     match patiently(&mut attr) {
         Ok(program) => Ok(program),
         Err(_) => {
@@ -365,7 +364,7 @@ pub(crate) fn load(
 /// ends it with EAGAIN as a signal does (do_check() in kernel/bpf/verifier.c).
 fn patiently(attr: &mut ProgLoad) -> io::Result<OwnedFd> {
     let mut result = bpf_fd(PROG_LOAD, attr);
-    for _ in 0..PROGRAM_LOADS {
+    for _ in 0..PROGRAM_RELOADS {
         match &result {
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
                 result = bpf_fd(PROG_LOAD, attr);
@@ -387,7 +386,7 @@ pub(crate) fn misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0u8; INFO_BYTES];
     let mut attr = GetInfo {
         fd: program.as_raw_fd().cast_unsigned(),
-        len: const_u32::<INFO_BYTES>(),
+        len: const { to_u32(INFO_BYTES) },
         info: info.as_mut_ptr() as u64,
     };
     bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;

@@ -5,7 +5,7 @@
 //! and giving it back is what lets the buffer be read into again.
 
 use super::fanotify::flag::Q_OVERFLOW;
-use crate::num::{const_u16, const_u32};
+use fsmon_format::number::{to_u16, to_u32};
 use std::io;
 use std::ptr::NonNull;
 
@@ -41,13 +41,15 @@ impl Taken {
     /// Only for backends: a read into buffer `index` was refused, and what it had taken from the queue is lost. The
     /// buffer says so in place of that: see [`UNREADABLE`].
     pub(super) fn refused(buffers: &Buffers, index: u16) -> Self {
-        let taken =
-            Taken { is_refused: true, ..Taken::new(buffers, index, const_u32::<METADATA_LEN>()) };
+        let taken = Taken {
+            is_refused: true,
+            ..Taken::new(buffers, index, const { to_u32(METADATA_LEN) })
+        };
         let mut event = [0; METADATA_LEN];
         // `struct fanotify_event_metadata`: length, version, its own length, mask, no descriptor, pid.
-        event[..4].copy_from_slice(&const_u32::<METADATA_LEN>().to_ne_bytes());
+        event[..4].copy_from_slice(&const { to_u32(METADATA_LEN) }.to_ne_bytes());
         event[4] = METADATA_VERSION;
-        event[6..8].copy_from_slice(&const_u16::<METADATA_LEN>().to_ne_bytes());
+        event[6..8].copy_from_slice(&const { to_u16(METADATA_LEN) }.to_ne_bytes());
         event[8..16].copy_from_slice(&Q_OVERFLOW.to_ne_bytes());
         event[16..20].copy_from_slice(&(-1i32).to_ne_bytes());
         event[20..24].copy_from_slice(&UNREADABLE.to_ne_bytes());

@@ -2,8 +2,8 @@
 //! exits (linux/cn_proc.h).
 
 use crate::limits::sys::{DATAGRAM_MAX, DATAGRAMS_EACH_CALL};
-use crate::num::{const_u32, limited_u16, limited_u32, size_u32};
 use crate::sys::fd::{check, owned};
+use fsmon_format::number::{to_u16, to_u32};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -85,7 +85,7 @@ impl Socket {
             libc::bind(
                 socket.raw_fd(),
                 (&raw const address).cast(),
-                size_u32::<libc::sockaddr_nl>(),
+                const { to_u32(size_of::<libc::sockaddr_nl>()) },
             )
         })?;
         Ok(socket)
@@ -103,7 +103,7 @@ impl Socket {
                     libc::SOL_SOCKET,
                     option,
                     (&raw const room).cast(),
-                    size_u32::<i32>(),
+                    const { to_u32(size_of::<i32>()) },
                 )
             };
         }
@@ -140,12 +140,12 @@ impl Socket {
     fn send(&self, payload: &[u8], ack: u32) -> io::Result<()> {
         let mut message = [0; NLMSG_HEADER + CN_HEADER + 8];
         let len = NLMSG_HEADER + CN_HEADER + payload.len();
-        message[0..4].copy_from_slice(&limited_u32(len).to_ne_bytes());
+        message[0..4].copy_from_slice(&to_u32(len).to_ne_bytes());
         message[4..6].copy_from_slice(&NLMSG_DONE.to_ne_bytes());
         message[16..20].copy_from_slice(&CN_IDX_PROC.to_ne_bytes());
         message[20..24].copy_from_slice(&CN_VAL_PROC.to_ne_bytes());
         message[28..32].copy_from_slice(&ack.to_ne_bytes());
-        message[32..34].copy_from_slice(&limited_u16(payload.len()).to_ne_bytes());
+        message[32..34].copy_from_slice(&to_u16(payload.len()).to_ne_bytes());
         message[36..len].copy_from_slice(payload);
         // SAFETY: `len` bytes of `message` are initialised and outlive the call.
         let sent = unsafe { libc::send(self.raw_fd(), message.as_ptr().cast(), len, 0) };
@@ -193,7 +193,7 @@ impl Socket {
             header.msg_iov = &raw mut vectors[index];
             header.msg_iovlen = 1;
             header.msg_name = (&raw mut into.senders[index]).cast();
-            header.msg_namelen = size_u32::<libc::sockaddr_nl>();
+            header.msg_namelen = const { to_u32(size_of::<libc::sockaddr_nl>()) };
         }
         // SAFETY: every header points at a buffer and an address of `into` with their true
         // lengths; all outlive the call, and nothing else refers to them.
@@ -201,7 +201,7 @@ impl Socket {
             libc::recvmmsg(
                 self.raw_fd(),
                 headers.as_mut_ptr(),
-                const_u32::<DATAGRAMS_EACH_CALL>(),
+                const { to_u32(DATAGRAMS_EACH_CALL) },
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )

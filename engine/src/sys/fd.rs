@@ -52,7 +52,7 @@ pub(crate) fn is_readable(fd: RawFd) -> bool {
     unsafe { libc::poll(&raw mut one, 1, 0) == 1 }
 }
 
-/// Bytes that wait to be read (`FIONREAD`); 0 where the kernel does not tell.
+/// Bytes that wait to be read (`FIONREAD`); 0 where the kernel does not say.
 pub(crate) fn pending_bytes(fd: BorrowedFd<'_>) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD stores one int through the pointer (ioctl_tty(2); fanotify_ioctl()).

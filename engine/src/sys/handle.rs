@@ -2,7 +2,7 @@
 
 use super::fd::check;
 use crate::limits::sys::PATH_PIECE_BYTES;
-use crate::num::const_u32;
+use fsmon_format::number::to_u32;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -91,7 +91,7 @@ impl Handles {
         name: &CStr,
         flags: libc::c_int,
     ) -> io::Result<(Handle, i32)> {
-        let mut raw = Raw { bytes: const_u32::<HANDLE_MAX>(), kind: 0, data: [0; HANDLE_MAX] };
+        let mut raw = Raw { bytes: const { to_u32(HANDLE_MAX) }, kind: 0, data: [0; HANDLE_MAX] };
         let mut mount_id = 0;
         // SAFETY: `raw` begins like struct file_handle and has the room that its first field
         // says; the name ends in NUL; the kernel writes the handle and one int.
@@ -138,13 +138,10 @@ fn btrfs_ids(handle: &[u8]) -> Option<(u64, u64)> {
 pub(crate) fn btrfs_whole(fsid: u64, handle: &[u8]) -> Option<u64> {
     let (_, subvolume) = btrfs_ids(handle)?;
     // The two halves are ints, the upper half of the id goes into the first.
-    let [a, b, c, d, e, f, g, h] = fsid.to_ne_bytes();
-    let [i, j, k, l, m, n, o, p] = (subvolume ^ BTRFS_TOP).to_be_bytes();
-    let first = u32::from_ne_bytes([a, b, c, d]) ^ u32::from_be_bytes([i, j, k, l]);
-    let second = u32::from_ne_bytes([e, f, g, h]) ^ u32::from_be_bytes([m, n, o, p]);
-    let [a, b, c, d] = first.to_ne_bytes();
-    let [e, f, g, h] = second.to_ne_bytes();
-    Some(u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
+    let ids = subvolume ^ BTRFS_TOP;
+    // The first int is at the lower address: on little-endian machines the lower half of the number.
+    let halves = if cfg!(target_endian = "little") { ids.rotate_left(32) } else { ids };
+    Some(fsid ^ halves)
 }
 
 /// Whether a directory is a btrfs subvolume: one that comes up may be a snapshot, full of files.

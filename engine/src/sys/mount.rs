@@ -38,7 +38,7 @@ pub(crate) fn open_without_mounts(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         owned(unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), c"".as_ptr(), flags) })?;
     // A copy of a shared mount would get what is mounted on the original later.
     let private = Attributes { set: 0, clear: 0, propagation: libc::MS_PRIVATE, user_namespace: 0 };
-    // SAFETY: the path ends in NUL, the kernel reads as many bytes of the live struct as it is told.
+    // SAFETY: the path ends in NUL, the size is that of the live struct.
     check(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,

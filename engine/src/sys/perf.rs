@@ -4,7 +4,7 @@
 //! `data_tail`. No system call is needed to read.
 
 use super::fd::owned;
-use crate::num::index;
+use fsmon_format::number::to_usize;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -276,7 +276,7 @@ impl Default for Scratch {
 #[inline]
 fn parts(size: usize, tail: u64, head: u64) -> Option<(Range<usize>, usize)> {
     let written = usize::try_from(head.wrapping_sub(tail)).ok().filter(|len| *len <= size)?;
-    let start = index(tail % size as u64);
+    let start = to_usize(tail % size as u64);
     let first = written.min(size - start);
     start.is_multiple_of(8).then_some((start..start + first, written - first))
 }

@@ -5,7 +5,6 @@ use super::fd::{check, read};
 use super::gauge::Gauge;
 use super::thread::{sleep, timespec};
 use crate::limits::sys::FILE_BUFFERS_MAX;
-use crate::num::limited_u32;
 use arrayvec::ArrayVec;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -33,7 +32,7 @@ pub(crate) fn wait_for_change(file: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io
         |fd: BorrowedFd<'_>, events| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     let mut fds = [polled(file, libc::POLLPRI), polled(other, libc::POLLIN)];
     loop {
-        // SAFETY: as many live pollfds as it is told.
+        // SAFETY: the length is the number of live pollfds.
         match check(unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, -1) }) {
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -160,7 +159,10 @@ impl Poll {
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         match read(fd, buffer) {
             Ok(0) => Ok(None),
-            Ok(len) => Ok(Some(Taken::new(buffers, index, limited_u32(len)))),
+            Ok(len) => {
+                let len = u32::try_from(len).map_err(io::Error::other)?;
+                Ok(Some(Taken::new(buffers, index, len)))
+            }
             Err(error) => match error.raw_os_error() {
                 Some(libc::EAGAIN | libc::EINTR) => Ok(None),
                 // fanotify has no event for the rename of a name beyond 255 bytes; see `Taken::refused`.

@@ -19,8 +19,8 @@ use super::poll::{Descriptors, Done};
 use crate::limits::sys::{
     COMPLETIONS, COMPLETIONS_WANTED, EVENT_LEN_MAX, FILE_BUFFERS_MAX, SUBMISSIONS,
 };
-use crate::num::{index, limited_u32};
 use arrayvec::ArrayVec;
+use fsmon_format::number::{to_u32, to_usize};
 use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::io;
@@ -237,7 +237,7 @@ impl Uring {
         self.arm()?;
         self.files.wanted = false;
         let submission = self.ring.submission();
-        let count = limited_u32(submission.len());
+        let count = to_u32(submission.len());
         if count == 0 && !submission.taskrun() {
             return Ok(false);
         }
@@ -265,7 +265,7 @@ impl Uring {
             };
             let token = entry.user_data();
             if token != token::READ && !cqueue::more(entry.flags()) {
-                let index = index(token - token::FILES);
+                let index = to_usize(token - token::FILES);
                 self.standing.get_mut(index).expect("tokens are given in order").armed = false;
             }
             let done = match token {
@@ -318,7 +318,7 @@ impl Uring {
         self.gauge.leave(self.files.reads);
         if let Ok(len @ 1..) = u32::try_from(result) {
             let taken = Taken::new(files, index, len);
-            // A receive that ended for lack of buffers may have filled the last one.
+            // A read that ended because the buffer had no room for another event may still have taken the last event.
             self.files.ready =
                 !taken.had_room(files, EVENT_LEN_MAX) && is_readable(self.files.fd.0);
             return Ok(Some(Done::Files(taken, number)));

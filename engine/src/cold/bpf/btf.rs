@@ -185,8 +185,8 @@ impl<'a> Btf<'a> {
         let has_bits = found.info >> 31 != 0;
         (0..found.count()).find_map(|index| {
             let at = found.rest + 12 * index;
-            let (label, inner, place) = (self.u32(at)?, self.u32(at + 4)?, self.u32(at + 8)?);
-            let bit = if has_bits { place & 0x00ff_ffff } else { place };
+            let (label, inner, offset) = (self.u32(at)?, self.u32(at + 4)?, self.u32(at + 8)?);
+            let bit = if has_bits { offset & 0x00ff_ffff } else { offset };
             if label == 0 {
                 return bit.checked_add(self.member_of(inner, name, depth - 1)?);
             }

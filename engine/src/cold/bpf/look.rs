@@ -36,6 +36,8 @@ pub(super) const READS_AFTER: i16 = -32;
 pub(super) const SETTLED: i16 = -40;
 /// Two snapshots of the queue; later one event of it.
 pub(super) const SNAPSHOT: i16 = -104;
+/// Bytes of a snapshot, as a length.
+const SNAPSHOT_LEN: u16 = SNAPSHOT_BYTES.unsigned_abs();
 const SNAPSHOT_AFTER: i16 = -168;
 const EVENT: i16 = SNAPSHOT_AFTER;
 /// State of the walk through the queue.
@@ -190,7 +192,7 @@ impl Programs<'_> {
         }
         for slot in [SNAPSHOT, SNAPSHOT_AFTER] {
             asm.load(Size::Double, R3, R7, word(global::GROUP));
-            self.peek(asm, frame, slot, SNAPSHOT_BYTES, R3, self.layout.queue.start());
+            self.peek(asm, frame, slot, SNAPSHOT_LEN, R3, self.layout.queue.start());
         }
         let numbers = [(global::READS, READS_AFTER), (global::TURN, TURN_AFTER)];
         for (number, slot) in numbers {
@@ -228,7 +230,7 @@ impl Programs<'_> {
         asm.load(Size::Double, R7, R6, NEXT);
         asm.load(Size::Double, R1, R6, HEAD);
         asm.jump_if_register(If::Equal, R7, R1, end);
-        self.peek(asm, R6, EVENT, SNAPSHOT_BYTES, R7, 0);
+        self.peek(asm, R6, EVENT, SNAPSHOT_LEN, R7, 0);
         asm.load(Size::Double, R1, R6, EVENT + self.layout.event.pid);
         asm.load(Size::Double, R2, R6, OWNER);
         asm.jump_if_register(If::NotEqual, R1, R2, next);
@@ -266,7 +268,7 @@ impl Programs<'_> {
         asm: &mut Asm,
         frame: Reg,
         slot: i16,
-        bytes: i16,
+        bytes: u16,
         address: Reg,
         offset: i16,
     ) {
@@ -274,7 +276,7 @@ impl Programs<'_> {
         asm.add(R3, offset.into());
         asm.copy(R1, frame);
         asm.add(R1, slot.into());
-        asm.set(R2, bytes.unsigned_abs().into());
+        asm.set(R2, bytes.into());
         asm.call(Helper::ProbeReadKernel);
     }
 }

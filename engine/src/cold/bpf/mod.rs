@@ -13,7 +13,6 @@ mod programs;
 
 use crate::hot::who::counted::{Counted, ExecDetails};
 use crate::limits::start as limits;
-use crate::num::limited_u32;
 use crate::sys::bpf::{self, Globals};
 use crate::sys::gauge::global;
 use crate::sys::perf::Ring;
@@ -49,9 +48,11 @@ pub(crate) fn attach(
     let description = btf::read()?;
     let btf = Btf::of(&description)?;
     let globals = Arc::new(Globals::new(global::COUNT)?);
-    let map = bpf::ring_map(cpus.iter().max().map_or(0, |&last| limited_u32(last) + 1))?;
-    for (cpu, ring) in cpus.iter().zip(rings) {
-        bpf::set_ring(map.as_fd(), limited_u32(*cpu), ring.as_fd())?;
+    // The kernel gave these numbers.
+    let number = |cpu: usize| u32::try_from(cpu).map_err(io::Error::other);
+    let map = bpf::ring_map(number(cpus.iter().max().map_or(0, |&last| last + 1))?)?;
+    for (&cpu, ring) in cpus.iter().zip(rings) {
+        bpf::set_ring(map.as_fd(), number(cpu)?, ring.as_fd())?;
     }
     let scratch = bpf::scratch_map(limits::PAUSE_BYTES)?;
     let pause = bpf::shared_map(limits::LONG_PAUSE_BYTES)?;

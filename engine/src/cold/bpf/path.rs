@@ -54,9 +54,7 @@ const BRIEF: i16 = WORK + 152;
 const COPY: i16 = WORK + 160;
 
 /// The last offset at which a name may begin: after it there is room for the longest name.
-const AT_MAX: i32 = immediate(
-    record::EXE + record::EXE_MAX + record::ARGS_MAX + record::PATH_HEAD + record::PATH_MAX,
-);
+const AT_MAX: i32 = immediate(record::MESSAGE_MAX);
 
 const _: () = assert!(AT_MAX + NAME_MAX + 1 < WORK as i32);
 const _: () = assert!((COPY + DENTRY_BYTES) as i64 <= PAUSE_BYTES as i64);

@@ -16,9 +16,9 @@ use super::look::{
     TURN_AFTER,
 };
 use crate::hot::who::bpf_record::{self as record, kind};
-use crate::num::const_u32;
 use crate::sys::bpf::Attach;
 use crate::sys::gauge::global;
+use fsmon_format::number::to_u32;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -140,7 +140,7 @@ impl<'a> Programs<'a> {
         self.change(&mut asm, kind::EXEC, skip);
         asm.copy(R1, R9);
         asm.add(R1, immediate(record::EXE));
-        asm.set(R2, const_u32::<{ record::EXE_MAX }>());
+        asm.set(R2, const { to_u32(record::EXE_MAX) });
         asm.load(Size::Double, R3, R6, 16);
         asm.load(Size::Double, R3, R3, self.layout.filename);
         asm.call(Helper::ProbeReadKernelStr);
@@ -174,7 +174,7 @@ impl<'a> Programs<'a> {
         asm.subtract(R1, R3);
         asm.store(Size::Word, R9, offset(record::ARGS_LEN), R1);
         asm.copy(R8, R1);
-        asm.at_most(R8, const_u32::<{ record::ARGS_MAX }>());
+        asm.at_most(R8, const { to_u32(record::ARGS_MAX) });
         asm.copy(R2, R8);
         asm.copy(R1, R9);
         asm.add_register(R1, R7);
@@ -215,7 +215,7 @@ impl<'a> Programs<'a> {
         self.change(&mut asm, kind::COMM, skip);
         asm.copy(R1, R9);
         asm.add(R1, immediate(record::COMM));
-        asm.set(R2, const_u32::<{ record::COMM_LEN }>());
+        asm.set(R2, const { to_u32(record::COMM_LEN) });
         asm.load(Size::Double, R3, R6, 8);
         asm.call(Helper::ProbeReadKernelStr);
         self.caller(&mut asm);
@@ -433,7 +433,7 @@ impl<'a> Programs<'a> {
         self.users(asm, R1);
         asm.copy(R1, R9);
         asm.add(R1, immediate(record::COMM));
-        asm.set(R2, const_u32::<{ record::COMM_LEN }>());
+        asm.set(R2, const { to_u32(record::COMM_LEN) });
         asm.copy(R3, R8);
         asm.add(R3, self.layout.comm.into());
         asm.call(Helper::ProbeReadKernel);
@@ -455,7 +455,7 @@ impl<'a> Programs<'a> {
 
     /// Sends the first `bytes` bytes of the message at R9.
     fn send(&self, asm: &mut Asm, bytes: usize) {
-        asm.set(R5, immediate(bytes).unsigned_abs());
+        asm.set(R5, to_u32(bytes));
         self.output(asm);
     }
 

@@ -5,7 +5,8 @@
 //! * [`SetCache::least`]: the entry with the least measure.
 //! * [`Turns`]: one way after the other, for entries that are too large to be moved.
 
-use crate::num::{limited_u8, low_bits};
+use crate::num::low_bits;
+use fsmon_format::number::to_u8;
 
 /// The cache: `SETS` sets of `WAYS` entries each. The lower bits of a number that the caller makes of the key give
 /// the set.
@@ -48,7 +49,7 @@ impl<T: Copy, const SETS: usize, const WAYS: usize> SetCache<T, SETS, WAYS> {
 
     /// The entry in set `set` for which `is_it` holds.
     #[inline]
-    pub fn look(&self, set: u64, mut is_it: impl FnMut(&T) -> bool) -> Option<&T> {
+    pub fn get(&self, set: u64, mut is_it: impl FnMut(&T) -> bool) -> Option<&T> {
         self.sets[low_bits(set) % SETS].iter().find(|entry| is_it(entry))
     }
 
@@ -116,7 +117,7 @@ impl<const SETS: usize, const WAYS: usize> Turns<SETS, WAYS> {
     pub fn take(&mut self, set: u64) -> At {
         let set = low_bits(set) % SETS;
         let way = usize::from(self.next[set]);
-        self.next[set] = limited_u8((way + 1) % WAYS);
+        self.next[set] = to_u8((way + 1) % WAYS);
         At { set, way }
     }
 }
@@ -159,7 +160,7 @@ mod tests {
                 }
                 for key in 1..24 {
                     let is_known = lists[set_of(key)].contains(&key);
-                    prop_assert_eq!(cache.look(key, |one| *one == key).is_some(), is_known);
+                    prop_assert_eq!(cache.get(key, |one| *one == key).is_some(), is_known);
                 }
             }
             cache.clear();

@@ -140,8 +140,7 @@ impl Intake {
         }
     }
 
-    /// A time T: everything that happened before T was read, and is resolved or waits here; everything that waits
-    /// here happened after T. `queue` is the fanotify group. `None` if the queue was not seen empty.
+    /// A time T: everything that happened before T is resolved, and everything that waits here happened after T. `queue` is the fanotify group. `None` if the queue was not seen empty.
     ///
     /// There are two ways to know. Either the queue is empty now. Or the last read of the wait had room for another
     /// event, so it ended because there was none (fanotify_read() in fs/notify/fanotify/fanotify_user.c), and it

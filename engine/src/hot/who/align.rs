@@ -18,9 +18,9 @@ use super::strings::hash;
 use super::table::{Table, last_part};
 use super::{Answer, OpenExec, Rung, Window};
 use crate::limits::who::{IMAGES_LOOKED_AT, OPENED_MAX, OPENINGS_MISSED};
-use crate::num::limited_u8;
 use crate::sys::procdir::{self, Path};
 use arrayvec::ArrayVec;
+use fsmon_format::number::to_u8;
 use fsmon_format::record::Attribution;
 
 /// Stands for a dynamic loader among the hashes of opened names.
@@ -298,7 +298,7 @@ impl Table {
                 }
             }
             entry.opened = opened;
-            entry.opened_len = limited_u8(len);
+            entry.opened_len = to_u8(len);
             entry.opened_done = entry.opened_len;
         }
         self.set_since(pid);

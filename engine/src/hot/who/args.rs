@@ -7,7 +7,7 @@
 use super::cmdline::CmdlineRef;
 use super::strings::Strings;
 use crate::limits::{ARGS_BYTES, ARGS_MAX, CMDLINE_BYTES, CMDLINES_MAX, STRINGS_MAX};
-use crate::num::const_u32;
+use fsmon_format::number::to_u32;
 use fsmon_format::record::proc_flag;
 
 /// The text is only the beginning.
@@ -16,7 +16,7 @@ const CUT: u32 = 1 << 31;
 const UNKNOWN: u32 = 1 << 30;
 const ID: u32 = UNKNOWN - 1;
 /// Ids of strings follow those that [`super::cmdline`] gives out.
-const FIRST: u32 = const_u32::<{ STRINGS_MAX + CMDLINES_MAX }>();
+const FIRST: u32 = to_u32(STRINGS_MAX + CMDLINES_MAX);
 
 const _: () = assert!(ARGS_MAX < ID as usize);
 
@@ -48,9 +48,9 @@ impl Args {
 
     /// Keeps the arguments of an exec, each with a NUL after it, and whether they are cut. The result has one
     /// reference.
-    pub(super) fn keep(&mut self, told: Option<(&[u8], bool)>) -> u32 {
+    pub(super) fn keep(&mut self, text: Option<(&[u8], bool)>) -> u32 {
         let Some(strings) = &mut self.strings else { return 0 };
-        let Some((text, cut)) = told else { return UNKNOWN };
+        let Some((text, cut)) = text else { return UNKNOWN };
         let whole = text.strip_suffix(&[0]).filter(|_| !cut).unwrap_or(text);
         match strings.intern(&whole[..whole.len().min(CMDLINE_BYTES)]) {
             0 => UNKNOWN,

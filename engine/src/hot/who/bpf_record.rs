@@ -73,6 +73,10 @@ pub const PATH_NS: usize = 8;
 /// The longest path, in bytes. A slash begins what ends with one here.
 pub const PATH_MAX: usize = fsmon_format::record::TEXT_MAX - DELETED.len();
 
+/// The longest message of a BPF program, in bytes, each part at its longest: an exec with the name given to it,
+/// its arguments, and the path of the file that runs.
+pub const MESSAGE_MAX: usize = EXE + EXE_MAX + ARGS_MAX + PATH_HEAD + PATH_MAX;
+
 /// What the path of a file that was removed ends with, as in /proc.
 pub(super) const DELETED: &[u8] = b" (deleted)";
 

@@ -27,9 +27,9 @@ use crate::limits::who::{
     CMDLINE_IMAGES_BACK, CMDLINE_PROBES, CMDLINE_READ_BYTES, CMDLINE_READS, EXECS_KEPT,
 };
 use crate::limits::{CMDLINE_BYTES, CMDLINES_MAX, STRINGS_MAX};
-use crate::num::{const_u32, limited_u32};
 use crate::sys::procdir::{self, Path};
 use arrayvec::ArrayVec;
+use fsmon_format::number::to_u32;
 use fsmon_format::record::proc_flag;
 use std::hash::{DefaultHasher, Hasher};
 
@@ -116,11 +116,7 @@ impl Cmdlines {
     }
 
     fn line(&self, at: usize) -> CmdlineRef {
-        CmdlineRef {
-            string: first_string() + limited_u32(at),
-            flags: self.slots[at].flags,
-            text_of: 0,
-        }
+        CmdlineRef { string: first_string() + to_u32(at), flags: self.slots[at].flags, text_of: 0 }
     }
 
     /// The text that was read for an image, if it is confirmed.
@@ -146,7 +142,7 @@ impl Cmdlines {
 }
 
 fn first_string() -> u32 {
-    const_u32::<STRINGS_MAX>() + 1
+    const { to_u32(STRINGS_MAX) + 1 }
 }
 
 /// The text without the last NUL, and the flags for it.

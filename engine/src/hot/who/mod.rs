@@ -441,9 +441,9 @@ impl Processes {
     #[inline]
     pub(crate) fn read_exe(&mut self, image: u32) -> bool {
         // A replayed recording has no programs, and its processes are not in /proc.
-        let told = self.rung() == Rung::Bpf
+        let has_message = self.rung() == Rung::Bpf
             && self.sources.counted().is_none_or(|counted| counted.exec_details().path);
-        !told && self.table.read_file_late(image)
+        !has_message && self.table.read_file_late(image)
     }
 
     /// See [`Processes::read_exe`].

@@ -9,7 +9,7 @@
 
 use crate::hot::containers::probing::{ProbeTable, Slot};
 use crate::limits::who::OPENED_MAX;
-use crate::num::{const_u32, limited_u32};
+use fsmon_format::number::to_u32;
 use zerocopy::FromZeros;
 
 /// Between the first and the last sign of an exec.
@@ -126,7 +126,7 @@ impl Pids {
     #[must_use]
     pub fn with_capacity(max: usize) -> Self {
         let slots = (max + max / 3 + 1).next_power_of_two().max(2 * BLOCK);
-        let blocks = limited_u32(slots / BLOCK);
+        let blocks = to_u32(slots / BLOCK);
         Pids { entries: ProbeTable::new(slots), shift: 32 - blocks.trailing_zeros() }
     }
 
@@ -190,7 +190,7 @@ impl Pids {
 /// Where a pid is looked for first.
 #[inline]
 fn home(pid: u32, shift: u32) -> usize {
-    let block = (pid / const_u32::<BLOCK>()).wrapping_mul(SCATTER) >> shift;
+    let block = (pid / const { to_u32(BLOCK) }).wrapping_mul(SCATTER) >> shift;
     block as usize * BLOCK + pid as usize % BLOCK
 }
 

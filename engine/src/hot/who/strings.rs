@@ -228,7 +228,9 @@ impl Strings {
     fn evict(&mut self, id: u32) {
         let name = self.names[id as usize];
         self.idle -= 1;
-        if let Ok(at) = self.by_hash.find(name.hash as usize, |here| *here == id) {
+        let found = self.by_hash.find(name.hash as usize, |here| *here == id);
+        debug_assert!(found.is_ok(), "each live string is in the table");
+        if let Ok(at) = found {
             self.by_hash.remove(at, |&other| self.names[other as usize].hash as usize);
         }
         self.arena.remove(name.text);

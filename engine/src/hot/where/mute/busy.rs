@@ -20,11 +20,11 @@ use crate::limits::tables::{
 use crate::sys::handle::KEY_MAX;
 use fsmon_format::kind;
 
-/// What the kernel reports of a muted directory.
+/// What the kernel reports of a directory that is not watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Muting {
     /// Everything.
-    Heard,
+    No,
     /// Renames, and changes of link counts.
     Entries,
     /// Only renames of directories.
@@ -146,7 +146,7 @@ impl Busy {
     #[inline]
     fn seen(&mut self, hash: u64) -> &mut Seen {
         let round = self.round;
-        let told = |seen: &Seen| {
+        let measure = |seen: &Seen| {
             if seen.round == round {
                 seen.events.saturating_add(seen.renames).saturating_add(1)
             } else {
@@ -154,7 +154,7 @@ impl Busy {
             }
         };
         let known = self.seen.find(hash, |seen| seen.hash == hash);
-        let at = known.unwrap_or_else(|| self.seen.least(hash, told));
+        let at = known.unwrap_or_else(|| self.seen.least(hash, measure));
         let seen = self.seen.get_mut(at);
         if (seen.hash, seen.round) != (hash, round) {
             *seen = seen.next(hash, round);

@@ -99,7 +99,7 @@ impl Renames {
             return if lingered { Due::DropSides } else { Due::Nothing };
         }
         self.rounds = self.rounds.saturating_add(1);
-        // At first, renames that are about to be ignored count as well.
+        // In the first two rounds `outside` also has renames that are about to be ignored, so it does not count.
         let counted = if self.rounds > 2 {
             self.reported.saturating_add(self.outside)
         } else {

@@ -43,10 +43,10 @@ impl<F> Layers<F> {
     ) -> Heard<'a> {
         let of = self.layer_of(tree, event, is_named);
         let Some((at, old, new)) = of else { return Heard::Stranger };
-        let Room { place, old: old_room, object } = room;
+        let Room { location, old: old_room, object } = room;
         let layer = &self.layers[at];
         let mut translated = *event;
-        translated.location = event.location.and_then(|at| layer.location(tree, at, new, place));
+        translated.location = event.location.and_then(|at| layer.location(tree, at, new, location));
         translated.old = event.old.and_then(|at| layer.location(tree, at, old, old_room));
         let mut as_upper = [0; KEY_MAX];
         let upper = event.object.and_then(|key| layer.wrap(key, &mut as_upper));
@@ -96,7 +96,7 @@ impl<F> Layers<F> {
         event: &Event<'_>,
         is_named: impl Fn(u64) -> bool,
     ) -> Option<(usize, Side, Side)> {
-        let [old, new] = [event.old, event.location].map(|place| place.map(|place| place.dir));
+        let [old, new] = [event.old, event.location].map(|at| at.map(|at| at.dir));
         if old.or(new).is_none() {
             let object = event.object?;
             let mut on =
@@ -135,7 +135,7 @@ impl<F> Layers<F> {
             // The event is of the object alone.
             Side::Unknown => return true,
         };
-        let name = event.location.map_or(&b""[..], |place| place.name);
+        let name = event.location.map_or(&b""[..], |at| at.name);
         if name.is_empty() {
             // A mark on the parent reports this event, too. The upper layer also has events of attributes that
             // overlayfs sets itself.
@@ -212,10 +212,10 @@ impl<F> Layers<F> {
     /// Whether an event of a mark is of a directory that is heard by the upper layer only: a mark for the way to a
     /// root reports it, too.
     pub(crate) fn is_duplicate(&self, tree: &Tree, event: &Event<'_>) -> bool {
-        let places = [event.old, event.location].into_iter().flatten();
-        let mut entries = places.filter(|place| !place.name.is_empty()).peekable();
+        let locations = [event.old, event.location].into_iter().flatten();
+        let mut entries = locations.filter(|at| !at.name.is_empty()).peekable();
         let is_heard = |id| self.is_heard(tree, id);
-        entries.peek().is_some() && entries.all(|place| tree.find(place.dir).is_some_and(is_heard))
+        entries.peek().is_some() && entries.all(|at| tree.find(at.dir).is_some_and(is_heard))
     }
 
     /// A mark reported one side of a rename. Returns the event with both sides if the upper layer left it to the

@@ -79,14 +79,14 @@ struct Base {
 
 /// Room for a translated event.
 pub(crate) struct Room {
-    place: [u8; KEY_MAX],
+    location: [u8; KEY_MAX],
     old: [u8; KEY_MAX],
     object: [u8; KEY_MAX],
 }
 
 impl Room {
     pub(crate) fn new() -> Self {
-        Room { place: [0; KEY_MAX], old: [0; KEY_MAX], object: [0; KEY_MAX] }
+        Room { location: [0; KEY_MAX], old: [0; KEY_MAX], object: [0; KEY_MAX] }
     }
 }
 

@@ -122,9 +122,10 @@ impl Pending {
 
     /// A file comes to `at`. Records it and returns true if it comes from where a directory went that was at `at`.
     pub(super) fn comes_back(&mut self, how: Gone, object: u64, at: Location<'_>) -> bool {
-        let is_from_there = self.gone.iter().any(|gone| *gone == how);
-        let back = Back::new(how, object, at).filter(|_| is_from_there);
-        back.map(|back| self.back.push(back)).is_some()
+        if !self.gone.iter().any(|gone| *gone == how) {
+            return false;
+        }
+        Back::new(how, object, at).map(|back| self.back.push(back)).is_some()
     }
 
     /// `pid` removes a file at place `at`. Returns whether it is the one that came back: a whiteout.

@@ -10,9 +10,10 @@ use super::layers::as_queued;
 use crate::hot::event::{Event, Key};
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::overlay::EventSource;
-use crate::hot::r#where::tables::exchange_halves::{AHEAD, AsideName, Half, Other};
+use crate::hot::r#where::tables::exchange_halves::{AsideName, Half, Other};
 use crate::hot::r#where::tree::{NAME_ROOM, flag};
 use crate::hot::r#where::watch::SIDES;
+use crate::limits::tables::EXCHANGE_EVENTS_AHEAD;
 use crate::sys::handle::may_recur;
 use fsmon_format::kind;
 use fsmon_format::record::event_flag;
@@ -226,7 +227,7 @@ impl<D: Disk> Resolver<D> {
         let (second, ahead) = mirrored(event, batch);
         // Far ahead it is looked for by the disk alone.
         let is_parted = second.is_some() && is_parted(event, batch, ahead);
-        if is_parted || second.is_none() && ahead == AHEAD && !event.is_dir() {
+        if is_parted || second.is_none() && ahead == EXCHANGE_EVENTS_AHEAD && !event.is_dir() {
             return None;
         }
         let half = half(event.pid, object, old, new, batch.window.index);
@@ -353,11 +354,11 @@ fn mirrored<'a>(event: &Event<'_>, batch: &Batch<'a, '_>) -> (Option<Event<'a>>,
         is_back && second.old == event.location && second.object != event.object && !may_be_none
     };
     let from = (event.pid, event.location);
-    let (second, ahead) = here.rename_by(from, AHEAD, mirrors);
-    if second.is_some() || ahead >= AHEAD {
+    let (second, ahead) = here.rename_by(from, EXCHANGE_EVENTS_AHEAD, mirrors);
+    if second.is_some() || ahead >= EXCHANGE_EVENTS_AHEAD {
         return (second, ahead);
     }
-    let (second, more) = next.rename_by(from, AHEAD - ahead, mirrors);
+    let (second, more) = next.rename_by(from, EXCHANGE_EVENTS_AHEAD - ahead, mirrors);
     (second, ahead + more)
 }
 

@@ -270,7 +270,7 @@ impl<D: Disk> Resolver<D> {
             // What came to be watched meanwhile is heard since then, and stays so.
             let is_watched =
                 self.tree.find(dir).is_some() || self.above.is_step(self.tree.hash(dir));
-            let how = if is_watched { Muting::Heard } else { Muting::Entries };
+            let how = if is_watched { Muting::No } else { Muting::Entries };
             match self.watch.mute(&self.tree, dir, how) {
                 Err(error) if error.raw_os_error() != Some(libc::ESTALE) => all = false,
                 _ => muted.hear_renames(),

@@ -157,7 +157,7 @@ impl<D: Disk> Resolver<D> {
             Ok(()) => {
                 if let Some(oldest) = self.busy.put(dir, how) {
                     // Where that fails it is gone.
-                    let _ = self.watch.mute(&self.tree, oldest.key(), Muting::Heard);
+                    let _ = self.watch.mute(&self.tree, oldest.key(), Muting::No);
                 }
             }
             // It is gone, or has to do with no root.

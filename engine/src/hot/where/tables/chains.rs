@@ -1,7 +1,8 @@
 //! Finds the entries of a list that have a key: chains through two arrays, reserved once.
 
 use crate::limits::tables::CHAINS;
-use crate::num::{limited_u16, low_bits};
+use crate::num::low_bits;
+use fsmon_format::number::to_u16;
 
 const END: u16 = u16::MAX;
 
@@ -21,7 +22,7 @@ impl Chains {
 
     /// Adds the last entry of the list, under its key.
     pub(crate) fn push(&mut self, key: u64) {
-        let at = limited_u16(self.next.len());
+        let at = to_u16(self.next.len());
         let first = &mut self.first[chain(key)];
         self.next.push(*first);
         *first = at;
@@ -32,7 +33,7 @@ impl Chains {
         let last = self.next.len() - 1;
         self.point(key, at, self.next[at]);
         if at != last {
-            self.point(last_key, last, limited_u16(at));
+            self.point(last_key, last, to_u16(at));
         }
         self.next.swap_remove(at);
     }

@@ -12,7 +12,7 @@
 use crate::hot::r#where::resolve::Actor;
 use crate::hot::r#where::tables::index::Index;
 use crate::limits::tables::DEFERRED_MAX;
-use crate::num::limited_u32;
+use fsmon_format::number::to_u32;
 
 /// A directory that was removed, or will be by a later event.
 #[derive(Clone, Copy)]
@@ -87,7 +87,7 @@ impl Deferred {
     pub(crate) fn put(&mut self, gone: Gone, now_ns: u64) {
         debug_assert!(self.has_room() && !self.has(gone.dir));
         let at = self.next % DEFERRED_MAX;
-        self.by_dir.insert(hash(gone.dir), limited_u32(at) + 1);
+        self.by_dir.insert(hash(gone.dir), to_u32(at) + 1);
         self.gone[at] = Some(gone);
         self.next += 1;
         self.len += 1;
@@ -151,7 +151,7 @@ impl Deferred {
 
     fn take_at(&mut self, at: usize) -> Option<Gone> {
         let gone = self.gone[at].take()?;
-        self.by_dir.remove(hash(gone.dir), limited_u32(at) + 1);
+        self.by_dir.remove(hash(gone.dir), to_u32(at) + 1);
         self.len -= 1;
         while self.first < self.next && self.gone[self.first % DEFERRED_MAX].is_none() {
             self.first += 1;

@@ -10,9 +10,7 @@
 //! the first half would replace is first renamed to a temporary name (`.exchange-…`), and then from there.
 
 use crate::hot::containers::last::LastN;
-pub(crate) use crate::limits::tables::EXCHANGE_EVENTS_AHEAD as AHEAD;
 use crate::limits::tables::{EVENTS_DONE_KEPT, EXCHANGE_EVENTS_BETWEEN, EXCHANGE_HALVES_KEPT};
-use crate::num::low_bits;
 use crate::sys::handle::KEY_MAX;
 
 /// The temporary name that an object has between the halves, made of its hash.
@@ -28,7 +26,7 @@ impl AsideName {
         let (prefix, digits) = name.0.split_at_mut(ASIDE.len());
         prefix.copy_from_slice(ASIDE);
         for (at, digit) in digits.iter_mut().enumerate() {
-            *digit = b"0123456789abcdef"[low_bits(object >> (60 - 4 * at)) & 15];
+            *digit = b"0123456789abcdef"[((object >> (60 - 4 * at)) & 15) as usize];
         }
         name
     }
@@ -127,7 +125,7 @@ impl ExchangeHalves {
     /// Whether the event with this index was resolved ahead of its turn.
     #[inline]
     pub(crate) fn is_done(&self, index: u64) -> bool {
-        index < self.done_end && index != 0 && self.done.iter().any(|done| *done == index)
+        index < self.done_end && self.done.iter().any(|done| *done == index)
     }
 
     /// Records another event of the entry at `place`.
@@ -159,6 +157,7 @@ impl ExchangeHalves {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::tables::EXCHANGE_EVENTS_AHEAD;
 
     fn half(pid: u32, old: u64, new: u64, object: u64) -> Half {
         Half { pid, old, new, object, index: 0 }
@@ -200,7 +199,7 @@ mod tests {
     #[test]
     fn each_event_told_of_before_its_turn_is_known_when_that_comes() {
         let mut exchange = ExchangeHalves::new();
-        let ahead = AHEAD as u64;
+        let ahead = EXCHANGE_EVENTS_AHEAD as u64;
         for index in 1..100 {
             assert_eq!(exchange.is_done(index), index > ahead);
             exchange.set_done(index + ahead);

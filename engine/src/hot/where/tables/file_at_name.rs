@@ -97,7 +97,7 @@ impl FileAtName {
 
     #[inline]
     fn find(&self, place: u64) -> Option<u64> {
-        self.links.look(place, |link| link.place == place).map(|link| link.file)
+        self.links.get(place, |link| link.place == place).map(|link| link.file)
     }
 }
 

@@ -44,7 +44,7 @@ impl MetElsewhere {
         self.forgotten += u64::from(oldest != 0 && !self.has(oldest));
     }
 
-    /// Number of directories that were overwritten.
+    /// Number of directories that were overwritten before their rename came up, or whose name is too long.
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }
@@ -56,7 +56,7 @@ impl MetElsewhere {
 
     /// The queue was seen empty: everything that was met is reported.
     pub(crate) fn clear(&mut self) {
-        self.seen.iter_mut().for_each(|seen| seen.hash = 0);
+        self.seen.clear();
     }
 
     /// Where the directory was last met, and the hash of the parent; the entry is removed. The name is copied to

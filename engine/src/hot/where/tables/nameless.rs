@@ -36,12 +36,12 @@ impl Nameless {
 
     /// Whether the file was reported.
     pub(crate) fn has(&self, object: u64) -> bool {
-        object != 0 && self.reported.look(set_of(object), |told| *told == object).is_some()
+        object != 0 && self.reported.get(set_of(object), |known| *known == object).is_some()
     }
 
     /// Records that the file got a name. Returns whether it was reported before.
     pub(crate) fn take(&mut self, object: u64) -> bool {
-        let found = self.reported.find(set_of(object), |told| *told == object && object != 0);
+        let found = self.reported.find(set_of(object), |known| *known == object && object != 0);
         found.map(|at| self.reported.forget(at)).is_some()
     }
 }

@@ -76,7 +76,7 @@ impl ReportedByWalks {
         self.names.take(place)
     }
 
-    /// The same during a walk: if many directories are remembered, returns those that were read before. Their
+    /// Like [`Self::on_queue_empty`], but during a walk: if many directories are remembered, returns those that were read before. Their
     /// entries stay, as do entries that events report before the walk reaches them.
     pub(crate) fn drain_dirs(&mut self, empty_ns: u64) -> Option<impl Iterator<Item = u32>> {
         let are_many = self.dirs.len() > WALK_DIRS_MAX / 2;

@@ -2,8 +2,8 @@
 
 use super::{Full, Inserted, KEY_INLINE, Node, Tree, flag};
 use crate::hot::event::Key;
-use crate::num::limited_u8;
 use fsmon_format::arena::Text;
+use fsmon_format::number::to_u8;
 use zerocopy::{FromZeros, IntoBytes};
 
 impl Tree {
@@ -32,7 +32,7 @@ impl Tree {
             name,
             fs,
             key: inline,
-            key_len: limited_u8(key.handle.len()),
+            key_len: to_u8(key.handle.len()),
             flags: flag::LIVE | root,
             fresh: self.node(id).fresh,
             ..Node::new_zeroed()

@@ -16,8 +16,8 @@ use crate::hot::r#where::tables::index::Index;
 pub(crate) use crate::limits::walks::NAME_ROOM;
 use crate::limits::walks::{FILESYSTEMS_MAX, TREE_TEXT_BYTES};
 use crate::limits::{DIRS_DEAD_MAX, OUTSIDE_MAX};
-use crate::num::{limited_u8, limited_u32};
 use fsmon_format::arena::{Arena, Text};
+use fsmon_format::number::{to_u8, to_u32};
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -190,7 +190,7 @@ impl Tree {
     #[inline]
     pub(crate) fn outside(&self, at: usize) -> u32 {
         debug_assert!(at < OUTSIDE_MAX);
-        limited_u32(self.nodes.len() - OUTSIDE_MAX + at)
+        to_u32(self.nodes.len() - OUTSIDE_MAX + at)
     }
 
     /// A hash of some bytes.
@@ -326,7 +326,7 @@ impl Tree {
     /// The index of a filesystem. There are at most as many as roots: a handful.
     #[inline]
     fn fs_index(&self, fsid: u64) -> Option<u8> {
-        self.fsids.iter().position(|&known| known == fsid).map(limited_u8)
+        self.fsids.iter().position(|&known| known == fsid).map(to_u8)
     }
 
     /// Accepts directories of another filesystem. False if there is no room, as a node has one byte for the index.

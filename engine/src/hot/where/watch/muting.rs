@@ -23,7 +23,7 @@ impl<D: Disk> Watch<D> {
             Muting::Renames => {
                 (entries | u64::from(kind::RENAME | SIDES)) & !u64::from(kind::ONDIR)
             }
-            Muting::Heard => entries | u64::from(kind::RENAME | SIDES),
+            Muting::No => entries | u64::from(kind::RENAME | SIDES),
         }
     }
 
@@ -41,8 +41,8 @@ impl<D: Disk> Watch<D> {
             (None, None) => return Err(io::ErrorKind::NotFound.into()),
         };
         // A mark that ignores more than `how` is removed first.
-        self.disk.unmute(self.muted_mask(Muting::Heard), &fd);
-        if how != Muting::Heard {
+        self.disk.unmute(self.muted_mask(Muting::No), &fd);
+        if how != Muting::No {
             self.disk.mute(self.muted_mask(how), &fd)?;
             self.mutes = true;
         }
@@ -51,7 +51,7 @@ impl<D: Disk> Watch<D> {
 
     /// Unmutes a directory. Returns whether it was muted.
     pub(super) fn unmute(&self, tree: &Tree, id: u32, fd: &D::Dir) -> bool {
-        let mask = self.muted_mask(Muting::Heard);
+        let mask = self.muted_mask(Muting::No);
         let mut room = [0; KEY_MAX];
         match self.layers.upper_of(tree, id, &mut room) {
             // The upper directory was muted.

@@ -21,8 +21,8 @@ impl<F> Trail<F> {
     pub(crate) fn nearest(&mut self, tree: &Tree, id: u32) -> Option<(u32, &F)> {
         let mut at = tree.node(id).parent;
         while at != 0 && !self.open.is_empty() {
-            if let Some(place) = self.open.iter().rposition(|(open, _)| *open == at) {
-                self.open.truncate(place + 1);
+            if let Some(index) = self.open.iter().rposition(|(open, _)| *open == at) {
+                self.open.truncate(index + 1);
                 return self.open.last().map(|(id, fd)| (*id, fd));
             }
             at = tree.node(at).parent;
