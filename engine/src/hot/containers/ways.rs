@@ -11,7 +11,8 @@ use fsmon_format::number::to_u8;
 /// The cache: `SETS` sets of `WAYS` entries each. The lower bits of a number that the caller makes of the key give
 /// the set.
 pub struct SetCache<T, const SETS: usize, const WAYS: usize> {
-    sets: Vec<[T; WAYS]>,
+    /// An array, so that the remainder of a set's number needs no check of bounds.
+    sets: Box<[[T; WAYS]; SETS]>,
     empty: T,
 }
 
@@ -30,7 +31,9 @@ impl<T: Copy, const SETS: usize, const WAYS: usize> SetCache<T, SETS, WAYS> {
     #[must_use]
     pub fn new(empty: T) -> Self {
         const { Self::IS_SOUND };
-        SetCache { sets: vec![[empty; WAYS]; SETS], empty }
+        // Made on the heap: a large array would not fit on the stack.
+        let sets = vec![[empty; WAYS]; SETS].try_into();
+        SetCache { sets: sets.unwrap_or_else(|_| unreachable!("as many as were made")), empty }
     }
 
     /// The location of the entry in set `set` for which `is_it` holds.
