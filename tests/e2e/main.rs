@@ -1,4 +1,4 @@
-//! End-to-end tests: the real binary on the real kernel, two at a time. What changes the host for all, or needs it
+//! End-to-end tests: the real binary on the real kernel, as many at a time as there are processors. What changes the host for all, or needs it
 //! quiet, is in `tests/alone`.
 
 #![allow(clippy::cast_possible_truncation, reason = "tests count in small numbers")]

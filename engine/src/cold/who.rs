@@ -155,7 +155,7 @@ fn open_sources(requested: config::Who, group: Option<BorrowedFd<'_>>, cmdline: 
     };
     if wish == Rung::Bpf {
         let tried = open_bpf(group, cmdline);
-        let detail = "everything, with its place among the changes of files";
+        let detail = "everything, with its position among the changes of files";
         note(&mut opened.probes, "bpf", &tried, detail);
         if let Ok(found) = tried {
             return Opened { probes: opened.probes, ..found };
