@@ -33,7 +33,6 @@ pub(crate) struct Args {
     /// How often each is run [default: 5; 1 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: Option<u32>,
-    /// Without any of its arguments: bench/results/DATE.json, nowhere with --quick
     #[command(flatten)]
     pub(crate) keep: Keep,
     /// The tree to unpack [default: the sources cargo has fetched, or Python's library]

@@ -11,8 +11,7 @@ use serde_json::Value;
 pub(crate) struct Comparison {
     pub(crate) workload: String,
     pub(crate) operation: String,
-    #[serde(rename = "monitors")]
-    pub(crate) rows: Vec<Row>,
+    pub(crate) monitors: Vec<Row>,
 }
 
 /// All runs beside one monitor.
@@ -21,8 +20,7 @@ pub(crate) struct Row {
     pub(crate) monitor: String,
     /// Why it could not be run.
     pub(crate) error: Option<String>,
-    #[serde(rename = "runs")]
-    pub(crate) samples: Vec<Sample>,
+    pub(crate) runs: Vec<Sample>,
 }
 
 /// One run of a workload beside a monitor.
@@ -82,26 +80,26 @@ fn show_us(us: Option<Spread>) -> String {
 impl Comparison {
     /// Whether every monitor could be run.
     pub(crate) fn is_whole(&self) -> bool {
-        self.rows.iter().all(|row| row.error.is_none())
+        self.monitors.iter().all(|row| row.error.is_none())
     }
 
     /// The runs beside this monitor.
     pub(crate) fn row(&self, monitor: &str) -> Option<&Row> {
-        self.rows.iter().find(|row| row.monitor == monitor)
+        self.monitors.iter().find(|row| row.monitor == monitor)
     }
 
     /// The table of it.
     pub(crate) fn table(&self) -> Table {
         let (alone, is_known) = (self.alone(), workload::is_known(&self.workload));
         let mut table = Table::new(&self.workload, &HEAD);
-        for row in &self.rows {
+        for row in &self.monitors {
             let monitor = row.monitor.trim_end();
             table.push(match &row.error {
                 Some(error) => not_run(monitor, error),
                 None => [vec![monitor.to_owned()], row.cells(&alone, is_known)].concat(),
             });
         }
-        let sample = self.rows.iter().find_map(|row| row.samples.first());
+        let sample = self.monitors.iter().find_map(|row| row.runs.first());
         table.note = alone.elapsed_ns.zip(sample).map(|(elapsed_ns, sample)| {
             let (n, seconds) = (sample.operations, elapsed_ns / 1e9);
             format!("{n} operations ({}) in {seconds:.2} s alone.", self.operation)
@@ -120,12 +118,12 @@ impl Comparison {
 
 impl Row {
     pub(crate) fn new(monitor: String) -> Self {
-        Row { monitor, samples: vec![], error: None }
+        Row { monitor, runs: vec![], error: None }
     }
 
     /// A figure of all runs.
     pub(crate) fn figures(&self, figure: impl Fn(&Sample) -> Option<f64>) -> Option<Spread> {
-        Spread::of(self.samples.iter().filter_map(figure))
+        Spread::of(self.runs.iter().filter_map(figure))
     }
 
     fn cells(&self, alone: &Alone, is_known: bool) -> Vec<String> {
@@ -139,8 +137,8 @@ impl Row {
             show(self.figures(|s| s.per_event(s.cpu_ns)), 0, " ns"),
             show_median(self.figures(|s| s.per_event(s.counter("reader_cpu_ns")?)), 0, " ns"),
             show_median(self.figures(|s| s.per_event(s.counter("formatter_cpu_ns")?)), 0, " ns"),
-            show_sum(self.samples.iter().map(|s| s.lost.filter(|_| is_known))),
-            Output::wrong(self.samples.iter().filter_map(|s| s.seen.as_ref())),
+            show_sum(self.runs.iter().map(|s| s.lost.filter(|_| is_known))),
+            Output::wrong(self.runs.iter().filter_map(|s| s.seen.as_ref())),
             show_median(memory, 1, " MiB"),
         ]
     }

@@ -58,7 +58,6 @@ pub(crate) struct Cores {
     /// The writer's own work.
     work_ns: Vec<f64>,
     /// Queueing it, while the queue is read every millisecond.
-    #[serde(rename = "tell_ns")]
     queue_ns: Vec<f64>,
     /// Additional cost of queueing if nobody reads the queue.
     merge_ns: Vec<f64>,
@@ -127,8 +126,8 @@ impl Cores {
     fn measured(&self) -> Table {
         let rows = [
             ("the writer's own work", &self.work_ns),
-            ("telling of it, the queue read every millisecond", &self.queue_ns),
-            ("more than that where nobody reads the queue", &self.merge_ns),
+            ("queueing it, the queue read every millisecond", &self.queue_ns),
+            ("more than that if the queue is not read", &self.merge_ns),
             ("reading it and dropping it, nobody writing", &self.drop_ns),
             ("fsmon's reader", &self.reader_ns),
             ("fsmon's formatter, JSON", &self.formatter_ns),

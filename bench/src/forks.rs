@@ -43,18 +43,15 @@ pub(crate) struct Forks {
     /// In a run.
     processes: u64,
     /// The first is beside nothing.
-    #[serde(rename = "monitors")]
     rows: Vec<Row>,
 }
 
 /// All runs beside one monitor.
 #[derive(Serialize, Deserialize)]
 struct Row {
-    #[serde(rename = "monitor")]
     name: String,
     /// The value of `--who`; `None` without a monitor.
     who: Option<String>,
-    #[serde(rename = "runs")]
     samples: Vec<Sample>,
     error: Option<String>,
 }

@@ -123,7 +123,7 @@ impl Bench<'_> {
                 }
                 eprintln!("{} beside {}, {} of {n}", workload.name(), row.monitor, round + 1);
                 match self.sample(workload, monitor) {
-                    Ok(sample) => row.samples.push(sample),
+                    Ok(sample) => row.runs.push(sample),
                     Err(Failure::Monitor(error)) => {
                         eprintln!("{}: {error}", row.monitor);
                         row.error = Some(error);
@@ -134,7 +134,11 @@ impl Bench<'_> {
                 }
             }
         }
-        Ok(Comparison { workload: workload.name(), operation: workload.operation().into(), rows })
+        Ok(Comparison {
+            workload: workload.name(),
+            operation: workload.operation().into(),
+            monitors: rows,
+        })
     }
 
     fn sample(&self, workload: Workload, monitor: Monitor) -> Result<Sample, Failure> {

@@ -54,7 +54,6 @@ pub(crate) struct Tree {
 #[derive(Serialize, Deserialize)]
 struct Start {
     name: String,
-    #[serde(rename = "runs")]
     samples: Vec<Sample>,
 }
 
@@ -134,7 +133,7 @@ impl Tree {
     }
 }
 
-/// Makes `dirs` directories, the top one included.
+/// Makes `count` directories, the top one included.
 fn make(top: &Path, count: u64) -> io::Result<Vec<PathBuf>> {
     fs::create_dir(top)?;
     let mut dirs = vec![top.to_path_buf()];

@@ -17,7 +17,7 @@ const FORCED: Duration = Duration::from_secs(5);
 /// How long standard error may stay open when the process is gone: a descendant may hold it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Waits for a child for at most `time`; `None` if it still runs then.
+/// Waits for a child for at most `patience`; `None` if it still runs then.
 pub(crate) fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + patience;
     loop {

@@ -25,7 +25,7 @@ impl Ratio {
     pub(super) fn of(one: &Row, other: &Row, quantity: Quantity) -> Option<Self> {
         let figure = |sample: &Sample| quantity.of(sample);
         let median = |row: &Row| Some(row.figures(|sample| Some(figure(sample)))?.median);
-        let pairs = one.samples.iter().zip(&other.samples);
+        let pairs = one.runs.iter().zip(&other.runs);
         let rounds = Spread::of(pairs.map(|(one, other)| figure(one) / figure(other)))?;
         let of_medians = median(one)? / median(other)?;
         Some(Ratio { of_medians, least: rounds.min, most: rounds.max })

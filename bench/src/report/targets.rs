@@ -121,6 +121,7 @@ impl Target {
         let rounds = Spread::of(ratios.iter().flat_map(|ratio| [ratio.least, ratio.most]));
         let (figures, rounds) = figures.zip(rounds).ok_or("a target without figures")?;
         let mut dates: Vec<&str> = found.iter().map(|(date, _)| *date).collect();
+        dates.sort_unstable();
         dates.dedup();
         let From { command, page, .. } = from;
         Ok(format!(

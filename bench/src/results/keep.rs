@@ -11,7 +11,8 @@ pub(crate) struct Keep {
     /// tables named NAME in docs/perf
     #[arg(long, value_name = "NAME", value_parser = name)]
     keep: Option<String>,
-    /// Write everything that was measured to this file
+    /// Write everything that was measured to this file [default without --keep: bench/results/DATE.json for a
+    /// comparison that is not --quick, else none]
     #[arg(long, value_name = "FILE", conflicts_with = "keep")]
     json: Option<PathBuf>,
 }

@@ -51,7 +51,7 @@ pub(crate) struct Figures {
     pub(crate) streams: Option<Streams>,
 }
 
-/// What a command has to say in the end.
+/// The result of a command.
 pub(crate) struct Measured {
     pub(crate) figures: Figures,
     pub(crate) verdict: Verdict,

@@ -43,8 +43,12 @@ fn commit() -> Option<String> {
 /// The command line as one would type it, without paths of this machine.
 fn command(args: impl Iterator<Item = String>) -> String {
     let word = |arg: String| {
-        if arg.starts_with('/') {
-            " PATH".into()
+        // A value can follow its option behind a `=`.
+        let (option, value) =
+            arg.split_once('=').map_or(("", &arg[..]), |(name, value)| (name, value));
+        if value.contains('/') {
+            let equals = if option.is_empty() { "" } else { "=" };
+            format!(" {option}{equals}PATH")
         } else if arg.contains(char::is_whitespace) {
             format!(" '{arg}'")
         } else {
@@ -60,8 +64,9 @@ mod tests {
 
     #[test]
     fn a_command_can_be_typed_again_and_names_no_path() {
-        let args = ["--fsmon-old", "/opt/old", "--with", "json --cpu 1"].map(str::to_owned);
-        let expected = "fsmon-bench --fsmon-old PATH --with 'json --cpu 1'";
+        let args = ["--fsmon-old", "/opt/old", "--tree=../src", "--with", "json --cpu 1"];
+        let args = args.map(str::to_owned);
+        let expected = "fsmon-bench --fsmon-old PATH --tree=PATH --with 'json --cpu 1'";
         assert_eq!(command(args.into_iter()), expected);
     }
 }

@@ -27,7 +27,6 @@ struct Kept {
     flagged_wrongly: u64,
     missing: u64,
     doubled: u64,
-    #[serde(rename = "told_lost")]
     reported_lost: u64,
     ring_peak: u64,
     elapsed_ns: u64,
@@ -75,7 +74,8 @@ impl Kept {
 impl Runs {
     /// A row for what went on beside the runs, in the order in which they were made.
     pub(crate) fn table(&self) -> Table {
-        let head = ["beside", "runs", "records", "wrong", "flagged", "lost or double", "told lost"];
+        let head =
+            ["beside", "runs", "records", "wrong", "flagged", "lost or double", "reported lost"];
         let mut table = Table::new("who", &head);
         for of_one in self.runs.chunk_by(|a, b| a.beside == b.beside) {
             let sum = |figure: fn(&Kept) -> u64| of_one.iter().map(figure).sum::<u64>().to_string();
