@@ -22,6 +22,18 @@ pub(crate) const FREE_BLOCKS_LOOKS: u32 = 100;
 /// Processes that are examined for the roots of containers. One whose namespace was seen before costs one stat.
 pub(crate) const CONTAINER_PROCESSES_MAX: usize = 100_000;
 
+/// Looks at the queue by a program that needs the position: the number of looks, and the pauses of about 2 µs
+/// ([`PAUSE_BYTES`]) after each. The first looks follow each other at about 0.1 µs, because most reads are short. The
+/// last 100 looks last longer than the read of a full buffer, which takes 100 µs. If all fail, the program waits for
+/// [`READER_PATIENCE_NS`].
+pub(crate) const POSITION_LOOKS: [(u32, usize); 3] = [(50, 0), (50, 1), (100, 8)];
+/// Looks of the second try, if a read began while the program searched the queue and so the first result is useless:
+/// then reads follow each other, and each read of a contended queue takes longer. So the pauses are longer from the
+/// start.
+pub(crate) const POSITION_LOOKS_AGAIN: [(u32, usize); 2] = [(40, 1), (30, 16)];
+/// Looks of a program that runs with interrupts off, and so may wait for about 5 µs only.
+pub(crate) const POSITION_LOOKS_BRIEF: [(u32, usize); 1] = [(50, 0)];
+
 /// Depth of unnamed structures that are searched in BTF.
 pub(crate) const BTF_DEPTH_MAX: u32 = 8;
 /// How long a program waits for a reader after its looks at the queue, ns: one processor of a virtual machine can
@@ -37,6 +49,9 @@ pub(crate) const LONG_PAUSE_BYTES: u32 = 2 << 20;
 pub(crate) const QUEUE_STEPS: u32 = 400;
 /// Names and mounts on the way to an executable at most: as many names as the longest path has, and some mounts.
 pub(crate) const EXE_PATH_LEVELS: u32 = to_u32(bpf_record::PATH_MAX / 2 + 256);
+/// Bytes of the longest name on that way: 255 UTF-16 units, the longest name of most filesystems, take at most 765
+/// bytes in UTF-8. At a longer name, which FUSE allows, the path is cut off.
+pub(crate) const EXE_NAME_MAX: u32 = 1023;
 /// Walks of that way at most. The second agrees with the first unless a rename came in between.
 pub(crate) const EXE_PATH_WALKS: usize = 4;
 

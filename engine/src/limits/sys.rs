@@ -18,6 +18,10 @@ pub(crate) const PATH_PIECE_BYTES: usize = 4000;
 pub const DATAGRAM_MAX: usize = 128;
 /// Datagrams taken by one system call.
 pub const DATAGRAMS_EACH_CALL: usize = 64;
+/// Calls in which fsmon searches for the acknowledgement of the proc connector. Process messages may be in front of
+/// it in the socket. They take three times as many messages as the socket holds ([`super::CONNECTOR_BYTES`]), and the
+/// start ends even if processes send messages faster than fsmon reads them.
+pub(crate) const ACKNOWLEDGEMENT_READS: usize = 1024;
 
 /// Room for every request to io_uring at once: two reads, the wake-up, a poll per CPU; refilled in pieces.
 pub(crate) const SUBMISSIONS: u32 = 64;
@@ -34,6 +38,9 @@ pub(crate) const CLOCK_TRIES: usize = 4;
 
 /// How often a BPF program is offered to the verifier again, if a signal or other work of the task disturbed it.
 pub(crate) const PROGRAM_RELOADS: usize = 10;
+/// Bytes for the verifier's log. fsmon allocates them only after the verifier has refused a program, and reports the
+/// last line of the log, which has the reason.
+pub(crate) const VERIFIER_LOG_BYTES: usize = 1 << 20;
 /// Functions of a BPF program at the most.
 pub(crate) const PROGRAM_FUNCTIONS_MAX: usize = 8;
 

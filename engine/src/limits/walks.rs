@@ -6,6 +6,8 @@ use super::sys::PATH_MAX;
 pub(crate) const FILESYSTEMS_MAX: usize = u8::MAX as usize;
 /// Bytes of names and long keys reserved for each directory in the tree, on average.
 pub(crate) const TREE_TEXT_BYTES: usize = 64;
+/// Bytes for names and long keys that a small tree reserves at least: its few directories may have long names.
+pub(crate) const TREE_TEXT_BYTES_MIN: usize = 1 << 20;
 /// Bytes of the longest name of a directory in the tree. Events have names of 255 bytes at most, but walks meet
 /// longer ones on FUSE, vfat and others (`FUSE_NAME_MAX`, and 255 UTF-16 units).
 pub(crate) const NAME_ROOM: usize = 1024;
@@ -48,6 +50,6 @@ const _: () = {
     assert!(DIR_ENTRIES_BYTES > 24 + NAME_ROOM && NAME_ROOM > fsmon_format::record::NAME_MAX);
     assert!(PATHS_BYTES > PATH_MAX && NAME_ROOM < PATH_MAX);
     // A tree's text holds the longest name of one directory.
-    assert!(NAME_ROOM <= fsmon_format::arena::LEN_MAX);
+    assert!(NAME_ROOM <= fsmon_format::arena::LEN_MAX && NAME_ROOM <= TREE_TEXT_BYTES_MIN);
     assert!(STEP_LOOKS > 0);
 };

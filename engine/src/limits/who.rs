@@ -24,6 +24,9 @@ pub(crate) const CHANGES_LINKED_MAX: u8 = 8;
 /// Ancestors that are kept: a chain of processes that each fork the next and exit must not keep all its past.
 pub const ANCESTRY_MAX: u16 = 1024;
 
+/// Ticks of /proc/PID/stat (10 ms each) by which the start times of a forked process and of a process in /proc may
+/// differ if they are the same process: /proc has whole ticks only, and times of another clock than messages.
+pub(crate) const SAME_START_TICKS: u64 = 3;
 /// How long fsmon waits before it checks again whether a process that has exited still exists, ns.
 pub(crate) const EXITED_LOOK_AGAIN_NS: u64 = 100_000_000;
 /// Processes that have exited and are checked by one call: a bound on the work between two batches.

@@ -4,7 +4,7 @@
 //! memory, loop for ever or read what is not mapped.
 
 use super::fd::owned;
-use crate::limits::sys::{PROGRAM_FUNCTIONS_MAX, PROGRAM_RELOADS};
+use crate::limits::sys::{PROGRAM_FUNCTIONS_MAX, PROGRAM_RELOADS, VERIFIER_LOG_BYTES};
 use fsmon_format::number::to_u32;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -346,7 +346,7 @@ pub(crate) fn load(
         Err(error) => error,
         Ok(program) => return Ok(program),
     };
-    let mut log = vec![0u8; 1 << 20];
+    let mut log = vec![0u8; VERIFIER_LOG_BYTES];
     (attr.log, attr.log_size, attr.log_level) = (log.as_mut_ptr() as u64, to_u32(log.len()), 1);
     match patiently(&mut attr) {
         Ok(program) => Ok(program),

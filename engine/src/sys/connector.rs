@@ -1,7 +1,7 @@
 //! The proc connector: a netlink socket on which the kernel reports forks, execs, changes of user and group, and
 //! exits (linux/cn_proc.h).
 
-use crate::limits::sys::{DATAGRAM_MAX, DATAGRAMS_EACH_CALL};
+use crate::limits::sys::{ACKNOWLEDGEMENT_READS, DATAGRAM_MAX, DATAGRAMS_EACH_CALL};
 use crate::sys::fd::{check, owned};
 use fsmon_format::number::{to_u16, to_u32};
 use std::io;
@@ -155,7 +155,7 @@ impl Socket {
     /// The kernel acknowledges during our send, so the answer is there when that returns, perhaps after messages.
     fn take_acknowledgement(&self) -> io::Result<bool> {
         let mut received = Received::default();
-        for _ in 0..1024 {
+        for _ in 0..ACKNOWLEDGEMENT_READS {
             self.receive(&mut received)?;
             for datagram in received.datagrams() {
                 // cn_msg.len and .flags, then proc_event.what (PROC_EVENT_NONE) and, 16 bytes on,

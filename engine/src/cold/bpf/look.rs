@@ -20,14 +20,6 @@ use crate::limits::start::{
 };
 use crate::sys::gauge::global;
 
-/// Retries before a message is sent with `settled` 0: number of looks, and pauses after each. The first follow each
-/// other at about 0.1 µs. A read of a full buffer takes 100 µs.
-pub(super) const LOOKS: [(u32, usize); 3] = [(50, 0), (50, 1), (100, 8)];
-/// The same after a read began during a walk through the queue, which made the first result useless: reads then
-/// follow each other, and a read of a contended queue takes longer.
-pub(super) const LOOKS_AGAIN: [(u32, usize); 2] = [(40, 1), (30, 16)];
-/// For contexts that may wait only briefly.
-pub(super) const BRIEFLY: [(u32, usize); 1] = [(50, 0)];
 /// On the stack: results of a look, the key of a map, the message.
 pub(super) const TURN: i16 = -8;
 pub(super) const TURN_AFTER: i16 = -16;
@@ -68,7 +60,8 @@ impl Programs<'_> {
         asm.store(Size::Double, STACK, ROOM, R0);
     }
 
-    /// Looks until the result is settled, which leads to `done`, or gives up. A reader that was stopped or frozen
+    /// Looks until the result is settled, which leads to `done`, or gives up. `looks` has the number of looks, and
+    /// the pauses after each. A reader that was stopped or frozen
     /// during a read stays in it: the first program that finds it so waits, later ones do not.
     pub(super) fn look_long(
         &self,

@@ -18,12 +18,11 @@ use super::layout::{DENTRY_BYTES, Files};
 use super::look::ROOM;
 use super::programs::{Programs, word};
 use crate::hot::who::bpf_record::{self as record, end};
-use crate::limits::start::{EXE_PATH_LEVELS, EXE_PATH_WALKS, PAUSE_BYTES};
+use crate::limits::start::{EXE_NAME_MAX, EXE_PATH_LEVELS, EXE_PATH_WALKS, PAUSE_BYTES};
 use crate::sys::gauge::global;
 
-/// The longest name of any filesystem: 255 UTF-16 units in UTF-8, and some more.
-const NAME_MAX: i32 = 1023;
-
+/// [`EXE_NAME_MAX`] as a program compares with it.
+const NAME_MAX: i32 = EXE_NAME_MAX.cast_signed();
 /// Where the walk keeps its state: in the scratch room, after the longest message.
 const WORK: i16 = 24 << 10;
 /// The file: mount and dentry, and the root of the mount.
@@ -156,7 +155,7 @@ impl Programs<'_> {
     /// The name of a file that is in no directory, such as a memfd.
     fn own_name(&self, asm: &mut Asm, files: &Files) {
         asm.load(Size::Word, R8, R9, COPY + files.dentry.name_len);
-        asm.at_most(R8, NAME_MAX as u32);
+        asm.at_most(R8, EXE_NAME_MAX);
         asm.copy(R1, R9);
         asm.add_register(R1, R7);
         asm.add(R1, immediate(record::PATH_HEAD));

@@ -11,11 +11,9 @@ use super::asm::{
 };
 use super::btf::{Btf, Member};
 use super::layout::KernelLayout;
-use super::look::{
-    BRIEFLY, COUNT, LOOKS, LOOKS_AGAIN, MESSAGE, READS, READS_AFTER, ROOM, SETTLED, SNAPSHOT, TURN,
-    TURN_AFTER,
-};
+use super::look::{COUNT, MESSAGE, READS, READS_AFTER, ROOM, SETTLED, SNAPSHOT, TURN, TURN_AFTER};
 use crate::hot::who::bpf_record::{self as record, kind};
+use crate::limits::start::{POSITION_LOOKS, POSITION_LOOKS_AGAIN, POSITION_LOOKS_BRIEF};
 use crate::sys::bpf::Attach;
 use crate::sys::gauge::global;
 use fsmon_format::number::to_u32;
@@ -356,7 +354,7 @@ impl<'a> Programs<'a> {
             self.look(asm, done);
         } else {
             self.find_room(asm, skip);
-            self.look_long(asm, &LOOKS, true, done);
+            self.look_long(asm, &POSITION_LOOKS, true, done);
         }
         asm.store_number(Size::Double, STACK, SETTLED, 0);
         asm.put(done);
@@ -373,8 +371,10 @@ impl<'a> Programs<'a> {
         let seen = asm.label();
         // Control groups are changed with interrupts off.
         let patient = kind != kind::CGROUP;
-        let (long, again) =
-            if patient { (&LOOKS[..], &LOOKS_AGAIN[..]) } else { (&BRIEFLY[..], &BRIEFLY[..]) };
+        let (long, again): (&[_], &[_]) = match patient {
+            true => (&POSITION_LOOKS, &POSITION_LOOKS_AGAIN),
+            false => (&POSITION_LOOKS_BRIEF, &POSITION_LOOKS_BRIEF),
+        };
         for looks in [long, again] {
             let done = asm.label();
             self.look_long(asm, looks, patient, done);

@@ -7,15 +7,14 @@ use super::message::COMM;
 use super::pids::Entry;
 use super::procfs::{self, Seen};
 use super::table::Table;
-use crate::limits::who::{EXE_BYTES, PROC_ENTRIES_BYTES};
+use crate::limits::who::{EXE_BYTES, PROC_ENTRIES_BYTES, SAME_START_TICKS};
 use crate::sys::{clock, procdir};
 use fsmon_format::record::proc_flag;
 
 /// A clock tick of /proc/PID/stat: `USER_HZ` is 100 on every platform Rust knows.
 const TICK_NS: u64 = 10_000_000;
-/// A forked process and a process in /proc are the same if their start times differ by no more than this: ticks are
-/// coarse.
-const SAME_START_NS: u64 = 3 * TICK_NS;
+/// A forked process and a process in /proc are the same if their start times differ by no more than this.
+const SAME_START_NS: u64 = SAME_START_TICKS * TICK_NS;
 /// Both sources, or /proc, have reported the fork: a later fork with this pid is another process.
 const FORK_KNOWN: u8 = 3;
 

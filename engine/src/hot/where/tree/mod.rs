@@ -14,7 +14,7 @@ use self::hash::{fold, is_same, mix};
 use crate::hot::event::Key;
 use crate::hot::r#where::tables::index::Index;
 pub(crate) use crate::limits::walks::NAME_ROOM;
-use crate::limits::walks::{FILESYSTEMS_MAX, TREE_TEXT_BYTES};
+use crate::limits::walks::{FILESYSTEMS_MAX, TREE_TEXT_BYTES, TREE_TEXT_BYTES_MIN};
 use crate::limits::{DIRS_DEAD_MAX, OUTSIDE_MAX};
 use fsmon_format::arena::{Arena, Text};
 use fsmon_format::number::{to_u8, to_u32};
@@ -162,7 +162,7 @@ impl Tree {
             index: Index::new(room),
             names: Index::new(room),
             last: Cell::new(0),
-            text: Arena::with_capacity((room * TREE_TEXT_BYTES).max(1 << 20)),
+            text: Arena::with_capacity((room * TREE_TEXT_BYTES).max(TREE_TEXT_BYTES_MIN)),
             free: 0,
             fresh: 1,
             young: 0,
