@@ -2,7 +2,7 @@
 //!
 //! Start it with a [`Config`], take batches of records from the [`Receiver`], [`Monitor::stop`]
 //! it, read the [`Counters`]. Records are those of `fsmon_format`; a
-//! [`Mirror`](fsmon_format::mirror::Mirror) tells what the ids in them stand for.
+//! [`Mirror`](fsmon_format::mirror::Mirror) shows what the ids in them stand for.
 //!
 //! ```
 //! use fsmon_engine::{Config, Next, start};

@@ -237,11 +237,15 @@ fn directories_that_are_left_out_are_silent() {
     monitor.join().expect("an orderly end");
 }
 
-/// So long that a script is over before anything is read: the tree on disk is ahead of the queue.
+/// A batch window so long that a script is over before fsmon reads an event: the tree on disk is ahead of the queue.
 const AFTERWARDS: Duration = Duration::from_millis(700);
 
-/// What is told of `script`, read afterwards: the lines, with paths below the root.
-fn told(backend: Backend, script: &str, change: impl FnOnce(&mut Config)) -> Option<Vec<String>> {
+/// The lines for `script`, which is over before fsmon reads an event; with paths below the root.
+fn lines_of(
+    backend: Backend,
+    script: &str,
+    change: impl FnOnce(&mut Config),
+) -> Option<Vec<String>> {
     let dir = tempfile::tempdir().expect("a directory");
     let root = dir.path().canonicalize().expect("a path").join("watched");
     std::fs::create_dir_all(root.join("nested")).expect("made");
@@ -275,7 +279,7 @@ fn a_directory_that_comes_in_and_moves_on_before_it_is_walked_is_known() {
 fn what_happened_before_a_directory_moved_in_happened_elsewhere() {
     for backend in BACKENDS {
         let script = "mkdir -p ../out/x; : > ../out/x/f; mv ../out/x in";
-        let Some(lines) = told(backend, script, |_| {}) else { return };
+        let Some(lines) = lines_of(backend, script, |_| {}) else { return };
         let of_f: Vec<_> = lines.iter().filter(|line| line.contains("in/f")).collect();
         assert_eq!(of_f.len(), 1, "found, once: {lines:#?}");
     }
@@ -285,7 +289,7 @@ fn what_happened_before_a_directory_moved_in_happened_elsewhere() {
 fn a_directory_keeps_its_path_until_its_own_rename_is_read() {
     for backend in BACKENDS {
         let script = "mkdir -p ../out/x; mv ../out/x in; : > nested/f; mv nested in/nested";
-        let Some(lines) = told(backend, script, |_| {}) else { return };
+        let Some(lines) = lines_of(backend, script, |_| {}) else { return };
         assert!(lines.iter().any(|line| line.contains("CREATE Some(\"nested/f\")")), "{lines:#?}");
         assert!(!lines.iter().any(|line| line.contains("in/nested/f")), "{lines:#?}");
     }
@@ -295,14 +299,14 @@ fn a_directory_keeps_its_path_until_its_own_rename_is_read() {
 fn a_root_inside_another_is_what_is_at_its_path() {
     for (backend, to) in BACKENDS.into_iter().zip(["moved", "../moved"]) {
         let script = format!("mv nested {to}; : > {to}/f; mkdir nested; : > nested/g");
-        let lines = told(backend, &script, |config| {
+        let lines = lines_of(backend, &script, |config| {
             config.recursive = false;
             config.roots.push(config.roots[0].join("nested"));
         });
         let Some(lines) = lines else { return };
-        let told = |name: &str| lines.iter().filter(|line| line.contains(name)).count();
-        assert_eq!((told("nested/f"), told("moved/f")), (0, 0), "{lines:#?}");
-        assert_eq!(told("CREATE Some(\"nested/g\")"), 1, "{lines:#?}");
+        let count = |name: &str| lines.iter().filter(|line| line.contains(name)).count();
+        assert_eq!((count("nested/f"), count("moved/f")), (0, 0), "{lines:#?}");
+        assert_eq!(count("CREATE Some(\"nested/g\")"), 1, "{lines:#?}");
     }
 }
 
@@ -311,7 +315,7 @@ fn the_last_event_of_a_file_never_names_a_later_directory() {
     for backend in BACKENDS {
         let script = "exec 3> nested/f; rm nested/f; mv nested ../gone; mkdir new; exec 3>&-";
         let all = |config: &mut Config| config.types |= kind::DELETE_SELF;
-        let Some(lines) = told(backend, script, all) else { return };
+        let Some(lines) = lines_of(backend, script, all) else { return };
         assert!(!lines.iter().any(|line| line.contains("new/f")), "{lines:#?}");
     }
 }

@@ -18,9 +18,9 @@ pub(crate) struct Event {
     pub(crate) object: Option<Key>,
 }
 
-/// What is to be told of an event.
+/// What the reader must report of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct Reported {
     pub(crate) mask: u32,
     pub(crate) path: Vec<u8>,
     /// Of a rename.
@@ -174,16 +174,16 @@ fn before_each_read(recording: &Recording) -> Vec<u64> {
     before
 }
 
-/// What the reader is to tell, event by event.
-pub(crate) fn told(recording: &Recording) -> Vec<Told> {
+/// What the reader must report, event by event.
+pub(crate) fn reported(recording: &Recording) -> Vec<Reported> {
     let (mut dirs, images) = (Dirs::new(recording), Images::new(recording));
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for (index, event) in events(recording).iter().enumerate() {
         dirs.follow(event);
         let types = event.mask as u32 & kind::DEFAULT;
         let Some(at) = event.location.as_ref().filter(|_| types != 0) else { continue };
         let image = images.at(event.pid, index as u64).clone();
-        told.push(Told {
+        reported.push(Reported {
             mask: event.mask as u32 & (kind::DEFAULT | kind::ONDIR),
             path: dirs.path(at),
             old: event.old.as_ref().map_or(Vec::new(), |old| dirs.path(old)),
@@ -192,5 +192,5 @@ pub(crate) fn told(recording: &Recording) -> Vec<Told> {
             exec: image.exec,
         });
     }
-    told
+    reported
 }

@@ -4,7 +4,7 @@ use crate::plain::{self, Images};
 use crate::records::{ROOM, recording};
 use crate::{Group, rounds};
 use fsmon_engine::hot::event::Events;
-use fsmon_engine::hot::who::{Answer, Processes, Window};
+use fsmon_engine::hot::who::{Answer, Interval, Processes};
 use fsmon_engine::replay::{Recording, Turn, processes};
 use fsmon_format::record::Attribution;
 use std::time::{Duration, Instant};
@@ -44,8 +44,8 @@ impl Table {
         let start = Instant::now();
         for pid in pids {
             let (after_ns, until_ns) = (self.after_ns, turn.until_ns);
-            let window = Window { after_ns, until_ns, index: self.index };
-            let found = self.who.resolve(pid, window);
+            let interval = Interval { after_ns, until_ns, index: self.index };
+            let found = self.who.resolve(pid, interval);
             answer(&self.who, self.index, found);
             self.index += 1;
         }

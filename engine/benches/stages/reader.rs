@@ -1,8 +1,8 @@
 //! Whole turns of the reader: parser, tree, process table, resolver, and records into the ring. All but the
 //! calls into the kernel.
 
-use crate::plain::{self, Told};
-use crate::records::{ROOM, count_events, play, recording, told};
+use crate::plain::{self, Reported};
+use crate::records::{ROOM, count_events, play, recording, reported};
 use crate::{Group, rounds};
 use fsmon_engine::hot::event::Events;
 use fsmon_engine::replay::{Recording, Replay, Room, Turn};
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 /// Events of a turn amid a storm.
 const FULL: usize = 100;
 
-/// The records tell what the plain reading does. One event may come as several records, where its process
-/// changed while it was in the queue.
+/// The records report the same as [`plain::reported`]. One event may give several records, if its process changed
+/// while the event was in the queue.
 fn check(recording: &Recording) -> usize {
     Room::with(recording, ROOM, |replay| {
-        let all = told(&play(replay, recording).concat());
+        let all = reported(&play(replay, recording).concat());
         let mut records = all.iter();
-        for expected in plain::told(recording) {
+        for expected in plain::reported(recording) {
             let mut mask = 0;
             while mask != expected.mask {
                 let part = records.next().unwrap_or_else(|| panic!("missing: {expected:?}"));
@@ -26,8 +26,8 @@ fn check(recording: &Recording) -> usize {
                 let is_first = part.mask == mask;
                 let by = if is_first { &expected } else { part };
                 let (comm, exec) = (by.comm.clone(), by.exec.clone());
-                let whole = Told { mask: expected.mask, ..part.clone() };
-                assert_eq!(whole, Told { comm, exec, ..expected.clone() });
+                let whole = Reported { mask: expected.mask, ..part.clone() };
+                assert_eq!(whole, Reported { comm, exec, ..expected.clone() });
             }
         }
         assert_eq!(records.next(), None);
@@ -50,9 +50,9 @@ fn events_of(turn: &Turn) -> usize {
     turn.reads.iter().map(|read| Events(&read.bytes).count()).sum()
 }
 
-/// One round: what it takes, and how many events it tells.
+/// One round: the time that it takes, and the number of reported events.
 fn round(replay: &mut Replay<'_>, recording: &Recording, way: Way) -> (Duration, usize) {
-    let (mut sum, mut told) = (Duration::ZERO, 0);
+    let (mut sum, mut reported) = (Duration::ZERO, 0);
     for turn in &recording.turns {
         let is_timed = events_of(turn) >= way.events_min;
         if !way.rest.is_zero() && is_timed {
@@ -62,9 +62,9 @@ fn round(replay: &mut Replay<'_>, recording: &Recording, way: Way) -> (Duration,
         let start = Instant::now();
         replay.turn(turn).unwrap();
         sum += if is_timed { start.elapsed() } else { Duration::ZERO };
-        replay.records(|slots| told += count_events(slots));
+        replay.records(|slots| reported += count_events(slots));
     }
-    (sum, told)
+    (sum, reported)
 }
 
 pub(crate) fn bench(group: &mut Group<'_>) {
@@ -80,8 +80,8 @@ pub(crate) fn bench(group: &mut Group<'_>) {
         let timed = first.turns.iter().map(events_of).filter(|events| *events >= events_min).sum();
         Room::with(&first, ROOM, |replay| {
             rounds(group, name, timed, |recording| {
-                let (time, told) = round(replay, recording, way);
-                assert_eq!(told, expected);
+                let (time, reported) = round(replay, recording, way);
+                assert_eq!(reported, expected);
                 time
             });
             assert!(replay.is_idle());

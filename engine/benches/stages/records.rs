@@ -1,6 +1,6 @@
-//! What the recording comes to: whole turns of the reader, and what is told by its records.
+//! The records of the recording, from whole turns of the reader, and what they report.
 
-use crate::plain::Told;
+use crate::plain::Reported;
 use fsmon_engine::replay::{Recording, Replay, Room};
 use fsmon_format::mirror::{Capacity, Mirror};
 use fsmon_format::record::{Attribution, Body, EventRef, Records, Slot};
@@ -39,22 +39,22 @@ pub(crate) fn records(recording: &Recording) -> Vec<Vec<Slot>> {
     Room::with(recording, ROOM, |replay| play(replay, recording)).unwrap()
 }
 
-/// What the events among records say.
-pub(crate) fn told(slots: &[Slot]) -> Vec<Told> {
-    let (mut mirror, mut told) = (Mirror::new(CAPACITY), Vec::new());
+/// What the events among the records report.
+pub(crate) fn reported(slots: &[Slot]) -> Vec<Reported> {
+    let (mut mirror, mut reported) = (Mirror::new(CAPACITY), Vec::new());
     for record in Records(slots) {
         let body = record.body();
         mirror.define(&body);
         match body {
-            Body::Event(event) => told.push(tell(&event, &mirror)),
+            Body::Event(event) => reported.push(reported_of(&event, &mirror)),
             Body::Loss(_) | Body::Malformed => panic!("nothing was lost in the recording"),
             _ => {}
         }
     }
-    told
+    reported
 }
 
-fn tell(event: &EventRef<'_>, mirror: &Mirror) -> Told {
+fn reported_of(event: &EventRef<'_>, mirror: &Mirror) -> Reported {
     assert_eq!(event.attribution(), Attribution::Exact);
     let image = mirror.proc(event.head.proc.get()).unwrap();
     let path = |dir: u32, name: &[u8]| {
@@ -66,7 +66,7 @@ fn tell(event: &EventRef<'_>, mirror: &Mirror) -> Told {
         }
         path
     };
-    Told {
+    Reported {
         mask: event.head.mask.get(),
         path: path(event.head.dir.get(), event.name),
         old: path(event.head.dir2.get(), event.name2),

@@ -9,7 +9,7 @@ use fsmon_format::record::{Records, Slot, tag};
 /// Records that are published at a time.
 const BATCH: usize = 256;
 
-/// Takes what was published; the bytes that tell records apart, summed up.
+/// Takes the published records, and returns the sum of the bytes that differ between records.
 fn take(ring: &mut Ring) -> u64 {
     let mut sum = 0;
     loop {
@@ -25,10 +25,10 @@ fn take(ring: &mut Ring) -> u64 {
 
 /// The padding at the end of the ring, with whatever lay there before, does not change it.
 fn fingerprint(slots: &[Slot]) -> u64 {
-    let told =
+    let records =
         Records(slots).map(|record| record.slots()).filter(|slots| slots[0].0[0] != tag::PAD);
     let of = |slot: &Slot| u64::from(slot.0[0]) * 257 + u64::from(slot.0[32]);
-    told.map(|slots| slots.iter().map(of).sum::<u64>()).sum()
+    records.map(|slots| slots.iter().map(of).sum::<u64>()).sum()
 }
 
 pub(crate) fn bench(group: &mut Group<'_>) {

@@ -1,7 +1,7 @@
 //! The binary stream: the consumer's mirror of definitions, and the writer of blocks.
 
 use crate::Group;
-use crate::records::{CAPACITY, count_events, recording, records, told};
+use crate::records::{CAPACITY, count_events, recording, records, reported};
 use criterion::Throughput;
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{Records, Slot};
@@ -26,10 +26,10 @@ fn check(slots: &[Slot]) {
     let (mut reader, mut read) = (Reader::new(&stream[..]), Vec::new());
     while let Some(item) = reader.next().unwrap() {
         if let Item::Block(block) = item {
-            read.extend(told(block.slots()));
+            read.extend(reported(block.slots()));
         }
     }
-    assert_eq!(read, told(slots));
+    assert_eq!(read, reported(slots));
 }
 
 pub(crate) fn bench(group: &mut Group<'_>) {

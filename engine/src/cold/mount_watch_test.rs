@@ -174,7 +174,7 @@ fn what_lies_behind_one_that_may_not_answer_is_not_followed() {
 }
 
 #[test]
-fn an_overlay_that_comes_later_is_told_and_not_followed() {
+fn an_overlay_that_comes_later_is_reported_and_not_followed() {
     let mut mounts = vec![mount(1, 0, "ext4", "/")];
     let mut view = following(&mounts, &["/srv"], &[]);
     mounts.push(mount(2, 1, "overlay", "/srv/merged"));
@@ -196,7 +196,7 @@ fn in_a_chroot_the_mount_of_the_root_directory_may_be_unlisted() {
 }
 
 #[test]
-fn what_cannot_be_watched_is_told_and_not_followed() {
+fn a_mount_that_cannot_be_watched_is_reported_and_not_followed() {
     let mut mounts = vec![mount(1, 0, "ext4", "/")];
     let mut view = following(&mounts, &["/srv"], &["/srv/file"]);
     mounts.push(mount(2, 1, "xfs", "/srv/file"));

@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_lost_is_told_of_smaller_programs() {
+    fn the_message_about_smaller_programs_names_only_what_is_lost() {
         let why = Refused::new(Call::Bpf, io::Error::other("invalid access"));
         assert!(smaller_loss(true, &why).to_string().contains("command lines"));
         let paths = smaller_loss(false, &why).to_string();

@@ -240,7 +240,7 @@ impl<'a> Iterator for Infos<'a> {
 #[inline]
 fn key(record: &[u8]) -> Option<(Key<'_>, &[u8])> {
     let (fid, _) = Fid::read_from_prefix(record).ok()?;
-    // The type of a handle tells it apart as its bytes do.
+    // The type of a handle is part of its identity, as its bytes are.
     let len = (fid.handle_bytes as usize).checked_add(4)?;
     let (handle, rest) = record[HANDLE_TYPE..].split_at_checked(len)?;
     Some((Key { fsid: u64::from_ne_bytes(fid.fsid), handle }, rest))
@@ -339,7 +339,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_entry_whose_name_is_left_out_is_told_from_the_directory_itself() {
+    fn an_entry_without_its_name_is_not_taken_for_the_directory_itself() {
         let without = [info(info::DFID, b"dir", None), info(info::FID, b"file", None)];
         let lacks_name = |bytes: &[u8]| Events(bytes).next().expect("one").lacks_name();
         assert!(lacks_name(&event(8, 1, &without)));

@@ -58,7 +58,7 @@ pub(crate) const JUST_MET_MAX: usize = 1 << 12;
 /// Sets of objects whose last name is remembered; in a full set the oldest is overwritten. DELETE_SELF and
 /// MOVE_SELF directly follow the event that has the name, apart from events of other processes, so some hundreds
 /// would do. A file that stays open is deleted later: fsmon promises these two events for a name that came up just
-/// before, and for an unknown file it cannot tell whether that was ever in a watched directory. So overwritten ones
+/// before, and for an unknown file it cannot know whether that was ever in a watched directory. So overwritten ones
 /// are not counted.
 pub(crate) const SEEN_SETS: usize = 1 << 9;
 /// Objects in each of these sets.

@@ -40,7 +40,7 @@ impl Random {
     }
 }
 
-/// The text of the record with this id: any length, and bytes that tell which it is.
+/// The text of the record with this id: any length, and bytes that identify the record.
 fn text(id: u32, room: &mut [u8; TEXT_MAX]) -> &[u8] {
     let mixed = id.wrapping_mul(0x9e37_79b9);
     // Mostly short, as real ones are.

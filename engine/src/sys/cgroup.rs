@@ -21,7 +21,7 @@ struct KernfsHandle {
 pub(crate) fn open_by_id(mount: BorrowedFd<'_>, id: u64) -> io::Result<OwnedFd> {
     let mut handle = KernfsHandle { bytes: 8, kind: FILEID_KERNFS, id: id.to_ne_bytes() };
     let flags = libc::O_PATH | libc::O_CLOEXEC;
-    // SAFETY: `handle` is laid out like struct file_handle with the eight bytes that its first
-    // field tells; the kernel only reads it, and gives back a descriptor or -1.
+    // SAFETY: `handle` is laid out like struct file_handle, with eight bytes, as its first field says; the kernel only
+    // reads it, and returns a descriptor or -1.
     owned(unsafe { libc::open_by_handle_at(mount.as_raw_fd(), (&raw mut handle).cast(), flags) })
 }

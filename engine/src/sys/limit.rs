@@ -74,11 +74,11 @@ mod tests {
 
     #[test]
     fn the_soft_limit_goes_no_higher_than_the_hard_one() {
-        let before = Resource::Descriptors.get().expect("told");
+        let before = Resource::Descriptors.get().expect("getrlimit succeeds");
         raise_descriptors(1);
-        assert_eq!(Resource::Descriptors.get().expect("told"), before, "high enough");
+        assert_eq!(Resource::Descriptors.get().expect("getrlimit succeeds"), before, "high enough");
         raise_descriptors(UNLIMITED);
-        let after = Resource::Descriptors.get().expect("told");
+        let after = Resource::Descriptors.get().expect("getrlimit succeeds");
         assert_eq!((after.soft, after.hard), (before.hard, before.hard));
         Resource::Descriptors.set_soft(before.soft).expect("lowered");
     }

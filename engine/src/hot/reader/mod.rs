@@ -19,7 +19,7 @@ use crate::hot::reader::placement::Placement;
 use crate::hot::r#where::disk::{Disk, Kernel};
 use crate::hot::r#where::mounts::{Change, Followed};
 use crate::hot::r#where::resolve::{Batch, Resolver};
-use crate::hot::who::{Processes, Rung, Window};
+use crate::hot::who::{Interval, Processes, Rung};
 use crate::limits::reader::{
     LAST_LOOKS, SLEEP_IN_WALK, SLEEP_IN_WALK_BEHIND, SLEEP_MAX, SLEEP_NOT_IDLE, STATS_EVERY_NS,
 };
@@ -221,8 +221,8 @@ impl<'a, D: Disk> Reader<'a, D> {
     /// Runs `act` between two batches.
     fn at_once(&mut self, act: impl FnOnce(&mut Resolver<D>, &mut Batch<'_, '_>)) {
         let until_ns = clock::monotonic_ns();
-        let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
-        let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
+        let interval = Interval { after_ns: self.after_ns, until_ns, index: self.index };
+        let mut batch = Batch::new(interval, &mut self.sources, &mut self.output);
         act(&mut self.resolver, &mut batch);
         self.output.publish();
     }
@@ -253,15 +253,15 @@ impl<'a, D: Disk> Reader<'a, D> {
         sources.who.drain(until_ns);
         sources.read_cmdlines();
         self.report_lost_messages();
-        let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
-        self.index = self.resolve(count, window);
+        let interval = Interval { after_ns: self.after_ns, until_ns, index: self.index };
+        self.index = self.resolve(count, interval);
         if self.output.counters.entries_unmarked != self.unmarked {
-            self.report_unmarked(window);
+            self.report_unmarked(interval);
         }
         if self.resolver.watch.names_refused() != self.output.counters.files_refused {
-            self.report_files_refused(window);
+            self.report_files_refused(interval);
         }
-        self.report_forgotten(window.until_ns);
+        self.report_forgotten(interval.until_ns);
         self.sources.who.note_resolved(self.index);
         if let Some(error) = self.sources.failed.take() {
             return Err(failed(error));
@@ -301,8 +301,8 @@ impl<'a, D: Disk> Reader<'a, D> {
     #[cold]
     fn walk_on(&mut self) {
         let until_ns = self.resolver.watch.disk.now_ns();
-        let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
-        let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
+        let interval = Interval { after_ns: self.after_ns, until_ns, index: self.index };
+        let mut batch = Batch::new(interval, &mut self.sources, &mut self.output);
         self.resolver.walk_on(&mut batch);
         self.output.publish();
     }
@@ -329,8 +329,8 @@ impl<'a, D: Disk> Reader<'a, D> {
     #[inline]
     fn report_left(&mut self, until_ns: u64) {
         if self.resolver.doubts.any_left() {
-            let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
-            let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
+            let interval = Interval { after_ns: self.after_ns, until_ns, index: self.index };
+            let mut batch = Batch::new(interval, &mut self.sources, &mut self.output);
             self.resolver.tell_left(&mut batch);
             self.output.publish();
         }
@@ -339,12 +339,12 @@ impl<'a, D: Disk> Reader<'a, D> {
     /// Does the work that had to wait for an empty queue.
     #[cold]
     fn look_when_empty(&mut self, until_ns: u64) {
-        let window = Window { after_ns: self.after_ns, until_ns, index: self.index };
+        let interval = Interval { after_ns: self.after_ns, until_ns, index: self.index };
         // The filesystem agrees with what the queue reported only while no event is left.
         let is_empty =
             self.sources.intake.waiting() == 0 && self.resolver.watch.disk.is_queue_empty();
         let (sources, output) = (&mut self.sources, &mut self.output);
-        let mut batch = Batch::new(window, sources, output);
+        let mut batch = Batch::new(interval, sources, output);
         if self.resolver.deferred.is_due(self.after_ns) {
             self.resolver.tell_gone(&mut batch);
         }
@@ -360,7 +360,7 @@ impl<'a, D: Disk> Reader<'a, D> {
     }
 
     /// Resolves `count` buffers. Returns the number of events resolved since the group was made.
-    fn resolve(&mut self, count: usize, mut window: Window) -> u64 {
+    fn resolve(&mut self, count: usize, mut interval: Interval) -> u64 {
         let files = self.sources.files;
         self.resolver.orphans.begin_batch();
         let mut next = if count > 0 { self.sources.intake.take() } else { None };
@@ -369,16 +369,16 @@ impl<'a, D: Disk> Reader<'a, D> {
             next = if left > 0 { self.sources.intake.take() } else { None };
             let after = Events(next.as_ref().map_or(&[], |next| files.bytes(next)));
             let mut events = Events(files.bytes(&taken));
-            let mut batch = Batch::new(window, &mut self.sources, &mut self.output);
+            let mut batch = Batch::new(interval, &mut self.sources, &mut self.output);
             while let Some(event) = events.next() {
                 batch.begin([events, after]);
                 self.resolver.event(&event, &mut batch);
                 batch.window.index += 1;
             }
-            window.index = batch.window.index;
+            interval.index = batch.window.index;
             self.sources.intake.give_back(taken);
         }
-        window.index
+        interval.index
     }
 
     /// Loss records for what the walk at the start could not read or keep.
@@ -416,19 +416,19 @@ impl<'a, D: Disk> Reader<'a, D> {
 
     /// A loss record for names of files that there was no room for: one for a batch.
     #[cold]
-    fn report_files_refused(&mut self, window: Window) {
+    fn report_files_refused(&mut self, interval: Interval) {
         let total = self.resolver.watch.names_refused();
         let count = total - std::mem::replace(&mut self.output.counters.files_refused, total);
-        self.output.loss(&mut self.sources, Reason::FilesMax, window.span(), Some(count), total);
+        self.output.loss(&mut self.sources, Reason::FilesMax, interval.span(), Some(count), total);
     }
 
     /// A loss record for what was made in directories before they had their marks: one for a batch.
     #[cold]
-    fn report_unmarked(&mut self, window: Window) {
+    fn report_unmarked(&mut self, interval: Interval) {
         let total = self.output.counters.entries_unmarked;
         let count = total - self.unmarked;
         self.unmarked = total;
-        self.output.loss(&mut self.sources, Reason::Unmarked, window.span(), Some(count), total);
+        self.output.loss(&mut self.sources, Reason::Unmarked, interval.span(), Some(count), total);
     }
 
     /// A loss record for process images that were evicted.

@@ -1,6 +1,6 @@
-//! What no reader of a fanotify queue can know: pairs of histories that leave the same queue. Where
-//! lines are late, or say `unsure`, it is for these. Should a kernel tell them apart some day, this
-//! fails, and fsmon can do better.
+//! What no reader of a fanotify queue can know: pairs of histories that leave the same queue. They are the reason why
+//! lines are `late` or `unsure`. If a later kernel queues different events for such a pair, this test fails, and fsmon
+//! can report more exactly.
 
 use crate::limits::tables::MERGE_REACH;
 use crate::sys::test_group::{Group, split};

@@ -16,7 +16,7 @@ use super::images::{Image, birth};
 use super::pids::{Entry, IN_EXEC, OPENED_OVER};
 use super::strings::hash;
 use super::table::{Table, last_part};
-use super::{Answer, OpenExec, Rung, Window};
+use super::{Answer, Interval, OpenExec, Rung};
 use crate::limits::who::{IMAGES_LOOKED_AT, OPENED_MAX, OPENINGS_MISSED};
 use crate::sys::procdir::{self, Path};
 use arrayvec::ArrayVec;
@@ -43,9 +43,9 @@ enum Match {
 impl Table {
     /// The image that an event of `pid` belongs to, and how certain that is.
     #[inline]
-    pub fn resolve(&mut self, pid: u32, window: Window) -> Answer {
-        let lower = window.after_ns.max(self.floor_ns);
-        let reached = if self.rung == Rung::Bpf { window.index } else { lower };
+    pub fn resolve(&mut self, pid: u32, interval: Interval) -> Answer {
+        let lower = interval.after_ns.max(self.floor_ns);
+        let reached = if self.rung == Rung::Bpf { interval.index } else { lower };
         if let Some(entry) = self.pids.get(pid)
             && entry.since <= reached
             && lower >= self.unsure_before_ns
@@ -53,62 +53,62 @@ impl Table {
             return Answer::new(entry.image, Attribution::Exact);
         }
         if self.rung == Rung::Bpf {
-            return self.resolve_by_position(pid, window);
+            return self.resolve_by_position(pid, interval);
         }
-        self.resolve_slowly(pid, window)
+        self.resolve_slowly(pid, interval)
     }
 
     /// Records that `pid` opened the executable `name` (`FAN_OPEN_EXEC`). Call it in queue order. Returns what
     /// [`Table::resolve`] would for that event: exec continues after the opening, so the event belongs to the old
     /// image.
     #[cold]
-    pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> Answer {
+    pub fn open_exec(&mut self, pid: u32, interval: Interval, name: &[u8]) -> Answer {
         if self.rung == Rung::Bpf {
-            return self.resolve(pid, window);
+            return self.resolve(pid, interval);
         }
-        self.renew(pid, window);
-        let Some(entry) = self.pids.get(pid) else { return self.resolve(pid, window) };
+        self.renew(pid, interval);
+        let Some(entry) = self.pids.get(pid) else { return self.resolve(pid, interval) };
         let opened = entry.opened_pending();
         let loader = is_loader(name);
         // After its loader an exec opens nothing. This opening is of the next exec, so the process has already
         // become the image between the two.
         let found = if opened.is_empty() || opened.last() == Some(&LOADER) && !loader {
-            self.resolve(pid, window)
+            self.resolve(pid, interval)
         } else {
-            let lower = window.after_ns.max(self.floor_ns);
-            let (chain, _) = self.chain(pid, lower, window.until_ns);
+            let lower = interval.after_ns.max(self.floor_ns);
+            let (chain, _) = self.chain(pid, lower, interval.until_ns);
             let oldest = self.oldest(&chain, lower);
             let index = self.confirmed(pid, &chain).unwrap_or(0).max(oldest);
             self.withhold_cmdline(&chain, oldest, index);
             let id = chain[index];
             Answer::new(id, self.attribution(id, lower))
         };
-        self.push_opened(pid, window, if loader { LOADER } else { name_hash(name) });
+        self.push_opened(pid, interval, if loader { LOADER } else { name_hash(name) });
         found
     }
 
-    fn push_opened(&mut self, pid: u32, window: Window, name: u32) {
+    fn push_opened(&mut self, pid: u32, interval: Interval, name: u32) {
         let Some(entry) = self.pids.get_mut(pid) else { return };
         entry.since = u64::MAX;
-        entry.opened_until_ns = window.until_ns;
+        entry.opened_until_ns = interval.until_ns;
         entry.push_opened(name);
     }
 
     #[cold]
-    fn resolve_slowly(&mut self, pid: u32, window: Window) -> Answer {
+    fn resolve_slowly(&mut self, pid: u32, interval: Interval) -> Answer {
         if pid == 0 {
             return Answer::default();
         }
         if self.pids.get(pid).is_none() || self.rung == Rung::Proc {
             return self.answer_late(pid);
         }
-        self.renew(pid, window);
-        let lower = window.after_ns.max(self.floor_ns);
-        let (chain, whole) = self.chain(pid, lower, window.until_ns);
+        self.renew(pid, interval);
+        let lower = interval.after_ns.max(self.floor_ns);
+        let (chain, whole) = self.chain(pid, lower, interval.until_ns);
         if self.is_lost(pid, &chain)
             && let Some(entry) = self.pids.get_mut(pid)
         {
-            entry.give_up_opened(window.until_ns);
+            entry.give_up_opened(interval.until_ns);
         }
         let index = self.match_openings(pid, &chain, lower);
         let reach = self.reach(pid, &chain, index);
@@ -140,19 +140,19 @@ impl Table {
 
     /// Nothing merges any more into the openings from before the queue was seen empty, so the first event of `pid`
     /// after that drops the matched ones. Unmatched ones stay: their exec may be in progress, or have another name.
-    fn renew(&mut self, pid: u32, window: Window) {
+    fn renew(&mut self, pid: u32, interval: Interval) {
         let Some(entry) = self.pids.get(pid) else { return };
         let is_strange = |&name: &u32| name != LOADER && name & EXPLAINED == 0;
-        let passed = self.images.get(entry.image).from_ns <= window.after_ns;
+        let passed = self.images.get(entry.image).from_ns <= interval.after_ns;
         let waits = !passed && entry.opened_before().iter().any(is_strange);
-        if entry.opened_until_ns > window.after_ns || waits {
+        if entry.opened_until_ns > interval.after_ns || waits {
             return;
         }
         let Some(entry) = self.pids.get_mut(pid) else { return };
         let mixed = entry.is(OPENED_OVER);
         entry.drop_opened_before();
         if mixed && !entry.opened_pending().is_empty() {
-            entry.give_up_opened(window.until_ns);
+            entry.give_up_opened(interval.until_ns);
         }
     }
 
@@ -261,7 +261,7 @@ impl Table {
         }
     }
 
-    /// An event was attributed to the image at `index` of a chain that overlaps its window from `oldest` on. If an
+    /// An event was attributed to the image at `index` of a chain that overlaps its interval from `oldest` on. If an
     /// exec separates this image from another that is equal to it, the event may belong to either, which matters
     /// only for the command line.
     fn withhold_cmdline(&mut self, chain: &Chain, oldest: usize, index: usize) {

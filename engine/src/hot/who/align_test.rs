@@ -3,7 +3,7 @@
 
 use super::super::message::{self, Kind, Message, Source};
 use super::super::table::Table;
-use super::super::{OpenExec, Rung, Window};
+use super::super::{Interval, OpenExec, Rung};
 use super::*;
 use proptest::prelude::*;
 use std::collections::{HashMap, VecDeque};
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    fn tell(&mut self, kind: Kind, pid: u32, fill: impl FnOnce(&mut Message)) {
+    fn send(&mut self, kind: Kind, pid: u32, fill: impl FnOnce(&mut Message)) {
         self.time += 10;
         let mut message = Message::new(kind, Source::Perf, self.time, PID + pid);
         fill(&mut message);
@@ -87,12 +87,12 @@ impl World {
         self.open(pid, &opened_as(exe));
         self.open(pid, "ld-linux-x86-64.so.2");
         let comm = last_part(exe.as_bytes()).to_vec();
-        self.tell(Kind::CommExec, pid, |begin| begin.comm = message::comm(&comm));
+        self.send(Kind::CommExec, pid, |begin| begin.comm = message::comm(&comm));
         if let Some(uid) = uid {
-            self.tell(Kind::Uid, pid, |message| message.value = uid);
+            self.send(Kind::Uid, pid, |message| message.value = uid);
         }
         let exec = self.table.strings.intern(exe.as_bytes());
-        self.tell(Kind::Exec, pid, |done| done.exec = exec);
+        self.send(Kind::Exec, pid, |done| done.exec = exec);
         if let Some(state) = self.live.get_mut(&pid) {
             state.comm = String::from_utf8_lossy(&comm).into_owned();
             state.uid = uid.unwrap_or(state.uid);
@@ -105,7 +105,7 @@ impl World {
         let exe = EXES[value as usize % EXES.len()];
         match op {
             0 | 1 if !self.live.contains_key(&other) => {
-                self.tell(Kind::Fork, other, |fork| fork.parent = PID + pid);
+                self.send(Kind::Fork, other, |fork| fork.parent = PID + pid);
                 self.generation += 1;
                 let generation = self.generation;
                 self.live.insert(other, State { ppid: pid, generation, ..state });
@@ -113,15 +113,15 @@ impl World {
             2 | 3 => self.exec(pid, exe, None),
             4 => self.exec(pid, exe, Some(value)),
             5 => {
-                self.tell(Kind::Uid, pid, |message| message.value = value);
+                self.send(Kind::Uid, pid, |message| message.value = value);
                 self.live.insert(pid, State { uid: value, ..state });
             }
             6 => {
-                self.tell(Kind::Comm, pid, |message| message.comm = message::comm(b"renamed"));
+                self.send(Kind::Comm, pid, |message| message.comm = message::comm(b"renamed"));
                 self.live.insert(pid, State { comm: "renamed".into(), ..state });
             }
             7 if pid != 0 => {
-                self.tell(Kind::Exit, pid, |_| ());
+                self.send(Kind::Exit, pid, |_| ());
                 self.live.remove(&pid);
             }
             8 => self.open(pid, "bad.elf"),
@@ -133,20 +133,21 @@ impl World {
     fn read(&mut self, count: usize) -> Result<usize, TestCaseError> {
         self.time += 10;
         let batch: Vec<_> = self.queue.drain(..count.min(self.queue.len())).collect();
-        let window = Window { after_ns: self.after_ns, until_ns: self.time, index: 0 };
+        let interval = Interval { after_ns: self.after_ns, until_ns: self.time, index: 0 };
         for message in std::mem::take(&mut self.waiting) {
             self.table.apply(&message);
         }
         let mut exact = 0;
         for Queued { pid, opening, truth } in batch {
             let answer = match &opening {
-                Some(name) => self.table.open_exec(PID + pid, window, name.as_bytes()),
-                None => self.table.resolve(PID + pid, window),
+                Some(name) => self.table.open_exec(PID + pid, interval, name.as_bytes()),
+                None => self.table.resolve(PID + pid, interval),
             };
             let (id, sure) = (answer.image, answer.attribution);
             let image = self.table.images.get(id);
             prop_assert!(sure == Attribution::Exact || sure == Attribution::Ambiguous);
-            // Merging puts openings in the wrong place; they tell where, not what, events are.
+            // The kernel merges openings into earlier events, so they show where events are, but are not checked
+            // themselves.
             if sure == Attribution::Exact && opening.is_none() {
                 exact += 1;
                 let comm = String::from_utf8_lossy(&image.comm);

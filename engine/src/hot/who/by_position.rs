@@ -6,7 +6,7 @@ use super::message::{Kind, Message};
 use super::pids::{Entry, IN_EXEC};
 use super::table::Table;
 use super::witnesses::Witnesses;
-use super::{Answer, Window};
+use super::{Answer, Interval};
 use crate::limits::who::CHANGES_LOOKED_AT;
 use arrayvec::ArrayVec;
 use fsmon_format::kind;
@@ -101,11 +101,11 @@ impl Table {
 
     /// See [`Table::resolve`]: the latest image that began before the event was queued.
     #[cold]
-    pub(super) fn resolve_by_position(&mut self, pid: u32, window: Window) -> Answer {
+    pub(super) fn resolve_by_position(&mut self, pid: u32, interval: Interval) -> Answer {
         let Some(entry) = self.pids.get(pid).copied().filter(|_| pid != 0) else {
             return if pid == 0 { Answer::default() } else { self.answer_late(pid) };
         };
-        let index = window.index;
+        let index = interval.index;
         let mut id = entry.image;
         // The latest image that the event may belong to, and the latest that began while the event was queued.
         let (mut perhaps, mut later) = (0, 0);
@@ -138,7 +138,7 @@ impl Table {
         if perhaps != 0 && differ {
             return Answer::new(perhaps, Attribution::Ambiguous);
         }
-        let attribution = self.attribution(id, window.after_ns);
+        let attribution = self.attribution(id, interval.after_ns);
         Answer { image: id, attribution, later }
     }
 
@@ -147,24 +147,24 @@ impl Table {
     pub(super) fn parts(
         &mut self,
         pid: u32,
-        window: Window,
+        interval: Interval,
         types: u32,
         witnesses: &Witnesses,
     ) -> Parts {
         let mut parts = Parts::new();
         let mut left = types;
-        let (mut id, newest, changes, whole) = self.changes(pid, window.index);
+        let (mut id, newest, changes, whole) = self.changes(pid, interval.index);
         for &change in changes.iter().rev() {
             let (image, before) = (*self.images.get(change), *self.images.get(id));
             if image.says_the_same(&before) {
                 continue;
             }
-            let back = image.position.wrapping_sub(window.index + 1);
+            let back = image.position.wrapping_sub(interval.index + 1);
             let known = witnesses.of(image.witnesses, back).map(|seen| left & seen);
             // The entry must exist before anything else can happen to it, so CREATE comes first.
             let first = known.unwrap_or(left & kind::CREATE);
             if first != 0 {
-                let attribution = self.attribution(id, window.after_ns);
+                let attribution = self.attribution(id, interval.after_ns);
                 parts.push((first, Answer::new(id, attribution)));
                 left &= !first;
             }
@@ -175,7 +175,7 @@ impl Table {
             }
         }
         let last = match whole {
-            true => Answer::new(id, self.attribution(id, window.after_ns)),
+            true => Answer::new(id, self.attribution(id, interval.after_ns)),
             false => Answer::new(newest, Attribution::Ambiguous),
         };
         parts.push((left, last));

@@ -3,7 +3,7 @@
 
 use super::super::message::{self, Kind, Message, Source};
 use super::super::witnesses::Witnesses;
-use super::super::{OpenExec, Rung, Table, Window};
+use super::super::{Interval, OpenExec, Rung, Table};
 use super::*;
 use proptest::prelude::*;
 
@@ -36,14 +36,14 @@ impl World {
             time: 1,
         };
         for pid in 0..3 {
-            world.tell(Kind::Fork, pid, true, 0);
+            world.send(Kind::Fork, pid, true, 0);
         }
         world
     }
 
-    /// A message of `pid` as it now is; the reader had taken up to `slack` of the queue by then,
-    /// unless it is settled.
-    fn tell(&mut self, kind: Kind, pid: u32, settled: bool, slack: u64) {
+    /// Sends a message of `pid` with its current identity. If it is not settled, its position is known only to within
+    /// `slack` events.
+    fn send(&mut self, kind: Kind, pid: u32, settled: bool, slack: u64) {
         self.time += 10;
         let mut message = Message::new(kind, Source::Bpf, self.time, PID + pid);
         message.comm = message::comm(self.names[pid as usize].as_bytes());
@@ -78,18 +78,19 @@ impl World {
     /// Reads all, and checks what is said. How many answers were sure.
     fn read(&mut self) -> Result<usize, TestCaseError> {
         self.time += 10;
-        let mut window = Window { after_ns: self.time - 1, until_ns: self.time, index: self.taken };
+        let mut interval =
+            Interval { after_ns: self.time - 1, until_ns: self.time, index: self.taken };
         let mut sure = 0;
         for Queued { pid, done } in std::mem::take(&mut self.queue) {
             let types = done.iter().fold(0, |all, (types, _)| all | types);
-            let answer = self.table.resolve(PID + pid, window);
+            let answer = self.table.resolve(PID + pid, interval);
             let parts: Parts = match answer.later {
                 0 => [(types, answer)].into_iter().collect(),
-                _ => self.table.parts(PID + pid, window, types, &self.witnesses),
+                _ => self.table.parts(PID + pid, interval, types, &self.witnesses),
             };
             for (at, name) in &done {
                 let said = parts.iter().find(|(types, _)| types & at != 0);
-                let (_, said) = said.expect("every type is told of");
+                let (_, said) = said.expect("every type is in a part");
                 let image = self.table.images.get(said.image);
                 let comm = String::from_utf8_lossy(&image.comm);
                 if said.attribution == Attribution::Exact {
@@ -97,9 +98,9 @@ impl World {
                     sure += 1;
                 }
             }
-            window.index += 1;
+            interval.index += 1;
         }
-        self.taken = window.index;
+        self.taken = interval.index;
         self.table.retire(self.time);
         Ok(sure)
     }
@@ -117,13 +118,13 @@ proptest! {
                 0 | 1 => {
                     world.names[pid as usize] = format!("name{number}");
                     let kind = if step == 0 { Kind::Exec } else { Kind::Comm };
-                    world.tell(kind, pid, settled, slack);
+                    world.send(kind, pid, settled, slack);
                 }
                 2 => {
                     // Another process with the same number; nothing of it is merged into the old.
                     world.read()?;
                     world.names[pid as usize] = format!("new{number}");
-                    world.tell(Kind::Fork, pid, settled, slack);
+                    world.send(Kind::Fork, pid, settled, slack);
                 }
                 3 => drop(world.read()?),
                 4 | 5 => world.act(pid, kind::CREATE, merge),
@@ -141,10 +142,10 @@ proptest! {
 fn a_merged_event_is_taken_apart() {
     let mut world = World::new();
     world.names[0] = "sh".to_owned();
-    world.tell(Kind::Exec, 0, true, 0);
+    world.send(Kind::Exec, 0, true, 0);
     world.act(0, kind::CREATE, 9);
     world.names[0] = "cc".to_owned();
-    world.tell(Kind::Exec, 0, true, 0);
+    world.send(Kind::Exec, 0, true, 0);
     world.act(0, kind::CLOSE_WRITE, 0);
     world.act(0, kind::CREATE, 9);
     assert_eq!(world.read().expect("right"), 3);

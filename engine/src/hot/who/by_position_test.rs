@@ -20,16 +20,16 @@ fn table() -> Table {
 
 /// Name, group and certainty of the event of that number.
 fn find(table: &mut Table, index: u64) -> (u8, u64, Attribution) {
-    let answer = table.resolve(PID, Window { after_ns: 1, until_ns: 100, index });
+    let answer = table.resolve(PID, Interval { after_ns: 1, until_ns: 100, index });
     let image = table.images.get(answer.image);
     (image.comm[0], image.cgroup_id, answer.attribution)
 }
 
 #[test]
-fn who_moves_a_process_to_another_group_tells_of_nothing_else() {
+fn a_move_to_another_group_by_another_process_changes_nothing_but_the_group() {
     let mut table = table();
     table.apply_by_position(&at(Kind::Comm, 20, "b"), (5, 5));
-    // Looked at before that name was given, and told after it; under way since event 2.
+    // The mover read the identity before the name changed, and sent its message later; the move began at event 2.
     let moved = Message { caller: PID + 1, cgroup_id: 8, ..at(Kind::Cgroup, 30, "a") };
     table.apply_by_position(&moved, (2, 4));
     assert_eq!(find(&mut table, 1), (b'a', 7, Attribution::Exact));
@@ -48,19 +48,19 @@ fn a_process_that_moves_itself_is_known_to_the_event() {
 }
 
 #[test]
-fn an_exec_that_is_heard_of_after_a_later_move_is_not_lost() {
+fn an_exec_whose_message_comes_after_that_of_a_later_move_is_not_lost() {
     let mut table = table();
     let moved = Message { caller: PID + 1, cgroup_id: 8, ..at(Kind::Cgroup, 30, "a") };
     table.apply_by_position(&moved, (2, 4));
     let (exe, exec) = (table.strings.intern(b"/bin/b"), table.strings.intern(b"./b"));
-    let told = Message {
+    let message = Message {
         exe,
         exec,
         exe_root: 9,
         exe_flags: proc_flag::EXE_CUT,
         ..at(Kind::Exec, 29, "b")
     };
-    table.apply_by_position(&told, (4, 4));
+    table.apply_by_position(&message, (4, 4));
     assert_eq!(find(&mut table, 6), (b'b', 8, Attribution::Exact));
     let image = table.latest(PID);
     assert_eq!(table.strings.get(image.exe), b"/bin/b");
@@ -85,14 +85,14 @@ fn what_was_all_seen_at_the_first_change_stays_exact_however_many_follow() {
         let message = Message { progress, witnesses: seen, ..message };
         table.apply_by_position(&message, (1 + change, 1 + change));
     }
-    let window = Window { after_ns: 1, until_ns: 100, index: 0 };
-    let told = |table: &mut Table, types| {
-        let parts = table.parts(PID, window, types, &witnesses);
+    let interval = Interval { after_ns: 1, until_ns: 100, index: 0 };
+    let parts = |table: &mut Table, types| {
+        let parts = table.parts(PID, interval, types, &witnesses);
         let parts = parts.iter().filter(|(types, _)| *types != 0);
         parts.map(|&(types, answer)| (types, answer.attribution)).collect::<Vec<_>>()
     };
     let both = kind::CREATE | kind::MODIFY;
-    assert_eq!(told(&mut table, both), [(both, Attribution::Exact)]);
+    assert_eq!(parts(&mut table, both), [(both, Attribution::Exact)]);
     let late = [(both, Attribution::Exact), (kind::CLOSE_WRITE, Attribution::Ambiguous)];
-    assert_eq!(told(&mut table, both | kind::CLOSE_WRITE), late);
+    assert_eq!(parts(&mut table, both | kind::CLOSE_WRITE), late);
 }

@@ -49,7 +49,7 @@ pub(crate) struct CmdlineRef {
 struct Slot {
     image: u32,
     serial: u32,
-    /// Hash of the text: tells the process's own text from the inherited one.
+    /// Hash of the text: shows whether a text is the process's own or the inherited one.
     hash: u64,
     flags: u16,
 }
@@ -243,11 +243,11 @@ impl Processes {
     /// force.
     pub(crate) fn confirm_cmdlines(&mut self) {
         // Lost messages may include an exec.
-        let all_told = self.loss.is_none();
+        let is_complete = self.loss.is_none();
         for at in std::mem::take(&mut self.cmdlines.unsure) {
             let ReadText { image, serial, .. } = self.cmdlines.reads[at];
             let there = self.table.images.get_if(image, serial).is_some();
-            self.cmdlines.reads[at].is_sure = all_told && there && self.is_in_force(image);
+            self.cmdlines.reads[at].is_sure = is_complete && there && self.is_in_force(image);
         }
     }
 

@@ -1,5 +1,5 @@
-//! What was told decides what counts. Pids are beyond any that a kernel gives out, but for our own,
-//! whose command line is read.
+//! Which texts fsmon accepts as command lines, given the process messages that were sent. The pids are higher than any
+//! that a kernel assigns. Only our own pid is real: tests read its command line.
 
 use super::super::message::{Kind, Message, Source, comm};
 use super::super::perf_record::Layout;
@@ -10,22 +10,22 @@ const PID: u32 = 0x3fff_0000;
 
 fn who(rung: Rung) -> Processes {
     let table = Table::new(2 * CMDLINES_MAX, rung, true, OpenExec::None);
-    let teller = RingWriter::Perf(Layout { filename: 0, cgroup: false });
-    let mut who = Processes::new(table, MessageSources::new(Vec::new(), teller, None, rung));
+    let writer = RingWriter::Perf(Layout { filename: 0, cgroup: false });
+    let mut who = Processes::new(table, MessageSources::new(Vec::new(), writer, None, rung));
     who.read_cmdlines();
     who
 }
 
 impl Processes {
-    fn tell(&mut self, kind: Kind, time_ns: u64, pid: u32, parent: u32) -> u32 {
+    fn send(&mut self, kind: Kind, time_ns: u64, pid: u32, parent: u32) -> u32 {
         let message = Message::new(kind, Source::Perf, time_ns, pid);
         self.table.apply(&Message { parent, comm: comm(b"name"), ..message });
         self.table.pids.get(pid).map_or(0, |entry| entry.image)
     }
 
     fn exec(&mut self, time_ns: u64, pid: u32) -> u32 {
-        self.tell(Kind::CommExec, time_ns, pid, 0);
-        self.tell(Kind::Exec, time_ns + 1, pid, 0)
+        self.send(Kind::CommExec, time_ns, pid, 0);
+        self.send(Kind::Exec, time_ns + 1, pid, 0)
     }
 
     /// As if this had been read for an image, in time.
@@ -63,22 +63,22 @@ fn the_nul_after_the_last_word_goes_and_the_rest_stays() {
 }
 
 #[test]
-fn what_is_read_counts_if_nothing_newer_was_told() {
+fn a_text_from_proc_counts_if_no_newer_message_came() {
     let own = std::process::id();
-    let told: [&dyn Fn(&mut Processes); 4] = [
+    let later: [&dyn Fn(&mut Processes); 4] = [
         &|_| {},
         &|who| _ = who.exec(20, own),
-        &|who| _ = who.tell(Kind::Exit, 20, own, 0),
+        &|who| _ = who.send(Kind::Exit, 20, own, 0),
         &|who| {
             let loss = Loss { first_ns: 1, last_ns: 2, count: None };
             who.loss = Some(loss);
         },
     ];
-    for (case, tell) in told.into_iter().enumerate() {
+    for (case, happen) in later.into_iter().enumerate() {
         let mut who = who(Rung::Comm);
         let id = who.exec(10, own);
         assert!(who.read_cmdline(id), "we can read our own");
-        tell(&mut who);
+        happen(&mut who);
         who.confirm_cmdlines();
         let (string, text) = who.line_of(id);
         assert_eq!(string != 0, case == 0, "case {case}");
@@ -115,8 +115,8 @@ fn a_child_that_is_gone_has_its_parents() {
     who.put(parent, b"sh\0-c\0x\0");
     let (string, text) = who.line_of(parent);
     assert_eq!(text, "sh -c x");
-    let child = who.tell(Kind::Fork, 20, PID + 1, PID);
-    let grandchild = who.tell(Kind::Fork, 30, PID + 2, PID + 1);
+    let child = who.send(Kind::Fork, 20, PID + 1, PID);
+    let grandchild = who.send(Kind::Fork, 30, PID + 2, PID + 1);
     for id in [child, grandchild] {
         assert_eq!(who.line_of(id), (string, String::new()));
     }
@@ -135,9 +135,9 @@ fn a_child_given_to_another_parent_has_not_that_ones() {
     let parent = who.exec(10, PID);
     who.put(parent, b"parent\0");
     who.line_of(parent);
-    who.tell(Kind::Fork, 20, PID + 1, PID);
+    who.send(Kind::Fork, 20, PID + 1, PID);
     who.exec(30, PID + 1);
-    let child = who.tell(Kind::Fork, 40, PID + 2, PID + 1);
+    let child = who.send(Kind::Fork, 40, PID + 2, PID + 1);
     let word = Message::new(Kind::Fork, Source::Connector, 41, PID + 2);
     who.table.apply(&Message { parent: PID, ..word });
     assert_eq!(who.table.images.get(child).parent, parent);
@@ -145,8 +145,8 @@ fn a_child_given_to_another_parent_has_not_that_ones() {
 }
 
 impl Processes {
-    /// As BPF tells it; `args` for an exec, as they lie in memory.
-    fn tell_by_position(
+    /// Applies a message of our BPF programs. `args`: the arguments of an exec, as they are in memory.
+    fn send_by_position(
         &mut self,
         kind: Kind,
         time_ns: u64,
@@ -157,15 +157,15 @@ impl Processes {
         let mut message = Message::new(kind, Source::Bpf, time_ns, pid);
         ([message.caller, message.parent], message.comm) = (by, comm(b"name"));
         if kind == Kind::Exec {
-            let told = (!args.is_empty()).then_some((args, false));
-            message.args = self.table.args.keep(told);
+            let sent = (!args.is_empty()).then_some((args, false));
+            message.args = self.table.args.keep(sent);
         }
         self.table.apply_by_position(&message, (time_ns, time_ns));
         self.table.pids.get(pid).map_or(0, |entry| entry.image)
     }
 }
 
-fn told() -> Processes {
+fn with_args() -> Processes {
     let mut who = who(Rung::Bpf);
     who.table.args = Args::new();
     who.cmdlines = Cmdlines::new();
@@ -173,33 +173,33 @@ fn told() -> Processes {
 }
 
 #[test]
-fn what_was_told_with_the_exec_is_its_own_and_its_childrens() {
-    let mut who = told();
-    let shell = who.tell_by_position(Kind::Exec, 10, PID, [0; 2], b"sh\0-c\0x\0");
-    let child = who.tell_by_position(Kind::Fork, 20, PID + 1, [PID, PID], b"");
-    let sibling = who.tell_by_position(Kind::Fork, 30, PID + 2, [PID + 1, PID], b"");
+fn arguments_from_the_message_of_an_exec_are_inherited_by_children() {
+    let mut who = with_args();
+    let shell = who.send_by_position(Kind::Exec, 10, PID, [0; 2], b"sh\0-c\0x\0");
+    let child = who.send_by_position(Kind::Fork, 20, PID + 1, [PID, PID], b"");
+    let sibling = who.send_by_position(Kind::Fork, 30, PID + 2, [PID + 1, PID], b"");
     let (string, text) = who.line_of(shell);
     assert_eq!(text, "sh -c x");
     assert_eq!((who.line_of(child).0, who.line_of(sibling).0), (string, string));
-    let tool = who.tell_by_position(Kind::Exec, 40, PID + 1, [0; 2], b"sh\0-c\0y\0");
+    let tool = who.send_by_position(Kind::Exec, 40, PID + 1, [0; 2], b"sh\0-c\0y\0");
     assert_eq!(who.line_of(tool).1, "sh -c y");
     assert!(!who.read_cmdline(tool), "nothing is left to ask");
     let [tool, child] = [tool, child].map(|id| *who.table.images.get(id));
     assert!(!tool.says_the_same(&child), "events of one are not those of the other");
     let line = who.cmdline(shell);
     assert_eq!(line.flags, 0);
-    who.tell_by_position(Kind::Exit, 50, PID + 1, [0; 2], b"");
+    who.send_by_position(Kind::Exit, 50, PID + 1, [0; 2], b"");
     who.table.retire(60);
     assert_eq!(who.table.args.text(who.table.images.get(shell).args), b"sh\0-c\0x");
 }
 
 #[test]
-fn an_exec_told_without_has_none_and_differs_from_every_other() {
-    let mut who = told();
-    let first = who.tell_by_position(Kind::Exec, 10, PID, [0; 2], b"sh\0-c\0x\0");
+fn an_exec_without_arguments_in_its_message_has_none_and_differs_from_every_other() {
+    let mut who = with_args();
+    let first = who.send_by_position(Kind::Exec, 10, PID, [0; 2], b"sh\0-c\0x\0");
     who.line_of(first);
-    let second = who.tell_by_position(Kind::Exec, 20, PID, [0; 2], b"");
-    let third = who.tell_by_position(Kind::Exec, 30, PID, [0; 2], b"");
+    let second = who.send_by_position(Kind::Exec, 20, PID, [0; 2], b"");
+    let third = who.send_by_position(Kind::Exec, 30, PID, [0; 2], b"");
     assert_eq!((who.line_of(second).0, who.line_of(third).0), (0, 0));
     let [second, third] = [second, third].map(|id| *who.table.images.get(id));
     assert!(!third.says_the_same(&second) && third.says_the_same(&third));
@@ -209,11 +209,11 @@ fn an_exec_told_without_has_none_and_differs_from_every_other() {
 fn with_an_exec_under_way_what_is_read_does_not_count() {
     let own = std::process::id();
     for begins in [false, true] {
-        let mut who = told();
-        let id = who.tell_by_position(Kind::Fork, 10, own, [PID; 2], b"");
+        let mut who = with_args();
+        let id = who.send_by_position(Kind::Fork, 10, own, [PID; 2], b"");
         assert!(who.read_cmdline(id), "we can read our own");
         if begins {
-            assert_eq!(who.tell_by_position(Kind::CommExec, 20, own, [0; 2], b""), id);
+            assert_eq!(who.send_by_position(Kind::CommExec, 20, own, [0; 2], b""), id);
         }
         who.confirm_cmdlines();
         assert_eq!(who.line_of(id).0 != 0, !begins);
@@ -222,12 +222,12 @@ fn with_an_exec_under_way_what_is_read_does_not_count() {
 
 #[test]
 fn who_another_called_fork_for_has_that_ones() {
-    let mut who = told();
-    let parent = who.tell_by_position(Kind::Fork, 10, PID, [0; 2], b"");
+    let mut who = with_args();
+    let parent = who.send_by_position(Kind::Fork, 10, PID, [0; 2], b"");
     who.put(parent, b"parent\0");
     who.line_of(parent);
-    who.tell_by_position(Kind::Fork, 20, PID + 1, [PID; 2], b"");
-    let child = who.tell_by_position(Kind::Fork, 30, PID + 2, [PID + 1, PID], b"");
+    who.send_by_position(Kind::Fork, 20, PID + 1, [PID; 2], b"");
+    let child = who.send_by_position(Kind::Fork, 30, PID + 2, [PID + 1, PID], b"");
     assert_eq!(who.line_of(child), (0, String::new()), "not its parent's");
 }
 

@@ -141,7 +141,7 @@ impl Image {
     #[must_use]
     pub fn says_the_same(&self, other: &Image) -> bool {
         (self.pid, self.ppid, self.uid, self.gid) == (other.pid, other.ppid, other.uid, other.gid)
-            && self.file_as_told() == other.file_as_told()
+            && self.reported_file() == other.reported_file()
             && (self.comm, self.cgroup_id, self.start_ns)
                 == (other.comm, other.cgroup_id, other.start_ns)
             && self.args == other.args
@@ -150,7 +150,7 @@ impl Image {
 
     /// What was reported of the file that runs, and the flags. Values that were read from /proc after the exec are
     /// left out: fsmon reads them only of images that it defines, so equal images can differ in them.
-    fn file_as_told(&self) -> (u32, u32, u32, u16) {
+    fn reported_file(&self) -> (u32, u32, u32, u16) {
         match self.flags & proc_flag::EXE_LATE {
             0 => (self.exe, self.exe_root, self.exec, self.flags),
             _ => (0, 0, self.exec, self.flags & !proc_flag::EXE_ALL),
@@ -412,16 +412,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_late_of_one_image_makes_it_no_other() {
-        let told = Image { exe: 3, exec: 4, ..child(0) };
-        let none = Image { exe: 0, ..told };
-        let late =
-            Image { exe: 5, exe_root: 9, flags: proc_flag::EXE_READ | proc_flag::EXE_LATE, ..told };
+    fn values_that_are_read_late_from_proc_do_not_make_images_differ() {
+        let known = Image { exe: 3, exec: 4, ..child(0) };
+        let none = Image { exe: 0, ..known };
+        let late = Image {
+            exe: 5,
+            exe_root: 9,
+            flags: proc_flag::EXE_READ | proc_flag::EXE_LATE,
+            ..known
+        };
         assert!(late.says_the_same(&none) && none.says_the_same(&late));
-        assert!(!told.says_the_same(&none) && !told.says_the_same(&late));
+        assert!(!known.says_the_same(&none) && !known.says_the_same(&late));
         assert!(!none.says_the_same(&Image { exec: 7, ..none }));
-        assert!(!told.says_the_same(&Image { exe_root: 9, ..told }));
-        assert!(!told.says_the_same(&Image { flags: proc_flag::EXE_CUT, ..told }));
+        assert!(!known.says_the_same(&Image { exe_root: 9, ..known }));
+        assert!(!known.says_the_same(&Image { flags: proc_flag::EXE_CUT, ..known }));
     }
 
     #[test]

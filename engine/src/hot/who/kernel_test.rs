@@ -159,16 +159,16 @@ fn reader(
             if !bytes.is_empty() {
                 who.note_read(reads - 1, gauge.last(), count(bytes));
             }
-            let mut window = Window { after_ns, until_ns: clock::monotonic_ns(), index };
+            let mut interval = Interval { after_ns, until_ns: clock::monotonic_ns(), index };
             let start = clock::thread_cpu_ns();
             who.drain(clock::monotonic_ns());
             let mut rest = bytes;
             while let Some((event, next)) = split(rest) {
                 rest = next;
                 let found = if event.mask & libc::FAN_OPEN_EXEC != 0 {
-                    who.open_exec(event.pid, window, event.name)
+                    who.open_exec(event.pid, interval, event.name)
                 } else {
-                    who.resolve(event.pid, window)
+                    who.resolve(event.pid, interval)
                 };
                 if dump {
                     let proc = who.describe(found.image);
@@ -184,16 +184,16 @@ fn reader(
                 let changes = event.mask & (libc::FAN_CREATE | libc::FAN_CLOSE_WRITE);
                 let parts = match found.later {
                     0 => [(changes as u32, found)].into_iter().collect(),
-                    _ => who.parts(found, event.pid, window, event.mask as u32),
+                    _ => who.parts(found, event.pid, interval, event.mask as u32),
                 };
                 for (types, found) in parts.iter().filter(|(types, _)| types & changes as u32 != 0)
                 {
                     let made = types & libc::FAN_CREATE as u32 != 0;
                     score.judge(who, &String::from_utf8_lossy(event.name), event.pid, made, *found);
                 }
-                window.index += 1;
+                interval.index += 1;
             }
-            index = window.index;
+            index = interval.index;
             cpu += clock::thread_cpu_ns() - start;
             if bytes.is_empty() {
                 after_ns = before;
@@ -371,16 +371,16 @@ fn threads_and_vfork() {
     let own = fs::read_to_string(format!("/proc/{}/comm", std::process::id())).expect("comm");
     let mut buffer = vec![0; 1 << 16];
     let mut rest = group.read(&mut buffer);
-    let window = Window { after_ns, until_ns: clock::monotonic_ns(), index: 0 };
+    let interval = Interval { after_ns, until_ns: clock::monotonic_ns(), index: 0 };
     who.drain(clock::monotonic_ns());
     let mut seen = 0;
     while let Some((event, next)) = split(rest) {
         rest = next;
         if event.mask & libc::FAN_OPEN_EXEC != 0 {
-            who.open_exec(event.pid, window, event.name);
+            who.open_exec(event.pid, interval, event.name);
             continue;
         }
-        let Answer { image, attribution: sure, .. } = who.resolve(event.pid, window);
+        let Answer { image, attribution: sure, .. } = who.resolve(event.pid, interval);
         let proc = who.describe(image);
         let thread = event.name.starts_with(b"thread");
         let (pid, comm) =
@@ -393,8 +393,8 @@ fn threads_and_vfork() {
     assert!(seen >= 9);
 }
 
-/// Messages are lost on purpose by a table that is not told of them: after the loss is known all
-/// is true again.
+/// The test drops messages on purpose, so that the table does not get them. After the loss is known, the table is
+/// correct again.
 #[test]
 fn after_a_loss_the_table_is_true_again() {
     let group = Group::new();
@@ -405,7 +405,7 @@ fn after_a_loss_the_table_is_true_again() {
     };
     let mut child = Command::new("sleep").arg("100").spawn().expect("sleep");
     std::thread::sleep(Duration::from_millis(20));
-    // All that was told of the child is thrown away.
+    // Drops all messages about the child.
     let Processes { sources, inbox, table, .. } = &mut who;
     sources.read(&mut table.strings, &mut table.args, inbox);
     inbox.messages.clear();
@@ -414,10 +414,10 @@ fn after_a_loss_the_table_is_true_again() {
     who.drain(clock::monotonic_ns());
     let loss = who.take_loss().expect("a loss");
     assert!(loss.count.is_none() && loss.first_ns < loss.last_ns && who.take_loss().is_none());
-    let window = |after_ns| Window { after_ns, until_ns: clock::monotonic_ns(), index: 0 };
-    let before = who.resolve(child.id(), window(loss.first_ns));
+    let interval = |after_ns| Interval { after_ns, until_ns: clock::monotonic_ns(), index: 0 };
+    let before = who.resolve(child.id(), interval(loss.first_ns));
     assert_eq!(before.attribution, Attribution::Late);
-    let Answer { image, attribution: sure, .. } = who.resolve(child.id(), window(loss.last_ns));
+    let Answer { image, attribution: sure, .. } = who.resolve(child.id(), interval(loss.last_ns));
     let proc = who.describe(image);
     assert_eq!((&proc.comm[..6], sure), (&b"sleep\0"[..], Attribution::Exact));
     assert_eq!(proc.ppid, std::process::id());

@@ -74,10 +74,10 @@ pub enum OpenExec {
     All,
 }
 
-/// When an event happened: after the queue was last seen empty, and before the reader took the clock after the read
-/// that returned the event. `CLOCK_MONOTONIC`, ns.
+/// The interval in which an event happened: after the queue was last seen empty, and before the reader took the clock
+/// after the read that returned the event. `CLOCK_MONOTONIC`, ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct Interval {
     /// No event of this batch happened earlier.
     pub after_ns: u64,
     /// No event of this batch happened later.
@@ -113,7 +113,7 @@ impl Default for Answer {
     }
 }
 
-impl Window {
+impl Interval {
     /// `after_ns` and `until_ns`.
     #[must_use]
     pub fn span(self) -> (u64, u64) {
@@ -358,24 +358,24 @@ impl Processes {
 
     /// The image that an event of `pid` belongs to.
     #[inline]
-    pub fn resolve(&mut self, pid: u32, window: Window) -> Answer {
-        self.table.resolve(pid, window)
+    pub fn resolve(&mut self, pid: u32, interval: Interval) -> Answer {
+        self.table.resolve(pid, interval)
     }
 
     /// Divides a merged event whose process changed while it was queued ([`Answer::later`]): the parts of `types`,
     /// oldest first, each with its image. `answer` is the answer for the whole event.
     #[cold]
-    pub fn parts(&mut self, answer: Answer, pid: u32, window: Window, types: u32) -> Parts {
+    pub fn parts(&mut self, answer: Answer, pid: u32, interval: Interval, types: u32) -> Parts {
         match self.table.rung {
-            Rung::Bpf => self.table.parts(pid, window, types, &self.inbox.witnesses),
+            Rung::Bpf => self.table.parts(pid, interval, types, &self.inbox.witnesses),
             _ => by_position::two_parts(answer, types),
         }
     }
 
     /// Resolves a `FAN_OPEN_EXEC` event: `pid` opened the executable `name`. Call it in queue order, instead of
     /// [`Processes::resolve`].
-    pub fn open_exec(&mut self, pid: u32, window: Window, name: &[u8]) -> Answer {
-        self.table.open_exec(pid, window, name)
+    pub fn open_exec(&mut self, pid: u32, interval: Interval, name: &[u8]) -> Answer {
+        self.table.open_exec(pid, interval, name)
     }
 
     /// Releases what no event can refer to any more: every event from before `empty_ns`, when the queue was seen

@@ -42,7 +42,7 @@ fn an_exec_gives_its_name_and_cgroup() {
 }
 
 #[test]
-fn a_name_is_told_from_a_rename() {
+fn a_name_given_by_exec_and_a_rename_are_different_kinds() {
     let mut body = words(&[42, 42]);
     body.extend(b"make\0\0\0\0");
     body.extend(words(&[42, 42, 7, 0]));

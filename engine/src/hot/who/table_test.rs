@@ -2,7 +2,7 @@
 //! gives out.
 
 use super::super::message::{self, Kind, Message, Source};
-use super::super::{Answer, OpenExec, Rung, Window};
+use super::super::{Answer, Interval, OpenExec, Rung};
 use super::*;
 use fsmon_format::record::Attribution;
 use proptest::prelude::*;
@@ -74,16 +74,16 @@ impl Table {
     }
 
     fn seen(&mut self, pid: u32, after_ns: u64, until_ns: u64) -> (String, Attribution) {
-        let window = Window { after_ns, until_ns, index: 0 };
-        let Answer { image, attribution: sure, .. } = self.resolve(PID + pid, window);
+        let interval = Interval { after_ns, until_ns, index: 0 };
+        let Answer { image, attribution: sure, .. } = self.resolve(PID + pid, interval);
         let comm = String::from_utf8_lossy(&self.images.get(image).comm);
         (comm.trim_end_matches('\0').to_owned(), sure)
     }
 
     fn opens(&mut self, pid: u32, after_ns: u64, until_ns: u64, names: &[&str]) {
         for name in names {
-            let window = Window { after_ns, until_ns, index: 0 };
-            self.open_exec(PID + pid, window, name.as_bytes());
+            let interval = Interval { after_ns, until_ns, index: 0 };
+            self.open_exec(PID + pid, interval, name.as_bytes());
         }
     }
 }
@@ -125,7 +125,7 @@ fn a_setuid_exec_is_one_change() {
 }
 
 #[test]
-fn under_clone_parent_the_caller_is_inherited_from_and_the_parent_is_told() {
+fn with_clone_parent_a_child_inherits_from_the_caller_and_has_the_parent_of_the_message() {
     for caller_first in [true, false] {
         let mut table = table();
         table.first(1);
@@ -158,7 +158,7 @@ fn a_reused_pid_is_another_process() {
 }
 
 #[test]
-fn the_openings_tell_on_which_side_of_an_exec_an_event_lies() {
+fn the_openings_show_on_which_side_of_an_exec_an_event_lies() {
     let mut table = table();
     table.first(1);
     table.apply(&fork(110, 1, 2));
@@ -176,7 +176,7 @@ fn the_openings_tell_on_which_side_of_an_exec_an_event_lies() {
 }
 
 #[test]
-fn what_cannot_be_told_is_not_guessed_and_is_learnt() {
+fn an_exec_of_a_file_with_another_name_is_ambiguous_until_both_names_are_learnt() {
     let mut table = table();
     table.first(1);
     for (pid, sure) in [(2, Attribution::Ambiguous), (3, Attribution::Exact)] {
@@ -271,8 +271,8 @@ fn where_room_runs_out_the_longest_gone_give_way() {
 type State = (String, u32, u32, u32);
 
 proptest! {
-    /// Any history of a few processes, told in order: asked for any time, the table says what the
-    /// model says, whatever was let go of on the way.
+    /// For any history of a few processes, with messages in order, the table gives the same state as the model at
+    /// any time, whichever images it released meanwhile.
     #[test]
     fn any_history_is_remembered(
         steps in prop::collection::vec((0u8..8, 1u32..7, 1u32..7, 0u32..3, any::<bool>()), 1..120),

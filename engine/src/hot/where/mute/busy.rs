@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn renames_count_while_nothing_else_is_told() {
+    fn renames_count_while_only_renames_are_reported() {
         let mut busy = Busy::new();
         for _ in 0..3 {
             assert!((1..BUSY_NAMES_AGAIN).all(|_| !busy.note_rename(5)));

@@ -155,7 +155,7 @@ mod tests {
         assert!(begins(&mut renames, 9 * SECOND));
         let mut renames = Renames::new();
         (0..RENAMES_LOOKED_AT / 4).for_each(|_| renames.note_reported());
-        assert!(!begins(&mut renames, 1), "many are told");
+        assert!(!begins(&mut renames, 1), "many are reported");
         renames.give_up();
         renames.end_round();
         assert!(!begins(&mut renames, 2));

@@ -4,14 +4,14 @@ use crate::hot::event::{Events, Key};
 use crate::hot::output::{Inputs, Output};
 use crate::hot::r#where::overlay::EventSource;
 use crate::hot::r#where::tree::Tree;
-use crate::hot::who::{Answer, Window};
+use crate::hot::who::{Answer, Interval};
 use fsmon_format::record::{self, Attribution};
 use zerocopy::FromZeros;
 
 /// What goes with every event of a batch.
 pub(crate) struct Batch<'a, 's> {
     /// The time in which its events happened.
-    pub(crate) window: Window,
+    pub(crate) window: Interval,
     pub(crate) sources: &'a mut Inputs<'s>,
     pub(crate) output: &'a mut Output,
     /// The events behind the current one: the rest of its buffer, and the next buffer.
@@ -62,7 +62,11 @@ impl<'a> Moves<'a> {
 }
 
 impl<'a, 's> Batch<'a, 's> {
-    pub(crate) fn new(window: Window, sources: &'a mut Inputs<'s>, output: &'a mut Output) -> Self {
+    pub(crate) fn new(
+        window: Interval,
+        sources: &'a mut Inputs<'s>,
+        output: &'a mut Output,
+    ) -> Self {
         let ahead = [Events(&[]), Events(&[])];
         Batch {
             window,

@@ -99,7 +99,7 @@ impl<D: Disk> Resolver<D> {
         let tell = !batch.silent && self.types & kind::DELETE != 0;
         let stamp = self.tree.path_stamp(self.tree.node(dir).parent);
         let is_unsure = self.is_path_unsure(at.dir);
-        let gone = Gone { dir, hash, tell, who, stamp, is_unsure };
+        let gone = Gone { dir, hash, is_reported: tell, who, stamp, is_unsure };
         self.deferred.put(gone, batch.window.until_ns);
         types & !kind::DELETE
     }
@@ -258,14 +258,14 @@ impl<D: Disk> Resolver<D> {
         let node = *self.tree.node(gone.dir);
         let is_live = node.hash() == gone.hash && node.flags & flag::DEAD == 0;
         if is_live && node.flags & flag::ROOT != 0 {
-            self.remove_root(gone.dir, gone.tell.then_some(gone.who), batch);
+            self.remove_root(gone.dir, gone.is_reported.then_some(gone.who), batch);
         } else if is_live {
             let mut room = [0; NAME_ROOM];
             let at = Known::new(&self.tree, node.parent, copy(self.tree.name(gone.dir), &mut room));
             self.tell_emptied(gone.dir, batch);
             self.note_found(true, Some(at), None);
             self.tell_doubts(at, 0);
-            if gone.tell {
+            if gone.is_reported {
                 let Gone { hash, who, .. } = gone;
                 let is_moved = self.tree.path_stamp(node.parent) != gone.stamp;
                 let flags = if is_moved || gone.is_unsure { event_flag::UNSURE } else { 0 };

@@ -169,7 +169,7 @@ impl<D: Disk> Resolver<D> {
             if let Some(first) = self.deferred.make_room() {
                 self.tell_one(first, batch);
             }
-            let gone = Gone { dir: node, hash, tell, who, stamp: 0, is_unsure: false };
+            let gone = Gone { dir: node, hash, is_reported: tell, who, stamp: 0, is_unsure: false };
             return self.deferred.put(gone, batch.window.until_ns);
         }
         self.tell_gone_below(node, batch);

@@ -21,7 +21,7 @@ pub(crate) struct Gone {
     pub(crate) dir: u32,
     pub(crate) hash: u64,
     /// Whether its removal is reported.
-    pub(crate) tell: bool,
+    pub(crate) is_reported: bool,
     /// The process that removed it; the image is held.
     pub(crate) who: Actor,
     /// [`Tree::path_stamp`] of its parent when its event came up. The directory was removed at some time after
@@ -171,7 +171,8 @@ mod tests {
     use crate::hot::who::Answer;
 
     fn gone(dir: u32) -> Gone {
-        Gone { dir, hash: 0, tell: true, who: Answer::default().into(), stamp: 0, is_unsure: false }
+        let who = Answer::default().into();
+        Gone { dir, hash: 0, is_reported: true, who, stamp: 0, is_unsure: false }
     }
 
     #[test]

@@ -176,7 +176,7 @@ mod tests {
         assert!(!exchange.is_second(mirror(2, 20, 10, 6)), "another process");
         exchange.put(half(1, 10, 20, 5));
         assert!(exchange.is_second(mirror(1, 20, 10, 6)));
-        assert!(!exchange.is_second(mirror(1, 20, 10, 6)), "told once");
+        assert!(!exchange.is_second(mirror(1, 20, 10, 6)), "reported once");
         exchange.put(half(1, 10, 20, 5));
         assert!(!exchange.is_second(mirror(1, 20, 10, 5)), "the same back again");
         exchange.put(half(1, 10, 20, 5));
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_told_of_before_its_turn_is_known_when_that_comes() {
+    fn an_event_that_is_reported_ahead_of_its_turn_is_known_at_its_turn() {
         let mut exchange = ExchangeHalves::new();
         let ahead = EXCHANGE_EVENTS_AHEAD as u64;
         for index in 1..100 {

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_told_of_a_place_last() {
+    fn the_last_file_at_a_place_is_known() {
         let mut links = FileAtName::new();
         links.put(70, 4);
         links.put(71, 4);

@@ -2,7 +2,7 @@
 //! reported under one of these names.
 //!
 //! ```text
-//! ln d/a /tmp/b; echo >> /tmp/b      told as a change of d/a
+//! ln d/a /tmp/b; echo >> /tmp/b      reported as a change of d/a
 //! ```
 //!
 //! They are kept like the tree: walks read them, and events change them. When a directory is forgotten its names

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn each_name_has_one_doubt_and_lines_change_what_was_told() {
+    fn each_name_has_one_doubt_and_lines_change_what_was_reported() {
         let mut doubts = InDoubt::new();
         assert_eq!(
             doubts.put(Doubt { image: 3, ..doubt(5, A) }),

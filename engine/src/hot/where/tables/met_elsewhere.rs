@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_place_counts_and_is_told_once() {
+    fn the_last_place_counts_and_is_returned_once() {
         let mut arrivals = MetElsewhere::new();
         arrivals.put(7, 3, 33, b"old");
         arrivals.put(8, 3, 33, b"other");

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn renames_of_one_process_are_told_from_those_of_several() {
+    fn renames_of_one_process_differ_from_those_of_several() {
         let mut objects = Objects::new();
         let [five, six] = [5 << 40, 6 << 40];
         objects.renamed(five, 7);

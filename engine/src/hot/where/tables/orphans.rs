@@ -3,7 +3,7 @@
 //! Another process can use a new directory just before the event of its mkdir is queued. And the last event of an
 //! object can come before the DELETE that has its name. The last few events of unknown objects are kept for two
 //! batches, and resolved when the object comes up. Events outside the watched paths are kept as well, as fsmon
-//! cannot tell them apart, and may overwrite an event in a new directory. Which directories that concerns is
+//! cannot distinguish them, and may overwrite an event in a new directory. Which directories that concerns is
 //! remembered as long, and counted when one of them is made.
 
 use crate::hot::containers::last::LastN;

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_new_is_told_once() {
+    fn a_new_id_is_reported_as_new_once() {
         let tree = Tree::new(8, vec![1]);
         let mut outside = Outside::new();
         let (id, is_new) = outside.id(&tree, 10, b"/a");

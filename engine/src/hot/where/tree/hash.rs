@@ -30,7 +30,7 @@ pub(super) fn fold(seed: u64, key: Key<'_>) -> u64 {
     mix(mix(hash ^ tail(key.handle)))
 }
 
-/// The last up to eight bytes, of which some may be in the word before: the length tells those apart.
+/// The last up to eight bytes, of which some may be in the word before: the length distinguishes those.
 #[inline]
 fn tail(bytes: &[u8]) -> u64 {
     if let Some(last) = bytes.last_chunk::<8>() {
