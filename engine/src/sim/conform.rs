@@ -1,4 +1,4 @@
-//! The model against the real kernel: one history on both leaves the same queue.
+//! Compares the model with the real kernel: the same history on both must leave the same queue.
 
 use super::files::{Files, Reuse};
 use super::history::{Act, History, Mix, OUTSIDE, Op, Step, WATCHED, first, make};
@@ -17,10 +17,10 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Histories held against each other.
+/// Number of histories that run on both.
 const HISTORIES: u64 = 300;
 
-/// A tmpfs of its own.
+/// A tmpfs that is mounted for this test.
 struct Mount(tempfile::TempDir);
 
 impl Mount {
@@ -37,7 +37,7 @@ impl Drop for Mount {
     }
 }
 
-/// The real kernel, below a directory.
+/// Runs operations on the real kernel, below a directory.
 struct Real<'a> {
     top: &'a Path,
     slots: HashMap<u8, File>,
@@ -48,7 +48,7 @@ impl Real<'_> {
         self.top.join(path.trim_start_matches('/'))
     }
 
-    /// Whether it could be done.
+    /// Performs the operation. Returns whether it succeeded.
     fn act(&mut self, op: &Op) -> bool {
         match op {
             Op::Create(path) => File::create_new(self.at(path)).is_ok(),
@@ -60,7 +60,7 @@ impl Real<'_> {
             }
             Op::Rename(old, new) => {
                 let (old, new) = (self.at(old), self.at(new));
-                // rename(2) does nothing, with success, where both are one file.
+                // If both names are of one file, rename(2) succeeds and does nothing.
                 let id = |path: &Path| handle_id(path);
                 let is_one = id(&old).is_some() && id(&old) == id(&new);
                 !is_one && fs::rename(old, new).is_ok()
@@ -95,7 +95,7 @@ impl Real<'_> {
 
     fn open(&mut self, slot: u8, path: &str) -> bool {
         let path = self.at(path);
-        // Symbolic links stand for files that nobody opens.
+        // In a history, a symbolic link is a file that no process opens.
         if self.slots.contains_key(&slot) || path.is_symlink() {
             return false;
         }
@@ -113,7 +113,8 @@ fn handle_id(path: &Path) -> Option<u64> {
     fs::symlink_metadata(path).ok().map(|found| found.ino())
 }
 
-/// Handles by the order in which they are met: the same in both worlds, whatever their bytes are.
+/// Numbers handles in the order in which they appear. So the numbers are the same on the model and on the kernel,
+/// although the bytes of the handles differ.
 #[derive(Default)]
 struct Ids(HashMap<Vec<u8>, usize>);
 
@@ -124,7 +125,8 @@ impl Ids {
     }
 
     fn spot(&mut self, handle: &[u8], name: &[u8]) -> String {
-        // The directory itself; or an open file without a name, which goes by its inode's number.
+        // `.` is the directory itself. `#123` is an open file without a name: the kernel names it by its inode
+        // number, which differs from the model's.
         let name = match name {
             b"." => "".into(),
             [b'#', ..] => "#".into(),
@@ -152,12 +154,12 @@ impl Ids {
     }
 }
 
-/// How both groups are marked.
+/// Which marks the group of the kernel and the queue of the model get.
 #[derive(Clone, Copy, Debug)]
 enum Marks {
     Filesystem(u32),
     EachDir,
-    /// Those outside are ignored.
+    /// A mark on the filesystem; the directories outside the watched one are muted.
     Muted,
 }
 
@@ -193,7 +195,7 @@ fn mark(marks: Marks, group: &Group, queue: &mut Queue, top: &Path, files: &File
     }
 }
 
-/// What waits in both queues after a history.
+/// Runs a history on both. Returns the events that wait in the kernel's queue, and in the model's.
 fn queues(history: &History, marks: Marks, mount: &Mount) -> (Vec<String>, Vec<String>) {
     let top = mount.0.path();
     for entry in fs::read_dir(top).expect("listed") {
@@ -202,7 +204,7 @@ fn queues(history: &History, marks: Marks, mount: &Mount) -> (Vec<String>, Vec<S
     let (mut files, mut queue) = (Files::new(Reuse::Never), Queue::default());
     let mut real = Real { top, slots: HashMap::new() };
     for op in first(history.mix) {
-        // Files that are opened are no symbolic links there.
+        // `first` makes symbolic links, which the real kernel would not open. So files replace them here.
         let op = if let Op::Symlink(path) = op { Op::Create(path) } else { op };
         assert!(real.act(&op) && op.apply(&mut files).is_some(), "{op:?}");
     }
@@ -234,7 +236,7 @@ fn queues(history: &History, marks: Marks, mount: &Mount) -> (Vec<String>, Vec<S
 
 #[test]
 fn the_model_queues_what_the_kernel_queues() {
-    assert_eq!((WATCHED, OUTSIDE), ("/r/w", "/o"), "`mark` names what is below");
+    assert_eq!((WATCHED, OUTSIDE), ("/r/w", "/o"), "`mark` has the paths below these");
     let Some(mount) = Group::new(false).ok().and_then(|_| Mount::new()) else {
         eprintln!("SKIP: needs root, fanotify and a tmpfs");
         assert!(std::env::var_os("CI").is_none(), "not skipped in CI");

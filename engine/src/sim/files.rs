@@ -1,37 +1,38 @@
 //! A model filesystem: inodes, names, hard links, open files, files without a name, handles.
 //!
-//! Paths are absolute, below `/`, which always exists. An operation that the real kernel would refuse
-//! (`ENOENT`, `EEXIST`, `ENOTEMPTY`, …) does nothing and says so. Each operation that is done gives the
-//! notifications that the kernel would queue for it, in the kernel's order: fs/namei.c and
-//! include/linux/fsnotify.h of Linux 6.18.
+//! Paths are absolute, below `/`, which always exists. If the real kernel would refuse an operation (`ENOENT`, `EEXIST`,
+//! `ENOTEMPTY`, …), the model does nothing and returns `None`. Otherwise the operation returns the notifications that the
+//! kernel would queue for it, in the kernel's order: fs/namei.c and include/linux/fsnotify.h of Linux 6.18.
 
 use crate::sys::handle::is_shared;
 use fsmon_format::kind;
 use std::collections::BTreeMap;
 
-/// An inode, for ever: what it goes by in the model. Its handle may be another's, before or after.
+/// Identifies an inode in the model. It is never used again, while another inode may have the same handle earlier or
+/// later.
 pub(super) type Inode = usize;
-/// A name that an inode has, or had.
+/// Identifies a name that an inode has or had.
 pub(super) type Dentry = usize;
 
-/// What one operation makes the kernel report, before marks are looked at.
+/// A notification of the kernel, before it checks the marks.
 #[derive(Clone, Debug)]
 pub(super) enum Notice {
-    /// `type` of the entry `name` of `dir`: CREATE, DELETE, MOVED_FROM, MOVED_TO.
+    /// CREATE, DELETE, MOVED_FROM or MOVED_TO of the entry `name` of `dir`.
     Entry { kind: u32, dir: Inode, name: String, child: Inode },
     /// RENAME.
     Rename { old: (Inode, String), new: (Inode, String), child: Inode },
-    /// CLOSE_WRITE, ATTRIB and the like of a file, by the name through which it was opened.
+    /// CLOSE_WRITE, ATTRIB or another type of a file, with the name through which it was opened.
     File { kind: u32, dir: Inode, name: String, child: Inode },
-    /// ATTRIB of a directory itself, and the directory that it was changed through.
+    /// ATTRIB of a directory itself. `parent`: the directory through which it was reached.
     Dir { kind: u32, dir: Inode, parent: Option<Inode> },
-    /// ATTRIB of a file whose link count changed (`fsnotify_link_count()`): it has no name, so marks on directories
-    /// do not see it.
+    /// ATTRIB of a file whose link count changed (`fsnotify_link_count()`). It has no name, so a mark on a directory
+    /// does not report it.
     Links { file: Inode },
 }
 
 impl Notice {
-    /// The directories whose locks are held when it is queued. What is removed is locked as well (`vfs_rmdir()`).
+    /// The directories whose locks the kernel holds when it queues the notification. It also locks what it removes
+    /// (`vfs_rmdir()`).
     pub(super) fn dirs(&self) -> Vec<Inode> {
         match self {
             Notice::Entry { kind: kind::DELETE, dir, child, .. } => vec![*dir, *child],
@@ -50,12 +51,12 @@ struct Node {
     handle: Vec<u8>,
     is_dir: bool,
     links: usize,
-    /// Of a directory: its entries, and its own name.
+    /// The entries of a directory, and its own name. Empty for a file.
     entries: BTreeMap<String, Dentry>,
     own: Option<Dentry>,
     open: usize,
     number: u32,
-    /// Made without a name, and never given one: `I_LINKABLE`.
+    /// Created by `O_TMPFILE`, and has had no name so far: `I_LINKABLE`.
     is_linkable: bool,
 }
 
@@ -66,13 +67,13 @@ struct Named {
     inode: Inode,
 }
 
-/// How handles are given out.
+/// Whether a handle can be used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reuse {
-    /// Each handle once: a number is used again with another generation, as on ext4, xfs, btrfs.
+    /// Never: an inode number is used again with another generation, as on ext4, xfs and btrfs.
     Never,
-    /// A number is used again soon, and the handle with it: generation 0, as of FUSE and other simple
-    /// filesystems.
+    /// Soon: an inode number is used again as soon as it is free, with generation 0, so the handle is the same. FUSE and
+    /// other simple filesystems do this.
     Soon,
 }
 
@@ -81,7 +82,7 @@ pub(super) enum Reuse {
 pub(super) struct Files {
     nodes: Vec<Node>,
     names: Vec<Named>,
-    /// Open files by slot: the name they were opened by.
+    /// Open files by slot, with the name through which each was opened.
     slots: BTreeMap<u8, Dentry>,
     reuse: Reuse,
     free: Vec<u32>,
@@ -143,7 +144,7 @@ impl Files {
         self.nodes.len() - 1
     }
 
-    /// An inode that nothing holds any more is gone, and its number is free.
+    /// Frees the number of an inode that has no link and is not open.
     fn put(&mut self, inode: Inode) {
         let node = &self.nodes[inode];
         if node.links == 0 && node.open == 0 && node.number != 0 {
@@ -151,7 +152,7 @@ impl Files {
         }
     }
 
-    /// Type and bytes, as in an event.
+    /// The handle as in an event: type, then bytes.
     pub(super) fn handle(&self, inode: Inode) -> &[u8] {
         &self.nodes[inode].handle
     }
@@ -164,13 +165,13 @@ impl Files {
         self.nodes[inode].links > 0
     }
 
-    /// The live directory of a handle.
+    /// The directory that has this handle and a name.
     pub(super) fn by_handle(&self, handle: &[u8]) -> Option<Inode> {
         (0..self.nodes.len())
             .find(|&at| self.is_dir(at) && self.has_name(at) && self.handle(at) == handle)
     }
 
-    /// Its entries, in order.
+    /// The entries of a directory, in the order of their names.
     pub(super) fn entries(&self, dir: Inode) -> impl Iterator<Item = (&str, Inode)> {
         let all = self.nodes[dir].entries.iter();
         all.map(|(name, &at)| (name.as_str(), self.names[at].inode))
@@ -189,7 +190,7 @@ impl Files {
         self.below(TOP, path)
     }
 
-    /// The directory that a directory is in; the top is in itself.
+    /// The parent of a directory; `/` is its own parent.
     pub(super) fn above(&self, dir: Inode) -> Option<Inode> {
         let has_it =
             |at: &Inode| self.is_dir(*at) && self.entries(*at).any(|(_, entry)| entry == dir);
@@ -204,7 +205,7 @@ impl Files {
         Some(at)
     }
 
-    /// The place of a nested subvolume in a snapshot.
+    /// Whether this is the empty directory that replaces a nested subvolume in a snapshot.
     fn is_stub(&self, inode: Inode) -> bool {
         is_shared(self.handle(inode))
     }
@@ -225,10 +226,10 @@ impl Files {
         all
     }
 
-    /// The directory of a path, and the last name.
+    /// The directory in which the last name of a path is, and that name.
     fn locate<'a>(&self, path: &'a str) -> Option<(Inode, &'a str)> {
         let (dir, name) = path.rsplit_once('/')?;
-        // btrfs makes nothing in the place of a subvolume (`btrfs_dir_ro_inode_operations`).
+        // btrfs refuses to create an entry in such a directory (`btrfs_dir_ro_inode_operations`).
         let dir = self.at(dir).filter(|&dir| self.is_dir(dir) && !self.is_stub(dir))?;
         Some((dir, name))
     }
@@ -254,7 +255,7 @@ impl Files {
         Notice::File { kind, dir, name, child: inode }
     }
 
-    /// A new entry at a free place.
+    /// Makes an entry. `None` if the name exists.
     fn make(&mut self, path: &str, is_dir: bool) -> Option<Dentry> {
         let (dir, name) = self.locate(path)?;
         if self.dentry(dir, name).is_some() {
@@ -264,13 +265,13 @@ impl Files {
         Some(self.link_in(dir, name, inode))
     }
 
-    /// open(2) with `O_CREAT`, and close.
+    /// open(2) with `O_CREAT`, then close(2).
     pub(super) fn create(&mut self, path: &str) -> Option<Vec<Notice>> {
         let at = self.make(path, false)?;
         Some(vec![self.entry(kind::CREATE, at), self.file(kind::CLOSE_WRITE, at)])
     }
 
-    /// symlink(2): nothing is opened.
+    /// symlink(2): opens no file, so no CLOSE_WRITE follows.
     pub(super) fn symlink(&mut self, path: &str) -> Option<Vec<Notice>> {
         let at = self.make(path, false)?;
         Some(vec![self.entry(kind::CREATE, at)])
@@ -281,7 +282,7 @@ impl Files {
         Some(vec![self.entry(kind::CREATE, at)])
     }
 
-    /// open(2) for writing, of what is there or not.
+    /// open(2) for writing, with `O_CREAT`.
     pub(super) fn open(&mut self, slot: u8, path: &str) -> Option<Vec<Notice>> {
         if self.slots.contains_key(&slot) {
             return None;
@@ -300,7 +301,7 @@ impl Files {
         Some(notices)
     }
 
-    /// open(2) with `O_TMPFILE`: a name that is in no directory (`d_mark_tmpfile()` in fs/dcache.c).
+    /// open(2) with `O_TMPFILE`: the file has a name that is in no directory (`d_mark_tmpfile()` in fs/dcache.c).
     pub(super) fn tmpfile(&mut self, slot: u8, path: &str) -> Option<Vec<Notice>> {
         let dir = self.at(path).filter(|&dir| self.is_dir(dir) && self.has_name(dir))?;
         if self.slots.contains_key(&slot) {
@@ -410,7 +411,7 @@ impl Files {
             let other = self.names[replaced].inode;
             let fits =
                 self.is_dir(other) == self.is_dir(inode) && self.nodes[other].entries.is_empty();
-            // Two names of one file: nothing is done.
+            // If both are names of one file, rename(2) does nothing.
             if other == inode || !fits {
                 return None;
             }
@@ -476,7 +477,7 @@ impl Files {
         Some(notices)
     }
 
-    /// mkdir(2) where the new directory gets the handle of one that is there.
+    /// mkdir(2). The new directory gets the handle of the existing directory `of`.
     pub(super) fn twin(&mut self, path: &str, of: &str) -> Option<Vec<Notice>> {
         let of = self.at(of).filter(|&of| self.is_dir(of) && of != TOP)?;
         let at = self.make(path, true)?;
@@ -484,8 +485,8 @@ impl Files {
         Some(vec![self.entry(kind::CREATE, at)])
     }
 
-    /// A btrfs snapshot of a subvolume with nested ones: all of it is there at once, and in the place of
-    /// each nested subvolume is an empty directory; these have one handle (object id 2; seen on 6.18).
+    /// A btrfs snapshot of a subvolume that has nested subvolumes. All its entries appear at once. Each nested subvolume
+    /// is replaced by an empty directory, and these share one handle (object id 2; seen on 6.18).
     pub(super) fn snapshot(&mut self, path: &str, stubs: usize) -> Option<Vec<Notice>> {
         let (dir, name) = self.locate(path)?;
         if self.dentry(dir, name).is_some() {

@@ -1,5 +1,5 @@
-//! Histories: what processes do, and when the reader reads. Made from a seed, and plain lists from then
-//! on, so that one that fails can be made smaller.
+//! Histories: what processes do, and when the reader takes its turns. [`make`] makes a history from a seed. It is a plain
+//! list of steps, so `shrink` can remove steps from one that fails.
 
 use super::files::{Files, Notice, Reuse};
 use super::rng::Rng;
@@ -7,7 +7,7 @@ use super::rng::Rng;
 /// One thing that a process does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Op {
-    /// open(2) with `O_CREAT`, and close.
+    /// open(2) with `O_CREAT`, then close(2).
     Create(String),
     Symlink(String),
     Mkdir(String),
@@ -16,22 +16,22 @@ pub(super) enum Op {
     Rename(String, String),
     Exchange(String, String),
     Link(String, String),
-    /// open(2) for writing, into a slot.
+    /// open(2) for writing; the slot keeps the file open.
     Open(u8, String),
     /// open(2) with `O_TMPFILE`.
     Tmpfile(u8, String),
-    /// linkat(2) of what a slot has open.
+    /// linkat(2) of the open file in a slot.
     LinkSlot(u8, String),
     Close(u8),
     Chmod(String),
-    /// mkdir(2) of the first, with the handle of the second.
+    /// mkdir(2) of the first path; the directory gets the handle of the second.
     Twin(String, String),
-    /// btrfs: with that many places of nested subvolumes.
+    /// A btrfs snapshot, with this number of nested subvolumes.
     Snapshot(String, u8),
 }
 
 impl Op {
-    /// Does it; `None` where the kernel would refuse.
+    /// Performs the operation; `None` if the kernel would refuse it.
     pub(super) fn apply(&self, files: &mut Files) -> Option<Vec<Notice>> {
         match self {
             Op::Create(path) => files.create(path),
@@ -52,19 +52,20 @@ impl Op {
     }
 }
 
-/// By whom.
+/// An operation, and the process that performs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Act {
     pub(super) pid: u32,
     pub(super) op: Op,
 }
 
-/// What happens next.
+/// One step of a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Act(Act),
-    /// The reader takes what is there, in buffers of so many events, 0: in one, and works on it; the next `beside` acts happen while
-    /// it looks at the disk, and are queued late if `is_split`.
+    /// A turn of the reader: it takes the events that wait, `events` in each buffer (0: all in one buffer), and resolves
+    /// them. Meanwhile the next `beside` acts happen, one at each look at the disk. If `is_split`, their events are queued
+    /// some looks after the change.
     Turn {
         events: u8,
         beside: u8,
@@ -72,50 +73,51 @@ pub(super) enum Step {
     },
 }
 
-/// What a mix of histories is about.
+/// The kind of operations in a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mix {
-    /// Files and directories come, go and move, within the watched directory, in and out of it.
+    /// Files and directories are created, removed and renamed: inside the watched directory, into it and out of it.
     Plain,
-    /// Files with several names, also outside.
+    /// Hard links, inside the watched directory and outside.
     Links,
-    /// Two names are exchanged.
+    /// `RENAME_EXCHANGE` of two names.
     Exchanges,
-    /// A mark on each directory, as on overlayfs.
+    /// As plain, with a mark on each directory, as on overlayfs.
     Inodes,
-    /// Busy directories outside are muted, and renames there as well.
+    /// As plain, but most operations are outside the watched directory. `conform` mutes directories there. In the
+    /// simulator a history is too short for fsmon to find a directory busy.
     Muted,
-    /// The queue has an end.
+    /// The queue has a limit and overflows.
     Overflow,
-    /// The watched directory itself, or one above it, is moved, removed and made again.
+    /// The watched directory, or one above it, is renamed, removed and created again.
     Roots,
-    /// Files without a name get one, or none.
+    /// Files are created without a name (`O_TMPFILE`). Some get one later.
     Nameless,
-    /// Handles are used again at once (generation 0).
+    /// As plain, but the filesystem uses handles again at once (generation 0).
     Reuse,
-    /// Directories are made that have the handle of another one that is there.
+    /// Twins: a new directory gets the handle of an existing one.
     Twins,
-    /// Snapshots come and go whose directories share a handle.
+    /// btrfs snapshots whose directories share a handle are created and removed.
     Snapshots,
-    /// As plain, and what moves in is read a directory at a time, with events in between.
+    /// As plain, but a walk in progress reads one directory in each turn, so events come in between.
     Walks,
 }
 
-/// All of a run.
+/// A whole history.
 #[derive(Clone, Debug)]
 pub(super) struct History {
     pub(super) mix: Mix,
     pub(super) steps: Vec<Step>,
 }
 
-/// The watched directory, and one beside it.
+/// The watched directory, and a directory outside of it.
 pub(super) const WATCHED: &str = "/r/w";
 pub(super) const OUTSIDE: &str = "/o";
-/// Processes.
+/// The processes of all histories. The kernel assigns no pid as high as these (`PID_MAX_LIMIT`).
 pub(super) const PIDS: [u32; 3] = [(1 << 22) + 1, (1 << 22) + 2, (1 << 22) + 3];
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
-/// Steps of a history, at most.
+/// Limits the number of steps: a history has at least 2, and fewer than this number more, apart from a last turn.
 const STEPS: usize = 40;
 
 impl Mix {
@@ -127,23 +129,24 @@ impl Mix {
         matches!(self, Mix::Inodes | Mix::Twins)
     }
 
-    /// Events that the queue has room for; 0: no limit.
+    /// The most events that the queue can hold; 0: no limit.
     pub(super) fn queue_limit(self) -> usize {
         if self == Mix::Overflow { 6 } else { 0 }
     }
 
-    /// Whether a step of a walk is one directory; else all of it, as trees are small here.
+    /// Whether a walk reads one directory in a step. Otherwise the first step reads all, as trees are small here.
     pub(super) fn walks_in_steps(self) -> bool {
         self == Mix::Walks || std::env::var_os("FSMON_SIM_STEPS").is_some()
     }
 
-    /// Whether the tree is made true again in silence, so that the lines do not tell all of it.
+    /// Whether fsmon may correct its tree without lines for it, because it reports a loss instead: then the lines do not
+    /// report every change.
     pub(super) fn may_lose(self) -> bool {
         matches!(self, Mix::Overflow | Mix::Twins)
     }
 }
 
-/// What is there at the start.
+/// The operations that make what exists at the start.
 pub(super) fn first(mix: Mix) -> Vec<Op> {
     let dirs = ["/r", "/r/w", "/o", "/r/w/d", "/r/w/d/e", "/r/w/e", "/o/d", "/o/d/e"];
     let files = ["/r/w/a", "/r/w/b", "/r/w/d/a", "/r/w/d/e/b", "/o/a", "/o/d/b", "/o/d/e/a"];
@@ -156,7 +159,8 @@ pub(super) fn first(mix: Mix) -> Vec<Op> {
     all
 }
 
-/// Makes one, and what would be there meanwhile, so that most of it can be done.
+/// Makes a history from a seed. It applies each operation to a filesystem of its own as it goes, so that most operations
+/// of the history succeed.
 pub(super) fn make(mix: Mix, seed: u64) -> History {
     let mut rng = Rng::new(seed ^ (mix as u64) << 56);
     let mut files = Files::new(mix.reuse());
@@ -164,7 +168,8 @@ pub(super) fn make(mix: Mix, seed: u64) -> History {
         op.apply(&mut files);
     }
     let count = 2 + rng.below(STEPS);
-    // Few processes and long gaps give many merges; many and short ones many orders.
+    // With few processes and few turns the kernel merges many events. With more processes and turns there are more
+    // orders of events.
     let (pids, turns) = (1 + rng.below(PIDS.len()), 3 + rng.below(40));
     let mut steps = Vec::new();
     while steps.len() < count {
@@ -183,7 +188,7 @@ pub(super) fn make(mix: Mix, seed: u64) -> History {
     History { mix, steps }
 }
 
-/// Everything that is there, or the directories alone.
+/// All paths below `top`, or only those of directories.
 fn paths(files: &Files, top: &str, dirs: bool) -> Vec<String> {
     let all = files.listing(top).into_iter();
     all.filter(|(_, is_dir)| *is_dir || !dirs).map(|(path, _)| path).collect()
@@ -200,7 +205,7 @@ impl Choice<'_> {
         if self.rng.chance(self.outside) { OUTSIDE } else { WATCHED }
     }
 
-    /// Something that is there, or a place where something could be.
+    /// An existing path, or a new one if the directory is empty.
     fn there(&mut self) -> String {
         let top = self.top();
         let all = paths(self.files, top, false);

@@ -1,5 +1,5 @@
-//! What the lines of a run are worth: against the end that the model came to, and against what its
-//! processes really did.
+//! Checks the lines of a run: their result against the model filesystem at the end, and each line against the operations
+//! of the processes.
 
 use super::history::{Op, WATCHED};
 use super::world::Truth;
@@ -18,7 +18,7 @@ pub(super) struct ReportedLine {
     pub(super) path: Option<String>,
     pub(super) old: Option<String>,
     pub(super) is_dir: bool,
-    /// 0: nobody is named.
+    /// 0 if no process is named.
     pub(super) pid: u32,
     pub(super) sure: Attribution,
     /// `found`, `exchange`, `unsure`.
@@ -26,7 +26,8 @@ pub(super) struct ReportedLine {
 }
 
 impl ReportedLine {
-    /// Whether it may have come before a removal that the kernel merged it with.
+    /// Whether its order is not certain: the kernel may have merged a CREATE and a DELETE of one file and name, so
+    /// `ln b a; rm a` and `rm a; ln b a` leave the same event.
     fn has_unsure_order(&self) -> bool {
         let [_, _, unsure] = self.flags;
         unsure && !self.is_dir && matches!(self.kind, "CREATE" | "DELETE")
@@ -55,13 +56,13 @@ impl Display for ReportedLine {
     }
 }
 
-/// Takes records, and keeps the lines that they are.
+/// Reads records, and keeps their lines.
 pub(super) struct Lines {
     mirror: Mirror,
     pub(super) reported: Vec<ReportedLine>,
-    /// Losses told of.
+    /// Number of LOSS records.
     pub(super) losses: usize,
-    /// Records that are no definition and no statistics.
+    /// Number of EVENT and LOSS records.
     pub(super) said: usize,
 }
 
@@ -118,19 +119,20 @@ impl Lines {
     }
 }
 
-/// What is wrong with a run.
+/// What is wrong with the lines of a run. A number is the index of the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A line made no sense when it came.
+    /// A line contradicts those before it, for example a CREATE of a path that exists already.
     Senseless(usize, &'static str),
-    /// There in the end, and not by the lines; or the other way round.
+    /// This path exists at the end, but not in the result of the lines.
     Missing(String),
+    /// This path exists in the result of the lines, but not at the end.
     Extra(String),
-    /// A line that claims to be certain names a process that did not do that.
+    /// A line that is neither `ambiguous` nor `unsure` names a process, but another process did this.
     Who(usize),
-    /// A line that claims to be certain tells of what nobody did there.
+    /// A line that is neither `ambiguous` nor `unsure` reports what no process did.
     Where(usize),
-    /// Something was still printed long after the last event.
+    /// fsmon still reported something, or was not idle, long after the last event.
     Endless,
 }
 
@@ -138,7 +140,7 @@ fn listing(all: &BTreeMap<String, bool>) -> Listing {
     all.iter().map(|(path, is_dir)| (PathBuf::from(path), *is_dir)).collect()
 }
 
-/// The first fault of each sort.
+/// All faults of the lines, but of missing and of extra paths only the first each.
 pub(super) fn judge(
     start: &BTreeMap<String, bool>,
     end: &BTreeMap<String, bool>,
@@ -150,7 +152,7 @@ pub(super) fn judge(
     for (at, line) in reported.iter().enumerate() {
         let of_root = [&line.path, &line.old].into_iter().flatten().any(|path| path == WATCHED);
         if of_root {
-            // The root itself came or went; what is below it follows.
+            // The root itself came or went, and its contents with it.
             apply_root(&mut replay, line);
         } else if let Err(why) = replay.apply(&line.as_line())
             && !line.has_unsure_order()
@@ -180,7 +182,7 @@ impl ReportedLine {
     }
 }
 
-/// A root that went has nothing in it; when it comes, its contents are reported.
+/// Empties the replay when the root goes or comes: fsmon reports the contents of a root that comes.
 fn apply_root(replay: &mut Replay<'_>, line: &ReportedLine) {
     let goes = line.old.as_deref() == Some(WATCHED) || line.kind == "DELETE";
     if goes || line.kind == "CREATE" || line.kind == "RENAME" {
@@ -188,10 +190,10 @@ fn apply_root(replay: &mut Replay<'_>, line: &ReportedLine) {
     }
 }
 
-/// Whether a line that names a process is true of what that process did.
+/// Checks a line that names a process against the operations of that process.
 fn check(at: usize, line: &ReportedLine, truth: &[Truth]) -> Option<Fault> {
     let [found, exchange, unsure] = line.flags;
-    // No file ever had such a name.
+    // The model names a file without a name `#NUMBER`. No line may have that name.
     if [&line.path, &line.old].into_iter().flatten().any(|path| path.contains("/#")) {
         return Some(Fault::Where(at));
     }
@@ -199,12 +201,13 @@ fn check(at: usize, line: &ReportedLine, truth: &[Truth]) -> Option<Fault> {
         return None;
     }
     let of_pid = || truth.iter().filter(|done| done.pid == line.pid);
-    // Who made a path be there: by making it, or by bringing it or a directory above it. Who took it away.
+    // Whether the process made a path exist: it created the path, or renamed or linked something to the path or to a
+    // directory above it.
     let brought =
         |path: &str| of_pid().any(|done| done.op.gives().any(|to| is_at_or_below(path, to)));
+    // Whether the process removed a path, or replaced it by something else.
     let took = |path: &str| {
         let takes = |done: &Truth| done.op.takes().any(|from| is_at_or_below(path, from));
-        // Where another replaced it.
         of_pid().any(takes) || brought(path)
     };
     if line.sure == Attribution::Ambiguous || unsure {
@@ -218,7 +221,7 @@ fn check(at: usize, line: &ReportedLine, truth: &[Truth]) -> Option<Fault> {
         };
         return (!is_one && !is_parked(line)).then_some(Fault::Who(at));
     }
-    // Of the root itself, what is done to a directory above it counts.
+    // A process that removes or renames a directory above the root removes the root.
     let is_of_root = [&line.path, &line.old].into_iter().flatten().any(|path| path == WATCHED);
     if is_of_root && took(WATCHED) || of_pid().any(|done| done.op.is(line)) {
         return None;
@@ -227,7 +230,7 @@ fn check(at: usize, line: &ReportedLine, truth: &[Truth]) -> Option<Fault> {
     Some(if by_another { Fault::Who(at) } else { Fault::Where(at) })
 }
 
-/// A name of fsmon's own takes part.
+/// Whether a path has a name that fsmon made up: it reports an exchange as renames through a name `.exchange-HASH`.
 fn is_parked(line: &ReportedLine) -> bool {
     [&line.path, &line.old].into_iter().flatten().any(|path| path.contains("/.exchange-"))
 }
@@ -237,7 +240,7 @@ fn is_at_or_below(path: &str, top: &str) -> bool {
 }
 
 impl Op {
-    /// The names that it gives.
+    /// The paths at which it puts a file or directory.
     fn gives(&self) -> impl Iterator<Item = &str> {
         let (one, other) = match self {
             Op::Create(path)
@@ -255,7 +258,7 @@ impl Op {
         one.into_iter().chain(other).map(String::as_str)
     }
 
-    /// The names that it takes.
+    /// The paths from which it takes a file or directory.
     fn takes(&self) -> impl Iterator<Item = &str> {
         let (one, other) = match self {
             Op::Remove(path) | Op::Rename(path, _) => (Some(path), None),
@@ -265,7 +268,7 @@ impl Op {
         one.into_iter().chain(other).map(String::as_str)
     }
 
-    /// Whether that is what a line says.
+    /// Whether the line reports exactly this operation.
     fn is(&self, line: &ReportedLine) -> bool {
         let inside = |path: &str| is_at_or_below(path, WATCHED).then(|| path.to_owned());
         let renamed = |old: &str, new: &str| {
@@ -288,7 +291,7 @@ impl Op {
     }
 }
 
-/// How many of them say that they are less than certain.
+/// The number of lines that are flagged.
 pub(super) fn flagged(reported: &[ReportedLine]) -> usize {
     reported.iter().filter(|line| line.is_flagged()).count()
 }

@@ -1,4 +1,5 @@
-//! The situations of `tests/e2e/merged.rs`, on the model: as one queue, and read after each few of their steps.
+//! Runs the situations of `tests/e2e/merged.rs` on the model. The reader takes a turn after every step, every two steps,
+//! and so on, up to only one turn at the end.
 
 use super::files::Files;
 use super::history::{Act, History, Mix, Op, PIDS, Step, first};
@@ -6,7 +7,8 @@ use super::run::Bench;
 use super::show;
 use fsmon_harness::situations::{Do, SITUATIONS, START};
 
-/// A path of a situation in the model: the names that are there already are elsewhere.
+/// The model's path for a path of a situation. Situations run in a directory of their own, `t`, as the names that exist
+/// at the start ([`first`]) are in others.
 fn at(path: &str) -> String {
     match path.strip_prefix("../out") {
         Some(outside) => format!("/o{outside}"),
@@ -14,10 +16,10 @@ fn at(path: &str) -> String {
     }
 }
 
-/// What the reader does in between: it reads all.
+/// A turn in which the reader takes all events.
 const TURN: Step = Step::Turn { events: 0, beside: 0, is_split: false };
 
-/// What a process does, and what it is to be judged by; a file is closed once it is made.
+/// The step of a history for a step of a situation. [`Op::Create`] also closes the file.
 fn step(one: Do) -> Step {
     let op = match one {
         Do::Make(path) => Op::Create(at(path)),
@@ -31,7 +33,7 @@ fn step(one: Do) -> Step {
     Step::Act(Act { pid: PIDS[0], op })
 }
 
-/// The situation in `mix`, read after each `every` steps.
+/// The situation as a history of `mix`, with a turn after each `every` steps.
 fn history(mix: Mix, script: &[Do], every: usize) -> History {
     let mut steps = vec![step(Do::Mkdir(""))];
     steps.extend(START.iter().copied().map(step));
@@ -43,7 +45,7 @@ fn history(mix: Mix, script: &[Do], every: usize) -> History {
     History { mix, steps }
 }
 
-/// Each step can be done in the model.
+/// Asserts that the model refuses no step.
 fn assert_possible(name: &str, history: &History) {
     let mut files = Files::new(history.mix.reuse());
     let acts = history.steps.iter().filter_map(|step| match step {
@@ -56,7 +58,7 @@ fn assert_possible(name: &str, history: &History) {
 }
 
 #[test]
-fn what_the_kernel_merges_is_told() {
+fn what_the_kernel_merges_is_reported() {
     let bench = Bench::new();
     let mut wrong = String::new();
     for (name, script) in SITUATIONS {

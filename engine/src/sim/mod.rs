@@ -1,4 +1,4 @@
-//! The simulator: made-up histories on a model of filesystem and fanotify, through the real reader.
+//! The simulator runs generated histories through the real reader, on a model of a filesystem and of fanotify.
 //!
 //! ```text
 //! seed ─► history ─► world (files + queue) ─► bytes ─► Reader, Resolver, Watch ─► records ─► judge
@@ -6,12 +6,17 @@
 //!                       └────────── looks and marks ─────────┘
 //! ```
 //!
-//! One thread and one seed: what fails once fails again, and is made smaller (`shrink`). While the reader
-//! looks at the disk the model's processes go on, one step at each look, so the races between a walk and
-//! what happens meanwhile are part of a history. `conform` holds the model to the real kernel.
+//! There is one thread, and all randomness comes from the seed. So a history that fails once fails again, and `shrink` can
+//! remove steps from it. While the reader looks at the disk, the model's processes go on: one operation at each look. So a
+//! history includes races between a walk and what happens meanwhile. `conform` compares the model with the real kernel.
 //!
-//! `FSMON_SIM_HISTORIES` says how many are run of each mix, `FSMON_SIM_SEED` where to begin, `FSMON_SIM_MIX` which mix
-//! alone. `FSMON_SIM_ALL` shows what is known to be wrong ([`KNOWN`]) as well.
+//! | variable | meaning |
+//! |---|---|
+//! | `FSMON_SIM_HISTORIES` | number of histories of each mix |
+//! | `FSMON_SIM_SEED` | the first seed |
+//! | `FSMON_SIM_MIX` | run only this mix |
+//! | `FSMON_SIM_ALL` | also show the faults that are known ([`KNOWN`]) |
+//! | `FSMON_SIM_STEPS` | in every mix, a walk reads one directory in a step |
 
 mod conform;
 mod files;
@@ -50,17 +55,19 @@ fn show(history: &History, outcome: &Outcome) -> String {
     text
 }
 
-/// Histories of each mix, unless told otherwise: as many as take a minute of CPU in all. Always the same ones.
+/// Number of histories of each mix, unless `FSMON_SIM_HISTORIES` is set. All mixes together take a minute of CPU. The
+/// seeds are always the same.
 const HISTORIES: u64 = 5000;
 
-/// What is known to be wrong and not mended yet: the class, and in how many of [`HISTORIES`] at the most.
+/// Faults that are known and not corrected yet: the mix, the class, and the most histories of [`HISTORIES`] that may have
+/// such a fault.
 ///
-/// - Links: a hard link of one process that another renames; `touch a; mv a b; ln b a`, whose second CREATE the kernel
-///   merges into the first, is rarer.
-/// - Exchanges, Inodes and Walks: a second exchange of the same names that the kernel merges into the first, and lines of
-///   a directory that two processes moved before it was read.
-/// - Reuse: a handle that is given out again at once says nothing of whose it was.
-/// - Twins: two directories that are there at the same time have one handle, and no event says which is meant.
+/// - Links: one process makes a hard link, and another renames it. More rarely: `touch a; mv a b; ln b a`, where the
+///   kernel merges the second CREATE of `a` into the first.
+/// - Exchanges, Inodes and Walks: the kernel merges a second exchange of the same names into the first. Or two processes
+///   rename a directory before the reader reads it, and lines of it name the wrong process.
+/// - Reuse: the filesystem uses a handle again at once, so an event does not show which of the two objects it is of.
+/// - Twins: two directories have the same handle at the same time, and no event shows which of them it is of.
 const KNOWN: &[(Mix, &str, u64)] = &[
     (Mix::Links, "who", 2),
     (Mix::Exchanges, "missing", 1),
@@ -78,8 +85,8 @@ const KNOWN: &[(Mix, &str, u64)] = &[
     (Mix::Walks, "who", 1),
 ];
 
-/// Runs histories of a mix: of each class of faults that is not known, or comes more often than is known, the
-/// smallest form of the first.
+/// Runs the histories of a mix. For each class of faults that is not in [`KNOWN`], or is more frequent than there,
+/// returns the first history that has it, made smaller.
 fn run_mix(mix: Mix) -> String {
     let bench = Bench::new();
     let first = number("FSMON_SIM_SEED").unwrap_or(0);
@@ -115,7 +122,7 @@ fn run_mix(mix: Mix) -> String {
     wrong
 }
 
-/// The sorts of its faults.
+/// The classes of its faults.
 fn classes_of(outcome: &Outcome) -> BTreeSet<&'static str> {
     let class = |fault: &Fault| match fault {
         Fault::Senseless(..) => "senseless",
@@ -128,7 +135,7 @@ fn classes_of(outcome: &Outcome) -> BTreeSet<&'static str> {
     outcome.faults.iter().map(class).collect()
 }
 
-/// That lines tell what happened. A test for each mix, so that they share the processors among them.
+/// Whether the lines report what happened. Each mix has a test of its own, so that mixes run in parallel.
 mod lines {
     use super::*;
 
@@ -144,7 +151,7 @@ mod lines {
         ($($test:ident: $mix:ident,)*) => {
             $(#[test] fn $test() { report_what_happened(Mix::$mix); })*
 
-            /// Fails to compile where a mix has no test.
+            /// Does not compile if a mix has no test.
             #[allow(dead_code)]
             fn all_have_a_test(mix: Mix) {
                 match mix { $(Mix::$mix => {})* }

@@ -1,35 +1,36 @@
-//! A model of fanotify: marks, the queue, and which events are merged while they wait in it.
+//! A model of fanotify: marks, the queue, and which events the kernel merges while they wait in it.
 //!
-//! After fs/notify/fanotify/fanotify.c (`fanotify_should_merge()`, `fanotify_alloc_event()`,
+//! It follows fs/notify/fanotify/fanotify.c (`fanotify_should_merge()`, `fanotify_alloc_event()`,
 //! `fanotify_group_event_mask()`) and fs/notify/fsnotify.c of Linux 6.18, for a group with
-//! `FAN_REPORT_DFID_NAME_TARGET`. Left out: the limit of 128 events that a merge looks at in one of 128
-//! buckets.
+//! `FAN_REPORT_DFID_NAME_TARGET`. One thing is left out: the kernel compares a new event with at most 128 events of one of
+//! 128 buckets.
 
 use super::files::{Files, Inode, Notice};
 use crate::sys::fanotify::flag::{EVENT_ON_CHILD, Q_OVERFLOW};
 use fsmon_format::kind;
 use std::collections::{BTreeMap, VecDeque};
 
-/// The filesystem's id.
+/// The id (fsid) of the model's filesystem.
 pub(super) const FSID: u64 = 7;
 
-/// One directory entry, by the directory's handle.
+/// A location: the handle of a directory, and a name in it.
 type Spot = (Vec<u8>, String);
 
-/// An event that waits.
+/// An event that waits in the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Queued {
     pub(super) mask: u64,
     pub(super) pid: u32,
-    /// The location; of a RENAME the new one.
+    /// The location; for a RENAME the new one.
     pub(super) location: Option<Spot>,
+    /// The old location of a RENAME.
     pub(super) old: Option<Spot>,
-    /// The object's own handle.
+    /// The handle of the object itself.
     pub(super) object: Option<Vec<u8>>,
 }
 
 impl Queued {
-    /// `fanotify_should_merge()`.
+    /// Whether the kernel merges `new` into this event: `fanotify_should_merge()`.
     fn takes(&self, new: &Queued) -> bool {
         let differs = |bits: u32| (self.mask ^ new.mask) & u64::from(bits) != 0;
         !(differs(kind::ONDIR) || differs(kind::RENAME))
@@ -38,20 +39,20 @@ impl Queued {
     }
 }
 
-/// The mask of one directory: what it reports, and what it ignores.
+/// The mark of one directory: which types it reports, and which it ignores.
 #[derive(Clone, Copy, Default)]
 struct DirMark {
     mask: u64,
     ignored: u64,
 }
 
-/// A fanotify group on the one filesystem.
+/// A fanotify group, on the model's only filesystem.
 #[derive(Clone, Default)]
 pub(super) struct Queue {
     filesystem: u64,
     dirs: BTreeMap<Inode, DirMark>,
     queued: VecDeque<Queued>,
-    /// Events that there is room for; 0: no limit.
+    /// The most events that can wait; 0: no limit.
     pub(super) limit: usize,
     overflowed: bool,
 }
@@ -73,7 +74,7 @@ impl Queue {
         self.dirs.entry(dir).or_default().ignored |= mask;
     }
 
-    /// Whether anything was ignored until now.
+    /// Ignores these types no longer. Returns whether any type was ignored before.
     pub(super) fn heed(&mut self, mask: u64, dir: Inode) -> bool {
         let Some(mark) = self.dirs.get_mut(&dir) else { return false };
         let was = mark.ignored != 0;
@@ -85,15 +86,15 @@ impl Queue {
         self.queued.is_empty()
     }
 
-    /// Whether a type is ignored of a directory and its entries.
+    /// Whether the mark of a directory ignores a type, of the directory and of its entries.
     fn ignores(&self, kind: u32, is_dir: bool, dir: Inode) -> bool {
         let mark = self.dirs.get(&dir).copied().unwrap_or_default();
         let bits = u64::from(kind | if is_dir { kind::ONDIR } else { 0 });
         mark.ignored & bits == bits
     }
 
-    /// Whether a type is reported for an entry of a directory, or for itself: `.0` by the filesystem's mark,
-    /// `.1` by the directory's.
+    /// Whether a mark reports a type of a directory or of an entry in it: `.0` the mark of the filesystem, `.1` the mark
+    /// of the directory.
     fn reporters(&self, kind: u32, is_dir: bool, dir: Inode, on_child: bool) -> (bool, bool) {
         let mark = self.dirs.get(&dir).copied().unwrap_or_default();
         let bit = u64::from(kind);
@@ -105,7 +106,7 @@ impl Queue {
         (is_for(self.filesystem), by_dir)
     }
 
-    /// Something happened.
+    /// Queues the event of a notification, if a mark reports it.
     pub(super) fn notify(&mut self, files: &Files, pid: u32, notice: &Notice) {
         let spot = |dir: Inode, name: &str| Some((files.handle(dir).to_vec(), name.to_owned()));
         let ondir = |is_dir: bool| u64::from(if is_dir { kind::ONDIR } else { 0 });
@@ -121,7 +122,7 @@ impl Queue {
             }
             Notice::Dir { kind, dir, parent } => {
                 let (by_fs, by_dir) = self.reporters(*kind, true, *dir, false);
-                // A mark on the directory that it is in asks for its entries, too.
+                // A mark on the parent reports its entries as well.
                 let by_parent = parent.is_some_and(|dir| self.reporters(*kind, true, dir, true).1);
                 let by_dir = by_dir || by_parent;
                 let is_ignored = parent.is_some_and(|dir| self.ignores(*kind, true, dir));
@@ -156,7 +157,7 @@ impl Queue {
         }
     }
 
-    /// `fsnotify_insert_event()`.
+    /// Merges an event into one that waits, or queues it: `fsnotify_insert_event()`.
     fn add(&mut self, event: Queued) {
         if self.limit != 0 && self.queued.len() >= self.limit {
             if !self.overflowed {
@@ -173,7 +174,7 @@ impl Queue {
         }
     }
 
-    /// Takes that many events out.
+    /// Takes `count` events from the queue, or all if there are fewer.
     pub(super) fn take(&mut self, count: usize) -> Vec<Queued> {
         let taken: Vec<_> = self.queued.drain(..count.min(self.queued.len())).collect();
         self.overflowed &= !taken.iter().any(|event| event.mask & Q_OVERFLOW != 0);
@@ -181,7 +182,7 @@ impl Queue {
     }
 }
 
-/// The bytes that a read gives of an event: fanotify(7).
+/// Appends the bytes that read(2) returns for an event: fanotify(7).
 pub(super) fn lay(event: &Queued, out: &mut Vec<u8>) {
     let is_rename = event.mask & u64::from(kind::RENAME) != 0;
     let start = out.len();

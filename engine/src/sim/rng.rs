@@ -1,6 +1,6 @@
-//! A small generator of numbers that are the same for the same seed: splitmix64.
+//! A small random number generator, splitmix64: the same seed gives the same numbers.
 
-/// Its state.
+/// The state of the generator.
 #[derive(Clone)]
 pub(super) struct Rng(u64);
 
@@ -16,17 +16,17 @@ impl Rng {
         mixed ^ mixed >> 31
     }
 
-    /// Below `end`, which is not 0.
+    /// A number from 0 to `end` - 1. `end` must not be 0.
     pub(super) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
-    /// True `percent` times of 100.
+    /// True with a probability of `percent` in 100.
     pub(super) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    /// One of them; `None` where there is none.
+    /// One of the elements; `None` if there is none.
     pub(super) fn pick<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
         if all.is_empty() { None } else { Some(&all[self.below(all.len())]) }
     }

@@ -1,4 +1,5 @@
-//! One history through the real reader: its turns, its resolver, its walks; the kernel is the model.
+//! Runs one history through the real reader, with its turns, its resolver and its walks. The model takes the place of the
+//! kernel.
 
 use super::history::{Act, History, Mix, PIDS, Step, WATCHED, first};
 use super::judge::{Fault, Lines, ReportedLine, flagged, judge};
@@ -30,22 +31,22 @@ use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What fsmon's own changes would come from: nobody here.
+/// The pid of fsmon, of which events are not reported. No process of a history has it.
 const OWN_PID: u32 = u32::MAX;
-/// From one turn to the next.
+/// Duration of a turn.
 const TURN_NS: u64 = 1_000_000;
-/// The longest sleep while something waits.
+/// How long the reader sleeps at most while it is not idle.
 const NOT_IDLE_NS: u64 = crate::limits::reader::SLEEP_NOT_IDLE.as_millis() as u64 * 1_000_000;
-/// After that long without an event nothing more is printed.
+/// After this time without an event the reader must be idle and report nothing more.
 const QUIET_NS: u64 = 1_000_000_000;
-/// Buffers that a turn fills.
+/// The most buffers that a turn fills.
 const BUFFERS: usize = 8;
-/// Room for what one history fills.
+/// Slots of the ring, directories of the tree and process images: enough for any history.
 const SLOTS: usize = 1 << 12;
 const DIRS: usize = 256;
 const IMAGES: usize = 64;
 
-/// What came of a history.
+/// The result of a history.
 pub(super) struct Outcome {
     pub(super) reported: Vec<ReportedLine>,
     pub(super) faults: Vec<Fault>,
@@ -53,7 +54,8 @@ pub(super) struct Outcome {
     pub(super) losses: usize,
 }
 
-/// What all histories of a thread share: the kernel's side of the reads.
+/// What all histories of a thread share. The model's events go through a pair of sockets: `kernel` sends what `queue`
+/// receives.
 pub(super) struct Bench {
     files: Buffers,
     queue: UnixDatagram,
@@ -145,8 +147,8 @@ impl<'a> Run<'a> {
         Run { bench, mix, world, reader, consumer, lines: Lines::new(), start, reads: 0 }
     }
 
-    /// The reader takes what is there, into buffers of that many events, 0: of all; `acts` happen while it
-    /// works.
+    /// A turn of the reader. It takes the events that wait, `events` in each buffer (0: all in one buffer). `acts` happen
+    /// while it works.
     fn turn(&mut self, events: usize, acts: Vec<Act>, is_split: bool) {
         let (start_ns, taken, was_emptied) = {
             let mut world = self.world.borrow_mut();
@@ -171,7 +173,7 @@ impl<'a> Run<'a> {
             intake.wait(files, Duration::ZERO, Duration::ZERO, who).expect("read");
         }
         self.reader.work(until_ns).expect("worked");
-        // As `Intake::seen_empty_ns`.
+        // The same rule as in `Intake::seen_empty_ns`.
         let empty_ns = match self.world.borrow().queue.is_empty() {
             true => Some(self.world.borrow().now_ns),
             false => was_emptied.then_some(start_ns),
@@ -195,7 +197,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Nobody does anything any more: the reader comes to rest.
+    /// Lets the reader take turns without new events, until it is idle. Then checks the lines.
     fn end(mut self) -> Outcome {
         while !self.world.borrow().queue.is_empty() {
             self.turn(0, Vec::new(), false);
@@ -209,7 +211,7 @@ impl<'a> Run<'a> {
                 break;
             }
             let is_idle = self.reader.is_idle();
-            // A walk is remembered for a while; when that is over, nothing is left.
+            // fsmon remembers a walk for a while. After that it must be idle.
             self.world.borrow_mut().now_ns += if is_idle { QUIET_NS / 8 } else { NOT_IDLE_NS };
         }
         let is_endless = self.world.borrow().now_ns < quiet_ns || !self.reader.is_idle();
@@ -228,7 +230,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// As `cold/start.rs` makes it, with all that is there at the start read into the tree.
+/// A resolver like that of `cold/start.rs`. Its first walk has read everything that exists at the start.
 fn resolver(disk: Model, mask: u64, mix: Mix) -> Resolver<Model> {
     let covered = if mix.marks_each() { Vec::new() } else { vec![FSID] };
     let mut tree = Tree::with_dead(DIRS, 64, vec![FSID]);
@@ -256,7 +258,7 @@ fn resolver(disk: Model, mask: u64, mix: Mix) -> Resolver<Model> {
     resolver
 }
 
-/// A message of our BPF programs: a process is there, before any event.
+/// A message of our BPF programs: the fork of a process, before any event.
 fn fork(pid: u32) -> Vec<u8> {
     let mut raw = [0; bpf_record::LEN];
     let mut put = |at: usize, value: u32| raw[at..at + 4].copy_from_slice(&value.to_ne_bytes());

@@ -1,8 +1,8 @@
-//! A history that fails is made smaller while it fails.
+//! Makes a history that fails smaller: removes and simplifies steps as long as it still fails.
 
 use super::history::{History, Step};
 
-/// The smallest found of those that `fails`.
+/// The smallest history found for which `fails` returns true.
 pub(super) fn shrink(history: &History, mut fails: impl FnMut(&History) -> bool) -> History {
     let mut best = history.clone();
     loop {

@@ -1,4 +1,5 @@
-//! The model world: filesystem, queue and clock, and what others do while the reader looks at the disk.
+//! The model of everything outside the reader: filesystem, queue, clock, and the processes that go on while the reader
+//! looks at the disk.
 
 use super::files::{Files, Inode, Notice, Reuse};
 use super::history::{Act, Op};
@@ -18,23 +19,24 @@ const LOOK_NS: u64 = 10_000;
 const DT_DIR: u8 = 4;
 const DT_REG: u8 = 8;
 
-/// What a process really did, for the judge.
+/// An operation that a process performed, for the judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Truth {
     pub(super) pid: u32,
     pub(super) op: Op,
 }
 
-/// All of it.
+/// Everything outside the reader.
 pub(super) struct World {
     pub(super) files: Files,
     pub(super) queue: Queue,
     pub(super) now_ns: u64,
-    /// What is done next: one at each look at the disk.
+    /// Operations that happen next, one at each look at the disk.
     pub(super) pending: VecDeque<Act>,
-    /// Done, and not queued yet: a change shows on disk an instant before its event is queued.
+    /// Notifications of operations that were performed, and whose events are not queued yet: the kernel changes the
+    /// filesystem just before it queues the event.
     held: Vec<(u32, Notice)>,
-    /// Whether changes are queued late while the reader looks.
+    /// Whether events of changes are queued some looks later.
     pub(super) is_split: bool,
     pub(super) done: Vec<Truth>,
     looks: u64,
@@ -54,7 +56,7 @@ impl World {
         }
     }
 
-    /// Does it. Whether the kernel would have.
+    /// Performs an operation. Returns false if the kernel would refuse it.
     pub(super) fn act(&mut self, act: &Act) -> bool {
         self.flush();
         self.begin(act)
@@ -63,7 +65,8 @@ impl World {
     fn begin(&mut self, act: &Act) -> bool {
         let Some(notices) = act.op.apply(&mut self.files) else { return false };
         self.done.push(Truth { pid: act.pid, op: act.op.clone() });
-        // What happens in one directory is queued in its order, as the kernel holds its lock meanwhile.
+        // The kernel holds the lock of a directory until the event is queued, so events of one directory are queued in
+        // the order of the changes.
         let is_locked = |dir: &Inode| notices.iter().any(|one| one.dirs().contains(dir));
         let waits =
             |(pid, held): &(u32, Notice)| *pid == act.pid || held.dirs().iter().any(is_locked);
@@ -77,7 +80,8 @@ impl World {
         true
     }
 
-    /// Queues what is held: of several processes in turn.
+    /// Queues all events that are held. It takes one of each process in turn, so that the order differs from that of the
+    /// changes.
     pub(super) fn flush(&mut self) {
         while let Some((first, _)) = self.held.first() {
             let (mut last, mut at) = (*first, 0);
@@ -94,7 +98,7 @@ impl World {
         }
     }
 
-    /// The reader looks at the disk: others go on.
+    /// Called at each look of the reader: time passes, and another process performs its next operation.
     fn look(&mut self) {
         self.now_ns += LOOK_NS;
         if !self.is_split || self.pending.is_empty() || self.looks.is_multiple_of(3) {
@@ -106,7 +110,7 @@ impl World {
         }
     }
 
-    /// The reader is done with its turn.
+    /// Called after a turn of the reader: performs the operations that are left.
     pub(super) fn catch_up(&mut self) {
         self.flush();
         while let Some(act) = self.pending.pop_front() {
@@ -115,7 +119,7 @@ impl World {
     }
 }
 
-/// The world as the reader sees it.
+/// The world, as the [`Disk`] of the reader.
 #[derive(Clone)]
 pub(super) struct Model(pub(super) Rc<RefCell<World>>);
 
@@ -170,7 +174,7 @@ impl Disk for Model {
     }
 
     fn read_link<'a>(&self, _: &Open, _: &CStr, _: &'a mut [u8]) -> io::Result<&'a [u8]> {
-        // Links are files here that lead nowhere.
+        // In the model a symbolic link is an entry without a target.
         Err(io::Error::from_raw_os_error(libc::EINVAL))
     }
 
@@ -204,7 +208,7 @@ impl Disk for Model {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// There are no names of files here, which it serves.
+    /// Used only for names of files, which the model does not have.
     fn path_of<'a>(&self, _: &Open, _: &'a mut [u8]) -> io::Result<&'a [u8]> {
         Err(io::ErrorKind::Unsupported.into())
     }
