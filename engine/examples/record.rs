@@ -1,11 +1,11 @@
-//! Records what the kernel says while a command runs, for the benchmarks of each stage.
+//! Records what the kernel sends while a command runs, for the benchmarks of each stage.
 //!
 //! ```sh
 //! cargo run --release -p fsmon-engine --features internals --example record -- FILE DIR COMMAND [ARGUMENT]...
 //! ```
 //!
-//! The command runs in DIR, which is to be empty and on a filesystem that nobody else changes.
-//! `benches/recorded/record` does all of it.
+//! The command runs in DIR. DIR must be empty, and no other process may change its filesystem.
+//! `benches/recorded/record` makes the recordings of the repository in this way.
 
 use fsmon_engine::Error;
 use fsmon_engine::hot::event::Events;

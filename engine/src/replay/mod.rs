@@ -1,4 +1,4 @@
-//! What the kernel said, recorded once and played back without it: for benchmarks of each stage.
+//! Records what the kernel sends, and plays it back without the kernel, for benchmarks of each stage.
 //!
 //! ```text
 //! fanotify ──┐                                  ┌► parser · tree · process table, each by itself
@@ -6,10 +6,9 @@
 //!                                               └► Ring, and the formats (fsmon-cli)
 //! ```
 //!
-//! A recording has the reads of the queue and the messages of processes as they came, turn by turn,
-//! as the reader takes them: same group, same marks, same programs, same pace. It leaves out what was
-//! told of processes that the command did not start. It begins with an empty directory, so that all
-//! that is known of it comes from the recorded bytes.
+//! A recording has the reads of the queue and the messages about processes, turn by turn, as the reader takes them: with
+//! the same group, marks, BPF programs and pace. It leaves out messages about processes that the command did not start. It
+//! begins with an empty directory, so that the recorded bytes show everything that is in the directory.
 
 mod reader;
 mod record;
@@ -24,7 +23,7 @@ pub use record::record;
 pub use recording::{RecordedRead, RecordedRoot, Recording, Turn};
 pub use ring::Ring;
 
-/// A process table without sources, to be fed: it knows of nobody yet.
+/// A process table without sources and without processes. The caller feeds it messages.
 #[must_use]
 pub fn processes(images_max: usize) -> Processes {
     let table = Table::new(images_max, Rung::Bpf, true, OpenExec::None);

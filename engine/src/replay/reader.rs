@@ -1,8 +1,8 @@
-//! Whole turns of the reader, on recorded bytes: all but the waiting.
+//! Runs whole turns of the reader on recorded bytes, without the waiting.
 //!
-//! The reads come through a socket, one datagram each, and through the same backend as a host's
-//! without io_uring; the messages of processes are fed. The reader itself knows of no difference,
-//! but that no file of the recording can be looked at.
+//! Each read comes as a datagram through a socket, and through the backend that fsmon uses without io_uring. The caller
+//! feeds the messages about processes. For the reader there is only one difference: the files of the recording do not
+//! exist, so it cannot look at them.
 
 use super::processes;
 use super::recording::{Recording, Turn};
@@ -31,10 +31,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-/// Nobody: what a process of that number did would not be told.
+/// The pid of fsmon, of which events are not reported. No recorded process has it.
 const OWN_PID: u32 = u32::MAX;
 
-/// What a [`Replay`] borrows.
+/// The buffers and descriptors that a [`Replay`] borrows.
 pub struct Room {
     files: Buffers,
     shared: Shared,
@@ -49,7 +49,7 @@ pub struct Replay<'a> {
     kernel: UnixDatagram,
 }
 
-/// Room for one replay, and the one who fills its queue.
+/// Room for one replay, and the socket that fills its queue.
 ///
 /// # Errors
 /// The kernel gives no memory or no descriptors.
@@ -62,8 +62,8 @@ fn room() -> io::Result<(Room, UnixDatagram)> {
 }
 
 impl Room {
-    /// Calls `f` with a reader that is about to begin with `recording`, for as many directories and
-    /// process images, and a ring of as many slots.
+    /// Calls `f` with a reader for `recording` that has read nothing yet. It has room for this number of directories, of
+    /// process images, and of slots in the ring.
     ///
     /// # Errors
     /// The kernel gives no memory or no descriptors.
@@ -90,13 +90,13 @@ impl Room {
     }
 }
 
-/// One that knows of the root alone.
+/// A resolver that knows only the root.
 fn resolver(recording: &Recording, dirs: usize) -> io::Result<Resolver> {
     let root = &recording.root;
     let mut tree = Tree::new(dirs, vec![root.fsid]);
     let key = Key { fsid: root.fsid, handle: &root.handle };
     tree.insert_root(&root.path, key).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    // An eventfd is never full, nor is there anything in it: an empty queue.
+    // An eventfd with the value 0 looks like an empty queue: it is never readable.
     let group = Group::from(eventfd()?);
     let watch = Watch::new(Kernel { group }, 0, true, None);
     let above = Above::new(vec![root.fsid]);
@@ -107,7 +107,7 @@ impl Replay<'_> {
     /// Puts the reads of a turn into the reader's buffers, as the kernel would.
     ///
     /// # Errors
-    /// The socket does not take them.
+    /// The socket refuses them.
     pub fn put(&mut self, turn: &Turn) -> io::Result<()> {
         for read in &turn.reads {
             self.kernel.send(&read.bytes)?;
@@ -116,10 +116,10 @@ impl Replay<'_> {
         intake.wait(files, Duration::ZERO, Duration::ZERO, who)
     }
 
-    /// The turn itself: from the messages and what was put to records in the ring.
+    /// Runs the turn: makes records in the ring from the messages and from the reads that [`Replay::put`] put in.
     ///
     /// # Errors
-    /// None that can happen without the kernel.
+    /// Those of the reader. Without the kernel none can happen.
     #[inline]
     pub fn turn(&mut self, turn: &Turn) -> Result<(), Error> {
         let who = &mut self.reader.sources.who;
@@ -134,7 +134,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Hands over what is in the ring, and gives it back.
+    /// Passes what is in the ring to `take`, and releases it.
     pub fn records(&mut self, mut take: impl FnMut(&[Slot])) {
         while self.consumer.has_more() {
             let batch = self.consumer.peek();
@@ -144,13 +144,13 @@ impl Replay<'_> {
         }
     }
 
-    /// Whether nothing waits for a look at the filesystem, which is not there.
+    /// Whether the reader is idle. It must be, as there is no filesystem to look at.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.reader.is_idle()
     }
 
-    /// What was counted.
+    /// The counters of the reader.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.reader.output.counters

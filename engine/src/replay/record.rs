@@ -1,4 +1,4 @@
-//! Recording: what the reader would read, while a command runs.
+//! Records what the reader would read while a command runs.
 
 use super::recording::{RecordedRead, RecordedRoot, Recording, Turn};
 use crate::cold::{marks, mounts, roots, who};
@@ -24,16 +24,15 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// As the reader gathers, unless configured otherwise.
+/// The batch window: the reader's default.
 const WINDOW: Duration = Duration::from_millis(1);
-/// The longest sleep.
+/// The longest wait, after which the recorder checks whether the command has ended.
 const REST: Duration = Duration::from_millis(20);
 
-/// Records what `command` does in `dir`, which is to be empty, on a filesystem that nobody else
-/// changes.
+/// Records what `command` does in `dir`. The directory must be empty, and no other process may change its filesystem.
 ///
 /// # Errors
-/// fanotify or the BPF programs are not to be had, the command fails, or messages were lost.
+/// fanotify or the BPF programs are not available, the command fails, or messages were lost.
 pub fn record(dir: &Path, command: &mut Command) -> Result<Recording, Error> {
     let mut root = roots::open(dir, &mounts::reachable())?;
     let group = marks::group(false)?;
@@ -78,12 +77,13 @@ struct Recorder<'a> {
 }
 
 impl Recorder<'_> {
-    /// Runs the command; the turns, and the command's process.
+    /// Runs the command. Returns the turns, and the pid of the command.
     fn run_beside(mut self, command: &mut Command) -> io::Result<(Vec<Turn>, u32)> {
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let recorder = scope.spawn(|| {
-                // As the reader: interrupted amid a read it would not know where messages belong.
+                // A real-time thread like the reader: if it is interrupted during a read, the positions of messages are
+                // not known exactly.
                 thread::hurry();
                 self.run(&is_over)
             });
@@ -111,7 +111,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// As the reader does: wait, read, take the clock, take in process messages.
+    /// The first steps of the reader's turn: wait, read, take the clock, take in process messages.
     fn turn(&mut self, scratch: &mut Scratch) -> io::Result<Turn> {
         self.poll.wait(WINDOW, REST)?;
         let start_ns = clock::monotonic_ns();
@@ -134,8 +134,7 @@ impl Recorder<'_> {
     }
 }
 
-/// Leaves out messages of processes that are not `first` or its descendants, and turns in which
-/// nothing is left.
+/// Removes messages about processes that are neither `first` nor its descendants, and turns that are then empty.
 fn leave_out_others(recording: &mut Recording, first: u32) {
     let parse = |record: &[u8]| match bpf_record::parse(record) {
         Parsed::Message(message, _) => Some(message),

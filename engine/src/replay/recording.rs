@@ -1,9 +1,9 @@
-//! What a recording is, and how it is kept in a file: pieces, each a tag, a length, and its bytes.
-//! Numbers are in the host's byte order, as the kernel's own are.
+//! A recording, and its layout in a file: pieces, each of which has a tag, a length, and its bytes. Numbers are in the
+//! host's byte order, as in what the kernel sends.
 
 use std::io;
 
-/// The first bytes of the file: what it is, and the version of its layout.
+/// The first bytes of the file: the kind of file, and the version of its layout.
 const MAGIC: &[u8] = b"fsmon recording 1\n";
 
 mod tag {
@@ -26,43 +26,43 @@ pub struct RecordedRoot {
     pub handle: Vec<u8>,
 }
 
-/// One read of the queue.
+/// One read of the fanotify queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordedRead {
-    /// Reads before it.
+    /// Number of reads before it.
     pub number: u32,
-    /// The reader's turn as programs saw it.
+    /// `TURN` of `sys/gauge.rs` during the read, as the BPF programs saw it.
     pub turn: u32,
-    /// What it brought.
+    /// The bytes that it returned.
     pub bytes: Vec<u8>,
 }
 
-/// What the reader takes in at a time.
+/// What the reader takes in during one turn.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Turn {
-    /// In order.
+    /// The reads, in order.
     pub reads: Vec<RecordedRead>,
-    /// perf records, those of one CPU after those of the other.
+    /// perf records, ordered by CPU.
     pub messages: Vec<Vec<u8>>,
-    /// When the reads were done.
+    /// The time after the reads.
     pub until_ns: u64,
-    /// When the queue was seen empty.
+    /// When the queue was seen empty; `None` if it was not.
     pub empty_ns: Option<u64>,
 }
 
-/// All of it.
+/// Everything that was recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recording {
-    /// What was watched.
+    /// The watched directory.
     pub root: RecordedRoot,
-    /// When it began.
+    /// When the recording began.
     pub start_ns: u64,
-    /// Those that brought something.
+    /// The turns in which something was read.
     pub turns: Vec<Turn>,
 }
 
 impl Recording {
-    /// As it is kept.
+    /// The bytes of the file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
@@ -81,10 +81,10 @@ impl Recording {
         out
     }
 
-    /// From what was kept.
+    /// Reads the bytes of a file.
     ///
     /// # Errors
-    /// It is no recording, or another version's, or cut short.
+    /// They are not a recording, or one of another version, or are cut off.
     pub fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
         let broken = || io::Error::new(io::ErrorKind::InvalidData, "no recording of this version");
         let mut rest = bytes.strip_prefix(MAGIC).ok_or_else(broken)?;
@@ -95,7 +95,7 @@ impl Recording {
         if turn == Turn::default() { Ok(recording) } else { Err(broken()) }
     }
 
-    /// Takes a piece; what follows it.
+    /// Reads one piece, and returns the bytes after it; `None` if the piece is not valid.
     fn take<'a>(&mut self, turn: &mut Turn, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let (tag, rest) = u32_of(bytes)?;
         let (len, rest) = u32_of(rest)?;
@@ -167,13 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_comes_back() {
+    fn a_recording_is_read_as_it_was_written() {
         let kept = recording().to_bytes();
         assert_eq!(Recording::from_bytes(&kept).expect("sound"), recording());
     }
 
     #[test]
-    fn what_is_cut_short_is_refused_or_ends_with_a_turn() {
+    fn a_recording_that_is_cut_off_is_refused_or_ends_with_a_turn() {
         let kept = recording().to_bytes();
         for len in 0..kept.len() {
             if let Ok(read) = Recording::from_bytes(&kept[..len]) {

@@ -1,4 +1,4 @@
-//! Both ends of the ring, in one hand.
+//! Both ends of the ring, for a single thread.
 
 use crate::ring::{Consumer, Producer, ring};
 use fsmon_format::record::Slot;
@@ -10,32 +10,32 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Of at least so many slots.
+    /// A ring of at least `slots` slots.
     #[must_use]
     pub fn new(slots: usize) -> Self {
         let (producer, consumer) = ring(slots);
         Ring { producer, consumer }
     }
 
-    /// Takes a whole record; false when there is no room.
+    /// Puts a whole record into the ring; false if there is no room.
     #[inline]
     pub fn push(&mut self, record: &[Slot]) -> bool {
         self.producer.push(record)
     }
 
-    /// Shows the consumer what was pushed.
+    /// Makes what was pushed visible to the consumer.
     #[inline]
     pub fn publish(&mut self) {
         self.producer.publish();
     }
 
-    /// What was published and not released yet, a piece that lies in one run.
+    /// Whole records that were published and not released yet, up to the end of the ring's memory at most.
     #[inline]
     pub fn peek(&mut self) -> &[Slot] {
         self.consumer.peek()
     }
 
-    /// Gives that many slots back.
+    /// Releases `count` slots, so that they can be used again.
     #[inline]
     pub fn release(&mut self, count: usize) {
         self.consumer.release(count);

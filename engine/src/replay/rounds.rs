@@ -1,26 +1,26 @@
-//! A recording played again and again, as if its command were run again: later, by more reads, and on
-//! new files and directories, as handles are not used again. Names and process ids are the same.
+//! Changes a recording so that it can be played again, as if its command ran again: at later times, after more reads, and
+//! with new files and directories, because a filesystem does not use handles again. Names and pids stay the same.
 
 use super::recording::{RecordedRoot, Recording};
 use crate::hot::who::bpf_record::{CALLER, KIND, PARENT, PID};
 use crate::hot::who::bpf_record::{READS, READS_AFTER, TIME, TURN, TURN_AFTER, kind};
 use crate::sys::clock;
 
-/// Where the program's own data begins in a perf sample.
+/// Where the data of the BPF program begins in a perf sample.
 const RAW: usize = 12;
-/// Bytes of the heads of an event, and of an info record with its filesystem's id.
+/// Bytes of an event before its info records, and of an info record up to the end of the fsid.
 const EVENT_HEAD: usize = 24;
 const INFO_HEAD: usize = 12;
 
-/// Where an event has its process.
+/// Where the pid is in an event.
 const EVENT_PID: usize = 20;
-/// No process has a number from here on (`PID_MAX_LIMIT` of linux/threads.h): the table asks of those that
-/// ended whether they are gone.
+/// The limit of pids (`PID_MAX_LIMIT` of linux/threads.h). Recorded pids are raised by this, so that no process of this
+/// host has them: the table asks the kernel whether processes that ended still exist.
 const PIDS: u32 = 1 << 22;
-/// A day, in ns: longer than anybody measures.
+/// A day, in ns: longer than any benchmark takes.
 const AHEAD_NS: u64 = 86_400_000_000_000;
 
-/// By how much a round comes after the one before.
+/// How much later a round is than the one before.
 #[derive(Clone, Copy)]
 struct Step {
     ns: u64,
@@ -29,8 +29,9 @@ struct Step {
 }
 
 impl Recording {
-    /// Makes it fit to be played on this host, where other processes run: its own get numbers that none
-    /// has, and all of it happens later than now, so that what is looked at by the clock was before.
+    /// Prepares the recording for this host, on which other processes run. Recorded processes get pids that no process of
+    /// this host has. All recorded times are moved beyond the time of the benchmark, so that everything that fsmon compares
+    /// with the clock was earlier.
     pub fn transpose(&mut self) {
         let ns = (clock::monotonic_ns() + AHEAD_NS).wrapping_sub(self.start_ns);
         self.put_off(Step { ns, reads: 0, turns: 0 });
@@ -51,7 +52,7 @@ impl Recording {
         }
     }
 
-    /// Makes the next round of it.
+    /// Changes the recording into its next round.
     pub fn advance(&mut self) {
         let end_ns = self.turns.last().map_or(self.start_ns, |turn| turn.until_ns);
         let last_turn = self.reads().last().map_or(0, |read| read.turn);
@@ -59,7 +60,7 @@ impl Recording {
         let step = Step {
             ns: end_ns - self.start_ns,
             reads: u32::try_from(self.reads().count()).expect("a recording is short"),
-            // Even, as the odd ones are those amid a read.
+            // Even, because `TURN` of `sys/gauge.rs` is odd only during a read.
             turns: (last_turn - first_turn + 2).next_multiple_of(2),
         };
         self.put_off(step);
@@ -85,7 +86,7 @@ impl Recording {
     }
 }
 
-/// What our program wrote into a sample.
+/// The data of the BPF program in a sample.
 fn raw(sample: &mut [u8]) -> Option<&mut [u8]> {
     sample.get_mut(RAW..).filter(|raw| raw.len() >= TURN_AFTER + 4)
 }
@@ -95,7 +96,7 @@ fn add(bytes: &mut [u8], at: usize, number: u32) {
     bytes[at..at + 4].copy_from_slice(&sum.to_ne_bytes());
 }
 
-/// A message of that much later.
+/// Makes a message later by `step`.
 fn put_off(raw: &mut [u8], step: Step) {
     let time = u64_at(raw, TIME).wrapping_add(step.ns);
     raw[TIME..TIME + 8].copy_from_slice(&time.to_ne_bytes());
@@ -103,7 +104,7 @@ fn put_off(raw: &mut [u8], step: Step) {
     [TURN, TURN_AFTER].into_iter().for_each(|at| add(raw, at, step.turns));
 }
 
-/// Every object but the root becomes another: the last number of its handle is raised.
+/// Makes every object except the root a new one, by raising the last number of its handle.
 fn renew_objects(mut events: &mut [u8], root: &RecordedRoot) {
     while events.len() >= EVENT_HEAD {
         let (event, rest) = events.split_at_mut(u32_at(events, 0) as usize);
