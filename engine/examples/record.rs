@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The command runs in DIR. DIR must be empty, and no other process may change its filesystem.
-//! `benches/recorded/record` makes the recordings of the repository in this way.
+//! `benches/recorded/record` makes the recording of this repository in this way.
 
 use fsmon_engine::Error;
 use fsmon_engine::hot::event::Events;

@@ -1,15 +1,15 @@
-//! From a call, the errno and the [`Facts`] of this process and host to the cause.
+//! Finds the cause of a refused call, from the call, the errno and the [`Facts`] of this process and host.
 //!
-//! An errno alone is not enough: EMFILE of fanotify_init(2) means that the user has too many groups or
-//! the process too many descriptors, and EPERM is a missing capability, a sysctl, a seccomp filter, a
-//! locked down kernel, a namespace or a security module.
+//! The errno alone is not enough. EMFILE of fanotify_init(2) means that the user has too many groups, or that the process
+//! has too many descriptors. EPERM can come from a missing capability, a sysctl, a seccomp filter, a kernel that is locked
+//! down, a namespace or a security module.
 
 use super::facts::{Cap, Facts, Lockdown};
 use super::remedy::{Call, Cause};
 use std::io;
 
 impl Cause {
-    /// The cause of `error`, which `call` gave.
+    /// The cause of `error`, which `call` returned.
     pub(crate) fn of(call: Call, error: &io::Error, facts: &Facts) -> Cause {
         match (error.raw_os_error(), error.kind()) {
             (Some(libc::EMFILE), _) => match call {
@@ -28,17 +28,18 @@ impl Cause {
             (Some(libc::EPROTONOSUPPORT), _) if call == Call::Connector => {
                 Cause::NotBuilt("CONFIG_PROC_EVENTS", false)
             }
-            // The kernel's end of the socket is in the initial network namespace alone (cn_init() in
+            // The kernel's end of the socket is only in the initial network namespace (`cn_init()` in
             // drivers/connector/connector.c).
             (Some(libc::ECONNREFUSED), _) if call == Call::Connector => Cause::NetNamespace,
             (Some(libc::ENODEV), _) if call == Call::Tracefs => not_built(call, facts),
             (_, io::ErrorKind::NotFound) => not_found(call, error.raw_os_error(), facts),
-            // The connector takes a request from elsewhere and does nothing (see `open_connector`).
+            // Outside of the initial namespaces the connector accepts the request and does nothing (see
+            // `open_connector`).
             (None, io::ErrorKind::Unsupported) if call == Call::Connector => not_heard(facts),
             (None, io::ErrorKind::Unsupported) if facts.initial_pid_namespace == Some(false) => {
                 Cause::PidNamespace
             }
-            // What the verifier says of it comes with the error.
+            // The error has the words of the verifier.
             (None, _) if call == Call::Bpf => locked_down(call, facts).unwrap_or(Cause::Other),
             (_, io::ErrorKind::PermissionDenied) => forbidden(call, error.raw_os_error(), facts),
             _ => Cause::Other,
@@ -46,24 +47,25 @@ impl Cause {
     }
 }
 
-/// Whether `RLIMIT_MEMLOCK` can be why there is no memory. io_uring answers ENOMEM
-/// (io_account_mem()), perf EPERM (perf_mmap() in kernel/events/core.c).
+/// Whether `RLIMIT_MEMLOCK` can be the cause of a lack of memory. If it is reached, io_uring returns ENOMEM
+/// (`io_account_mem()`), and perf returns EPERM (`perf_mmap()` in kernel/events/core.c).
 fn memory(call: Call, facts: &Facts) -> Option<Cause> {
     let max = facts.locked_max.filter(|_| matches!(call, Call::Uring | Call::PerfRing))?;
     facts.lacks(Cap::IpcLock).then_some(Cause::LockedMemory(max))
 }
 
-/// Why there cannot be one more thread (pthread_create(3) gives EAGAIN for all of these).
+/// The limit because of which no thread can be started. pthread_create(3) returns EAGAIN for each of these limits.
 fn threads(facts: &Facts) -> Cause {
     if let Some((dir, max)) = &facts.full_group {
         return Cause::Group(dir.clone(), *max);
     }
-    // Root and these two capabilities are exempt (copy_process() in kernel/fork.c).
+    // `RLIMIT_NPROC` does not apply to root and to processes with one of these capabilities (`copy_process()` in
+    // kernel/fork.c).
     let bound = facts.lacks(Cap::SysAdmin) && facts.lacks(Cap::SysResource);
     facts.processes_max.filter(|_| bound).map_or(Cause::Threads, Cause::Processes)
 }
 
-/// The option of the kernel's configuration that a call needs.
+/// ENOSYS or ENODEV: the option of the kernel's configuration that the call needs.
 fn not_built(call: Call, facts: &Facts) -> Cause {
     let option = match call {
         Call::FanotifyInit | Call::FanotifyMark => "CONFIG_FANOTIFY",
@@ -72,13 +74,13 @@ fn not_built(call: Call, facts: &Facts) -> Cause {
         Call::Bpf => "CONFIG_BPF_SYSCALL",
         Call::Tracefs => "CONFIG_FTRACE",
         Call::Handle => "CONFIG_FHANDLE",
-        // Every kernel has the rest.
+        // Every kernel has the other calls.
         _ => return if facts.seccomp { Cause::Seccomp } else { Cause::Other },
     };
     Cause::NotBuilt(option, facts.seccomp)
 }
 
-/// EINVAL: flags that an older kernel does not know.
+/// EINVAL: the kernel does not know a flag, because it is too old.
 fn too_old(call: Call, facts: &Facts) -> Cause {
     match call {
         Call::FanotifyInit => Cause::TooOld(
@@ -89,7 +91,7 @@ fn too_old(call: Call, facts: &Facts) -> Cause {
             Cause::TooOld("the kernel refuses these event types; fsmon needs Linux 5.17 or newer")
         }
         Call::Uring => Cause::TooOld("needs Linux 6.1"),
-        // The verifier does not let programs read the kernel's memory then.
+        // If the kernel is locked down, the verifier refuses programs that read its memory.
         Call::Bpf => locked_down(call, facts).unwrap_or(Cause::Other),
         _ => Cause::Other,
     }
@@ -115,7 +117,7 @@ fn forbidden(call: Call, error: Option<i32>, facts: &Facts) -> Cause {
         return Cause::Capabilities(names, paranoid.filter(|_| call == Call::PerfOpen));
     }
     if call == Call::Directory && error == Some(libc::EACCES) {
-        // Root gets it of a FUSE without allow_root and of NFS with root_squash.
+        // Root gets EACCES from FUSE without `allow_root`, and from NFS with `root_squash`.
         let bound = facts.lacks(Cap::DacReadSearch) && facts.lacks(Cap::DacOverride);
         return if bound { Cause::Unreadable } else { Cause::Other };
     }
@@ -150,16 +152,16 @@ const NO_TRACEFS: Cause = Cause::NotMounted(
     "tracefs is not mounted; mount it: mount -t tracefs tracefs /sys/kernel/tracing",
 );
 
-/// The capabilities that a call needs and this process lacks.
+/// The capabilities that the call needs and this process lacks.
 fn missing(call: Call, facts: &Facts) -> Vec<Cap> {
     let lacks = |cap| facts.lacks(cap);
-    // SYS_ADMIN stands for what was split from it (perfmon_capable(), bpf_capable()).
+    // `CAP_SYS_ADMIN` includes the capabilities that were split from it (`perfmon_capable()`, `bpf_capable()`).
     let lacks_both = |cap: &Cap| lacks(*cap) && lacks(Cap::SysAdmin);
     let needed: &[Cap] = match call {
         Call::FanotifyInit | Call::FanotifyMark => &[Cap::SysAdmin],
         Call::PerfOpen => &[Cap::Perfmon],
         Call::Bpf => &[Cap::Bpf, Cap::Perfmon],
-        // Linux 6.6 let everyone listen (cn_bind() in drivers/connector/connector.c).
+        // Since Linux 6.6 listening needs no capability (`cn_bind()` in drivers/connector/connector.c).
         Call::Connector if facts.kernel < Some((6, 6)) => {
             return [Cap::NetAdmin].into_iter().filter(|cap| lacks(*cap)).collect();
         }
@@ -172,21 +174,22 @@ fn missing(call: Call, facts: &Facts) -> Vec<Cap> {
     needed.iter().copied().filter(lacks_both).collect()
 }
 
-/// What kernel_lockdown(7) forbids: `LOCKDOWN_BPF_READ_KERNEL` and `LOCKDOWN_TRACEFS` of
-/// linux/security.h are beyond confidentiality.
+/// Whether kernel_lockdown(7) forbids the call. `LOCKDOWN_BPF_READ_KERNEL` and `LOCKDOWN_TRACEFS` of linux/security.h are
+/// refused in the mode confidentiality only.
 fn locked_down(call: Call, facts: &Facts) -> Option<Cause> {
     let concerns = matches!(call, Call::Bpf | Call::Tracefs);
     (concerns && facts.lockdown == Some(Lockdown::Confidentiality))
         .then_some(Cause::Lockdown("confidentiality"))
 }
 
+/// ENOENT.
 fn not_found(call: Call, error: Option<i32>, facts: &Facts) -> Cause {
     match call {
-        // A kernel that is locked down makes no files in tracefs (tracefs_create_file()).
+        // A kernel that is locked down makes no files in tracefs (`tracefs_create_file()`).
         Call::Tracefs => {
             locked_down(call, facts).unwrap_or(Cause::NotBuilt("CONFIG_FTRACE", false))
         }
-        // The file is missing, or something in it.
+        // With an errno the BTF file is missing. Without, a type or member is missing in it.
         Call::Bpf if error.is_some() => Cause::NotBuilt("CONFIG_DEBUG_INFO_BTF", false),
         Call::Bpf => {
             Cause::TooOld("the kernel lacks something that is asked of it; run a newer one")
@@ -197,7 +200,7 @@ fn not_found(call: Call, error: Option<i32>, facts: &Facts) -> Cause {
     }
 }
 
-/// The connector took the request and acknowledged nothing, or refused it.
+/// The connector accepted the request without an acknowledgement, or refused it.
 fn not_heard(facts: &Facts) -> Cause {
     let names: Vec<_> = missing(Call::Connector, facts).into_iter().map(Cap::name).collect();
     match (facts.initial_pid_namespace, facts.initial_user_namespace) {
@@ -212,7 +215,7 @@ fn not_heard(facts: &Facts) -> Cause {
 mod tests {
     use super::*;
 
-    /// Root on a host that confines nothing.
+    /// The facts of root on a host without restrictions.
     fn root() -> Facts {
         Facts {
             caps: Some(u64::MAX),
@@ -242,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_and_groups_are_told_apart() {
+    fn emfile_names_descriptors_or_groups_whichever_is_used_up() {
         let used_up = Facts { descriptors_used_up: true, ..root() };
         let (groups, files) = (["max_user_groups is 128"], ["RLIMIT_NOFILE is 1024", "ulimit -n"]);
         says(Call::FanotifyInit, libc::EMFILE, &root(), &groups, &["RLIMIT"]);
@@ -253,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn locked_memory_is_named_where_it_is_limited() {
+    fn locked_memory_is_named_only_if_it_is_limited() {
         let locked = Some(1 << 20);
         let bound = Facts { locked_max: locked, ..without(&[Cap::IpcLock]) };
         let free = Facts { locked_max: locked, ..root() };
@@ -265,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_capability_that_is_missing_is_named_and_no_other() {
+    fn only_missing_capabilities_are_named() {
         let all = [Cap::SysAdmin, Cap::Bpf, Cap::Perfmon, Cap::NetAdmin];
         let none = without(&all);
         says(Call::FanotifyInit, libc::EPERM, &none, &["CAP_SYS_ADMIN"], &["BPF"]);
@@ -280,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_forbids_it_to_root_is_named() {
+    fn the_restriction_that_applies_to_root_is_named() {
         let seccomp = Facts { seccomp: true, ..root() };
         says(Call::FanotifyInit, libc::EPERM, &seccomp, &["seccomp"], &["CAP_"]);
         says(Call::FanotifyInit, libc::ENOSYS, &seccomp, &["CONFIG_FANOTIFY", "seccomp"], &[]);
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_connector_is_refused_in_another_network_namespace() {
+    fn econnrefused_of_the_connector_names_the_network_namespace() {
         let (words, never) = (["network namespace"], ["CONFIG_"]);
         says(Call::Connector, libc::ECONNREFUSED, &root(), &words, &never);
         let (words, never) = (["CONFIG_PROC_EVENTS"], ["namespace"]);
@@ -302,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn lockdown_is_called_so() {
+    fn lockdown_is_named_if_it_forbids_the_call() {
         let locked = Facts { lockdown: Some(Lockdown::Confidentiality), ..root() };
         let words = ["lockdown=confidentiality"];
         says(Call::Tracefs, libc::ENOENT, &locked, &words, &["CONFIG_FTRACE"]);
@@ -314,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_name_the_limit_that_was_reached() {
+    fn for_threads_the_limit_that_was_reached_is_named() {
         let facts = Facts { processes_max: Some(7), ..root() };
         says(Call::Thread, libc::EAGAIN, &facts, &["threads-max"], &["RLIMIT"]);
         let bound = without(&[Cap::SysAdmin, Cap::SysResource]);
@@ -330,7 +333,7 @@ mod tests {
         );
     }
 
-    /// Whatever the kernel answers: one line, and a cause that is not known is not made up.
+    /// Every errno of every call gives one line, and no line names a capability that root has.
     #[test]
     fn every_call_and_errno_gives_one_line() {
         use Call::*;

@@ -1,5 +1,5 @@
-//! What decides whether the kernel refuses a call of set-up: privileges, limits, sysctls. Read when
-//! a call was refused, so that the error names the cause that applies here.
+//! Facts that decide whether the kernel refuses a call of set-up: privileges, limits, sysctls. fsmon reads them after a
+//! call was refused, so that the error names the cause on this host.
 
 use super::procfs;
 use crate::sys::fd::eventfd;
@@ -7,7 +7,7 @@ use crate::sys::limit::{Resource, UNLIMITED};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A capability by its number in linux/capability.h.
+/// A capability. The value is its number in linux/capability.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Cap {
@@ -37,7 +37,7 @@ impl Cap {
     }
 }
 
-/// How far the kernel is locked down against root, kernel_lockdown(7).
+/// The mode of kernel_lockdown(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lockdown {
     None,
@@ -45,30 +45,30 @@ pub(crate) enum Lockdown {
     Confidentiality,
 }
 
-/// What was read. `None` is not known: /proc or /sys does not say.
+/// The facts. `None`: not known, as /proc or /sys does not show it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
-    /// Effective capabilities, a bit each.
+    /// The effective capabilities, one bit each.
     pub(crate) caps: Option<u64>,
-    /// Whether a seccomp filter is in force.
+    /// Whether this process has a seccomp filter.
     pub(crate) seccomp: bool,
-    /// Whether this process is in the user namespace that the kernel began with: in others
-    /// capabilities do not count for what concerns the whole host.
+    /// Whether this process is in the initial user namespace. Capabilities of other user namespaces do not count for calls
+    /// that affect the whole host.
     pub(crate) initial_user_namespace: Option<bool>,
-    /// The same of the pid namespace.
+    /// Whether this process is in the initial pid namespace.
     pub(crate) initial_pid_namespace: Option<bool>,
     pub(crate) lockdown: Option<Lockdown>,
-    /// Security modules that have rules of their own, such as `apparmor`.
+    /// Active security modules with rules that can refuse calls, such as `apparmor`.
     pub(crate) modules: Vec<String>,
     /// `RLIMIT_NOFILE`.
     pub(crate) descriptors_max: Option<u64>,
-    /// Whether no further file descriptor could be made.
+    /// Whether this process cannot open another file descriptor (EMFILE).
     pub(crate) descriptors_used_up: bool,
-    /// `RLIMIT_MEMLOCK` in bytes, where there is a limit.
+    /// `RLIMIT_MEMLOCK` in bytes; `None` if unlimited.
     pub(crate) locked_max: Option<u64>,
-    /// `RLIMIT_NPROC`, where there is a limit.
+    /// `RLIMIT_NPROC`; `None` if unlimited.
     pub(crate) processes_max: Option<u64>,
-    /// The control group that has as many processes and threads as it may, and how many.
+    /// The control group that has reached its limit of processes and threads, and the limit (`pids.max`).
     pub(crate) full_group: Option<(PathBuf, u64)>,
     /// `kernel.perf_event_paranoid`.
     pub(crate) perf_paranoid: Option<i64>,
@@ -80,16 +80,16 @@ pub(crate) struct Facts {
     pub(crate) marks_max: Option<i64>,
     /// `fs.file-max`.
     pub(crate) files_max: Option<i64>,
-    /// Whether tracefs is where it is usually mounted; not known where this process may not look.
+    /// Whether tracefs is mounted at one of the usual places. `None` if this process lacks the permission to look there.
     pub(crate) tracefs_mounted: Option<bool>,
     /// Major and minor number of the kernel.
     pub(crate) kernel: Option<(u32, u32)>,
 }
 
 impl Facts {
-    /// Reads them. Allocates, and opens files one after the other; what cannot be read is not known.
+    /// Reads the facts. Allocates, and opens one file at a time. A fact that cannot be read is `None`.
     pub(crate) fn read() -> Self {
-        // First: what comes below frees no descriptor, and needs one.
+        // This comes first, as the rest needs a descriptor, too.
         let made = eventfd().err().and_then(|error| error.raw_os_error());
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let soft = |resource: Resource| resource.get().ok().map(|limit| limit.soft);
@@ -121,18 +121,18 @@ impl Facts {
         }
     }
 
-    /// Whether the capability is known to be lacking.
+    /// Whether this process is known to lack the capability.
     pub(crate) fn lacks(&self, cap: Cap) -> bool {
         self.caps.is_some_and(|caps| caps & (1 << cap as u8) == 0)
     }
 }
 
-/// The value of a line of /proc/PID/status.
+/// The value of the line of /proc/PID/status that begins with `name`.
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
-/// Whether one of these is there. `None` where that cannot be seen of one, and no other is.
+/// Whether one of the paths exists. `None` if none is known to exist, and for one of them it cannot be found out.
 fn any_exists(paths: &[&str]) -> Option<bool> {
     let found: Vec<_> = paths.iter().map(|path| Path::new(path).try_exists().ok()).collect();
     match found.contains(&Some(true)) {
@@ -141,7 +141,7 @@ fn any_exists(paths: &[&str]) -> Option<bool> {
     }
 }
 
-/// The word in brackets of `none [integrity] confidentiality`.
+/// The mode in brackets, for example of `none [integrity] confidentiality`.
 fn lockdown(text: &str) -> Option<Lockdown> {
     match text.split(['[', ']']).nth(1)? {
         "none" => Some(Lockdown::None),
@@ -151,7 +151,7 @@ fn lockdown(text: &str) -> Option<Lockdown> {
     }
 }
 
-/// Those of `lockdown,capability,yama,apparmor` that can refuse calls by rules of their own.
+/// The security modules of a list such as `lockdown,capability,yama,apparmor` that have rules which can refuse calls.
 fn modules(list: &str) -> Vec<String> {
     let with_rules = ["apparmor", "selinux", "smack", "tomoyo", "bpf", "landlock"];
     list.trim().split(',').filter(|name| with_rules.contains(name)).map(str::to_owned).collect()
@@ -161,8 +161,8 @@ fn sysctl(name: &str) -> Option<i64> {
     fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?.trim().parse().ok()
 }
 
-/// The control group at or above ours in which no process or thread can be made any more (`pids.max`
-/// of the version 2 hierarchy).
+/// The control group at or above ours that has reached its limit of processes and threads (`pids.max` of the version 2
+/// hierarchy), and the limit.
 fn full_group() -> Option<(PathBuf, u64)> {
     let mount = super::mounts::cgroup2()?;
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_writes_is_understood() {
+    fn files_of_the_kernel_are_parsed() {
         assert_eq!(lockdown("none [integrity] confidentiality\n"), Some(Lockdown::Integrity));
         assert_eq!(lockdown("[none] integrity confidentiality\n"), Some(Lockdown::None));
         assert_eq!(lockdown(""), None);
@@ -200,8 +200,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_not_known() {
-        // A name that is too long is an error other than that it is not there.
+    fn a_path_that_gives_another_error_than_enoent_is_not_known() {
+        // ENAMETOOLONG.
         let unseen = format!("/{}", "x".repeat(300));
         assert_eq!(any_exists(&["/no/such", "/"]), Some(true));
         assert_eq!(any_exists(&["/no/such"]), Some(false));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_known() {
+    fn the_facts_of_this_process_are_known() {
         let facts = Facts::read();
         assert!(facts.caps.is_some() && facts.kernel >= Some((5, 17)));
         assert!(!facts.descriptors_used_up);

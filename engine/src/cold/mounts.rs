@@ -11,30 +11,30 @@ use std::path::{Path, PathBuf};
 /// A mounted filesystem, or a directory of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mount {
-    /// The mount's id: another mount has it only after this one is gone.
+    /// The id of the mount. Another mount can get it only after this one is gone.
     pub(crate) id: u32,
     /// The id of the mount that this one is mounted on.
     pub(crate) parent: u32,
-    /// The directory of the filesystem that is mounted, as a path from the filesystem's top. `/` is the
-    /// whole filesystem.
+    /// The directory of the filesystem that is mounted, as a path from the top of the filesystem. `/`: the whole
+    /// filesystem is mounted.
     pub(crate) dir: PathBuf,
-    /// The directory on which it is mounted.
+    /// The mount point: the directory on which it is mounted.
     pub(crate) point: PathBuf,
-    /// Its type, such as `ext4`.
+    /// The type of the filesystem, such as `ext4`.
     pub(crate) fs_type: String,
     /// Device number, `major:minor`: the same for all mounts of one filesystem.
     pub(crate) device: String,
-    /// What is mounted: a device for filesystems that are on one.
+    /// What is mounted: for a filesystem on a device, the device.
     pub(crate) source: OsString,
     /// Whether the filesystem, not only this mount of it, is read-only.
     pub(crate) read_only: bool,
-    /// Of an overlay: the directory that is its upper layer, and the one that it works in, as they were given
-    /// to mount(2). Empty where it has none.
+    /// For an overlay: the directories of its options `upperdir` and `workdir`, as they were given to mount(2). Empty if
+    /// it does not have them.
     pub(crate) upper: PathBuf,
     pub(crate) work: PathBuf,
-    /// Of an overlay: what its option `redirect_dir` says; empty where that is the default.
+    /// For an overlay: the value of its option `redirect_dir`; empty for the default.
     pub(crate) redirect_dir: PathBuf,
-    /// Of an overlay: whether it keeps what it notes in attributes that users may set (`userxattr`).
+    /// For an overlay: whether its extended attributes are in a namespace that users may write to (`userxattr`).
     pub(crate) user_attributes: bool,
 }
 
@@ -44,7 +44,7 @@ impl Mount {
         self.dir == Path::new("/")
     }
 
-    /// The path from the filesystem's top of what is at `path`, which is on this mount.
+    /// The path from the top of the filesystem to the file at `path`, which must be on this mount.
     pub(crate) fn place_of(&self, path: &Path) -> PathBuf {
         match path.strip_prefix(&self.point) {
             Ok(below) if !below.as_os_str().is_empty() => self.dir.join(below),
@@ -52,31 +52,31 @@ impl Mount {
         }
     }
 
-    /// Whether looking at what is in it may take any time: it is on a server, or made by a program.
+    /// Whether a look at a file in it may never return: the filesystem is on a server, or a program serves it.
     pub(crate) fn may_hang(&self) -> bool {
         self.is_shared() || matches!(self.fs_type.as_str(), "fuseblk" | "autofs")
     }
 
-    /// Whether files of its own can be in it. There is nothing to miss in one without: what is in it is
-    /// made by the kernel, or it is there to have another mounted on it (autofs).
+    /// Whether programs can make files in it. In a filesystem without, fsmon misses nothing: the kernel makes its entries,
+    /// or it is only a place for other mounts (autofs).
     pub(crate) fn has_files(&self) -> bool {
         !self.is_made_by_the_kernel() && !WITHOUT_FILES.contains(&self.fs_type.as_str())
     }
 
-    /// What makes up its entries is the kernel itself: nothing in it is a file that somebody made.
+    /// Whether the kernel makes its entries.
     pub(crate) fn is_made_by_the_kernel(&self) -> bool {
         MADE_BY_THE_KERNEL.contains(&self.fs_type.as_str())
     }
 
-    /// The filesystem can be changed by others than this host.
+    /// Whether other hosts, or a program that serves it, can change the filesystem.
     pub(crate) fn is_shared(&self) -> bool {
         let fs_type = self.fs_type.as_str();
         SHARED.contains(&fs_type) || fs_type == "fuse" || fs_type.starts_with("fuse.")
     }
 }
 
-/// Filesystems whose entries the kernel makes. Most of that happens without the calls that
-/// fanotify hooks into (fs/namei.c), so it would report only a small part.
+/// Filesystems whose entries the kernel makes. Mostly it does not use the calls that queue fanotify events (fs/namei.c),
+/// so fsmon would report only a small part of the changes.
 const MADE_BY_THE_KERNEL: &[&str] = &[
     "proc",
     "sysfs",
@@ -96,19 +96,19 @@ const MADE_BY_THE_KERNEL: &[&str] = &[
     "rpc_pipefs",
 ];
 
-/// Filesystems that hold objects of the kernel, or nothing.
+/// Filesystems that have only objects of the kernel, or nothing.
 const WITHOUT_FILES: &[&str] = &["autofs", "bpf", "configfs", "mqueue"];
 
-/// Filesystems that lie on a server, or are written by several hosts. FUSE comes on top: what is
-/// behind it is its daemon's affair.
+/// Filesystems on a server, or on a device to which several hosts write. [`Mount::is_shared`] adds FUSE, because its
+/// daemon can change files at any time.
 const SHARED: &[&str] =
     &["nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "virtiofs", "afs", "lustre", "gfs2", "ocfs2"];
 
-/// The id that the mount of our root directory has where mountinfo does not list it: no other has it, as
-/// they are positive ints in the kernel.
+/// The id for the mount of our root directory if mountinfo does not list that mount. No other mount has it, because ids
+/// are positive ints in the kernel.
 const UNLISTED: u32 = u32::MAX;
 
-/// Where filesystems are mounted that may not answer.
+/// The mount points of filesystems that may not answer.
 pub(crate) struct Slow<'a>(HashSet<&'a Path>);
 
 impl<'a> Slow<'a> {
@@ -117,19 +117,19 @@ impl<'a> Slow<'a> {
         Slow(slow.map(|mount| mount.point.as_path()).collect())
     }
 
-    /// Whether the way from a directory down to one below leads through such a filesystem.
+    /// Whether the path from the directory `from` down to `to` leads through such a filesystem.
     pub(crate) fn is_between(&self, from: &Path, to: &Path) -> bool {
         to.ancestors().take_while(|dir| *dir != from).any(|dir| self.0.contains(dir))
     }
 }
 
-/// Every mount in mounting order, those that others hide included; none where /proc is not mounted.
+/// All mounts in the order in which they were mounted, including hidden ones. Empty if /proc is not mounted.
 pub(crate) fn all() -> Vec<Mount> {
     with_root(of_process(Path::new("/proc/self")))
 }
 
-/// In a chroot to a directory on which nothing is mounted, mountinfo has no mount for that: of it nothing
-/// is known but that it is there.
+/// Adds the mount of our root directory if mountinfo does not list it: in a chroot to a directory that is no mount point.
+/// Only its existence is known.
 pub(crate) fn with_root(mut mounts: Vec<Mount>) -> Vec<Mount> {
     let is_listed = mounts.iter().any(|mount| mount.point == Path::new("/"));
     if !mounts.is_empty() && !is_listed {
@@ -155,16 +155,16 @@ fn unlisted_root() -> Mount {
     }
 }
 
-/// Those of a process's namespace, given its directory in /proc.
+/// The mounts in the mount namespace of a process, whose directory in /proc is `process`.
 pub(crate) fn of_process(process: &Path) -> Vec<Mount> {
     let mut text = Vec::new();
     let read = File::open(process.join("mountinfo")).map(|file| file.take(MOUNTINFO_BYTES));
-    // What was read before an error is as good as it gets.
+    // After an error, use what was read before.
     let _ = read.and_then(|mut file| file.read_to_end(&mut text));
     parse_all(&text)
 }
 
-/// Those that an open mountinfo shows now.
+/// The mounts that an open mountinfo lists now.
 ///
 /// # Errors
 /// It cannot be read.
@@ -176,12 +176,12 @@ pub(crate) fn of_file(mountinfo: &File) -> io::Result<Vec<Mount>> {
     Ok(with_root(parse_all(&text)))
 }
 
-/// The mounts that paths lead to: those that no other mount hides.
+/// The mounts that a path leads to, because no other mount hides them.
 pub(crate) fn reachable() -> Vec<Mount> {
     only_reachable(all())
 }
 
-/// Those of `all` that paths lead to, and the ids of all.
+/// The mounts of `all` that a path leads to, and the ids of all.
 pub(crate) fn reachable_and_ids(all: Vec<Mount>) -> (Vec<Mount>, HashSet<u32>) {
     let ids = all.iter().map(|mount| mount.id).collect();
     (only_reachable(all), ids)
@@ -191,14 +191,18 @@ fn parse_all(text: &[u8]) -> Vec<Mount> {
     text.split(|&byte| byte == b'\n').filter_map(parse).collect()
 }
 
-/// Leaves out mounts that no path leads to: another is mounted on the same place, or on a directory
-/// above it, and hides it.
+/// Leaves out mounts that no path leads to, because another mount hides them.
 ///
-/// In the kernel (`__lookup_mnt()`, fs/namespace.c) a path goes over from a mount to what is mounted on
-/// a directory of it as soon as it comes by one. So a mount is hidden by a sibling (one with the same
-/// parent) whose point is above its own, by one that is mounted on its top, and with its parent. But a path
-/// begins in this process's root directory itself: what is mounted on that hides nothing, and no path
-/// leads to it. The root's own mount has that point, too, and may be its own parent (rootfs).
+/// When the kernel follows a path and reaches a mount point, it goes on in the mount there (`__lookup_mnt()`,
+/// fs/namespace.c). So a mount is hidden if
+///
+/// - a sibling (a mount with the same parent) has a mount point above its own,
+/// - another mount is mounted on its top directory,
+/// - or its parent is hidden.
+///
+/// The root directory of this process is an exception. Each path begins in it, so a mount on the root directory hides
+/// nothing, and no path leads to that mount. The mount of the root directory has the mount point `/` as well, and can be
+/// its own parent (rootfs).
 fn only_reachable(mounts: Vec<Mount>) -> Vec<Mount> {
     let by_id: HashMap<u32, &Mount> = mounts.iter().map(|mount| (mount.id, mount)).collect();
     let has_parent = |mount: &Mount| mount.parent != mount.id;
@@ -213,7 +217,7 @@ fn only_reachable(mounts: Vec<Mount>) -> Vec<Mount> {
         above.take(MOUNT_DEPTH_MAX).any(|path| points.contains(&(mount.parent, path)))
     };
     let is_reached = |mount: &Mount| {
-        // Each parent is mounted before what is on it, so this ends; hostile text could say otherwise.
+        // A parent is mounted before its children, so this ends. The limit is for hostile text.
         let mut at = mount;
         for _ in 0..MOUNT_DEPTH_MAX {
             if on_root(at) || (by_id.contains_key(&at.parent) && is_passed(at)) {
@@ -232,17 +236,17 @@ fn only_reachable(mounts: Vec<Mount>) -> Vec<Mount> {
     mounts.into_iter().zip(keep).filter_map(|(mount, keep)| keep.then_some(mount)).collect()
 }
 
-/// Mounts by their points.
+/// Mounts by their mount points.
 pub(crate) struct Points<'a>(HashMap<&'a Path, &'a Mount>);
 
 impl<'a> Points<'a> {
-    /// Of several on one point that is the last, which hides the others.
+    /// If several mounts have one mount point, this takes the last, which hides the others.
     pub(crate) fn of(mounts: &'a [Mount]) -> Self {
         Points(mounts.iter().map(|mount| (mount.point.as_path(), mount)).collect())
     }
 
-    /// The mount that `path` (absolute, without symbolic links) is on: the one with the longest point
-    /// above it.
+    /// The mount that `path` (absolute, without symbolic links) is on: the one with the longest mount point at or above
+    /// the path.
     pub(crate) fn mount_of(&self, path: &Path) -> Option<&'a Mount> {
         path.ancestors().find_map(|dir| self.0.get(dir).copied())
     }
@@ -252,8 +256,8 @@ impl<'a> Points<'a> {
     }
 }
 
-/// Where the version 2 cgroup hierarchy is mounted: anywhere, on hosts with both versions. Where
-/// only a part of it is mounted, paths from /proc do not begin there, and it does not count.
+/// The mount point of the cgroup hierarchy, version 2. It can be anywhere on hosts that have both versions. A mount of
+/// only a part of the hierarchy does not count, as paths in /proc do not begin at that part.
 pub(crate) fn cgroup2() -> Option<PathBuf> {
     let mut all = all().into_iter();
     all.find(|mount| mount.fs_type == "cgroup2" && mount.is_whole()).map(|mount| mount.point)
@@ -289,7 +293,7 @@ fn has_option(options: &[u8], name: &[u8]) -> bool {
     options.split(|&byte| byte == b',').any(|option| option == name)
 }
 
-/// A path among the options of a filesystem. A comma in it is escaped (`seq_show_option()`,
+/// The path in the option `name` of a filesystem. The kernel escapes commas in it (`seq_show_option()`,
 /// include/linux/seq_file.h).
 fn option_path(options: &[u8], name: &[u8]) -> PathBuf {
     let mut options = options.split(|&byte| byte == b',');
@@ -300,7 +304,7 @@ fn path(field: &[u8]) -> PathBuf {
     OsString::from_vec(unescape(field)).into()
 }
 
-/// Space, tab, newline and backslash stand as three octal digits after a backslash.
+/// Decodes escapes: the kernel writes space, tab, newline and backslash as a backslash and three octal digits.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;

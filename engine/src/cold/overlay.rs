@@ -1,5 +1,5 @@
-//! The upper layer of an overlay: whether it can be heard. docs/decisions/overlay-upper-layer.md has why that is
-//! done.
+//! Marks the filesystem of the upper layer of an overlay, if that is possible.
+//! docs/decisions/overlay-upper-layer.md describes why.
 
 use super::marks;
 use super::mounts::{self, Mount, Slow};
@@ -16,21 +16,21 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// An upper layer that is heard from now on.
+/// An upper layer whose filesystem is marked.
 pub(crate) struct Upper {
     pub(crate) layer: Layer<OwnedFd>,
-    /// Where the root is in the overlay, relative to its top.
+    /// The path of the root, relative to the top of the overlay.
     pub(crate) base: PathBuf,
-    /// The upper directory, and the type of its filesystem.
+    /// The path of the upper layer (`upperdir`), and the type of its filesystem.
     pub(crate) path: PathBuf,
     pub(crate) fs_type: String,
 }
 
-/// Marks the filesystem of the upper layer of the overlay that a root is on. `None` where it is on none, or on
-/// one that cannot be changed.
+/// Marks the filesystem of the upper layer of the overlay that a root is on. `None` if the root is not on an overlay, or on
+/// an overlay without an upper layer, which is read-only.
 ///
 /// # Errors
-/// Why that cannot be done, in words.
+/// The reason why fsmon cannot use the upper layer, in words.
 pub(crate) fn hear(
     group: &Group,
     root: &OpenRoot,
@@ -89,14 +89,15 @@ fn hear_mount(
         return Err(format!("{} is another directory here", mount.work.display()));
     }
     for name in [c"work", c"index"] {
-        // It has an index only if that was asked for.
+        // `index` exists only with the mount option `index=on`.
         work.extend(handles.of_entry(work_dir.as_fd(), name).ok().map(|(handle, _)| handle));
     }
     if work.is_empty() {
         return Err(format!("{} is another directory here", mount.work.display()));
     }
     let origin = if mount.user_attributes { Origin::User } else { Origin::Trusted };
-    // Last: a mark whose events nobody takes would cost for ever.
+    // The mark comes last, because it would stay if a later step failed: the kernel would then queue events that fsmon
+    // does not use.
     let upper_fsid = marks::mark_whole(group, dir.as_fd(), beneath, mask)
         .map_err(|error| format!("the filesystem of {shown} cannot be marked: {error}"))?;
     Ok(Upper {
@@ -107,10 +108,10 @@ fn hear_mount(
     })
 }
 
-/// Whether directories that have a lower layer can be renamed: then they come to directories that are heard by
-/// the upper layer, and have other handles there.
+/// Whether directories that have a lower layer can be renamed. After a rename, such a directory could be in a directory
+/// that is heard by the upper layer, which knows it by another handle.
 fn may_move_directories(mount: &Mount) -> bool {
-    // What is the default is not among the options (`ovl_show_options()` in fs/overlayfs/params.c).
+    // The options of a mount do not include a default (`ovl_show_options()` in fs/overlayfs/params.c).
     match mount.redirect_dir.to_str() {
         Some("") => std::fs::read_to_string("/sys/module/overlay/parameters/redirect_dir")
             .map_or(true, |default| default.trim() != "N"),
@@ -118,7 +119,7 @@ fn may_move_directories(mount: &Mount) -> bool {
     }
 }
 
-/// Opens the directory in which overlayfs works.
+/// Opens the directory in which overlayfs prepares changes (`workdir`).
 fn open_work(mount: &Mount, answers: impl Fn(&Path) -> bool) -> Result<OwnedFd, String> {
     let path = &mount.work;
     if !path.is_absolute() || !answers(path) {
@@ -129,18 +130,18 @@ fn open_work(mount: &Mount, answers: impl Fn(&Path) -> bool) -> Result<OwnedFd, 
 
 /// Opens a directory.
 fn open(path: &Path) -> io::Result<OwnedFd> {
-    // Its owner may have put something else there, such as a FIFO.
+    // `O_DIRECTORY`, because the owner of the path may have replaced the directory, for example by a FIFO.
     let dir = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(path)?;
     Ok(dir.into())
 }
 
-/// The handle of the overlay's top, which is open.
+/// The handle of the overlay's top directory, and the open directory.
 fn top_of(root: &OpenRoot, mount: &Mount, mounts: &[Mount]) -> Option<(Handle, OwnedFd)> {
     let is_top = |other: &&Mount| other.device == mount.device && other.is_whole();
     let here = [mount].into_iter().chain(mounts).filter(is_top);
     here.filter_map(|top| {
         let fd = open(&top.point).ok()?;
-        // Something else may be mounted there by now.
+        // Another filesystem may be mounted there by now.
         let (fsid, _) = filesystem(fd.as_fd()).ok()?;
         let (handle, _) = root.handles.of_fd(fd.as_fd()).ok()?;
         (fsid == root.fsid).then_some((handle, fd))
@@ -148,9 +149,10 @@ fn top_of(root: &OpenRoot, mount: &Mount, mounts: &[Mount]) -> Option<(Handle, O
     .next()
 }
 
-/// Whether a directory is on the filesystem of an overlay's upper layer, as far as can be seen: the overlay
-/// gives the sizes of that as its own (`ovl_statfs()` in fs/overlayfs/super.c). Handles are the same on many
-/// filesystems. Those of the top directories, for example.
+/// Whether a directory seems to be on the filesystem of an overlay's upper layer. An overlay reports the sizes of that
+/// filesystem as its own (`ovl_statfs()` in fs/overlayfs/super.c). A comparison of handles is not enough: on many
+/// filesystems the top directories have the same handle. Free blocks can change between two calls, so this
+/// compares several times.
 fn is_of(overlay: &OwnedFd, upper: &OwnedFd) -> bool {
     let sizes = |fd: &OwnedFd| filesystem_sizes(fd.as_fd()).ok();
     (0..FREE_BLOCKS_LOOKS).any(|_| {
@@ -165,9 +167,9 @@ mod tests {
     use crate::cold::{mounts::tests::mount, roots};
 
     #[test]
-    fn what_is_no_overlay_has_no_upper_layer() {
+    fn only_an_overlay_has_an_upper_layer_and_a_refusal_gives_the_reason() {
         let Ok(group) = Group::new(true) else {
-            return eprintln!("SKIP: no fanotify group is to be had");
+            return eprintln!("SKIP: cannot make a fanotify group");
         };
         let dir = tempfile::tempdir().expect("a directory");
         let mut root = roots::open(dir.path(), &[]).unwrap_or_else(|error| panic!("{error}"));

@@ -1,5 +1,5 @@
-//! Why the kernel refused a call of set-up, and what to do about it, in one line. Which cause it is
-//! `cold/diagnosis.rs` finds out.
+//! The words for why the kernel refused a call of set-up, and for the remedy, in one line. `cold/diagnosis.rs` finds the
+//! cause.
 
 use super::facts::Facts;
 use crate::{Error, ErrorKind};
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 pub enum Call {
     /// fanotify_init(2).
     FanotifyInit,
-    /// fanotify_mark(2) with flags and types that are known to be right but for the kernel's age.
+    /// fanotify_mark(2), with flags and types that every kernel accepts, except for one that is too old.
     FanotifyMark,
     /// io_uring_setup(2), io_uring_register(2), io_uring_enter(2).
     Uring,
@@ -21,7 +21,7 @@ pub enum Call {
     PerfOpen,
     /// mmap(2) of a perf ring.
     PerfRing,
-    /// bpf(2), and reading the kernel's type information for it.
+    /// bpf(2), and reading the kernel's type information (BTF) for it.
     Bpf,
     /// Reading the tracepoint of exec.
     Tracefs,
@@ -31,13 +31,13 @@ pub enum Call {
     Proc,
     /// Reading the list of CPUs.
     Cpus,
-    /// Opening or reading a directory that is to be watched.
+    /// Opening or reading a directory that fsmon is asked to watch.
     Directory,
     /// name_to_handle_at(2).
     Handle,
     /// Starting a thread.
     Thread,
-    /// Anything else that makes a file descriptor or maps memory.
+    /// Any other call that opens a file descriptor or maps memory.
     Plain,
 }
 
@@ -55,23 +55,23 @@ pub enum Cause {
     Files(Option<i64>),
     /// `RLIMIT_MEMLOCK`, in bytes.
     LockedMemory(u64),
-    /// ENOMEM otherwise.
+    /// ENOMEM for another reason.
     Memory,
     /// EAGAIN of a new thread: `RLIMIT_NPROC`.
     Processes(u64),
     /// EAGAIN of a new thread: `pids.max` of this control group.
     Group(PathBuf, u64),
-    /// EAGAIN of a new thread otherwise.
+    /// EAGAIN of a new thread for another reason.
     Threads,
-    /// Capabilities that this process lacks, and the sysctl that asks for them with its value.
+    /// Capabilities that this process lacks, and the sysctl because of which they are needed, with its value.
     Capabilities(Vec<&'static str>, Option<(&'static str, i64)>),
-    /// A sysctl forbids it to all.
+    /// A sysctl forbids it; the sysctl and its value.
     Sysctl(&'static str, i64),
-    /// Capabilities count in the initial user namespace only.
+    /// Capabilities count only in the initial user namespace.
     UserNamespace,
-    /// The call answers in the initial pid namespace only.
+    /// The call works only in the initial pid namespace.
     PidNamespace,
-    /// The proc connector answers in the initial network namespace only.
+    /// The proc connector works only in the initial network namespace.
     NetNamespace,
     /// kernel_lockdown(7), in this mode.
     Lockdown(&'static str),
@@ -79,21 +79,21 @@ pub enum Cause {
     Seccomp,
     /// A security module, one of these.
     Module(Vec<String>),
-    /// EPERM or EACCES otherwise.
+    /// EPERM or EACCES for another reason.
     Forbidden,
     /// The file's permissions.
     Unreadable,
-    /// The kernel is built without this option; or a seccomp filter answers so.
+    /// The kernel is built without this option. `true`: a seccomp filter may have returned the error instead.
     NotBuilt(&'static str, bool),
-    /// Linux is older than this.
+    /// Linux is too old: cause and remedy.
     TooOld(&'static str),
-    /// A pseudo filesystem is not mounted: what to do.
+    /// A pseudo filesystem is not mounted: cause and remedy.
     NotMounted(&'static str),
     /// No cause is known for this errno.
     Other,
 }
 
-/// What the kernel refused.
+/// A call that the kernel refused.
 #[derive(Debug)]
 pub(crate) struct Refused {
     call: Call,
@@ -102,13 +102,13 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// Finds the cause now, while limits are still as they were when the call failed.
+    /// Finds the cause. Call it at once, while limits and facts are the same as when the call failed.
     pub(crate) fn new(call: Call, error: io::Error) -> Self {
         let cause = Cause::of(call, &error, &Facts::read());
         Refused { call, cause, error }
     }
 
-    /// For `map_err`.
+    /// [`Refused::new`] as an argument for `map_err`.
     pub(crate) fn by(call: Call) -> impl FnOnce(io::Error) -> Refused {
         move |error| Refused::new(call, error)
     }
@@ -122,13 +122,13 @@ impl Refused {
         self.error.raw_os_error()
     }
 
-    /// What kind of failure it was.
+    /// The kind of the failure.
     pub(crate) fn kind(&self) -> ErrorKind {
         self.cause.kind(&self.error)
     }
 }
 
-/// Cause, remedy and the kernel's words in one line.
+/// Cause, remedy and the error of the kernel, in one line.
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.cause {
@@ -144,8 +144,8 @@ impl From<Refused> for Error {
     }
 }
 
-/// The error of a system call: `what` could not be done, because the kernel refused `call`. Names the cause
-/// and the remedy as far as they can be found out now.
+/// The error for a refused system call: `what` could not be done because the kernel refused `call`. It names the cause and
+/// the remedy, if they can be found.
 pub fn refused(what: impl fmt::Display, call: Call, source: io::Error) -> Error {
     let cause = Cause::of(call, &source, &Facts::read());
     explained(what, &cause, source)
@@ -191,7 +191,7 @@ impl Cause {
     }
 }
 
-/// What could not be done.
+/// The words for what failed.
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -308,7 +308,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// Capabilities that are needed, and why where a sysctl asks for them.
+/// Writes which capabilities are needed, and the sysctl because of which they are needed.
 fn needs(
     f: &mut fmt::Formatter<'_>,
     names: &[&str],
