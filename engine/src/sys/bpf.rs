@@ -1,7 +1,7 @@
-//! bpf(2): maps, programs, and attaching them. What the programs do is in `cold::bpf`.
+//! bpf(2): makes maps, loads programs, and attaches them. `cold::bpf` has the programs.
 //!
-//! The kernel's verifier has checked each program before it runs: it cannot write to kernel
-//! memory, loop for ever or read what is not mapped.
+//! The kernel's verifier checks each program before it runs: it cannot write to kernel memory, loop for ever, or read
+//! memory that is not mapped.
 
 use super::fd::owned;
 use crate::limits::sys::{PROGRAM_FUNCTIONS_MAX, PROGRAM_RELOADS, VERIFIER_LOG_BYTES};
@@ -26,12 +26,12 @@ const MMAPABLE: u32 = 1 << 10;
 /// `enum bpf_prog_type`
 const PROG_TRACING: u32 = 26;
 
-/// Where a program goes: `enum bpf_attach_type`.
+/// What a program is attached to: `enum bpf_attach_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attach {
-    /// A tracepoint, its arguments with their types.
+    /// A tracepoint, with typed arguments (`BPF_TRACE_RAW_TP`).
     Tracepoint = 23,
-    /// The entry of a function.
+    /// The entry of a function (`BPF_TRACE_FENTRY`).
     Entry = 24,
 }
 
@@ -84,16 +84,16 @@ struct ProgLoad {
     name: [u8; 16],
     ifindex: u32,
     attach_type: u32,
-    /// Types of the program itself, and its functions: [`FuncInfo`].
+    /// The BTF of the program itself, and its functions: [`FuncInfo`].
     own_btf: u32,
     func_info_size: u32,
     func_info: u64,
     func_info_count: u32,
-    /// Its lines, of which it has none.
+    /// Line information, which the programs do not have.
     lines: [u32; 4],
     attach_btf_id: u32,
-    /// `attach_prog_fd` and `core_relo_cnt`. The kernel reads all of the struct: padding of the compiler's at
-    /// its end is not zero.
+    /// `attach_prog_fd` and `core_relo_cnt`. Without these fields the compiler would pad the end of the struct with bytes
+    /// that need not be zero, and the kernel reads the whole struct.
     pad: [u32; 2],
 }
 
@@ -101,7 +101,7 @@ const _: () = assert!(std::mem::offset_of!(ProgLoad, func_info) == 80);
 const _: () = assert!(std::mem::offset_of!(ProgLoad, attach_btf_id) == 108);
 const _: () = assert!(size_of::<ProgLoad>() == 108 + 3 * size_of::<u32>());
 
-/// `struct bpf_func_info`: where a function begins, and its type.
+/// `struct bpf_func_info`: the instruction at which a function begins, and the id of its type.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct FuncInfo {
@@ -121,26 +121,28 @@ struct BtfLoad {
     pad: u32,
 }
 
-/// Types that describe the functions of a program, which the kernel asks for where a program hands
-/// one of its functions to a helper. Each function has the same: `int name()`.
+/// Types (BTF) for the functions of a program. The kernel requires them if a program passes one of its functions to a
+/// helper. All functions have the same type: `int name()`.
 pub(crate) struct FunctionTypes(OwnedFd);
 
 /// Id of the function's type in [`FunctionTypes`].
 const FUNCTION_TYPE: u32 = 3;
 
 impl FunctionTypes {
-    /// Tells the kernel. Format: Documentation/bpf/btf.rst.
+    /// Loads the types into the kernel. The format is in Documentation/bpf/btf.rst.
     pub(crate) fn new() -> io::Result<Self> {
         const STRINGS: &[u8] = b"\0int\0step\0";
         const TYPES: [u32; 10] = [
-            // 1: int, 4 bytes, signed, 32 bits.
+            // Type 1: int, 4 bytes, signed, 32 bits.
             1,
             1 << 24,
             4,
-            1 << 24 | 32, // 2: a function without parameters, which returns that.
+            1 << 24 | 32,
+            // Type 2: a function without parameters that returns type 1.
             0,
             13 << 24,
-            1, // 3: such a function, static, by name.
+            1,
+            // Type 3: a static function of type 2, with a name.
             5,
             12 << 24,
             2,
@@ -177,14 +179,14 @@ struct GetInfo {
     info: u64,
 }
 
-/// `struct bpf_prog_info` as far as `recursion_misses` (Linux 5.12).
+/// Bytes of `struct bpf_prog_info` up to and including `recursion_misses` (Linux 5.12), and the offset of that field.
 const INFO_BYTES: usize = 216;
 const RECURSION_MISSES: usize = 208;
 
 fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_long> {
-    // SAFETY: `attr` is a repr(C) prefix of `union bpf_attr` of the size that is passed, valid for
-    // the call; the kernel takes what lies beyond as zero. Pointers in it were made from slices
-    // that outlive the call (checked by each caller below).
+    // SAFETY: `attr` is a repr(C) prefix of `union bpf_attr`, valid for the call, and has the size that is passed. The
+    // kernel takes the rest of the union as zero. Pointers in `attr` were made from slices that outlive the call (each
+    // caller below ensures this).
     let done =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done) }
@@ -194,7 +196,7 @@ fn bpf_fd<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
     owned(bpf(command, attr)?)
 }
 
-/// A map from CPU to perf ring.
+/// Makes a map from CPU to perf ring.
 pub(crate) fn ring_map(cpus: u32) -> io::Result<OwnedFd> {
     let kind = MAP_PERF_EVENT_ARRAY;
     bpf_fd(
@@ -203,7 +205,7 @@ pub(crate) fn ring_map(cpus: u32) -> io::Result<OwnedFd> {
     )
 }
 
-/// Puts a perf event in its CPU's place.
+/// Puts the perf event `ring` into the slot of its CPU.
 pub(crate) fn set_ring(map: BorrowedFd<'_>, cpu: u32, ring: BorrowedFd<'_>) -> io::Result<()> {
     let value = ring.as_raw_fd().cast_unsigned();
     let mut attr = MapUpdate {
@@ -215,12 +217,12 @@ pub(crate) fn set_ring(map: BorrowedFd<'_>, cpu: u32, ring: BorrowedFd<'_>) -> i
     bpf(MAP_UPDATE_ELEM, &mut attr).map(drop)
 }
 
-/// Room of `size` bytes on each CPU, where programs put together what does not fit their stack.
+/// Makes a map with `size` bytes for each CPU. Programs build messages in it that are too large for their stack.
 pub(crate) fn scratch_map(size: u32) -> io::Result<OwnedFd> {
     one_value(MAP_PERCPU_ARRAY, size)
 }
 
-/// Room of `size` bytes that all programs share.
+/// Makes a map with `size` bytes that all programs share.
 pub(crate) fn shared_map(size: u32) -> io::Result<OwnedFd> {
     one_value(MAP_ARRAY, size)
 }
@@ -230,7 +232,7 @@ fn one_value(kind: u32, value_size: u32) -> io::Result<OwnedFd> {
     bpf_fd(MAP_CREATE, &mut attr)
 }
 
-/// Numbers that programs and we share.
+/// Numbers in memory that fsmon shares with the BPF programs.
 pub(crate) struct Globals {
     fd: OwnedFd,
     base: *mut u8,
@@ -238,14 +240,13 @@ pub(crate) struct Globals {
     count: usize,
 }
 
-// SAFETY: the mapping belongs to this value alone, is not tied to a thread, and is only reached
-// through atomics.
+// SAFETY: only this value has the mapping, which is not tied to a thread and is accessed only through atomics.
 unsafe impl Send for Globals {}
 // SAFETY: as above: shared access is atomic.
 unsafe impl Sync for Globals {}
 
 impl Globals {
-    /// `count` numbers of 64 bits, zero.
+    /// Makes `count` numbers of 64 bits, all 0.
     pub(crate) fn new(count: usize) -> io::Result<Self> {
         let value_size = u32::try_from(count * size_of::<u64>()).map_err(io::Error::other)?;
         let fd = bpf_fd(
@@ -259,8 +260,8 @@ impl Globals {
             },
         )?;
         let len = value_size as usize;
-        // SAFETY: a new shared mapping of our own descriptor at an address of the kernel's choice.
-        // The kernel rounds the length up to a page, and the map is at least that long.
+        // SAFETY: a new shared mapping of our own descriptor, at an address that the kernel chooses. The kernel rounds the
+        // length up to a page, and the map is at least as long.
         let base = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -277,7 +278,7 @@ impl Globals {
         Ok(Globals { fd, base: base.cast(), len, count })
     }
 
-    /// The map, to be named in programs.
+    /// The map, for use in programs.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         use std::os::fd::AsFd;
         self.fd.as_fd()
@@ -285,17 +286,17 @@ impl Globals {
 
     fn at(&self, index: usize) -> &AtomicU64 {
         assert!(index < self.count);
-        // SAFETY: within the mapping (just checked), which lives as long as `self`, page-aligned
-        // and so 8-aligned at each index. The programs access each as a single 64-bit word.
+        // SAFETY: the number is within the mapping (just checked), which lives as long as `self`. The mapping is
+        // page-aligned, so each number is 8-aligned. The programs access each number as a single 64-bit word.
         unsafe { AtomicU64::from_ptr(self.base.cast::<u64>().add(index)) }
     }
 
-    /// One of the numbers.
+    /// Reads a number.
     pub(crate) fn get(&self, index: usize) -> u64 {
         self.at(index).load(Ordering::Acquire)
     }
 
-    /// Sets one.
+    /// Writes a number.
     pub(crate) fn set(&self, index: usize, value: u64) {
         self.at(index).store(value, Ordering::Release);
     }
@@ -303,14 +304,14 @@ impl Globals {
 
 impl Drop for Globals {
     fn drop(&mut self) {
-        // SAFETY: the mapping was made in `new` with this length and no borrow of it is left.
+        // SAFETY: `new` made the mapping with this length, and no borrow of it is left.
         unsafe { libc::munmap(self.base.cast(), self.len) };
     }
 }
 
-/// Loads a program for a tracepoint or function, named by its id in the kernel's type information.
-/// `functions` is where its functions after the first begin. Where the verifier refuses it, the
-/// error ends with the verifier's last words.
+/// Loads a program for a tracepoint or function, which is given by its id in the kernel's type information. `functions`
+/// has the instructions at which its functions after the first begin. If the verifier refuses the program, the error has
+/// the last line of the verifier's log.
 pub(crate) fn load(
     name: &str,
     insns: &[Insn],
@@ -327,13 +328,13 @@ pub(crate) fn load(
         kind: PROG_TRACING,
         insn_count: to_u32(insns.len()),
         insns: insns.as_ptr() as u64,
-        // Some helpers are open to programs under the GPL only; ours may be had under it.
+        // Only programs under the GPL may call some helpers. Ours are available under the GPL, too.
         license: c"Dual MIT/GPL".as_ptr() as u64,
         attach_type: attach as u32,
         attach_btf_id: btf_id,
         ..ProgLoad::default()
     };
-    // The kernel keeps the types as long as the program.
+    // `types` may be closed after this: the kernel keeps them as long as the program.
     if let Some(types) = &types {
         attr.own_btf = types.0.as_raw_fd().cast_unsigned();
         attr.func_info_size = const { to_u32(size_of::<FuncInfo>()) };
@@ -353,15 +354,15 @@ pub(crate) fn load(
         Err(_) => {
             let text = String::from_utf8_lossy(&log[..memchr::memchr(0, &log).unwrap_or(0)]);
             let last = text.lines().rev().find(|line| !line.starts_with("processed"));
-            // Without words it was not the verifier: the errno tells more.
+            // If the log is empty, it was not the verifier that refused the program. Then only the errno is known.
             let Some(last) = last else { return Err(refused) };
             Err(io::Error::new(refused.kind(), format!("{name}: {last}: {refused}")))
         }
     }
 }
 
-/// Loads, again where the verifier was disturbed: work for the task, such as io_uring leaves behind,
-/// ends it with EAGAIN as a signal does (do_check() in kernel/bpf/verifier.c).
+/// Loads a program, and tries again if the verifier was interrupted: it returns EAGAIN for a signal, and for other work of
+/// the task, for example of io_uring (`do_check()` in kernel/bpf/verifier.c).
 fn patiently(attr: &mut ProgLoad) -> io::Result<OwnedFd> {
     let mut result = bpf_fd(PROG_LOAD, attr);
     for _ in 0..PROGRAM_RELOADS {
@@ -375,13 +376,13 @@ fn patiently(attr: &mut ProgLoad) -> io::Result<OwnedFd> {
     result
 }
 
-/// Attaches a program, until the descriptor is closed.
+/// Attaches a program until the returned descriptor is closed.
 pub(crate) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut attr = Open { program: program.as_raw_fd().cast_unsigned(), ..Open::default() };
     bpf_fd(RAW_TRACEPOINT_OPEN, &mut attr)
 }
 
-/// How often a program was left out because it was already running on that CPU.
+/// How often the kernel did not run a program because it was already running on that CPU.
 pub(crate) fn misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0u8; INFO_BYTES];
     let mut attr = GetInfo {

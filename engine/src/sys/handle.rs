@@ -1,4 +1,4 @@
-//! File handles: the name by which fanotify calls a directory. name_to_handle_at(2).
+//! File handles, by which fanotify identifies directories and files. name_to_handle_at(2).
 
 use super::fd::check;
 use crate::limits::sys::PATH_PIECE_BYTES;
@@ -7,16 +7,17 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// The longest handle the kernel makes, in bytes (`MAX_HANDLE_SZ`).
+/// Bytes of the longest handle that the kernel makes (`MAX_HANDLE_SZ`).
 pub(crate) const HANDLE_MAX: usize = 128;
-/// Bytes of the type before the handle proper.
+/// Bytes of the type, which comes before the bytes of the handle.
 pub(super) const TYPE_LEN: usize = 4;
 /// Bytes of the longest key.
 pub(crate) const KEY_MAX: usize = TYPE_LEN + HANDLE_MAX;
-/// Linux 6.5: a handle that identifies but cannot be opened; what overlayfs and others give.
+/// Since Linux 6.5: asks for a handle that need not be possible to open, as only such handles exist on overlayfs and
+/// others.
 const AT_HANDLE_FID: libc::c_int = 0x200;
 
-/// `struct file_handle` with room for the longest.
+/// `struct file_handle`, with room for the longest handle.
 #[repr(C)]
 struct Raw {
     bytes: u32,
@@ -24,7 +25,7 @@ struct Raw {
     data: [u8; HANDLE_MAX],
 }
 
-/// A handle as events carry it: the type, then the bytes. Unique within its filesystem.
+/// A handle as in an event: the type, then the bytes. Unique within its filesystem.
 #[derive(Clone, Copy)]
 pub(crate) struct Handle {
     len: u8,
@@ -32,12 +33,12 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// Type and bytes, as in an event's `struct file_handle` after its length.
+    /// The type and the bytes: what follows the length in the `struct file_handle` of an event.
     pub(crate) fn key(&self) -> &[u8] {
         &self.key[..usize::from(self.len)]
     }
 
-    /// The handle that has this key; `None` where that is too long.
+    /// The handle that has this key; `None` if the key is too long.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let mut key = [0; KEY_MAX];
         key.get_mut(..bytes.len())?.copy_from_slice(bytes);
@@ -45,18 +46,18 @@ impl Handle {
     }
 }
 
-/// How handles are asked for: with `AT_HANDLE_FID`, or without where the kernel is too old (seen
-/// on 6.1: EINVAL with it, and without it the same bytes as in events on tmpfs and ext4).
+/// How fsmon asks for handles: with `AT_HANDLE_FID`, or without it on kernels that do not know it (seen on 6.1: EINVAL with
+/// the flag; without it tmpfs and ext4 give the same bytes as in events).
 #[derive(Clone, Copy)]
 pub(crate) struct Handles {
     flags: libc::c_int,
 }
 
 impl Handles {
-    /// As kernels from Linux 6.5 on are asked; for where it is found out later.
+    /// For Linux 6.5 and newer. Also used until [`Handles::probe`] is called.
     pub(crate) const MODERN: Handles = Handles { flags: AT_HANDLE_FID };
 
-    /// Finds out with the directory `dir`.
+    /// Tries with the directory `dir` whether the kernel knows the flag.
     pub(crate) fn probe(dir: BorrowedFd<'_>) -> io::Result<Self> {
         let modern = Handles { flags: AT_HANDLE_FID };
         match modern.of_fd(dir) {
@@ -69,13 +70,13 @@ impl Handles {
         }
     }
 
-    /// Where no kernel is asked.
+    /// For models, which do not ask a kernel.
     #[cfg(test)]
     pub(crate) fn modern() -> Self {
         Handles { flags: AT_HANDLE_FID }
     }
 
-    /// The handle of an open directory, and the id of the mount it was reached through.
+    /// The handle of an open directory, and the id of the mount through which it was opened.
     pub(crate) fn of_fd(self, fd: BorrowedFd<'_>) -> io::Result<(Handle, i32)> {
         self.get(fd, c"", libc::AT_EMPTY_PATH)
     }
@@ -113,59 +114,59 @@ impl Handles {
     }
 }
 
-/// The type of btrfs handles (`FILEID_BTRFS_WITHOUT_PARENT`, include/linux/exportfs.h): object id, id
-/// of the subvolume, generation.
+/// The type of btrfs handles (`FILEID_BTRFS_WITHOUT_PARENT`, include/linux/exportfs.h). Their bytes are the object id, the
+/// id of the subvolume, and the generation.
 const BTRFS_TYPE: i32 = 0x4d;
-/// The subvolume that is the top of every btrfs filesystem (`BTRFS_FS_TREE_OBJECTID`).
+/// The id of the subvolume at the top of every btrfs filesystem (`BTRFS_FS_TREE_OBJECTID`).
 const BTRFS_TOP: u64 = 5;
-/// The object id of the directory that a subvolume is (`BTRFS_FIRST_FREE_OBJECTID`).
+/// The object id of the top directory of each subvolume (`BTRFS_FIRST_FREE_OBJECTID`).
 const BTRFS_SUBVOLUME_DIR: u64 = 256;
 
-/// The object id of the empty directories that a snapshot has in the places of nested subvolumes
+/// The object id of the empty directories that replace nested subvolumes in a snapshot
 /// (`BTRFS_EMPTY_SUBVOL_DIR_OBJECTID`).
 const BTRFS_EMPTY_SUBVOLUME: u64 = 2;
 
-/// Object id and subvolume of a btrfs handle.
+/// The object id and the id of the subvolume in a btrfs handle.
 fn btrfs_ids(handle: &[u8]) -> Option<(u64, u64)> {
     let kind = i32::from_ne_bytes(handle.get(..TYPE_LEN)?.try_into().ok()?);
     let id = |at: usize| Some(u64::from_ne_bytes(handle.get(at..at + 8)?.try_into().ok()?));
     if kind == BTRFS_TYPE { Some((id(TYPE_LEN)?, id(TYPE_LEN + 8)?)) } else { None }
 }
 
-/// The id of the whole filesystem that a btrfs directory is on, given that of its subvolume:
-/// `btrfs_statfs()` in fs/btrfs/super.c makes the latter out of the former and the subvolume's id.
-/// `None` for other filesystems.
+/// The fsid of the whole btrfs filesystem that a directory is on. `fsid` is that of its subvolume: `btrfs_statfs()` in
+/// fs/btrfs/super.c computes it from the fsid of the whole filesystem and the id of the subvolume. `None` for other
+/// filesystems.
 pub(crate) fn btrfs_whole(fsid: u64, handle: &[u8]) -> Option<u64> {
     let (_, subvolume) = btrfs_ids(handle)?;
-    // The two halves are ints, the upper half of the id goes into the first.
+    // An fsid is two ints. The kernel combines the upper half of the id with the first int, and the lower half with the
+    // second.
     let ids = subvolume ^ BTRFS_TOP;
-    // The first int is at the lower address: on little-endian machines the lower half of the number.
+    // On little-endian machines the first int is the lower half of the number.
     let halves = if cfg!(target_endian = "little") { ids.rotate_left(32) } else { ids };
     Some(fsid ^ halves)
 }
 
-/// Whether a directory is a btrfs subvolume: one that comes up may be a snapshot, full of files.
+/// Whether a directory is a btrfs subvolume. A new one may be a snapshot, which has contents from the start.
 pub(crate) fn is_btrfs_subvolume(handle: &[u8]) -> bool {
     btrfs_ids(handle).is_some_and(|(object, _)| object == BTRFS_SUBVOLUME_DIR)
 }
 
-/// Whether several directories have this handle at one time: the empty ones in a btrfs snapshot, in the
-/// places of nested subvolumes. Nothing can be made in them, and they cannot be renamed
-/// (`btrfs_lookup_dentry()`, `btrfs_rename()` in fs/btrfs/inode.c).
+/// Whether several directories can have this handle at one time. These are the empty directories that replace nested
+/// subvolumes in a btrfs snapshot. The kernel lets nobody create entries in them or rename them (`btrfs_lookup_dentry()`,
+/// `btrfs_rename()` in fs/btrfs/inode.c).
 pub(crate) fn is_shared(handle: &[u8]) -> bool {
     btrfs_ids(handle).is_some_and(|(object, _)| object == BTRFS_EMPTY_SUBVOLUME)
 }
 
-/// `FILEID_INO32_GEN`, with and without parent, and `FILEID_INO64_GEN` (include/linux/exportfs.h): an
-/// inode's number, then its generation.
+/// Types of handles that consist of an inode number and its generation: `FILEID_INO32_GEN`, without and with the parent,
+/// and `FILEID_INO64_GEN` (include/linux/exportfs.h).
 const INO32_GEN: [u8; 2] = [1, 2];
 const INO64_GEN: u8 = 0x81;
 
-/// The number of a handle's inode, where its type says where that is (fs/libfs.c
-/// `generic_encode_ino32_fh()`, fs/xfs/xfs_export.c, fs/btrfs/export.c). tmpfs has a form of its own
-/// under the same type: generation, then number (mm/shmem.c). FUSE's has the same type and length as xfs's,
-/// and the halves of a node's id the other way round (fs/fuse/inode.c): that gives a number which no file of
-/// that name has.
+/// The inode number in a handle, for types of which the position of the number is known (`generic_encode_ino32_fh()` in
+/// fs/libfs.c, fs/xfs/xfs_export.c, fs/btrfs/export.c). tmpfs uses one of these types with another order: generation, then
+/// number (mm/shmem.c). FUSE uses the type and length of xfs, but with the two halves of the node id swapped
+/// (fs/fuse/inode.c). The result is then a wrong number, which the file does not have.
 pub(crate) fn inode_number(handle: &[u8]) -> Option<u64> {
     let kind = i32::from_ne_bytes(handle.get(..TYPE_LEN)?.try_into().ok()?);
     let word = |at: usize| Some(u32::from_ne_bytes(handle.get(at..at + 4)?.try_into().ok()?));
@@ -179,8 +180,8 @@ pub(crate) fn inode_number(handle: &[u8]) -> Option<u64> {
     }
 }
 
-/// Whether another object may get the handle once this one is gone: the generation is 0, as on
-/// filesystems that do not count it (FUSE, for one).
+/// Whether another object can get the same handle after this one is gone. This is so if the generation is 0, because the
+/// filesystem does not count it (FUSE, for example).
 pub(crate) fn may_recur(handle: &[u8]) -> bool {
     let generation = match handle {
         [kind, 0, 0, 0, _, _, _, _, generation @ ..] if INO32_GEN.contains(kind) => generation,
@@ -190,15 +191,15 @@ pub(crate) fn may_recur(handle: &[u8]) -> bool {
     generation.first_chunk() == Some(&[0; 4])
 }
 
-/// Opens a directory below `dir` for reading; never through a symbolic link at the end.
+/// Opens a directory below `dir` for reading. Does not follow a symbolic link at the end of the path.
 pub(crate) fn open_dir(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     // SAFETY: the path ends in NUL.
     super::fd::owned(unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags) })
 }
 
-/// The same for a path of any length, the directory `dir` itself where it is empty. What is longer
-/// than PATH_MAX is opened piece by piece.
+/// Like [`open_dir`], for a path of any length: a path longer than `PATH_MAX` is opened in pieces. The empty path is `dir`
+/// itself.
 pub(crate) fn open_path(dir: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
     let (mut rest, mut above) = (if path.is_empty() { b"." } else { path }, None);
     loop {
@@ -219,32 +220,32 @@ pub(crate) fn open_path(dir: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd>
     }
 }
 
-/// Opens a directory below `dir` to ask about it and to go on from it, not to read it; never through
-/// a symbolic link at the end.
+/// Opens a directory below `dir` with `O_PATH`: for calls about it and for paths that begin in it, but not for reading.
+/// Does not follow a symbolic link at the end of the path.
 pub(crate) fn open_step(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     // SAFETY: the path ends in NUL.
     super::fd::owned(unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags) })
 }
 
-/// Opens the directory at an absolute path like [`open_step`].
+/// Like [`open_step`], for an absolute path.
 pub(crate) fn open_absolute(path: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     // SAFETY: the path ends in NUL.
     super::fd::owned(unsafe { libc::open(path.as_ptr(), flags) })
 }
 
-/// The same through symbolic links.
+/// Like [`open_absolute`], but follows a symbolic link at the end.
 pub(crate) fn open_following(path: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
     // SAFETY: the path ends in NUL.
     super::fd::owned(unsafe { libc::open(path.as_ptr(), flags) })
 }
 
-/// The text of a symbolic link, cut off where `room` ends.
+/// The target of a symbolic link, cut off at the end of `room`.
 ///
 /// # Errors
-/// EINVAL where it is something else; those of readlinkat(2).
+/// EINVAL if it is not a symbolic link, and other errors of readlinkat(2).
 pub(crate) fn read_link<'a>(
     dir: BorrowedFd<'_>,
     name: &CStr,
@@ -258,11 +259,11 @@ pub(crate) fn read_link<'a>(
     Ok(&room[..len.min(room.len())])
 }
 
-/// Opens the directory at an absolute path as far as the kernel has all of the way in its caches: nothing is
-/// asked of a filesystem, so none that does not answer is waited for (openat2(2), `RESOLVE_CACHED`).
+/// Opens the directory at an absolute path if the kernel has the whole path in its caches (openat2(2), `RESOLVE_CACHED`).
+/// The kernel asks no filesystem, so the call does not wait for one that does not answer.
 ///
 /// # Errors
-/// EAGAIN where the way is not in the caches, EINVAL before Linux 5.12, ENOSYS before 5.6.
+/// EAGAIN if a part of the path is not in the caches, EINVAL before Linux 5.12, ENOSYS before 5.6.
 pub(crate) fn open_cached(path: &CStr) -> io::Result<OwnedFd> {
     // SAFETY: all-zero is a valid open_how; the path ends in NUL; the size is that of the struct.
     super::fd::owned(unsafe {
@@ -274,16 +275,16 @@ pub(crate) fn open_cached(path: &CStr) -> io::Result<OwnedFd> {
     })
 }
 
-/// Opens the directory of that handle to ask about it, on the filesystem of `beside`, an open one that
-/// can be read (open_by_handle_at(2)).
+/// Opens the directory with the handle `key` with `O_PATH` (open_by_handle_at(2)). `beside` is a directory on the same
+/// filesystem that is open for reading.
 ///
 /// # Errors
-/// ESTALE where it is gone, EPERM without CAP_DAC_READ_SEARCH.
+/// ESTALE if the directory is gone, EPERM without `CAP_DAC_READ_SEARCH`.
 pub(crate) fn open_handle(beside: BorrowedFd<'_>, key: &[u8]) -> io::Result<OwnedFd> {
     open_by_handle(beside, key, libc::O_DIRECTORY)
 }
 
-/// The same of any file.
+/// Like [`open_handle`], for any file.
 pub(super) fn open_any_handle(beside: BorrowedFd<'_>, key: &[u8]) -> io::Result<OwnedFd> {
     open_by_handle(beside, key, 0)
 }
@@ -301,8 +302,8 @@ fn open_by_handle(beside: BorrowedFd<'_>, key: &[u8], flags: libc::c_int) -> io:
     })
 }
 
-/// Whether an open directory still has a name: a removed one has no link left (fs/namei.c,
-/// `vfs_rmdir()`, and each filesystem's own `rmdir`).
+/// Whether an open directory still has a name. The link count of a removed one is 0 (`vfs_rmdir()` in fs/namei.c, and the
+/// `rmdir` of each filesystem).
 pub(crate) fn has_name(dir: BorrowedFd<'_>) -> bool {
     // SAFETY: an all-zero stat is valid; the kernel fills one.
     unsafe {
@@ -311,7 +312,7 @@ pub(crate) fn has_name(dir: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Whether an entry is a directory, asked of the inode (for filesystems that leave `d_type` out).
+/// Whether an entry is a directory, by fstatat(2). For filesystems that do not set `d_type`.
 pub(crate) fn is_dir(dir: BorrowedFd<'_>, name: &CStr) -> bool {
     // SAFETY: an all-zero stat is valid; the name ends in NUL; the kernel fills one stat.
     unsafe {
@@ -322,8 +323,7 @@ pub(crate) fn is_dir(dir: BorrowedFd<'_>, name: &CStr) -> bool {
     }
 }
 
-/// The filesystem id that events carry (statfs(2) `f_fsid`, as in `vfs_get_fsid()`), and the
-/// magic number of its type.
+/// The fsid, as in events (`f_fsid` of statfs(2), as in `vfs_get_fsid()`), and the magic number of the filesystem's type.
 pub(crate) fn filesystem(fd: BorrowedFd<'_>) -> io::Result<(u64, i64)> {
     // SAFETY: an all-zero statfs is valid; the kernel fills one. `fsid_t` is two ints, 8 bytes,
     // whose fields libc keeps private: they are read as bytes.
@@ -336,7 +336,7 @@ pub(crate) fn filesystem(fd: BorrowedFd<'_>) -> io::Result<(u64, i64)> {
     }
 }
 
-/// What tells a filesystem's sizes: of a block, blocks, inodes, and those of both that are free.
+/// Sizes of a filesystem: bytes of a block, blocks, free blocks, inodes, free inodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sizes([u64; 5]);
 
@@ -358,7 +358,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subvolume_leads_to_its_filesystem() {
+    fn the_fsid_of_a_subvolume_gives_that_of_its_filesystem() {
         // Seen on 6.18: the top level, and subvolume 256 of it.
         let id = |first: u32, second: u32| {
             let bytes = [first.to_ne_bytes(), second.to_ne_bytes()].concat();

@@ -1,12 +1,12 @@
-//! Mounts that are in no namespace: fsopen(2), fsconfig(2), fsmount(2) and open_tree(2), since Linux 5.2;
-//! and mount_setattr(2), since 5.12.
+//! Mounts that are in no mount namespace: fsopen(2), fsconfig(2), fsmount(2) and open_tree(2), since Linux 5.2;
+//! mount_setattr(2), since 5.12.
 
 use super::fd::{check, owned};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// `linux/mount.h`.
+/// Constants of `linux/mount.h`.
 const FSOPEN_CLOEXEC: libc::c_uint = 1;
 const FSMOUNT_CLOEXEC: libc::c_uint = 1;
 const MOUNT_ATTR_RDONLY: libc::c_uint = 1;
@@ -24,19 +24,19 @@ struct Attributes {
     user_namespace: u64,
 }
 
-/// Opens the directory `dir` through a mount of its own: what is mounted on directories below it is not
-/// there, so what lies under such mounts can be read. The mount is gone when the descriptor is closed.
-/// Until then the filesystem stays in use, but it can be unmounted.
+/// Opens the directory `dir` through a new mount, in which nothing is mounted on directories below it. So fsmon can read
+/// directories that are hidden under such mounts. The kernel removes the mount when the descriptor is closed. Until then
+/// the filesystem stays in use, but it can be unmounted.
 ///
 /// # Errors
-/// EPERM without CAP_SYS_ADMIN in the namespace's user namespace, or where a filter of system calls
-/// forbids it; EINVAL where the mount is unbindable.
+/// EPERM without `CAP_SYS_ADMIN` in the user namespace of the mount namespace, or if a seccomp filter forbids it. EINVAL if
+/// the mount is unbindable.
 pub(crate) fn open_without_mounts(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OPEN_TREE_CLONE | (libc::O_CLOEXEC | libc::AT_EMPTY_PATH) as libc::c_uint;
     // SAFETY: the path ends in NUL.
     let mount =
         owned(unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), c"".as_ptr(), flags) })?;
-    // A copy of a shared mount would get what is mounted on the original later.
+    // A new mount made from a shared one is shared, too: later mounts on the original would appear in it.
     let private = Attributes { set: 0, clear: 0, propagation: libc::MS_PRIVATE, user_namespace: 0 };
     // SAFETY: the path ends in NUL, the size is that of the live struct.
     check(unsafe {
@@ -52,9 +52,9 @@ pub(crate) fn open_without_mounts(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(mount)
 }
 
-/// Opens the top directory of the btrfs filesystem that is on `source` and mounted already: its
-/// subvolumes are directories there. It is mounted nowhere, and gone when the descriptor is closed.
-/// `read_only` is how the filesystem is mounted: asking for the other could change it.
+/// Opens the top directory of the btrfs filesystem on `source`, in which its subvolumes are directories. The filesystem
+/// must be mounted already. The new mount is in no namespace, and the kernel removes it when the descriptor is closed.
+/// `read_only` must be how the filesystem is mounted: the other value could change that.
 pub(crate) fn open_btrfs_top(source: &CStr, read_only: bool) -> io::Result<OwnedFd> {
     // SAFETY: the name ends in NUL.
     let context =
@@ -79,8 +79,7 @@ fn configure(
     value: Option<&CStr>,
 ) -> io::Result<()> {
     let pointer = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
-    // SAFETY: both strings end in NUL, or are null where the command takes none; the kernel copies
-    // them.
+    // SAFETY: both strings end in NUL, or are null if the command takes none. The kernel copies them.
     check(unsafe {
         libc::syscall(
             libc::SYS_fsconfig,

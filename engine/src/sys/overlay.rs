@@ -1,4 +1,4 @@
-//! Handles of overlayfs, and what they are made of.
+//! Handles of overlayfs, and the handles from which overlayfs makes them.
 
 use super::handle::{Handle, KEY_MAX, TYPE_LEN, open_any_handle};
 use super::procdir;
@@ -7,9 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 /// The type of overlayfs handles (`OVL_FILEID_V1`, fs/overlayfs/overlayfs.h).
 const TYPE: [u8; TYPE_LEN] = [0xf8, 0, 0, 0];
-/// Where `struct ovl_fb` begins in a key, after the type and three bytes that align it, and where it has its parts:
-/// version, magic number, length, flags, the type of the wrapped handle, the id of the layer's filesystem,
-/// and the wrapped handle.
+/// Where `struct ovl_fb` begins in a key: after the type, and three bytes for alignment. Its fields are version, magic
+/// number, length, flags, the type of the wrapped handle, the id of the layer's filesystem, and the wrapped handle.
 const FB_AT: usize = TYPE_LEN + 3;
 const LEN_AT: usize = FB_AT + 2;
 const FLAGS_AT: usize = FB_AT + 3;
@@ -17,21 +16,20 @@ const KIND_AT: usize = FB_AT + 4;
 const HEAD_LEN: usize = FB_AT + FB_LEN;
 /// Bytes of `struct ovl_fb` before the wrapped handle.
 const FB_LEN: usize = 21;
-/// The wrapped handle is one of the upper layer (`OVL_FH_FLAG_PATH_UPPER`).
+/// The flag of a wrapped handle of the upper layer (`OVL_FH_FLAG_PATH_UPPER`).
 const UPPER: u8 = 1 << 2;
 
-/// How an overlay makes its handles out of those of its upper layer (`ovl_encode_real_fh()` in
-/// fs/overlayfs/copy_up.c). It does so for what has no lower layer, and for its root (`ovl_check_encode_origin()`
-/// in fs/overlayfs/export.c).
+/// Converts between the handles of an overlay and those of its upper layer. An overlay makes a handle by wrapping that of
+/// the upper layer (`ovl_encode_real_fh()` in fs/overlayfs/copy_up.c) for objects that have no lower layer, and for its
+/// root (`ovl_check_encode_origin()` in fs/overlayfs/export.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wrapping {
-    /// What a key begins with; length and type of the wrapped handle are 0 in it.
+    /// The beginning of each key, with 0 for the length and for the type of the wrapped handle.
     head: [u8; HEAD_LEN],
 }
 
 impl Wrapping {
-    /// From the handle of the overlay's root, and that of its upper directory. `None` where the one is not
-    /// made out of the other.
+    /// From the handles of the overlay's root and of its upper directory. `None` if the first does not wrap the second.
     pub(crate) fn of_root(root: &Handle, upper: &Handle) -> Option<Self> {
         let mut head = *root.key().first_chunk()?;
         head[LEN_AT] = 0;
@@ -43,8 +41,8 @@ impl Wrapping {
         is_it.then_some(wrapping)
     }
 
-    /// The key that an object of the upper layer has on the overlay, where it has no lower layer. `None` for
-    /// one that is too long to be wrapped.
+    /// The key on the overlay of an object that the upper layer knows by `key`, if the object has no lower layer. `None` if
+    /// `key` is too long to be wrapped.
     #[inline]
     pub(crate) fn wrap<'a>(&self, key: &[u8], room: &'a mut [u8; KEY_MAX]) -> Option<&'a [u8]> {
         let (kind, handle) = key.split_first_chunk::<TYPE_LEN>()?;
@@ -58,7 +56,7 @@ impl Wrapping {
         Some(out)
     }
 
-    /// The key that was wrapped; `None` for one of a lower layer, or of another overlay.
+    /// The key in the upper layer that is wrapped in `key`. `None` for a key of a lower layer, or of another overlay.
     #[inline]
     pub(crate) fn unwrap<'a>(&self, key: &[u8], room: &'a mut [u8; KEY_MAX]) -> Option<&'a [u8]> {
         let handle = self.wrapped(key)?;
@@ -84,31 +82,32 @@ impl Wrapping {
     }
 }
 
-/// Whether a key is one of overlayfs.
+/// Whether a key is of an overlay.
 #[inline]
 pub(crate) fn is_overlay(key: &[u8]) -> bool {
     key.starts_with(&TYPE)
 }
 
-/// Where overlayfs keeps, with a file of the upper layer that is a copy, the handle of the original
+/// The extended attribute in which overlayfs stores the handle of the original, for a copy in the upper layer
 /// (`ovl_xattr_table` in fs/overlayfs/super.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// In an attribute that only privileged processes can set.
+    /// `trusted.overlay.origin`, which only privileged processes can set.
     Trusted,
-    /// On mounts with `userxattr`: elsewhere that attribute may say anything.
+    /// `user.overlay.origin`, on mounts with `userxattr`. On other mounts users can set this attribute to anything.
     User,
 }
 
-/// What `struct ovl_fb` begins with: its version and magic number (`OVL_FH_VERSION`, `OVL_FH_MAGIC`).
+/// The first bytes of `struct ovl_fb`: version and magic number (`OVL_FH_VERSION`, `OVL_FH_MAGIC`).
 const VERSION_AND_MAGIC: [u8; 2] = [0, 0xfb];
 
-/// The handle that a copy in the upper layer has on the overlay: that which it had before it was copied, made of the
-/// handle of the original (`ovl_check_encode_origin()` in fs/overlayfs/export.c; on 6.18 both have the same bytes).
-/// `beside` is an open directory on the filesystem of the upper layer.
+/// The handle on the overlay of a copy in the upper layer. It is the same as before the file was copied, and is made from
+/// the handle of the original (`ovl_check_encode_origin()` in fs/overlayfs/export.c; on 6.18 the attribute and the handle
+/// have the same bytes). `upper` is the key of the copy in the upper layer, and `beside` an open directory on the
+/// filesystem of the upper layer.
 ///
 /// # Errors
-/// ENODATA where it is no copy, ESTALE where it is gone; those of getxattr(2).
+/// ENODATA if the file is not a copy, ESTALE if it is gone, and other errors of getxattr(2).
 pub(crate) fn handle_of_copy(
     beside: BorrowedFd<'_>,
     upper: &[u8],
@@ -125,7 +124,7 @@ pub(crate) fn handle_of_copy(
     key_of(&room[..len]).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// The key of a handle, given its `struct ovl_fb`.
+/// The handle that has this `struct ovl_fb`; `None` if the bytes are not a whole and valid one.
 fn key_of(fb: &[u8]) -> Option<Handle> {
     let mut key = [0; KEY_MAX];
     key[..TYPE_LEN].copy_from_slice(&TYPE);
@@ -140,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_handle_of_the_upper_layer_is_wrapped_and_unwrapped() {
-        // Seen on 6.18: the root of an overlay, its upper directory on ext4, and a lower directory.
+        // Handles seen on 6.18: of the root of an overlay, of its upper directory on ext4, and of a lower directory.
         let bytes = |text: &str| -> Vec<u8> {
             let digit = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal");
             (0..text.len()).step_by(2).map(digit).collect()
@@ -150,7 +149,8 @@ mod tests {
         let lower = "f800000000000000fb1d000100000000000000000000000000000000fdc0980003262707";
         let (root, lower) = (of(root), of(lower));
         let upper = of("01000000817e00005ed2b71a");
-        let wrapping = Wrapping::of_root(&root, &upper).expect("it is that directory's");
+        let wrapping =
+            Wrapping::of_root(&root, &upper).expect("the root wraps the upper directory");
         let other = of("01000000827e00005ed2b71a");
         assert_eq!(Wrapping::of_root(&root, &other), None);
         assert_eq!(Wrapping::of_root(&lower, &other), None);
@@ -161,10 +161,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_origin_gives_a_key() {
+    fn only_a_whole_origin_gives_a_handle() {
         let mut fb = vec![0, 0xfb, 33, 0, 1];
         fb.resize(33, 7);
-        let key = key_of(&fb).expect("as overlayfs writes it");
+        let key = key_of(&fb).expect("valid");
         assert_eq!(
             (&key.key()[..FB_AT], &key.key()[FB_AT..]),
             (&[0xf8, 0, 0, 0, 0, 0, 0][..], &fb[..])

@@ -1,4 +1,4 @@
-//! /proc, read without allocation: into buffers of the caller.
+//! Reads /proc without allocation, into buffers of the caller.
 
 use crate::limits::sys::PATH_MAX;
 use crate::sys::dirents::{self, Entries};
@@ -8,14 +8,14 @@ use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// A path being put together on the stack, NUL-terminated.
+/// A path on the stack that ends in NUL.
 pub struct Path {
     bytes: [u8; PATH_MAX],
     len: usize,
 }
 
 impl Path {
-    /// The parts, one after the other; `None` when they are too long or contain a NUL.
+    /// The concatenation of the parts; `None` if it is too long or contains a NUL.
     #[must_use]
     pub fn join(parts: &[&[u8]]) -> Option<Path> {
         let mut path = Path { bytes: [0; PATH_MAX], len: 0 };
@@ -62,14 +62,14 @@ fn open(path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just returned this descriptor; nothing else knows it.
+    // SAFETY: the kernel has just returned this descriptor, so nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Reads the beginning of a file, up to the length of `buffer`.
+/// Reads a file, at most the length of `buffer`.
 ///
 /// # Errors
-/// ENOENT or ESRCH: the process is gone.
+/// ENOENT or ESRCH if the process is gone.
 pub fn read<'a>(path: &Path, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
     let fd = open(path.as_c_str(), libc::O_RDONLY | libc::O_NONBLOCK)?;
     // SAFETY: the buffer is valid for writes of its length.
@@ -78,10 +78,10 @@ pub fn read<'a>(path: &Path, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
     Ok(&buffer[..count.min(buffer.len())])
 }
 
-/// What a symbolic link says.
+/// The target of a symbolic link.
 ///
 /// # Errors
-/// ENOENT or ESRCH: the process is gone, or has no such link (kernel threads have no exe).
+/// ENOENT or ESRCH if the process is gone, or has no such link (kernel threads have no `exe`).
 pub fn read_link<'a>(path: &Path, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
     // SAFETY: the path is NUL-terminated; the buffer is valid for writes of its length.
     let count = unsafe {
@@ -91,10 +91,10 @@ pub fn read_link<'a>(path: &Path, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> 
     Ok(&buffer[..count.min(buffer.len())])
 }
 
-/// Reads an extended attribute of what lies at `path`; its length.
+/// Reads an extended attribute of the file at `path` into `buffer`. Returns its length.
 ///
 /// # Errors
-/// ENODATA where it has none of that name, ERANGE where the buffer is too short.
+/// ENODATA if the file does not have the attribute, ERANGE if the buffer is too short.
 pub fn attribute(path: &Path, name: &CStr, buffer: &mut [u8]) -> io::Result<usize> {
     let (path, room) = (path.as_c_str().as_ptr(), buffer.as_mut_ptr().cast());
     // SAFETY: path and name are NUL-terminated; the buffer is valid for writes of its length.
@@ -103,13 +103,13 @@ pub fn attribute(path: &Path, name: &CStr, buffer: &mut [u8]) -> io::Result<usiz
     Ok(len.min(buffer.len()))
 }
 
-/// The inode number of what lies at `path`.
+/// The inode number of the file at `path`.
 ///
 /// # Errors
 /// Those of stat(2).
 pub fn inode(path: &Path) -> io::Result<u64> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the path is NUL-terminated; the kernel writes one stat where there is room for one.
+    // SAFETY: the path is NUL-terminated; the kernel writes one stat into the room for one.
     if unsafe { libc::stat(path.as_c_str().as_ptr(), stat.as_mut_ptr()) } < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -117,8 +117,7 @@ pub fn inode(path: &Path) -> io::Result<u64> {
     Ok(unsafe { stat.assume_init() }.st_ino)
 }
 
-/// Where a path ends after every symbolic link, without opening the file itself: no event comes
-/// of it.
+/// The path to which `path` leads after all symbolic links. It opens the file with `O_PATH`, which queues no event.
 ///
 /// # Errors
 /// Those of open(2).
@@ -130,7 +129,7 @@ pub fn resolve<'a>(path: &Path, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
     read_link(&link, buffer)
 }
 
-/// Whether there is a process of that number, be it a zombie.
+/// Whether a process with this pid exists; zombies exist.
 #[must_use]
 pub fn exists(pid: u32) -> bool {
     // SAFETY: signal 0 sends nothing.
@@ -140,11 +139,11 @@ pub fn exists(pid: u32) -> bool {
     io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
-/// Calls `each` with every process number in /proc, in the order of the directory. `buffer` takes
-/// directory entries, a few KiB.
+/// Calls `each` with every pid in /proc, in the order of the directory. `buffer` is for directory entries and should have
+/// a few KiB.
 ///
 /// # Errors
-/// /proc is not there or cannot be read.
+/// /proc does not exist or cannot be read.
 pub fn each_process(buffer: &mut [u8], mut each: impl FnMut(u32)) -> io::Result<()> {
     let dir = open(c"/proc", libc::O_RDONLY | libc::O_DIRECTORY)?;
     loop {
@@ -156,7 +155,7 @@ pub fn each_process(buffer: &mut [u8], mut each: impl FnMut(u32)) -> io::Result<
     }
 }
 
-/// A decimal number.
+/// The value of a decimal number; `None` if the name is not one.
 fn number(name: &CStr) -> Option<u32> {
     let digits = Some(name.to_bytes()).filter(|digits| !digits.is_empty())?;
     digits.iter().try_fold(0u32, |value, byte| {
@@ -173,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn we_are_among_the_processes() {
+    fn this_process_is_in_proc() {
         let me = std::process::id();
         let mut seen = false;
         each_process(&mut [0; 4096], |pid| seen |= pid == me).expect("/proc");
