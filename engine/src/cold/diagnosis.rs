@@ -54,7 +54,7 @@ fn memory(call: Call, facts: &Facts) -> Option<Cause> {
     facts.lacks(Cap::IpcLock).then_some(Cause::LockedMemory(max))
 }
 
-/// The limit because of which no thread can be started. pthread_create(3) returns EAGAIN for each of these limits.
+/// The limit that prevents another thread. pthread_create(3) returns EAGAIN for each of these limits.
 fn threads(facts: &Facts) -> Cause {
     if let Some((dir, max)) = &facts.full_group {
         return Cause::Group(dir.clone(), *max);
@@ -360,7 +360,7 @@ mod tests {
                 let cause = Cause::of(call, &error, &facts);
                 let text = cause.to_string();
                 assert!(!text.is_empty() && !text.contains('\n'), "{text}");
-                assert!(!text.contains("CAP_"), "root has them all: {text}");
+                assert!(!text.contains("CAP_"), "root has all capabilities: {text}");
             }
         }
     }

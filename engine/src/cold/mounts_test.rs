@@ -1,6 +1,6 @@
 use super::*;
 
-/// A mount of a whole filesystem, whose device number is its type.
+/// A mount of a whole filesystem. Its type serves as its device number.
 pub(crate) fn mount(id: u32, parent: u32, fs_type: &str, point: &str) -> Mount {
     Mount {
         id,
@@ -24,7 +24,7 @@ fn reachable_points(mounts: &[Mount]) -> Vec<String> {
 }
 
 #[test]
-fn an_overlay_has_layers() {
+fn the_layers_of_an_overlay_are_parsed() {
     let line = b"45 27 0:39 / /m rw - overlay overlay rw,lowerdir=/l,upperdir=/s/u\\054\\0401,workdir=/s/w,uuid=on";
     let mount = parse(line).expect("a mount");
     assert_eq!(
@@ -36,7 +36,7 @@ fn an_overlay_has_layers() {
 }
 
 #[test]
-fn a_line_is_taken_apart() {
+fn a_line_of_mountinfo_is_parsed() {
     let line =
         b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
     let mount = parse(line).expect("a mount");
@@ -50,7 +50,7 @@ fn a_line_is_taken_apart() {
 }
 
 #[test]
-fn any_bytes_are_taken() {
+fn any_bytes_are_parsed_without_a_panic() {
     let line = b"36 35 98:0 / /a\\040b rw - ext3 /dev/root rw\n".repeat(3);
     for cut in 0..line.len() {
         for byte in [0, b' ', b'-', b'\\', b'\n', 0xff] {
@@ -60,12 +60,12 @@ fn any_bytes_are_taken() {
             only_reachable(parse_all(&text));
         }
     }
-    // Each is mounted on the other.
+    // Two mounts that are mounted on each other.
     only_reachable(parse_all(b"1 2 0:1 / /a rw - x x rw\n2 1 0:1 / /a/b rw - x x rw"));
 }
 
 #[test]
-fn the_longest_point_above_a_path_wins_and_the_last_of_equals() {
+fn a_path_is_on_the_mount_with_the_longest_point_and_of_equal_ones_on_the_last() {
     let mounts =
         [mount(1, 0, "ext4", "/"), mount(2, 1, "xfs", "/srv"), mount(3, 2, "tmpfs", "/srv")];
     let found = |path: &str| {
@@ -76,7 +76,7 @@ fn the_longest_point_above_a_path_wins_and_the_last_of_equals() {
 }
 
 #[test]
-fn what_is_mounted_over_hides_what_is_below() {
+fn a_mount_hides_mounts_on_the_same_directory_and_below_it() {
     let mut mounts = vec![
         mount(1, 0, "ext4", "/"),
         mount(2, 1, "xfs", "/srv/a"),
@@ -85,18 +85,18 @@ fn what_is_mounted_over_hides_what_is_below() {
     ];
     let all = ["1 /", "2 /srv/a", "3 /srv/a/b", "4 /proc"];
     assert_eq!(reachable_points(&mounts), all);
-    // On the same directory.
+    // A mount on the same directory.
     mounts.push(mount(5, 2, "tmpfs", "/srv/a"));
     assert_eq!(reachable_points(&mounts), ["1 /", "4 /proc", "5 /srv/a"]);
     mounts.pop();
-    // On one above.
+    // A mount on a directory above.
     mounts.push(mount(5, 1, "tmpfs", "/srv"));
     mounts.push(mount(6, 5, "tmpfs", "/srv/a"));
     assert_eq!(reachable_points(&mounts), ["1 /", "4 /proc", "5 /srv", "6 /srv/a"]);
 }
 
 #[test]
-fn the_top_of_a_namespace_may_be_on_itself() {
+fn the_top_mount_of_a_namespace_can_be_its_own_parent() {
     let mut rootfs = vec![
         mount(1, 1, "rootfs", "/"),
         mount(2, 1, "proc", "/proc"),
@@ -106,7 +106,7 @@ fn the_top_of_a_namespace_may_be_on_itself() {
     let all = ["1 /", "2 /proc", "3 /srv/a", "4 /srv/a/b"];
     assert_eq!(reachable_points(&rootfs[..1]), all[..1]);
     assert_eq!(reachable_points(&rootfs), all);
-    // `mount -t tmpfs none /`: the paths of those who run do not go there.
+    // `mount -t tmpfs none /`: paths of processes that run already do not lead there.
     rootfs.push(mount(5, 1, "tmpfs", "/"));
     rootfs.push(mount(6, 5, "tmpfs", "/srv"));
     assert_eq!(reachable_points(&rootfs), all);
@@ -115,10 +115,10 @@ fn the_top_of_a_namespace_may_be_on_itself() {
 }
 
 #[test]
-fn a_root_that_is_not_listed_is_there_all_the_same() {
+fn a_root_that_mountinfo_does_not_list_is_added() {
     let listed = vec![mount(1, 0, "ext4", "/"), mount(2, 1, "tmpfs", "/tmp")];
     assert_eq!(with_root(listed.clone()), listed);
-    // Nothing was read.
+    // /proc is not mounted.
     assert_eq!(with_root(Vec::new()), []);
     let chroot = with_root(vec![mount(2, 1, "tmpfs", "/tmp"), mount(3, 1, "proc", "/proc")]);
     assert_eq!(reachable_points(&chroot).len(), 3);

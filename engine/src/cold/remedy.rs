@@ -63,7 +63,7 @@ pub enum Cause {
     Group(PathBuf, u64),
     /// EAGAIN of a new thread for another reason.
     Threads,
-    /// Capabilities that this process lacks, and the sysctl because of which they are needed, with its value.
+    /// Capabilities that this process lacks, and the sysctl that makes them necessary, with its value.
     Capabilities(Vec<&'static str>, Option<(&'static str, i64)>),
     /// A sysctl forbids it; the sysctl and its value.
     Sysctl(&'static str, i64),
@@ -308,7 +308,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// Writes which capabilities are needed, and the sysctl because of which they are needed.
+/// Writes which capabilities are needed, and which sysctl makes them necessary.
 fn needs(
     f: &mut fmt::Formatter<'_>,
     names: &[&str],

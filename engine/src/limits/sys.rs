@@ -41,7 +41,7 @@ pub(crate) const PROGRAM_RELOADS: usize = 10;
 /// Bytes for the verifier's log. fsmon allocates them only after the verifier has refused a program, and reports the
 /// last line of the log, which has the reason.
 pub(crate) const VERIFIER_LOG_BYTES: usize = 1 << 20;
-/// Functions of a BPF program at the most.
+/// The most functions of a BPF program.
 pub(crate) const PROGRAM_FUNCTIONS_MAX: usize = 8;
 
 const _: () = {

@@ -31,7 +31,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-/// The pid of fsmon, of which events are not reported. No recorded process has it.
+/// The pid of fsmon, whose own changes are not reported. No recorded process has it.
 const OWN_PID: u32 = u32::MAX;
 
 /// The buffers and descriptors that a [`Replay`] borrows.
@@ -52,7 +52,7 @@ pub struct Replay<'a> {
 /// Room for one replay, and the socket that fills its queue.
 ///
 /// # Errors
-/// The kernel gives no memory or no descriptors.
+/// The kernel refuses memory or descriptors.
 fn room() -> io::Result<(Room, UnixDatagram)> {
     let files = Buffers::new(FILES_BUFFERS, FILES_BUFFER_BYTES)?;
     let (queue, kernel) = UnixDatagram::pair()?;
@@ -66,7 +66,7 @@ impl Room {
     /// process images, and of slots in the ring.
     ///
     /// # Errors
-    /// The kernel gives no memory or no descriptors.
+    /// The kernel refuses memory or descriptors.
     pub fn with<T>(
         recording: &Recording,
         (dirs, images, slots): (usize, usize, usize),

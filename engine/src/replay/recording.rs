@@ -1,5 +1,5 @@
-//! A recording, and its layout in a file: pieces, each of which has a tag, a length, and its bytes. Numbers are in the
-//! host's byte order, as in what the kernel sends.
+//! A recording, and its layout in a file. The file is a list of pieces, each with a tag, a length, and its bytes. Numbers
+//! are in the host's byte order, as in what the kernel sends.
 
 use std::io;
 
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_recording_is_read_as_it_was_written() {
         let kept = recording().to_bytes();
-        assert_eq!(Recording::from_bytes(&kept).expect("sound"), recording());
+        assert_eq!(Recording::from_bytes(&kept).expect("valid"), recording());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::ring::{Consumer, Producer, ring};
 use fsmon_format::record::Slot;
 
-/// A ring of which the same thread is producer and consumer.
+/// A ring whose producer and consumer are the same thread.
 pub struct Ring {
     producer: Producer,
     consumer: Consumer,

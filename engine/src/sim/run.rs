@@ -31,7 +31,7 @@ use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The pid of fsmon, of which events are not reported. No process of a history has it.
+/// The pid of fsmon, whose own changes are not reported. No process of a history has it.
 const OWN_PID: u32 = u32::MAX;
 /// Duration of a turn.
 const TURN_NS: u64 = 1_000_000;

@@ -1,6 +1,6 @@
 //! bpf(2): makes maps, loads programs, and attaches them. `cold::bpf` has the programs.
 //!
-//! The kernel's verifier checks each program before it runs: it cannot write to kernel memory, loop for ever, or read
+//! The kernel's verifier checks each program before it runs: it cannot write to kernel memory, loop forever, or read
 //! memory that is not mapped.
 
 use super::fd::owned;
@@ -68,7 +68,7 @@ struct MapUpdate {
     flags: u64,
 }
 
-/// For `BPF_PROG_LOAD`, as far as `attach_btf_id`.
+/// For `BPF_PROG_LOAD`: the fields up to `core_relo_cnt`.
 #[repr(C)]
 #[derive(Default)]
 struct ProgLoad {
@@ -242,7 +242,7 @@ pub(crate) struct Globals {
 
 // SAFETY: only this value has the mapping, which is not tied to a thread and is accessed only through atomics.
 unsafe impl Send for Globals {}
-// SAFETY: as above: shared access is atomic.
+// SAFETY: as above; shared access is atomic.
 unsafe impl Sync for Globals {}
 
 impl Globals {

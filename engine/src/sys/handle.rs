@@ -54,7 +54,7 @@ pub(crate) struct Handles {
 }
 
 impl Handles {
-    /// For Linux 6.5 and newer. Also used until [`Handles::probe`] is called.
+    /// For Linux 6.5 and newer, and for where [`Handles::probe`] is called later.
     pub(crate) const MODERN: Handles = Handles { flags: AT_HANDLE_FID };
 
     /// Tries with the directory `dir` whether the kernel knows the flag.
@@ -152,8 +152,8 @@ pub(crate) fn is_btrfs_subvolume(handle: &[u8]) -> bool {
 }
 
 /// Whether several directories can have this handle at one time. These are the empty directories that replace nested
-/// subvolumes in a btrfs snapshot. The kernel lets nobody create entries in them or rename them (`btrfs_lookup_dentry()`,
-/// `btrfs_rename()` in fs/btrfs/inode.c).
+/// subvolumes in a btrfs snapshot. The kernel refuses to create entries in them or to rename them
+/// (`btrfs_lookup_dentry()`, `btrfs_rename()` in fs/btrfs/inode.c).
 pub(crate) fn is_shared(handle: &[u8]) -> bool {
     btrfs_ids(handle).is_some_and(|(object, _)| object == BTRFS_EMPTY_SUBVOLUME)
 }
@@ -163,8 +163,8 @@ pub(crate) fn is_shared(handle: &[u8]) -> bool {
 const INO32_GEN: [u8; 2] = [1, 2];
 const INO64_GEN: u8 = 0x81;
 
-/// The inode number in a handle, for types of which the position of the number is known (`generic_encode_ino32_fh()` in
-/// fs/libfs.c, fs/xfs/xfs_export.c, fs/btrfs/export.c). tmpfs uses one of these types with another order: generation, then
+/// The inode number in a handle; `None` if the handle's type does not show where the number is. Sources:
+/// `generic_encode_ino32_fh()` in fs/libfs.c, fs/xfs/xfs_export.c, fs/btrfs/export.c. tmpfs uses one of these types with another order: generation, then
 /// number (mm/shmem.c). FUSE uses the type and length of xfs, but with the two halves of the node id swapped
 /// (fs/fuse/inode.c). The result is then a wrong number, which the file does not have.
 pub(crate) fn inode_number(handle: &[u8]) -> Option<u64> {
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn the_fsid_of_a_subvolume_gives_that_of_its_filesystem() {
-        // Seen on 6.18: the top level, and subvolume 256 of it.
+        // Seen on 6.18: the fsid of a whole filesystem, and that of its subvolume 256.
         let id = |first: u32, second: u32| {
             let bytes = [first.to_ne_bytes(), second.to_ne_bytes()].concat();
             u64::from_ne_bytes(bytes.try_into().expect("eight bytes"))
