@@ -164,9 +164,11 @@ const INO32_GEN: [u8; 2] = [1, 2];
 const INO64_GEN: u8 = 0x81;
 
 /// The inode number in a handle; `None` if the handle's type does not show where the number is. Sources:
-/// `generic_encode_ino32_fh()` in fs/libfs.c, fs/xfs/xfs_export.c, fs/btrfs/export.c. tmpfs uses one of these types with another order: generation, then
-/// number (mm/shmem.c). FUSE uses the type and length of xfs, but with the two halves of the node id swapped
-/// (fs/fuse/inode.c). The result is then a wrong number, which the file does not have.
+/// `generic_encode_ino32_fh()` in fs/libfs.c, fs/xfs/xfs_export.c, fs/btrfs/export.c.
+///
+/// tmpfs uses one of these types with another order: generation, then number (mm/shmem.c). FUSE uses the type and length
+/// of xfs, but swaps the two halves of the node id (fs/fuse/inode.c): the result is then a wrong number, which the file
+/// does not have.
 pub(crate) fn inode_number(handle: &[u8]) -> Option<u64> {
     let kind = i32::from_ne_bytes(handle.get(..TYPE_LEN)?.try_into().ok()?);
     let word = |at: usize| Some(u32::from_ne_bytes(handle.get(at..at + 4)?.try_into().ok()?));
