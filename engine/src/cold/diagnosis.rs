@@ -1,8 +1,8 @@
 //! Finds the cause of a refused call, from the call, the errno and the [`Facts`] of this process and host.
 //!
-//! The errno alone is not enough. EMFILE of fanotify_init(2) means that the user has too many groups, or that the process
-//! has too many descriptors. EPERM can come from a missing capability, a sysctl, a seccomp filter, a kernel that is locked
-//! down, a namespace or a security module.
+//! The errno alone is not enough. EMFILE of fanotify_init(2) means that the user has too many groups, or that the
+//! process has too many descriptors. EPERM can come from a missing capability, a sysctl, a seccomp filter, a kernel
+//! that is locked down, a namespace or a security module.
 
 use super::facts::{Cap, Facts, Lockdown};
 use super::remedy::{Call, Cause};
@@ -174,8 +174,8 @@ fn missing(call: Call, facts: &Facts) -> Vec<Cap> {
     needed.iter().copied().filter(lacks_both).collect()
 }
 
-/// Whether kernel_lockdown(7) forbids the call. `LOCKDOWN_BPF_READ_KERNEL` and `LOCKDOWN_TRACEFS` of linux/security.h are
-/// refused in the mode confidentiality only.
+/// Whether kernel_lockdown(7) forbids the call. `LOCKDOWN_BPF_READ_KERNEL` and `LOCKDOWN_TRACEFS` of linux/security.h
+/// are refused in the mode confidentiality only.
 fn locked_down(call: Call, facts: &Facts) -> Option<Cause> {
     let concerns = matches!(call, Call::Bpf | Call::Tracefs);
     (concerns && facts.lockdown == Some(Lockdown::Confidentiality))

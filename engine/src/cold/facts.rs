@@ -52,8 +52,8 @@ pub(crate) struct Facts {
     pub(crate) caps: Option<u64>,
     /// Whether this process has a seccomp filter.
     pub(crate) seccomp: bool,
-    /// Whether this process is in the initial user namespace. Capabilities of other user namespaces do not count for calls
-    /// that affect the whole host.
+    /// Whether this process is in the initial user namespace. Capabilities of other user namespaces do not count for
+    /// calls that affect the whole host.
     pub(crate) initial_user_namespace: Option<bool>,
     /// Whether this process is in the initial pid namespace.
     pub(crate) initial_pid_namespace: Option<bool>,
@@ -80,7 +80,8 @@ pub(crate) struct Facts {
     pub(crate) marks_max: Option<i64>,
     /// `fs.file-max`.
     pub(crate) files_max: Option<i64>,
-    /// Whether tracefs is mounted at one of the usual places. `None` if this process lacks the permission to look there.
+    /// Whether tracefs is mounted at one of the usual places. `None` if this process lacks the permission to look
+    /// there.
     pub(crate) tracefs_mounted: Option<bool>,
     /// Major and minor number of the kernel.
     pub(crate) kernel: Option<(u32, u32)>,

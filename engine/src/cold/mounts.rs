@@ -28,8 +28,8 @@ pub(crate) struct Mount {
     pub(crate) source: OsString,
     /// Whether the filesystem, not only this mount of it, is read-only.
     pub(crate) read_only: bool,
-    /// For an overlay: the directories of its options `upperdir` and `workdir`, as they were given to mount(2). Empty if
-    /// it does not have them.
+    /// For an overlay: the directories of its options `upperdir` and `workdir`, as they were given to mount(2). Empty
+    /// if it does not have them.
     pub(crate) upper: PathBuf,
     pub(crate) work: PathBuf,
     /// For an overlay: the value of its option `redirect_dir`; empty for the default.
@@ -57,8 +57,8 @@ impl Mount {
         self.is_shared() || matches!(self.fs_type.as_str(), "fuseblk" | "autofs")
     }
 
-    /// Whether programs can make files in it. In a filesystem without, fsmon misses nothing: the kernel makes its entries,
-    /// or it is only a place for other mounts (autofs).
+    /// Whether programs can make files in it. In a filesystem without, fsmon misses nothing: the kernel makes its
+    /// entries, or it is only a place for other mounts (autofs).
     pub(crate) fn has_files(&self) -> bool {
         !self.is_made_by_the_kernel() && !WITHOUT_FILES.contains(&self.fs_type.as_str())
     }
@@ -75,8 +75,8 @@ impl Mount {
     }
 }
 
-/// Filesystems whose entries the kernel makes. Mostly it does not use the calls that queue fanotify events (fs/namei.c),
-/// so fsmon would report only a small part of the changes.
+/// Filesystems whose entries the kernel makes. Mostly it does not use the calls that queue fanotify events
+/// (fs/namei.c), so fsmon would report only a small part of the changes.
 const MADE_BY_THE_KERNEL: &[&str] = &[
     "proc",
     "sysfs",
@@ -128,8 +128,8 @@ pub(crate) fn all() -> Vec<Mount> {
     with_root(of_process(Path::new("/proc/self")))
 }
 
-/// Adds the mount of our root directory if mountinfo does not list it: in a chroot to a directory that is no mount point.
-/// Only its existence is known.
+/// Adds the mount of our root directory if mountinfo does not list it: in a chroot to a directory that is no mount
+/// point. Only its existence is known.
 pub(crate) fn with_root(mut mounts: Vec<Mount>) -> Vec<Mount> {
     let is_listed = mounts.iter().any(|mount| mount.point == Path::new("/"));
     if !mounts.is_empty() && !is_listed {
@@ -201,8 +201,8 @@ fn parse_all(text: &[u8]) -> Vec<Mount> {
 /// - or its parent is hidden.
 ///
 /// The root directory of this process is an exception. Each path begins in it, so a mount on the root directory hides
-/// nothing, and no path leads to that mount. The mount of the root directory has the mount point `/` as well, and can be
-/// its own parent (rootfs).
+/// nothing, and no path leads to that mount. The mount of the root directory has the mount point `/` as well, and can
+/// be its own parent (rootfs).
 fn only_reachable(mounts: Vec<Mount>) -> Vec<Mount> {
     let by_id: HashMap<u32, &Mount> = mounts.iter().map(|mount| (mount.id, mount)).collect();
     let has_parent = |mount: &Mount| mount.parent != mount.id;

@@ -26,8 +26,8 @@ pub(crate) struct Upper {
     pub(crate) fs_type: String,
 }
 
-/// Marks the filesystem of the upper layer of the overlay that a root is on. `None` if the root is not on an overlay, or on
-/// an overlay without an upper layer, which is read-only.
+/// Marks the filesystem of the upper layer of the overlay that a root is on. `None` if the root is not on an overlay,
+/// or on an overlay without an upper layer, which is read-only.
 ///
 /// # Errors
 /// The reason why fsmon cannot use the upper layer, in words.

@@ -1,5 +1,5 @@
-//! The words for why the kernel refused a call of set-up, and for the remedy, in one line. `cold/diagnosis.rs` finds the
-//! cause.
+//! The words for why the kernel refused a call of set-up, and for the remedy, in one line. `cold/diagnosis.rs` finds
+//! the cause.
 
 use super::facts::Facts;
 use crate::{Error, ErrorKind};
@@ -144,8 +144,8 @@ impl From<Refused> for Error {
     }
 }
 
-/// The error for a refused system call: `what` could not be done because the kernel refused `call`. It names the cause and
-/// the remedy, if they can be found.
+/// The error for a refused system call: `what` could not be done because the kernel refused `call`. It names the cause
+/// and the remedy, if they can be found.
 pub fn refused(what: impl fmt::Display, call: Call, source: io::Error) -> Error {
     let cause = Cause::of(call, &source, &Facts::read());
     explained(what, &cause, source)

@@ -6,9 +6,9 @@
 //!                                               └► Ring, and the formats (fsmon-cli)
 //! ```
 //!
-//! A recording has the reads of the queue and the messages about processes, turn by turn, as the reader takes them: with
-//! the same group, marks, BPF programs and pace. It leaves out messages about processes that the command did not start. It
-//! begins with an empty directory, so that the recorded bytes show everything that is in the directory.
+//! A recording has the reads of the queue and the messages about processes, turn by turn, as the reader takes them:
+//! with the same group, marks, BPF programs and pace. It leaves out messages about processes that the command did not
+//! start. It begins with an empty directory, so that the recorded bytes show everything that is in the directory.
 
 mod reader;
 mod record;

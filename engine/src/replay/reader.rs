@@ -62,8 +62,8 @@ fn room() -> io::Result<(Room, UnixDatagram)> {
 }
 
 impl Room {
-    /// Calls `f` with a reader for `recording` that has read nothing yet. It has room for this number of directories, of
-    /// process images, and of slots in the ring.
+    /// Calls `f` with a reader for `recording` that has read nothing yet. It has room for this number of directories,
+    /// of process images, and of slots in the ring.
     ///
     /// # Errors
     /// The kernel refuses memory or descriptors.

@@ -1,5 +1,5 @@
-//! A recording, and its layout in a file. The file is a list of pieces, each with a tag, a length, and its bytes. Numbers
-//! are in the host's byte order, as in what the kernel sends.
+//! A recording, and its layout in a file. The file is a list of pieces, each with a tag, a length, and its bytes.
+//! Numbers are in the host's byte order, as in what the kernel sends.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! Changes a recording so that it can be played again, as if its command ran again: at later times, after more reads, and
-//! with new files and directories, because a filesystem does not use handles again. Names and pids stay the same.
+//! Changes a recording so that it can be played again, as if its command ran again: at later times, after more reads,
+//! and with new files and directories, because a filesystem does not use handles again. Names and pids stay the same.
 
 use super::recording::{RecordedRoot, Recording};
 use crate::hot::who::bpf_record::{CALLER, KIND, PARENT, PID};
@@ -29,9 +29,9 @@ struct Step {
 }
 
 impl Recording {
-    /// Prepares the recording for this host, on which other processes run. Recorded processes get pids that no process of
-    /// this host has. All recorded times are moved beyond the time of the benchmark, so that everything that fsmon compares
-    /// with the clock was earlier.
+    /// Prepares the recording for this host, on which other processes run. Recorded processes get pids that no process
+    /// of this host has. All recorded times are moved beyond the time of the benchmark, so that everything that fsmon
+    /// compares with the clock was earlier.
     pub fn transpose(&mut self) {
         let ns = (clock::monotonic_ns() + AHEAD_NS).wrapping_sub(self.start_ns);
         self.put_off(Step { ns, reads: 0, turns: 0 });

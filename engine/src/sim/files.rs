@@ -1,8 +1,9 @@
 //! A model filesystem: inodes, names, hard links, open files, files without a name, handles.
 //!
-//! Paths are absolute, below `/`, which always exists. If the real kernel would refuse an operation (`ENOENT`, `EEXIST`,
-//! `ENOTEMPTY`, …), the model does nothing and returns `None`. Otherwise the operation returns the notifications that the
-//! kernel would queue for it, in the kernel's order: fs/namei.c and include/linux/fsnotify.h of Linux 6.18.
+//! Paths are absolute, below `/`, which always exists. If the real kernel would refuse an operation (`ENOENT`,
+//! `EEXIST`, `ENOTEMPTY`, …), the model does nothing and returns `None`. Otherwise the operation returns the
+//! notifications that the kernel would queue for it, in the kernel's order: fs/namei.c and include/linux/fsnotify.h of
+//! Linux 6.18.
 
 use crate::sys::handle::is_shared;
 use fsmon_format::kind;
@@ -72,8 +73,8 @@ struct Named {
 pub(super) enum Reuse {
     /// Never: an inode number is used again with another generation, as on ext4, xfs and btrfs.
     Never,
-    /// Soon: an inode number is used again as soon as it is free, with generation 0, so the handle is the same. FUSE and
-    /// other simple filesystems do this.
+    /// Soon: an inode number is used again as soon as it is free, with generation 0, so the handle is the same. FUSE
+    /// and other simple filesystems do this.
     Soon,
 }
 
@@ -485,8 +486,8 @@ impl Files {
         Some(vec![self.entry(kind::CREATE, at)])
     }
 
-    /// A btrfs snapshot of a subvolume that has nested subvolumes. All its entries appear at once. Each nested subvolume
-    /// is replaced by an empty directory, and these share one handle (object id 2; seen on 6.18).
+    /// A btrfs snapshot of a subvolume that has nested subvolumes. All its entries appear at once. Each nested
+    /// subvolume is replaced by an empty directory, and these share one handle (object id 2; seen on 6.18).
     pub(super) fn snapshot(&mut self, path: &str, stubs: usize) -> Option<Vec<Notice>> {
         let (dir, name) = self.locate(path)?;
         if self.dentry(dir, name).is_some() {

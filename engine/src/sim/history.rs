@@ -1,5 +1,5 @@
-//! Histories: what processes do, and when the reader takes its turns. [`make`] makes a history from a seed. It is a plain
-//! list of steps, so `shrink` can remove steps from one that fails.
+//! Histories: what processes do, and when the reader takes its turns. [`make`] makes a history from a seed. A history
+//! is a plain list of steps, so `shrink` can remove steps from one that fails.
 
 use super::files::{Files, Notice, Reuse};
 use super::rng::Rng;
@@ -63,9 +63,9 @@ pub(super) struct Act {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Act(Act),
-    /// A turn of the reader: it takes the events that wait, `events` in each buffer (0: all in one buffer), and resolves
-    /// them. Meanwhile the next `beside` acts happen, one at each look at the disk. If `is_split`, their events are queued
-    /// some looks after the change.
+    /// A turn of the reader: it takes the events that wait, `events` in each buffer (0: all in one buffer), and
+    /// resolves them. Meanwhile the next `beside` acts happen, one at each look at the disk. If `is_split`, their
+    /// events are queued some looks after the change.
     Turn {
         events: u8,
         beside: u8,
@@ -117,7 +117,7 @@ pub(super) const OUTSIDE: &str = "/o";
 pub(super) const PIDS: [u32; 3] = [(1 << 22) + 1, (1 << 22) + 2, (1 << 22) + 3];
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
-/// Limits the number of steps: a history has at least 2, and fewer than this number more, apart from a last turn.
+/// Limits the number of steps: a history has from 2 to `STEPS` + 1, and one more if a turn is before the last act.
 const STEPS: usize = 40;
 
 impl Mix {
@@ -139,8 +139,8 @@ impl Mix {
         self == Mix::Walks || std::env::var_os("FSMON_SIM_STEPS").is_some()
     }
 
-    /// Whether fsmon may correct its tree without lines for it, because it reports a loss instead: then the lines do not
-    /// report every change.
+    /// Whether fsmon may correct its tree without lines for it, because it reports a loss instead: then the lines do
+    /// not report every change.
     pub(super) fn may_lose(self) -> bool {
         matches!(self, Mix::Overflow | Mix::Twins)
     }
@@ -159,8 +159,8 @@ pub(super) fn first(mix: Mix) -> Vec<Op> {
     all
 }
 
-/// Makes a history from a seed. It applies each operation to a filesystem of its own as it goes, so that most operations
-/// of the history succeed.
+/// Makes a history from a seed. It applies each operation to a filesystem of its own as it goes, so that most
+/// operations of the history succeed.
 pub(super) fn make(mix: Mix, seed: u64) -> History {
     let mut rng = Rng::new(seed ^ (mix as u64) << 56);
     let mut files = Files::new(mix.reuse());

@@ -1,5 +1,5 @@
-//! Checks the lines of a run: their result against the model filesystem at the end, and each line against the operations
-//! of the processes.
+//! Checks the lines of a run: their result against the model filesystem at the end, and each line against the
+//! operations of the processes.
 
 use super::history::{Op, WATCHED};
 use super::world::Truth;

@@ -1,5 +1,5 @@
-//! Runs the situations of `tests/e2e/merged.rs` on the model. The reader takes a turn after every step, every two steps,
-//! and so on, up to only one turn at the end.
+//! Runs the situations of `tests/e2e/merged.rs` on the model. The reader takes a turn after every step, every two
+//! steps, and so on, up to only one turn at the end.
 
 use super::files::Files;
 use super::history::{Act, History, Mix, Op, PIDS, Step, first};

@@ -6,9 +6,10 @@
 //!                       └────────── looks and marks ─────────┘
 //! ```
 //!
-//! There is one thread, and all randomness comes from the seed. So a history that fails once fails again, and `shrink` can
-//! remove steps from it. While the reader looks at the disk, the model's processes go on: one operation at each look. So a
-//! history includes races between a walk and what happens meanwhile. `conform` compares the model with the real kernel.
+//! There is one thread, and all randomness comes from the seed. So a history that fails once fails again, and `shrink`
+//! can remove steps from it. While the reader looks at the disk, the model's processes go on: one operation at each
+//! look. So a history includes races between a walk and what happens meanwhile. `conform` compares the model with the
+//! real kernel.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -59,8 +60,8 @@ fn show(history: &History, outcome: &Outcome) -> String {
 /// seeds are always the same.
 const HISTORIES: u64 = 5000;
 
-/// Faults that are known and not corrected yet: the mix, the class, and the most histories of [`HISTORIES`] that may have
-/// such a fault.
+/// Faults that are known and not corrected yet: the mix, the class, and the most histories of [`HISTORIES`] that may
+/// have such a fault.
 ///
 /// - Links: one process makes a hard link, and another renames it. More rarely: `touch a; mv a b; ln b a`, where the
 ///   kernel merges the second CREATE of `a` into the first.

@@ -2,8 +2,8 @@
 //!
 //! It follows fs/notify/fanotify/fanotify.c (`fanotify_should_merge()`, `fanotify_alloc_event()`,
 //! `fanotify_group_event_mask()`) and fs/notify/fsnotify.c of Linux 6.18, for a group with
-//! `FAN_REPORT_DFID_NAME_TARGET`. One thing is left out: the kernel compares a new event with at most 128 events of one of
-//! 128 buckets.
+//! `FAN_REPORT_DFID_NAME_TARGET`. One thing is left out: the kernel compares a new event with at most 128 events of one
+//! of 128 buckets.
 
 use super::files::{Files, Inode, Notice};
 use crate::sys::fanotify::flag::{EVENT_ON_CHILD, Q_OVERFLOW};
@@ -93,8 +93,8 @@ impl Queue {
         mark.ignored & bits == bits
     }
 
-    /// Whether a mark reports a type of a directory or of an entry in it: `.0` the mark of the filesystem, `.1` the mark
-    /// of the directory.
+    /// Whether a mark reports a type of a directory or of an entry in it: `.0` the mark of the filesystem, `.1` the
+    /// mark of the directory.
     fn reporters(&self, kind: u32, is_dir: bool, dir: Inode, on_child: bool) -> (bool, bool) {
         let mark = self.dirs.get(&dir).copied().unwrap_or_default();
         let bit = u64::from(kind);

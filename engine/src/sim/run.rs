@@ -1,5 +1,5 @@
-//! Runs one history through the real reader, with its turns, its resolver and its walks. The model takes the place of the
-//! kernel.
+//! Runs one history through the real reader, with its turns, its resolver and its walks. The model takes the place of
+//! the kernel.
 
 use super::history::{Act, History, Mix, PIDS, Step, WATCHED, first};
 use super::judge::{Fault, Lines, ReportedLine, flagged, judge};
@@ -147,8 +147,8 @@ impl<'a> Run<'a> {
         Run { bench, mix, world, reader, consumer, lines: Lines::new(), start, reads: 0 }
     }
 
-    /// A turn of the reader. It takes the events that wait, `events` in each buffer (0: all in one buffer). `acts` happen
-    /// while it works.
+    /// A turn of the reader. It takes the events that wait, `events` in each buffer (0: all in one buffer). `acts`
+    /// happen while it works.
     fn turn(&mut self, events: usize, acts: Vec<Act>, is_split: bool) {
         let (start_ns, taken, was_emptied) = {
             let mut world = self.world.borrow_mut();

@@ -80,8 +80,8 @@ impl World {
         true
     }
 
-    /// Queues all events that are held. It takes one of each process in turn, so that the order differs from that of the
-    /// changes.
+    /// Queues all events that are held. It takes one of each process in turn, so that the order differs from that of
+    /// the changes.
     pub(super) fn flush(&mut self) {
         while let Some((first, _)) = self.held.first() {
             let (mut last, mut at) = (*first, 0);

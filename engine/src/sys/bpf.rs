@@ -92,8 +92,8 @@ struct ProgLoad {
     /// Line information, which the programs do not have.
     lines: [u32; 4],
     attach_btf_id: u32,
-    /// `attach_prog_fd` and `core_relo_cnt`. Without these fields the compiler would pad the end of the struct with bytes
-    /// that need not be zero, and the kernel reads the whole struct.
+    /// `attach_prog_fd` and `core_relo_cnt`. Without these fields the compiler would pad the end of the struct with
+    /// bytes that need not be zero, and the kernel reads the whole struct.
     pad: [u32; 2],
 }
 
@@ -260,8 +260,8 @@ impl Globals {
             },
         )?;
         let len = value_size as usize;
-        // SAFETY: a new shared mapping of our own descriptor, at an address that the kernel chooses. The kernel rounds the
-        // length up to a page, and the map is at least as long.
+        // SAFETY: a new shared mapping of our own descriptor, at an address that the kernel chooses. The kernel rounds
+        // the length up to a page, and the map is at least as long.
         let base = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -310,8 +310,8 @@ impl Drop for Globals {
 }
 
 /// Loads a program for a tracepoint or function, which is given by its id in the kernel's type information. `functions`
-/// has the instructions at which its functions after the first begin. If the verifier refuses the program, the error has
-/// the last line of the verifier's log.
+/// has the instructions at which its functions after the first begin. If the verifier refuses the program, the error
+/// has the last line of the verifier's log.
 pub(crate) fn load(
     name: &str,
     insns: &[Insn],
@@ -361,8 +361,8 @@ pub(crate) fn load(
     }
 }
 
-/// Loads a program, and tries again if the verifier was interrupted: it returns EAGAIN for a signal, and for other work of
-/// the task, for example of io_uring (`do_check()` in kernel/bpf/verifier.c).
+/// Loads a program, and tries again if the verifier was interrupted: it returns EAGAIN for a signal, and for other work
+/// of the task, for example of io_uring (`do_check()` in kernel/bpf/verifier.c).
 fn patiently(attr: &mut ProgLoad) -> io::Result<OwnedFd> {
     let mut result = bpf_fd(PROG_LOAD, attr);
     for _ in 0..PROGRAM_RELOADS {

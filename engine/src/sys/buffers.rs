@@ -1,8 +1,8 @@
 //! The buffers into which the kernel reads events and messages: equal parts of one mapping that is made once.
 //!
-//! A buffer is either lent to the kernel (or free), or taken by the reader. A [`Taken`] proves the latter. Only a backend
-//! makes one, after a read into the buffer has ended. A `Taken` cannot be copied, and the kernel gets the buffer for
-//! another read only when the `Taken` is given back.
+//! A buffer is either lent to the kernel (or free), or taken by the reader. A [`Taken`] proves the latter. Only a
+//! backend makes one, after a read into the buffer has ended. A `Taken` cannot be copied, and the kernel gets the
+//! buffer for another read only when the `Taken` is given back.
 
 use super::fanotify::flag::Q_OVERFLOW;
 use fsmon_format::number::{to_u16, to_u32};
@@ -52,8 +52,8 @@ impl Taken {
         event[8..16].copy_from_slice(&Q_OVERFLOW.to_ne_bytes());
         event[16..20].copy_from_slice(&(-1i32).to_ne_bytes());
         event[20..24].copy_from_slice(&UNREADABLE.to_ne_bytes());
-        // SAFETY: the buffer is inside the mapping and longer than the event (`Taken::new` has checked both). The caller
-        // has the buffer, so nothing else reads or writes it.
+        // SAFETY: the buffer is inside the mapping and longer than the event (`Taken::new` has checked both). The
+        // caller has the buffer, so nothing else reads or writes it.
         unsafe { buffers.address(index).copy_from_nonoverlapping(event.as_ptr(), METADATA_LEN) };
         taken
     }
@@ -98,9 +98,9 @@ impl Buffers {
 
     /// The bytes that were read.
     pub(crate) fn bytes<'a>(&'a self, taken: &'a Taken) -> &'a [u8] {
-        // SAFETY: `Taken::new` checked index and length against the mapping (a reader has one `Buffers` of each kind). The
-        // mapping lives as long as `self`. While `taken` lives nothing writes to the buffer, because backends lend it only
-        // after it was given back. Mapped pages are initialised.
+        // SAFETY: `Taken::new` checked index and length against the mapping (a reader has one `Buffers` of each kind).
+        // The mapping lives as long as `self`. While `taken` lives nothing writes to the buffer, because backends lend
+        // it only after it was given back. Mapped pages are initialised.
         unsafe { std::slice::from_raw_parts(self.address(taken.index), taken.len as usize) }
     }
 }

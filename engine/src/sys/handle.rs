@@ -46,8 +46,8 @@ impl Handle {
     }
 }
 
-/// How fsmon asks for handles: with `AT_HANDLE_FID`, or without it on kernels that do not know it (seen on 6.1: EINVAL with
-/// the flag; without it tmpfs and ext4 give the same bytes as in events).
+/// How fsmon asks for handles: with `AT_HANDLE_FID`, or without it on kernels that do not know it (seen on 6.1: EINVAL
+/// with the flag; without it tmpfs and ext4 give the same bytes as in events).
 #[derive(Clone, Copy)]
 pub(crate) struct Handles {
     flags: libc::c_int,
@@ -114,8 +114,8 @@ impl Handles {
     }
 }
 
-/// The type of btrfs handles (`FILEID_BTRFS_WITHOUT_PARENT`, include/linux/exportfs.h). Their bytes are the object id, the
-/// id of the subvolume, and the generation.
+/// The type of btrfs handles (`FILEID_BTRFS_WITHOUT_PARENT`, include/linux/exportfs.h). Their bytes are the object id,
+/// the id of the subvolume, and the generation.
 const BTRFS_TYPE: i32 = 0x4d;
 /// The id of the subvolume at the top of every btrfs filesystem (`BTRFS_FS_TREE_OBJECTID`).
 const BTRFS_TOP: u64 = 5;
@@ -158,17 +158,17 @@ pub(crate) fn is_shared(handle: &[u8]) -> bool {
     btrfs_ids(handle).is_some_and(|(object, _)| object == BTRFS_EMPTY_SUBVOLUME)
 }
 
-/// Types of handles that consist of an inode number and its generation: `FILEID_INO32_GEN`, without and with the parent,
-/// and `FILEID_INO64_GEN` (include/linux/exportfs.h).
+/// Types of handles that consist of an inode number and its generation: `FILEID_INO32_GEN`, without and with the
+/// parent, and `FILEID_INO64_GEN` (include/linux/exportfs.h).
 const INO32_GEN: [u8; 2] = [1, 2];
 const INO64_GEN: u8 = 0x81;
 
 /// The inode number in a handle; `None` if the handle's type does not show where the number is. Sources:
 /// `generic_encode_ino32_fh()` in fs/libfs.c, fs/xfs/xfs_export.c, fs/btrfs/export.c.
 ///
-/// tmpfs uses one of these types with another order: generation, then number (mm/shmem.c). FUSE uses the type and length
-/// of xfs, but swaps the two halves of the node id (fs/fuse/inode.c): the result is then a wrong number, which the file
-/// does not have.
+/// tmpfs uses one of these types with another order: generation, then number (mm/shmem.c). FUSE uses the type and
+/// length of xfs, but swaps the two halves of the node id (fs/fuse/inode.c): the result is then a wrong number, which
+/// the file does not have.
 pub(crate) fn inode_number(handle: &[u8]) -> Option<u64> {
     let kind = i32::from_ne_bytes(handle.get(..TYPE_LEN)?.try_into().ok()?);
     let word = |at: usize| Some(u32::from_ne_bytes(handle.get(at..at + 4)?.try_into().ok()?));
@@ -182,8 +182,8 @@ pub(crate) fn inode_number(handle: &[u8]) -> Option<u64> {
     }
 }
 
-/// Whether another object can get the same handle after this one is gone. This is so if the generation is 0, because the
-/// filesystem does not count it (FUSE, for example).
+/// Whether another object can get the same handle after this one is gone. This is so if the generation is 0, because
+/// the filesystem does not count it (FUSE, for example).
 pub(crate) fn may_recur(handle: &[u8]) -> bool {
     let generation = match handle {
         [kind, 0, 0, 0, _, _, _, _, generation @ ..] if INO32_GEN.contains(kind) => generation,
@@ -200,8 +200,8 @@ pub(crate) fn open_dir(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> 
     super::fd::owned(unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags) })
 }
 
-/// Like [`open_dir`], for a path of any length: a path longer than `PATH_MAX` is opened in pieces. The empty path is `dir`
-/// itself.
+/// Like [`open_dir`], for a path of any length: a path longer than `PATH_MAX` is opened in pieces. The empty path is
+/// `dir` itself.
 pub(crate) fn open_path(dir: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
     let (mut rest, mut above) = (if path.is_empty() { b"." } else { path }, None);
     loop {
@@ -261,8 +261,8 @@ pub(crate) fn read_link<'a>(
     Ok(&room[..len.min(room.len())])
 }
 
-/// Opens the directory at an absolute path if the kernel has the whole path in its caches (openat2(2), `RESOLVE_CACHED`).
-/// The kernel asks no filesystem, so the call does not wait for one that does not answer.
+/// Opens the directory at an absolute path if the kernel has the whole path in its caches (openat2(2),
+/// `RESOLVE_CACHED`). The kernel asks no filesystem, so the call does not wait for one that does not answer.
 ///
 /// # Errors
 /// EAGAIN if a part of the path is not in the caches, EINVAL before Linux 5.12, ENOSYS before 5.6.
@@ -304,8 +304,8 @@ fn open_by_handle(beside: BorrowedFd<'_>, key: &[u8], flags: libc::c_int) -> io:
     })
 }
 
-/// Whether an open directory still has a name. The link count of a removed one is 0 (`vfs_rmdir()` in fs/namei.c, and the
-/// `rmdir` of each filesystem).
+/// Whether an open directory still has a name. The link count of a removed one is 0 (`vfs_rmdir()` in fs/namei.c, and
+/// the `rmdir` of each filesystem).
 pub(crate) fn has_name(dir: BorrowedFd<'_>) -> bool {
     // SAFETY: an all-zero stat is valid; the kernel fills one.
     unsafe {
@@ -325,7 +325,8 @@ pub(crate) fn is_dir(dir: BorrowedFd<'_>, name: &CStr) -> bool {
     }
 }
 
-/// The fsid, as in events (`f_fsid` of statfs(2), as in `vfs_get_fsid()`), and the magic number of the filesystem's type.
+/// The fsid, as in events (`f_fsid` of statfs(2), as in `vfs_get_fsid()`), and the magic number of the filesystem's
+/// type.
 pub(crate) fn filesystem(fd: BorrowedFd<'_>) -> io::Result<(u64, i64)> {
     // SAFETY: an all-zero statfs is valid; the kernel fills one. `fsid_t` is two ints, 8 bytes,
     // whose fields libc keeps private: they are read as bytes.

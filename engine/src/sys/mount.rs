@@ -24,13 +24,13 @@ struct Attributes {
     user_namespace: u64,
 }
 
-/// Opens the directory `dir` through a new mount, in which nothing is mounted on directories below it. So fsmon can read
-/// directories that are hidden under such mounts. The kernel removes the mount when the descriptor is closed. Until then
-/// the filesystem stays in use, but it can be unmounted.
+/// Opens the directory `dir` through a new mount, in which nothing is mounted on directories below it. So fsmon can
+/// read directories that are hidden under such mounts. The kernel removes the mount when the descriptor is closed.
+/// Until then the filesystem stays in use, but it can be unmounted.
 ///
 /// # Errors
-/// EPERM without `CAP_SYS_ADMIN` in the user namespace of the mount namespace, or if a seccomp filter forbids it. EINVAL if
-/// the mount is unbindable.
+/// EPERM without `CAP_SYS_ADMIN` in the user namespace of the mount namespace, or if a seccomp filter forbids it.
+/// EINVAL if the mount is unbindable.
 pub(crate) fn open_without_mounts(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OPEN_TREE_CLONE | (libc::O_CLOEXEC | libc::AT_EMPTY_PATH) as libc::c_uint;
     // SAFETY: the path ends in NUL.

@@ -19,9 +19,9 @@ const FB_LEN: usize = 21;
 /// The flag of a wrapped handle of the upper layer (`OVL_FH_FLAG_PATH_UPPER`).
 const UPPER: u8 = 1 << 2;
 
-/// Converts between the handles of an overlay and those of its upper layer. An overlay makes a handle by wrapping that of
-/// the upper layer (`ovl_encode_real_fh()` in fs/overlayfs/copy_up.c) for objects that have no lower layer, and for its
-/// root (`ovl_check_encode_origin()` in fs/overlayfs/export.c).
+/// Converts between the handles of an overlay and those of its upper layer. An overlay makes a handle by wrapping that
+/// of the upper layer (`ovl_encode_real_fh()` in fs/overlayfs/copy_up.c) for objects that have no lower layer, and for
+/// its root (`ovl_check_encode_origin()` in fs/overlayfs/export.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wrapping {
     /// The beginning of each key, with 0 for the length and for the type of the wrapped handle.
@@ -41,8 +41,8 @@ impl Wrapping {
         is_it.then_some(wrapping)
     }
 
-    /// The key on the overlay of an object that the upper layer knows by `key`, if the object has no lower layer. `None` if
-    /// `key` is too long to be wrapped.
+    /// The key on the overlay of an object that the upper layer knows by `key`, if the object has no lower layer.
+    /// `None` if `key` is too long to be wrapped.
     #[inline]
     pub(crate) fn wrap<'a>(&self, key: &[u8], room: &'a mut [u8; KEY_MAX]) -> Option<&'a [u8]> {
         let (kind, handle) = key.split_first_chunk::<TYPE_LEN>()?;
@@ -101,10 +101,10 @@ pub(crate) enum Origin {
 /// The first bytes of `struct ovl_fb`: version and magic number (`OVL_FH_VERSION`, `OVL_FH_MAGIC`).
 const VERSION_AND_MAGIC: [u8; 2] = [0, 0xfb];
 
-/// The handle on the overlay of a copy in the upper layer. It is the same as before the file was copied, and is made from
-/// the handle of the original (`ovl_check_encode_origin()` in fs/overlayfs/export.c; on 6.18 the attribute and the handle
-/// have the same bytes). `upper` is the key of the copy in the upper layer, and `beside` an open directory on the
-/// filesystem of the upper layer.
+/// The handle on the overlay of a copy in the upper layer. It is the same as before the file was copied, and is made
+/// from the handle of the original (`ovl_check_encode_origin()` in fs/overlayfs/export.c; on 6.18 the attribute and the
+/// handle have the same bytes). `upper` is the key of the copy in the upper layer, and `beside` an open directory on
+/// the filesystem of the upper layer.
 ///
 /// # Errors
 /// ENODATA if the file is not a copy, ESTALE if it is gone, and other errors of getxattr(2).

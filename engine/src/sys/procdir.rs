@@ -139,8 +139,8 @@ pub fn exists(pid: u32) -> bool {
     io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
-/// Calls `each` with every pid in /proc, in the order of the directory. `buffer` is for directory entries and should have
-/// a few KiB.
+/// Calls `each` with every pid in /proc, in the order of the directory. `buffer` is for directory entries and should
+/// have a few KiB.
 ///
 /// # Errors
 /// /proc does not exist or cannot be read.
