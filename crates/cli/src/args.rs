@@ -368,16 +368,17 @@ fn rungs() -> impl TypedValueParser<Value = Who> {
     )
 }
 
-/// Parses a batch window: at most a second, or changes would appear late.
+/// Parses a batch window: at most a second, or changes would appear late. The remedy is right for any text: `10s`,
+/// which other times have as an example, would be refused here.
 fn parse_window(text: &str) -> Result<Duration, String> {
-    let window = duration::parse(text)?;
-    if window > Duration::from_millis(limits::BATCH_WINDOW_MAX_MS) {
-        return Err(format!(
-            "at most {}ms, and a bare number is seconds; write {text}ms for milliseconds",
-            limits::BATCH_WINDOW_MAX_MS
-        ));
+    const MAX: u64 = limits::BATCH_WINDOW_MAX_MS;
+    match (duration::parse(text), text.parse()) {
+        (Ok(window), _) if window <= Duration::from_millis(MAX) => Ok(window),
+        (Ok(_), Ok(number @ 1..=MAX)) => {
+            Err(format!("a bare number is seconds; write {number}ms for milliseconds"))
+        }
+        _ => Err(format!("write a time of more than zero and at most {MAX}ms, such as 5ms")),
     }
-    Ok(window)
 }
 
 fn parse_cpu(text: &str) -> Result<config::Cpu, String> {
@@ -479,8 +480,24 @@ mod tests {
 
     #[test]
     fn a_batch_window_is_at_most_a_second() {
+        for (text, ms) in
+            [("4ms", 4), ("4 ms", 4), ("0.5s", 500), ("0.25", 250), ("1s", 1000), ("1", 1000)]
+        {
+            assert_eq!(parse_window(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+    }
+
+    /// What an error says to write is accepted.
+    #[test]
+    fn the_remedy_of_a_batch_window_is_itself_right() {
+        let too_long = ["2s", "1m", "1001", "5000", "1e30", "99999999999999999999ms"];
+        let none = ["", "0", "0ms", "-1", "-1s", "abc", "2 sheep", "nan"];
+        for text in ["2", "4", "1000"].into_iter().chain(too_long).chain(none) {
+            let line = parse_window(text).expect_err(text);
+            let remedy = line.rsplit(' ').find(|word| word.ends_with("ms"));
+            assert!(parse_window(remedy.expect("a time")).is_ok(), "{text}: {line}");
+        }
         assert!(parse_window("4").expect_err("four seconds").contains("write 4ms"));
-        assert_eq!(parse_window("4ms"), Ok(Duration::from_millis(4)));
     }
 
     #[test]

@@ -7,18 +7,18 @@ use std::time::Duration;
 /// Parses a length of time.
 ///
 /// # Errors
-/// The text is zero or no length of time. The error says what to write instead.
+/// The text is zero, no length of time, or too long to be counted. The error says what to write instead.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let duration = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
-        Err(_) => friendly(text).ok_or_else(|| {
-            "not a time; write 10s, 500ms, 2h 30m or a number of seconds".to_owned()
-        })?,
+    let duration = match text.parse() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => friendly(text),
     };
-    if duration.is_zero() {
-        return Err("must be more than nothing".to_owned());
-    }
-    Ok(duration)
+    let wrong = match duration {
+        Some(duration) if !duration.is_zero() => return Ok(duration),
+        Some(_) => "must be more than zero",
+        None => "not a time that fsmon can count",
+    };
+    Err(format!("{wrong}; write 10s, 500ms, 2h 30m or a number of seconds"))
 }
 
 /// Days are of 24 hours.
@@ -44,8 +44,10 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_a_remedy() {
-        for text in ["", "soon", "-1", "-1s", "0", "0s", "inf", "nan"] {
-            assert!(parse(text).is_err(), "{text}");
+        let too_long = ["1e30", "99999999999999999999ms"];
+        for text in ["", "soon", "-1", "-1s", "0", "0s", "inf", "nan"].into_iter().chain(too_long) {
+            let line = parse(text).expect_err(text);
+            assert!(line.contains("; write 10s, 500ms"), "{text}: {line}");
         }
     }
 }
