@@ -1,22 +1,22 @@
 //! The definitions of the arguments. Their meaning is implemented where they are used.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
-use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fsmon_engine::config::{self, Backend, Who};
 use fsmon_engine::limits;
 use fsmon_format::stream::Codec;
-use fsmon_present::arguments::print_help;
 use fsmon_present::filter::Criteria;
-use fsmon_present::message;
 use fsmon_present::{Format, TimeFormat, duration, moment};
 use fsmon_store::segments::{self, Keep, Rotate};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
+
+mod explain;
+
+pub(crate) use explain::explain;
 
 const ABOUT: &str = "Who changed which file: exact process, exact path, nothing lost silently";
 
@@ -399,45 +399,9 @@ fn at_most(max: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     }
 }
 
-/// Prints help and version unchanged, and any error as one line. Returns the exit code.
-pub(crate) fn explain(error: &clap::Error) -> ExitCode {
-    if let Some(code) = print_help(error) {
-        return code;
-    }
-    message::print(one_line(error));
-    ExitCode::from(2)
-}
-
-fn one_line(error: &clap::Error) -> String {
-    let rendered = error.to_string();
-    let first = rendered.lines().next().unwrap_or_default();
-    let mut line = first.strip_prefix("error: ").unwrap_or(first).trim_end().to_owned();
-    if line.ends_with(':') {
-        let missing: Vec<_> =
-            rendered.lines().skip(1).take_while(|line| !line.is_empty()).collect();
-        missing.iter().for_each(|part| line = format!("{line} {}", part.trim()));
-    }
-    let suggestion =
-        [ContextKind::SuggestedArg, ContextKind::SuggestedValue].into_iter().find_map(|kind| {
-            match error.get(kind) {
-                Some(ContextValue::String(text)) => Some(text.clone()),
-                Some(ContextValue::Strings(texts)) => texts.first().cloned(),
-                _ => None,
-            }
-        });
-    let valid = match error.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(values)) if !values.is_empty() => Some(values.join(", ")),
-        _ => None,
-    };
-    match (suggestion, valid) {
-        (Some(suggestion), _) => format!("{line}; did you mean {suggestion}?"),
-        (None, Some(valid)) => format!("{line}; write one of {valid}"),
-        (None, None) => format!("{line}; see fsmon --help"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::explain::line;
     use super::*;
     use clap::CommandFactory;
 
@@ -448,7 +412,8 @@ mod tests {
     }
 
     fn refused(args: &[&str]) -> String {
-        one_line(&Cli::try_parse_from([&["fsmon"], args].concat()).expect_err("invalid"))
+        let error = Cli::try_parse_from([&["fsmon"], args].concat()).expect_err("invalid");
+        line(&error, args.first().map(OsStr::new))
     }
 
     #[test]
@@ -473,7 +438,7 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         for option in ["--format", "--time", "--backend", "--who"] {
             let args = [OsStr::new("fsmon"), OsStr::new(option), OsStr::from_bytes(b"\xff")];
-            let line = one_line(&Cli::try_parse_from(args).expect_err("invalid"));
+            let line = line(&Cli::try_parse_from(args).expect_err("invalid"), None);
             assert!(line.contains(option) && line.contains("write one of"), "{line}");
         }
     }
@@ -515,16 +480,55 @@ mod tests {
             (&["--batch-window", "4"][..], "write 4ms"),
             (&["--formt", "json"], "did you mean --format?"),
             (&["-f", "xml"], "human, json, csv, binary"),
+            (&["-f", "json", "-f", "csv"], "used multiple times; leave one out"),
+            (&["--per-filesystem", "--count", "3"], "'--count <N>'; leave one out"),
             (&["--count", "0"], "see fsmon --help"),
             (&["--max-dirs", "0"], "from 1 to"),
             (&["--duration", "soon"], "10s"),
             (&["--cpu", "fast"], "auto, none"),
             (&["--backend", "epoll"], "did you mean poll?"),
             (&["--time", "tai"], "rfc3339, local, utc, delta"),
-            (&["decode"], "FILE|DIR|-"),
+            (&["decode"], "FILE|DIR|->; see fsmon decode --help"),
+            (&["decode", "--nonsense"], "; see fsmon decode --help"),
+            (&["doctor", "--nonsense"], "; see fsmon doctor --help"),
+            (&["generate"], "; see fsmon generate --help"),
+            (&["generate", "pdf"], "man, bash, zsh, fish"),
         ] {
             let line = refused(args);
             assert!(line.contains(remedy) && !line.contains('\n'), "{args:?}: {line}");
+        }
+    }
+
+    #[test]
+    fn an_option_of_another_command_is_said_to_be_one() {
+        for (args, line) in [
+            (
+                &["--since", "10m", "/srv"][..],
+                "fsmon has no option --since, but fsmon decode has; see fsmon decode --help",
+            ),
+            (
+                &["-F", "/srv"],
+                "fsmon has no option -F, but fsmon decode has; see fsmon decode --help",
+            ),
+            (
+                &["--json"],
+                "fsmon has no option --json, but fsmon doctor has; see fsmon doctor --help",
+            ),
+            (
+                &["decode", "-o", "x"],
+                "fsmon decode has no option -o, which is for watching; see fsmon decode --help",
+            ),
+            (
+                &["doctor", "--since=1s"],
+                "fsmon doctor has no option --since, but fsmon decode has; see fsmon decode --help",
+            ),
+            (
+                &["doctor", "-f", "json"],
+                "fsmon doctor has no option -f, which is for watching; see fsmon doctor --help",
+            ),
+            (&["-x"], "unexpected argument '-x' found; see fsmon --help"),
+        ] {
+            assert_eq!(refused(args), line, "{args:?}");
         }
     }
 }

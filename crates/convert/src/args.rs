@@ -1,7 +1,7 @@
 //! The arguments.
 
 use clap::{Parser, ValueEnum};
-use fsmon_present::arguments::print_help;
+use fsmon_present::arguments::{one_line, print_help};
 use fsmon_present::message;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,13 +60,28 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     if let Some(code) = print_help(error) {
         return code;
     }
-    let rendered = error.to_string();
-    let lines = rendered.lines().take_while(|line| !line.starts_with("Usage"));
-    let words: Vec<_> = lines.map(str::trim).filter(|line| !line.is_empty()).collect();
-    let line = words.join(" ");
-    message::print(format_args!(
-        "{}; see fsmon convert --help",
-        line.trim_start_matches("error: ")
-    ));
+    message::print(one_line(error, "fsmon convert --help"));
     ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_one_line_with_the_remedy() {
+        for (args, line) in [
+            (
+                &[][..],
+                "arguments were not provided: --to <FORMAT> <INPUT>...; see fsmon convert --help",
+            ),
+            (&["--to", "pdf", "x"], "'--to <FORMAT>'; write one of parquet, perfetto, csv, json"),
+            (&["--nonsense"], "unexpected argument '--nonsense' found; see fsmon convert --help"),
+            (&["--too", "csv", "x"], "unexpected argument '--too' found; did you mean --to?"),
+        ] {
+            let error = Args::try_parse_from([&["fsmon-convert"], args].concat());
+            let said = one_line(&error.expect_err("invalid"), "fsmon convert --help");
+            assert!(said.ends_with(line), "{args:?}: {said}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! How all programs of fsmon handle errors in their arguments.
 
 use crate::message::{self, line};
-use clap::error::{ContextValue, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::io;
 use std::process::ExitCode;
 
@@ -32,5 +32,45 @@ pub fn print_help(error: &clap::Error) -> Option<ExitCode> {
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,
+    })
+}
+
+/// An error as one line. `help` is the command that prints the help: what to type where the line has no better remedy.
+#[must_use]
+pub fn one_line(error: &clap::Error, help: &str) -> String {
+    let what = what(error);
+    if let Some(suggestion) = suggestion(error) {
+        return format!("{what}; did you mean {suggestion}?");
+    }
+    match (error.kind(), error.get(ContextKind::ValidValue)) {
+        (_, Some(ContextValue::Strings(values))) if !values.is_empty() => {
+            format!("{what}; write one of {}", values.join(", "))
+        }
+        (ErrorKind::ArgumentConflict, _) => format!("{what}; leave one out, or see {help}"),
+        _ => format!("{what}; see {help}"),
+    }
+}
+
+/// What is wrong, without remedies: the first line of what clap prints, and the arguments that it lists below.
+fn what(error: &clap::Error) -> String {
+    let rendered = error.to_string();
+    let mut lines = rendered.lines();
+    let first = lines.next().unwrap_or_default();
+    let mut what = first.strip_prefix("error: ").unwrap_or(first).trim_end().to_owned();
+    if what.ends_with(':') {
+        for argument in lines.take_while(|line| !line.is_empty()) {
+            what = format!("{what} {}", argument.trim());
+        }
+    }
+    what
+}
+
+/// What the user may have meant.
+fn suggestion(error: &clap::Error) -> Option<&str> {
+    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    kinds.into_iter().find_map(|kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
+        _ => None,
     })
 }
