@@ -1,6 +1,6 @@
 //! The definitions of the arguments. Their meaning is implemented where they are used.
 
-use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fsmon_engine::config::{self, Backend, Who};
 use fsmon_engine::limits;
@@ -9,7 +9,8 @@ use fsmon_present::filter::Criteria;
 use fsmon_present::{Format, TimeFormat, duration, moment};
 use fsmon_store::segments::{self, Keep, Rotate};
 use std::ffi::{OsStr, OsString};
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -85,7 +86,7 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "NAME|UID")]
     pub(crate) user: Vec<String>,
     /// Show only what this process and all its descendants do
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", allow_hyphen_values = true, value_parser = number(1..=u32::MAX))]
     pub(crate) pid: Option<u32>,
 }
 
@@ -96,6 +97,8 @@ impl From<&FilterArgs> for Criteria {
     }
 }
 
+/// Options with numbers and times allow a hyphen in front, so that an error about `--count -1` is about the value,
+/// and says what to write.
 #[derive(Args, Debug)]
 pub(crate) struct WatchArgs {
     /// Directories to watch [default: the current directory]
@@ -108,10 +111,12 @@ pub(crate) struct WatchArgs {
     #[arg(short, long, value_name = "FILE|DIR/", default_value = "-", hide_default_value = true)]
     pub(crate) output: PathBuf,
     /// With -o DIR/: begin another file when one is this large (100M) or this old (1h)
-    #[arg(long, value_name = "SIZE|TIME", value_parser = segments::parse_rotate)]
+    #[arg(long, value_name = "SIZE|TIME", allow_hyphen_values = true,
+          value_parser = segments::parse_rotate)]
     pub(crate) rotate: Option<Rotate>,
     /// With -o DIR/: delete the oldest files beyond this size (10G), age (7d) or number
-    #[arg(long, value_name = "SIZE|TIME|N", value_parser = segments::parse_keep)]
+    #[arg(long, value_name = "SIZE|TIME|N", allow_hyphen_values = true,
+          value_parser = segments::parse_keep)]
     pub(crate) keep: Option<Keep>,
     /// Compress the blocks of a binary stream [default: none]
     #[arg(long, value_enum, default_value_t, hide_default_value = true)]
@@ -142,10 +147,12 @@ pub(crate) struct WatchArgs {
     #[arg(long)]
     pub(crate) cmdline: bool,
     /// End after this time
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true,
+          value_parser = duration::parse)]
     pub(crate) duration: Option<Duration>,
     /// End after this many events
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    #[arg(long, value_name = "N", allow_hyphen_values = true,
+          value_parser = number(1..=u64::MAX))]
     pub(crate) count: Option<u64>,
     /// At the end, write the counters to FILE as a JSON object
     #[arg(long, value_name = "FILE")]
@@ -160,14 +167,14 @@ pub(crate) struct WatchArgs {
 pub(crate) struct EngineArgs {
     /// CPU of the reader: auto, none or its number
     #[arg(long, value_name = "auto|none|N", default_value = "auto", hide_default_value = true,
-          value_parser = parse_cpu)]
+          allow_hyphen_values = true, value_parser = parse_cpu)]
     pub(crate) cpu: config::Cpu,
     /// Use a kernel queue, a reader, a ring and a formatter for each filesystem among the PATHs
     #[arg(long, conflicts_with = "count")]
     pub(crate) per_filesystem: bool,
     /// How long to gather changes before reading them, at most 1s [default: 1ms]
     #[arg(long, value_name = "TIME", default_value = "1ms", hide_default_value = true,
-          value_parser = parse_window)]
+          allow_hyphen_values = true, value_parser = parse_window)]
     pub(crate) batch_window: Duration,
     /// How to read the kernel's queue
     #[arg(long, value_parser = backends(), default_value_t, hide_default_value = true)]
@@ -181,11 +188,11 @@ pub(crate) struct EngineArgs {
     pub(crate) bounded_queue: bool,
     /// Most directories that fsmon can know at one time
     #[arg(long, value_name = "N", default_value_t = limits::DIRS_DEFAULT,
-          value_parser = at_most(limits::DIRS_MAX))]
+          allow_hyphen_values = true, value_parser = number(1..=limits::DIRS_MAX))]
     pub(crate) max_dirs: usize,
     /// Most process images that fsmon can know at one time
     #[arg(long, value_name = "N", default_value_t = limits::PROCESSES_DEFAULT,
-          value_parser = at_most(limits::PROCESSES_MAX))]
+          allow_hyphen_values = true, value_parser = number(1..=limits::PROCESSES_MAX))]
     pub(crate) max_processes: usize,
 }
 
@@ -392,10 +399,16 @@ fn parse_cpu(text: &str) -> Result<config::Cpu, String> {
     }
 }
 
-fn at_most(max: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+/// Parses a number in a range.
+fn number<T: FromStr + PartialOrd + Display>(
+    range: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    RangeInclusive<T>: Clone,
+{
     move |text| match text.parse() {
-        Ok(number) if (1..=max).contains(&number) => Ok(number),
-        _ => Err(format!("write a number from 1 to {max}")),
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("write a number from {} to {}", range.start(), range.end())),
     }
 }
 
@@ -482,7 +495,18 @@ mod tests {
             (&["-f", "xml"], "human, json, csv, binary"),
             (&["-f", "json", "-f", "csv"], "used multiple times; leave one out"),
             (&["--per-filesystem", "--count", "3"], "'--count <N>'; leave one out"),
-            (&["--count", "0"], "see fsmon --help"),
+            (&["--count", "0"], "'--count <N>': write a number from 1 to"),
+            (&["--count", "many"], "'--count <N>': write a number from 1 to"),
+            (&["--count", "-1"], "'--count <N>': write a number from 1 to"),
+            (&["--pid", "-5"], "'--pid <PID>': write a number from 1 to 4294967295"),
+            (&["--pid", "0"], "'--pid <PID>': write a number from 1 to"),
+            (&["decode", "--pid", "me", "x"], "'--pid <PID>': write a number from 1 to"),
+            (&["--duration", "-1s"], "'--duration <TIME>': not a time"),
+            (&["--batch-window", "-1"], "such as 5ms"),
+            (&["--cpu", "-1"], "auto, none"),
+            (&["--rotate", "-1M"], "write a size like 100M"),
+            (&["--keep", "-1"], "a number of files"),
+            (&["--max-processes", "-1"], "from 1 to"),
             (&["--max-dirs", "0"], "from 1 to"),
             (&["--duration", "soon"], "10s"),
             (&["--cpu", "fast"], "auto, none"),
