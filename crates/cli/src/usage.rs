@@ -31,22 +31,34 @@ fn paths_look_like_paths(args: &WatchArgs) -> Result<(), String> {
         return Ok(());
     };
     let word = word.to_string_lossy();
-    let shown = word.escape_debug();
-    let commands: Vec<_> =
-        Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    Err(format!(
+        "{} To watch a directory that does not exist yet write ./{}, or add --wait",
+        instead_of(&word),
+        word.escape_debug()
+    ))
+}
+
+/// What is wrong with a word that is no directory, and what the user may have meant.
+fn instead_of(word: &str) -> String {
+    let command = Cli::command();
+    let commands: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+    if commands.contains(&word) {
+        return format!(
+            "{word} is a command only as the first word, and no directory; write fsmon {word} first, then its options."
+        );
+    }
     let nearest = commands
         .iter()
-        .map(|command| (strsim::jaro(&word, command), command))
+        .map(|command| (strsim::jaro(word, command), *command))
         .filter(|(alike, _)| *alike > ALIKE)
         .max_by(|one, other| one.0.total_cmp(&other.0));
-    let remedy = match nearest {
-        Some((_, command)) => format!("did you mean {command}?"),
-        None => format!("commands are {}.", commands.join(", ")),
+    let remedy = match (nearest, word) {
+        // Commands of other programs.
+        (_, "help" | "version") => format!("did you mean --{word}?"),
+        (Some((_, command)), _) => format!("did you mean {command}?"),
+        (None, _) => format!("commands are {}.", commands.join(", ")),
     };
-    Err(format!(
-        "{shown} is neither a command nor a directory; {remedy} To watch a directory that does \
-         not exist yet write ./{shown}, or add --wait"
-    ))
+    format!("{} is neither a command nor a directory; {remedy}", word.escape_debug())
 }
 
 fn has_slash(path: &Path) -> bool {
@@ -86,6 +98,13 @@ mod tests {
             (&["decod", "x"], "did you mean decode?"),
             (&["-f", "json", "docter"], "did you mean doctor?"),
             (&["/tmp", "nosuchword"], "./nosuchword"),
+            (
+                &["-f", "json", "decode", "x"],
+                "write fsmon decode first, then its options. To watch",
+            ),
+            (&["/tmp", "doctor"], "write fsmon doctor first"),
+            (&["help"], "did you mean --help?"),
+            (&["version"], "did you mean --version?"),
             (&["-"], "write ./-"),
             (&["nosuch\n\x1b[2Jword"], "nosuch\\n\\u{1b}[2Jword is neither"),
         ] {
