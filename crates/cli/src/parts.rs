@@ -50,7 +50,8 @@ fn existing(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
                 ) => {}
             Ok(_) => {
                 return Err(Error::invalid(format!(
-                    "{name} is not a directory; watch the directory that contains it, with --include"
+                    "{name} is not a directory; watch the directory that contains it, with --include and the \
+                     name of the file"
                 )));
             }
             Err(error) => {

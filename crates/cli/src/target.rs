@@ -47,7 +47,9 @@ impl Target {
     /// No file can be made in the directory.
     pub(crate) fn segments(segments: Segments) -> Result<Self, Error> {
         let dir = &segments.dir;
-        let probed = if dir.exists() { dir } else { parent(dir) };
+        // Without the slash at its end, by which a file would look like something that does not exist.
+        let name = dir.components().as_path();
+        let probed = if name.symlink_metadata().is_ok() { name } else { parent(name) };
         match may_make_files_in(probed) {
             Ok(()) => Ok(Target::Segments(segments)),
             Err(error) => Err(cannot_make(dir, error)),
@@ -167,8 +169,10 @@ fn file_type(path: &Path) -> Option<FileType> {
 }
 
 fn may_make_files_in(dir: &Path) -> io::Result<()> {
-    access(dir, AccessFlags::W_OK | AccessFlags::X_OK)?;
-    if dir.is_dir() { Ok(()) } else { Err(ErrorKind::NotADirectory.into()) }
+    if !dir.metadata()?.is_dir() {
+        return Err(ErrorKind::NotADirectory.into());
+    }
+    Ok(access(dir, AccessFlags::W_OK | AccessFlags::X_OK)?)
 }
 
 fn parent(path: &Path) -> &Path {
@@ -208,6 +212,20 @@ mod tests {
             let line = Target::new(&path).expect_err("refused").to_string();
             assert!(line.contains(&path.display().to_string()), "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_no_directory_is_refused_at_once() {
+        let area = tempfile::tempdir().expect("a directory");
+        std::fs::write(area.path().join("file"), "").expect("written");
+        for name in ["file/", "file/new/", "no/such/"] {
+            let path = area.path().join(name);
+            let segments = Segments::new(&path, "json", None, None, [0; 4]);
+            let line = Target::segments(segments).expect_err(name).to_string();
+            assert!(line.contains(name) && !line.contains("exists"), "{line}");
+        }
+        let segments = Segments::new(&area.path().join("new/"), "json", None, None, [0; 4]);
+        assert!(Target::segments(segments).is_ok());
     }
 
     #[test]

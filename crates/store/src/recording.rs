@@ -297,8 +297,8 @@ fn list_some(dir: &Path, follow: bool) -> Result<Vec<StreamFile>, Error> {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!(
-                    "{} has no files of that kind in it; name one into which fsmon -f binary -o DIR/ \
-                 wrote, or a file",
+                    "{} has no *.fsmon files; name the directory that fsmon -f binary -o DIR/ wrote to, or a \
+                     file",
                     shown_input(dir)
                 ),
             ));
