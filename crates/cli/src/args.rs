@@ -1,4 +1,8 @@
 //! The definitions of the arguments. Their meaning is implemented where they are used.
+//!
+//! No option is hidden in `-h`: that list is what people look at, and an option that is missing there does not
+//! exist for them. `--help` adds what each possible value means. Defaults are part of the sentences
+//! (`hide_default_value`), as clap would give each a paragraph of its own in `--help`.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -16,33 +20,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 mod explain;
+mod help;
 
 pub(crate) use explain::explain;
 
 const ABOUT: &str = "Who changed which file: exact process, exact path, nothing lost silently";
 
-const AFTER_HELP: &str = "\
-Event types: CREATE DELETE RENAME CLOSE_WRITE ATTRIB (shown unless -t is given), MODIFY OPEN \
-OPEN_EXEC ACCESS CLOSE_NOWRITE DELETE_SELF MOVED_FROM MOVED_TO MOVE_SELF FS_ERROR, and all.
-
-Globs: one without `/` matches a name at any depth; one with `/` matches the whole path below the \
-watched directory, where `*` stays within a name and `**` goes through directories. /target and \
-./target are target in the watched directory itself; a path that begins with the path of the watched \
-directory is taken relative to it. A directory that matches stands for everything below it. {a,b} is a or \
-b. --exclude wins, but a PATH in an excluded directory is watched.
-
-Times: 10s, 500ms, 2h 30m; a bare number is seconds.
-
-Moments: 2026-01-31T23:59:59Z or any offset; 2026-01-31 23:59, 23:59, today, yesterday 23:59 are in this time \
-zone, and a day alone means its beginning; 10m is ten minutes ago; @1767225600 and 1767225600 are Unix \
-times. When clocks go back and a local time occurs twice, --since takes the first and --until the second.
-
-A PATH that does not exist yet is watched from when it appears; it must look like one (./x, /srv/x), or \
-be given with --wait. To watch a directory called decode, convert, doctor or generate, write ./decode.";
-
 /// `fsmon [OPTIONS] [PATH]...` and its subcommands.
 #[derive(Debug, Parser)]
-#[command(name = "fsmon", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "fsmon", version, about = ABOUT, after_help = help::watch(), max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -53,24 +39,24 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Print a binary stream as human, json or csv
+    /// Print what fsmon -f binary recorded, as lines for people, JSON or CSV
     Decode(DecodeArgs),
-    /// Turn binary streams into Parquet, a Perfetto trace, CSV or JSON
+    /// Turn what fsmon -f binary recorded into Parquet, a Perfetto trace, CSV or JSON, by the program fsmon-convert
     #[command(disable_help_flag = true)]
     Convert(ConvertArgs),
     /// Show what this host offers, what fsmon will use for these paths, and what is lost
     Doctor(DoctorArgs),
-    /// Print the man page or the completions of a shell
+    /// Print the man page or the completions for a shell
     Generate(GenerateArgs),
 }
 
 /// The filters, the same live and decoded.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct FilterArgs {
-    /// Event types to show, repeatable, comma lists, any case; see below
+    /// Show only these event types; see Event types below
     #[arg(short, long, value_name = "TYPE", value_delimiter = ',')]
     pub(crate) types: Vec<String>,
-    /// Show only paths that match
+    /// Show only paths that match; see Globs below
     #[arg(long, value_name = "GLOB")]
     pub(crate) include: Vec<String>,
     /// Leave out paths that match, and everything below them
@@ -101,36 +87,35 @@ impl From<&FilterArgs> for Criteria {
 /// and says what to write.
 #[derive(Args, Debug)]
 pub(crate) struct WatchArgs {
-    /// Directories to watch [default: the current directory]
+    /// Directories to watch; see Paths below [default: the current directory]
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Output format
+    /// Output format [default: human]
     #[arg(short, long, value_parser = formats(), default_value_t, hide_default_value = true)]
     pub(crate) format: Format,
-    /// Write to FILE, which is emptied once the watch has begun, or to new files in DIR/; `-` is standard output
+    /// Write to FILE, which is emptied once the watch has begun, or to new files in DIR/ [default: `-`, standard output]
     #[arg(short, long, value_name = "FILE|DIR/", default_value = "-", hide_default_value = true)]
     pub(crate) output: PathBuf,
-    /// With -o DIR/: begin another file when one is this large (100M) or this old (1h)
+    /// With -o DIR/: begin another file when one is this large (100M) or this old (1h) [default: one file]
     #[arg(long, value_name = "SIZE|TIME", allow_hyphen_values = true,
           value_parser = segments::parse_rotate)]
     pub(crate) rotate: Option<Rotate>,
-    /// With -o DIR/: delete the oldest files beyond this size (10G), age (7d) or number
+    /// With -o DIR/: delete the oldest files beyond this size (10G), age (7d) or number of files [default: keep all]
     #[arg(long, value_name = "SIZE|TIME|N", allow_hyphen_values = true,
           value_parser = segments::parse_keep)]
     pub(crate) keep: Option<Keep>,
-    /// Compress the blocks of a binary stream [default: none]
-    #[arg(long, value_enum, default_value_t, hide_default_value = true)]
+    /// With -f binary: compress the stream [default: none]
+    #[arg(long, value_name = "METHOD", value_enum, default_value_t, hide_default_value = true)]
     pub(crate) compress: Compress,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// Watch a PATH that does not exist yet, even if it does not look like a path
+    /// Wait for each PATH that does not exist yet, even if it does not look like a path
     #[arg(long)]
     pub(crate) wait: bool,
-    /// Times in human lines [default: the local time of day, and a line when the date changes]
-    #[arg(long, value_name = "rfc3339|local|utc|delta", hide_possible_values = true,
-          value_parser = times())]
+    /// How human lines give the time [default: the local time of day, and a line when the date changes]
+    #[arg(long, value_name = "FORMAT", value_parser = times())]
     pub(crate) time: Option<TimeFormat>,
-    /// Watch direct children only
+    /// Watch only what is directly in each PATH, not what is in its subdirectories
     #[arg(long)]
     pub(crate) no_recursive: bool,
     /// Also watch mounts below PATH, existing and new, except FUSE and network filesystems, roots of containers, overlays
@@ -140,13 +125,13 @@ pub(crate) struct WatchArgs {
     /// Also report changes of files below PATH that are made through hard links outside of it
     #[arg(long)]
     pub(crate) hard_links: bool,
-    /// Add the ancestors of each process
+    /// Add the ancestors of each process (its parent, the parent of that, and so on)
     #[arg(long)]
     pub(crate) chain: bool,
     /// Add the command line of each process: exact with BPF, otherwise if /proc still has it
     #[arg(long)]
     pub(crate) cmdline: bool,
-    /// End after this time
+    /// End after this time; see Times below
     #[arg(long, value_name = "TIME", allow_hyphen_values = true,
           value_parser = duration::parse)]
     pub(crate) duration: Option<Duration>,
@@ -165,25 +150,24 @@ pub(crate) struct WatchArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineArgs {
-    /// CPU of the reader: auto, none or its number
+    /// CPU on which the reader runs: auto, none (any CPU) or its number [default: auto]
     #[arg(long, value_name = "auto|none|N", default_value = "auto", hide_default_value = true,
           allow_hyphen_values = true, value_parser = parse_cpu)]
     pub(crate) cpu: config::Cpu,
-    /// Use a kernel queue, a reader, a ring and a formatter for each filesystem among the PATHs
+    /// Use a kernel queue, a reader, a ring and a formatter for each filesystem among the PATHs (not with --count)
     #[arg(long, conflicts_with = "count")]
     pub(crate) per_filesystem: bool,
     /// How long to gather changes before reading them, at most 1s [default: 1ms]
     #[arg(long, value_name = "TIME", default_value = "1ms", hide_default_value = true,
           allow_hyphen_values = true, value_parser = parse_window)]
     pub(crate) batch_window: Duration,
-    /// How to read the kernel's queue
+    /// How to read the kernel's queue [default: auto]
     #[arg(long, value_parser = backends(), default_value_t, hide_default_value = true)]
     pub(crate) backend: Backend,
-    /// Best source of process names to use
-    #[arg(long, value_parser = rungs(), default_value_t, hide_default_value = true,
-          hide_short_help = true)]
+    /// Best source of process names to use [default: auto]
+    #[arg(long, value_name = "SOURCE", value_parser = rungs(), default_value_t, hide_default_value = true)]
     pub(crate) who: Who,
-    /// Keep the host's limit on the kernel's queue (fs.fanotify.max_queued_events)
+    /// Keep the host's limit on the kernel's queue (fs.fanotify.max_queued_events) [default: no limit]
     #[arg(long)]
     pub(crate) bounded_queue: bool,
     /// Most directories that fsmon can know at one time
@@ -197,19 +181,19 @@ pub(crate) struct EngineArgs {
 }
 
 #[derive(Args, Debug, Default)]
+#[command(after_help = help::decode())]
 pub(crate) struct DecodeArgs {
-    /// A binary stream, or a directory of its files; `-` is standard input
+    /// A file that fsmon -f binary wrote, or a directory of such files; `-` is standard input
     #[arg(value_name = "FILE|DIR|-")]
     pub(crate) file: PathBuf,
-    /// Output format
+    /// Output format [default: human]
     #[arg(short, long, default_value = "human", hide_default_value = true,
-          value_parser = one_of(Format::name, LINES.map(|(format, _)| (format, ""))))]
+          value_parser = one_of(Format::name, LINES))]
     pub(crate) format: Format,
-    /// Times in human lines, as when watching
-    #[arg(long, value_name = "rfc3339|local|utc|delta", hide_possible_values = true,
-          value_parser = times())]
+    /// How human lines give the time [default: the local time of day, and a line when the date changes]
+    #[arg(long, value_name = "FORMAT", value_parser = times())]
     pub(crate) time: Option<TimeFormat>,
-    /// Add the ancestors of each process
+    /// Add the ancestors of each process (its parent, the parent of that, and so on)
     #[arg(long)]
     pub(crate) chain: bool,
     /// Add the command line of each process, if it was recorded with --cmdline
@@ -221,11 +205,11 @@ pub(crate) struct DecodeArgs {
     /// Keep reading as the file grows, and in the files after it, to the end of the stream
     #[arg(short = 'F', long)]
     pub(crate) follow: bool,
-    /// Show only events at this moment or later: 2026-01-31T23:59:59Z, 23:59, 10m (ago); see below
+    /// Show only events at this moment or later: 2026-01-31T23:59:59Z, 23:59, 10m (ago); see Moments below
     #[arg(long, value_name = "MOMENT", allow_hyphen_values = true,
           value_parser = moment::parse_since)]
     pub(crate) since: Option<u64>,
-    /// Show only events at this moment or earlier
+    /// Show only events at this moment or earlier; see Moments below
     #[arg(long, value_name = "MOMENT", allow_hyphen_values = true,
           value_parser = moment::parse_until)]
     pub(crate) until: Option<u64>,
@@ -235,12 +219,13 @@ pub(crate) struct DecodeArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ConvertArgs {
-    /// See fsmon convert --help
+    /// Arguments of fsmon convert; see fsmon convert --help
     #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<OsString>,
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = help::DOCTOR)]
 pub(crate) struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
@@ -251,20 +236,21 @@ pub(crate) struct DoctorArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = help::GENERATE)]
 pub(crate) struct GenerateArgs {
     /// What to print
-    #[arg(value_enum)]
+    #[arg(value_name = "WHAT", value_enum)]
     pub(crate) what: Generated,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Compress {
-    /// No compression: fastest to write and to read
+    /// Fastest to write and to read
     #[default]
     None,
-    /// To about 40 %, fast
+    /// To about 40 % of the size, fast
     Lz4,
-    /// To 15 to 30 %, slower
+    /// To 15 to 30 % of the size, slower
     Zstd,
 }
 
@@ -280,14 +266,17 @@ impl From<Compress> for Codec {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Generated {
+    /// The man page
     Man,
+    /// Completions for bash
     Bash,
+    /// Completions for zsh
     Zsh,
+    /// Completions for fish
     Fish,
 }
 
-/// Parses a name of an enum's value. Help and completions show all names with their help texts, unless these are
-/// empty.
+/// Parses a name of an enum's value. Help and completions show all names with their help texts.
 fn one_of<T, const N: usize>(
     name: fn(T) -> &'static str,
     choices: [(T, &'static str); N],
@@ -295,10 +284,7 @@ fn one_of<T, const N: usize>(
 where
     T: FromStr<Err: Debug> + Clone + Send + Sync + 'static,
 {
-    let values = choices.map(|(choice, help)| {
-        let value = PossibleValue::new(name(choice));
-        if help.is_empty() { value } else { value.help(help) }
-    });
+    let values = choices.map(|(choice, help)| PossibleValue::new(name(choice)).help(help));
     Lossy(PossibleValuesParser::new(values)).map(|name| name.parse().expect("a name of the enum"))
 }
 
@@ -324,9 +310,9 @@ impl TypedValueParser for Lossy {
 }
 
 const LINES: [(Format, &str); 3] = [
-    (Format::Human, "One aligned line an event"),
-    (Format::Json, "One object a line"),
-    (Format::Csv, "RFC 4180, with a header"),
+    (Format::Human, "Aligned lines for people, one for each event"),
+    (Format::Json, "One JSON object on each line"),
+    (Format::Csv, "Comma-separated values (RFC 4180), with a header line"),
 ];
 
 fn formats() -> impl TypedValueParser<Value = Format> {
@@ -432,6 +418,58 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Each help screen: of which command, `-h` or `--help`, and its text.
+    fn screens() -> Vec<(String, &'static str, String)> {
+        let mut command = Cli::command();
+        command.build();
+        let subcommands: Vec<_> = command.get_subcommands().cloned().collect();
+        let all = std::iter::once(command).chain(subcommands);
+        all.flat_map(|mut command| {
+            let name = command.get_name().to_owned();
+            let short = command.render_help().to_string();
+            [(name.clone(), "-h", short), (name, "--help", command.render_long_help().to_string())]
+        })
+        .collect()
+    }
+
+    /// `see Globs below` and `<GLOB>`: there is a paragraph that begins so.
+    #[test]
+    fn what_a_help_screen_refers_to_is_below() {
+        let placeholders = ["Event types", "Globs", "Moments", "Times", "Sizes"];
+        for (command, flag, text) in screens() {
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let (_, after) = text.split_once("-h, --help").unwrap_or((&text, &text));
+            for (at, _) in text.match_indices(" below") {
+                let before = &text[..at];
+                let Some(see) = before.rfind("; see ").filter(|see| at - see < 25) else {
+                    continue;
+                };
+                let named = &before[see + "; see ".len()..];
+                assert!(after.contains(&format!(" {named}: ")), "{command} {flag}: {named}");
+            }
+            assert!(!text.contains("see below"), "{command} {flag}");
+            for name in placeholders {
+                let placeholder = name.trim_end_matches('s').rsplit(' ').next().expect("a word");
+                let is_used = text.contains(&format!("<{}", placeholder.to_uppercase()));
+                assert!(
+                    !is_used || after.contains(&format!(" {name}: ")),
+                    "{command} {flag}: {name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_summary_has_every_option() {
+        let screens = screens();
+        for pair in screens.chunks(2) {
+            let [(command, _, short), (_, _, long)] = pair else { panic!("pairs") };
+            for option in long.split_whitespace().filter(|word| word.starts_with("--")) {
+                assert!(short.contains(option), "{command} -h lacks {option}");
+            }
+        }
     }
 
     #[test]

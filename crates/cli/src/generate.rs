@@ -40,17 +40,38 @@ fn man(command: clap::Command, out: &mut Vec<u8>) -> io::Result<()> {
     clap_mangen::Man::new(command).render(out)?;
     for subcommand in subcommands {
         let name = subcommand.get_name().to_uppercase();
-        let page = clap_mangen::Man::new(subcommand);
         writeln!(out, ".SH {name}")?;
-        page.render_synopsis_section(&mut *out)?;
-        page.render_options_section(&mut *out)?;
+        out.extend(section(subcommand)?);
     }
     Ok(())
+}
+
+/// What is in the section of a subcommand, with headings one level below that of the section.
+fn section(subcommand: clap::Command) -> io::Result<Vec<u8>> {
+    let has_more = subcommand.get_after_help().is_some();
+    let page = clap_mangen::Man::new(subcommand);
+    let mut out = Vec::new();
+    page.render_synopsis_section(&mut out)?;
+    page.render_options_section(&mut out)?;
+    if has_more {
+        page.render_extra_section(&mut out)?;
+    }
+    Ok(String::from_utf8_lossy(&out).replace(".SH ", ".SS ").into_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Options refer to paragraphs below them.
+    #[test]
+    fn the_man_page_has_what_is_below_the_options() {
+        let page = String::from_utf8(generate(Generated::Man).expect("generated")).expect("UTF-8");
+        let (main, rest) = page.split_once(".SH DECODE").expect("a section");
+        let (decode, _) = rest.split_once(".SH CONVERT").expect("a section");
+        assert!(main.contains("\nTimes: ") && decode.contains("\nMoments: "), "{page}");
+        assert!(decode.contains(".SS OPTIONS") && !decode.contains(".SH"), "{decode}");
+    }
 
     #[test]
     fn each_knows_the_options() {

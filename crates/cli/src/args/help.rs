@@ -1,0 +1,76 @@
+//! The paragraphs below the options in help screens and in the man page.
+
+use fsmon_format::kind;
+
+const FILTERS: &str = "\
+Filters (--types to --pid): each but --pid can be given more than once. One of the values of an option has to match, \
+and a change has to pass all options.";
+
+const GLOBS: &str = "\
+Globs: one without `/` matches a name at any depth; one with `/` matches the whole path below the \
+watched directory, where `*` stays within a name and `**` goes through directories. /target and \
+./target are target in the watched directory itself; a path that begins with the path of the watched \
+directory is taken relative to it. A directory that matches stands for everything below it. {a,b} is a or \
+b. --exclude wins over --include.";
+
+const TIMES: &str = "\
+Times: 10s, 500ms, 2h 30m, 7d; for --duration and --batch-window, a bare number is seconds.";
+
+const SIZES: &str = "Sizes: 100K, 100M, 10G, 1T, in powers of 1024; a small m is minutes.";
+
+const MOMENTS: &str = "\
+Moments: 2026-01-31T23:59:59Z or any offset; 2026-01-31 23:59, 23:59, today, yesterday 23:59 are in this time \
+zone, and a day alone means its beginning; 10m is ten minutes ago; @1767225600 and 1767225600 are Unix \
+times. When clocks go back and a local time occurs twice, --since takes the first and --until the second.";
+
+const PATHS: &str = "\
+Paths: a PATH in an excluded directory is watched. A PATH that does not exist yet is watched from when it \
+appears; it must look like one (./x, /srv/x), or be given with --wait. To watch a directory called decode, \
+convert, doctor or generate, write ./decode.";
+
+const STATUS: &str = "\
+Exit status: 0 when a signal, --duration or --count ended the watch, 1 after an error, 2 for wrong usage, 130 \
+after a second signal.";
+
+const DECODE_STATUS: &str =
+    "Exit status: 1 after an error or where the input is damaged, 2 for wrong usage.";
+
+/// Below `fsmon --help`.
+pub(super) fn watch() -> String {
+    let types = format!(
+        "Event types: {} (shown unless -t is given), {}, and all. In any case; -t takes several with commas.",
+        names(|kind| kind & kind::DEFAULT != 0),
+        names(|kind| kind & kind::DEFAULT == 0)
+    );
+    [&types, FILTERS, GLOBS, TIMES, SIZES, PATHS, STATUS].join("\n\n")
+}
+
+/// Below `fsmon decode --help`.
+pub(super) fn decode() -> String {
+    let types = format!(
+        "Event types: {}, and all. Without -t, all that were recorded are shown. In any case; -t takes several \
+         with commas.",
+        names(|_| true)
+    );
+    [&types, MOMENTS, FILTERS, GLOBS, DECODE_STATUS].join("\n\n")
+}
+
+/// Below `fsmon doctor --help`.
+pub(super) const DOCTOR: &str = "\
+A PATH that does not exist yet can be watched from when it appears.
+
+Exit status: 1 if one of the paths cannot be watched, 2 for wrong usage.";
+
+/// Below `fsmon generate --help`.
+pub(super) const GENERATE: &str = "\
+To read the man page: fsmon generate man | man -l -
+
+For completions in a running shell: source <(fsmon generate bash), or fsmon generate fish | source
+
+For completions in zsh: fsmon generate zsh >DIR/_fsmon, where DIR is in $fpath";
+
+/// The names of the event types with such bits.
+fn names(wanted: fn(u32) -> bool) -> String {
+    let kinds = kind::ALL.iter().filter(|kind| wanted(kind.bit));
+    kinds.map(|kind| kind.name).collect::<Vec<_>>().join(" ")
+}
