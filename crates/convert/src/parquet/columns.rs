@@ -10,6 +10,11 @@ use parquet::file::writer::SerializedColumnWriter;
 pub(super) trait Column {
     /// Writes the values and forgets them.
     fn write(&mut self, writer: &mut SerializedColumnWriter<'_>) -> Result<()>;
+
+    /// Bytes of the texts that wait to be written.
+    fn text_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Numbers and flags that every row has.
@@ -109,11 +114,6 @@ impl Text {
         self.push_kept(span);
     }
 
-    /// Bytes of all texts.
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     fn get(&self, span: Span) -> &[u8] {
         &self.bytes[span.start as usize..][..span.len as usize]
     }
@@ -131,5 +131,9 @@ impl Column for Text {
         writer.typed::<ByteArrayType>().write_batch(&values, Some(&self.levels), None)?;
         self.levels.clear();
         Ok(())
+    }
+
+    fn text_bytes(&self) -> usize {
+        self.bytes.len()
     }
 }

@@ -23,14 +23,7 @@ use std::sync::Arc;
 /// # Errors
 /// Those of reading and writing.
 pub(crate) fn convert(args: &Args, inputs: &[Input]) -> Result<Fed> {
-    let mut table = Table {
-        world: World::new(),
-        paths: Paths::default(),
-        parts: Parts::new(&args.output, &args.partition)?,
-        images: Images::new(),
-        origin: Origin::default(),
-        last_ns: 0,
-    };
+    let mut table = Table::new(Parts::new(&args.output, &args.partition)?);
     let fed = feed(inputs, &mut table, true)?;
     table.parts.finish()?;
     Ok(fed)
@@ -44,6 +37,19 @@ struct Table {
     origin: Origin,
     /// Wall time of the last row, used for damage, whose time is not known.
     last_ns: u64,
+}
+
+impl Table {
+    fn new(parts: Parts) -> Self {
+        Table {
+            world: World::new(),
+            paths: Paths::default(),
+            parts,
+            images: Images::new(),
+            origin: Origin::default(),
+            last_ns: 0,
+        }
+    }
 }
 
 impl Output for Table {
@@ -64,8 +70,9 @@ impl Output for Table {
                 Content::Event(event, number) => {
                     *last_ns = world.wall(event.head.time_ns.get());
                     let part = parts.at(*last_ns, number)?;
-                    let image = images.get(part, world, event.head.proc.get());
                     world.each_change(&event, number, paths, |change| {
+                        // Within: texts of an image are kept for a row only.
+                        let image = images.get(part, world, event.head.proc.get());
                         part.rows.change(origin, world, change, &image);
                         Ok::<_, crate::error::Error>(())
                     })?;
@@ -78,7 +85,9 @@ impl Output for Table {
                         reason: Reason::from_code(loss.reason.get()).name(),
                         lost: (count != COUNT_UNKNOWN).then_some(count),
                     };
-                    parts.at(loss.time_ns, world.events())?.rows.loss(origin, &loss);
+                    let part = parts.at(loss.time_ns, world.events())?;
+                    part.rows.loss(origin, &loss);
+                    part.write_if_full()?;
                 }
                 Content::Image(_) | Content::Nothing => {}
             }
@@ -88,8 +97,9 @@ impl Output for Table {
 
     fn gap(&mut self, gap: &Gap) -> Result<()> {
         let loss = Loss { time_ns: self.last_ns, reason: "damaged_file", lost: gap.events };
-        self.parts.at(loss.time_ns, self.world.events())?.rows.loss(&self.origin, &loss);
-        Ok(())
+        let part = self.parts.at(loss.time_ns, self.world.events())?;
+        part.rows.loss(&self.origin, &loss);
+        part.write_if_full()
     }
 }
 
@@ -131,5 +141,65 @@ impl Images {
             Some(kept) => *kept.get_or_insert_with(|| part.rows.image(&world.mirror, image)),
             None => part.rows.image(&world.mirror, image),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows::ROWS_MAX;
+    use super::*;
+    use fsmon_format::mirror::{Capacity, Mirror};
+    use fsmon_format::record::{self, Build, Record};
+    use fsmon_format::stream::{Damage, Fault, Item, Reader, Writer};
+    use std::path::Path;
+    use zerocopy::FromZeros;
+
+    /// A table that goes to a file in `dir`.
+    fn table(dir: &Path) -> Table {
+        let parts = Parts::new(&dir.join("table.parquet"), &[]);
+        Table::new(parts.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    fn groups(table: &mut Table) -> u64 {
+        table.parts.at(0, 0).unwrap_or_else(|error| panic!("{error}")).rows.group
+    }
+
+    /// A stream of losses alone.
+    fn losses(count: usize) -> Vec<u8> {
+        let capacity = Capacity { dirs: 1, processes: 1, strings: 1, text: 1 };
+        let mut writer = Writer::new(Vec::new(), &Header::default(), capacity).expect("room");
+        let mirror = Mirror::new(capacity);
+        let mut build = Build::default();
+        let (loss, _) =
+            Record::split_first(build.loss(record::Loss::new_zeroed())).expect("a record");
+        for _ in 0..count {
+            writer.push(&loss, &mirror).expect("room");
+        }
+        writer.finish().expect("room")
+    }
+
+    #[test]
+    fn losses_alone_are_written_in_groups() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut table = table(dir.path());
+        let stream = losses(2 * ROWS_MAX);
+        let mut reader = Reader::new(&stream[..]);
+        while let Some(item) = reader.next().expect("a stream") {
+            let Item::Block(block) = item else { continue };
+            table.block(&block).unwrap_or_else(|error| panic!("{error}"));
+        }
+        assert_eq!(groups(&mut table), 2);
+    }
+
+    #[test]
+    fn gaps_alone_are_written_in_groups() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut table = table(dir.path());
+        let damage = Damage { offset: 0, block: None, fault: Fault::Payload };
+        let gap = Gap { damage, bytes: 1, blocks: None, events: None };
+        for _ in 0..2 * ROWS_MAX {
+            table.gap(&gap).unwrap_or_else(|error| panic!("{error}"));
+        }
+        assert_eq!(groups(&mut table), 2);
     }
 }

@@ -144,8 +144,76 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::{Image, Origin, TEXT_MAX};
     use super::*;
+    use crate::world::{Change, World};
+    use fsmon_format::kind;
+    use fsmon_format::mirror::{Capacity, Mirror};
+    use fsmon_format::record::{self, Body, Event, EventRef, Proc, Str};
     use std::fs::File;
+    use zerocopy::FromZeros;
+    use zerocopy::little_endian::U32;
+
+    /// A part in a file that nobody sees.
+    fn part() -> Part {
+        let file = tempfile::tempfile().expect("a file");
+        let part = Part::new(Out::of(file, "it".into()), PathBuf::new(), 1, false);
+        part.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Adds rows, each with other texts of `bytes` bytes in one column, until there must be two row groups.
+    fn assert_fills_groups(bytes: usize, add: impl Fn(&mut Rows, &[u8])) {
+        let mut part = part();
+        for letter in (b'a'..=b'b').cycle().take(2 * TEXT_MAX.div_ceil(bytes)) {
+            add(&mut part.rows, &vec![letter; bytes]);
+            part.write_if_full().unwrap_or_else(|error| panic!("{error}"));
+        }
+        assert_eq!(part.rows.group, 2);
+    }
+
+    /// A row with these paths: the path, the old path, and the one through which a file was changed.
+    fn add_row(rows: &mut Rows, image: &Image, [path, old_path, via]: [Option<&[u8]>; 3]) {
+        let head = Event::new_zeroed();
+        let event = &EventRef { head: &head, name: b"", name2: b"" };
+        let kind = kind::in_causal_order(kind::CREATE).next().expect("a kind");
+        let change = Change { kind, path, old_path, via, event, number: 0 };
+        rows.change(&Origin::default(), &World::new(), &change, image);
+    }
+
+    #[test]
+    fn long_paths_fill_row_groups() {
+        for column in 0..3 {
+            assert_fills_groups(1 << 20, |rows, text| {
+                let mut paths = [None; 3];
+                paths[column] = Some(text);
+                add_row(rows, &Image::default(), paths);
+            });
+        }
+    }
+
+    #[test]
+    fn long_texts_of_processes_fill_row_groups() {
+        let fields: [fn(&mut Proc) -> &mut U32; 5] = [
+            |image| &mut image.exe,
+            |image| &mut image.exec,
+            |image| &mut image.cmdline,
+            |image| &mut image.user,
+            |image| &mut image.cgroup,
+        ];
+        for field in fields {
+            let capacity = Capacity { dirs: 1, processes: 1, strings: 1, text: 1 << 16 };
+            assert_fills_groups(record::TEXT_MAX, |rows, text| {
+                let mut mirror = Mirror::new(capacity);
+                let mut head = Str::new_zeroed();
+                head.id = 1.into();
+                mirror.define(&Body::Str(&head, text));
+                let mut image = Proc::new_zeroed();
+                *field(&mut image) = 1.into();
+                let image = rows.image(&mirror, &image);
+                add_row(rows, &image, [None; 3]);
+            });
+        }
+    }
 
     #[test]
     fn a_reader_that_goes_before_the_end_is_no_failure() {

@@ -13,7 +13,7 @@ use std::io::Write;
 /// The most rows of a group: DuckDB's unit of work for one thread.
 pub(super) const ROWS_MAX: usize = 122_880;
 /// The most bytes of text of a group.
-const TEXT_MAX: usize = 64 << 20;
+pub(super) const TEXT_MAX: usize = 64 << 20;
 
 /// The fields that all rows of a stream share.
 #[derive(Clone, Debug, Default)]
@@ -102,10 +102,10 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn is_full(&self) -> bool {
-        let text = self.path.len() + self.old_path.len() + self.cmdline.len() + self.exe.len();
-        let text = text + self.exec.len();
-        self.len >= ROWS_MAX || text >= TEXT_MAX
+    /// Whether it is time to write the group. Counts the texts of all columns: each can be as long as its stream says.
+    pub(super) fn is_full(&mut self) -> bool {
+        let texts: usize = self.columns().iter().map(|column| column.text_bytes()).sum();
+        self.len >= ROWS_MAX || texts >= TEXT_MAX
     }
 
     pub(super) fn is_empty(&self) -> bool {
