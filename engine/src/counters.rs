@@ -1,7 +1,7 @@
 //! The counters of the reader, readable from any thread at any time, and which of them mean that something is
 //! missing.
 
-use crate::Setting;
+use crate::{Names, Setting};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,14 +20,21 @@ pub struct Missing {
     pub beyond: Option<Setting>,
 }
 
+impl Missing {
+    /// The count and the noun, with these names of settings. `Display` has [`Setting::words`].
+    #[must_use]
+    pub fn line(&self, names: Names) -> String {
+        let words = if self.count == 1 { self.one } else { self.many };
+        match self.beyond {
+            Some(setting) => format!("{} {words} beyond {}", self.count, names(setting)),
+            None => format!("{} {words}", self.count),
+        }
+    }
+}
+
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = if self.count == 1 { self.one } else { self.many };
-        write!(f, "{} {words}", self.count)?;
-        match self.beyond {
-            Some(setting) => write!(f, " beyond {setting}"),
-            None => Ok(()),
-        }
+        f.write_str(&self.line(Setting::words))
     }
 }
 
@@ -161,6 +168,6 @@ mod tests {
         let missing: Vec<_> = counters.missing().map(|one| (one.name, one.count)).collect();
         assert_eq!(missing, [("lost_queue_overflows", 1), ("dirs_refused", 2)]);
         let words: Vec<_> = counters.missing().map(|one| one.to_string()).collect();
-        assert_eq!(words, ["1 queue overflow", "2 directories beyond dirs_max"]);
+        assert_eq!(words, ["1 queue overflow", "2 directories beyond the limit of directories"]);
     }
 }

@@ -1,7 +1,7 @@
 //! What is lost on this host, and notes that are no loss: data for programs, and a line for people.
 
 use crate::config::Who;
-use crate::{Error, Setting};
+use crate::{Error, Names, Setting};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -110,10 +110,28 @@ pub enum CommandLines {
     All,
 }
 
+impl Degradation {
+    /// The line, with these names of settings. `Display` has [`Setting::words`].
+    #[must_use]
+    pub fn line(&self, names: Names) -> String {
+        match self {
+            Degradation::Root(why) => why.line(names),
+            Degradation::DirsMax(count) => {
+                let beyond = if *count == 1 { "directory is" } else { "directories are" };
+                let limit = names(Setting::DirsMax);
+                format!(
+                    "{count} {beyond} beyond {limit}: changes in them and below are not seen; raise it"
+                )
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Degradation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Degradation::Root(why) => why.fmt(f),
+            Degradation::Root(_) | Degradation::DirsMax(_) => f.write_str(&self.line(Setting::words)),
             Degradation::SharedFilesystem { path, fs_type } => write!(
                 f,
                 "{} is on {fs_type}: changes made elsewhere, on its server or behind it, are not seen; watch it \
@@ -164,11 +182,6 @@ impl fmt::Display for Degradation {
             Degradation::LaterMounts(why) => {
                 write!(f, "mounts that come later are not watched: {why}")
             }
-            Degradation::DirsMax(count) => write!(
-                f,
-                "{count} directories are beyond {}: changes in them and below are not seen; raise it",
-                Setting::DirsMax
-            ),
             Degradation::FilesMax(count) => write!(
                 f,
                 "there was no room for {count} files: changes of these through hard links are not seen"

@@ -72,7 +72,8 @@ mod sys;
 
 pub use cold::cgroup::cgroup_path;
 pub use cold::remedy::{Call, Cause, refused};
+pub use cold::roots::not_a_directory;
 pub use config::Config;
 pub use counters::{Counters, Missing};
-pub use fsmon_format::error::{Error, ErrorKind, Setting};
+pub use fsmon_format::error::{Error, ErrorKind, Message, Names, Setting};
 pub use monitor::{Monitor, Next, Receiver, start};

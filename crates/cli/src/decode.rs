@@ -8,7 +8,7 @@ use crate::target::Target;
 use fsmon_engine::{Error, ErrorKind};
 use fsmon_format::kind;
 use fsmon_format::record::End;
-use fsmon_format::stream::{self, BLOCK_CAPACITY, Item, Reader};
+use fsmon_format::stream::{BLOCK_CAPACITY, Fault, Item, Reader};
 use fsmon_present::Format;
 use fsmon_present::filter::{Filter, Roots, Source};
 use fsmon_present::message::{self, counted};
@@ -255,7 +255,7 @@ impl<O: Output> Decoder<O> {
             }
             Some(Item::Gap(gap)) => {
                 self.gaps += 1;
-                if !matches!(gap.damage.fault, stream::Fault::NotAStream) {
+                if !matches!(gap.damage.fault, Fault::NotAStream) {
                     message::print(format_args!("{name}: {gap}"));
                 }
                 Ok(Then::Next)
@@ -302,14 +302,13 @@ impl<O: Output> Decoder<O> {
 
 /// The error of a stream that cannot be read further.
 fn explained(name: &str, error: Error) -> Error {
-    match error.damage().map(|_| error.kind()) {
-        Some(ErrorKind::Invalid) => no_stream(name),
-        Some(ErrorKind::Damaged) => error.map_message(|what| {
-            format!(
-                "{name}: {what}; everything before it was printed; --salvage prints what follows, too"
-            )
-        }),
-        _ => error.map_message(|what| format!("{name}: {what}")),
+    let name_first = format!("{name}: ");
+    match error.damage().map(|damage| damage.fault) {
+        Some(Fault::NotAStream) => no_stream(name),
+        Some(fault) if !fault.is_newer() => error
+            .after(name_first)
+            .and("; everything before it was printed; --salvage prints what follows, too"),
+        _ => error.after(name_first),
     }
 }
 

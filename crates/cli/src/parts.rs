@@ -1,7 +1,7 @@
 //! Which reader watches which directories.
 
 use crate::args::WatchArgs;
-use fsmon_engine::Error;
+use fsmon_engine::{Error, not_a_directory};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,6 @@ fn filesystem(root: &Path) -> Option<u64> {
 /// Refuses files early. Paths that do not exist are allowed: they may appear later.
 fn existing(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
     for root in &roots {
-        let name = root.display();
         match root.metadata() {
             Ok(data) if data.is_dir() => {}
             Err(error)
@@ -48,14 +47,9 @@ fn existing(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
                     error.kind(),
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) => {}
-            Ok(_) => {
-                return Err(Error::invalid(format!(
-                    "{name} is not a directory; watch the directory that contains it, with --include and the \
-                     name of the file"
-                )));
-            }
+            Ok(_) => return Err(not_a_directory(root)),
             Err(error) => {
-                let what = format!("cannot watch {name}; name another directory");
+                let what = format!("cannot watch {}; name another directory", root.display());
                 return Err(Error::os(what, error));
             }
         }

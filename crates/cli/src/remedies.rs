@@ -1,15 +1,13 @@
-//! Errors and losses as lines for users of the command line. The libraries know settings; this adds the options of these
-//! and the remedies.
+//! Messages of the libraries as lines for users of the command line. The libraries know settings; this knows the
+//! options of these.
 
 use fsmon_engine::plan::Degradation;
-use fsmon_engine::{Error, Missing, Setting};
-use fsmon_present::message::counted;
+use fsmon_engine::{Error, ErrorKind, Missing, Setting};
 
 /// The option of a setting.
 pub(crate) fn option(setting: Setting) -> &'static str {
     match setting {
         Setting::Roots => "PATH",
-        Setting::Reader => "--per-filesystem",
         Setting::Backend => "--backend",
         Setting::Cpu => "--cpu",
         Setting::Who => "--who",
@@ -22,39 +20,17 @@ pub(crate) fn option(setting: Setting) -> &'static str {
         Setting::ExcludeCmd => "--exclude-cmd",
         Setting::User => "--user",
         Setting::Pid => "--pid",
-        other => other.name(),
     }
 }
 
-/// The line of an error, with its option and the remedy.
+/// The line of an error.
 pub(crate) fn error(error: &Error) -> String {
-    let Some(setting) = error.setting() else { return error.to_string() };
-    let remedy = remedy(setting, error.setting_instead());
-    let before = match setting {
-        Setting::Types
-        | Setting::Include
-        | Setting::Exclude
-        | Setting::Cmd
-        | Setting::ExcludeCmd
-        | Setting::User
-        | Setting::Pid => format!("{}: ", option(setting)),
-        _ => String::new(),
-    };
-    error.clone().map_message(|what| format!("{before}{what}{remedy}")).to_string()
-}
-
-/// The remedy, to be appended to the message.
-fn remedy(setting: Setting, instead: Option<Setting>) -> String {
-    match (setting, instead) {
-        (Setting::Roots, Some(instead)) => format!(" with {} for that name", option(instead)),
-        (_, Some(instead)) => format!(", or use {} for the opposite", option(instead)),
-        (Setting::Reader, None) => format!(" ({})", option(setting)),
-        (Setting::Backend | Setting::Who, None) => {
-            format!("; or leave {} at auto", option(setting))
+    match (error.setting(), error.kind()) {
+        // The kernel does not watch these directories together, and the message advises to separate them.
+        (Some(Setting::Roots), ErrorKind::Unsupported) => {
+            error.clone().and(" (--per-filesystem)").line(option)
         }
-        (Setting::Cpu, None) => "; choose one of them, or --cpu auto".to_owned(),
-        (Setting::DirsMax | Setting::ProcessesMax, None) => format!("; raise {}", option(setting)),
-        _ => String::new(),
+        _ => error.line(option),
     }
 }
 
@@ -62,22 +38,13 @@ fn remedy(setting: Setting, instead: Option<Setting>) -> String {
 pub(crate) fn degradation(loss: &Degradation) -> String {
     match loss {
         Degradation::Root(why) => error(why),
-        Degradation::DirsMax(count) => format!(
-            "{} beyond {}: changes in them and below are not seen; raise it",
-            counted(*count, "directory is", "directories are"),
-            option(Setting::DirsMax)
-        ),
-        other => other.to_string(),
+        other => other.line(option),
     }
 }
 
 /// What is missing, with the count.
 pub(crate) fn missing(missing: &Missing) -> String {
-    let words = counted(missing.count, missing.one, missing.many);
-    match missing.beyond {
-        Some(setting) => format!("{words} beyond {}", option(setting)),
-        None => words,
-    }
+    missing.line(option)
 }
 
 #[cfg(test)]
@@ -85,7 +52,10 @@ mod tests {
     use super::*;
     use crate::args::Cli;
     use clap::CommandFactory;
-    use fsmon_engine::ErrorKind;
+    use fsmon_engine::not_a_directory;
+    use fsmon_format::kind;
+    use fsmon_format::stream::BLOCK_CAPACITY;
+    use fsmon_present::filter::{Criteria, Filter, Roots, Source};
     use std::io;
 
     #[test]
@@ -99,30 +69,47 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_option_and_the_remedy() {
-        let invalid = Error::invalid;
-        for (error, line) in [
-            (invalid("no room"), "no room"),
-            (invalid("no room").about(Setting::DirsMax), "no room; raise --max-dirs"),
+    fn an_error_of_a_criterion_names_the_option_and_the_remedy() {
+        let one = |text: &str| vec![text.to_owned()];
+        let none = Criteria::default();
+        for (criteria, begin, remedy) in [
+            (Criteria { types: one("new"), ..none.clone() }, "--types: ", "write one of CREATE, "),
             (
-                invalid("no CPU 9").about(Setting::Cpu),
-                "no CPU 9; choose one of them, or --cpu auto",
-            ),
-            (invalid("no BPF").about(Setting::Who), "no BPF; or leave --who at auto"),
-            (invalid("bad glob").about(Setting::ExcludeCmd), "--exclude-cmd: bad glob"),
-            (
-                invalid("write \\!").about(Setting::Cmd).instead(Setting::ExcludeCmd),
-                "--cmd: write \\!, or use --exclude-cmd for the opposite",
+                Criteria { include: one("!x"), ..none.clone() },
+                "--include: ",
+                "write --exclude 'x', or \\! for",
             ),
             (
-                invalid("watch /srv").about(Setting::Roots).instead(Setting::Include),
-                "watch /srv with --include for that name",
+                Criteria { exclude: one("!x"), ..none.clone() },
+                "--exclude: ",
+                "write --include 'x', or \\! for",
             ),
+            (
+                Criteria { cmd: one("!x"), ..none.clone() },
+                "--cmd: ",
+                "write --exclude-cmd 'x', or \\! for",
+            ),
+            (
+                Criteria { exclude_cmd: one("!x"), ..none.clone() },
+                "--exclude-cmd: ",
+                "write --cmd 'x', or \\! for",
+            ),
+            (Criteria { user: one("no such user"), ..none.clone() }, "--user: ", "uid"),
+            (Criteria { pid: Some(u32::MAX), ..none.clone() }, "--pid: ", "see ps -e"),
         ] {
-            assert_eq!(super::error(&error), line);
+            let filter = Filter::new(&criteria, kind::DEFAULT, Source::Live, BLOCK_CAPACITY);
+            let refused = filter.and_then(|mut filter| filter.set_roots(&Roots::default()));
+            let line = error(&refused.expect_err(begin));
+            assert!(line.starts_with(begin) && line.contains(remedy), "{line}");
         }
+    }
+
+    #[test]
+    fn an_error_of_a_root_names_the_option_and_the_remedy() {
+        let line = error(&not_a_directory("/etc/passwd".as_ref()));
+        assert_eq!(line, "/etc/passwd is not a directory; watch /etc with --include passwd");
         let refused = Error::os("give it a reader of its own", io::Error::from_raw_os_error(18));
-        let line = super::error(&refused.with_kind(ErrorKind::Unsupported).about(Setting::Reader));
+        let line = error(&refused.with_kind(ErrorKind::Unsupported).about(Setting::Roots));
         assert!(line.starts_with("give it a reader of its own (--per-filesystem): "), "{line}");
     }
 

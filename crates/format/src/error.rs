@@ -1,7 +1,7 @@
 //! The error type of all crates of fsmon: a kind that a program can match, the setting that it is about, and one line
-//! for people. That line names no option of a command line: the program adds the name that its users know.
+//! for people, in which the program can name settings as its users know them.
 
-pub use crate::setting::Setting;
+pub use crate::setting::{Message, Names, Setting};
 use crate::stream::Damage;
 use std::fmt;
 use std::io;
@@ -76,9 +76,8 @@ const EMFILE: i32 = 24;
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
-    message: String,
+    message: Message,
     setting: Option<Setting>,
-    instead: Option<Setting>,
     cause: Option<Cause>,
 }
 
@@ -93,17 +92,17 @@ enum Cause {
 
 impl Error {
     /// A failure without a failed system call.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), setting: None, instead: None, cause: None }
+    pub fn new(kind: ErrorKind, message: impl Into<Message>) -> Self {
+        Error { kind, message: message.into(), setting: None, cause: None }
     }
 
     /// The request can never work.
-    pub fn invalid(message: impl Into<String>) -> Self {
+    pub fn invalid(message: impl Into<Message>) -> Self {
         Error::new(ErrorKind::Invalid, message)
     }
 
     /// A system call failed; its error gives the kind, and its text follows the message.
-    pub fn os(message: impl Into<String>, source: io::Error) -> Self {
+    pub fn os(message: impl Into<Message>, source: io::Error) -> Self {
         let error = Error::new((&source).into(), message);
         Error { cause: Some(Cause::System(Arc::new(source))), ..error }
     }
@@ -114,22 +113,22 @@ impl Error {
         Error { kind, ..self }
     }
 
-    /// The same with the message changed by `message`: with a file name before it, or a remedy behind it.
+    /// The same with `before` in front of the message, such as the name of a file.
     #[must_use]
-    pub fn map_message(self, message: impl FnOnce(&str) -> String) -> Self {
-        Error { message: message(&self.message), ..self }
+    pub fn after(self, before: impl Into<Message>) -> Self {
+        Error { message: before.into().and(self.message), ..self }
+    }
+
+    /// The same with `more` behind the message, such as a remedy.
+    #[must_use]
+    pub fn and(self, more: impl Into<Message>) -> Self {
+        Error { message: self.message.and(more), ..self }
     }
 
     /// The same, about this setting.
     #[must_use]
     pub fn about(self, setting: Setting) -> Self {
         Error { setting: Some(setting), ..self }
-    }
-
-    /// The same, with the setting that does what the user wanted from the other one.
-    #[must_use]
-    pub fn instead(self, setting: Setting) -> Self {
-        Error { instead: Some(setting), ..self }
     }
 
     /// What kind of failure it was.
@@ -144,10 +143,14 @@ impl Error {
         self.setting
     }
 
-    /// The setting to use instead, if there is one.
+    /// The line for people, with these names of settings. `Display` has [`Setting::words`].
     #[must_use]
-    pub fn setting_instead(&self) -> Option<Setting> {
-        self.instead
+    pub fn line(&self, names: Names) -> String {
+        let message = self.message.line(names);
+        match &self.cause {
+            Some(Cause::System(error)) => format!("{message}: {error}"),
+            _ => message,
+        }
     }
 
     /// The errno of the failed system call, if there was one.
@@ -169,11 +172,12 @@ impl Error {
     }
 }
 
-/// Errors are equal if they have the same content.
+/// Errors are equal if kind, setting and line are. The data of a cause is not compared, but its text is part of the
+/// line.
 impl PartialEq for Error {
     fn eq(&self, other: &Self) -> bool {
-        let facts = |error: &Error| (error.kind, error.setting, error.instead);
-        facts(self) == facts(other) && self.to_string() == other.to_string()
+        let facts = |error: &Error| (error.kind, error.setting, error.to_string());
+        facts(self) == facts(other)
     }
 }
 
@@ -188,11 +192,7 @@ impl From<Damage> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        match &self.cause {
-            Some(Cause::System(error)) => write!(f, ": {error}"),
-            _ => Ok(()),
-        }
+        f.write_str(&self.line(Setting::words))
     }
 }
 
@@ -236,6 +236,7 @@ mod tests {
         assert_eq!((own.kind(), own.raw_os_error()), (ErrorKind::Invalid, None));
         assert_eq!(own.to_string(), "write 1 to 9");
     }
+
     #[test]
     fn damage_of_a_stream_gives_kind_text_and_source() {
         for (fault, kind) in [
@@ -244,19 +245,29 @@ mod tests {
             (Fault::Payload, ErrorKind::Damaged),
         ] {
             let damage = Damage { offset: 64, block: Some(2), fault };
-            let error = Error::from(damage).map_message(|message| format!("x.fsmon: {message}"));
+            let error = Error::from(damage).after("x.fsmon: ");
             assert_eq!((error.kind(), error.damage()), (kind, Some(&damage)));
             assert_eq!(error.to_string(), format!("x.fsmon: byte 64, block 2: {fault}"));
             let source = error.source().and_then(|source| source.downcast_ref::<Damage>());
             assert_eq!(source, Some(&damage));
         }
     }
+
     #[test]
-    fn what_is_to_be_changed_is_data() {
-        let error = Error::invalid("x is a file").about(Setting::Roots).instead(Setting::Include);
+    fn a_line_has_the_names_of_the_program() {
+        let message = Message::from("no room; raise ").and(Setting::DirsMax).and(" or name fewer");
+        let error = Error::os(message, io::Error::from_raw_os_error(28)).about(Setting::Roots);
+        let error = error.after("/srv: ").and(" directories");
         assert_eq!(error.setting(), Some(Setting::Roots));
-        assert_eq!(error.setting_instead(), Some(Setting::Include));
-        assert_eq!(error.to_string(), "x is a file");
+        let full = "No space left on device (os error 28)";
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "/srv: no room; raise the limit of directories or name fewer directories: {full}"
+            )
+        );
+        let line = error.line(|setting| if setting == Setting::DirsMax { "--most" } else { "" });
+        assert_eq!(line, format!("/srv: no room; raise --most or name fewer directories: {full}"));
         assert_eq!(error, error.clone());
         assert_ne!(error, error.clone().about(Setting::Pid));
     }

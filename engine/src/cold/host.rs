@@ -14,7 +14,7 @@ use crate::sys::perf::online_cpus;
 use crate::sys::poll::Descriptors;
 use crate::sys::thread::allowed_cpus;
 use crate::sys::uring::Uring;
-use crate::{Error, ErrorKind, Setting};
+use crate::{Error, ErrorKind, Message, Setting};
 use std::io;
 use std::os::fd::AsFd;
 
@@ -70,7 +70,9 @@ pub(crate) fn choose_backend(asked: Backend, probe: &Probe) -> Result<Backend, E
         Backend::Auto if !probe.works() => Ok(Backend::Poll),
         Backend::Uring if !probe.works() => {
             let kind = probe.failure.unwrap_or(ErrorKind::Unsupported);
-            let line = format!("io_uring cannot be used: {}", probe.detail);
+            let line =
+                Message::from(format!("io_uring cannot be used: {}; or leave ", probe.detail));
+            let line = line.and(Setting::Backend).and(" at auto");
             Err(Error::new(kind, line).about(Setting::Backend))
         }
         _ => Ok(Backend::Uring),
@@ -92,8 +94,10 @@ pub(crate) fn choose_cpu(asked: Cpu, reader: usize) -> Result<Option<usize>, Err
         Cpu::Pin(cpu) if allowed.contains(&cpu) => Ok(Some(cpu)),
         Cpu::Pin(cpu) => {
             let allowed = ranges(&allowed);
-            let line = format!("CPU {cpu} is not among those fsmon may run on ({allowed})");
-            Err(Error::invalid(line).about(Setting::Cpu))
+            let line = Message::from(format!(
+                "CPU {cpu} is not among those fsmon may run on ({allowed}); choose one of them, or leave "
+            ));
+            Err(Error::invalid(line.and(Setting::Cpu).and(" at auto")).about(Setting::Cpu))
         }
     }
 }

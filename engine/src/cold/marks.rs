@@ -121,7 +121,7 @@ fn refusal(root: &OpenRoot, error: io::Error) -> Error {
     let (mut kind, mut setting) = (ErrorKind::Unsupported, None);
     let why = match error.raw_os_error() {
         Some(libc::EXDEV) => {
-            setting = Some(Setting::Reader);
+            setting = Some(Setting::Roots);
             "the kernel does not watch its filesystem beside others; watch what it is mounted from, \
              or give it a reader of its own"
         }

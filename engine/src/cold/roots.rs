@@ -13,7 +13,7 @@ use crate::hot::r#where::above::Reached;
 use crate::limits::walks::FILESYSTEMS_MAX;
 use crate::sys::handle::{Handle, Handles, filesystem};
 use crate::sys::limit::raise_descriptors;
-use crate::{Error, ErrorKind, Setting};
+use crate::{Error, ErrorKind, Message, Setting};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -130,6 +130,18 @@ pub(crate) fn open_mounts(
     left.len()
 }
 
+/// The error for a root that is not a directory: names the one to watch instead. Links are followed, as what is done to
+/// a file shows where it is, not where a link to it is.
+#[must_use]
+pub fn not_a_directory(path: &Path) -> Error {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (dir, name) = (real.parent().unwrap_or(Path::new("/")), real.file_name());
+    let line = format!("{} is not a directory; watch {} with ", path.display(), dir.display());
+    let name = format!(" {}", name.unwrap_or_default().display());
+    let line = Message::from(line).and(Setting::Include).and(name);
+    Error::invalid(line).about(Setting::Roots)
+}
+
 /// Opens one.
 #[cfg(any(test, feature = "internals"))]
 pub(crate) fn open(path: &Path, mounts: &[Mount]) -> Result<OpenRoot, Error> {
@@ -142,11 +154,8 @@ pub(crate) fn open_on(path: &Path, mounts: &Points<'_>) -> Result<OpenRoot, Erro
     let (real, nearest) = locate(path)?;
     let at = nearest.as_deref().unwrap_or(&real);
     if !at.is_dir() {
-        let parent = at.parent().unwrap_or(Path::new("/")).display();
         return Err(match &nearest {
-            None => Error::invalid(format!("{shown} is not a directory; watch {parent}"))
-                .about(Setting::Roots)
-                .instead(Setting::Include),
+            None => not_a_directory(path),
             Some(file) => Error::invalid(format!(
                 "cannot watch {shown}: {} is not a directory; name another path",
                 file.display()
@@ -286,11 +295,28 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_watched_through_its_directory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let real = dir.path().canonicalize().expect("it is there");
+        std::fs::write(real.join("f"), "").expect("written");
+        let link = real.join("link");
+        std::os::unix::fs::symlink("f", &link).expect("made");
+        for path in [&real.join("f"), &link] {
+            let line = not_a_directory(path).line(|setting| match setting {
+                Setting::Include => "--include",
+                _ => "?",
+            });
+            let (path, dir) = (path.display(), real.display());
+            let remedy = format!("watch {dir} with --include f");
+            assert_eq!(line, format!("{path} is not a directory; {remedy}"));
+        }
+    }
+
+    #[test]
     fn what_is_no_directory_is_refused_with_a_remedy() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let error = open_all(&[file.path().to_owned()], true, None).err().expect("refused");
-        assert!(error.to_string().contains("is not a directory; watch "));
-        assert_eq!(error.setting_instead(), Some(Setting::Include));
+        assert_eq!(error, not_a_directory(file.path()));
         let below = file.path().join("below");
         let error = open_all(&[below], true, None).err().expect("refused");
         assert!(error.to_string().contains("cannot watch "));

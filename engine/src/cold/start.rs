@@ -31,7 +31,7 @@ use crate::sys::limit::raise_descriptors;
 use crate::sys::poll::{Descriptors, Poll};
 use crate::sys::thread::{self, allowed_cpus};
 use crate::sys::uring::Uring;
-use crate::{Error, ErrorKind, Setting};
+use crate::{Error, ErrorKind, Message, Setting};
 use fsmon_format::kind;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -308,7 +308,8 @@ fn add_root(
     }) {
         let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
         let full = |_| {
-            Error::invalid("more roots than directories that can be known").about(Setting::DirsMax)
+            let line = Message::from("more roots than directories that can be known; raise ");
+            Error::invalid(line.and(Setting::DirsMax)).about(Setting::DirsMax)
         };
         let node = tree.insert_root(bytes, key).map_err(full)?;
         watch.roots[at].set(node, reached, mark.is_of_directories());

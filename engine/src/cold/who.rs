@@ -10,7 +10,7 @@ use crate::plan::{CommandLines, Degradation, Probe};
 use crate::sys::connector::Socket;
 use crate::sys::fanotify::Group;
 use crate::sys::perf::{self, Event, Ring};
-use crate::{Error, ErrorKind, Setting, limits};
+use crate::{Error, ErrorKind, Message, Setting, limits};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -79,7 +79,10 @@ pub fn open(
         let reason = opened.probes.iter().find(|probe| !probe.works());
         let kind = reason.and_then(|probe| probe.failure).unwrap_or(ErrorKind::Unsupported);
         let reason = reason.map_or("not available", |probe| &probe.detail);
-        let line = format!("the source of process names asked for cannot be used: {reason}");
+        let line = Message::from(format!(
+            "the source of process names asked for cannot be used: {reason}; or leave "
+        ));
+        let line = line.and(Setting::Who).and(" at auto");
         return Err(Error::new(kind, line).about(Setting::Who));
     }
     let hears_credentials = opened.socket.is_some() || opened.rung == Rung::Bpf;

@@ -1,5 +1,6 @@
 //! Globs on paths and on command names.
 
+use super::about;
 use super::patterns::{self, Pattern, Purpose};
 use super::roots::Roots;
 use fsmon_format::error::{Error, Setting};
@@ -142,7 +143,7 @@ fn bad(setting: Setting, glob: &str, why: &str) -> Error {
 }
 
 fn refused(setting: Setting, glob: &str, why: Error) -> Error {
-    why.map_message(|why| format!("bad glob '{}': {why}", glob.escape_debug())).about(setting)
+    about(setting, why.after(format!("bad glob '{}': ", glob.escape_debug())))
 }
 
 #[cfg(test)]
@@ -216,7 +217,7 @@ mod tests {
         assert!(matches("kworker/0:1", "kworker/0:1"));
         for (glob, words) in [
             ("", "empty"),
-            ("!git", "! does not negate it"),
+            ("!git", "! does not negate it; write exclude_cmd 'git', or"),
             ("gcc,cc", "{gcc,cc}"),
             ("/usr/bin/gcc", "'gcc'"),
             ("./gcc", "'gcc'"),
@@ -225,7 +226,5 @@ mod tests {
             assert!(error.to_string().contains(words), "{error}");
             assert_eq!(error.setting(), Some(Setting::Cmd));
         }
-        let negated = cmd("!git").expect_err("refused");
-        assert_eq!(negated.setting_instead(), Some(Setting::ExcludeCmd));
     }
 }

@@ -12,7 +12,7 @@ pub use roots::Roots;
 
 use crate::moment::Range;
 use crate::world::{Change, World};
-use fsmon_format::error::{Error, Setting};
+use fsmon_format::error::{Error, Message, Setting};
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::EventRef;
@@ -165,13 +165,18 @@ fn parse_type(name: &str) -> Result<u32, Error> {
     }
     kind::by_name(name).map(|kind| kind.bit).ok_or_else(|| {
         let valid: Vec<_> = kind::ALL.iter().map(|kind| kind.name).collect();
-        Error::invalid(format!(
+        let line = format!(
             "unknown event type '{}'; write one of {} or all",
             name.escape_debug(),
             valid.join(", ")
-        ))
-        .about(Setting::Types)
+        );
+        about(Setting::Types, Error::invalid(line))
     })
+}
+
+/// The error about a criterion: its line begins with the name of that.
+fn about(setting: Setting, error: Error) -> Error {
+    error.after(Message::from(setting).and(": ")).about(setting)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! A pattern that can never match is an error, which says what to write instead.
 
 use super::roots::{Roots, real};
-use fsmon_format::error::{Error, Setting};
+use fsmon_format::error::{Error, Message, Setting};
 use globset::GlobBuilder;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -79,7 +79,7 @@ pub(super) fn read(text: &str, purpose: Purpose, roots: &Roots) -> Result<Patter
         return Err(Error::invalid(line));
     }
     if parts.is_empty() {
-        return Err(Error::invalid("it is the watched directory itself; leave it out"));
+        return Err(Error::invalid("it is the watched directory itself; drop this pattern"));
     }
     if text.starts_with('/')
         && let Some(below) = below_roots(&parts, purpose, roots)?
@@ -93,11 +93,10 @@ pub(super) fn read(text: &str, purpose: Purpose, roots: &Roots) -> Result<Patter
 
 /// Refuses a leading `!`: there is a setting for the opposite.
 pub(super) fn not_negated(text: &str, opposite: Setting) -> Result<(), Error> {
-    if !text.starts_with('!') {
-        return Ok(());
-    }
-    let line = "! does not negate it; write \\! for a name that begins with it";
-    Err(Error::invalid(line).instead(opposite))
+    let Some(rest) = text.strip_prefix('!') else { return Ok(()) };
+    let line = Message::from("! does not negate it; write ").and(opposite);
+    let other = format!(" '{rest}', or \\! for a name that begins with !");
+    Err(Error::invalid(line.and(other)))
 }
 
 /// Refuses commas as separators of a list: names can contain them.
@@ -335,7 +334,10 @@ mod tests {
             assert!(error.to_string().contains(words), "{text}: {error}");
         }
         let negated = exclude("!x").expect_err("negated");
-        assert_eq!(negated.setting_instead(), Some(Setting::Include));
+        assert_eq!(
+            negated.to_string(),
+            "! does not negate it; write include 'x', or \\! for a name that begins with !"
+        );
         let all = read("/no-such-place", Purpose::Include, &roots(&["/no-such-place/b"]));
         assert_eq!(all, Ok(below("/no-such-place/b", "**")));
         // Where nothing is known of the roots nothing can be said.

@@ -1,6 +1,6 @@
 //! The filter on processes: one verdict for each image, decided when it is defined.
 
-use super::{Source, globs};
+use super::{Source, about, globs};
 use crate::filter::Criteria;
 use crate::limits::FAMILY_MAX;
 use crate::text::comm;
@@ -50,7 +50,7 @@ impl Who {
         let cmd = globs::names(Setting::Cmd, Setting::ExcludeCmd, &args.cmd)?;
         let exclude_cmd = globs::names(Setting::ExcludeCmd, Setting::Cmd, &args.exclude_cmd)?;
         let user =
-            |name: &String| parse_user(name, source).map_err(|error| error.about(Setting::User));
+            |name: &String| parse_user(name, source).map_err(|error| about(Setting::User, error));
         let users = args.user.iter().map(user).collect::<Result<Vec<_>, _>>()?;
         if let Some(pid) = args.pid.filter(|_| source == Source::Live) {
             must_exist(pid)?;
@@ -211,5 +211,5 @@ fn must_exist(pid: u32) -> Result<(), Error> {
         return Ok(());
     }
     let line = format!("there is no process {pid}; see ps -e for those that run");
-    Err(Error::new(ErrorKind::NotFound, line).about(Setting::Pid))
+    Err(about(Setting::Pid, Error::new(ErrorKind::NotFound, line)))
 }

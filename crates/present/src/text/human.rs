@@ -6,7 +6,7 @@ use super::when::{self, TimeFormat, When};
 use super::words::CommandLine;
 use super::{Line, LineFormat, Place, ancestors, comm, inexact, number};
 use crate::world::{Change, World};
-use fsmon_format::error::Setting;
+use fsmon_format::error::{Names, Setting};
 use fsmon_format::kind;
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{Attribution, COUNT_UNKNOWN, Loss, Proc, Reason, proc_flag};
@@ -32,14 +32,14 @@ pub struct Human {
     colours: bool,
     when: When,
     paths: Paths<escape::Human>,
-    names: fn(Setting) -> &'static str,
+    names: Names,
 }
 
 impl Human {
     /// With `chain`, the ancestors follow at the end of the line.
     pub fn new(chain: bool, colours: bool) -> Self {
         let (when, paths) = (When::new(None), Paths::default());
-        Human { chain, cmdline: false, colours, when, paths, names: Setting::name }
+        Human { chain, cmdline: false, colours, when, paths, names: Setting::words }
     }
 
     /// With another time format than the time of day.
@@ -52,8 +52,8 @@ impl Human {
         Human { cmdline: on, ..self }
     }
 
-    /// With the program's names of limits, such as options, instead of those of [`Setting`].
-    pub fn with_names(self, names: fn(Setting) -> &'static str) -> Self {
+    /// With these names of settings instead of [`Setting::words`].
+    pub fn with_names(self, names: Names) -> Self {
         Human { names, ..self }
     }
 
@@ -110,20 +110,6 @@ impl Human {
         } else if is_dir && out.last() != Some(&b'/') {
             out.push(b'/');
         }
-    }
-
-    /// What a loss means. Appended piece by piece: nothing allocates here.
-    fn append_consequence(&self, reason: Reason, out: &mut Vec<u8>) {
-        let limit = match reason {
-            Reason::DirsMax => Some(("more directories than ", Setting::DirsMax)),
-            Reason::ProcessesMax => Some(("more processes than ", Setting::ProcessesMax)),
-            _ => None,
-        };
-        if let Some((more, setting)) = limit {
-            out.extend_from_slice(more.as_bytes());
-            out.extend_from_slice((self.names)(setting).as_bytes());
-        }
-        out.extend_from_slice(consequence(reason).as_bytes());
     }
 
     fn append_paths(&mut self, mirror: &Mirror, line: &Line<'_>, out: &mut Vec<u8>) {
@@ -211,7 +197,7 @@ impl LineFormat for Human {
             append_noted(b"", loss.count.get(), out);
             out.extend_from_slice(b" lost: ");
         }
-        self.append_consequence(Reason::from_code(loss.reason.get()), out);
+        append_consequence(Reason::from_code(loss.reason.get()), self.names, out);
         if let Some(place) = Place::of_loss(loss) {
             out.extend_from_slice(b": ");
             self.append_place(&world.mirror, Some(place), true, "?", out);
@@ -237,29 +223,40 @@ pub fn wants_colours(is_terminal: bool) -> bool {
     is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// What a loss means to the user. For the reasons that `append_consequence` begins with a limit: the rest.
-fn consequence(reason: Reason) -> &'static str {
+/// Appends what a loss means to the user.
+fn append_consequence(reason: Reason, names: Names, out: &mut Vec<u8>) {
+    let mut say = |text: &str| out.extend_from_slice(text.as_bytes());
     match reason {
-        Reason::QueueOverflow => "the kernel's queue overflowed, changes are missing here",
-        Reason::ProcessMessages => "process messages were lost, names may be read late",
-        Reason::DirsMax => ", changes below the rest are not seen",
-        Reason::ProcessesMax => ", the oldest were forgotten",
-        Reason::Walk => "a directory could not be read, what lies below it is not known",
-        Reason::Unmarked => {
-            "made in new directories before these could be watched: what was done to them until then is not known"
+        Reason::QueueOverflow => say("the kernel's queue overflowed, changes are missing here"),
+        Reason::ProcessMessages => say("process messages were lost, names may be read late"),
+        Reason::DirsMax => {
+            say("more directories than ");
+            say(names(Setting::DirsMax));
+            say(", changes below the rest are not seen");
         }
-        Reason::Mount => "something was mounted there, changes on it are missing",
-        Reason::Unmount => "it was unmounted, what is there is watched again",
+        Reason::ProcessesMax => {
+            say("more processes than ");
+            say(names(Setting::ProcessesMax));
+            say(", the oldest were forgotten");
+        }
+        Reason::Walk => say("a directory could not be read, what lies below it is not known"),
+        Reason::Unmarked => say(
+            "made in new directories before these could be watched: what was done to them until then is not known",
+        ),
+        Reason::Mount => say("something was mounted there, changes on it are missing"),
+        Reason::Unmount => say("it was unmounted, what is there is watched again"),
         Reason::FilesMax => {
-            "more files than can be known, changes of the rest through hard links are not seen"
+            say(
+                "more files than can be known, changes of the rest through hard links are not seen",
+            );
         }
-        Reason::TablesFull => {
-            "a table was full, changes before this may be missing or wrong where names changed often"
-        }
-        Reason::NameTooLong => {
-            "a name has more than 255 bytes, its change and those that waited with it are missing"
-        }
-        Reason::Other(_) => "for a reason that this version does not know",
+        Reason::TablesFull => say(
+            "a table was full, changes before this may be missing or wrong where names changed often",
+        ),
+        Reason::NameTooLong => say(
+            "a name has more than 255 bytes, its change and those that waited with it are missing",
+        ),
+        Reason::Other(_) => say("for a reason that this version does not know"),
     }
 }
 
@@ -329,7 +326,9 @@ mod tests {
             bench.text()
         };
         let (plain, named) = (Human::new(false, false), Human::new(false, false));
-        assert!(said(plain).contains("more directories than dirs_max, changes below"));
+        assert!(
+            said(plain).contains("more directories than the limit of directories, changes below")
+        );
         let named = said(named.with_names(|_| "--limit"));
         assert!(named.contains("more directories than --limit, changes below"), "{named}");
     }
