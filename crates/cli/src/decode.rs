@@ -2,7 +2,7 @@
 
 use crate::args::DecodeArgs;
 use crate::limits::BUFFER_BYTES;
-use crate::remedies;
+use crate::lines::LineOptions;
 use crate::sink::{Pipe, Sink};
 use crate::target::Target;
 use fsmon_engine::{Error, ErrorKind};
@@ -14,7 +14,7 @@ use fsmon_present::filter::{Filter, Roots, Source};
 use fsmon_present::message::{self, counted};
 use fsmon_present::moment::Range;
 use fsmon_present::pipeline::{Output, Pipeline};
-use fsmon_present::text::{LineFormat, Lines, csv, human, human::Human, json::Json};
+use fsmon_present::text::{LineFormat, Lines};
 use fsmon_present::world::World;
 use fsmon_store::recording::{Input, Recording, Wait, recordings};
 use std::collections::VecDeque;
@@ -35,19 +35,15 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
     let is_terminal = target.is_terminal();
     let sink = target.open()?;
     let job = Job { recordings, roots, range, salvage: args.salvage, sink, filter };
-    let (chain, cmdline) = (args.chain, args.cmdline);
+    let lines = LineOptions::from(args);
     match args.format {
-        Format::Human => {
-            let human = Human::new(chain, human::wants_colours(is_terminal));
-            let human = human.with_time(args.time).with_names(remedies::option);
-            job.run(human.with_cmdline(cmdline))
-        }
-        Format::Json => job.run(Json::new(chain).with_cmdline(cmdline)),
-        Format::Csv if is_terminal => job.run(csv::Terminal::new(chain).with_cmdline(cmdline)),
+        Format::Human => job.run(lines.human(is_terminal)),
+        Format::Json => job.run(lines.json()),
+        Format::Csv if is_terminal => job.run(lines.csv_of_terminal()),
+        Format::Csv => job.run(lines.csv()),
         Format::Binary => {
             Err(Error::invalid("decode prints lines; copy the file to get the binary stream"))
         }
-        Format::Csv => job.run(csv::Plain::new(chain).with_cmdline(cmdline)),
     }
 }
 
@@ -86,8 +82,8 @@ struct Stream {
     recording: Recording,
     /// It had an END record in the current file.
     has_ended: bool,
-    /// A missing beginning was reported, if it is missing.
-    is_checked: bool,
+    /// The beginning of the stream was looked for; if it is missing, that was reported.
+    beginning_checked: bool,
     /// Up to this offset of the file there may be records of the wanted times.
     chosen: u64,
     /// The last block was later than all wanted times.
@@ -126,8 +122,8 @@ impl Stream {
         recording.skip();
         let Some(source) = recording.open_next()? else { return Ok(None) };
         let reader = Reader::new(source).salvage(salvage).follow(recording.may_grow());
-        let (has_ended, is_checked, chosen, is_late) = (false, false, 0, false);
-        Ok(Some(Stream { reader, recording, has_ended, is_checked, chosen, is_late }))
+        let (has_ended, beginning_checked, chosen, is_late) = (false, false, 0, false);
+        Ok(Some(Stream { reader, recording, has_ended, beginning_checked, chosen, is_late }))
     }
 
     /// Skips to records of the wanted times.
@@ -244,10 +240,11 @@ impl<O: Output> Decoder<O> {
             Some(Item::Pending) => Ok(Then::Wait),
             Some(Item::Header(header)) => {
                 stream.has_ended = false;
-                if header.first_event > 0 && self.range.since.is_none() && !stream.is_checked {
+                if header.first_event > 0 && self.range.since.is_none() && !stream.beginning_checked
+                {
                     message::print(format_args!("{name} {}", begins_late(header.first_event)));
                 }
-                stream.is_checked = true;
+                stream.beginning_checked = true;
                 if self.roots.add(&header.roots, header.left_out > 0) {
                     self.pipeline.set_roots(&self.roots)?;
                 }

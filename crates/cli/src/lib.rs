@@ -17,6 +17,7 @@ mod formatter;
 mod generate;
 mod header;
 mod limits;
+mod lines;
 mod outputs;
 mod parts;
 mod remedies;

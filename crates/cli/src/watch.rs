@@ -5,6 +5,7 @@ use crate::args::WatchArgs;
 use crate::control::{Control, INTERRUPTED};
 use crate::formatter::{Job, Outcome, spawn};
 use crate::header::{header, stream_id};
+use crate::lines::LineOptions;
 use crate::outputs::{self, StreamId};
 use crate::parts::parts;
 use crate::remedies;
@@ -21,7 +22,7 @@ use fsmon_present::binary::Binary;
 use fsmon_present::filter::{Filter, Roots, Source};
 use fsmon_present::message::{self, end_progress, progress};
 use fsmon_present::names;
-use fsmon_present::text::{Lines, csv, human, human::Human, json::Json};
+use fsmon_present::text::Lines;
 use fsmon_present::wall::Wall;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -125,18 +126,12 @@ fn start_formatter(
     plan: &Plan,
     stream: StreamId,
 ) -> Result<JoinHandle<Outcome>, Error> {
-    let (chain, cmdline) = (args.chain, args.cmdline);
+    let lines = LineOptions::from(args);
     match args.format {
-        Format::Human => {
-            let human = Human::new(chain, human::wants_colours(is_terminal));
-            let human = human.with_time(args.time).with_names(remedies::option);
-            spawn(job, Lines(human.with_cmdline(cmdline)))
-        }
-        Format::Json => spawn(job, Lines(Json::new(chain).with_cmdline(cmdline))),
-        Format::Csv if is_terminal => {
-            spawn(job, Lines(csv::Terminal::new(chain).with_cmdline(cmdline)))
-        }
-        Format::Csv => spawn(job, Lines(csv::Plain::new(chain).with_cmdline(cmdline))),
+        Format::Human => spawn(job, Lines(lines.human(is_terminal))),
+        Format::Json => spawn(job, Lines(lines.json())),
+        Format::Csv if is_terminal => spawn(job, Lines(lines.csv_of_terminal())),
+        Format::Csv => spawn(job, Lines(lines.csv())),
         Format::Binary => {
             let header = header(plan, job.filter.types(), job.wall, stream);
             let output = Binary::new(header, args.compress.into(), job.capacity)?;
