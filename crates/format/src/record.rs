@@ -278,8 +278,8 @@ pub enum Reason {
     Unmarked,
     /// The mount was unmounted: the directory is watched again.
     Unmount,
-    /// More names of files than the limit, with `--hard-links`: changes to the rest through hard links are not
-    /// seen.
+    /// More names of files than the limit, where hard links are watched: changes to the rest through hard links are
+    /// not seen.
     FilesMax,
     /// A table of the reader was full: some names could not be checked, so lines may be missing, wrong or
     /// incomplete.

@@ -54,7 +54,7 @@ pub(crate) const USERS_FILE_BYTES: u64 = 16 << 20;
 pub(crate) const CGROUPS_MAX: usize = 1 << 14;
 /// Bytes for the names of users and control groups together.
 pub(crate) const NAMES_BYTES: usize = 4 << 20;
-/// Ancestors shown with `--chain`, nearest first; the rest is left out.
+/// Ancestors that a line shows, nearest first; the rest is left out.
 pub(crate) const CHAIN_MAX: usize = 64;
 
 /// A file that changed this shortly before it was read may change again without another time stamp: the

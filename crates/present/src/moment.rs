@@ -1,4 +1,4 @@
-//! Parses moments on the command line: `--since` and `--until`.
+//! Parses the moments at which a range of time begins and ends, as people write them.
 //!
 //! | written | meant |
 //! |---|---|
@@ -51,20 +51,20 @@ impl Range {
     }
 }
 
-/// Which end of a range a moment is. Of several possible instants, `--since` means the first and `--until`
-/// the last.
+/// Which end of a range a moment is. Of several possible instants, `Since` means the first and `Until` the
+/// last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Since,
     Until,
 }
 
-/// Parses `--since`, to ns since 1970.
+/// Parses the first moment of a range, to ns since 1970.
 pub fn parse_since(text: &str) -> Result<u64, String> {
     moment(text, End::Since, &Zoned::now())
 }
 
-/// Parses `--until`, to ns since 1970.
+/// Parses the last moment of a range, to ns since 1970.
 pub fn parse_until(text: &str) -> Result<u64, String> {
     moment(text, End::Until, &Zoned::now())
 }
@@ -76,7 +76,7 @@ fn moment(text: &str, end: End, now: &Zoned) -> Result<u64, String> {
         Some(at) => at,
         None => civil(text, end, now)?.ok_or_else(|| not_understood(text))?.as_nanosecond(),
     };
-    // A time with milliseconds was cut to them: `--until` means all of that millisecond.
+    // A time with milliseconds was cut to them: as the last moment it means all of that millisecond.
     let fraction = if end == End::Until { unwritten_ns(text) } else { 0 };
     u64::try_from(at + fraction).map_err(|_| {
         let limit = if at < 0 { "before 1970" } else { "after the year 2554" };
@@ -254,9 +254,13 @@ fn zone_is_known() -> Result<(), String> {
 /// millisecond. ns.
 fn unwritten_ns(text: &str) -> i128 {
     let fraction = text.split_once(['.', ',']).map_or("", |(_, fraction)| fraction);
-    let digits = fraction.bytes().take_while(u8::is_ascii_digit).take(9).map(|_| 1).sum::<u32>();
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).take(9).count();
     let is_time = text.contains(':') || unix_time(text).is_some();
-    if (1..9).contains(&digits) && is_time { 10i128.pow(9 - digits) - 1 } else { 0 }
+    if (1..9).contains(&digits) && is_time {
+        (digits..9).fold(1, |unit_ns, _| unit_ns * 10) - 1
+    } else {
+        0
+    }
 }
 
 #[cfg(test)]
@@ -321,7 +325,7 @@ mod tests {
         ] {
             let expected = Some(NOW.wrapping_add_signed(seconds) * 1_000_000_000);
             for end in [End::Since, End::Until] {
-                // A fraction is written to the millisecond, so `--until` means all of that.
+                // A fraction is written to the millisecond, so `End::Until` means all of that.
                 let found = ns(text, end).map(|ns| ns / 1_000_000 * 1_000_000);
                 assert_eq!(found, expected, "{text}");
             }

@@ -81,7 +81,7 @@ pub struct Pipeline<O> {
     world: World,
     filter: Filter,
     output: O,
-    /// How many more events may be shown (`--count`).
+    /// How many more events may be shown.
     left: u64,
     shown: u64,
     losses: u64,

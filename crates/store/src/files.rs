@@ -25,11 +25,8 @@ pub struct StreamFile {
 /// The directory cannot be read.
 pub fn list(dir: &Path) -> Result<Vec<StreamFile>, Error> {
     let failed = |error| {
-        let dir = shown(dir);
-        Error::os(
-            format!("cannot read {dir}; name a directory that fsmon -f binary -o DIR/ wrote to"),
-            error,
-        )
+        let line = format!("cannot read {}; name a directory with recorded streams", shown(dir));
+        Error::os(line, error)
     };
     let mut files = Vec::new();
     for entry in dir.read_dir().map_err(failed)? {

@@ -297,8 +297,7 @@ fn list_some(dir: &Path, follow: bool) -> Result<Vec<StreamFile>, Error> {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!(
-                    "{} has no *.fsmon files; name the directory that fsmon -f binary -o DIR/ wrote to, or a \
-                     file",
+                    "{} has no recorded stream, no file *.fsmon; name a directory that has one, or a file",
                     shown_input(dir)
                 ),
             ));
@@ -322,5 +321,5 @@ fn by_stream(all: Vec<StreamFile>) -> Vec<Vec<StreamFile>> {
 }
 
 fn cannot_read(name: &str, error: io::Error) -> Error {
-    Error::os(format!("cannot read {name}; name a file made by fsmon -f binary"), error)
+    Error::os(format!("cannot read {name}; name a recorded stream"), error)
 }

@@ -198,7 +198,7 @@ fn bytes(text: &str) -> Option<u64> {
     number.checked_shl(shift).filter(|bytes| *bytes > 0 && bytes >> shift == number)
 }
 
-/// Parses `--rotate`: a size or an age.
+/// Parses when to begin another segment: at a size or an age.
 ///
 /// # Errors
 /// It is neither. The error says what to write instead.
@@ -210,7 +210,7 @@ pub fn parse_rotate(text: &str) -> Result<Rotate, String> {
     age.map(Rotate::Age).ok_or_else(|| "write a size like 100M or a time like 1h".to_owned())
 }
 
-/// Parses `--keep`: a size, an age or a number of files.
+/// Parses how much to keep: a size, an age or a number of files.
 ///
 /// # Errors
 /// It is none of these. The error says what to write instead.

@@ -162,11 +162,11 @@ fn below_roots(
             _ => Ok(Some(all())),
         };
     }
+    let pattern = parts.join("/");
     match outside(parts, roots) {
         true => Err(Error::invalid(format!(
-            "it is not below {}, which is watched; write ./{} for what is called so in there",
-            roots.shown(),
-            parts.join("/")
+            "it is not below {}, which is watched; write ./{pattern} if you mean {pattern} below it",
+            roots.shown()
         ))),
         false => Ok(None),
     }

@@ -1,4 +1,4 @@
-//! The times in lines for people: `--time`.
+//! The times in lines for people.
 
 use super::number;
 use crate::wall::{Stamp, Utc};
