@@ -14,6 +14,7 @@ mod args;
 mod error;
 mod feed;
 mod inputs;
+mod limits;
 mod output;
 mod parquet;
 mod perfetto;

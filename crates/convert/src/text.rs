@@ -2,14 +2,12 @@
 
 use crate::error::{Error, Result};
 use crate::feed::Output;
+use crate::limits::WRITE_BYTES;
 use crate::output::Out;
 use fsmon_format::stream::{Block, Gap, Header};
 use fsmon_present::Format;
 use fsmon_present::formats::Formats;
 use std::io::{self, Write};
-
-/// Write when this many bytes are ready.
-const WRITE_BYTES: usize = 256 << 10;
 
 /// Writes lines.
 pub(crate) struct Text {

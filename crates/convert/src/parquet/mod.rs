@@ -146,8 +146,8 @@ impl Images {
 
 #[cfg(test)]
 mod tests {
-    use super::rows::ROWS_MAX;
     use super::*;
+    use crate::limits::GROUP_ROWS;
     use fsmon_format::mirror::{Capacity, Mirror};
     use fsmon_format::record::{self, Build, Record};
     use fsmon_format::stream::{Damage, Fault, Item, Reader, Writer};
@@ -182,7 +182,7 @@ mod tests {
     fn losses_alone_are_written_in_groups() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut table = table(dir.path());
-        let stream = losses(2 * ROWS_MAX);
+        let stream = losses(2 * GROUP_ROWS);
         let mut reader = Reader::new(&stream[..]);
         while let Some(item) = reader.next().expect("a stream") {
             let Item::Block(block) = item else { continue };
@@ -197,7 +197,7 @@ mod tests {
         let mut table = table(dir.path());
         let damage = Damage { offset: 0, block: None, fault: Fault::Payload };
         let gap = Gap { damage, bytes: 1, blocks: None, events: None };
-        for _ in 0..2 * ROWS_MAX {
+        for _ in 0..2 * GROUP_ROWS {
             table.gap(&gap).unwrap_or_else(|error| panic!("{error}"));
         }
         assert_eq!(groups(&mut table), 2);

@@ -144,8 +144,9 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::{Image, Origin, TEXT_MAX};
+    use super::super::rows::{Image, Origin};
     use super::*;
+    use crate::limits::GROUP_TEXT_BYTES;
     use crate::world::{Change, World};
     use fsmon_format::kind;
     use fsmon_format::mirror::{Capacity, Mirror};
@@ -164,7 +165,7 @@ mod tests {
     /// Adds rows, each with other texts of `bytes` bytes in one column, until there must be two row groups.
     fn assert_fills_groups(bytes: usize, add: impl Fn(&mut Rows, &[u8])) {
         let mut part = part();
-        for letter in (b'a'..=b'b').cycle().take(2 * TEXT_MAX.div_ceil(bytes)) {
+        for letter in (b'a'..=b'b').cycle().take(2 * GROUP_TEXT_BYTES.div_ceil(bytes)) {
             add(&mut part.rows, &vec![letter; bytes]);
             part.write_if_full().unwrap_or_else(|error| panic!("{error}"));
         }

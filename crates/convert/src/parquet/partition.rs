@@ -3,6 +3,7 @@
 use super::part::{Part, hex};
 use crate::args::Key;
 use crate::error::{Error, Result};
+use crate::limits::FILES_OPEN_MAX;
 use crate::output::Out;
 use fsmon_format::stream::Header;
 use fsmon_present::message::shown;
@@ -12,8 +13,6 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Files open at one time: each has a row group in memory. Around midnight there are two.
-const OPEN_MAX: usize = 4;
 const DAY_NS: u64 = 86_400_000_000_000;
 /// The directory name that query engines read as a missing value.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -104,7 +103,7 @@ impl Parts {
     }
 
     fn begin(&mut self, dir: PathBuf, event: u64) -> Result<()> {
-        if self.open.len() == OPEN_MAX {
+        if self.open.len() == FILES_OPEN_MAX {
             let part = self.open.remove(0);
             self.whole.push(part.close()?);
         }

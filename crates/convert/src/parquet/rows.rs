@@ -2,6 +2,7 @@
 
 use super::columns::{Column, Flag, Int, IntOrNull, Long, LongOrNull, Span, Text};
 use super::schema::{COLUMNS, HOST};
+use crate::limits::{GROUP_ROWS, GROUP_TEXT_BYTES};
 use crate::words;
 use crate::world::{Change, World, cgroup, comm, exe_root, ids};
 use fsmon_format::mirror::Mirror;
@@ -9,11 +10,6 @@ use fsmon_format::record::{Proc, proc_flag};
 use parquet::errors::Result;
 use parquet::file::writer::SerializedFileWriter;
 use std::io::Write;
-
-/// The most rows of a group: DuckDB's unit of work for one thread.
-pub(super) const ROWS_MAX: usize = 122_880;
-/// The most bytes of text of a group.
-pub(super) const TEXT_MAX: usize = 64 << 20;
 
 /// The fields that all rows of a stream share.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +101,7 @@ impl Rows {
     /// Whether it is time to write the group. Counts the texts of all columns: each can be as long as its stream says.
     pub(super) fn is_full(&mut self) -> bool {
         let texts: usize = self.columns().iter().map(|column| column.text_bytes()).sum();
-        self.len >= ROWS_MAX || texts >= TEXT_MAX
+        self.len >= GROUP_ROWS || texts >= GROUP_TEXT_BYTES
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -241,7 +237,7 @@ impl Rows {
             }
         }
         group.close()?;
-        // The host may not have been written.
+        // `write` empties a column, but it skipped this one if the file has no host.
         self.host = Text::default();
         self.len = 0;
         self.group += 1;

@@ -1,6 +1,7 @@
 //! The columns, and how each is stored.
 
 use crate::error::{Error, Result};
+use crate::limits::DICTIONARY_BYTES;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::schema::parser::parse_message_type;
@@ -77,8 +78,6 @@ const ENCODINGS: [(&str, Encoding); 5] = [
     ("object", Encoding::PLAIN),
 ];
 
-/// The maximum size of a dictionary; beyond it, values are stored plainly.
-const DICTIONARY_BYTES: usize = 4 << 20;
 /// Higher levels take more time and save little.
 const LEVEL: i32 = 3;
 

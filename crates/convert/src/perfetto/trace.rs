@@ -5,13 +5,12 @@ use super::proto::{
     REALTIME, TracePacket, TracePacketDefaults, TrackDescriptor, TrackEvent,
 };
 use crate::error::{Error, Result};
+use crate::limits::{INTERNED_BYTES, TRACE_BUFFER_BYTES};
 use crate::output::Out;
 use prost::Message;
 use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 
-/// The most bytes of interned texts; then writer and reader forget all of them.
-const TEXTS_MAX: usize = 32 << 20;
 /// All packets are of one sequence.
 const SEQUENCE: u32 = 1;
 /// The tag of `Trace.packet`: field 1, with a length.
@@ -66,7 +65,7 @@ impl Interned {
 impl Trace {
     pub(super) fn new(out: Out) -> Self {
         Trace {
-            out: BufWriter::with_capacity(256 << 10, out),
+            out: BufWriter::with_capacity(TRACE_BUFFER_BYTES, out),
             packet: Vec::new(),
             names: Interned::default(),
             keys: Interned::default(),
@@ -98,7 +97,7 @@ impl Trace {
         (track, ns): (u64, u64),
         facts: Facts<'_>,
     ) -> Result<()> {
-        if self.texts.bytes > TEXTS_MAX {
+        if self.texts.bytes > INTERNED_BYTES {
             self.forget();
         }
         let fresh = &mut self.fresh;
