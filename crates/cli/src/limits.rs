@@ -15,9 +15,11 @@ pub(crate) const GATHER_FILE: Duration = Duration::from_millis(16);
 pub(crate) const IDLE: Duration = Duration::from_secs(4);
 /// How often the formatter checks that the output file still exists.
 pub(crate) const SINK_CHECK: Duration = Duration::from_secs(1);
-/// How long to wait before writing again to a full pipe that does not block.
+/// How long to wait before writing again to a full pipe that does not block: short, so that a
+/// fast reader does not wait for long; each try is one system call.
 pub(crate) const PIPE_RETRY: Duration = Duration::from_millis(1);
-/// How often to check whether a named pipe has a reader.
+/// How often to check whether a named pipe has a reader: a user does not notice the delay, and
+/// each try is one system call.
 pub(crate) const READER_CHECK: Duration = Duration::from_millis(50);
 /// How long a formatter may take after a second signal. It needs milliseconds, unless the output is a full
 /// pipe whose reader has stopped reading.
@@ -29,8 +31,8 @@ pub(crate) const SIGNALS_TOGETHER: Duration = Duration::from_millis(200);
 const _: () = {
     assert!(WRITE_BYTES < BUFFER_BYTES);
     assert!(PIPE_RETRY.as_millis() < HURRY.as_millis());
-    // A storm is gathered for longer than there is between its batches.
+    // Batches gather for at least the gap between two batches of a storm, or none would.
     assert!(STORM_GAP.as_millis() <= GATHER_FILE.as_millis());
-    // The output file is looked at in its time where events come, and at the end of a sleep where none do.
+    // While events come, the formatter checks the output file at `SINK_CHECK`; while none come, at `IDLE`.
     assert!(SINK_CHECK.as_millis() <= IDLE.as_millis());
 };

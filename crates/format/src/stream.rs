@@ -98,7 +98,7 @@ mod seek;
 mod translate;
 mod writer;
 
-pub use clock::CLOCK_STEP_NS;
+pub use crate::limits::CLOCK_STEP_NS;
 pub use codec::Codec;
 pub use error::{Damage, Fault};
 pub use header::{Filesystem, Header};

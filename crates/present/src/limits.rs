@@ -18,6 +18,8 @@ pub(crate) const BLOCK: Patience = patience(50, 50);
 /// most these events are lost.
 pub(crate) const SMALL_BLOCK: Patience = patience(1000, 250);
 pub(crate) const BLOCK_EVENTS: u32 = 32;
+/// For this many of the last blocks the number of lines is known: never more than that wait to be written.
+pub(crate) const BLOCKS_KNOWN: usize = 64;
 
 const fn patience(first_ms: u64, last_ms: u64) -> Patience {
     Patience { first: Duration::from_millis(first_ms), last: Duration::from_millis(last_ms) }
@@ -36,8 +38,11 @@ pub(crate) const PROCESS_BYTES: usize = 160 << 10;
 pub(crate) const USERS_MAX: usize = 1 << 12;
 /// How often fsmon checks whether /etc/passwd changed, while events come: one stat(2), about 2 us.
 pub(crate) const USERS_FILE_CHECK: Duration = Duration::from_millis(5);
-/// How often fsmon checks whether the name of an active user changed; and how soon it reads a file again
-/// that was just changed, as a second change in the same tick of the file's clock does not show.
+/// A file that changed this shortly before it was read may change again without another time stamp: the
+/// kernel's clock for files ticks every 4 ms, a file server's perhaps more slowly.
+pub(crate) const USERS_FILE_SETTLED: Duration = Duration::from_secs(1);
+/// How often fsmon checks whether the name of an active user changed. How soon it reads a file again that changed
+/// less than [`USERS_FILE_SETTLED`] before.
 pub(crate) const USER_CHECK: Duration = Duration::from_millis(200);
 /// After which time a name that is not in /etc/passwd is asked for again, and after which time it becomes
 /// invalid: with the check above it is at most ten seconds old.
@@ -56,23 +61,18 @@ pub(crate) const CGROUPS_MAX: usize = 1 << 14;
 pub(crate) const NAMES_BYTES: usize = 4 << 20;
 /// Ancestors that a line shows, nearest first; the rest is left out.
 pub(crate) const CHAIN_MAX: usize = 64;
-
-/// A file that changed this shortly before it was read may change again without another time stamp: the
-/// kernel's clock for files ticks every 4 ms, a file server's perhaps more slowly.
-pub(crate) const USERS_FILE_SETTLED: Duration = Duration::from_secs(1);
 /// The longest chain of ancestors that is followed; a longer one is taken for a cycle.
 pub(crate) const FAMILY_MAX: usize = 1 << 12;
-/// For this many of the last blocks the number of lines is known: never more than that wait to be written.
-pub(crate) const BLOCKS_KNOWN: usize = 64;
 
 const _: () = {
     assert!(PIECES.is_power_of_two());
-    // From what is asked often to what is believed least long.
+    // Checks come more often than renewals, and a renewal comes before its name expires.
     assert!(USERS_FILE_CHECK.as_millis() < USER_CHECK.as_millis());
     assert!(USER_CHECK.as_millis() < USER_AGE_RENEWED.as_millis());
     assert!(USER_AGE_RENEWED.as_millis() < USER_AGE_MAX.as_millis());
     assert!(USER_AGE_MAX.as_millis() + USER_CHECK.as_millis() <= 10_000, "as documented");
     assert!(USERS_ASKED_MAX <= USERS_MAX);
+    assert!(CHAIN_MAX <= FAMILY_MAX);
     assert!(USER_PATIENCE.as_millis() < USER_AGE_RENEWED.as_millis());
     assert!(PIECE_BYTES <= u16::MAX as usize);
 };

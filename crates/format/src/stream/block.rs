@@ -134,10 +134,10 @@ impl Block {
     }
 
     /// Closes the block. Returns all of it, with its header.
-    pub(super) fn close(&mut self, position: Position) -> &[u8] {
+    pub(super) fn close(&mut self, label: BlockLabel) -> &[u8] {
         let used = self.used;
         self.abandon();
-        position.note(&mut self.header);
+        label.write_to(&mut self.header);
         let (first, payload) = self.slots[..used].split_at_mut(1);
         self.header.seal(payload.as_bytes());
         first[0].0.copy_from_slice(self.header.as_bytes());
@@ -147,13 +147,13 @@ impl Block {
     /// Closes the block. Returns its header, for `stored` as its compressed payload.
     pub(super) fn close_compressed(
         &mut self,
-        position: Position,
+        label: BlockLabel,
         codec: u8,
         stored: &[u8],
     ) -> &BlockHeader {
         let raw_len = self.payload().len();
         self.abandon();
-        position.note(&mut self.header);
+        label.write_to(&mut self.header);
         self.header.seal_stored(codec, stored, raw_len);
         &self.header
     }
@@ -169,17 +169,17 @@ impl Block {
     }
 }
 
-/// The position of a block in its stream.
+/// The fields of a header that say which block of which stream it is.
 #[derive(Clone, Copy)]
-pub(super) struct Position {
+pub(super) struct BlockLabel {
     pub(super) number: u64,
     /// Events of the stream before it.
     pub(super) first_event: u64,
     pub(super) tag: [u8; 4],
 }
 
-impl Position {
-    fn note(self, header: &mut BlockHeader) {
+impl BlockLabel {
+    fn write_to(self, header: &mut BlockHeader) {
         header.sync = SYNC;
         header.number = self.number.into();
         header.first_event = self.first_event.into();
@@ -190,7 +190,7 @@ impl Position {
     pub(super) fn pad(self, zeros: &[u8]) -> BlockHeader {
         let mut header = BlockHeader::new_zeroed();
         header.kind = block_kind::PAD;
-        self.note(&mut header);
+        self.write_to(&mut header);
         header.seal(zeros);
         header
     }

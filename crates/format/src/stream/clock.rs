@@ -1,6 +1,6 @@
 //! The clock in force while a stream is written, and how often it was set.
 
-pub use crate::limits::CLOCK_STEP_NS;
+use crate::limits::CLOCK_STEP_NS;
 
 /// Both clocks at one moment, and the count that CLOCK records carry.
 #[derive(Clone, Copy)]

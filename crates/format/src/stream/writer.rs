@@ -1,6 +1,6 @@
 //! The writer: takes records of the ring, writes blocks.
 
-use super::block::{Block, Position, to_grid};
+use super::block::{Block, BlockLabel, to_grid};
 use super::clock::ClockInForce;
 use super::codec::{Codec, Compressor};
 use super::definitions::Definitions;
@@ -181,7 +181,7 @@ impl<W: Write> Writer<W> {
             {
                 return Ok(ids);
             }
-            // A block of full length has room for any event: see the assertions in `definitions.rs`.
+            // A block of full length has room for any event: see the assertions in `limits.rs`.
             if self.block.is_empty() && self.block.is_short() {
                 self.definitions.next_block();
                 self.block.abandon();
@@ -287,7 +287,7 @@ impl<W: Write> Writer<W> {
         let bytes = to_grid(self.offset);
         debug_assert!(bytes <= BLOCK_MAX);
         let zeros = &self.zeros[SLOT..bytes];
-        let header = self.position().pad(zeros);
+        let header = self.label().pad(zeros);
         write(&mut self.out, header.as_bytes(), &mut self.broken)?;
         write(&mut self.out, zeros, &mut self.broken)?;
         self.offset += bytes as u64;
@@ -295,8 +295,8 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    fn position(&self) -> Position {
-        Position { number: self.number, first_event: self.events, tag: self.tag }
+    fn label(&self) -> BlockLabel {
+        BlockLabel { number: self.number, first_event: self.events, tag: self.tag }
     }
 
     #[cold]
@@ -308,7 +308,7 @@ impl<W: Write> Writer<W> {
         if SLOT + stored > to_grid(self.offset) {
             self.pad()?;
         }
-        let (position, events) = (self.position(), self.block.events());
+        let (position, events) = (self.label(), self.block.events());
         let bytes = match compressed {
             None => self.block.close(position),
             Some((codec, len)) => {
