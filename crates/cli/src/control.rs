@@ -46,9 +46,9 @@ struct Stage {
 }
 
 /// A formatter's end of [`Control`]. Dropping it reports that the formatter has ended, for whatever reason.
-pub(crate) struct Handle(Sender<Message>, Arc<Stage>);
+pub(crate) struct FormatterHandle(Sender<Message>, Arc<Stage>);
 
-impl Handle {
+impl FormatterHandle {
     /// Reports that the formatter needs no more records.
     pub(crate) fn enough(&self) {
         // The main thread is gone only if the process is about to exit.
@@ -61,7 +61,7 @@ impl Handle {
     }
 }
 
-impl Drop for Handle {
+impl Drop for FormatterHandle {
     fn drop(&mut self) {
         let _ = self.0.send(Message::Done);
     }
@@ -122,9 +122,9 @@ impl Control {
     }
 
     /// A handle for one more formatter.
-    pub(crate) fn handle(&self) -> Handle {
+    pub(crate) fn handle(&self) -> FormatterHandle {
         self.formatters.set(self.formatters.get() + 1);
-        Handle(self.sender.clone(), self.stage.clone())
+        FormatterHandle(self.sender.clone(), self.stage.clone())
     }
 
     /// Waits for every formatter to end; calls `stop` when something asks for the end, one of them

@@ -1,6 +1,6 @@
 //! The formatter thread: takes batches from the engine's ring, formats and writes them.
 
-use crate::control::Handle;
+use crate::control::FormatterHandle;
 use crate::limits::{
     BUFFER_BYTES, GATHER_FILE, IDLE, SINK_CHECK, STORM_GAP, STORM_SLOTS, WRITE_BYTES,
 };
@@ -31,7 +31,7 @@ pub(crate) struct Job {
     pub(crate) wall: Wall,
     /// End after this many events.
     pub(crate) count: Option<u64>,
-    pub(crate) handle: Handle,
+    pub(crate) handle: FormatterHandle,
 }
 
 /// What the thread did, and the error that stopped it, if any.
@@ -64,7 +64,7 @@ struct Outlet<O> {
 struct Formatter<O> {
     receiver: Receiver,
     outlet: Outlet<O>,
-    handle: Handle,
+    handle: FormatterHandle,
     /// Since when output waits to be written.
     waiting: Option<Instant>,
     /// When the last batch came.

@@ -24,11 +24,11 @@ pub(crate) enum Pipe {
 
 /// Who opened the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opened {
-    /// fsmon opened it, for this output: it is emptied first.
-    Here,
-    /// fsmon inherited it, as standard output: its content stays.
-    Elsewhere,
+pub(crate) enum OpenedBy {
+    /// By fsmon, for this output: it is emptied first.
+    Fsmon,
+    /// By others, who passed it on as standard output: its content stays.
+    Others,
 }
 
 /// Returns how many bytes at the beginning of some output are whole lines or blocks.
@@ -47,7 +47,7 @@ struct State {
 pub(crate) struct Sink {
     file: File,
     name: String,
-    opened: Opened,
+    opened_by: OpenedBy,
     /// A regular file, not a pipe or a device.
     is_file: bool,
     /// The file was opened for appending.
@@ -63,7 +63,7 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    pub(crate) fn new(mut file: File, name: String, opened: Opened) -> Self {
+    pub(crate) fn new(mut file: File, name: String, opened_by: OpenedBy) -> Self {
         let data = file.metadata().ok().filter(|data| data.file_type().is_file());
         let flags = fcntl(&file, FcntlArg::F_GETFL).map_or(0, |flags| flags);
         let appends = OFlag::from_bits_retain(flags).contains(OFlag::O_APPEND);
@@ -75,7 +75,7 @@ impl Sink {
         Sink {
             file,
             name,
-            opened,
+            opened_by,
             is_file: data.is_some(),
             appends,
             // Until `breaking_at` is called, any byte may be the last.
@@ -94,7 +94,7 @@ impl Sink {
     pub(crate) fn of_segments(mut segments: Segments) -> Result<Self, Error> {
         let (file, path) =
             segments.make_first().map_err(|error| cannot_make(&segments.dir, error))?;
-        let sink = Sink::new(file, shown(&path), Opened::Here);
+        let sink = Sink::new(file, shown(&path), OpenedBy::Fsmon);
         Ok(Sink { segments: Some(segments), ..sink })
     }
 
@@ -110,7 +110,7 @@ impl Sink {
     pub(crate) fn share(&self) -> Result<Sink, Error> {
         let file = self.file.try_clone().map_err(|error| self.broken(error))?;
         let (name, state) = (self.name.clone(), self.state.clone());
-        Ok(Sink { state, whole: self.whole, ..Sink::new(file, name, self.opened) })
+        Ok(Sink { state, whole: self.whole, ..Sink::new(file, name, self.opened_by) })
     }
 
     /// Whether the output is a regular file, not a pipe or terminal whose reader waits.
@@ -150,7 +150,7 @@ impl Sink {
             bytes.clear();
             return Ok(Pipe::Open);
         }
-        if self.is_file && self.opened == Opened::Here {
+        if self.is_file && self.opened_by == OpenedBy::Fsmon {
             self.file.set_len(0).map_err(|error| self.broken(error))?;
             state.len = 0;
         }
@@ -258,7 +258,7 @@ impl Sink {
     /// # Errors
     /// The file was removed.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let can_vanish = self.is_file && self.opened == Opened::Here;
+        let can_vanish = self.is_file && self.opened_by == OpenedBy::Fsmon;
         if can_vanish && self.file.metadata().is_ok_and(|data| data.nlink() == 0) {
             return Err(Error::new(
                 fsmon_engine::ErrorKind::Io,
@@ -408,7 +408,7 @@ mod tests {
                 true => open(&path),
                 // As the shell opens it for > without >>.
                 false => {
-                    Sink::new(File::create(&path).expect("made"), "it".into(), Opened::Elsewhere)
+                    Sink::new(File::create(&path).expect("made"), "it".into(), OpenedBy::Others)
                 }
             };
             sink.begin(&mut Vec::new()).expect("begun");

@@ -1,7 +1,7 @@
 //! The target of the output: checked early, opened once, and emptied last.
 
 use crate::limits::READER_CHECK;
-use crate::sink::{Opened, Sink};
+use crate::sink::{OpenedBy, Sink};
 use fsmon_engine::{Call, Error, refused};
 use fsmon_present::message::{self, shown};
 use fsmon_store::segments::Segments;
@@ -82,11 +82,11 @@ impl Target {
                 let file = io::stdout().as_fd().try_clone_to_owned().map(File::from);
                 let name = "standard output";
                 let file = file.map_err(|error| cannot_open(name, error))?;
-                Ok(Sink::new(file, name.to_owned(), Opened::Elsewhere))
+                Ok(Sink::new(file, name.to_owned(), OpenedBy::Others))
             }
             Target::File(path) => {
                 let file = open_for_writing(&path)?;
-                Ok(Sink::new(file, shown(&path), Opened::Here))
+                Ok(Sink::new(file, shown(&path), OpenedBy::Fsmon))
             }
             Target::Segments(segments) => Sink::of_segments(segments),
         }

@@ -1,7 +1,6 @@
 //! The binary stream as the end of a pipeline.
 
-use crate::limits::BLOCKS_KNOWN;
-use crate::limits::{BLOCK, BLOCK_EVENTS, GATHER_BLOCK, SMALL_BLOCK};
+use crate::limits::{BLOCK, BLOCK_EVENTS, BLOCKS_KNOWN, BUFFER_BYTES, GATHER_BLOCK, SMALL_BLOCK};
 use crate::pipeline::{Output, Patience};
 use crate::wall::Wall;
 use crate::world::{Change, World};
@@ -41,7 +40,7 @@ impl Binary {
     /// # Errors
     /// None that can happen with a buffer in memory.
     pub fn new(header: Header, codec: Codec, capacity: Capacity) -> Result<Self, Error> {
-        let buffer = Vec::with_capacity(crate::limits::BUFFER_BYTES);
+        let buffer = Vec::with_capacity(BUFFER_BYTES);
         let writer = Writer::new(buffer, &header, capacity)
             .map_err(|error| Error::os("cannot begin the stream", error))?
             .compress(codec)

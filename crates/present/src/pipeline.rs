@@ -61,7 +61,7 @@ pub trait Output {
     fn flush(&mut self, _out: &mut Vec<u8>) {}
     /// Ends the current file; the output goes on in another.
     fn end_file(&mut self, _out: &mut Vec<u8>) {}
-    /// Begins that other file.
+    /// Begins the next file, after the one that `end_file` ended.
     fn begin_file(&mut self, out: &mut Vec<u8>) {
         self.begin(out);
     }
@@ -100,7 +100,7 @@ pub struct Passed {
 }
 
 impl Passed {
-    /// Lines of both.
+    /// Lines of events and losses.
     pub fn lines(&self) -> u64 {
         self.events + self.losses
     }
@@ -223,7 +223,7 @@ impl<O: Output> Pipeline<O> {
         self.output.end_file(out);
     }
 
-    /// Begins that other file.
+    /// Begins the next file, after the one that `end_file` ended.
     pub fn begin_file(&mut self, out: &mut Vec<u8>) {
         self.output.begin_file(out);
     }

@@ -38,7 +38,7 @@ impl PathGlobs {
             match pattern {
                 Pattern::Name(bare) => _ = names.add(parse(setting, glob, &bare)?),
                 Pattern::Path(bare) => _ = paths.add(parse(setting, glob, &bare)?),
-                Pattern::Below(roots) => {
+                Pattern::BelowRoots(roots) => {
                     for (root, bare) in roots {
                         let set = below.entry(root).or_insert_with(GlobSetBuilder::new);
                         set.add(parse(setting, glob, &bare)?);

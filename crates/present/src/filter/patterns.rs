@@ -10,13 +10,11 @@
 
 use super::roots::{Roots, real};
 use fsmon_format::error::{Error, Message, Setting};
+use fsmon_format::record::NAME_MAX;
 use globset::GlobBuilder;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-/// The longest name of a file, in bytes (NAME_MAX).
-const NAME_MAX: usize = 255;
 
 /// The meaning of one pattern, as globs.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,8 +23,8 @@ pub(super) enum Pattern {
     Name(String),
     /// The path below any root.
     Path(String),
-    /// The path below each of these roots.
-    Below(Vec<(PathBuf, String)>),
+    /// Some of the roots, and what the path is below each of them.
+    BelowRoots(Vec<(PathBuf, String)>),
 }
 
 /// Whether a pattern selects what is shown, or what is left out.
@@ -84,7 +82,7 @@ pub(super) fn read(text: &str, purpose: Purpose, roots: &Roots) -> Result<Patter
     if text.starts_with('/')
         && let Some(below) = below_roots(&parts, purpose, roots)?
     {
-        return Ok(Pattern::Below(below));
+        return Ok(Pattern::BelowRoots(below));
     }
     let is_anchored = text.starts_with('/') || text.starts_with("./") || parts.len() > 1;
     let glob = parts.join("/");
@@ -181,7 +179,7 @@ fn add<T: PartialEq>(all: &mut Vec<T>, one: T) {
 /// The possible readings of a pattern, with paths as records have them: as written; with the spelling of a
 /// root replaced by its path; with symbolic links of this host resolved.
 fn readings(parts: &[&str], roots: &Roots) -> Vec<Vec<String>> {
-    let spelled = roots.spellings().filter(|(given, path)| given != path);
+    let spelled = roots.given_and_recorded().filter(|(given, path)| given != path);
     let spelled = spelled.filter_map(|(given, path)| Some(instead(path, below(parts, given)?)));
     let linked = roots.are_of_this_host().then(|| through_links(parts, roots));
     let written = parts.iter().map(|&part| part.to_owned()).collect();
@@ -274,7 +272,7 @@ mod tests {
     }
 
     fn below(root: &str, glob: &str) -> Pattern {
-        Pattern::Below(vec![(root.into(), glob.into())])
+        Pattern::BelowRoots(vec![(root.into(), glob.into())])
     }
 
     #[test]
@@ -308,7 +306,7 @@ mod tests {
         let all = ["/no-such-place/b", "/no-such-place/c d"];
         assert_eq!(
             exclude("/no-such-place/*/x"),
-            Ok(Pattern::Below(all.map(|root| (root.into(), "x".into())).into()))
+            Ok(Pattern::BelowRoots(all.map(|root| (root.into(), "x".into())).into()))
         );
     }
 
@@ -360,7 +358,7 @@ mod tests {
                     let read = read(&text, Purpose::Exclude, &roots);
                     assert_eq!(
                         read,
-                        Ok(Pattern::Below(vec![(root.clone(), glob.into())])),
+                        Ok(Pattern::BelowRoots(vec![(root.clone(), glob.into())])),
                         "{text}"
                     );
                 }
@@ -379,7 +377,7 @@ mod tests {
         std::os::unix::fs::symlink(real.join("real"), real.join("link")).expect("made");
         let pattern = |text: &str| real.join(text).to_string_lossy().into_owned();
         let at = |roots: [&str; 2], glob: &str| {
-            Ok(Pattern::Below(roots.map(|root| (real.join(root), glob.into())).into()))
+            Ok(Pattern::BelowRoots(roots.map(|root| (real.join(root), glob.into())).into()))
         };
         // One is given by a link, or both are above it.
         let roots = Roots::of_paths(&["l/a", "l/b"].map(|root| real.join(root)));

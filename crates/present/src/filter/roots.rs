@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 /// The roots of a watch or of streams.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roots {
-    known: Vec<Spelling>,
+    known: Vec<Root>,
     /// There are others, whose paths are not known.
     more: bool,
     /// They are watched on this host now: the filesystem can resolve links that lead to them.
     of_this_host: bool,
 }
 
-/// A root's path as records have it, and as the user wrote it.
+/// A watched directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Spelling {
+struct Root {
     /// As records have it: absolute, without symbolic links.
     path: PathBuf,
     /// Absolute, as the user wrote it.
@@ -28,7 +28,7 @@ impl Roots {
     pub fn of_paths<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Self {
         let root = |given: &PathBuf| {
             let given = std::path::absolute(given).ok()?;
-            Some(Spelling { path: real(&given), given })
+            Some(Root { path: real(&given), given })
         };
         let known = paths.into_iter().filter_map(root).collect();
         Roots { known, more: false, of_this_host: true }
@@ -39,7 +39,7 @@ impl Roots {
         let before = self.known.len();
         for path in paths.iter().map(|path| PathBuf::from(OsStr::from_bytes(path))) {
             if self.known.iter().all(|known| known.path != path) {
-                self.known.push(Spelling { given: path.clone(), path });
+                self.known.push(Root { given: path.clone(), path });
             }
         }
         self.more |= more;
@@ -60,8 +60,8 @@ impl Roots {
         self.known.iter().map(|root| root.path.as_path())
     }
 
-    /// Each root as the user wrote it, and as records have it.
-    pub(crate) fn spellings(&self) -> impl Iterator<Item = (&Path, &Path)> {
+    /// Each root's path as the user wrote it, and as records have it.
+    pub(crate) fn given_and_recorded(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.known.iter().map(|root| (root.given.as_path(), root.path.as_path()))
     }
 

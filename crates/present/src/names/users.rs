@@ -5,10 +5,9 @@
 //! names), as a directory service can take seconds to answer. The formatter waits some milliseconds for an
 //! answer, and not at all while an earlier one is late; until it comes a line has the uid and no name.
 
-use crate::limits::USERS_FILE_SETTLED;
 use crate::limits::{
     USER_AGE_MAX, USER_AGE_RENEWED, USER_CHECK, USER_PATIENCE, USERS_ASKED_MAX, USERS_FILE_BYTES,
-    USERS_MAX,
+    USERS_FILE_SETTLED, USERS_MAX,
 };
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
