@@ -182,8 +182,9 @@ fn closed_files(dir: &Path, extension: &str, own: &Path) -> io::Result<Vec<Old>>
     Ok(old)
 }
 
-/// `100M` and the like: a number and K, M, G or T, of 1024 each.
-fn bytes(text: &str) -> Option<u64> {
+/// Parses a size: `100M` and the like, a number and K, M, G or T, of 1024 each. `None` if the text is none, or is zero.
+#[must_use]
+pub fn bytes(text: &str) -> Option<u64> {
     let text = text.strip_suffix('B').unwrap_or(text);
     let text = text.strip_suffix('i').unwrap_or(text);
     let unit = text.chars().last()?;
