@@ -44,6 +44,8 @@ pub(crate) enum Command {
     /// Turn what fsmon -f binary recorded into Parquet, a Perfetto trace, CSV or JSON, by the program fsmon-convert
     #[command(disable_help_flag = true)]
     Convert(ConvertArgs),
+    /// Record what a configuration says, for as long as the host runs
+    Daemon(DaemonArgs),
     /// Show what this host offers, what fsmon will use for these paths, and what is lost
     Doctor(DoctorArgs),
     /// Print the man page or the completions for a shell
@@ -222,6 +224,16 @@ pub(crate) struct ConvertArgs {
     /// Arguments of fsmon convert; see fsmon convert --help
     #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) args: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DaemonArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = fsmon_service::config::DEFAULT_PATH)]
+    pub(crate) config: PathBuf,
+    /// Say what is wrong with the configuration, or what would be watched, how, and at what cost for others; then end
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 #[derive(Args, Debug)]

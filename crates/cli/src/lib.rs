@@ -11,6 +11,7 @@
 mod args;
 mod control;
 mod convert;
+mod daemon;
 mod decode;
 mod doctor;
 mod formatter;
@@ -64,6 +65,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         None => watch::run(&cli.watch),
         Some(Command::Decode(args)) => decode::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Convert(args)) => convert::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Daemon(args)) => daemon::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
         Some(Command::Generate(args)) => generate::run(args).map(|()| ExitCode::SUCCESS),
     }

@@ -9,6 +9,7 @@
 mod difference;
 mod document;
 mod file;
+mod host;
 mod keys;
 mod relations;
 mod sections;

@@ -3,7 +3,7 @@
 use super::document::Table;
 use super::sections::Listen;
 use super::values::{size_text, time_text};
-use super::{Config, keys};
+use super::{Config, Watch, keys};
 use crate::limits::WATCHES_MAX;
 use fsmon_format::error::Error;
 use fsmon_present::message::shown;
@@ -88,15 +88,21 @@ fn files(top: &Table<'_>, config: &Config) -> Result<(), Error> {
 /// What happens in the directory of the history is never recorded: each record would make another one.
 fn own_directory(top: &Table<'_>, config: &Config) -> Result<(), Error> {
     let Some(list) = top.value("watch") else { return Ok(()) };
-    let own = &config.history.dir;
     for (value, watch) in list.list("[[watch]]", WATCHES_MAX)?.zip(&config.watches) {
-        if watch.path.starts_with(own) {
-            let (path, own) = (shown(&watch.path), shown(own));
-            let what = format!(
-                "is {path}, and what happens in the history ({own}) is never recorded; leave it out"
-            );
-            return Err(value.table(&keys::WATCH)?.wrong("path", what));
+        if let Some(why) = in_history(config, watch) {
+            return Err(value.table(&keys::WATCH)?.wrong("path", why));
         }
     }
     Ok(())
+}
+
+/// Why nothing of a watch would be recorded: it is in the history.
+pub(super) fn in_history(config: &Config, watch: &Watch) -> Option<String> {
+    let own = &config.history.dir;
+    watch.path.starts_with(own).then(|| {
+        let (path, own) = (shown(&watch.path), shown(own));
+        format!(
+            "is {path}, and what happens in the history ({own}) is never recorded; leave it out"
+        )
+    })
 }

@@ -622,3 +622,55 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_host_lacks_what_a_configuration_names() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = dir.path().canonicalize().expect("there").display().to_string();
+    let check = |text: &str| {
+        let state = format!("state.file = '{at}/watches.toml'\n");
+        let history = format!("history.dir = '{at}/history'\n");
+        let text =
+            format!("{state}{}{text}", if text.contains("history.") { "" } else { &history });
+        read(&text).check_host().map_err(|error| error.to_string())
+    };
+    assert_eq!(check("control.group = 'root'"), Ok(vec![]));
+    assert_eq!(check("control.group = ''"), Ok(vec![]));
+    let line = check("control.group = 'no-such-group'").expect_err("none");
+    assert!(line.starts_with("`control.group`: there is no group no-such-group; "), "{line}");
+    let textfile = format!("control.group = ''\nmetrics.textfile = '{at}/no/x.prom'");
+    assert_eq!(
+        check(&textfile),
+        Ok(vec![format!("`metrics.textfile`: {at}/no does not exist yet")])
+    );
+
+    std::fs::write(dir.path().join("file"), "").expect("written");
+    let line = check(&format!("[[watch]]\npath = '{at}/file'")).expect_err("a file");
+    assert!(line.starts_with(&format!("watch of {at}/file: is no directory; ")), "{line}");
+    assert!(check(&format!("[[watch]]\npath = '{at}/new'")).is_ok());
+    std::fs::create_dir(dir.path().join("real")).expect("made");
+    symlink("real", dir.path().join("link")).expect("made");
+    let line = check(&format!("[[watch]]\npath = '{at}/link'\nexclude = ['{at}/real']"));
+    let (line, begin) =
+        (line.expect_err("all"), format!("watch of {at}/link: `exclude`: bad glob "));
+    assert!(line.starts_with(&begin), "{line}");
+
+    let line = check(&format!("history.dir = '{at}/file'")).expect_err("a file");
+    assert_eq!(line, format!("`history.dir`: {at}/file is no directory"));
+    let open = dir.path().join("open");
+    std::fs::create_dir(&open).expect("made");
+    std::fs::set_permissions(&open, PermissionsExt::from_mode(0o1777)).expect("own");
+    let line = check(&format!("history.dir = '{at}/open'")).expect_err("writable");
+    assert!(line.contains("is writable for all"), "{line}");
+}
+
+#[test]
+fn what_was_added_gives_way_to_the_configuration() {
+    let config = read("[[watch]]\npath = '/a'\ncmdline = true");
+    let history = Watch::new("/var/lib/fsmon/history/x");
+    assert_eq!(config.check_watch(&Watch::new("/b"), "add"), Ok(()));
+    let line = config.check_watch(&history, "add").expect_err("the history").to_string();
+    assert!(line.starts_with("add: `watch.path` is /var/lib/fsmon/history/x, and what "), "{line}");
+    let state = State { watches: vec![Watch::new("/a"), history, Watch::new("/b")] };
+    assert_eq!(config.with_state(&state), [config.watches[0].clone(), Watch::new("/b")]);
+}

@@ -1,0 +1,56 @@
+//! `fsmon daemon`: reads the configuration, and runs the daemon or says what it would do.
+
+use crate::args::DaemonArgs;
+use fsmon_engine::{Error, ErrorKind};
+use fsmon_present::message::{self, shown};
+use fsmon_service::preview::Preview;
+use fsmon_service::{Config, State};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// The exit code of a configuration that is wrong, as of wrong usage.
+const WRONG: u8 = 2;
+
+/// Runs the daemon, or with `--check` prints what it would watch. A wrong configuration is a line, and exit code 2.
+///
+/// # Errors
+/// The configuration cannot be read, or must not be believed; the daemon fails.
+pub(crate) fn run(args: &DaemonArgs) -> Result<ExitCode, Error> {
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(error) if error.kind() == ErrorKind::Invalid => return Ok(wrong(&error)),
+        Err(error) => return Err(error),
+    };
+    if args.check {
+        return check(args, &config);
+    }
+    fsmon_service::run(&config)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(args: &DaemonArgs, config: &Config) -> Result<ExitCode, Error> {
+    let notes = match config.check_host() {
+        Ok(notes) => notes,
+        Err(error) => {
+            let name = shown(&args.config);
+            return Ok(wrong(&error.map_message(|what| format!("{name}: {what}"))));
+        }
+    };
+    notes.iter().for_each(message::print);
+    let state = State::load(&config.state.file).unwrap_or_else(|error| {
+        message::print(format_args!("{error}; without what was added"));
+        State::default()
+    });
+    let text = Preview::new(config, &state).to_string();
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::os("cannot write to standard output", error))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn wrong(error: &Error) -> ExitCode {
+    message::print(error);
+    ExitCode::from(WRONG)
+}
