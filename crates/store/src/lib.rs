@@ -1,10 +1,12 @@
 //! The files of binary streams in a directory: their names, when one ends, which are deleted, and how to read them
-//! in order, also while they grow. docs/format.md, Segments.
+//! in order, also while they grow. docs/format.md, Segments. A directory that a recorder keeps for years, with its
+//! catalogue and what is deleted when: [`history`], docs/history.md.
 
 #![forbid(unsafe_code)]
 
 mod files;
-mod limits;
+pub mod history;
+pub mod limits;
 pub mod recording;
 pub mod segments;
 

@@ -15,7 +15,50 @@ pub(crate) const FOLLOW_PAUSE_MAX: Duration = Duration::from_millis(100);
 /// no fsmon writes to.
 pub(crate) const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
 
+/// Segments that a history holds at most. With segments of 64 MiB that is 8 TiB. The catalogue is written anew for each
+/// segment that is closed; with so many that is some 40 MB.
+pub const SEGMENTS_MAX: usize = 1 << 17;
+/// Bytes of a catalogue that are read at most: four times what the most segments take up with usual paths of control
+/// groups.
+pub const CATALOGUE_BYTES_MAX: usize = 128 << 20;
+/// Users and control groups that a catalogue entry names at most: enough to say who flooded a history.
+pub const TOPS: usize = 4;
+/// Bytes of a control group's path in a catalogue entry. That of a container is some 150 bytes long.
+pub const TOP_NAME_MAX: usize = 512;
+/// Users, and control groups, that are counted for a segment at the same time. Counts are exact up to so many different
+/// ones; a count of more is too high by at most events / TALLIED.
+pub(crate) const TALLIED: usize = 64;
+/// The time that counts as passed between two boots at most where the kernel does not say of both that its wall clock
+/// is synchronised: one wrong clock makes a history at most this much older.
+pub const UNSURE_NS_MAX: u64 = 24 * 3600 * SECOND_NS;
+/// The history clock of a new history. What was recorded before, perhaps years ago, is dated before this.
+pub(crate) const CLOCK_BEGINS_AT_NS: u64 = 100 * 365 * 24 * 3600 * SECOND_NS;
+/// How often the history clock is saved where nothing else is. With thousands of segments a save writes a megabyte.
+pub(crate) const CLOCK_SAVED_EVERY_NS: u64 = 6 * 3600 * SECOND_NS;
+/// For how long there must be too little free space before segments are deleted for it, or recording pauses: who
+/// fills a disk for a moment changes nothing. Also the time that a filesystem gets to free what was deleted.
+pub(crate) const SHORT_FOR_NS: u64 = 10 * SECOND_NS;
+/// Recording goes on once there is this fraction (1 / N) more free space than wanted, so that it does not pause and go
+/// on again and again.
+pub(crate) const FREE_MARGIN: u64 = 8;
+/// When to try again to delete a segment that could not be deleted.
+pub(crate) const DELETE_RETRY_NS: u64 = 60 * SECOND_NS;
+/// How many pieces of 1 MiB at the end of a segment are read for its last record. One has a block, unless the segment
+/// is damaged.
+pub(crate) const TAIL_PIECES: u64 = 4;
+/// Bytes of `DIR/key`: a key of 256 bits.
+pub const KEY_BYTES: usize = 32;
+/// Bytes of `DIR/lock` that are read: a process number.
+pub(crate) const LOCK_BYTES_MAX: u64 = 16;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
 const _: () = {
+    // The longest entry's length fits its 16 bits: fixed part, tops, name.
+    assert!(152 + TOPS * (16 + 18 + TOP_NAME_MAX) + 255 + 8 <= u16::MAX as usize);
+    assert!(TOP_NAME_MAX <= u16::MAX as usize && TOPS <= TALLIED);
+    // A history of the usual entries fits.
+    assert!(SEGMENTS_MAX * 512 <= CATALOGUE_BYTES_MAX);
     assert!(0 < FOLLOW_PAUSE_MIN.as_millis());
     assert!(FOLLOW_PAUSE_MIN.as_millis() <= FOLLOW_PAUSE_MAX.as_millis());
     // A follower looks several times before it gives up.

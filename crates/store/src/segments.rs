@@ -136,13 +136,13 @@ impl Segments {
 }
 
 /// `20260131T235959Z-01020304-000000.fsmon`
-fn name(began: Timestamp, tag: [u8; 4], number: u32, extension: &str) -> String {
+pub(crate) fn name(began: Timestamp, tag: [u8; 4], number: u32, extension: &str) -> String {
     let began = began.strftime("%Y%m%dT%H%M%SZ");
     format!("{began}-{:08x}-{number:06}.{extension}", u32::from_be_bytes(tag))
 }
 
 /// Whether a file name has the form of [`name`].
-fn is_ours(name: &str, extension: &str) -> bool {
+pub(crate) fn is_ours(name: &str, extension: &str) -> bool {
     let Some(stem) = name.strip_suffix(extension).and_then(|stem| stem.strip_suffix('.')) else {
         return false;
     };

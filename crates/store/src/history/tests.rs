@@ -1,0 +1,356 @@
+//! A history as a recorder, its successor and readers see it.
+
+use super::fixture::{BOOT, DAY, HOUR, NEW_YEAR, SECOND, Stream, at};
+use super::*;
+use crate::recording::recordings;
+use fsmon_format::stream::{Codec, Fault, Item, Reader};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use tempfile::TempDir;
+
+const PLENTY: Disk = Disk { free: 1 << 40, total: 1 << 41 };
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+fn open(dir: &TempDir, now: &Now) -> History {
+    History::open(dir.path(), Keep::default(), now).expect("a history")
+}
+
+/// Records a stream of one segment with `events` events, from `began_ns` on, one a second. Returns its entry.
+fn record(history: &mut History, id: u8, began_ns: u64, events: u64) -> Entry {
+    let mut stream = Stream::new(id, &at(began_ns), Codec::None);
+    stream.process(1, 1000);
+    let mut segment = history.begin_segment(&stream.take()).expect("begun");
+    for number in 1..=events {
+        stream.event(&mut segment, 1, began_ns + number * SECOND);
+    }
+    let ended_ns = began_ns + (events + 1) * SECOND;
+    stream.end(&mut segment, ended_ns);
+    segment.append(&stream.end_segment()).expect("room");
+    history.close_segment(segment, &at(ended_ns)).expect("closed")
+}
+
+fn events_in(path: &Path) -> (u64, Option<Fault>) {
+    let mut reader = Reader::new(File::open(path).expect("a segment"));
+    let mut events = 0;
+    loop {
+        match reader.next() {
+            Ok(Some(Item::Block(block))) => events += u64::from(block.events()),
+            Ok(Some(_)) => {}
+            Ok(None) => return (events, None),
+            Err(error) => return (events, error.damage().map(|damage| damage.fault)),
+        }
+    }
+}
+
+#[test]
+fn the_entry_of_a_recorder_is_that_of_who_reads_the_segment() {
+    for codec in [Codec::None, Codec::Lz4] {
+        let dir = directory();
+        let mut history = open(&dir, &at(HOUR));
+        let mut stream = Stream::new(7, &at(HOUR), codec);
+        for id in 1..=6 {
+            stream.process(id, 1000 + id);
+        }
+        let mut segment = history.begin_segment(&stream.take()).expect("begun");
+        for number in 0..5000u32 {
+            let time_ns = HOUR + u64::from(number) * 1_000_000;
+            stream.event(&mut segment, 1 + (1 + number % 21).ilog2(), time_ns);
+            if number == 2000 {
+                stream.loss(&mut segment, time_ns);
+                // The wall clock is set back by a year, later than which nothing is.
+                stream.clock(&mut segment, time_ns, NEW_YEAR - 365 * DAY);
+            }
+            if number % 500 == 0 {
+                segment.append(&stream.take()).expect("room");
+            }
+        }
+        segment.append(&stream.end_segment()).expect("room");
+        let first = history.close_segment(segment, &at(HOUR + 10 * SECOND)).expect("closed");
+        assert_eq!((first.events, first.losses, first.ending), (5000, 1, Ending::Continued));
+        assert_eq!(first.wall_ns.0, NEW_YEAR - 365 * DAY + 1_000_000);
+        assert_eq!(first.wall_ns.1, NEW_YEAR + HOUR + 2 * SECOND);
+        assert_eq!(first.monotonic_ns, (HOUR, HOUR + 4_999_000_000));
+        assert_eq!(first.clock_ns + 5_001_000_000, history.catalogue().clock.expect("one").ns());
+        let uids: Vec<_> = first.uids.iter().map(|top| top.who).collect();
+        assert_eq!(uids, [1004, 1005, 1003, 1002]);
+        assert_eq!(first.cgroups[0].who.path, b"/user.slice/user-1004.slice");
+
+        let realtime_ns = NEW_YEAR - 365 * DAY + 18 * SECOND;
+        let header = stream.next_segment(&Now { realtime_ns, ..at(HOUR + 20 * SECOND) });
+        let mut segment = history.begin_segment(&header).expect("begun");
+        stream.end(&mut segment, HOUR + 21 * SECOND);
+        segment.append(&stream.end_segment()).expect("room");
+        let second = history.close_segment(segment, &at(HOUR + 22 * SECOND)).expect("closed");
+        assert_eq!((second.segment, second.first_event, second.events), (1, 5000, 0));
+        assert_eq!((second.first_block, second.ending), (first.blocks, Ending::Ended));
+        for live in [first, second] {
+            let read = scan(dir.path(), &live.file).expect("a segment");
+            let clock_ns = live.clock_ns;
+            assert_eq!(Entry { clock_ns, ..read }, live);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_the_recorders_count_is_read_from_the_file() {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    let mut stream = Stream::new(7, &at(0), Codec::None);
+    let mut segment = history.begin_segment(&stream.take()).expect("begun");
+    stream.event(&mut segment, 0, SECOND);
+    segment.append(&stream.take()).expect("room");
+    // Noted, and never appended.
+    stream.event(&mut segment, 0, 2 * SECOND);
+    stream.loss(&mut segment, 3 * SECOND);
+    let entry = history.close_segment(segment, &at(4 * SECOND)).expect("closed");
+    assert_eq!((entry.events, entry.losses, entry.ending), (1, 0, Ending::Cut));
+    assert_eq!(entry.wall_ns, (NEW_YEAR, NEW_YEAR + SECOND));
+}
+
+#[test]
+fn modes_do_not_depend_on_the_umask() {
+    let dir = directory();
+    let place = dir.path().join("a/history");
+    let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o777));
+    // Parents are made by whatever umask there is.
+    std::fs::create_dir(dir.path().join("a")).expect("made");
+    std::fs::set_permissions(dir.path().join("a"), PermissionsExt::from_mode(0o755)).expect("own");
+    let mut history = History::open(&place, Keep::default(), &at(0)).expect("a history");
+    record(&mut history, 7, 0, 1);
+    nix::sys::stat::umask(before);
+    let mode = |path: &Path| path.metadata().expect("there").permissions().mode() & 0o7777;
+    assert_eq!(mode(&place), 0o750);
+    let mut names = Vec::new();
+    for entry in place.read_dir().expect("a directory") {
+        let path = entry.expect("a file").path();
+        assert_eq!(mode(&path), 0o640, "{}", path.display());
+        names.push(path.file_name().expect("a name").to_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["20260101T000000Z-07070707-000000.fsmon", "catalogue", "key", "lock"]);
+}
+
+#[test]
+fn two_recorders_never_share_a_directory() {
+    let dir = directory();
+    let first = open(&dir, &at(0));
+    let error = History::open(dir.path(), Keep::default(), &at(0)).map(|_| ()).expect_err("busy");
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert!(error.to_string().contains(&format!("process {} ", std::process::id())), "{error}");
+    drop(first);
+    open(&dir, &at(1));
+}
+
+#[test]
+fn the_key_stays_and_is_not_replaced_in_silence() {
+    let dir = directory();
+    let key = *open(&dir, &at(0)).key();
+    assert_ne!(key, [0; KEY_BYTES]);
+    assert_eq!(*open(&dir, &at(1)).key(), key);
+    std::fs::write(dir.path().join(KEY), &key[1..]).expect("written");
+    let error = History::open(dir.path(), Keep::default(), &at(2)).map(|_| ()).expect_err("short");
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+}
+
+#[test]
+fn a_killed_recorder_leaves_what_the_next_one_finds() {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    assert_eq!(history.last(), None);
+    record(&mut history, 1, 0, 3);
+    let mut stream = Stream::new(2, &at(HOUR), Codec::None);
+    let mut segment = history.begin_segment(&stream.take()).expect("begun");
+    for number in 1..=50_000 {
+        stream.event(&mut segment, 0, HOUR + number * 1000);
+    }
+    segment.append(&stream.take()).expect("room");
+    let (bytes, name) = (segment.bytes(), segment.name().to_owned());
+    assert!(bytes > 2 << 20);
+    // Killed while it wrote, and once more before it had written a header.
+    drop((segment, history));
+    let path = dir.path().join(&name);
+    let mut torn = std::fs::read(&path).expect("a segment");
+    torn.extend_from_within(4096..4096 + 1000);
+    std::fs::write(&path, torn).expect("written");
+    std::fs::write(dir.path().join("20260101T000000Z-09090909-000000.fsmon"), "").expect("made");
+
+    let mut history = open(&dir, &at(2 * HOUR));
+    let last = Last {
+        stream_id: [2; 16],
+        events: 50_000,
+        last_wall_ns: NEW_YEAR + HOUR + 50_000_000,
+        boot_id: BOOT,
+        how: How::Open,
+    };
+    assert_eq!(history.last(), Some(last));
+    assert_eq!(history.unlisted(), vec![name.clone()]);
+    history.catch_up(&at(2 * HOUR)).expect("read");
+    assert!(history.unlisted().is_empty());
+    let entry = history.catalogue().entries().last().expect("two");
+    assert_eq!((&entry.file, entry.events, entry.ending), (&name, 50_000, Ending::Cut));
+    assert!(!entry.is_damaged);
+    let now_ns = history.catalogue().clock.expect("one").ns();
+    assert_eq!(entry.age_ns(now_ns), HOUR - 50_000_000);
+    drop(history);
+    let history = open(&dir, &at(3 * HOUR));
+    assert_eq!((history.last(), history.unlisted()), (Some(last), vec![]));
+    assert_eq!(history.catalogue().entries().len(), 2);
+}
+
+#[test]
+fn a_lost_catalogue_is_made_again_from_the_segments() {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    for id in 1..=5 {
+        record(&mut history, id, u64::from(id) * HOUR, 10);
+    }
+    let now = at(10 * HOUR);
+    history.maintain(&now, 0, PLENTY);
+    let before = history.catalogue().clone();
+    let ages = |catalogue: &Catalogue| -> Vec<u64> {
+        let now_ns = catalogue.clock.expect("one").ns();
+        catalogue.entries.iter().map(|entry| entry.age_ns(now_ns)).collect()
+    };
+    drop(history);
+    let path = dir.path().join(CATALOGUE);
+    let mut bytes = std::fs::read(&path).expect("a catalogue");
+    bytes[200] ^= 1;
+    std::fs::write(&path, bytes).expect("written");
+    assert_eq!(Catalogue::read(dir.path()).expect_err("damaged").kind(), ErrorKind::Damaged);
+
+    let (rebuilt, unreadable) = Catalogue::rebuild(dir.path(), &now).expect("read");
+    assert!(unreadable.is_empty());
+    assert_eq!((ages(&rebuilt), rebuilt.entries.len()), (ages(&before), 5));
+    let mut history = open(&dir, &now);
+    assert_eq!(history.unlisted().len(), 5);
+    // How old they are is not known yet: nothing goes.
+    history.set_keep(Keep { size: Some(1), ..Keep::default() });
+    assert!(history.maintain(&now, 0, PLENTY).deleted.is_empty());
+    history.catch_up(&now).expect("read");
+    let undated = |catalogue: &Catalogue| -> Vec<Entry> {
+        catalogue.entries.iter().map(|entry| Entry { clock_ns: 0, ..entry.clone() }).collect()
+    };
+    assert_eq!(undated(history.catalogue()), undated(&before));
+    assert_eq!(ages(history.catalogue()), ages(&before));
+}
+
+#[test]
+fn readers_see_the_segments_alone() {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    let file = record(&mut history, 1, 0, 3).file;
+    std::fs::write(dir.path().join(index_name(&file)), "an index").expect("written");
+    std::fs::write(dir.path().join("catalogue.new"), "half a cat").expect("written");
+    assert_eq!(index_name(&file), "20260101T000000Z-01010101-000000.idx");
+    let (found, _) = recordings(dir.path(), false, None).expect("a directory");
+    let mut found: Vec<_> = found.into_iter().collect();
+    let [one] = &mut found[..] else { panic!("{} streams", found.len()) };
+    assert!(one.open_next().expect("opened").is_some());
+    assert!(one.name().ends_with(&file), "{}", one.name());
+    assert!(one.open_next().expect("opened").is_none());
+}
+
+/// A filesystem of 128 KiB, while it lives.
+struct Tiny(TempDir);
+
+impl Tiny {
+    fn new() -> Option<Self> {
+        let dir = directory();
+        let options = "size=128k,mode=755";
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(dir.path())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then_some(Tiny(dir))
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn on_a_full_disk_a_segment_ends_with_a_whole_block_and_goes_on_later() {
+    let Some(tiny) = Tiny::new() else {
+        eprintln!("SKIP: cannot mount a tmpfs; run this test as root");
+        return;
+    };
+    let dir = &tiny.0;
+    let mut history = open(dir, &at(0));
+    let mut stream = Stream::new(1, &at(0), Codec::None);
+    let mut segment = history.begin_segment(&stream.take()).expect("room for a header");
+    let path = dir.path().join(segment.name());
+    let filler = dir.path().join("filler");
+    std::fs::write(&filler, vec![1; 40 << 10]).expect("room");
+    let mut time_ns = 0;
+    let mut blocks = || {
+        for _ in 0..3 {
+            for _ in 0..150 {
+                time_ns += 1000;
+                stream.event(&mut segment, 0, time_ns);
+            }
+            stream.writer.flush().expect("memory");
+        }
+        stream.take()
+    };
+    let (mut waiting, mut events) = (blocks(), 450);
+    waiting.extend(blocks());
+    waiting.extend(blocks());
+    events += 900;
+    let total = waiting.len();
+    assert!(total > 80 << 10);
+    let failure = segment.append(&waiting).expect_err("full");
+    assert_eq!(failure.error.raw_os_error(), Some(28), "{failure}");
+    assert_eq!(failure.error.kind(), ErrorKind::Busy);
+    assert!(0 < failure.written && failure.written < total);
+    waiting.drain(..failure.written);
+    assert_eq!(path.metadata().expect("there").len(), segment.bytes());
+    let (kept, fault) = events_in(&path);
+    assert!(0 < kept && kept < events && kept.is_multiple_of(150), "{kept}");
+    assert_eq!(fault, Some(Fault::NoEnd));
+    assert_eq!(segment.events(), kept);
+    // Not even a header has room.
+    let stuffed = std::fs::write(dir.path().join("more"), vec![1; 128 << 10]);
+    assert_eq!(stuffed.expect_err("full").raw_os_error(), Some(28));
+    let header = Stream::new(2, &at(SECOND), Codec::None).take();
+    let files = || dir.path().read_dir().expect("a directory").count();
+    let before = files();
+    assert!(history.begin_segment(&header).is_err());
+    assert_eq!(files(), before);
+    assert_eq!(segment.append(&waiting).expect_err("still full").written, 0);
+    assert_eq!(events_in(&path), (kept, Some(Fault::NoEnd)));
+    // Nor has another catalogue; the old one stays.
+    let day = at(DAY);
+    assert!(history.maintain(&day, 0, PLENTY).not_saved.is_some());
+    assert_eq!(files(), before);
+    assert!(Catalogue::read(dir.path()).expect("the old one").is_some());
+
+    std::fs::remove_file(&filler).expect("removed");
+    segment.append(&waiting).expect("room again");
+    segment.append(&stream.end_segment()).expect("room");
+    assert_eq!(events_in(&path), (events, None));
+    let entry = history.close_segment(segment, &day).expect("closed");
+    assert_eq!((entry.events, entry.ending), (events, Ending::Continued));
+}
+
+#[test]
+fn what_is_no_whole_blocks_is_not_appended() {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    let mut stream = Stream::new(1, &at(0), Codec::None);
+    assert!(history.begin_segment(b"no header").is_err());
+    let mut segment = history.begin_segment(&stream.take()).expect("begun");
+    stream.event(&mut segment, 0, 1);
+    let block = stream.take();
+    for wrong in [&block[1..], &block[..block.len() - 64], &[0; 64]] {
+        assert_eq!(segment.append(wrong).expect_err("no block").written, 0);
+    }
+    assert_eq!(segment.bytes(), 4096);
+    segment.append(&block).expect("room");
+    assert_eq!(segment.events(), 1);
+}
