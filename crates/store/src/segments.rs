@@ -152,6 +152,7 @@ pub(crate) fn is_ours(name: &str, extension: &str) -> bool {
     let is_time = began.len() == 16 && began.ends_with('Z') && began.as_bytes()[8] == b'T';
     is_time
         && is_digits(&began[..8])
+        && is_digits(&began[9..15])
         && tag.len() == 8
         && tag.bytes().all(|byte| byte.is_ascii_hexdigit())
         && number.len() >= 6
@@ -257,6 +258,7 @@ mod tests {
             "20260101T000000Z-010203fe.fsmon",
             "20260101T000000Z-010203fe-07.fsmon",
             "2026010\u{e4}000000Z-010203fe-000007.fsmon",
+            "20260101T/../..Z-010203fe-000007.fsmon",
             "20260101T000000Z-010203fe-000007.fsmon.gz",
         ] {
             assert!(!is_ours(other, "fsmon"), "{other}");
