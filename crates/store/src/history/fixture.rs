@@ -125,3 +125,21 @@ impl Stream {
         std::mem::take(self.writer.get_mut())
     }
 }
+
+/// Numbers that look random, and are the same each time.
+pub(super) struct Rng(u64);
+
+impl Rng {
+    pub(super) fn new(seed: u64) -> Self {
+        Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// From 0 up to, but without, `end`.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        // xorshift64*, Vigna 2016.
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) % end
+    }
+}

@@ -34,7 +34,11 @@ mod segment;
 mod tally;
 
 #[cfg(test)]
+mod clock_test;
+#[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod retention_test;
 #[cfg(test)]
 mod tests;
 
@@ -129,8 +133,7 @@ impl History {
     /// that was killed are [`History::unlisted`], all of them if the catalogue is lost.
     ///
     /// # Errors
-    /// Another process records into it ([`ErrorKind::Busy`]); a file cannot be made or read; the key is damaged; the
-    /// catalogue is of a newer version.
+    /// Another process records into it ([`ErrorKind::Busy`]); a file cannot be made or read; the key is damaged.
     pub fn open(dir: &Path, keep: Keep, now: &Now) -> Result<Self, Error> {
         let failed = |what: &str, error| Error::os(format!("cannot {what} {}", shown(dir)), error);
         directory::make(dir).map_err(|error| failed("make", error))?;
@@ -139,13 +142,17 @@ impl History {
         let (mut catalogue, is_dirty) = match Catalogue::read(dir) {
             Ok(Some(catalogue)) => (catalogue, false),
             Ok(None) => (Catalogue::default(), true),
-            // Rebuilt from the segments.
+            // Or of a newer version. It is made again from the segments.
             Err(error) if error.kind() == ErrorKind::Damaged => (Catalogue::default(), true),
             Err(error) => return Err(error),
         };
         catalogue.advance(now);
         let difference = catalogue.compare(dir)?;
-        catalogue.entries.retain(|entry| !difference.missing.contains(&entry.file));
+        let changed = difference.not_listed.iter().map(|(name, _)| name);
+        let wrong: HashSet<&String> = difference.missing.iter().chain(changed).collect();
+        let listed = catalogue.entries.len();
+        catalogue.entries.retain(|entry| !wrong.contains(&entry.file));
+        let is_dirty = is_dirty || catalogue.entries.len() < listed;
         let mut history = History {
             dir: dir.to_owned(),
             _lock: lock,
@@ -156,7 +163,7 @@ impl History {
             unlisted: left_behind(dir, difference.not_listed),
             unreadable: Vec::new(),
             adopted: Vec::new(),
-            is_dirty: is_dirty || !difference.missing.is_empty(),
+            is_dirty,
             saved_at_ns: 0,
             space: Space::default(),
             undeletable: HashMap::new(),

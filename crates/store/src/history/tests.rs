@@ -114,7 +114,7 @@ fn what_is_not_the_recorders_count_is_read_from_the_file() {
 fn modes_do_not_depend_on_the_umask() {
     let dir = directory();
     let place = dir.path().join("a/history");
-    let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o777));
+    let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     // Parents are made by whatever umask there is.
     std::fs::create_dir(dir.path().join("a")).expect("made");
     std::fs::set_permissions(dir.path().join("a"), PermissionsExt::from_mode(0o755)).expect("own");
@@ -277,6 +277,7 @@ impl Drop for Tiny {
 #[test]
 fn on_a_full_disk_a_segment_ends_with_a_whole_block_and_goes_on_later() {
     let Some(tiny) = Tiny::new() else {
+        assert!(std::env::var_os("CI").is_none(), "cannot mount a tmpfs");
         eprintln!("SKIP: cannot mount a tmpfs; run this test as root");
         return;
     };
@@ -353,4 +354,239 @@ fn what_is_no_whole_blocks_is_not_appended() {
     assert_eq!(segment.bytes(), 4096);
     segment.append(&block).expect("room");
     assert_eq!(segment.events(), 1);
+}
+
+fn keep(size: Option<u64>, free: Option<Free>, at_least_ns: u64) -> Keep {
+    let at_least = std::time::Duration::from_nanos(at_least_ns);
+    Keep { size, free, at_least, ..Keep::default() }
+}
+
+fn names(outcome: &Outcome) -> Vec<&str> {
+    outcome.deleted.iter().map(|deletion| &*deletion.entry.file).collect()
+}
+
+#[test]
+fn what_is_too_much_goes_and_what_a_reader_has_open_stays_readable() {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    let entries: Vec<_> =
+        (1..=4).map(|id| record(&mut history, id, u64::from(id) * HOUR, 100)).collect();
+    let path = |entry: &Entry| dir.path().join(&entry.file);
+    let index = dir.path().join(index_name(&entries[0].file));
+    std::fs::write(&index, "an index").expect("written");
+    let mut held = Reader::new(File::open(path(&entries[0])).expect("a segment"));
+    let one = entries[0].bytes;
+    history.set_keep(keep(Some(3 * one), None, 2 * HOUR));
+    // The open segment counts.
+    let now = at(6 * HOUR);
+    let outcome = history.maintain(&now, one, PLENTY);
+    assert_eq!(names(&outcome), [&*entries[0].file, &*entries[1].file]);
+    let first = &outcome.deleted[0];
+    assert_eq!((first.why, first.is_early), (Why::Size, true));
+    assert_eq!((first.entry.uids[0].who, first.entry.uids[0].events), (1000, 100));
+    assert!(!path(&entries[0]).exists() && !index.exists() && path(&entries[2]).exists());
+    assert!(held.next().expect("sound").is_some());
+    let saved = Catalogue::read(dir.path()).expect("sound").expect("there");
+    assert_eq!(saved.entries(), history.catalogue().entries());
+    assert_eq!(saved.entries().len(), 2);
+    assert_eq!(history.is_paused_for_space(), None);
+    // Two are left, and one is too young: recording pauses, until it is old enough.
+    history.set_keep(keep(Some(one), None, 5 * HOUR));
+    assert!(history.maintain(&now, one, PLENTY).deleted.is_empty());
+    assert_eq!(history.is_paused_for_space(), Some(Why::Size));
+    let outcome = history.maintain(&at(10 * HOUR), 0, PLENTY);
+    assert_eq!(names(&outcome), [&*entries[2].file]);
+    assert_eq!(history.is_paused_for_space(), None);
+}
+
+#[test]
+fn a_disk_that_is_full_for_a_moment_costs_nothing() {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    let old = record(&mut history, 1, 0, 10);
+    record(&mut history, 2, 20 * HOUR, 10);
+    history.set_keep(keep(None, Some(Free::Bytes(8000)), 2 * HOUR));
+    let disk = |free| Disk { free, total: 100_000 };
+    let start = 21 * HOUR;
+    let mut tick = |seconds: u64, free| {
+        let outcome = history.maintain(&at(start + seconds * SECOND), 0, disk(free));
+        (outcome.deleted.len(), history.is_paused_for_space())
+    };
+    assert_eq!(tick(0, 0), (0, None));
+    assert_eq!(tick(9, 0), (0, None));
+    assert_eq!(tick(9, 8000), (0, None));
+    assert_eq!(tick(15, 0), (0, None));
+    assert_eq!(tick(24, 0), (0, None));
+    // For ten seconds now: the old one goes, and with it there is room enough.
+    assert_eq!(tick(25, 8000 - old.bytes), (1, None));
+    assert_eq!(tick(26, 0), (0, Some(Why::Free)));
+    // It goes on with an eighth more than is wanted.
+    assert_eq!(tick(27, 8999), (0, Some(Why::Free)));
+    assert_eq!(tick(28, 9000), (0, None));
+    assert_eq!(tick(29, 8000), (0, None));
+}
+
+#[test]
+fn what_cannot_be_deleted_is_reported_once_and_tried_again() {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    let entry = record(&mut history, 1, 0, 10);
+    let path = dir.path().join(&entry.file);
+    std::fs::remove_file(&path).expect("removed");
+    // A directory is in its place, which unlink refuses.
+    std::fs::create_dir(&path).expect("made");
+    history.set_keep(keep(Some(1), None, 0));
+    let now = |seconds: u64| at(HOUR + seconds * SECOND);
+    let outcome = history.maintain(&now(0), 0, PLENTY);
+    assert_eq!((outcome.deleted.len(), outcome.failed.len()), (0, 1));
+    assert_eq!(history.is_paused_for_space(), Some(Why::Size));
+    for seconds in [1, 59, 60, 121] {
+        let outcome = history.maintain(&now(seconds), 0, PLENTY);
+        assert_eq!((outcome.deleted.len(), outcome.failed.len()), (0, 0), "{seconds}");
+    }
+    std::fs::remove_dir(&path).expect("removed");
+    assert!(history.maintain(&now(122), 0, PLENTY).deleted.is_empty());
+    // It is gone, whoever removed it.
+    assert_eq!(history.maintain(&now(182), 0, PLENTY).deleted.len(), 1);
+    assert_eq!(history.is_paused_for_space(), None);
+}
+
+#[test]
+fn limits_given_by_hand_are_planned_without_effect() {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    let entry = record(&mut history, 1, 0, 10);
+    record(&mut history, 2, 9 * DAY, 10);
+    let age = Some(std::time::Duration::from_nanos(7 * DAY));
+    let planned = history.plan(&Keep { age, ..Keep::default() }, &at(10 * DAY), 0, PLENTY);
+    let [only] = &planned.deletions[..] else { panic!("{planned:?}") };
+    assert_eq!((&only.entry, only.why, only.is_early), (&entry, Why::Age, false));
+    assert!(dir.path().join(&entry.file).exists());
+    assert_eq!(history.catalogue().entries().len(), 2);
+    assert_eq!(history.delete(planned.deletions).deleted.len(), 1);
+    assert!(!dir.path().join(&entry.file).exists());
+}
+
+#[test]
+fn what_was_deleted_by_others_is_dropped_and_what_was_cut_is_read_again() {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    let gone = record(&mut history, 1, 0, 10);
+    let cut = record(&mut history, 2, HOUR, 1000);
+    drop(history);
+    std::fs::remove_file(dir.path().join(&gone.file)).expect("removed");
+    let path = dir.path().join(&cut.file);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).expect("a segment");
+    file.set_len(cut.bytes - 64).expect("cut");
+    let catalogue = Catalogue::read(dir.path()).expect("sound").expect("there");
+    let difference = catalogue.compare(dir.path()).expect("listed");
+    assert_eq!(difference.missing, vec![gone.file]);
+    assert_eq!(difference.not_listed, vec![(cut.file.clone(), cut.bytes - 64)]);
+    let mut history = open(&dir, &at(2 * HOUR));
+    assert_eq!(history.catalogue().entries(), []);
+    assert_eq!(history.bytes(), cut.bytes - 64);
+    history.catch_up(&at(2 * HOUR)).expect("read");
+    let [entry] = history.catalogue().entries() else { panic!("one") };
+    assert_eq!((&entry.file, entry.ending), (&cut.file, Ending::Cut));
+    assert!(entry.events < 1000);
+}
+
+#[test]
+fn a_file_that_is_no_stream_is_left_alone_and_counts() {
+    let dir = directory();
+    let name = "20260101T000000Z-09090909-000000.fsmon";
+    std::fs::write(dir.path().join(name), "no stream").expect("written");
+    let mut history = open(&dir, &at(0));
+    assert_eq!(history.last(), None);
+    let error = history.catch_up(&at(0)).expect_err("no stream");
+    assert!(error.to_string().contains(name), "{error}");
+    assert_eq!((history.unlisted(), history.bytes()), (vec![], 9));
+    let entry = record(&mut history, 1, HOUR, 10);
+    history.set_keep(keep(Some(entry.bytes + 8), None, 0));
+    assert_eq!(names(&history.maintain(&at(DAY), 0, PLENTY)), [&*entry.file]);
+    assert!(dir.path().join(name).exists());
+}
+
+/// A catalogue with everything in it.
+fn catalogue() -> Catalogue {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    record(&mut history, 1, 0, 10);
+    record(&mut history, 2, HOUR, 3);
+    let boot_id = [9; 16];
+    let mut catalogue = history.catalogue().clone();
+    catalogue.advance(&Now { boot_id, is_synchronised: false, ..at(30 * SECOND) });
+    catalogue
+}
+
+#[test]
+fn a_catalogue_is_read_as_it_was_written_and_refused_where_a_bit_is_wrong() {
+    let catalogue = catalogue();
+    let bytes = catalogue.encode();
+    assert!(catalogue.clock.expect("one").before.is_some());
+    assert_eq!(Catalogue::decode(&bytes), Ok(catalogue));
+    assert_eq!(Catalogue::decode(&Catalogue::default().encode()), Ok(Catalogue::default()));
+    for len in 0..bytes.len() {
+        assert!(Catalogue::decode(&bytes[..len]).is_err(), "{len}");
+    }
+    for bit in 0..8 * bytes.len() {
+        let mut wrong = bytes.clone();
+        wrong[bit / 8] ^= 1 << (bit % 8);
+        assert!(Catalogue::decode(&wrong).is_err(), "bit {bit}");
+    }
+}
+
+/// Makes both checksums right, and the length and the count of entries.
+fn seal(bytes: &mut [u8]) {
+    let (header, body) = bytes.split_at_mut(128);
+    header[16..24].copy_from_slice(&(body.len() as u64).to_le_bytes());
+    header[24..28].copy_from_slice(&crc32c::crc32c(body).to_le_bytes());
+    let crc = crc32c::crc32c(&header[..124]);
+    header[124..].copy_from_slice(&crc.to_le_bytes());
+}
+
+#[test]
+fn a_catalogue_names_nothing_but_segments_of_its_directory() {
+    let good = catalogue().encode();
+    let name = b"20260101T000000Z-01010101-000000.fsmon";
+    let at = good.windows(name.len()).position(|part| part == name).expect("named");
+    let with = |text: &[u8]| {
+        let mut bytes = good.clone();
+        bytes[at..at + text.len()].copy_from_slice(text);
+        seal(&mut bytes);
+        Catalogue::decode(&bytes)
+    };
+    assert!(with(name).is_ok());
+    for wrong in [&b"../../../../etc/"[..], b"/", b"20260101T00000/Z", b"\xff"] {
+        assert_eq!(with(wrong), Err("an entry has a name that no segment has"));
+    }
+    // The other one's.
+    assert_eq!(with(b"20260101T010000Z-02020202-000000.fsmon"), Err("it has a segment twice"));
+    let mut newer = good.clone();
+    newer[8] = 2;
+    seal(&mut newer);
+    assert_eq!(Catalogue::decode(&newer), Err("a newer fsmon wrote it"));
+}
+
+#[test]
+fn any_bytes_with_right_checksums_are_refused_or_read_and_written_alike() {
+    let good = catalogue().encode();
+    let (mut read, mut refused) = (0, 0);
+    for seed in 0..20_000 {
+        let mut rng = super::fixture::Rng::new(seed);
+        let mut bytes = good.clone();
+        for _ in 0..1 + rng.below(3) {
+            let at = rng.below(bytes.len() as u64 - 12) + 12;
+            bytes[fsmon_format::number::to_usize(at)] = rng.below(256).to_le_bytes()[0];
+        }
+        seal(&mut bytes);
+        match Catalogue::decode(&bytes) {
+            Ok(catalogue) => {
+                read += 1;
+                assert_eq!(Catalogue::decode(&catalogue.encode()), Ok(catalogue));
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(read > 1000 && refused > 1000, "{read} {refused}");
 }
