@@ -3,7 +3,7 @@
 #![no_main]
 
 use fsmon_format::mirror::{Defined, Mirror};
-use fsmon_format::record::{Body, SLOT, tag};
+use fsmon_format::record::{Body, NOTE_TEXT_MAX, SLOT, tag};
 use fsmon_format::stream::layout::{BLOCK_MAX, BlockHeader, SYNC, block_kind};
 use fsmon_format::stream::{BLOCK_CAPACITY, Header, Item, Reader};
 use libfuzzer_sys::fuzz_target;
@@ -76,6 +76,7 @@ fn take(body: &Body<'_>, mirror: &mut Mirror, path: &mut Vec<u8>) {
                 assert!(steps <= BLOCK_MAX / SLOT, "an ancestry without an end");
             }
         }
+        Body::Note(note) => assert!(note.path.len() + note.text.len() <= NOTE_TEXT_MAX),
         Body::Malformed => panic!("delivered a malformed record"),
         _ => {}
     }

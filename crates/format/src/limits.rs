@@ -1,7 +1,7 @@
 //! Every limit of this crate, with its reason. What docs/format.md says of the layout of records and blocks is no limit
 //! and stands in `record.rs` and `stream/layout.rs`.
 
-use crate::record::{DIR_HEAD, EVENT_SLOTS_MAX, SLOT, TEXT_MAX, slots_for};
+use crate::record::{DIR_HEAD, EVENT_SLOTS_MAX, SLOT, TEXT_MAX, TEXT_SLOTS_MAX, slots_for};
 use crate::stream::layout::{BLOCK_MAX, BLOCK_SLOTS, GRID, HEADER_LEN_MAX};
 
 /// The maximum depth of a path; a deeper directory is taken for a cycle.
@@ -42,6 +42,8 @@ pub const CLOCK_STEP_NS: u64 = 1_000_000_000;
 const _: () = {
     // The header, the clock, both directories of a rename, the process and the event fit a block.
     assert!(2 + 2 * DIR_SLOTS_MAX + PROC_SLOTS_MAX + EVENT_SLOTS_MAX <= BLOCK_SLOTS);
+    // The header, the clock and any other record fit a block.
+    assert!(2 + TEXT_SLOTS_MAX <= BLOCK_SLOTS);
     // One whole path fits its share; that one image does is asserted where its strings are (`stream/definitions.rs`).
     assert!(slots_for(DIR_HEAD + TEXT_MAX) <= DIR_SLOTS_MAX);
     // A directory takes a slot at the least, an image two.

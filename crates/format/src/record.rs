@@ -12,7 +12,7 @@ mod build;
 mod read;
 
 pub use build::{Build, event_slots, lay_event};
-pub use read::{Body, EventRef, Record, Records};
+pub use read::{Body, EventRef, NoteRef, Record, Records};
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -26,6 +26,9 @@ pub const NAME_MAX: usize = 255;
 /// The longest text in a definition, in bytes: `PATH_MAX` for roots, exe names and cgroups. Longer command
 /// lines are cut.
 pub const TEXT_MAX: usize = 4096;
+/// The longest path and text of a note together, in bytes: a path of `PATH_MAX` bytes, or a shorter one and a
+/// sentence.
+pub const NOTE_TEXT_MAX: usize = 4096;
 
 /// 64 bytes: the unit of the ring and of streams.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -57,6 +60,10 @@ pub mod tag {
     pub const END: u8 = 7;
     /// [`super::Clock`]
     pub const CLOCK: u8 = 8;
+    /// [`super::Gap`]. Readers of format 1.0 skip it.
+    pub const GAP: u8 = 9;
+    /// [`super::Note`]. Readers of format 1.0 skip it.
+    pub const NOTE: u8 = 10;
 }
 
 /// How certain the process of an event is: `flags & ATTRIBUTION` of an [`Event`].
@@ -350,7 +357,7 @@ impl Reason {
     }
 }
 
-/// [`Loss::count`] if the kernel does not report it.
+/// [`Loss::count`] if the kernel does not report it; [`Gap::events`] if nobody knows.
 pub const COUNT_UNKNOWN: u64 = u64::MAX;
 
 /// Something was lost between `first_ns` and `last_ns`.
@@ -467,6 +474,201 @@ pub struct Clock {
     pub reserved: [u8; 40],
 }
 
+/// Why nothing was recorded for a time: `cause` of a [`Gap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Not known.
+    Unknown,
+    /// The recorder was stopped.
+    Stopped,
+    /// The recorder was killed, or crashed.
+    Killed,
+    /// The host was rebooted, or lost power.
+    Reboot,
+    /// The disk was full, or refused to be written to.
+    Disk,
+    /// A cause this version does not know.
+    Other(u32),
+}
+
+impl Cause {
+    /// The number in the record.
+    #[must_use]
+    pub fn code(self) -> u32 {
+        match self {
+            Cause::Unknown => 0,
+            Cause::Stopped => 1,
+            Cause::Killed => 2,
+            Cause::Reboot => 3,
+            Cause::Disk => 4,
+            Cause::Other(code) => code,
+        }
+    }
+
+    /// The cause of that number.
+    #[must_use]
+    pub fn from_code(code: u32) -> Self {
+        match code {
+            0 => Cause::Unknown,
+            1 => Cause::Stopped,
+            2 => Cause::Killed,
+            3 => Cause::Reboot,
+            4 => Cause::Disk,
+            other => Cause::Other(other),
+        }
+    }
+
+    /// The name in every output format.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::Unknown => "unknown",
+            Cause::Stopped => "stopped",
+            Cause::Killed => "killed",
+            Cause::Reboot => "reboot",
+            Cause::Disk => "disk",
+            Cause::Other(_) => "other",
+        }
+    }
+}
+
+/// For a time nothing was recorded. Stands at the start of every stream of a history but the first, and within a
+/// stream where recording paused.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Gap {
+    /// [`tag::GAP`]
+    pub tag: u8,
+    /// Slots of this record: 1.
+    pub slots: u8,
+    /// Reserved.
+    pub flags: U16,
+    /// [`Cause::code`]
+    pub cause: U32,
+    /// When recording went on: `CLOCK_MONOTONIC` of this stream's boot, ns.
+    pub time_ns: U64,
+    /// The last moment that is known to be recorded: wall time, ns since 1970.
+    pub from_ns: U64,
+    /// When recording went on: wall time, ns since 1970.
+    pub to_ns: U64,
+    /// The id of the stream before; for a gap within a stream its own; 0 unknown.
+    pub stream_id: [u8; 16],
+    /// Event records of that stream before the gap, or [`COUNT_UNKNOWN`].
+    pub events: U64,
+    /// Reserved.
+    pub reserved: [u8; 8],
+}
+
+impl Gap {
+    /// The id of the stream before the gap; `None` if it is not known.
+    #[must_use]
+    pub fn stream_before(&self) -> Option<[u8; 16]> {
+        (self.stream_id != [0; 16]).then_some(self.stream_id)
+    }
+
+    /// Event records of that stream before the gap; `None` if it is not known how many.
+    #[must_use]
+    pub fn events_before(&self) -> Option<u64> {
+        Some(self.events.get()).filter(|events| *events != COUNT_UNKNOWN)
+    }
+}
+
+/// What a [`Note`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A watch began: changes below its path are recorded from here on.
+    WatchBegan,
+    /// A watch ended: changes below its path are not recorded from here on.
+    WatchEnded,
+    /// A watch waits for its path to exist.
+    WatchPending,
+    /// A watch failed; the text says why.
+    WatchFailed,
+    /// A file of the history was deleted before it reached its age; the text says who wrote most of it.
+    SegmentDeleted,
+    /// Something this version does not know.
+    Other(u32),
+}
+
+impl What {
+    /// The number in the record.
+    #[must_use]
+    pub fn code(self) -> u32 {
+        match self {
+            What::WatchBegan => 1,
+            What::WatchEnded => 2,
+            What::WatchPending => 3,
+            What::WatchFailed => 4,
+            What::SegmentDeleted => 5,
+            What::Other(code) => code,
+        }
+    }
+
+    /// What that number stands for.
+    #[must_use]
+    pub fn from_code(code: u32) -> Self {
+        match code {
+            1 => What::WatchBegan,
+            2 => What::WatchEnded,
+            3 => What::WatchPending,
+            4 => What::WatchFailed,
+            5 => What::SegmentDeleted,
+            other => What::Other(other),
+        }
+    }
+
+    /// The name in every output format.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            What::WatchBegan => "watch_began",
+            What::WatchEnded => "watch_ended",
+            What::WatchPending => "watch_pending",
+            What::WatchFailed => "watch_failed",
+            What::SegmentDeleted => "segment_deleted",
+            What::Other(_) => "other",
+        }
+    }
+
+    /// Whether the note is about a watch, so that its path is one that is watched.
+    #[must_use]
+    pub fn is_of_watch(self) -> bool {
+        matches!(self, What::WatchBegan | What::WatchEnded | What::WatchPending | What::WatchFailed)
+    }
+}
+
+/// Flag bits of a [`Note`].
+pub mod note_flag {
+    /// Of a watch: it includes everything below its path.
+    pub const RECURSIVE: u16 = 1;
+}
+
+/// What is watched, and what the recorder did.
+///
+/// The tail is the path, then the text.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Note {
+    /// [`tag::NOTE`]
+    pub tag: u8,
+    /// Slots of this record.
+    pub slots: u8,
+    /// [`note_flag`]
+    pub flags: U16,
+    /// [`What::code`]
+    pub what: U32,
+    /// `CLOCK_MONOTONIC`, ns.
+    pub time_ns: U64,
+    /// Of a watch: the event types that are recorded, [`crate::kind`] bits; else 0.
+    pub types: U32,
+    /// Bytes of the path.
+    pub path_len: U16,
+    /// Bytes of the text. Both together are at most [`NOTE_TEXT_MAX`].
+    pub text_len: U16,
+    /// The path and the text begin here and continue in the next slots.
+    pub tail: [u8; 40],
+}
+
 const _: () = {
     assert!(size_of::<Slot>() == SLOT && align_of::<Slot>() == SLOT);
     assert!(size_of::<Event>() == SLOT);
@@ -477,6 +679,14 @@ const _: () = {
     assert!(size_of::<Stats>() == SLOT);
     assert!(size_of::<End>() == SLOT);
     assert!(size_of::<Clock>() == SLOT);
+    assert!(size_of::<Gap>() == SLOT);
+    assert!(std::mem::offset_of!(Gap, from_ns) == 16);
+    assert!(std::mem::offset_of!(Gap, stream_id) == 32);
+    assert!(std::mem::offset_of!(Gap, events) == 48);
+    assert!(size_of::<Note>() == SLOT);
+    assert!(std::mem::offset_of!(Note, types) == 16);
+    assert!(std::mem::offset_of!(Note, tail) == NOTE_HEAD);
+    assert!(slots_for(NOTE_HEAD + NOTE_TEXT_MAX) <= TEXT_SLOTS_MAX);
     assert!(std::mem::offset_of!(Event, tail) == EVENT_HEAD);
     assert!(std::mem::offset_of!(Dir, tail) == DIR_HEAD);
     assert!(std::mem::offset_of!(Str, tail) == STR_HEAD);
@@ -493,10 +703,13 @@ pub const DIR_HEAD: usize = 32;
 /// Bytes of a [`Str`] before its bytes.
 #[doc(hidden)]
 pub const STR_HEAD: usize = 12;
+/// Bytes of a [`Note`] before its path.
+#[doc(hidden)]
+pub const NOTE_HEAD: usize = 24;
 /// The longest [`Event`], in slots.
 #[doc(hidden)]
 pub const EVENT_SLOTS_MAX: usize = 9;
-/// The longest [`Dir`] or [`Str`], in slots.
+/// The longest [`Dir`], [`Str`] or [`Note`], in slots.
 #[doc(hidden)]
 pub const TEXT_SLOTS_MAX: usize = slots_for(DIR_HEAD + TEXT_MAX);
 

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use fsmon_format::mirror::{Capacity, Mirror};
-use fsmon_format::record::{Body, Build, Dir, Event, Proc, Record, Slot};
+use fsmon_format::record::{Body, Build, Dir, Event, Gap, Note, Proc, Record, Slot};
 use fsmon_format::stream::{BLOCK_CAPACITY, Header, Item, Reader, Writer};
 use proptest::prelude::*;
 use zerocopy::FromZeros;
@@ -17,6 +17,8 @@ enum Step {
     Proc { id: u32, parent: u32, strings: [u32; 5] },
     Str { id: u32, len: usize },
     Event { dir: u32, dir2: u32, proc: u32, len: usize, len2: usize },
+    Gap { cause: u32 },
+    Note { what: u32, len: usize, len2: usize },
     Flush,
 }
 
@@ -30,6 +32,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (id.clone(), id.clone(), strings)
             .prop_map(|(id, parent, strings)| Step::Proc { id, parent, strings }),
         1 => (id.clone(), len.clone()).prop_map(|(id, len)| Step::Str { id, len }),
+        1 => (id.clone()).prop_map(|cause| Step::Gap { cause }),
+        1 => (id.clone(), len.clone(), len)
+            .prop_map(|(what, len, len2)| Step::Note { what, len, len2 }),
         5 => (id.clone(), id.clone(), id, 0usize..256, 0usize..256)
             .prop_map(|(dir, dir2, proc, len, len2)| Step::Event { dir, dir2, proc, len, len2 }),
         1 => Just(Step::Flush),
@@ -57,6 +62,16 @@ fn build(build: &mut Build, step: &Step, serial: u64) -> Option<Vec<Slot>> {
             head.time_ns = serial.into();
             build.event(head, &text[..len], &text[..len2]).to_vec()
         }
+        Step::Gap { cause } => {
+            let mut head = Gap::new_zeroed();
+            (head.cause, head.time_ns) = (cause.into(), serial.into());
+            build.gap(head).to_vec()
+        }
+        Step::Note { what, len, len2 } => {
+            let mut head = Note::new_zeroed();
+            (head.what, head.time_ns) = (what.into(), serial.into());
+            build.note(head, &text[..len], &text[..len2]).to_vec()
+        }
         Step::Flush => return None,
     })
 }
@@ -77,8 +92,13 @@ proptest! {
             let (record, _) = Record::split_first(&slots).unwrap();
             mirror.define(&record.body());
             writer.push(&record, &mirror).unwrap();
-            if let Body::Event(event) = record.body() {
-                pushed.push((serial as u64, event.name.len(), event.name2.len()));
+            match record.body() {
+                Body::Event(event) => {
+                    pushed.push((serial as u64, event.name.len(), event.name2.len()));
+                }
+                Body::Note(note) => pushed.push((serial as u64, note.path.len(), note.text.len())),
+                Body::Gap(_) => pushed.push((serial as u64, 0, 0)),
+                _ => {}
             }
         }
         let stream = writer.finish().unwrap();
@@ -90,6 +110,13 @@ proptest! {
             mirror.clear();
             for record in block.records() {
                 mirror.define(&record.body());
+                match record.body() {
+                    Body::Note(note) => {
+                        read.push((note.head.time_ns.get(), note.path.len(), note.text.len()));
+                    }
+                    Body::Gap(gap) => read.push((gap.time_ns.get(), 0, 0)),
+                    _ => {}
+                }
                 if let Body::Event(event) = record.body() {
                     let head = event.head;
                     read.push((head.time_ns.get(), event.name.len(), event.name2.len()));

@@ -396,9 +396,14 @@ fn records_that_break_the_rules_are_refused() {
     check(&[&clock, &[(0, 1), (4, 9)]], 1, "directory");
     check(&[&clock, &[(0, 1), (20, 9)]], 1, "process");
     // Without a clock nobody knows when.
-    for tag in [1, 5, 6, 7] {
+    for tag in [1, 5, 6, 7, 9, 10] {
         check(&[&[(0, tag)], &clock], 0, "before the block's first clock");
     }
+    // A note whose path or text goes on behind its record.
+    check(&[&clock, &[(0, 10), (20, 41)]], 1, "longer than its record");
+    check(&[&clock, &[(0, 10), (20, 20 | 21 << 16)]], 1, "longer than its record");
+    check(&[&clock, &end(0), &[(0, 9)]], 2, "behind the end");
+    check(&[&clock, &end(0), &[(0, 10)]], 2, "behind the end");
     check(&[&clock, &end(0), &[(0, 200)], &clock], 3, "behind the end");
     check(&[&clock, &[(0, 1)], &end(2)], 2, "the end counts");
     let decoded = decode_strict(&with_payload(&slots(&[&clock, &[(0, 1)]]), |_| {}));

@@ -9,13 +9,14 @@ use fsmon_format::kind;
 use fsmon_format::mirror::{Capacity, Mirror};
 use fsmon_format::number::to_u32;
 use fsmon_format::record::{
-    self, Body, Build, COUNT_UNKNOWN, Dir, End, Event, Loss, Proc, Record, Stats, event_flag,
-    proc_flag,
+    self, Body, Build, COUNT_UNKNOWN, Cause, Dir, End, Event, Gap, Loss, Note, Proc, Record, SLOT,
+    Stats, What, event_flag, note_flag, proc_flag, tag,
 };
+use fsmon_format::stream::layout::{BlockHeader, HEADER_LEN, MINOR};
 use fsmon_format::stream::{Codec, Filesystem, Header, Item, Reader, StreamIds, Writer};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use zerocopy::FromZeros;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 const CAPACITY: Capacity = Capacity { dirs: 64, processes: 64, strings: 64, text: 1 << 16 };
 
@@ -165,6 +166,62 @@ fn executed() -> Vec<u8> {
     ring.writer.finish().unwrap()
 }
 
+impl Ring {
+    fn gap(&mut self, cause: Cause, stream_id: [u8; 16], events: u64, time: u64) {
+        let mut gap = Gap::new_zeroed();
+        gap.cause = cause.code().into();
+        gap.time_ns = (10_000_000_000 + time).into();
+        gap.from_ns = 1_767_225_000_123_456_789_u64.into();
+        gap.to_ns = (1_767_225_600_000_000_000 + time).into();
+        gap.stream_id = stream_id;
+        gap.events = events.into();
+        self.push(|build| build.gap(gap));
+    }
+
+    fn note(&mut self, what: What, flags: u16, time: u64, path: &[u8], text: &[u8]) {
+        let mut note = Note::new_zeroed();
+        note.what = what.code().into();
+        note.flags = flags.into();
+        note.time_ns = (10_000_000_000 + time).into();
+        if what.is_of_watch() {
+            note.types = kind::DEFAULT.into();
+        }
+        self.push(|build| build.note(note, path, text));
+    }
+}
+
+/// A stream of a history, with all that its recorder may say besides changes.
+fn history(codec: Codec) -> Vec<u8> {
+    let mut ring = Ring::new(&Header { minor: MINOR, ..header() }, codec);
+    ring.gap(Cause::Killed, *b"the stream befor", 1234, 1);
+    ring.note(What::WatchBegan, note_flag::RECURSIVE, 2, b"/srv/b", b"");
+    // A block without an event, a loss or counters.
+    ring.writer.flush().unwrap();
+    ring.dir(1, 0, 0, b"/srv/b");
+    ring.str(1, b"/usr/bin/cc");
+    ring.str(2, b"builder");
+    ring.proc(1, 4242, (4200, 0), b"cc", [1, 0, 2, 0]);
+    ring.note(What::WatchPending, 0, 3, b"/srv/not yet", b"");
+    ring.event(4, kind::CREATE | kind::CLOSE_WRITE, 0, 1, b"main.o", 1);
+    let text = b"not enough inotify watches, or: \xff\n";
+    ring.note(What::WatchFailed, note_flag::RECURSIVE, 5, b"/srv/\xfe", text);
+    ring.event(6, kind::DELETE, 0, 1, b"main.o", 1);
+    let segment = b"20260101T000000Z-01020304-000000.fsmon";
+    ring.note(What::SegmentDeleted, 0, 7, segment, b"cc wrote 97 % of it");
+    ring.gap(Cause::Disk, header().stream_id, 2, 8);
+    ring.gap(Cause::Other(77), [0; 16], COUNT_UNKNOWN, 9);
+    ring.event(10, kind::CREATE, 0, 1, b"after.o", 1);
+    ring.note(What::Other(99), 0, 11, b"", b"of a later version");
+    ring.note(What::WatchEnded, note_flag::RECURSIVE, 12, b"/srv/b", b"");
+    ring.note(What::WatchEnded, 0, 13, &[b'p'; 4000], &[b't'; 96]);
+    let mut loss = Loss::new_zeroed();
+    (loss.reason, loss.count, loss.total) = (1.into(), COUNT_UNKNOWN.into(), 1.into());
+    (loss.first_ns, loss.last_ns) = (10_000_000_013_u64.into(), 10_000_000_014_u64.into());
+    ring.push(|build| build.loss(loss));
+    end(&mut ring);
+    ring.writer.finish().unwrap()
+}
+
 /// Every kind of record, and what is unusual about each.
 fn all(codec: Codec) -> Vec<u8> {
     let (before, last) = all_in_segments(codec, false);
@@ -281,6 +338,9 @@ fn head(text: &mut String, header: &Header) {
         header.left_out,
     )
     .unwrap();
+    if header.minor != 0 {
+        writeln!(text, "minor version {}", header.minor).unwrap();
+    }
     for fs in &header.filesystems {
         let (fs_type, mount) = (shown(&fs.fs_type), shown(&fs.mount));
         writeln!(text, "filesystem {} {:#x} {fs_type} {mount}", fs.index, fs.fsid).unwrap();
@@ -352,6 +412,24 @@ fn line(text: &mut String, body: &Body<'_>) {
             format!("END {} reason {} events {} losses {}", e.time_ns, e.reason, e.events, e.losses)
         }
         Body::Clock(c) => format!("CLOCK {} {}", c.time_ns, c.realtime_ns),
+        Body::Gap(g) => format!(
+            "GAP {:?} {} from {} to {} stream {:?} events {}",
+            Cause::from_code(g.cause.get()),
+            g.time_ns,
+            g.from_ns,
+            g.to_ns,
+            g.stream_id.escape_ascii().to_string(),
+            g.events
+        ),
+        Body::Note(n) => format!(
+            "NOTE {:?} {} types {:#x} recursive {} {:?} {:?}",
+            n.what(),
+            n.head.time_ns,
+            n.head.types.get(),
+            n.is_recursive(),
+            n.path.escape_ascii().to_string(),
+            n.text.escape_ascii().to_string(),
+        ),
         Body::Skip => "skipped".to_string(),
         Body::Malformed => unreachable!("the reader refuses it"),
     };
@@ -404,6 +482,55 @@ fn every_kind_of_record() {
 #[test]
 fn what_runs_and_what_exec_was_given() {
     check("v1-exe", &executed());
+}
+
+#[test]
+fn what_the_recorder_of_a_history_says() {
+    check("v1-history", &history(Codec::None));
+    let kept = std::fs::read(golden("v1-history.fsmon")).unwrap();
+    let mut reader = Reader::new(&kept[..]);
+    let mut gaps = Vec::new();
+    while let Some(item) = reader.next().unwrap() {
+        if let Item::Block(block) = item {
+            gaps.push((block.has_gap(), block.times().0 == 0, block.wall_times().is_none()));
+        }
+    }
+    assert_eq!(gaps, [(true, true, true), (true, false, false)]);
+}
+
+/// A stream in which the records of these tags are of one that nobody knows, as they are to a reader of format 1.0.
+fn unknown(stream: &[u8], tags: &[u8]) -> Vec<u8> {
+    let mut stream = stream.to_vec();
+    let mut at = HEADER_LEN;
+    while at < stream.len() {
+        let mut header = BlockHeader::read_from_prefix(&stream[at..]).unwrap().0;
+        let (payload, end) = (at + SLOT, at + header.total_len());
+        let mut record = payload;
+        while record < end {
+            if tags.contains(&stream[record]) {
+                stream[record] = 200;
+            }
+            record += usize::from(stream[record + 1]) * SLOT;
+        }
+        header.seal(&stream[payload..end]);
+        stream[at..payload].copy_from_slice(header.as_bytes());
+        at = end;
+    }
+    stream
+}
+
+#[test]
+fn readers_of_format_1_0_see_the_same_in_a_history() {
+    let stream = history(Codec::None);
+    let old = unknown(&stream, &[tag::GAP, tag::NOTE]);
+    let without = |text: String, prefixes: &[&str]| {
+        let lines = text.lines().filter(|line| !prefixes.iter().any(|tag| line.starts_with(tag)));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let seen = without(dump(&old), &["skipped"]);
+    assert_eq!(seen, without(dump(&stream), &["GAP ", "NOTE "]));
+    assert_eq!(seen.iter().filter(|line| line.starts_with("EVENT ")).count(), 3);
+    assert_eq!(dump(&old).matches("skipped").count(), 10);
 }
 
 #[test]

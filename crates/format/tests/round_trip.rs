@@ -60,6 +60,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(from, to, len, len2)| Op::Rename { from, to, len, len2 }),
         2 => (n.clone(), n.clone()).prop_map(|(parent, exe)| Op::Fork { parent, exe }),
         1 => n.prop_map(|proc| Op::Exit { proc }),
+        1 => (len(), 0usize..2000).prop_map(|(len, len2)| Op::Note { len, len2 }),
+        1 => Just(Op::Gap),
         1 => Just(Op::Loss),
         1 => Just(Op::Stats),
         1 => Just(Op::Clock),
@@ -161,6 +163,64 @@ fn an_event_that_needs_much_finds_room_at_every_place_of_the_grid() {
     }
     let stream = check(&host);
     assert!(stream.len() as u64 > GRID);
+}
+
+#[test]
+fn a_note_of_any_length_finds_room_at_every_place_of_the_grid() {
+    let mut host = Host::new();
+    for n in 0..1100 {
+        // The longest is longer than the shortest block before the grid.
+        host.step(&Op::Note { len: 4096 - n, len2: n });
+        if n % 3 == 0 {
+            host.step(&Op::Note { len: n % 40, len2: 0 });
+            host.step(&Op::Gap);
+        }
+        host.step(&Op::Flush);
+    }
+    let stream = check(&host);
+    assert!(stream.len() as u64 > 4 * GRID);
+    assert_eq!(keeps_to_the_grid(&stream), 0);
+}
+
+#[test]
+fn gaps_and_notes_leave_the_times_of_blocks_alone() {
+    let mut host = Host::new();
+    let blocks = |host: &Host| {
+        let stream = record_all(host).1;
+        let mut reader = Reader::new(&stream[..]);
+        let mut found = Vec::new();
+        while let Some(item) = reader.next().unwrap() {
+            if let Item::Block(block) = item {
+                found.push((block.times(), block.wall_times(), block.has_gap()));
+            }
+        }
+        // The END record is in the last one.
+        found.pop();
+        found
+    };
+    for op in [Op::Gap, Op::Note { len: 4, len2: 9 }, Op::Flush] {
+        host.step(&op);
+    }
+    host.step(&Op::Note { len: 4, len2: 9 });
+    host.step(&Op::Event { dir: 0, proc: 0, len: 3 });
+    host.step(&Op::Gap);
+    host.step(&Op::Flush);
+    host.step(&Op::Event { dir: 0, proc: 0, len: 3 });
+    host.step(&Op::Flush);
+    let (mut first, mut second) = (0, 0);
+    for found in blocks(&host) {
+        match found {
+            ((0, 0), None, true) => first += 1,
+            ((from, to), Some((wall_from, wall_to)), _) => {
+                assert!(from == to && wall_from == wall_to && from != 0);
+                second += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((first, second), (1, 2));
+    let gaps: Vec<_> = blocks(&host).into_iter().map(|(_, _, has_gap)| has_gap).collect();
+    assert_eq!(gaps, [true, true, false]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Laying out records.
 
 use super::{
-    Clock, DIR_HEAD, Dir, EVENT_HEAD, End, Event, Loss, NAME_MAX, Proc, SLOT, STR_HEAD, Slot,
-    Stats, Str, TEXT_MAX, TEXT_SLOTS_MAX, slots_for, tag,
+    Clock, DIR_HEAD, Dir, EVENT_HEAD, End, Event, Gap, Loss, NAME_MAX, NOTE_HEAD, NOTE_TEXT_MAX,
+    Note, Proc, SLOT, STR_HEAD, Slot, Stats, Str, TEXT_MAX, TEXT_SLOTS_MAX, slots_for, tag,
 };
 use zerocopy::little_endian::U16;
 use zerocopy::{FromZeros, Immutable, IntoBytes};
@@ -87,6 +87,22 @@ impl Build {
     pub fn end(&mut self, mut head: End) -> &[Slot] {
         head.tag = tag::END;
         self.lay(&head, 0, &[])
+    }
+
+    /// A time for which nothing was recorded.
+    pub fn gap(&mut self, mut head: Gap) -> &[Slot] {
+        head.tag = tag::GAP;
+        self.lay(&head, 0, &[])
+    }
+
+    /// A note; the lengths and the tail are set here. What is beyond [`NOTE_TEXT_MAX`] is cut, the text first.
+    pub fn note(&mut self, mut head: Note, path: &[u8], text: &[u8]) -> &[Slot] {
+        let path = &path[..path.len().min(NOTE_TEXT_MAX)];
+        let text = &text[..text.len().min(NOTE_TEXT_MAX - path.len())];
+        head.tag = tag::NOTE;
+        (head.path_len, head.text_len) = (len16(path), len16(text));
+        head.tail = [0; 40];
+        self.lay(&head, NOTE_HEAD, &[path, text])
     }
 
     /// Clocks.

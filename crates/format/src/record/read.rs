@@ -1,8 +1,8 @@
 //! Records as their tags say, borrowed from slots; no length in them is trusted.
 
 use super::{
-    Attribution, Clock, DIR_HEAD, Dir, EVENT_HEAD, End, Event, Loss, Proc, STR_HEAD, Slot, Stats,
-    Str, event_flag, tag,
+    Attribution, Clock, DIR_HEAD, Dir, EVENT_HEAD, End, Event, Gap, Loss, NOTE_HEAD, NOTE_TEXT_MAX,
+    Note, Proc, STR_HEAD, Slot, Stats, Str, What, event_flag, note_flag, tag,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -31,6 +31,10 @@ pub enum Body<'a> {
     End(&'a End),
     /// Clocks.
     Clock(&'a Clock),
+    /// A time for which nothing was recorded.
+    Gap(&'a Gap),
+    /// What is watched, or what the recorder did.
+    Note(NoteRef<'a>),
     /// Filler, or a kind that this version does not know: to be skipped.
     Skip,
     /// Lengths that do not fit the record: a broken writer.
@@ -104,6 +108,31 @@ impl EventRef<'_> {
     }
 }
 
+/// A note, its path and its text.
+#[derive(Clone, Copy)]
+pub struct NoteRef<'a> {
+    /// The fixed part.
+    pub head: &'a Note,
+    /// The path of a watch, or the name of a deleted segment's file; empty if there is none.
+    pub path: &'a [u8],
+    /// Free text for people; empty if there is none.
+    pub text: &'a [u8],
+}
+
+impl NoteRef<'_> {
+    /// What the note says.
+    #[must_use]
+    pub fn what(&self) -> What {
+        What::from_code(self.head.what.get())
+    }
+
+    /// Whether the watch includes everything below its path.
+    #[must_use]
+    pub fn is_recursive(&self) -> bool {
+        self.head.flags.get() & note_flag::RECURSIVE != 0
+    }
+}
+
 impl<'a> Record<'a> {
     /// The first record of `slots`, and the rest. `None` if `slots` has no whole record.
     #[inline]
@@ -139,6 +168,19 @@ impl<'a> Record<'a> {
         self.bytes().get(head..head + usize::from(len))
     }
 
+    /// Rare, so that it stays out of the way of events.
+    #[cold]
+    fn note(&self) -> Option<NoteRef<'a>> {
+        let head: &Note = self.head()?;
+        let (path_len, text_len) = (head.path_len.get(), head.text_len.get());
+        if usize::from(path_len) + usize::from(text_len) > NOTE_TEXT_MAX {
+            return None;
+        }
+        let tail = self.bytes().get(NOTE_HEAD..)?;
+        let (path, rest) = tail.split_at_checked(usize::from(path_len))?;
+        Some(NoteRef { head, path, text: rest.get(..usize::from(text_len))? })
+    }
+
     /// The record as what its tag says it is.
     #[inline]
     #[must_use]
@@ -169,6 +211,8 @@ impl<'a> Record<'a> {
             tag::STATS => Body::Stats(self.head()?),
             tag::END => Body::End(self.head()?),
             tag::CLOCK => Body::Clock(self.head()?),
+            tag::GAP => Body::Gap(self.head()?),
+            tag::NOTE => Body::Note(self.note()?),
             _ => Body::Skip,
         })
     }
@@ -229,6 +273,47 @@ mod tests {
         slots[0].0[8] = 53;
         let (record, _) = Record::split_first(&slots).expect("one record");
         assert!(matches!(record.body(), Body::Malformed));
+    }
+
+    #[test]
+    fn notes_of_every_length_come_back_and_longer_ones_are_cut() {
+        let mut build = Build::default();
+        for (path_len, text_len) in (0..200).map(|len| (len, 199 - len)).chain([
+            (NOTE_TEXT_MAX, 0),
+            (0, NOTE_TEXT_MAX),
+            (NOTE_TEXT_MAX - 5, 9),
+            (9000, 9000),
+        ]) {
+            let (path, text) = (vec![b'p'; path_len], vec![b't'; text_len]);
+            let slots = build.note(Note::new_zeroed(), &path, &text);
+            let (record, rest) = Record::split_first(slots).expect("one record");
+            assert!(rest.is_empty());
+            let Body::Note(note) = record.body() else { panic!("a note") };
+            let path_kept = path_len.min(NOTE_TEXT_MAX);
+            assert_eq!(note.path, &path[..path_kept]);
+            assert_eq!(note.text, &text[..text_len.min(NOTE_TEXT_MAX - path_kept)]);
+            let end = NOTE_HEAD + note.path.len() + note.text.len();
+            assert!(slots.as_bytes()[end..].iter().all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn a_note_longer_than_its_record_or_than_allowed_is_malformed() {
+        let mut build = Build::default();
+        let short = build.note(Note::new_zeroed(), b"/srv", b"why").to_vec();
+        let long = build.note(Note::new_zeroed(), &[b'p'; NOTE_TEXT_MAX], b"").to_vec();
+        let is_malformed = |slots: &[Slot], path_len: u16, text_len: u16| {
+            let mut slots = slots.to_vec();
+            slots[0].0[20..22].copy_from_slice(&path_len.to_le_bytes());
+            slots[0].0[22..24].copy_from_slice(&text_len.to_le_bytes());
+            let (record, _) = Record::split_first(&slots).expect("one record");
+            matches!(record.body(), Body::Malformed)
+        };
+        assert!(!is_malformed(&short, 40, 0) && !is_malformed(&short, 0, 40));
+        assert!(is_malformed(&short, 41, 0) && is_malformed(&short, 0, 41));
+        assert!(is_malformed(&short, 20, 21) && is_malformed(&short, u16::MAX, u16::MAX));
+        // The record has room for more.
+        assert!(!is_malformed(&long, 4000, 96) && is_malformed(&long, 4000, 97));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::error::Fault;
 use super::layout::{
     BLOCK_MAX, CLOCK_MONOTONIC, FILE_HEADER_FIXED, FileHeader, GRID, HEADER_LEN, HEADER_LEN_MAX,
-    INCOMPATIBLE_KNOWN, MAGIC, MAJOR, MINOR, entry,
+    INCOMPATIBLE_KNOWN, MAGIC, MAJOR, entry,
 };
 use crate::number::{to_u32, to_usize};
 use crate::record::SLOT;
@@ -27,6 +27,9 @@ pub struct Filesystem {
 /// The description of a stream. Texts are bytes as the kernel gave them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
+    /// 1 in streams that may have GAP or NOTE records: whoever gives these to a writer sets it. Else 0. A reader takes
+    /// any number.
+    pub minor: u16,
     /// Random, the same in all segments of a stream; the caller chooses it.
     pub stream_id: [u8; 16],
     /// The boot to which the times belong.
@@ -96,7 +99,7 @@ impl Header {
         let mut fixed = FileHeader::new_zeroed();
         fixed.magic = MAGIC;
         fixed.major = MAJOR.into();
-        fixed.minor = MINOR.into();
+        fixed.minor = self.minor.into();
         fixed.header_len = to_u32(HEADER_LEN).into();
         fixed.slot = to_u32(SLOT).into();
         fixed.stream_id = self.stream_id;
@@ -181,6 +184,7 @@ impl Header {
             .get(..fixed.entries_len.get() as usize)
             .ok_or(Fault::FileHeader("its entries are longer than it is"))?;
         let mut header = Header {
+            minor: fixed.minor.get(),
             stream_id: fixed.stream_id,
             boot_id: fixed.boot_id,
             machine_id: fixed.machine_id,
@@ -280,6 +284,7 @@ mod tests {
 
     fn header() -> Header {
         Header {
+            minor: super::super::layout::MINOR,
             stream_id: *b"0123456789abcdef",
             segment: 3,
             first_block: 7,

@@ -10,8 +10,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const MAGIC: [u8; 8] = *b"\x89FSM\r\n\x1a\n";
 /// Readers refuse other major versions.
 pub const MAJOR: u16 = 1;
-/// Readers accept higher minor versions, which only add what may be skipped.
-pub const MINOR: u16 = 0;
+/// The highest minor version that is written: of streams that may have GAP and NOTE records. Those that cannot are of
+/// minor version 0. Readers accept higher ones, which only add what may be skipped.
+pub const MINOR: u16 = 1;
 /// Bytes of the file header, entries and zero filling included.
 pub const HEADER_LEN: usize = 4096;
 /// The longest file header that a reader takes, in bytes.
@@ -38,7 +39,7 @@ pub struct FileHeader {
     pub magic: [u8; 8],
     /// [`MAJOR`]
     pub major: U16,
-    /// [`MINOR`]
+    /// At most [`MINOR`] as written today.
     pub minor: U16,
     /// Bytes up to the first block; a multiple of the slot size.
     pub header_len: U32,

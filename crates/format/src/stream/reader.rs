@@ -30,6 +30,7 @@ pub struct Block<'a> {
     slots: &'a [Slot],
     images: &'a [StreamIds],
     has_end: bool,
+    has_gap: bool,
 }
 
 impl<'a> Block<'a> {
@@ -69,14 +70,16 @@ impl<'a> Block<'a> {
         self.header.events.get()
     }
 
-    /// The earliest and the latest time in it, `CLOCK_MONOTONIC` ns; 0 if it has none.
+    /// The earliest and the latest time in it, `CLOCK_MONOTONIC` ns; 0 if it has none. Those of GAP and NOTE records
+    /// do not count.
     #[must_use]
     pub fn times(&self) -> (u64, u64) {
         (self.header.first_ns.get(), self.header.last_ns.get())
     }
 
     /// The earliest and the latest wall time of its records, ns since 1970, each by the clock in force at that
-    /// record; `None` if no record has a time.
+    /// record; `None` if no record has a time. Those of GAP and NOTE records do not count: a block without other
+    /// records has no times, and must not be passed over in a search by time.
     #[must_use]
     pub fn wall_times(&self) -> Option<(u64, u64)> {
         let mut times: Option<(u64, u64)> = None;
@@ -130,6 +133,12 @@ impl<'a> Block<'a> {
     #[must_use]
     pub fn has_loss(&self) -> bool {
         self.header.flags.get() & block_flag::LOSS != 0
+    }
+
+    /// Whether it holds a GAP record, which may be about times far before those of the block.
+    #[must_use]
+    pub fn has_gap(&self) -> bool {
+        self.has_gap
     }
 
     /// The END record, which need not be in the final block; `None` if this block has none.
@@ -319,7 +328,8 @@ impl<R: Read> Reader<R> {
                 let offset = self.frames.input.offset();
                 let (slots, translator) = self.frames.payload(&header);
                 let (images, has_end) = (translator.images(), translator.has_end());
-                Some(Item::Block(Block { header, offset, slots, images, has_end }))
+                let has_gap = translator.has_gap();
+                Some(Item::Block(Block { header, offset, slots, images, has_end, has_gap }))
             }
             Step::Gap(gap) => Some(Item::Gap(gap)),
             Step::Pending => Some(Item::Pending),

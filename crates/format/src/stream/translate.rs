@@ -85,9 +85,10 @@ pub(super) struct Translator {
     images: Vec<StreamIds>,
     /// By dense directory id: the dense id of the parent.
     parents: Vec<u32>,
-    /// The block so far has a CLOCK, and an END.
+    /// The block so far has a CLOCK, an END, and a GAP.
     has_clock: bool,
     ended: bool,
+    has_gap: bool,
 }
 
 impl Translator {
@@ -100,6 +101,7 @@ impl Translator {
             parents: vec![0; BLOCK_SLOTS + 1],
             has_clock: false,
             ended: false,
+            has_gap: false,
         }
     }
 
@@ -113,6 +115,11 @@ impl Translator {
         self.ended
     }
 
+    /// Whether the last block has a GAP record.
+    pub(super) fn has_gap(&self) -> bool {
+        self.has_gap
+    }
+
     /// Replaces the ids in all records of a block's payload. `before` is the number of events in the stream
     /// before the block. Returns the number of events in it.
     pub(super) fn block(&mut self, slots: &mut [Slot], before: u64) -> Result<u32, Broken> {
@@ -120,7 +127,7 @@ impl Translator {
         self.processes.clear();
         self.strings.clear();
         self.images.clear();
-        (self.has_clock, self.ended) = (false, false);
+        (self.has_clock, self.ended, self.has_gap) = (false, false, false);
         let (mut at, mut events) = (0, 0);
         while at < slots.len() {
             let len = usize::from(slots[at].0[1]);
@@ -143,8 +150,15 @@ impl Translator {
         if self.ended && !matches!(body, Body::Skip) {
             return Err("a record behind the end of the stream");
         }
-        let has_time =
-            matches!(body, Body::Event(_) | Body::Loss(_) | Body::Stats(_) | Body::End(_));
+        let has_time = matches!(
+            body,
+            Body::Event(_)
+                | Body::Loss(_)
+                | Body::Stats(_)
+                | Body::End(_)
+                | Body::Gap(_)
+                | Body::Note(_)
+        );
         if has_time && !self.has_clock {
             return Err("a record with a time before the block's first clock");
         }
@@ -154,6 +168,7 @@ impl Translator {
                 return Err("the end counts other events than the blocks");
             }
             Body::End(_) => self.ended = true,
+            Body::Gap(_) => self.has_gap = true,
             Body::Event(_) => {
                 let event = Event::mut_from_bytes(&mut slots[0].0).map_err(|_| SHORT)?;
                 self.event(event)?;
@@ -178,7 +193,7 @@ impl Translator {
                 first.0.copy_from_slice(&whole[..64]);
                 second.0.copy_from_slice(&whole[64..]);
             }
-            Body::Malformed => return Err("a name is longer than its record"),
+            Body::Malformed => return Err("a name is longer than its record, or than allowed"),
             _ => {}
         }
         Ok(false)

@@ -8,7 +8,8 @@ use super::header::Header;
 use super::layout::{BLOCK_MAX, BlockHeader, GRID, MAGIC, block_flag};
 use crate::mirror::{Capacity, Mirror};
 use crate::record::{
-    Body, Build, Dir, EVENT_SLOTS_MAX, End, Event, EventRef, Loss, Record, SLOT, Slot,
+    Body, Build, Dir, EVENT_SLOTS_MAX, End, Event, EventRef, Gap, Loss, NOTE_HEAD, NoteRef, Record,
+    SLOT, Slot, slots_for,
 };
 use std::io::{self, Write};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
@@ -182,13 +183,19 @@ impl<W: Write> Writer<W> {
                 return Ok(ids);
             }
             // A block of full length has room for any event: see the assertions in `limits.rs`.
-            if self.block.is_empty() && self.block.is_short() {
-                self.definitions.next_block();
-                self.block.abandon();
-                self.pad()?;
-            } else {
-                self.close_block(0)?;
-            }
+            self.leave_block()?;
+        }
+    }
+
+    /// The open block has too little room for what comes next: closes it, or drops it and fills up to the grid if
+    /// nothing is in it.
+    fn leave_block(&mut self) -> io::Result<()> {
+        if self.block.is_empty() && self.block.is_short() {
+            self.definitions.next_block();
+            self.block.abandon();
+            self.pad()
+        } else {
+            self.close_block(0)
         }
     }
 
@@ -205,6 +212,8 @@ impl<W: Write> Writer<W> {
                 self.block.clock(self.clock);
             }
             Body::End(end) => self.end(*end)?,
+            Body::Gap(gap) => self.gap(slots, gap)?,
+            Body::Note(note) => self.note(slots, &note)?,
             Body::Malformed => return Err(malformed()),
             Body::Event(_) | Body::Skip => {}
         }
@@ -259,11 +268,36 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    fn gap(&mut self, slots: &[Slot], gap: &Gap) -> io::Result<()> {
+        self.untimed(slots, 1, gap.time_ns.get())
+    }
+
+    fn note(&mut self, slots: &[Slot], note: &NoteRef<'_>) -> io::Result<()> {
+        let len = slots_for(NOTE_HEAD + note.path.len() + note.text.len());
+        self.untimed(slots, len, note.head.time_ns.get())
+    }
+
+    /// Appends a record of `len` slots, whatever the record says. Its time does not count among those of the block,
+    /// as readers of format 1.0 skip the record.
+    fn untimed(&mut self, slots: &[Slot], len: usize, time_ns: u64) -> io::Result<()> {
+        let record = slots.get(..len).ok_or_else(malformed)?;
+        self.ensure(len)?;
+        self.block.append(record)[0].0[1] =
+            u8::try_from(len).expect("a note is at most TEXT_SLOTS_MAX slots");
+        self.last_ns = time_ns;
+        Ok(())
+    }
+
+    /// Opens a block with room for so many slots, at most what a block of full length has: see the assertion in
+    /// `limits.rs`.
     fn ensure(&mut self, slots: usize) -> io::Result<()> {
-        if self.block.is_open() && self.block.room() < slots {
-            self.close_block(0)?;
+        loop {
+            self.open_block()?;
+            if slots <= self.block.room() {
+                return Ok(());
+            }
+            self.leave_block()?;
         }
-        self.open_block()
     }
 
     fn open_block(&mut self) -> io::Result<()> {

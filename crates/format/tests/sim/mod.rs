@@ -7,7 +7,8 @@ use fsmon_format::error::Error;
 use fsmon_format::mirror::{Capacity, Mirror};
 use fsmon_format::number::{to_u32, to_usize};
 use fsmon_format::record::{
-    self, Body, Build, Dir, End, Event, EventRef, Loss, Proc, Record, Records, Slot, Stats,
+    self, Body, Build, Dir, End, Event, EventRef, Gap as GapRecord, Loss, Note, Proc, Record,
+    Records, Slot, Stats,
 };
 use fsmon_format::stream::{BLOCK_CAPACITY, Codec, Gap, Header, Item, Reader, Writer};
 use std::collections::HashMap;
@@ -29,6 +30,8 @@ pub enum Op {
     Loss,
     Stats,
     Clock,
+    Gap,
+    Note { len: usize, len2: usize },
     Flush,
 }
 
@@ -135,6 +138,8 @@ impl Host {
                 let slots = self.build.clock(self.clock.0, self.clock.1).to_vec();
                 self.ring.push(Step::Record(slots));
             }
+            Op::Gap => self.gap(),
+            Op::Note { len, len2 } => self.note(len, len2),
             Op::Flush => self.ring.push(Step::Flush),
         }
     }
@@ -352,6 +357,29 @@ impl Host {
     }
 }
 
+impl Host {
+    fn gap(&mut self) {
+        let mut gap = GapRecord::new_zeroed();
+        gap.cause = (to_u32(to_usize(self.serial)) % 6).into();
+        gap.time_ns = self.time_ns.into();
+        (gap.from_ns, gap.to_ns) = (self.serial.into(), self.wall_time().into());
+        gap.stream_id = header().stream_id;
+        gap.events = self.serial.into();
+        self.ring.push(Step::Record(self.build.gap(gap).to_vec()));
+        let (cause, serial) = (gap.cause.get(), self.serial);
+        self.lines.push(format!("gap {cause} {serial} {} {serial}", self.wall_time()));
+    }
+
+    fn note(&mut self, len: usize, len2: usize) {
+        let (path, text) = (vec![b'p'; len], vec![b't'; len2]);
+        let mut note = Note::new_zeroed();
+        note.what = (to_u32(to_usize(self.serial)) % 7).into();
+        note.time_ns = self.time_ns.into();
+        self.ring.push(Step::Record(self.build.note(note, &path, &text).to_vec()));
+        self.lines.push(format!("note {} {} {len} {len2}", note.what, self.time_ns));
+    }
+}
+
 pub fn escaped(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
@@ -384,6 +412,19 @@ impl Consumer {
             )),
             Body::End(_) => self.lines.push("end".to_string()),
             Body::Clock(clock) => self.clock = (clock.time_ns.get(), clock.realtime_ns.get()),
+            Body::Gap(gap) => {
+                assert_eq!(gap.stream_before(), Some(header().stream_id));
+                self.lines.push(format!(
+                    "gap {} {} {} {}",
+                    gap.cause, gap.from_ns, gap.to_ns, gap.events
+                ));
+            }
+            Body::Note(note) => {
+                let (head, len, len2) = (note.head, note.path.len(), note.text.len());
+                assert!(note.path.iter().all(|byte| *byte == b'p'));
+                assert!(note.text.iter().all(|byte| *byte == b't'));
+                self.lines.push(format!("note {} {} {len} {len2}", head.what, head.time_ns));
+            }
             _ => {}
         }
     }
@@ -556,6 +597,8 @@ impl Random {
             20 => Op::Loss,
             21 => Op::Stats,
             22 => Op::Clock,
+            23 => Op::Gap,
+            24 => Op::Note { len, len2: self.below(60) },
             _ => Op::Event { dir: a, proc: b, len },
         }
     }
