@@ -388,13 +388,18 @@ fn every_format_tells_it_when_asked_and_only_then() {
 
     let csv = text(watch_as("csv", &dir, &[]));
     assert!(
-        csv.lines().next().expect("a header").ends_with(",exec_b64,object,via,via_b64"),
+        csv.lines()
+            .next()
+            .expect("a header")
+            .ends_with(",exec_b64,object,via,via_b64,from,stream,events,note"),
         "{csv}"
     );
     let csv = text(watch_as("csv", &dir, &["--cmdline"]));
     let mut lines = csv.lines();
     let header = lines.next().expect("a header");
-    assert!(header.ends_with(",object,via,via_b64,cmdline,cmdline_from,cmdline_cut,cmdline_b64"));
+    assert!(header.ends_with(
+        ",via_b64,from,stream,events,note,cmdline,cmdline_from,cmdline_cut,cmdline_b64"
+    ));
     let end = format!(r#",""name"",""it's"",""""]",{},,"#, from_exec(told));
     assert!(lines.all(|line| line.ends_with(&end)), "{csv}");
 

@@ -29,6 +29,8 @@ impl Formatted {
         let passed = Passed {
             events: a.events + b.events,
             losses: a.losses + b.losses,
+            gaps: a.gaps + b.gaps,
+            notes: a.notes + b.notes,
             refused: a.refused + b.refused,
         };
         Formatted {

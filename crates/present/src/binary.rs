@@ -6,7 +6,9 @@ use crate::wall::Wall;
 use crate::world::{Change, World};
 use fsmon_format::error::Error;
 use fsmon_format::mirror::Capacity;
-use fsmon_format::record::{Body, Build, Dir, EventRef, Loss, Record, Slot, end_flag};
+use fsmon_format::record::{
+    Body, Build, Dir, EventRef, Gap, Loss, NoteRef, Record, Slot, end_flag,
+};
 use fsmon_format::stream::layout::{BlockHeader, FileHeader, MAGIC, block_kind};
 use fsmon_format::stream::{Codec, Header, Writer};
 use std::collections::VecDeque;
@@ -180,6 +182,16 @@ impl Output for Binary {
         self.blocks.push_lines(1, record, world, out);
     }
 
+    fn gap(&mut self, world: &World, _: &Gap, record: &Record<'_>, out: &mut Vec<u8>) {
+        self.held = BLOCK_EVENTS;
+        self.blocks.push_lines(1, record, world, out);
+    }
+
+    fn note(&mut self, world: &World, _: &NoteRef<'_>, record: &Record<'_>, out: &mut Vec<u8>) {
+        self.held = self.held.saturating_add(1);
+        self.blocks.push_lines(1, record, world, out);
+    }
+
     fn other(&mut self, world: &World, record: &Record<'_>, out: &mut Vec<u8>) {
         match record.body() {
             // The engine cannot know that a definition found no room here.
@@ -259,6 +271,8 @@ mod tests {
     use crate::text::fixture::{Bench, capacity, decode, event, image};
     use crate::text::{Lines, json::Json};
     use fsmon_format::kind;
+    use fsmon_format::record::{SLOT, tag};
+    use zerocopy::IntoBytes;
 
     fn binary(args: &Criteria, count: Option<u64>) -> Bench<Binary> {
         let output = Binary::new(Header::default(), Codec::None, capacity()).expect("a writer");
@@ -278,6 +292,77 @@ mod tests {
         live.play();
         let stream = stream(binary(&Criteria::default(), None), Bench::play);
         assert_eq!(decode(&stream, Lines(Json::new(true))).expect("sound"), live.text());
+    }
+
+    #[test]
+    fn gaps_and_notes_pass_and_those_left_out_are_not_written() {
+        let of = |with_notes| {
+            let mut bench = binary(&Criteria::default(), None);
+            if with_notes {
+                bench.pipeline = bench.pipeline.with_notes();
+            }
+            stream(bench, |bench| {
+                bench.furnish();
+                bench.tell();
+                assert!(bench.pipeline.holds_back());
+                assert_eq!(bench.pipeline.patience(true).first, BLOCK.first);
+            })
+        };
+        let tags = |stream: &[u8]| {
+            let mut reader = fsmon_format::stream::Reader::new(stream);
+            let (mut gaps, mut notes) = (0, 0);
+            while let Some(item) = reader.next().expect("sound") {
+                let fsmon_format::stream::Item::Block(block) = item else { continue };
+                for record in block.records() {
+                    gaps += usize::from(matches!(record.body(), Body::Gap(_)));
+                    notes += usize::from(matches!(record.body(), Body::Note(_)));
+                }
+            }
+            (gaps, notes)
+        };
+        assert_eq!((tags(&of(true)), tags(&of(false))), ((3, 8), (3, 0)));
+        let mut live = Bench::lines(Json::new(true));
+        live.furnish();
+        live.tell();
+        assert_eq!(decode(&of(true), Lines(Json::new(true))).expect("sound"), live.text());
+    }
+
+    /// The stream as it is to a reader of format 1.0: the tags of gaps and notes are ones that nobody knows.
+    fn to_an_old_reader(mut stream: Vec<u8>) -> Vec<u8> {
+        let mut at = fsmon_format::stream::layout::HEADER_LEN;
+        while at < stream.len() {
+            let mut header = BlockHeader::read_from_prefix(&stream[at..]).expect("a block").0;
+            let (payload, end) = (at + SLOT, at + header.total_len());
+            let mut record = payload;
+            while record < end {
+                if [tag::GAP, tag::NOTE].contains(&stream[record]) {
+                    stream[record] = 200;
+                }
+                record += usize::from(stream[record + 1]) * SLOT;
+            }
+            header.seal(&stream[payload..end]);
+            stream[at..payload].copy_from_slice(header.as_bytes());
+            at = end;
+        }
+        stream
+    }
+
+    #[test]
+    fn an_old_reader_prints_the_same_events_of_a_history() {
+        let play = |bench: &mut Bench<Binary>| {
+            bench.furnish();
+            bench.tell();
+            bench.play();
+            bench.tell();
+        };
+        let mut bench = binary(&Criteria::default(), None);
+        bench.pipeline = bench.pipeline.with_notes();
+        let stream = stream(bench, play);
+        let lines = |stream: &[u8]| decode(stream, Lines(Json::new(true))).expect("sound");
+        let whole = lines(&stream);
+        let events: Vec<_> = whole.lines().filter(|line| !line.contains("\"GAP\"")).collect();
+        assert_eq!(events.len() + 6, whole.lines().count());
+        assert_eq!(lines(&to_an_old_reader(stream)).lines().collect::<Vec<_>>(), events);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::limits::GATHER;
 use crate::world::{Change, World};
 use fsmon_format::error::Error;
 use fsmon_format::kind;
-use fsmon_format::record::{Body, EventRef, Loss, Record};
+use fsmon_format::record::{Body, EventRef, Gap, Loss, NoteRef, Record};
 use std::time::{Duration, Instant};
 
 /// How long events may be held back before they are written; whichever limit is reached first.
@@ -47,7 +47,11 @@ pub trait Output {
     );
     /// Something was lost.
     fn loss(&mut self, world: &World, loss: &Loss, record: &Record<'_>, out: &mut Vec<u8>);
-    /// A record that is neither an event nor a definition nor a loss.
+    /// For a time nothing was recorded.
+    fn gap(&mut self, world: &World, gap: &Gap, record: &Record<'_>, out: &mut Vec<u8>);
+    /// What is watched, or what the recorder did.
+    fn note(&mut self, world: &World, note: &NoteRef<'_>, record: &Record<'_>, out: &mut Vec<u8>);
+    /// A record that is none of these and no definition.
     fn other(&mut self, _world: &World, _record: &Record<'_>, _out: &mut Vec<u8>) {}
     /// Whether [`Output::flush`] would append anything.
     fn holds_back(&self) -> bool {
@@ -85,6 +89,8 @@ pub struct Pipeline<O> {
     left: u64,
     shown: u64,
     losses: u64,
+    gaps: u64,
+    notes: u64,
     malformed: u64,
 }
 
@@ -95,14 +101,18 @@ pub struct Passed {
     pub events: u64,
     /// Losses shown.
     pub losses: u64,
+    /// Times shown for which nothing was recorded.
+    pub gaps: u64,
+    /// Notes shown.
+    pub notes: u64,
     /// Records that could not be read, or definitions without room.
     pub refused: u64,
 }
 
 impl Passed {
-    /// Lines of events and losses.
+    /// Lines of all that is shown.
     pub fn lines(&self) -> u64 {
-        self.events + self.losses
+        self.events + self.losses + self.gaps + self.notes
     }
 }
 
@@ -110,7 +120,8 @@ impl<O: Output> Pipeline<O> {
     /// Shows at most `count` events.
     pub fn new(world: World, filter: Filter, output: O, count: Option<u64>) -> Self {
         let left = count.unwrap_or(u64::MAX);
-        Pipeline { world, filter, output, left, shown: 0, losses: 0, malformed: 0 }
+        let (shown, losses, gaps, notes, malformed) = (0, 0, 0, 0, 0);
+        Pipeline { world, filter, output, left, shown, losses, gaps, notes, malformed }
     }
 
     /// Appends the header, if the format has one.
@@ -137,6 +148,8 @@ impl<O: Output> Pipeline<O> {
                 self.output.loss(&self.world, loss, record, out);
             }
             Body::Malformed => self.malformed += 1,
+            Body::Gap(gap) => self.take_gap(gap, record, out),
+            Body::Note(note) => self.take_note(&note, record, out),
             Body::Skip => {}
             body => self.take_definition(&body, record, out),
         }
@@ -159,6 +172,23 @@ impl<O: Output> Pipeline<O> {
         self.left -= count;
         self.shown += count;
         self.output.event(&self.world, event, types, record, out);
+    }
+
+    #[cold]
+    fn take_gap(&mut self, gap: &Gap, record: &Record<'_>, out: &mut Vec<u8>) {
+        if self.filter.meets((gap.from_ns.get(), gap.to_ns.get())) {
+            self.gaps += 1;
+            self.output.gap(&self.world, gap, record, out);
+        }
+    }
+
+    #[cold]
+    fn take_note(&mut self, note: &NoteRef<'_>, record: &Record<'_>, out: &mut Vec<u8>) {
+        if self.filter.shows_notes() && self.filter.is_in_time(&self.world, note.head.time_ns.get())
+        {
+            self.notes += 1;
+            self.output.note(&self.world, note, record, out);
+        }
     }
 
     fn take_definition(&mut self, body: &Body<'_>, record: &Record<'_>, out: &mut Vec<u8>) {
@@ -247,7 +277,16 @@ impl<O: Output> Pipeline<O> {
     /// What has gone through so far.
     pub fn passed(&self) -> Passed {
         let refused = self.malformed + self.world.refused();
-        Passed { events: self.shown, losses: self.losses, refused }
+        let (events, losses, gaps, notes) = (self.shown, self.losses, self.gaps, self.notes);
+        Passed { events, losses, gaps, notes, refused }
+    }
+}
+
+#[cfg(test)]
+impl<O: Output> Pipeline<O> {
+    /// The same with notes shown.
+    pub(crate) fn with_notes(self) -> Self {
+        Pipeline { filter: self.filter.with_notes(true), ..self }
     }
 }
 
@@ -259,10 +298,12 @@ fn first_types(types: u32, count: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use crate::filter::Criteria;
-    use crate::text::fixture::{Bench, event};
+    use crate::filter::{Criteria, Filter, Source};
+    use crate::moment::Range;
+    use crate::text::fixture::{Bench, capacity, event};
     use crate::text::{Lines, json::Json};
     use fsmon_format::kind;
+    use fsmon_format::record::What;
 
     #[test]
     fn the_count_is_exact_in_the_middle_of_a_merged_event() {
@@ -282,6 +323,63 @@ mod tests {
                 (count, 1)
             );
             assert!(bench.pipeline.is_full());
+        }
+    }
+
+    #[test]
+    fn a_count_is_one_of_events_alone() {
+        let json = Lines(Json::new(false));
+        let mut bench = Bench::new(json, &Criteria::default(), Some(1));
+        bench.furnish();
+        for _ in 0..3 {
+            bench.gap(0, 1, 2);
+            bench.event(event(kind::CREATE, 1, 3), b"f", b"");
+        }
+        let passed = bench.pipeline.passed();
+        assert_eq!((passed.events, passed.gaps, passed.lines()), (1, 3, 4));
+        assert_eq!(bench.text().matches("GAP").count(), 3);
+    }
+
+    #[test]
+    fn gaps_are_shown_where_they_overlap_the_wanted_times() {
+        let bench = |since, until| {
+            let mut bench = Bench::lines(Json::new(false));
+            let filter =
+                Filter::new(&Criteria::default(), kind::EVERY, Source::Recorded, capacity());
+            bench.pipeline.filter = filter.expect("valid").within(Range { since, until });
+            bench
+        };
+        let is_shown = |since, until, (from, to)| {
+            let mut bench = bench(since, until);
+            bench.gap(1, from, to);
+            let shown = bench.text().contains("GAP");
+            assert_eq!(bench.pipeline.passed().gaps, u64::from(shown));
+            shown
+        };
+        // The wall clock may have been set back between both.
+        for gap in [(100, 200), (200, 100)] {
+            for (since, until) in [(None, None), (Some(150), Some(160)), (Some(200), None)] {
+                assert!(is_shown(since, until, gap), "{since:?} {until:?} {gap:?}");
+            }
+            assert!(is_shown(None, Some(100), gap) && is_shown(Some(0), Some(999), gap));
+            assert!(!is_shown(Some(201), None, gap) && !is_shown(None, Some(99), gap));
+        }
+    }
+
+    #[test]
+    fn notes_are_shown_on_request_and_in_time() {
+        for (is_wanted, since, expected) in
+            [(false, None, 0), (true, None, 1), (true, Some(42), 1), (true, Some(43), 0)]
+        {
+            let mut bench = Bench::lines(Json::new(false));
+            let filter =
+                Filter::new(&Criteria::default(), kind::EVERY, Source::Recorded, capacity());
+            let filter = filter.expect("valid").within(Range { since, until: None });
+            bench.pipeline.filter = filter.with_notes(is_wanted);
+            bench.clock(2, 42);
+            bench.note(What::WatchBegan, 2, b"/srv", b"");
+            assert_eq!(bench.text().matches("NOTE").count(), expected, "{is_wanted} {since:?}");
+            assert_eq!(bench.pipeline.passed().notes, expected as u64);
         }
     }
 

@@ -54,6 +54,7 @@ pub struct Filter {
     who: Option<Who>,
     /// `None`: any time.
     range: Option<Range>,
+    notes: bool,
     include: Vec<String>,
     exclude: Vec<String>,
     capacity: Capacity,
@@ -75,6 +76,7 @@ impl Filter {
             paths: None,
             who: Who::new(args, source, capacity)?,
             range: None,
+            notes: false,
             include: args.include.clone(),
             exclude: args.exclude.clone(),
             capacity,
@@ -99,6 +101,23 @@ impl Filter {
     /// Shows only events of that time.
     pub fn within(self, range: Range) -> Self {
         Filter { range: Some(range), ..self }
+    }
+
+    /// With `on`, notes are shown: what is watched, and what the recorder did.
+    pub fn with_notes(self, on: bool) -> Self {
+        Filter { notes: on, ..self }
+    }
+
+    /// Whether notes are shown.
+    pub fn shows_notes(&self) -> bool {
+        self.notes
+    }
+
+    /// Whether something that lasted from one wall time to another, ns since 1970, overlaps the times that are shown.
+    /// The first can be the later one if the clock was set back.
+    pub fn meets(&self, (from_ns, to_ns): (u64, u64)) -> bool {
+        let (first_ns, last_ns) = (from_ns.min(to_ns), from_ns.max(to_ns));
+        self.range.is_none_or(|range| range.meets((first_ns, last_ns)))
     }
 
     /// Whether events of that time (`CLOCK_MONOTONIC` ns) are shown.

@@ -2,22 +2,22 @@
 //!
 //! Paths are always quoted, so that the directory's part can be cached. Bytes that are not UTF-8 are
 //! replaced, and so are control characters if the output is a terminal; then `path_b64` has the exact bytes.
-//! The columns of the executed file follow those of JSON's other fields, then come `object` and `via`. The
-//! columns of the command line come last, and only on request.
+//! The columns of the executed file follow those of JSON's other fields, then come `object` and `via`, then those that
+//! only gaps and notes fill. The columns of the command line come last, and only on request.
 
 use super::escape::{self, Style, escape};
 use super::exe::{self, Exe};
-use super::json::{append_chain, format_hex, path_base64};
+use super::json::{append_base64_text, append_chain, format_hex, format_stream, path_base64};
 use super::pieces::{Piece, Pieces};
 use super::prefix::Paths;
 use super::words::CommandLine;
-use super::{Line, LineFormat, Place, ancestors, comm, inexact, number};
+use super::{Line, LineFormat, Place, ancestors, comm, inexact, notes, number};
 use crate::limits::PROCESS_BYTES;
 use crate::wall::Utc;
 use crate::world::{Change, World};
 use fsmon_format::kind;
 use fsmon_format::mirror::Mirror;
-use fsmon_format::record::{COUNT_UNKNOWN, Loss, Reason, proc_flag};
+use fsmon_format::record::{COUNT_UNKNOWN, Cause, Gap, Loss, NoteRef, Reason, proc_flag};
 use memchr::memchr2_iter;
 
 const HEADER: &[u8] = b"time,event_type,path,old_path,is_dir,pid,ppid,cmd,exe,uid,gid,user,\
@@ -28,6 +28,12 @@ cgroup,chain,attribution,found,exchange,unsure,path_b64,old_path_b64,error,error
 const LAST_HEADER: &[u8] = b",object,via,via_b64";
 const LAST_COLUMNS: usize = 3;
 
+/// The columns behind those, of gaps and notes. The cause of a gap, and what a note says, are in `reason`.
+const RECORDER_HEADER: &[u8] = b",from,stream,events,note";
+const RECORDER_COLUMNS: usize = 4;
+/// Those columns of all other lines: empty.
+const NO_RECORDER: &[u8; RECORDER_COLUMNS] = b",,,,";
+
 /// The columns of the command line.
 const CMDLINE_HEADER: &[u8] = b",cmdline,cmdline_from,cmdline_cut,cmdline_b64";
 const CMDLINE_COLUMNS: usize = 4;
@@ -35,6 +41,8 @@ const CMDLINE_COLUMNS: usize = 4;
 /// Commas from `path` to `path_b64`, and from there to `reason`.
 const LOSS_TO_PATH: usize = 16;
 const LOSS_TO_REASON: usize = 4;
+/// Commas from `reason` to `from`.
+const REASON_TO_RECORDER: usize = 1 + exe::COLUMNS + LAST_COLUMNS + 1;
 
 /// Columns of a process, from `pid` to `chain`.
 const PROCESS_COLUMNS: usize = 9;
@@ -172,6 +180,7 @@ impl<S: Style> LineFormat for Csv<S> {
         out.extend_from_slice(HEADER);
         out.extend_from_slice(exe::HEADER);
         out.extend_from_slice(LAST_HEADER);
+        out.extend_from_slice(RECORDER_HEADER);
         if self.cmdline {
             out.extend_from_slice(CMDLINE_HEADER);
         }
@@ -210,6 +219,7 @@ impl<S: Style> LineFormat for Csv<S> {
         }
         let via_exact = self.append_path(mirror, line.via, out);
         append_base64(mirror, line.via, via_exact, out);
+        out.extend_from_slice(NO_RECORDER);
         if self.cmdline {
             self.append_cmdline(mirror, event.head.proc.get(), out);
         }
@@ -228,8 +238,49 @@ impl<S: Style> LineFormat for Csv<S> {
         out.extend_from_slice(&[b','; LOSS_TO_REASON]);
         out.extend_from_slice(Reason::from_code(loss.reason.get()).name().as_bytes());
         append_number(Some(loss.count.get()).filter(|count| *count != COUNT_UNKNOWN), out);
-        out.extend_from_slice(&[b','; exe::COLUMNS]);
-        out.extend_from_slice(&[b','; LAST_COLUMNS]);
+        out.extend_from_slice(&[b','; exe::COLUMNS + LAST_COLUMNS]);
+        out.extend_from_slice(NO_RECORDER);
+        self.end_without_process(out);
+    }
+
+    fn gap(&mut self, gap: &Gap, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.time.text(gap.to_ns.get()));
+        out.extend_from_slice(b",GAP,");
+        out.extend_from_slice(&[b','; LOSS_TO_PATH + LOSS_TO_REASON]);
+        out.extend_from_slice(Cause::from_code(gap.cause.get()).name().as_bytes());
+        out.extend_from_slice(&[b','; REASON_TO_RECORDER]);
+        out.extend_from_slice(self.time.text(gap.from_ns.get()));
+        out.push(b',');
+        if let Some(stream) = gap.stream_before() {
+            out.extend_from_slice(format_stream(stream).as_bytes());
+        }
+        append_number(gap.events_before(), out);
+        out.push(b',');
+        self.end_without_process(out);
+    }
+
+    fn note(&mut self, world: &World, note: &NoteRef<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.time.text(world.wall.real_ns(note.head.time_ns.get())));
+        out.extend_from_slice(b",NOTE,\"");
+        let exact = escape::<S>(note.path, out);
+        out.push(b'"');
+        out.extend_from_slice(&[b','; LOSS_TO_PATH]);
+        if !exact {
+            append_base64_text(note.path, out);
+        }
+        out.extend_from_slice(&[b','; LOSS_TO_REASON]);
+        out.extend_from_slice(note.what().name().as_bytes());
+        out.extend_from_slice(&[b','; REASON_TO_RECORDER + RECORDER_COLUMNS - 1]);
+        out.push(b'"');
+        notes::append_sentence::<S>(note, out);
+        out.push(b'"');
+        self.end_without_process(out);
+    }
+}
+
+impl<S> Csv<S> {
+    /// The end of a line that has no command line.
+    fn end_without_process(&self, out: &mut Vec<u8>) {
         if self.cmdline {
             out.extend_from_slice(&[b','; CMDLINE_COLUMNS]);
         }
@@ -353,9 +404,12 @@ mod tests {
         let cc = format!("12,11,cc,/usr/bin/cc,1000,100,builder,/job/7,{chain}");
         let t = "2023-11-14T22:13:19.000000000Z";
         let lines: Vec<_> = text.split_terminator("\r\n").collect();
-        assert_eq!(lines[0].as_bytes(), [HEADER, exe::HEADER, LAST_HEADER].concat());
+        assert_eq!(
+            lines[0].as_bytes(),
+            [HEADER, exe::HEADER, LAST_HEADER, RECORDER_HEADER].concat()
+        );
         // Behind the first 24 columns nothing is known.
-        let files = ",".repeat(exe::COLUMNS + LAST_COLUMNS);
+        let files = ",".repeat(exe::COLUMNS + LAST_COLUMNS + RECORDER_COLUMNS);
         assert_eq!(
             lines[1],
             format!(
@@ -376,7 +430,50 @@ mod tests {
         assert_eq!(lines[9], format!("{t},LOSS{},queue_overflow,{files}", ",".repeat(20)));
         assert_eq!(lines[10], format!("{t},LOSS{},process_messages,12{files}", ",".repeat(20)));
         for record in read(text.as_bytes()) {
-            assert_eq!(record.len(), 24 + exe::COLUMNS + LAST_COLUMNS);
+            assert_eq!(record.len(), 24 + exe::COLUMNS + LAST_COLUMNS + RECORDER_COLUMNS);
+        }
+    }
+
+    #[test]
+    fn what_the_recorder_says() {
+        for cmdline in [false, true] {
+            let mut bench = Bench::lines(Csv::<escape::Csv>::new(true).with_cmdline(cmdline));
+            bench.pipeline.begin(&mut bench.out);
+            bench.furnish();
+            bench.pipeline = bench.pipeline.with_notes();
+            bench.tell();
+            bench.event(event(kind::CREATE, 1, 3), b"f", b"");
+            let rows = read(&bench.out);
+            let header = &rows[0];
+            assert!(rows.iter().all(|row| row.len() == header.len()));
+            assert!(header.starts_with(&[b"time".to_vec()]) && rows.len() == 13);
+            let filled = |row: usize| -> Vec<_> {
+                let columns = header.iter().zip(&rows[row]).filter(|(_, field)| !field.is_empty());
+                columns.map(|(name, field)| (text(name), text(field))).collect()
+            };
+            assert_eq!(
+                filled(2),
+                [
+                    ("time", "2023-11-14T22:13:20.000000001Z"),
+                    ("event_type", "GAP"),
+                    ("reason", "killed"),
+                    ("from", "2023-11-14T21:56:40.123456789Z"),
+                    ("stream", "01ab7265616d20623420697420776173"),
+                    ("events", "7"),
+                ]
+            );
+            assert_eq!(
+                filled(7),
+                [
+                    ("time", "2023-11-14T22:13:20.000000002Z"),
+                    ("event_type", "NOTE"),
+                    ("path", "/srv/\u{fffd}\n,\""),
+                    ("path_b64", "L3Nydi//Ciwi"),
+                    ("reason", "watch_failed"),
+                    ("note", "cannot watch /srv/\u{fffd}\n,\": no\x1b[31m, it is \"full\""),
+                ]
+            );
+            assert!(filled(12).iter().all(|(name, _)| !["from", "note"].contains(name)));
         }
     }
 
@@ -428,7 +525,7 @@ mod tests {
         bench.loss(1, 5);
         let lines = read(bench.text().as_bytes());
         let at = lines[0].iter().position(|name| name == b"object").expect("a column");
-        assert_eq!(lines[0].len() - at, LAST_COLUMNS + CMDLINE_COLUMNS);
+        assert_eq!(lines[0].len() - at, LAST_COLUMNS + RECORDER_COLUMNS + CMDLINE_COLUMNS);
         let objects: Vec<_> = lines[1..].iter().map(|line| text(&line[at])).collect();
         assert_eq!(objects, ["000000000000002a", "000000000000002a", "", ""]);
         assert!(lines.iter().all(|line| line.len() == lines[0].len()));

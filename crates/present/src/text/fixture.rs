@@ -8,7 +8,8 @@ use crate::world::World;
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::{
-    Build, Dir, Event, Loss, Proc, Record, Slot, Stats, event_flag, proc_flag, tag,
+    Build, Cause, Dir, Event, Gap, Loss, Note, Proc, Record, Slot, Stats, What, event_flag,
+    note_flag, proc_flag, tag,
 };
 use fsmon_format::stream::{BLOCK_CAPACITY, Item, Reader};
 use zerocopy::FromZeros;
@@ -119,6 +120,44 @@ impl<O: Output> Bench<O> {
         loss.count = count.into();
         let slots = self.build.loss(loss).to_vec();
         self.take(&slots);
+    }
+
+    /// A gap by the code of its cause, between two wall times. Its stream before had 7 events.
+    pub fn gap(&mut self, cause: u32, from_ns: u64, to_ns: u64) {
+        let mut gap = Gap::new_zeroed();
+        (gap.cause, gap.time_ns) = (cause.into(), 1_000_000_000.into());
+        (gap.from_ns, gap.to_ns) = (from_ns.into(), to_ns.into());
+        (gap.stream_id, gap.events) = (*b"\x01\xabream b4 it was", 7.into());
+        let slots = self.build.gap(gap).to_vec();
+        self.take(&slots);
+    }
+
+    /// A note; one about a watch is of a recursive one of the default types.
+    pub fn note(&mut self, what: What, time_ns: u64, path: &[u8], text: &[u8]) {
+        let mut note = Note::new_zeroed();
+        (note.what, note.time_ns) = (what.code().into(), time_ns.into());
+        if what.is_of_watch() {
+            (note.flags, note.types) = (note_flag::RECURSIVE.into(), kind::DEFAULT.into());
+        }
+        let slots = self.build.note(note, path, text).to_vec();
+        self.take(&slots);
+    }
+
+    /// The gaps and notes that the tests of all text formats share.
+    pub fn tell(&mut self) {
+        let (from, to) = (1_699_999_000_123_456_789, 1_700_000_000_000_000_001);
+        for cause in [Cause::Unknown, Cause::Killed, Cause::Other(99)] {
+            self.gap(cause.code(), from, to);
+        }
+        let now = 1_000_000_002;
+        self.note(What::WatchBegan, now, b"/srv", b"");
+        self.note(What::WatchEnded, now, b"/srv", b"");
+        self.note(What::WatchPending, now, b"/srv/later", b"");
+        self.note(What::WatchFailed, now, b"/srv/\xff\n,\"", b"no\x1b[31m, it is \"full\"");
+        self.note(What::WatchFailed, now, b"/srv", b"");
+        self.note(What::SegmentDeleted, now, b"old.fsmon", b"cc wrote 97 % of it");
+        self.note(What::Other(99), now, b"", b"");
+        self.note(What::Other(99), now, b"/srv", b"as never before");
     }
 
     /// What came out since the last call.

@@ -4,12 +4,14 @@ use super::escape::{self, escape};
 use super::prefix::Paths;
 use super::when::{self, TimeFormat, When};
 use super::words::CommandLine;
-use super::{Line, LineFormat, Place, ancestors, comm, inexact, number};
+use super::{Line, LineFormat, Place, ancestors, comm, inexact, notes, number};
 use crate::world::{Change, World};
 use fsmon_format::error::{Names, Setting};
 use fsmon_format::kind;
 use fsmon_format::mirror::Mirror;
-use fsmon_format::record::{Attribution, COUNT_UNKNOWN, Loss, Proc, Reason, proc_flag};
+use fsmon_format::record::{
+    Attribution, COUNT_UNKNOWN, Cause, Gap, Loss, NoteRef, Proc, Reason, proc_flag,
+};
 
 /// Columns for `cmd[pid]`: 15 bytes of a command and a pid of five digits.
 const PROCESS_WIDTH: usize = 22;
@@ -206,6 +208,27 @@ impl LineFormat for Human {
         self.colour(RESET, out);
         out.push(b'\n');
     }
+
+    fn gap(&mut self, gap: &Gap, out: &mut Vec<u8>) {
+        self.begin_line(gap.to_ns.get(), "GAP", ALARM, out);
+        out.extend_from_slice(b"  ");
+        self.colour(ALARM, out);
+        out.extend_from_slice(b"*** nothing was recorded since ");
+        self.when.append_with_date(gap.from_ns.get(), out);
+        out.extend_from_slice(b": ");
+        let cause = Cause::from_code(gap.cause.get());
+        out.extend_from_slice(notes::reason(cause).as_bytes());
+        out.extend_from_slice(b" ***");
+        self.colour(RESET, out);
+        out.push(b'\n');
+    }
+
+    fn note(&mut self, world: &World, note: &NoteRef<'_>, out: &mut Vec<u8>) {
+        self.begin_line(world.wall.real_ns(note.head.time_ns.get()), "NOTE", "", out);
+        out.extend_from_slice(b"  ");
+        notes::append_sentence::<escape::Human>(note, out);
+        out.push(b'\n');
+    }
 }
 
 fn colour_of(bit: u32) -> &'static str {
@@ -314,6 +337,35 @@ mod tests {
                 "  ATTRIB         sh[10]                 0        /srv/b/sub/",
                 "  LOSS           *** the kernel's queue overflowed, changes are missing here ***",
                 "  LOSS           *** 12 lost: process messages were lost, names may be read late ***",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_recorder_says() {
+        let mut bench = Bench::lines(Human::new(false, false).with_time(Some(TimeFormat::Delta)));
+        bench.furnish();
+        bench.pipeline = bench.pipeline.with_notes();
+        bench.tell();
+        let text = bench.text();
+        let lines: Vec<_> = text.lines().map(|line| &line[12..]).collect();
+        let gap =
+            "  GAP            *** nothing was recorded since 2023-11-14T21:56:40.123456789Z: ";
+        let extent = "(CREATE, RENAME, ATTRIB, CLOSE_WRITE, DELETE), with everything below it";
+        assert_eq!(
+            lines,
+            [
+                &format!("{gap}the cause is not known ***"),
+                &format!("{gap}the recorder was killed ***"),
+                &format!("{gap}the cause is one that this version does not know ***"),
+                &format!("  NOTE           watching /srv {extent}"),
+                "  NOTE           no longer watching /srv",
+                &format!("  NOTE           waiting for /srv/later to appear {extent}"),
+                "  NOTE           cannot watch /srv/\\xff\\n,\": no\\x1b[31m, it is \"full\"",
+                "  NOTE           cannot watch /srv",
+                "  NOTE           deleted old.fsmon before it reached its age: cc wrote 97 % of it",
+                "  NOTE           something that this version does not know",
+                "  NOTE           /srv: as never before",
             ]
         );
     }

@@ -5,14 +5,16 @@ use super::exe::Exe;
 use super::pieces::Pieces;
 use super::prefix::{Paths, append_raw};
 use super::words::CommandLine;
-use super::{Line, LineFormat, Place, ancestors, comm, inexact, number};
+use super::{Line, LineFormat, Place, ancestors, comm, inexact, notes, number};
 use crate::limits::PROCESS_BYTES;
 use crate::wall::Utc;
 use crate::world::{Change, World};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use fsmon_format::mirror::Mirror;
-use fsmon_format::record::{COUNT_UNKNOWN, EventRef, Loss, Proc, Reason, proc_flag};
+use fsmon_format::record::{
+    COUNT_UNKNOWN, Cause, EventRef, Gap, Loss, NoteRef, Proc, Reason, proc_flag,
+};
 
 /// Writes JSON lines.
 pub struct Json {
@@ -128,9 +130,66 @@ impl LineFormat for Json {
         }
         out.extend_from_slice(b"}\n");
     }
+
+    fn gap(&mut self, gap: &Gap, out: &mut Vec<u8>) {
+        let to_ns = gap.to_ns.get();
+        self.append_time(b"{\"time\":\"", to_ns, out);
+        out.extend_from_slice(b",\"event_type\":\"GAP\"");
+        self.append_time(b",\"from\":\"", gap.from_ns.get(), out);
+        self.append_time(b",\"to\":\"", to_ns, out);
+        let cause = Cause::from_code(gap.cause.get()).name();
+        append_text(b",\"cause\":\"", cause.as_bytes(), out);
+        if let Some(stream) = gap.stream_before() {
+            append_text(b",\"stream\":\"", format_stream(stream).as_bytes(), out);
+        }
+        if let Some(events) = gap.events_before() {
+            append_number(b",\"events\":", events, out);
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn note(&mut self, world: &World, note: &NoteRef<'_>, out: &mut Vec<u8>) {
+        self.append_time(b"{\"time\":\"", world.wall.real_ns(note.head.time_ns.get()), out);
+        out.extend_from_slice(b",\"event_type\":\"NOTE\",\"note\":\"");
+        notes::append_sentence::<escape::Json>(note, out);
+        append_text(b"\",\"what\":\"", note.what().name().as_bytes(), out);
+        if !note.path.is_empty() {
+            append_text(b",\"path\":\"", note.path, out);
+        }
+        for (index, name) in notes::types(note).enumerate() {
+            let before: &[u8] = if index == 0 { b",\"types\":[\"" } else { b",\"" };
+            append_text(before, name.as_bytes(), out);
+        }
+        if notes::types(note).next().is_some() {
+            out.push(b']');
+        }
+        if note.is_recursive() {
+            out.extend_from_slice(b",\"recursive\":true");
+        }
+        if !note.text.is_empty() {
+            append_text(b",\"text\":\"", note.text, out);
+        }
+        if std::str::from_utf8(note.path).is_err() {
+            out.extend_from_slice(b",\"path_b64\":\"");
+            append_base64_text(note.path, out);
+            out.push(b'"');
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// The id of a stream as 32 hexadecimal digits.
+pub(super) fn format_stream(id: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(id))
 }
 
 impl Json {
+    fn append_time(&mut self, before: &[u8], real_ns: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(before);
+        out.extend_from_slice(self.time.text(real_ns));
+        out.push(b'"');
+    }
+
     #[inline]
     fn append_path(
         &mut self,
@@ -255,6 +314,7 @@ mod tests {
     use fsmon_format::kind;
     use proptest::prelude::*;
     use serde_json::Value;
+    use zerocopy::FromZeros;
 
     fn bench(chain: bool) -> Bench<Lines<Json>> {
         Bench::lines(Json::new(chain))
@@ -299,6 +359,72 @@ mod tests {
         for line in lines {
             serde_json::from_str::<Value>(line).expect("JSON");
         }
+    }
+
+    #[test]
+    fn what_the_recorder_says() {
+        let mut bench = bench(false);
+        bench.furnish();
+        bench.pipeline = bench.pipeline.with_notes();
+        bench.tell();
+        let (from, to) = ("2023-11-14T21:56:40.123456789Z", "2023-11-14T22:13:20.000000001Z");
+        let gap = |cause| {
+            format!(
+                r#"{{"time":"{to}","event_type":"GAP","from":"{from}","to":"{to}","cause":"{cause}","stream":"01ab7265616d20623420697420776173","events":7}}"#
+            )
+        };
+        let note = |rest| {
+            format!(r#"{{"time":"2023-11-14T22:13:20.000000002Z","event_type":"NOTE",{rest}}}"#)
+        };
+        let types =
+            r#""types":["CREATE","RENAME","ATTRIB","CLOSE_WRITE","DELETE"],"recursive":true"#;
+        let extent = "(CREATE, RENAME, ATTRIB, CLOSE_WRITE, DELETE), with everything below it";
+        let expected = [
+            gap("unknown"),
+            gap("killed"),
+            gap("other"),
+            note(format!(
+                r#""note":"watching /srv {extent}","what":"watch_began","path":"/srv",{types}"#
+            )),
+            note(format!(
+                r#""note":"no longer watching /srv","what":"watch_ended","path":"/srv",{types}"#
+            )),
+            note(format!(
+                r#""note":"waiting for /srv/later to appear {extent}","what":"watch_pending","path":"/srv/later",{types}"#
+            )),
+            note(format!(
+                "\"note\":\"cannot watch /srv/\u{fffd}\\n,\\\": no\\u001b[31m, it is \\\"full\\\"\",\"what\":\"watch_failed\",\"path\":\"/srv/\u{fffd}\\n,\\\"\",{types},\"text\":\"no\\u001b[31m, it is \\\"full\\\"\",\"path_b64\":\"L3Nydi//Ciwi\""
+            )),
+            note(format!(
+                r#""note":"cannot watch /srv","what":"watch_failed","path":"/srv",{types}"#
+            )),
+            note(
+                r#""note":"deleted old.fsmon before it reached its age: cc wrote 97 % of it","what":"segment_deleted","path":"old.fsmon","text":"cc wrote 97 % of it""#
+                    .into(),
+            ),
+            note(r#""note":"something that this version does not know","what":"other""#.into()),
+            note(
+                r#""note":"/srv: as never before","what":"other","path":"/srv","text":"as never before""#
+                    .into(),
+            ),
+        ];
+        let text = bench.text();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines, expected);
+        for line in lines {
+            serde_json::from_str::<Value>(line).expect("JSON");
+        }
+    }
+
+    #[test]
+    fn a_gap_leaves_out_what_is_not_known() {
+        let mut gap = Gap::new_zeroed();
+        gap.events = COUNT_UNKNOWN.into();
+        let mut out = Vec::new();
+        Json::new(false).gap(&gap, &mut out);
+        let line: Value = serde_json::from_slice(&out).expect("JSON");
+        let fields: Vec<_> = line.as_object().expect("an object").keys().cloned().collect();
+        assert_eq!(fields, ["cause", "event_type", "from", "time", "to"]);
     }
 
     #[test]

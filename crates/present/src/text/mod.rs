@@ -7,6 +7,7 @@ mod exe;
 pub(crate) mod fixture;
 pub mod human;
 pub mod json;
+mod notes;
 pub(crate) mod number;
 mod pieces;
 mod prefix;
@@ -18,7 +19,7 @@ use crate::pipeline::Output;
 use crate::world::{Change, World};
 use fsmon_format::kind::{self, Kind};
 use fsmon_format::mirror::Mirror;
-use fsmon_format::record::{Attribution, EventRef, Loss, Proc, Record};
+use fsmon_format::record::{Attribution, EventRef, Gap, Loss, NoteRef, Proc, Record};
 use memchr::memchr;
 
 /// A directory and a name in it; an empty name is the directory itself.
@@ -86,7 +87,7 @@ pub trait LineFormat {
     fn line_end(text: &[u8]) -> Option<usize> {
         memchr(b'\n', text).map(|at| at + 1)
     }
-    /// Whether a line is of an event or a loss, not a header or a date.
+    /// Whether a line is of an event, a loss, a gap or a note, not a header or a date.
     fn is_record(line: &[u8]) -> bool;
     /// Appends the header, if the format has one.
     fn begin(&mut self, out: &mut Vec<u8>);
@@ -96,6 +97,10 @@ pub trait LineFormat {
     fn event(&mut self, world: &World, line: &Line<'_>, out: &mut Vec<u8>);
     /// Something was lost.
     fn loss(&mut self, world: &World, loss: &Loss, out: &mut Vec<u8>);
+    /// For a time nothing was recorded.
+    fn gap(&mut self, gap: &Gap, out: &mut Vec<u8>);
+    /// What is watched, or what the recorder did.
+    fn note(&mut self, world: &World, note: &NoteRef<'_>, out: &mut Vec<u8>);
 }
 
 /// A [`LineFormat`] as the end of a pipeline: one line for each type of a merged event.
@@ -145,6 +150,14 @@ impl<F: LineFormat> Output for Lines<F> {
     fn loss(&mut self, world: &World, loss: &Loss, _: &Record<'_>, out: &mut Vec<u8>) {
         self.0.loss(world, loss, out);
     }
+
+    fn gap(&mut self, _: &World, gap: &Gap, _: &Record<'_>, out: &mut Vec<u8>) {
+        self.0.gap(gap, out);
+    }
+
+    fn note(&mut self, world: &World, note: &NoteRef<'_>, _: &Record<'_>, out: &mut Vec<u8>) {
+        self.0.note(world, note, out);
+    }
 }
 
 /// The word for an attribution that is not exact; `None` if it is exact.
@@ -185,6 +198,8 @@ mod tests {
         bench.out.push(b'\n');
         bench.pipeline.begin(&mut bench.out);
         bench.play();
+        bench.pipeline = bench.pipeline.with_notes();
+        bench.tell();
         let records = bench.pipeline.passed().lines();
         assert_eq!(bench.pipeline.lines_lost_with(&bench.out), records);
         let lines = whole_lines::<F>(&bench.out).count();

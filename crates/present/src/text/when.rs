@@ -91,6 +91,20 @@ impl When {
     }
 }
 
+impl When {
+    /// Appends a time, ns since 1970, with its date, whatever lines have. Rare, so it may allocate.
+    #[cold]
+    pub fn append_with_date(&mut self, real_ns: u64, out: &mut Vec<u8>) {
+        match self {
+            When::Day(day) => {
+                out.extend_from_slice(Stamp::local_with_date(day.zone.clone()).text(real_ns));
+            }
+            When::Delta(_) => out.extend_from_slice(Stamp::utc().text(real_ns)),
+            When::Rfc3339(_) | When::Local(_) | When::Utc(_) => self.append(real_ns, out),
+        }
+    }
+}
+
 /// Another day, or the same day with another offset from UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewDate {
