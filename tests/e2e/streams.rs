@@ -543,3 +543,56 @@ fn golden_streams_have_their_lines() {
     }
     assert!(count >= 6);
 }
+
+/// A stream of a history: three gaps, from 23:50 to midnight, and what was recorded in the first moments after.
+fn history() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/format/tests/golden/v1-history.fsmon")
+}
+
+fn types(events: &[Event]) -> Vec<&str> {
+    events.iter().filter_map(|event| event.text("event_type")).collect()
+}
+
+/// The reader of format 1.0 that FSMON_OLD names, such as one built from commit de58c44.
+#[test]
+fn an_old_reader_prints_the_same_events_of_a_history() {
+    let (all, gaps) = (lines(&history(), &["--notes"]), ["GAP", "NOTE"]);
+    let (recorder, events): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|line| gaps.contains(&types(std::slice::from_ref(line))[0]));
+    assert_eq!((recorder.len(), events.len()), (10, 5));
+    let Some(old) = std::env::var_os("FSMON_OLD") else { return };
+    let shown = succeed(Command::new(old).args(["decode", "-f", "json"]).arg(history())).stdout;
+    assert_eq!(parse(&shown), events);
+}
+
+#[test]
+fn notes_are_printed_on_request() {
+    let notes = |args: &[&str]| {
+        types(&lines(&history(), args)).into_iter().filter(|name| *name == "NOTE").count()
+    };
+    assert_eq!((notes(&[]), notes(&["--notes"]), notes(&["--notes", "-t", "delete"])), (0, 7, 7));
+    assert_eq!(notes(&["--notes", "--until", "2025-12-31T23:59:59Z"]), 0);
+}
+
+/// Also where the search by time finds nothing else: in a file, and in a directory.
+#[test]
+fn a_gap_is_found_by_every_time_that_it_covers() {
+    let area = Area::new();
+    let dir = area.dir("history");
+    fs::copy(history(), dir.join("a.fsmon")).expect("copied");
+    for input in [history(), dir] {
+        let shown = |args: &[&str]| types(&lines(&input, args)).join(" ");
+        for args in [
+            ["--since", "2025-12-31T23:55:00Z", "--until", "2025-12-31T23:56:00Z"],
+            ["--since", "2025-12-31T23:00:00Z", "--until", "2025-12-31T23:50:00.2Z"],
+        ] {
+            assert_eq!(shown(&args), "GAP GAP GAP", "{args:?}");
+        }
+        assert_eq!(shown(&["--until", "2025-12-31T23:50:00Z"]), "");
+        assert_eq!(shown(&["--since", "2026-01-01T00:00:01Z"]), "");
+        let all = "GAP CREATE CLOSE_WRITE DELETE GAP GAP CREATE LOSS";
+        assert_eq!(shown(&["--until", "2026-01-01T00:00:01Z"]), all);
+        let all = "GAP GAP GAP CREATE LOSS";
+        assert_eq!(shown(&["-t", "create", "--include", "after.o"]), all);
+    }
+}

@@ -201,6 +201,9 @@ pub(crate) struct DecodeArgs {
     /// Add the command line of each process, if it was recorded with --cmdline
     #[arg(long)]
     pub(crate) cmdline: bool,
+    /// Add lines about what was watched, and what the recorder did
+    #[arg(long)]
+    pub(crate) notes: bool,
     /// Continue past damage, and report what is missing
     #[arg(long)]
     pub(crate) salvage: bool,

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
     let range = Range { since: args.since, until: args.until };
     let filter =
         Filter::new(&(&args.filter).into(), kind::EVERY, Source::Recorded, BLOCK_CAPACITY)?;
-    let mut filter = filter.within(range);
+    let mut filter = filter.within(range).with_notes(args.notes);
     let (recordings, roots) = recordings(&args.file, args.follow, range.to_search())?;
     filter.set_roots(&roots)?;
     let target = Target::new(Path::new("-"))?;
@@ -245,8 +245,15 @@ impl<O: Output> Decoder<O> {
                     message::print(format_args!("{name} {}", begins_late(header.first_event)));
                 }
                 stream.beginning_checked = true;
+                // The file may begin with a gap that reaches back to the wanted times: read its first block, wherever
+                // the search leads then.
+                let may_have_gaps = header.minor > 0;
                 if self.roots.add(&header.roots, header.left_out > 0) {
                     self.pipeline.set_roots(&self.roots)?;
+                }
+                if may_have_gaps {
+                    stream.chosen = 0;
+                    return Ok(Then::Next);
                 }
                 Ok(Then::Seek)
             }
@@ -267,7 +274,8 @@ impl<O: Output> Decoder<O> {
                 let is_wanted = times.is_none_or(|times| self.range.meets(times));
                 let is_late = |(first, _)| self.range.until.is_some_and(|until| until < first);
                 stream.is_late = times.is_some_and(is_late);
-                if is_wanted {
+                // The times of a gap are not those of its block: the pipeline compares them with the range.
+                if is_wanted || block.has_gap() {
                     self.pipeline.forget(&mut self.buffer);
                     for record in block.records() {
                         self.pipeline.take(&record, &mut self.buffer);

@@ -68,6 +68,8 @@ pub struct Recording {
     wanted: Option<RangeInclusive<u64>>,
     /// The marks of the files that were checked.
     marks: HashMap<PathBuf, Mark>,
+    /// A file that begins later than all wanted times was kept.
+    has_kept_late: bool,
 }
 
 /// The state of following a file that grows.
@@ -131,6 +133,7 @@ impl Recording {
             follow: follow.then(Follow::default),
             wanted,
             marks: HashMap::new(),
+            has_kept_late: false,
         }
     }
 
@@ -156,7 +159,8 @@ impl Recording {
     }
 
     /// Skips the next files as long as they have no records of the wanted times. Returns how many. Never skips
-    /// the last file, which may grow.
+    /// the last file, which may grow; nor the first one that begins later than all wanted times, if it may begin with a
+    /// GAP record, which is about the time before.
     pub fn skip(&mut self) -> usize {
         let Some(wanted) = self.wanted.as_ref().filter(|_| self.files.len() > 1) else { return 0 };
         let (files, marks) = (&self.files, &mut self.marks);
@@ -174,6 +178,13 @@ impl Recording {
             let bytes = file(pieces.start).metadata().map_or(0, |data| data.len());
             stream::grows(pieces, bytes, from, to)
         };
+        let is_late = mark(0).is_ok_and(|mark| mark.is_some_and(|m| m.wall_ns > *wanted.end()));
+        if is_late && !self.has_kept_late {
+            self.has_kept_late = true;
+            if header_of(&files[0]).is_some_and(|header| header.minor > 0) {
+                return 0;
+            }
+        }
         let ends = (0, files.len() as u64 - 1);
         let Ok(first) = first_within(ends, wanted, &mut mark, &grows);
         let first = to_usize(first);
@@ -322,4 +333,64 @@ fn by_stream(all: Vec<StreamFile>) -> Vec<Vec<StreamFile>> {
 
 fn cannot_read(name: &str, error: io::Error) -> Error {
     Error::os(format!("cannot read {name}; name a recorded stream"), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fsmon_format::mirror::{Capacity, Mirror};
+    use fsmon_format::record::{Build, Event, Record};
+    use fsmon_format::stream::Writer;
+    use zerocopy::FromZeros;
+
+    /// A stream of three files in a directory, each with one event, from one second to three.
+    fn three_files(minor: u16) -> tempfile::TempDir {
+        const CAPACITY: Capacity = Capacity { dirs: 1, processes: 1, strings: 1, text: 1 };
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut header = Header { minor, ..Header::default() };
+        let mut writer = Writer::new(Vec::new(), &header, CAPACITY).expect("in memory");
+        writer = writer.count_clock_steps();
+        for second in 1..=3u64 {
+            let mut event = Event::new_zeroed();
+            event.time_ns = (second * 1_000_000_000).into();
+            let mut build = Build::default();
+            let (record, _) = Record::split_first(build.event(event, b"", b"")).expect("a record");
+            writer.push(&record, &Mirror::new(CAPACITY)).expect("in memory");
+            writer.end_segment().expect("in memory");
+            let file = dir.path().join(format!("{second}.fsmon"));
+            std::fs::write(file, std::mem::take(writer.get_mut())).expect("written");
+            writer.begin_segment(&mut header).expect("in memory");
+        }
+        dir
+    }
+
+    /// The files that are read for these times.
+    fn read(dir: &Path, wanted: RangeInclusive<u64>) -> Vec<String> {
+        let (mut streams, _) = recordings(dir, false, Some(wanted)).expect("files");
+        let mut recording = streams.pop_front().expect("a stream");
+        let mut names = Vec::new();
+        loop {
+            recording.skip();
+            if recording.open_next().expect("a file").is_none() {
+                return names;
+            }
+            let name = Path::new(recording.name()).file_stem().expect("a name");
+            names.push(name.to_str().expect("UTF-8").to_owned());
+        }
+    }
+
+    #[test]
+    fn the_first_file_behind_the_wanted_times_is_read_where_it_may_begin_with_a_gap() {
+        const SECOND: u64 = 1_000_000_000;
+        let (old, new) = (three_files(0), three_files(1));
+        for (wanted, of_old, of_new) in [
+            (0..=1, &["3"][..], &["1", "3"][..]),
+            (SECOND..=SECOND, &["1", "3"], &["1", "2", "3"]),
+            (SECOND * 3 / 2..=SECOND * 3 / 2, &["1", "3"], &["1", "2", "3"]),
+            (SECOND * 3..=SECOND * 4, &["2", "3"], &["2", "3"]),
+        ] {
+            assert_eq!(read(old.path(), wanted.clone()), of_old, "{wanted:?}");
+            assert_eq!(read(new.path(), wanted.clone()), of_new, "{wanted:?}");
+        }
+    }
 }
