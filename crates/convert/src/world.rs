@@ -2,7 +2,7 @@
 
 use fsmon_format::kind::{self, Kind};
 use fsmon_format::mirror::Mirror;
-use fsmon_format::record::{Attribution, Body, EventRef, Loss, Proc, Record, proc_flag};
+use fsmon_format::record::{Attribution, Body, EventRef, Gap, Loss, Proc, Record, proc_flag};
 use fsmon_format::stream::{BLOCK_CAPACITY, Block, Header};
 
 /// The definitions in force, the clock, and the number of events so far.
@@ -19,6 +19,7 @@ pub(crate) enum Content<'a> {
     Event(EventRef<'a>, u64),
     Image(&'a Proc),
     Loss(&'a Loss),
+    Gap(&'a Gap),
     Nothing,
 }
 
@@ -113,6 +114,7 @@ impl World {
             }
             Body::Proc(image) => return Content::Image(image),
             Body::Loss(loss) => return Content::Loss(loss),
+            Body::Gap(gap) => return Content::Gap(gap),
             Body::Clock(clock) => self.clock = (clock.time_ns.get(), clock.realtime_ns.get()),
             Body::Stats(stats) => self.clock = (stats.time_ns.get(), stats.realtime_ns.get()),
             _ => {}

@@ -148,8 +148,14 @@ fn perfetto_finds_each_process_of_a_build_below_its_parent() {
 #[test]
 fn losses_doubts_and_names_that_are_no_text_are_kept() {
     let area = Area::new();
-    for name in ["v1-all.fsmon", "v1-small.fsmon", "v1-exe.fsmon", "v1-zstd.fsmon", "v1-lz4.fsmon"]
-    {
+    for name in [
+        "v1-all.fsmon",
+        "v1-small.fsmon",
+        "v1-exe.fsmon",
+        "v1-zstd.fsmon",
+        "v1-lz4.fsmon",
+        "v1-history.fsmon",
+    ] {
         let (stream, lines) = (golden(name), area.path("lines"));
         let text = made(&area, "lines.json", &["--to", "json"], &stream);
         fs::copy(text, &lines).expect("copied");

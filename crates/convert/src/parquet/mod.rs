@@ -1,4 +1,4 @@
-//! Parquet: a row for each type of an event, and for each loss.
+//! Parquet: a row for each type of an event, for each loss, and for each time for which nothing was recorded.
 
 mod columns;
 mod part;
@@ -11,11 +11,11 @@ use crate::error::Result;
 use crate::feed::{Fed, Output, feed};
 use crate::inputs::Input;
 use crate::world::{Content, Paths, World};
-use fsmon_format::record::{COUNT_UNKNOWN, Reason};
+use fsmon_format::record::{COUNT_UNKNOWN, Cause, Reason};
 use fsmon_format::stream::{BLOCK_CAPACITY, Block, Gap, Header};
 use part::Part;
 use partition::Parts;
-use rows::{Image, Loss, Origin};
+use rows::{Image, Missing, Origin};
 use std::sync::Arc;
 
 /// Converts all inputs.
@@ -80,13 +80,25 @@ impl Output for Table {
                 }
                 Content::Loss(loss) => {
                     let count = loss.count.get();
-                    let loss = Loss {
+                    let loss = Missing {
                         time_ns: world.wall(loss.last_ns.get()),
                         reason: Reason::from_code(loss.reason.get()).name(),
                         lost: (count != COUNT_UNKNOWN).then_some(count),
+                        since_ns: None,
                     };
                     let part = parts.at(loss.time_ns, world.events())?;
-                    part.rows.loss(origin, &loss);
+                    part.rows.missing(origin, &loss);
+                    part.write_if_full()?;
+                }
+                Content::Gap(gap) => {
+                    let missing = Missing {
+                        time_ns: gap.to_ns.get(),
+                        reason: Cause::from_code(gap.cause.get()).name(),
+                        lost: None,
+                        since_ns: Some(gap.from_ns.get()),
+                    };
+                    let part = parts.at(gap.time_ns, world.events())?;
+                    part.rows.missing(origin, &missing);
                     part.write_if_full()?;
                 }
                 Content::Image(_) | Content::Nothing => {}
@@ -96,9 +108,10 @@ impl Output for Table {
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<()> {
-        let loss = Loss { time_ns: self.last_ns, reason: "damaged_file", lost: gap.events };
-        let part = self.parts.at(loss.time_ns, self.world.events())?;
-        part.rows.loss(&self.origin, &loss);
+        let (time_ns, reason) = (self.last_ns, "damaged_file");
+        let loss = Missing { time_ns, reason, lost: gap.events, since_ns: None };
+        let part = self.parts.at(time_ns, self.world.events())?;
+        part.rows.missing(&self.origin, &loss);
         part.write_if_full()
     }
 }

@@ -20,12 +20,14 @@ pub(super) struct Origin {
     pub(super) segment: u32,
 }
 
-/// A loss.
-pub(super) struct Loss {
+/// A loss, or a time for which nothing was recorded.
+pub(super) struct Missing {
     pub(super) time_ns: u64,
     pub(super) reason: &'static str,
     /// `None` if unknown.
     pub(super) lost: Option<u64>,
+    /// Since when nothing was recorded, by wall time; `None` for a loss.
+    pub(super) since_ns: Option<u64>,
 }
 
 /// The fields of a process image, kept in the columns.
@@ -95,6 +97,7 @@ pub(super) struct Rows {
     exe_cut: Flag,
     via: Text,
     via_raw: Text,
+    since: LongOrNull,
 }
 
 impl Rows {
@@ -164,14 +167,16 @@ impl Rows {
         self.reason.push(None);
         self.lost.push(None);
         self.event.push(Some(change.number.cast_signed()));
+        self.since.push(None);
         self.push_image(image);
         self.push_origin(origin);
     }
 
-    /// A row of type LOSS.
-    pub(super) fn loss(&mut self, origin: &Origin, loss: &Loss) {
-        self.time.push(loss.time_ns.cast_signed());
-        self.event_type.push(Some(b"LOSS"));
+    /// A row of type LOSS or GAP.
+    pub(super) fn missing(&mut self, origin: &Origin, missing: &Missing) {
+        let name: &[u8] = if missing.since_ns.is_some() { b"GAP" } else { b"LOSS" };
+        self.time.push(missing.time_ns.cast_signed());
+        self.event_type.push(Some(name));
         push_path(&mut self.path, &mut self.path_raw, None);
         push_path(&mut self.old_path, &mut self.old_path_raw, None);
         push_path(&mut self.via, &mut self.via_raw, None);
@@ -182,9 +187,10 @@ impl Rows {
         self.object.push(None);
         self.error.push(None);
         self.error_count.push(None);
-        self.reason.push(Some(loss.reason.as_bytes()));
-        self.lost.push(loss.lost.map(u64::cast_signed));
+        self.reason.push(Some(missing.reason.as_bytes()));
+        self.lost.push(missing.lost.map(u64::cast_signed));
         self.event.push(None);
+        self.since.push(missing.since_ns.map(u64::cast_signed));
         self.push_image(&Image::default());
         self.push_origin(origin);
     }
@@ -286,6 +292,7 @@ impl Rows {
             &mut self.exe_cut,
             &mut self.via,
             &mut self.via_raw,
+            &mut self.since,
         ]
     }
 }

@@ -9,7 +9,7 @@ use parquet::schema::types::TypePtr;
 use std::sync::Arc;
 
 /// Name and type of each column. The names are those of the JSON lines, where these have the same.
-pub(super) const COLUMNS: [(&str, &str); 40] = [
+pub(super) const COLUMNS: [(&str, &str); 41] = [
     ("time", "required int64 time (TIMESTAMP(NANOS,true))"),
     ("event_type", "optional binary event_type (STRING)"),
     ("path", "optional binary path (STRING)"),
@@ -50,6 +50,7 @@ pub(super) const COLUMNS: [(&str, &str); 40] = [
     ("exe_cut", "required boolean exe_cut"),
     ("via", "optional binary via (STRING)"),
     ("via_raw", "optional binary via_raw"),
+    ("since", "optional int64 since (TIMESTAMP(NANOS,true))"),
 ];
 
 /// Left out of the file if it is a key of the partition, as query engines expect.

@@ -254,7 +254,7 @@ impl Output for Census {
                         self.event(&event, ids);
                     }
                 }
-                Content::Loss(_) | Content::Nothing => {}
+                Content::Loss(_) | Content::Gap(_) | Content::Nothing => {}
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
 //! Perfetto: a track for each process below its parent's, with its images as slices and its changes of files as
-//! instants. Losses have a separate track.
+//! instants. Losses, and times for which nothing was recorded, have a separate track.
 //!
 //! It reads the streams twice. Only the end of the first reading shows how long each image existed and the parents of
 //! processes; the second reading writes the trace.
@@ -20,8 +20,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use census::Census;
 use fsmon_format::number::to_usize;
-use fsmon_format::record::{COUNT_UNKNOWN, Reason};
+use fsmon_format::record::{self, COUNT_UNKNOWN, Cause, Reason};
 use fsmon_format::stream::{Block, Gap, Header};
+use fsmon_present::wall::Utc;
 use proto::INSTANT;
 use streams::{Moments, Streams};
 use trace::{Facts, Trace, Value};
@@ -98,6 +99,7 @@ impl Output for Drawing {
                     let ns = self.streams.time(loss.last_ns.get());
                     self.loss(ns, Reason::from_code(loss.reason.get()).name(), count)?;
                 }
+                Content::Gap(gap) => self.pause(gap)?,
                 Content::Nothing => self.clock()?,
                 Content::Image(_) => {}
             }
@@ -128,9 +130,23 @@ impl Drawing {
     fn loss(&mut self, ns: u64, reason: &'static str, lost: Option<u64>) -> Result<()> {
         let mut facts: Facts<'_> = vec![("reason", Value::Text(reason))];
         facts.extend(lost.map(|lost| ("lost", Value::Number(lost))));
+        self.missing(ns, &format!("LOSS {reason}"), facts)
+    }
+
+    /// For a time nothing was recorded: an instant at its end.
+    fn pause(&mut self, gap: &record::Gap) -> Result<()> {
+        let cause = Cause::from_code(gap.cause.get()).name();
+        let from = String::from_utf8_lossy(Utc::utc().text(gap.from_ns.get())).into_owned();
+        let mut facts: Facts<'_> = vec![("cause", Value::Text(cause)), ("from", Value::Once(from))];
+        facts.extend(gap.events_before().map(|events| ("events", Value::Number(events))));
+        let ns = self.streams.time(gap.time_ns.get());
+        self.missing(ns, &format!("GAP {cause}"), facts)
+    }
+
+    fn missing(&mut self, ns: u64, name: &str, facts: Facts<'_>) -> Result<()> {
         let track = self.tracks.losses(self.streams.current());
         let moment = self.moments.next(to_usize(track), ns);
-        self.trace.event((INSTANT, Some(&format!("LOSS {reason}"))), (track, moment), facts)
+        self.trace.event((INSTANT, Some(name)), (track, moment), facts)
     }
 }
 

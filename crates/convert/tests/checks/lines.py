@@ -12,9 +12,9 @@ def load(path):
         return [json.loads(line) for line in lines]
 
 
-def time_ns(line):
+def time_ns(line, key="time"):
     """ns since 1970; Python's own times end at microseconds."""
-    seconds, fraction = line["time"].rstrip("Z").split(".")
+    seconds, fraction = line[key].rstrip("Z").split(".")
     whole = datetime.datetime.fromisoformat(seconds + "+00:00") - EPOCH
     return int(whole.total_seconds()) * 10**9 + int(fraction)
 

@@ -38,7 +38,7 @@ FLAGS = ["is_dir", "found", "exchange", "unsure", "cmdline_cut", "exe_late", "ex
 
 def every_row_is_a_line():
     columns = ", ".join(SAME_NAME + FLAGS)
-    query = f"""select epoch_ns(time), path_raw, old_path_raw, cmdline_raw, cmdline, attribution,
+    query = f"""select epoch_ns(time), path_raw, old_path_raw, cmdline_raw, cmdline, attribution, epoch_ns(since),
         {columns} from {events}"""
     found = collections.Counter(map(repr, rows(query)))
     wanted = collections.Counter(repr(expected(line)) for line in lines)
@@ -51,7 +51,9 @@ def every_row_is_a_line():
 
 
 def expected(line):
-    is_event = line["event_type"] != "LOSS"
+    is_event = line["event_type"] not in ("LOSS", "GAP")
+    # The cause of a gap is its reason.
+    line = {**line, "reason": line.get("cause", line.get("reason"))}
     cmdline = line.get("cmdline")
     return (
         json_lines.time_ns(line),
@@ -61,6 +63,7 @@ def expected(line):
         # As a shell would have it; what it makes of it is looked at below.
         quoted(cmdline) if cmdline else None,
         line.get("attribution", "exact") if is_event else None,
+        json_lines.time_ns(line, "from") if "from" in line else None,
         *(line.get(name) for name in SAME_NAME),
         *(line.get(name, False) for name in FLAGS),
     )

@@ -118,6 +118,12 @@ def every_line_is_an_instant(trace, lines):
             assert instant.facts.get("lost") == line.get("lost")
             assert trace.tracks[instant.track][0] == "losses"
             continue
+        if line["event_type"] == "GAP":
+            assert instant.name == f"GAP {line['cause']}", (instant, line)
+            for key in ["cause", "from", "events"]:
+                assert instant.facts.get(key) == line.get(key), (key, instant, line)
+            assert trace.tracks[instant.track][0] == "losses"
+            continue
         assert instant.name == line["event_type"], (instant, line)
         for key in ["path", "old_path", "path_b64", "old_path_b64", "is_dir", "found", "exchange",
                     "unsure", "attribution", "error", "error_count"]:
