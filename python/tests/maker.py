@@ -85,6 +85,16 @@ def end(events, time=START + 2, losses=0, reason=0):
     return record(7, 0, struct.pack("<IQQQ", reason, time, events, losses) + bytes(32))
 
 
+def gap(cause=2, time=START + 1, from_=WALL - 9, to=WALL + 1, stream_id=b"the one before it", events=7):
+    return record(9, 0, struct.pack("<IQQQ16sQ", cause, time, from_, to, stream_id, events) + bytes(8))
+
+
+def note(what=1, path=b"", text=b"", types=0, flags=0, time=START + 1, path_len=None, text_len=None):
+    path_len = len(path) if path_len is None else path_len
+    text_len = len(text) if text_len is None else text_len
+    return record(10, flags, struct.pack("<IQIHH", what, time, types, path_len, text_len) + path + text)
+
+
 def entry(tag, value):
     return struct.pack("<HH", tag, len(value)) + value
 

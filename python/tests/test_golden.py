@@ -2,6 +2,7 @@
 
 import re
 import unittest
+from unittest import mock
 
 from helping import events, fsmon, golden, items, reader
 
@@ -10,6 +11,12 @@ TYPE_EVENT = re.compile(
     r'dir (?P<dir>\d+) "(?P<name>.*)" dir2 (?P<dir2>\d+) "(?P<name2>.*)" proc (?P<proc>\d+) '
     r'object 0x(?P<object>\w+)')
 TYPE_DIR = re.compile(r'DIR (?P<id>\d+) parent (?P<parent>\d+) fs \d+ generation \d+ object \w+ "(?P<name>.*)"')
+TYPE_GAP = re.compile(
+    r'GAP (?P<cause>\w+)(\((?P<code>\d+)\))? (?P<time>\d+) from (?P<from>\d+) to (?P<to>\d+) '
+    r'stream "(?P<stream>.*)" events (?P<events>\d+)')
+TYPE_NOTE = re.compile(
+    r'NOTE (?P<what>\w+)(\((?P<code>\d+)\))? (?P<time>\d+) types 0x(?P<types>\w+) recursive (?P<recursive>\w+) '
+    r'"(?P<path>.*)" "(?P<text>.*)"')
 TYPE_STR = re.compile(r'STR (?P<id>\d+) "(?P<bytes>.*)"')
 TYPE_PROC = re.compile(
     r'PROC (?P<id>\d+) pid (?P<pid>\d+) ppid (?P<ppid>\d+) parent (?P<parent>\d+) prev (?P<prev>\d+) '
@@ -91,6 +98,21 @@ class Expected:
         time, wall, _, kernel, _, count, _, losses = rest.split()
         self.others.append(("Stats", int(time), int(wall), int(kernel), int(count), int(losses)))
 
+    def _gap(self, line, _):
+        match = TYPE_GAP.fullmatch(line)
+        count, stream = int(match["events"]), unescaped(match["stream"])
+        self.others.append((
+            "Pause", match["cause"].lower(), int(match["code"] or -1), int(match["time"]), int(match["from"]),
+            int(match["to"]), None if stream == bytes(16) else stream, None if count == 2**64 - 1 else count))
+
+    def _note(self, line, _):
+        match = TYPE_NOTE.fullmatch(line)
+        types = int(match["types"], 16)
+        self.others.append((
+            "Note", re.sub("(?<=[a-z])(?=[A-Z])", "_", match["what"]).lower(), int(match["code"] or -1),
+            int(match["time"]), int(match["time"]) + self.wall - self.time, fsmon.records.types_of(types),
+            match["recursive"] == "true", unescaped(match["path"]), unescaped(match["text"])))
+
     def _end(self, _, rest):
         time, _, reason, _, count, _, losses = rest.split()
         name = {0: "stopped", 1: "failed"}[int(reason)]
@@ -111,12 +133,19 @@ def other(item):
         return ("Loss", item.reason, item.first_time_ns, item.time_ns, item.lost, item.total)
     if isinstance(item, fsmon.Stats):
         return ("Stats", item.time_ns, item.realtime_ns, item.kernel_events, item.events, item.losses)
+    if isinstance(item, fsmon.Pause):
+        code = item.cause_code if item.cause == "other" else -1
+        return ("Pause", item.cause, code, item.time_ns, item.from_ns, item.realtime_ns, item.stream_id, item.events)
+    if isinstance(item, fsmon.Note):
+        code = item.what_code if item.what == "other" else -1
+        return ("Note", item.what, code, item.time_ns, item.realtime_ns, item.types, item.recursive, item.path,
+                item.text)
     return ("End", item.time_ns, item.reason, item.events, item.losses)
 
 
 class Golden(unittest.TestCase):
     def test_contents(self):
-        for name in ("v1-small", "v1-all", "v1-exe"):
+        for name in ("v1-small", "v1-all", "v1-exe", "v1-history"):
             with self.subTest(name):
                 data, text = golden(name)
                 expected = Expected(text).read()
@@ -153,6 +182,27 @@ class Golden(unittest.TestCase):
         self.assertEqual((stream.event_count, stream.loss_count, stream.gap_count), (13, 1, 0))
         self.assertEqual(stream.losses[0].reason, "queue_overflow")
         self.assertEqual((stream.stats.kernel_events, stream.end.events), (12, 13))
+
+    def test_history(self):
+        stream = reader(golden("v1-history")[0])
+        with self.assertWarns(fsmon.LossWarning):
+            self.assertEqual([event.path for event in stream], [b"/srv/b/main.o", b"/srv/b/main.o", b"/srv/b/after.o"])
+        self.assertEqual(stream.header.minor, 1)
+        self.assertEqual((stream.event_count, stream.loss_count, stream.gap_count, stream.pause_count), (3, 1, 0, 3))
+        self.assertEqual([pause.cause for pause in stream.pauses], ["killed", "disk", "other"])
+        self.assertFalse(stream.complete)
+
+    def test_readers_of_format_1_0_see_the_same_events(self):
+        data = golden("v1-history")[0]
+        whole = [item for item in items(data)[0] if not isinstance(item, (fsmon.Pause, fsmon.Note))]
+        known = fsmon.records.Decoder._readers
+
+        def readers(decoder):
+            return {tag: read for tag, read in known(decoder).items() if tag not in (9, 10)}
+
+        with mock.patch.object(fsmon.records.Decoder, "_readers", readers):
+            self.assertEqual(items(data), (whole, None))
+        self.assertEqual(len(whole), 5)
 
     def test_blocks(self):
         blocks = list(reader(golden("v1-all")[0]).blocks())

@@ -10,7 +10,7 @@ from contextlib import redirect_stderr
 from unittest import mock
 
 from helping import HERE, events, fsmon, golden, items
-from maker import Stream, directory, event, loss, process, string
+from maker import Stream, directory, event, gap, loss, note, process, string
 
 from fsmon import __main__ as program
 
@@ -24,7 +24,7 @@ def lines(*records, **options):
     made = fsmon.JsonLines(**options)
     found, error = items(Stream().close(*records).data)
     assert error is None, error
-    wanted = (fsmon.Event, fsmon.Loss)
+    wanted = (fsmon.Event, fsmon.Loss, fsmon.Pause, fsmon.Note)
     return [line[len(TIME):] for item in found if isinstance(item, wanted) for line in made.of(item)]
 
 
@@ -78,6 +78,32 @@ class Json(unittest.TestCase):
             '"LOSS","reason":"walk","lost":2}', '"LOSS","reason":"unmarked"}', '"LOSS","reason":"tables_full","lost":7}',
             '"LOSS","reason":"other"}'])
 
+    def test_times_without_a_record(self):
+        times = '"from":"2025-12-31T23:59:59.999999991Z","to":"2026-01-01T00:00:00.000000001Z"'
+        self.assertEqual(lines(
+            gap(stream_id=b"\x01\xab" + bytes(14)), gap(cause=99, stream_id=bytes(16), events=2**64 - 1)), [
+            f'"GAP",{times},"cause":"killed","stream":"01ab0000000000000000000000000000","events":7}}',
+            f'"GAP",{times},"cause":"other"}}'])
+
+    def test_notes(self):
+        self.assertEqual(lines(
+            note(1, b"/srv", types=0x300, flags=1), note(2, b"/srv"), note(3, b"/srv/later", types=0x100),
+            note(4, b"/srv/\xff\n", b'no "way"'), note(4, b"/srv"), note(5, b"old.fsmon", b"cc wrote it"), note(99),
+            note(99, b"/srv", b"as never before"), note(99, b"", b"as never before")), [
+            '"NOTE","note":"watching /srv (CREATE, DELETE), with everything below it","what":"watch_began",'
+            '"path":"/srv","types":["CREATE","DELETE"],"recursive":true}',
+            '"NOTE","note":"no longer watching /srv","what":"watch_ended","path":"/srv"}',
+            '"NOTE","note":"waiting for /srv/later to appear (CREATE)","what":"watch_pending","path":"/srv/later",'
+            '"types":["CREATE"]}',
+            '"NOTE","note":"cannot watch /srv/\ufffd\\n: no \\"way\\"","what":"watch_failed","path":"/srv/\ufffd\\n",'
+            '"text":"no \\"way\\"","path_b64":"L3Nydi//Cg=="}',
+            '"NOTE","note":"cannot watch /srv","what":"watch_failed","path":"/srv"}',
+            '"NOTE","note":"deleted old.fsmon before it reached its age: cc wrote it","what":"segment_deleted",'
+            '"path":"old.fsmon","text":"cc wrote it"}',
+            '"NOTE","note":"something that this version does not know","what":"other"}',
+            '"NOTE","note":"/srv: as never before","what":"other","path":"/srv","text":"as never before"}',
+            '"NOTE","note":"as never before","what":"other","text":"as never before"}'])
+
     def test_what_cannot_be_seen_is_escaped(self):
         name = 'a"\\\n\r\t\x08\x1b\x7f\x9b\xad\u200b\u202e\ufeff\U000e0041\u00e4\U0001f980'
         self.assertEqual(lines(ROOT, event(1, name.encode())), [
@@ -106,6 +132,13 @@ class Program(unittest.TestCase):
 
     def test_whole(self):
         status, shown, said = self.run_on(golden("v1-all")[0])
+        self.assertEqual((status, len(shown), said), (0, 15, ""))
+
+    def test_notes_on_request(self):
+        data = golden("v1-history")[0]
+        status, shown, said = self.run_on(data)
+        self.assertEqual((status, len(shown), said), (0, 8, ""))
+        status, shown, said = self.run_on(data, "--notes")
         self.assertEqual((status, len(shown), said), (0, 15, ""))
 
     def test_damaged(self):

@@ -3,7 +3,8 @@
 import unittest
 
 from helping import events, fsmon, items
-from maker import (START, WALL, Stream, clock, directory, end, event, loss, process, record, stats, string)
+from maker import (
+    START, WALL, Stream, clock, directory, end, event, gap, loss, note, process, record, stats, string)
 
 RENAME, MOVED_FROM, IS_DIR = 0x10000000, 0x40, 0x40000000
 ROOT = directory(1, 0, b"/srv")
@@ -108,6 +109,16 @@ class Fields(unittest.TestCase):
         self.assertEqual((counters.ring_peak, counters.events, counters.processes), (7, 3, 2))
         self.assertEqual((last.reason, last.events), ("stopped", 0))
 
+    def test_gaps_and_notes(self):
+        found, error = items(Stream().close(gap(), note(4, b"/srv", b"why", types=0x300, flags=1)).data)
+        self.assertIsNone(error)
+        self.assertEqual(found[0], fsmon.Pause(
+            START + 1, WALL - 9, WALL + 1, "killed", 2, b"the one before it"[:16], 7))
+        self.assertEqual(found[1], fsmon.Note(
+            START + 1, WALL + 1, "watch_failed", 4, ("CREATE", "DELETE"), True, b"/srv", b"why"))
+        most = items(Stream().close(note(1, b"x" * 4000, b"y" * 96)).data)[0][0]
+        self.assertEqual((len(most.path), len(most.text)), (4000, 96))
+
     def test_what_is_not_known_is_passed_over(self):
         data = Stream().add(record(99, 3, b"z" * 200), record(0, 0, b""), event(0), kind=1)
         data.add(ROOT, kind=7, codec=9).add(bytes(640), kind=0, clocked=False).close(event(0))
@@ -148,12 +159,19 @@ class Refused(unittest.TestCase):
         self.check(string(1, b"x" * 4097))
         self.check(directory(2, 1, b"x" * 4097))
         self.check(process(1, 5)[:64].replace(b"\x03\x02", b"\x03\x01", 1))
+        self.check(note(1, b"x" * 41)[:64].replace(b"\x0a\x02", b"\x0a\x01", 1), what="longer than its record")
+        self.check(note(1, b"x" * 9, b"y" * 32)[:64].replace(b"\x0a\x02", b"\x0a\x01", 1))
+        self.check(note(1, b"x" * 4097), what="than allowed")
+        self.check(note(1, b"x" * 2000, b"y" * 2097))
         self.check(bytes(64))
         self.check(b"\x63\x09" + bytes(62))
 
     def test_order(self):
         self.check(event(0), clock(), clocked=False, what="before the block's first clock")
         self.check(end(0), event(0), what="behind the end")
+        for recorder in (gap(), note()):
+            self.check(recorder, clock(), clocked=False, what="before the block's first clock")
+            self.check(end(0), recorder, what="behind the end")
 
     def test_counts(self):
         self.check(event(0), events=2, what="as many events")

@@ -103,6 +103,17 @@ fn the_package_prints_what_decode_prints() {
 }
 
 #[test]
+fn the_package_prints_the_same_of_a_history() {
+    let stream =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/format/tests/golden/v1-history.fsmon");
+    let Some(mut python) = python() else { return };
+    let args = ["--notes", "--chain"];
+    let expected = succeed(fsmon(["decode", "-f", "json"]).args(args).arg(&stream)).stdout;
+    let shown = succeed(python.args(["-m", "fsmon"]).args(args).arg(&stream)).stdout;
+    assert_eq!(lines(&shown), lines(&expected));
+}
+
+#[test]
 fn the_packages_own_tests() {
     let Some(mut python) = python() else { return };
     succeed(python.args(["-m", "unittest", "discover", "-s"]).arg(folder("tests")));

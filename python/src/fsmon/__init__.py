@@ -16,7 +16,7 @@ from .errors import (DamagedError, FsmonError, LossWarning, MissingPackageError,
 from .blocks import Block, BlockHeader
 from .header import FileHeader, Filesystem
 from .lines import JsonLines, Line, json_line, lines
-from .model import End, Event, Gap, Item, Loss, Process, Stats
+from .model import End, Event, Gap, Item, Loss, Note, Pause, Process, Stats
 from .reader import Reader
 from .reader import open_reader as open
 from .structures import dtypes, slots
@@ -35,7 +35,7 @@ __version__ = "1.0.0a1"
 
 __all__ = [
     "Block", "BlockHeader", "DamagedError", "End", "Event", "FileHeader", "Filesystem", "FsmonError",
-    "Gap", "Item", "JsonLines", "Line", "Loss", "LossWarning", "MissingPackageError", "NotAStreamError", "Process",
-    "Reader", "Stats", "TruncatedError", "UnsupportedError", "dtypes", "is_utf8", "json_line", "lines",
+    "Gap", "Item", "JsonLines", "Line", "Loss", "LossWarning", "MissingPackageError", "NotAStreamError", "Note",
+    "Pause", "Process", "Reader", "Stats", "TruncatedError", "UnsupportedError", "dtypes", "is_utf8", "json_line", "lines",
     "open", "slots", "text", "to_arrow", "to_numpy", "to_pandas",
 ]

@@ -8,7 +8,7 @@ from typing import Any, List, Optional
 from . import FsmonError, __version__
 from . import open as open_stream
 from .lines import JsonLines
-from .model import Event, Gap, Loss
+from .model import Event, Gap, Loss, Note, Pause
 from .reader import Reader
 
 FLUSHED = 1 << 16
@@ -22,6 +22,8 @@ def _arguments(args: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--chain", action="store_true", help="add the ancestry of each process")
     parser.add_argument("--cmdline", action="store_true",
                         help="add the command line of each process, where the stream has it")
+    parser.add_argument("--notes", action="store_true",
+                        help="add lines about what was watched, and what the recorder did")
     parser.add_argument("--follow", action="store_true",
                         help="wait for more where the stream is still being written")
     parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
@@ -35,13 +37,13 @@ def _gap_line(gap: Gap) -> str:
             f"{events} missing")
 
 
-def _print(reader: Reader, lines: JsonLines, out: Any, live: bool) -> None:
+def _print(reader: Reader, lines: JsonLines, out: Any, live: bool, notes: bool) -> None:
     """Live, what is known is written before more is waited for; that is after every block."""
     gathered: List[str] = []
     length = 0
     for part in reader.batches():
         for item in part:
-            if isinstance(item, (Event, Loss)):
+            if isinstance(item, (Event, Loss, Pause)) or notes and isinstance(item, Note):
                 for line in lines.of(item):
                     gathered.append(line)
                     length += len(line)
@@ -67,7 +69,7 @@ def main(args: Optional[List[str]] = None) -> int:
     live = options.follow or options.source == "-"
     try:
         with open_stream(source, salvage=True, follow=options.follow) as reader:
-            _print(reader, JsonLines(options.chain, options.cmdline), sys.stdout.buffer, live)
+            _print(reader, JsonLines(options.chain, options.cmdline), sys.stdout.buffer, live, options.notes)
     except BrokenPipeError:
         # Whoever read this has enough. Python would complain once more when it closes the pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -28,8 +28,8 @@ BLOCK = struct.Struct("<4sBBHIIQQQQI4sII")
 KIND_PAD, KIND_RECORDS = 0, 1
 FLAG_LOSS, FLAG_UNORDERED, FLAG_FINAL, FLAG_RENUMBERED = 1, 2, 4, 8
 
-EVENT, DIR, PROC, STR, LOSS, STATS, END, CLOCK = range(1, 9)
-TIMED = frozenset((EVENT, LOSS, STATS, END))
+EVENT, DIR, PROC, STR, LOSS, STATS, END, CLOCK, GAP, NOTE = range(1, 11)
+TIMED = frozenset((EVENT, LOSS, STATS, END, GAP, NOTE))
 """Records whose wall time needs a CLOCK before them."""
 
 # Each from byte 4 of its record on, behind tag, slots and flags.
@@ -45,6 +45,12 @@ LOSS_FIELDS = struct.Struct("<IQQQQI")
 STATS_FIELDS = struct.Struct("<IQQQQQII")
 END_FIELDS = struct.Struct("<IQQQ")
 CLOCK_FIELDS = struct.Struct("<IQQ")
+GAP_FIELDS = struct.Struct("<IQQQ16sQ")
+NOTE_FIELDS = struct.Struct("<IQIHH")
+NOTE_TEXTS_AT = 24
+NOTE_TEXT_MAX = 4096
+"""Path and text of a NOTE together."""
+NOTE_RECURSIVE = 1
 
 PROC_COMM, PROC_IDS, PROC_EXE_LATE, PROC_CMDLINE_LATE, PROC_CMDLINE_CUT = 1, 2, 4, 8, 16
 PROC_EXE_READ_LATE, PROC_EXE_UNSURE, PROC_EXE_CUT = 32, 64, 128
@@ -86,5 +92,9 @@ LOSS_REASONS = {
     11: "name_too_long",
 }
 """Reasons of a LOSS as the JSON of fsmon calls them; every other number is `other`."""
+GAP_CAUSES = {0: "unknown", 1: "stopped", 2: "killed", 3: "reboot", 4: "disk"}
+"""Causes of a GAP as the JSON of fsmon calls them; every other number is `other`."""
+NOTES = {1: "watch_began", 2: "watch_ended", 3: "watch_pending", 4: "watch_failed", 5: "segment_deleted"}
+"""What a NOTE says, as the JSON of fsmon calls it; every other number is `other`."""
 END_INCOMPLETE = 1
 END_REASONS = {0: "stopped", 1: "failed"}

@@ -5,7 +5,7 @@ from base64 import b64encode
 from datetime import datetime, timedelta
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
-from .model import Event, Loss, Process
+from .model import Event, Loss, Note, Pause, Process
 from .text import is_utf8
 
 
@@ -63,6 +63,23 @@ def _base64(name: bytes) -> str:
 
 _EPOCH = datetime(1970, 1, 1)
 
+_SENTENCES = {"watch_began": "watching ", "watch_ended": "no longer watching ", "watch_pending": "waiting for ",
+              "watch_failed": "cannot watch ", "segment_deleted": "deleted "}
+
+
+def _sentence(note: Note) -> bytes:
+    """A note as a sentence for people, with the bytes of its path and text as they are."""
+    if note.what not in _SENTENCES and not note.path and not note.text:
+        return b"something that this version does not know"
+    extent = f" ({', '.join(note.types)})" if note.types else ""
+    extent += ", with everything below it" if note.recursive else ""
+    behind = {"watch_began": extent, "watch_pending": " to appear" + extent,
+              "segment_deleted": " before it reached its age"}
+    parts = [_SENTENCES.get(note.what, "").encode(), note.path, behind.get(note.what, "").encode()]
+    if note.text:
+        parts += [b": " if note.path else b"", note.text]
+    return b"".join(parts)
+
 
 class JsonLines:
     """Makes lines of JSON. Keeps what repeats from one line to the next: processes, seconds."""
@@ -73,10 +90,14 @@ class JsonLines:
         self._second = (-1, "")
         self._processes: Dict[int, Tuple[Process, str]] = {}
 
-    def of(self, item: Union[Event, Loss]) -> List[str]:
-        """The lines of an event or a loss, each without its end of line."""
+    def of(self, item: Union[Event, Loss, Pause, Note]) -> List[str]:
+        """The lines of an event, a loss, a pause or a note, each without its end of line."""
         if isinstance(item, Loss):
             return [self.loss(item)]
+        if isinstance(item, Pause):
+            return [self.pause(item)]
+        if isinstance(item, Note):
+            return [self.note(item)]
         return [self.line(line) for line in lines(item)]
 
     def loss(self, loss: Loss) -> str:
@@ -88,6 +109,34 @@ class JsonLines:
         parts.append(f',"reason":"{loss.reason}"{count}')
         if loss.path is not None and not is_utf8(loss.path):
             parts.append(f',"path_b64":{_base64(loss.path)}')
+        return "".join(parts) + "}"
+
+    def pause(self, pause: Pause) -> str:
+        """The line of a time for which nothing was recorded: a `GAP` line."""
+        parts = [self._head(pause.realtime_ns, "GAP")]
+        for name, realtime_ns in (("from", pause.from_ns), ("to", pause.realtime_ns)):
+            parts.append(f',"{name}":"{self._time(realtime_ns)}"')
+        parts.append(f',"cause":"{pause.cause}"')
+        if pause.stream_id is not None:
+            parts.append(f',"stream":"{pause.stream_id.hex()}"')
+        if pause.events is not None:
+            parts.append(f',"events":{pause.events}')
+        return "".join(parts) + "}"
+
+    def note(self, note: Note) -> str:
+        """The line of a note."""
+        parts = [self._head(note.realtime_ns, "NOTE")]
+        parts.append(f',"note":{_quoted(_sentence(note))},"what":"{note.what}"')
+        if note.path:
+            parts.append(f',"path":{_quoted(note.path)}')
+        if note.types:
+            parts.append(',"types":[' + ",".join(f'"{name}"' for name in note.types) + "]")
+        if note.recursive:
+            parts.append(',"recursive":true')
+        if note.text:
+            parts.append(f',"text":{_quoted(note.text)}')
+        if not is_utf8(note.path):
+            parts.append(f',"path_b64":{_base64(note.path)}')
         return "".join(parts) + "}"
 
     def line(self, line: Line) -> str:
@@ -122,10 +171,13 @@ class JsonLines:
         return "".join(parts)
 
     def _head(self, realtime_ns: int, name: str) -> str:
+        return f'{{"time":"{self._time(realtime_ns)}","event_type":"{name}"'
+
+    def _time(self, realtime_ns: int) -> str:
         second, nanos = divmod(realtime_ns, 1_000_000_000)
         if second != self._second[0]:
             self._second = (second, (_EPOCH + timedelta(seconds=second)).isoformat())
-        return f'{{"time":"{self._second[1]}.{nanos:09}Z","event_type":"{name}"'
+        return f"{self._second[1]}.{nanos:09}Z"
 
     def _process(self, process: Process) -> str:
         kept = self._processes.get(id(process))
@@ -194,7 +246,7 @@ def _cmdline(process: Process, words: bytes) -> Iterator[str]:
         yield f',"cmdline_b64":{_base64(words)}'
 
 
-def json_line(item: Union[Line, Loss], *, chain: bool = False, cmdline: bool = False) -> str:
+def json_line(item: Union[Line, Loss, Pause, Note], *, chain: bool = False, cmdline: bool = False) -> str:
     """A line of JSON, without its end of line. For many, `JsonLines` is faster."""
     maker = JsonLines(chain, cmdline)
-    return maker.loss(item) if isinstance(item, Loss) else maker.line(item)
+    return maker.line(item) if isinstance(item, Line) else maker.of(item)[0]

@@ -1,4 +1,4 @@
-"""What a stream tells: events and the processes behind them, losses, gaps, counters, the end.
+"""What a stream tells: events and the processes behind them, losses, gaps, pauses, notes, counters, the end.
 
 Times ending in `_ns` are nanoseconds. `time_ns` is CLOCK_MONOTONIC of the boot in the file header;
 `realtime_ns` is wall time since 1970, UTC. Both are 0 to 2**64 - 1.
@@ -190,6 +190,46 @@ class Gap(NamedTuple):
     what: str
 
 
+class Pause(NamedTuple):
+    """For a time nothing was recorded: a GAP record, the `GAP` lines of JSON.
+
+    `Gap` is another thing: bytes of a stream that could not be read.
+    """
+
+    time_ns: int
+    """When recording went on, CLOCK_MONOTONIC of this stream's boot."""
+    from_ns: int
+    """Wall time since 1970: the last moment that is known to be recorded."""
+    realtime_ns: int
+    """Wall time when recording went on: `to` in JSON."""
+    cause: str
+    """unknown, stopped, killed, reboot, disk; `other` if not known here."""
+    cause_code: int
+    stream_id: Optional[bytes]
+    """Of the stream before, 16 bytes; its own for a pause within a stream; None unknown."""
+    events: Optional[int]
+    """EVENT records of that stream before; None unknown."""
+
+
+class Note(NamedTuple):
+    """What is watched, and what the recorder did."""
+
+    time_ns: int
+    realtime_ns: int
+    what: str
+    """watch_began, watch_ended, watch_pending (its path does not exist yet), watch_failed, segment_deleted (before
+    it reached its age); `other` if not known here."""
+    what_code: int
+    types: Tuple[str, ...]
+    """Of a watch: the event types that are recorded."""
+    recursive: bool
+    """Of a watch: it includes everything below its path."""
+    path: bytes
+    """Of a watch, or the name of a deleted file; may be empty."""
+    text: bytes
+    """For people; may be empty."""
+
+
 class Stats(NamedTuple):
     """Counters of fsmon, now and then."""
 
@@ -219,4 +259,4 @@ class End(NamedTuple):
     """Whether the writer says that nothing is missing in the stream."""
 
 
-Item = Union[Event, Loss, Gap, Stats, End]
+Item = Union[Event, Loss, Gap, Pause, Note, Stats, End]

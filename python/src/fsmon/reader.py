@@ -9,19 +9,19 @@ from typing import Any, Deque, Iterator, List, Optional
 from .blocks import Block
 from .errors import LossWarning
 from .header import FileHeader
-from .model import End, Event, Gap, Item, Loss, Stats
+from .model import End, Event, Gap, Item, Loss, Note, Pause, Stats
 from .segments import Folder
 from .source import Source
 from .walk import Walk
 
 KEPT = 1000
-"""Losses and gaps that a reader keeps."""
+"""Losses, gaps and pauses that a reader keeps."""
 
 
 class Reader:
     """The events of a stream, in their order.
 
-    Iterating gives events alone, and warns (`LossWarning`) at the first loss or gap; `items()` gives
+    Iterating gives events alone, and warns (`LossWarning`) at the first loss, gap or pause; `items()` gives
     everything. There is one position: both go on where the other stopped.
     """
 
@@ -33,9 +33,12 @@ class Reader:
         self.event_count = 0
         self.loss_count = 0
         self.gap_count = 0
+        self.pause_count = 0
         self.losses: Deque[Loss] = deque(maxlen=KEPT)
         """The latest 1000."""
         self.gaps: Deque[Gap] = deque(maxlen=KEPT)
+        """The latest 1000."""
+        self.pauses: Deque[Pause] = deque(maxlen=KEPT)
         """The latest 1000."""
         self.stats: Optional[Stats] = None
         """The latest counters."""
@@ -51,10 +54,10 @@ class Reader:
     def complete(self) -> bool:
         """Whether the stream was closed in order, and nothing is missing in what was read."""
         ended = self.end is not None and self.end.complete
-        return ended and not self.loss_count and not self.gap_count
+        return ended and not self.loss_count and not self.gap_count and not self.pause_count
 
     def items(self) -> Iterator[Item]:
-        """Events, losses, gaps, counters and the end, as they come."""
+        """Events, losses, gaps, pauses, notes, counters and the end, as they come."""
         return self._items
 
     def blocks(self) -> Iterator[Block]:
@@ -75,7 +78,7 @@ class Reader:
         for item in self._items:
             if isinstance(item, Event):
                 return item
-            if isinstance(item, (Loss, Gap)) and not self._warned:
+            if isinstance(item, (Loss, Gap, Pause)) and not self._warned:
                 self._warned = True
                 warnings.warn(f"the record has a hole, see items(): {item}", LossWarning, stacklevel=2)
         raise StopIteration
@@ -119,6 +122,11 @@ class Reader:
         elif isinstance(item, Gap):
             self.gap_count += 1
             self.gaps.append(item)
+        elif isinstance(item, Pause):
+            self.pause_count += 1
+            self.pauses.append(item)
+        elif isinstance(item, Note):
+            pass
         elif isinstance(item, Stats):
             self.stats = item
         else:

@@ -9,7 +9,7 @@ from typing import Callable, Dict, List, Mapping, Optional, Tuple
 
 from . import layout
 from .errors import Invalid
-from .model import End, Event, Item, Loss, Process, Stats
+from .model import End, Event, Item, Loss, Note, Pause, Process, Stats
 
 _FLAGS = [(layout.ATTRIBUTIONS[bits & 3], bool(bits & 4), bool(bits & 16), bool(bits & 8))
           for bits in range(32)]
@@ -63,7 +63,8 @@ class Decoder:
     def _readers(self) -> Dict[int, Callable[[int, int], None]]:
         return {layout.EVENT: self._event, layout.DIR: self._dir, layout.PROC: self._proc,
                 layout.STR: self._str, layout.LOSS: self._loss, layout.STATS: self._stats,
-                layout.END: self._end, layout.CLOCK: self._clock}
+                layout.END: self._end, layout.CLOCK: self._clock, layout.GAP: self._gap,
+                layout.NOTE: self._note}
 
     def _event(self, at: int, length: int) -> None:
         data = self._data
@@ -201,6 +202,22 @@ class Decoder:
         self._items.append(End(time, time + self._wall & layout.U64,
                                layout.END_REASONS.get(reason, "other"), events, losses,
                                not self._data[at + 2] & layout.END_INCOMPLETE))
+
+    def _gap(self, at: int, _: int) -> None:
+        cause, time, from_, to, stream_id, events = layout.GAP_FIELDS.unpack_from(self._data, at + 4)
+        self._items.append(Pause(
+            time, from_, to, layout.GAP_CAUSES.get(cause, "other"), cause,
+            stream_id if any(stream_id) else None, None if events == layout.UNKNOWN_COUNT else events))
+
+    def _note(self, at: int, length: int) -> None:
+        what, time, types, path_len, text_len = layout.NOTE_FIELDS.unpack_from(self._data, at + 4)
+        start = at + layout.NOTE_TEXTS_AT
+        middle, end = start + path_len, start + path_len + text_len
+        if path_len + text_len > layout.NOTE_TEXT_MAX or end > at + length:
+            raise Invalid(_at(at, "a note is longer than its record, or than allowed"))
+        self._items.append(Note(
+            time, time + self._wall & layout.U64, layout.NOTES.get(what, "other"), what, types_of(types),
+            bool(self._data[at + 2] & layout.NOTE_RECURSIVE), self._data[start:middle], self._data[middle:end]))
 
     def _clock(self, at: int, _: int) -> None:
         _, time, realtime = layout.CLOCK_FIELDS.unpack_from(self._data, at + 4)

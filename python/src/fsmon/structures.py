@@ -34,6 +34,12 @@ FIELDS: Dict[str, Tuple[int, List[_Field]]] = {
         ("events", "<u8", 32), ("losses", "<u8", 40), ("dirs", "<u4", 48), ("processes", "<u4", 52)]),
     "END": (layout.END, [
         ("reason", "<u4", 4), ("time", "<u8", 8), ("events", "<u8", 16), ("losses", "<u8", 24)]),
+    "GAP": (layout.GAP, [
+        ("cause", "<u4", 4), ("time", "<u8", 8), ("from", "<u8", 16), ("to", "<u8", 24),
+        ("stream_id", "V16", 32), ("events", "<u8", 48)]),
+    "NOTE": (layout.NOTE, [
+        ("what", "<u4", 4), ("time", "<u8", 8), ("types", "<u4", 16), ("path_len", "<u2", 20),
+        ("text_len", "<u2", 22), ("texts", "V40", 24)]),
     "CLOCK": (layout.CLOCK, [("steps", "<u4", 4), ("time", "<u8", 8), ("realtime", "<u8", 16)]),
 }
 """Tag of a record and its fields: name, numpy's type, bytes from the record's beginning."""
