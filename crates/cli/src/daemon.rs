@@ -33,7 +33,7 @@ fn check(args: &DaemonArgs, config: &Config) -> Result<ExitCode, Error> {
         Ok(notes) => notes,
         Err(error) => {
             let name = shown(&args.config);
-            return Ok(wrong(&error.map_message(|what| format!("{name}: {what}"))));
+            return Ok(wrong(&error.after(format!("{name}: "))));
         }
     };
     notes.iter().for_each(message::print);

@@ -1,6 +1,6 @@
 //! What of a configuration depends on this host, and what a watch must be that comes from elsewhere.
 
-use super::relations;
+use super::{keys, relations};
 use super::sections::DEFAULT_GROUP;
 use super::{Config, State, Watch};
 use fsmon_format::error::{Error, ErrorKind};
@@ -94,7 +94,7 @@ impl Watch {
     /// One of these is not so: one line.
     pub fn check_host(&self) -> Result<(), Error> {
         let name = shown(&self.path);
-        let about = |error: Error| error.map_message(|what| format!("watch of {name}: {what}"));
+        let about = |error: Error| error.after(format!("watch of {name}: "));
         if self.path.metadata().is_ok_and(|data| !data.is_dir()) {
             return Err(about(Error::invalid(
                 "is no directory; watch the one that it is in, and name it in `include`",
@@ -104,8 +104,9 @@ impl Watch {
         Filter::new(&self.criteria(), kind::DEFAULT, Source::Live, nothing)
             .and_then(|mut filter| filter.set_roots(&Roots::of_paths([&self.path])))
             .map_err(|error| {
-                let key = error.setting().map(|setting| format!("`{}`: ", setting.name()));
-                about(error.map_message(|what| format!("{}{what}", key.unwrap_or_default())))
+                let key = error.setting().map(|setting| format!("{}: ", keys::of(setting)));
+                let line = format!("{}{}", key.unwrap_or_default(), error.line(keys::of));
+                about(Error::new(error.kind(), line))
             })
     }
 }

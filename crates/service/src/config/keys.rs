@@ -1,6 +1,8 @@
 //! The keys of the configuration, each in one place: what the reader takes, what a misspelled key is compared with,
 //! and what the sample configuration must name.
 
+use fsmon_format::error::Setting;
+
 /// How similar a word must be to a key to be taken for a misspelling (Jaro similarity, 0 to 1).
 const ALIKE: f64 = 0.7;
 
@@ -97,4 +99,24 @@ fn nearest(word: &str, keys: &[&'static str]) -> Option<&'static str> {
     // In a short word two swapped letters are much.
     let alike = alike.filter(|(alike, key)| *alike > ALIKE || strsim::osa_distance(word, key) <= 1);
     alike.max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, key)| key)
+}
+
+/// The key of a setting, as messages have it.
+pub(super) fn of(setting: Setting) -> &'static str {
+    match setting {
+        Setting::Roots => "`path`",
+        Setting::Backend => "the backend",
+        Setting::Cpu => "`engine.cpu`",
+        Setting::Who => "`engine.require`",
+        Setting::DirsMax => "`engine.max_dirs`",
+        Setting::ProcessesMax => "`engine.max_processes`",
+        Setting::Types => "`types`",
+        Setting::Include => "`include`",
+        Setting::Exclude => "`exclude`",
+        // No key says what commands and users are recorded: what is not excluded is.
+        Setting::Cmd => "no pattern for what is to be recorded",
+        Setting::ExcludeCmd => "`exclude_cmd`",
+        Setting::User => "`exclude_user`",
+        Setting::Pid => "the process",
+    }
 }

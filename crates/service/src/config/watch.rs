@@ -4,7 +4,7 @@ use super::document::{Table, Value};
 use super::keys;
 use super::size::Size;
 use crate::limits::{DEPTH_MAX, PATTERNS_MAX, WATCHES_MAX};
-use fsmon_format::error::{Error, Setting};
+use fsmon_format::error::Error;
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use fsmon_present::filter::{Criteria, Filter, Roots, Source};
@@ -147,7 +147,7 @@ impl Watch {
         let text = super::State { watches: vec![self.clone()] }.to_toml()?;
         super::State::from_toml(&text, name)
             .map(drop)
-            .map_err(|error| error.map_message(|line| without_position(line, name)))
+            .map_err(|error| Error::invalid(without_position(&error.to_string(), name)))
     }
 }
 
@@ -233,7 +233,7 @@ fn check_patterns(table: &Table<'_>, path: &Path) -> Result<(), Error> {
         for value in list.list("a list", PATTERNS_MAX)? {
             let text = value.string("a string")?;
             check_pattern(&criteria(text.to_owned()), &roots)
-                .map_err(|error| value.wrong(format_args!("has {}{}", error, instead(&error))))?;
+                .map_err(|error| value.wrong(format_args!("has {}", error.line(keys::of))))?;
         }
     }
     Ok(())
@@ -254,13 +254,4 @@ const PATTERNS: [(&str, OfPattern); 4] = [
 fn check_pattern(criteria: &Criteria, roots: &Roots) -> Result<(), Error> {
     let nothing = Capacity { dirs: 0, processes: 0, strings: 0, text: 0 };
     Filter::new(criteria, kind::DEFAULT, Source::Recorded, nothing)?.set_roots(roots)
-}
-
-/// The key to use instead, to be appended to the message.
-fn instead(error: &Error) -> String {
-    match error.setting_instead() {
-        // There is no such key: what is left out is named, and all else is recorded.
-        None | Some(Setting::Cmd | Setting::User) => String::new(),
-        Some(setting) => format!(", or use `{}` for the opposite", setting.name()),
-    }
 }
