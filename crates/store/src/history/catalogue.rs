@@ -301,10 +301,11 @@ fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
         entry.losses,
         entry.bytes,
         entry.clock_ns,
+        entry.gaps,
     ] {
         out.extend(number.to_le_bytes());
     }
-    out.resize(start + ENTRY_FIXED, 0);
+    debug_assert_eq!(out.len(), start + ENTRY_FIXED);
     for top in uids {
         out.extend(top.events.to_le_bytes());
         out.extend(top.who.to_le_bytes());
@@ -414,11 +415,10 @@ impl<'a> Fields<'a> {
             &mut entry.losses,
             &mut entry.bytes,
             &mut entry.clock_ns,
+            &mut entry.gaps,
         ] {
             *number = fields.u64()?;
         }
-        // Reserved.
-        fields.u64()?;
         for _ in 0..uids {
             let events = fields.u64()?;
             entry.uids.push(Top { who: fields.u32()?, events });

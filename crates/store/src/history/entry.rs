@@ -37,14 +37,18 @@ pub struct Entry {
     pub first_block: u64,
     /// Blocks in it, pads included; those that are missing in a damaged one too.
     pub blocks: u64,
-    /// The least and the greatest wall time of its header and records, ns since 1970.
+    /// The least and the greatest wall time of its header and records, ns since 1970. The times that a GAP record is about
+    /// are among them.
     pub wall_ns: (u64, u64),
     /// The wall time of its last record that has a time; of its header, if none has.
     pub wall_end_ns: u64,
-    /// The least and the greatest time of its records, `CLOCK_MONOTONIC` ns of the boot; of its header, if none has one.
+    /// The least and the greatest time of its events, losses, counters and end, `CLOCK_MONOTONIC` ns of the boot; of its
+    /// header, if it has none.
     pub monotonic_ns: (u64, u64),
     /// LOSS records in it.
     pub losses: u64,
+    /// GAP records in it.
+    pub gaps: u64,
     /// Bytes of the file.
     pub bytes: u64,
     /// The history clock at its last record, ns.
@@ -129,6 +133,7 @@ impl Parts<'_> {
             wall_end_ns: tally.wall_end_ns,
             monotonic_ns: blocks.monotonic_ns.unwrap_or((header.time_ns, header.time_ns)),
             losses: tally.losses,
+            gaps: tally.gaps,
             bytes: self.bytes,
             clock_ns: 0,
             ending,

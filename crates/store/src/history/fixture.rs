@@ -99,6 +99,22 @@ impl Stream {
         self.push(&slots, Some(segment));
     }
 
+    /// Nothing was recorded between these wall times.
+    pub(super) fn gap(&mut self, segment: &mut SegmentWriter, time_ns: u64, wall_ns: (u64, u64)) {
+        let mut head = record::Gap::new_zeroed();
+        head.time_ns = time_ns.into();
+        (head.from_ns, head.to_ns) = (wall_ns.0.into(), wall_ns.1.into());
+        let slots = self.build.gap(head).to_vec();
+        self.push(&slots, Some(segment));
+    }
+
+    pub(super) fn note(&mut self, segment: &mut SegmentWriter, time_ns: u64) {
+        let mut head = record::Note::new_zeroed();
+        head.time_ns = time_ns.into();
+        let slots = self.build.note(head, b"/srv", b"").to_vec();
+        self.push(&slots, Some(segment));
+    }
+
     pub(super) fn end(&mut self, segment: &mut SegmentWriter, time_ns: u64) {
         let mut head = record::End::new_zeroed();
         head.time_ns = time_ns.into();

@@ -5,8 +5,7 @@ use super::entry::{Blocks, Entry, Parts};
 use super::tally::Tally;
 use crate::limits::TAIL_PIECES;
 use fsmon_format::error::{Error, ErrorKind};
-use fsmon_format::mirror::Mirror;
-use fsmon_format::record::Body;
+use fsmon_format::mirror::{Capacity, Mirror};
 use fsmon_format::stream::layout::{FILE_HEADER_FIXED, FileHeader, GRID, HEADER_LEN_MAX};
 use fsmon_format::stream::{BLOCK_CAPACITY, Fault, Header, Item, Reader};
 use fsmon_present::message::shown;
@@ -103,42 +102,30 @@ pub(super) fn tail(path: &Path) -> io::Result<Option<Tail>> {
     let last = source.metadata()?.len().saturating_sub(1) / GRID;
     for piece in (last.saturating_sub(TAIL_PIECES - 1)..=last).rev() {
         source.seek(SeekFrom::Start(piece * GRID))?;
-        if read_piece(&source, &mut tail) {
+        if read_piece(&source, &header, &mut tail) {
             break;
         }
     }
     Ok(Some(tail))
 }
 
-/// Whether there is a block with a time from the position on.
-fn read_piece(source: &File, tail: &mut Tail) -> bool {
+/// Whether there is a block from the position on.
+fn read_piece(source: &File, header: &Header, tail: &mut Tail) -> bool {
     let mut reader = Reader::new(source).salvage(true);
-    let mut is_timed = false;
+    let nobody = Mirror::new(NOTHING);
+    let mut tally = Tally::new(header.time_ns, header.realtime_ns);
+    let mut has_block = false;
     while let Ok(Some(item)) = reader.next() {
         let Item::Block(block) = item else { continue };
+        has_block = true;
         tail.events = block.first_event().saturating_add(block.events().into());
-        let mut clock = None;
         for record in block.records() {
-            let time_ns = match record.body() {
-                Body::Clock(now) => {
-                    clock = Some((now.time_ns.get(), now.realtime_ns.get()));
-                    continue;
-                }
-                Body::Event(event) => event.head.time_ns,
-                Body::Loss(loss) => loss.last_ns,
-                Body::Stats(stats) => stats.time_ns,
-                Body::End(end) => {
-                    tail.has_end = true;
-                    end.time_ns
-                }
-                _ => continue,
-            };
-            if let Some((monotonic_ns, realtime_ns)) = clock {
-                is_timed = true;
-                let since_ns = time_ns.get().wrapping_sub(monotonic_ns);
-                tail.wall_end_ns = realtime_ns.wrapping_add(since_ns);
-            }
+            tally.take(&record, &nobody);
         }
     }
-    is_timed
+    (tail.wall_end_ns, tail.has_end) = (tally.wall_end_ns, tally.has_end);
+    has_block
 }
+
+/// Of a mirror that is asked for no name.
+const NOTHING: Capacity = Capacity { dirs: 0, processes: 0, strings: 0, text: 0 };

@@ -127,8 +127,8 @@ impl SegmentWriter {
         self.header.first_event.saturating_add(self.blocks.events)
     }
 
-    /// Takes a record for the catalogue: each that goes into the stream's writer, after `mirror` took it. What the mirror
-    /// knows of users and control groups is what the catalogue will name.
+    /// Takes a record for the catalogue: each that goes into the stream's writer, GAP and NOTE too, after `mirror` took it.
+    /// What the mirror knows of users and control groups is what the catalogue will name.
     ///
     /// Where records are noted that never reach the file, [`super::History::close_segment`] reads the file instead.
     #[inline]

@@ -2,7 +2,12 @@
 
 use crate::limits::{TALLIED, TOP_NAME_MAX, TOPS};
 use fsmon_format::mirror::Mirror;
-use fsmon_format::record::{Body, Event, Record, end_flag, proc_flag};
+use fsmon_format::record::{Body, Event, Gap, Record, end_flag, proc_flag};
+use fsmon_present::message::shown;
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// A user or a control group, and how many events of a segment are its.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +28,16 @@ pub struct Cgroup {
     pub path: Vec<u8>,
 }
 
+impl fmt::Display for Cgroup {
+    /// The path, without what a terminal would obey; the id where it is not known.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_slice() {
+            [] => write!(f, "number {}", self.id),
+            path => f.write_str(&shown(Path::new(OsStr::from_bytes(path)))),
+        }
+    }
+}
+
 /// Counts the records of one segment, in memory of a fixed size.
 pub(crate) struct Tally {
     /// The CLOCK in force: monotonic and wall time, ns.
@@ -31,7 +46,9 @@ pub(crate) struct Tally {
     pub(crate) events: u64,
     /// LOSS records.
     pub(crate) losses: u64,
-    /// The least and the greatest wall time.
+    /// GAP records.
+    pub(crate) gaps: u64,
+    /// The least and the greatest wall time, those of which gaps are included.
     pub(crate) wall_ns: (u64, u64),
     /// The wall time of the last record that has a time.
     pub(crate) wall_end_ns: u64,
@@ -52,6 +69,7 @@ impl Tally {
             clock: (monotonic_ns, realtime_ns),
             events: 0,
             losses: 0,
+            gaps: 0,
             wall_ns: (realtime_ns, realtime_ns),
             wall_end_ns: realtime_ns,
             has_end: false,
@@ -73,6 +91,8 @@ impl Tally {
                 self.losses += 1;
                 self.at(loss.last_ns.get());
             }
+            Body::Gap(gap) => self.gap(gap),
+            Body::Note(note) => self.at(note.head.time_ns.get()),
             Body::End(end) => {
                 self.has_end = true;
                 self.is_incomplete = end.flags.get() & end_flag::INCOMPLETE != 0;
@@ -102,11 +122,23 @@ impl Tally {
         }
     }
 
+    fn gap(&mut self, gap: &Gap) {
+        self.gaps += 1;
+        self.at(gap.time_ns.get());
+        // Who asks for a time within the gap finds it in this segment.
+        self.widen(gap.from_ns.get());
+        self.widen(gap.to_ns.get());
+    }
+
     fn at(&mut self, time_ns: u64) {
         let (monotonic_ns, realtime_ns) = self.clock;
         let wall_ns = realtime_ns.wrapping_add(time_ns.wrapping_sub(monotonic_ns));
-        self.wall_ns = (self.wall_ns.0.min(wall_ns), self.wall_ns.1.max(wall_ns));
+        self.widen(wall_ns);
         self.wall_end_ns = wall_ns;
+    }
+
+    fn widen(&mut self, wall_ns: u64) {
+        self.wall_ns = (self.wall_ns.0.min(wall_ns), self.wall_ns.1.max(wall_ns));
     }
 
     /// The users with most events, most first.

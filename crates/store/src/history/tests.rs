@@ -95,6 +95,33 @@ fn the_entry_of_a_recorder_is_that_of_who_reads_the_segment() {
 }
 
 #[test]
+fn a_gap_is_found_by_every_time_that_it_is_about() {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    let mut stream = Stream::new(1, &at(HOUR), Codec::None);
+    let mut segment = history.begin_segment(&stream.take()).expect("begun");
+    stream.gap(&mut segment, HOUR + 1, (NEW_YEAR - DAY, NEW_YEAR + HOUR));
+    stream.note(&mut segment, HOUR + SECOND);
+    segment.append(&stream.end_segment()).expect("room");
+    let live = history.close_segment(segment, &at(HOUR + SECOND)).expect("closed");
+    assert_eq!((live.gaps, live.events), (1, 0));
+    assert_eq!(live.wall_ns, (NEW_YEAR - DAY, NEW_YEAR + HOUR + SECOND));
+    assert_eq!(live.wall_end_ns, NEW_YEAR + HOUR + SECOND);
+    let read = scan(dir.path(), &live.file).expect("a segment");
+    assert_eq!(Entry { clock_ns: live.clock_ns, ..read }, live);
+    let tail = scan::tail(&dir.path().join(&live.file)).expect("read").expect("a stream");
+    assert_eq!((tail.wall_end_ns, tail.events, tail.has_end), (live.wall_end_ns, 0, false));
+}
+
+#[test]
+fn a_control_group_is_shown_without_what_a_terminal_obeys() {
+    let shown = |path: &[u8]| Cgroup { id: 7, path: path.to_vec() }.to_string();
+    assert_eq!(shown(b"/user.slice"), "/user.slice");
+    assert_eq!(shown(b""), "number 7");
+    assert!(!shown(b"/a\x1b[2J").contains('\x1b'));
+}
+
+#[test]
 fn what_is_not_the_recorders_count_is_read_from_the_file() {
     let dir = directory();
     let mut history = open(&dir, &at(0));
@@ -589,4 +616,52 @@ fn any_bytes_with_right_checksums_are_refused_or_read_and_written_alike() {
         }
     }
     assert!(read > 1000 && refused > 1000, "{read} {refused}");
+}
+
+/// Made from docs/history.md by a program of its own.
+#[test]
+fn a_catalogue_is_as_it_is_specified() {
+    let golden = include_bytes!("../../tests/golden/v1-catalogue");
+    let catalogue = Catalogue::decode(golden).expect("a catalogue");
+    assert_eq!(catalogue.encode(), golden);
+    let clock = catalogue.clock.expect("one");
+    let at = Now {
+        boot_id: BOOT,
+        boottime_ns: 7,
+        monotonic_ns: 6,
+        realtime_ns: 5,
+        is_synchronised: true,
+    };
+    assert_eq!((clock.ns(), clock.at, clock.is_limited), (1_000_000_000_000_000_000, at, true));
+    let before = clock.before.expect("a boot before");
+    assert_eq!((before.boot_id, before.ns), (*b"boot before that", 100_000_000_000_000_000));
+    assert_eq!((before.monotonic_ns, before.realtime_ns), (3, 2));
+    let [first, second] = catalogue.entries() else { panic!("two") };
+    let cgroup = Cgroup { id: 77, path: b"/user.slice".to_vec() };
+    let expected = Entry {
+        file: "20260101T000000Z-01010101-000000.fsmon".to_owned(),
+        stream_id: [1; 16],
+        boot_id: BOOT,
+        segment: 0,
+        header_crc: 0x1234,
+        first_event: 10,
+        events: 5,
+        first_block: 2,
+        blocks: 3,
+        wall_ns: (1000, 3000),
+        wall_end_ns: 3000,
+        monotonic_ns: (10, 20),
+        losses: 1,
+        gaps: 6,
+        bytes: 5184,
+        clock_ns: 1_000_000_000_000_000_000,
+        ending: Ending::Ended,
+        is_incomplete: false,
+        is_damaged: false,
+        uids: vec![Top { who: 1000, events: 4 }, Top { who: 0, events: 1 }],
+        cgroups: vec![Top { who: cgroup, events: 5 }],
+    };
+    assert_eq!(*first, expected);
+    assert_eq!((second.segment, second.stream_id, second.uids.len()), (1, [2; 16], 0));
+    assert_eq!(second.cgroups, vec![Top { who: Cgroup { id: 2, path: vec![] }, events: 1 }]);
 }
