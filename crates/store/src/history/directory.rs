@@ -25,13 +25,16 @@ const FILE_MODE: u32 = 0o640;
 /// The mode of a directory that is made.
 const DIR_MODE: u32 = 0o750;
 
-/// Makes the directory if it is missing.
+/// Makes the directory if it is missing, durably.
 pub(super) fn make(dir: &Path) -> io::Result<()> {
-    if let Some(parent) = dir.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent)?;
     match DirBuilder::new().mode(DIR_MODE).create(dir) {
-        Ok(()) => std::fs::set_permissions(dir, Permissions::from_mode(DIR_MODE)),
+        Ok(()) => {
+            std::fs::set_permissions(dir, Permissions::from_mode(DIR_MODE))?;
+            sync(parent)
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         Err(error) => Err(error),
     }

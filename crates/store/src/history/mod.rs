@@ -307,7 +307,7 @@ impl History {
     }
 
     /// What must be deleted to keep what `keep` says, such as that of `clean`. `open_bytes` are those of the segments that
-    /// are being written. Plans nothing while segments are [`History::unlisted`].
+    /// are being written. Nothing is to be deleted while segments are [`History::unlisted`].
     pub fn plan(&mut self, keep: &Keep, now: &Now, open_bytes: u64, disk: Disk) -> Plan {
         let clock_ns = self.catalogue.advance(now);
         let listed = self.catalogue.entries.iter().map(|entry| entry.bytes);
@@ -368,7 +368,9 @@ impl History {
         // While it is paused for free space, `keep.free` is set until there is some more than is wanted.
         let is_waiting = keep.free.is_some() && outcome.deleted.is_empty();
         let waiting = self.space.paused.filter(|why| *why == Why::Free && is_waiting);
-        self.space.paused = stuck.or(after.is_short).or(waiting);
+        // While the age of some is not known nothing goes, so that being too large is no reason to pause.
+        let is_known = self.unlisted.is_empty();
+        self.space.paused = stuck.or(after.is_short).or(waiting).filter(|_| is_known);
         let is_due = clock_ns.saturating_sub(self.saved_at_ns) >= CLOCK_SAVED_EVERY_NS;
         if (self.is_dirty || is_due) && outcome.not_saved.is_none() {
             outcome.not_saved = self.save().err();

@@ -19,6 +19,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use zerocopy::FromBytes;
 
 /// A segment that is being written: whole blocks are appended to it. [`super::History::begin_segment`] makes it, and
@@ -33,6 +34,8 @@ pub struct SegmentWriter {
     bytes: u64,
     /// Whether the file may have more than `bytes`: what is left of a block that was not written as a whole.
     is_torn: bool,
+    /// Whether a sync failed.
+    is_doubtful: AtomicBool,
     blocks: Blocks,
     tally: Tally,
 }
@@ -76,6 +79,7 @@ impl SegmentWriter {
             name,
             bytes: 0,
             is_torn: false,
+            is_doubtful: AtomicBool::new(false),
             blocks: Blocks { behind: header.first_block, ..Blocks::default() },
             tally: Tally::new(header.time_ns, header.realtime_ns),
             header,
@@ -196,18 +200,19 @@ impl SegmentWriter {
     /// Makes durable what was appended: fdatasync(2).
     ///
     /// # Errors
-    /// What was appended since the last time may not be on the disk, and never get there.
+    /// What was appended since the last time may not be on the disk, and never get there. The kernel reports that once,
+    /// so that this fails from then on: begin another segment.
     pub fn sync_data(&self) -> Result<(), Error> {
-        self.file.sync_data().map_err(|error| self.failed("sync", error))
-    }
-
-    /// Another descriptor of the file, with which another thread can make it durable while this one appends. Drop it
-    /// before the segment is closed: it holds the lock that tells readers that the file grows.
-    ///
-    /// # Errors
-    /// There is none left.
-    pub fn sync_handle(&self) -> Result<File, Error> {
-        self.file.try_clone().map_err(|error| self.failed("sync", error))
+        if self.is_doubtful.load(Ordering::Relaxed) {
+            let name = shown(&self.dir.join(&self.name));
+            let message =
+                format!("an earlier sync of {name} failed; what it should have may be missing");
+            return Err(Error::new(ErrorKind::Io, message));
+        }
+        self.file.sync_data().map_err(|error| {
+            self.is_doubtful.store(true, Ordering::Relaxed);
+            self.failed("sync", error)
+        })
     }
 
     /// The segment's entry; `None` if what was noted is not what was written.
@@ -222,6 +227,14 @@ impl SegmentWriter {
             bytes: self.bytes,
         };
         is_alike.then(|| parts.entry())
+    }
+}
+
+#[cfg(test)]
+impl SegmentWriter {
+    /// As if a sync had failed.
+    pub(super) fn fail_sync(&self) {
+        self.is_doubtful.store(true, Ordering::Relaxed);
     }
 }
 

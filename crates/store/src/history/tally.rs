@@ -236,6 +236,20 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_late_and_often_is_found() {
+        let mut counters = Counters::new();
+        for round in 0..1000u32 {
+            counters.add(1000 + round % 64);
+        }
+        for round in 0..20_000u32 {
+            counters.add(2000 + round);
+            counters.add(1);
+        }
+        let most = counters.list[counters.most()[0]];
+        assert!(most.0 == 1 && most.1 >= 20_000, "{most:?}");
+    }
+
+    #[test]
     fn few_are_counted_exactly() {
         let mut counters = Counters::new();
         for key in 0..TALLIED as u64 {

@@ -20,7 +20,12 @@ fn open(dir: &TempDir, now: &Now) -> History {
 
 /// Records a stream of one segment with `events` events, from `began_ns` on, one a second. Returns its entry.
 fn record(history: &mut History, id: u8, began_ns: u64, events: u64) -> Entry {
-    let mut stream = Stream::new(id, &at(began_ns), Codec::None);
+    record_in(history, id, &at(began_ns), events)
+}
+
+fn record_in(history: &mut History, id: u8, began: &Now, events: u64) -> Entry {
+    let began_ns = began.monotonic_ns;
+    let mut stream = Stream::new(id, began, Codec::None);
     stream.process(1, 1000);
     let mut segment = history.begin_segment(&stream.take()).expect("begun");
     for number in 1..=events {
@@ -29,7 +34,14 @@ fn record(history: &mut History, id: u8, began_ns: u64, events: u64) -> Entry {
     let ended_ns = began_ns + (events + 1) * SECOND;
     stream.end(&mut segment, ended_ns);
     segment.append(&stream.end_segment()).expect("room");
-    history.close_segment(segment, &at(ended_ns)).expect("closed")
+    let passed_ns = ended_ns - began_ns;
+    let ended = Now {
+        boottime_ns: began.boottime_ns + passed_ns,
+        monotonic_ns: ended_ns,
+        realtime_ns: began.realtime_ns + passed_ns,
+        ..*began
+    };
+    history.close_segment(segment, &ended).expect("closed")
 }
 
 fn events_in(path: &Path) -> (u64, Option<Fault>) {
@@ -256,12 +268,44 @@ fn a_lost_catalogue_is_made_again_from_the_segments() {
     // How old they are is not known yet: nothing goes.
     history.set_keep(Keep { size: Some(1), ..Keep::default() });
     assert!(history.maintain(&now, 0, PLENTY).deleted.is_empty());
+    assert_eq!(history.is_paused_for_space(), None);
     history.catch_up(&now).expect("read");
     let undated = |catalogue: &Catalogue| -> Vec<Entry> {
         catalogue.entries.iter().map(|entry| Entry { clock_ns: 0, ..entry.clone() }).collect()
     };
     assert_eq!(undated(history.catalogue()), undated(&before));
     assert_eq!(ages(history.catalogue()), ages(&before));
+}
+
+#[test]
+fn segments_of_many_boots_are_dated_by_what_passed_at_least() {
+    let dir = directory();
+    let moment = |boot: u8, up_ns: u64, wall_ns: u64| Now {
+        boot_id: [boot; 16],
+        boottime_ns: up_ns,
+        monotonic_ns: up_ns,
+        realtime_ns: NEW_YEAR + wall_ns,
+        is_synchronised: true,
+    };
+    let mut history = open(&dir, &moment(1, HOUR, 0));
+    let first = record_in(&mut history, 1, &moment(1, HOUR, 0), 9);
+    let second = record_in(&mut history, 2, &moment(2, HOUR, 10 * DAY), 9);
+    let third = record_in(&mut history, 3, &moment(3, 3 * DAY, 10 * DAY + HOUR), 9);
+    drop(history);
+    std::fs::remove_file(dir.path().join(CATALOGUE)).expect("removed");
+    // Each was closed ten seconds after it began.
+    let now = moment(4, HOUR, 11 * DAY);
+    let (rebuilt, _) = Catalogue::rebuild(dir.path(), &now).expect("read");
+    let now_ns = rebuilt.clock.expect("one").ns();
+    let aged: Vec<_> =
+        rebuilt.entries().iter().map(|entry| (&*entry.file, entry.age_ns(now_ns))).collect();
+    // The last boot: by the wall clock. The one before had run for three days. Ten days may be a clock that was set.
+    let newest_ns = DAY - HOUR - 10 * SECOND;
+    let before_ns = newest_ns + 3 * DAY + 10 * SECOND;
+    let oldest_ns = before_ns + DAY;
+    let expected =
+        [(&*first.file, oldest_ns), (&*second.file, before_ns), (&*third.file, newest_ns)];
+    assert_eq!(aged, expected);
 }
 
 #[test]
@@ -364,6 +408,22 @@ fn on_a_full_disk_a_segment_ends_with_a_whole_block_and_goes_on_later() {
     assert_eq!(events_in(&path), (events, None));
     let entry = history.close_segment(segment, &day).expect("closed");
     assert_eq!((entry.events, entry.ending), (events, Ending::Continued));
+}
+
+#[test]
+fn after_a_sync_that_failed_none_of_the_segment_succeeds() {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    let mut stream = Stream::new(1, &at(0), Codec::None);
+    let mut segment = history.begin_segment(&stream.take()).expect("begun");
+    stream.event(&mut segment, 0, SECOND);
+    segment.append(&stream.take()).expect("room");
+    segment.sync_data().expect("durable");
+    segment.fail_sync();
+    assert_eq!(segment.sync_data().expect_err("doubtful").kind(), ErrorKind::Io);
+    assert!(history.close_segment(segment, &at(HOUR)).is_err());
+    // It is listed all the same: what can be read of it counts.
+    assert_eq!(history.catalogue().entries().len(), 1);
 }
 
 #[test]
