@@ -162,6 +162,12 @@ fn a_clock_that_is_set_to_2099_makes_nothing_older() {
     host.run(HOUR);
     clock.advance(&host.now());
     assert_eq!(clock.ns() - began_ns, HOUR + 62 * SECOND);
+    // It is set again, and the next that is seen of it is after a boot.
+    let before_ns = clock.ns();
+    host.set(WRONG);
+    host.boot(60 * SECOND);
+    clock.advance(&host.now());
+    assert_eq!(clock.ns() - before_ns, DAY);
 }
 
 #[test]

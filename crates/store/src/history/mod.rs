@@ -293,7 +293,7 @@ impl History {
         scanned.and(self.save())
     }
 
-    /// Reads all unlisted segments. Takes some 0.2 s for 64 MiB; without a catalogue these are all segments.
+    /// Reads all unlisted segments, with [`scan`]; without a catalogue these are all segments.
     ///
     /// # Errors
     /// As [`History::adopt`]; the first error, after all of them.

@@ -14,7 +14,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use zerocopy::FromBytes;
 
-/// Reads the segment `file` of a directory from end to end. The age of its entry is not set. Takes some 0.2 s for 64 MiB.
+/// Reads the segment `file` of a directory from end to end. The age of its entry is not set. Takes some 0.1 s
+/// for a million events, of which a segment of 64 MiB has one, and fifteen where it is compressed well.
 ///
 /// # Errors
 /// It cannot be read, its header is damaged, or a newer version wrote it.
