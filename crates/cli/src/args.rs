@@ -40,7 +40,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Print what fsmon -f binary recorded, as lines for people, JSON or CSV
-    Decode(DecodeArgs),
+    Decode(Box<DecodeArgs>),
     /// Turn what fsmon -f binary recorded into Parquet, a Perfetto trace, CSV or JSON, by the program fsmon-convert
     #[command(disable_help_flag = true)]
     Convert(ConvertArgs),
@@ -64,6 +64,12 @@ pub(crate) struct FilterArgs {
     /// Leave out paths that match, and everything below them
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
+    /// Show only paths in which this regular expression is found
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) include_regex: Vec<String>,
+    /// Leave out paths in which this regular expression is found
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) exclude_regex: Vec<String>,
     /// Show only what commands of this name do
     #[arg(long, value_name = "GLOB")]
     pub(crate) cmd: Vec<String>,
@@ -73,6 +79,15 @@ pub(crate) struct FilterArgs {
     /// Show only what this user does
     #[arg(long, value_name = "NAME|UID")]
     pub(crate) user: Vec<String>,
+    /// Leave out what this user does
+    #[arg(long, value_name = "NAME|UID")]
+    pub(crate) exclude_user: Vec<String>,
+    /// Show only what is done in this control group and below: its path, or its name at any depth
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) cgroup: Vec<String>,
+    /// Leave out what is done in this control group and below
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude_cgroup: Vec<String>,
     /// Show only what this process and all its descendants do
     #[arg(long, value_name = "PID", allow_hyphen_values = true, value_parser = number(1..=u32::MAX))]
     pub(crate) pid: Option<u32>,
@@ -80,8 +95,21 @@ pub(crate) struct FilterArgs {
 
 impl From<&FilterArgs> for Criteria {
     fn from(args: &FilterArgs) -> Self {
-        let FilterArgs { types, include, exclude, cmd, exclude_cmd, user, pid } = args.clone();
-        Criteria { types, include, exclude, cmd, exclude_cmd, user, pid }
+        let args = args.clone();
+        Criteria {
+            types: args.types,
+            include: args.include,
+            exclude: args.exclude,
+            include_regex: args.include_regex,
+            exclude_regex: args.exclude_regex,
+            cmd: args.cmd,
+            exclude_cmd: args.exclude_cmd,
+            user: args.user,
+            exclude_user: args.exclude_user,
+            cgroup: args.cgroup,
+            exclude_cgroup: args.exclude_cgroup,
+            pid: args.pid,
+        }
     }
 }
 

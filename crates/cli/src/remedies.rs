@@ -16,9 +16,14 @@ pub(crate) fn option(setting: Setting) -> &'static str {
         Setting::Types => "--types",
         Setting::Include => "--include",
         Setting::Exclude => "--exclude",
+        Setting::IncludeRegex => "--include-regex",
+        Setting::ExcludeRegex => "--exclude-regex",
         Setting::Cmd => "--cmd",
         Setting::ExcludeCmd => "--exclude-cmd",
         Setting::User => "--user",
+        Setting::ExcludeUser => "--exclude-user",
+        Setting::Cgroup => "--cgroup",
+        Setting::ExcludeCgroup => "--exclude-cgroup",
         Setting::Pid => "--pid",
     }
 }

@@ -44,12 +44,22 @@ settings! {
     Include = "include",
     /// Paths to leave out.
     Exclude = "exclude",
+    /// Paths to show, as regular expressions.
+    IncludeRegex = "include_regex",
+    /// Paths to leave out, as regular expressions.
+    ExcludeRegex = "exclude_regex",
     /// Commands to show.
     Cmd = "cmd",
     /// Commands to leave out.
     ExcludeCmd = "exclude_cmd",
     /// Users to show.
     User = "user",
+    /// Users to leave out.
+    ExcludeUser = "exclude_user",
+    /// Control groups to show.
+    Cgroup = "cgroup",
+    /// Control groups to leave out.
+    ExcludeCgroup = "exclude_cgroup",
     /// The process to show.
     Pid = "pid",
 }

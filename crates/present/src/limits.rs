@@ -61,6 +61,10 @@ pub(crate) const CGROUPS_MAX: usize = 1 << 14;
 pub(crate) const NAMES_BYTES: usize = 4 << 20;
 /// Ancestors that a line shows, nearest first; the rest is left out.
 pub(crate) const CHAIN_MAX: usize = 64;
+/// The most memory of regular expressions together, compiled and again as an automaton: enough for thousands of names, and
+/// less than what a mistake such as `(.{9999}){99}` would take.
+pub(crate) const REGEX_BYTES: usize = 1 << 20;
+
 /// The longest chain of ancestors that is followed; a longer one is taken for a cycle.
 pub(crate) const FAMILY_MAX: usize = 1 << 12;
 

@@ -97,7 +97,7 @@ impl Output for Table {
                         lost: None,
                         since_ns: Some(gap.from_ns.get()),
                     };
-                    let part = parts.at(gap.time_ns, world.events())?;
+                    let part = parts.at(missing.time_ns, world.events())?;
                     part.rows.missing(origin, &missing);
                     part.write_if_full()?;
                 }

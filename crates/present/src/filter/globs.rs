@@ -98,6 +98,44 @@ pub fn names(
     build(setting, &set).map(Some)
 }
 
+/// Globs on the path of a control group; `None` if `globs` is empty. One that begins with `/` is a path, another one a name
+/// at any depth. `*` matches slashes as well, and each stands for the groups below, too.
+///
+/// # Errors
+/// A glob is malformed or can never match: an error about `setting`. `opposite` is the setting to use instead
+/// of a negated glob.
+pub fn cgroups(
+    setting: Setting,
+    opposite: Setting,
+    globs: &[String],
+) -> Result<Option<GlobSet>, Error> {
+    if globs.is_empty() {
+        return Ok(None);
+    }
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        let bare = cgroup(glob, opposite).map_err(|why| refused(setting, glob, why))?;
+        let begin = if bare.starts_with('/') || bare.is_empty() { "" } else { "*/" };
+        for end in ["", "/*"] {
+            let whole = format!("{begin}{bare}{end}");
+            let built = GlobBuilder::new(&whole).backslash_escape(true).build();
+            set.add(built.map_err(|error| bad(setting, glob, &error.kind().to_string()))?);
+        }
+    }
+    build(setting, &set).map(Some)
+}
+
+/// A pattern on control groups without slashes at its end.
+fn cgroup(glob: &str, opposite: Setting) -> Result<&str, Error> {
+    patterns::not_negated(glob, opposite)?;
+    patterns::no_list(glob)?;
+    if glob.is_empty() {
+        let line = "it is empty; write the path of a control group, such as /system.slice/*";
+        return Err(Error::invalid(line));
+    }
+    Ok(glob.trim_end_matches('/'))
+}
+
 /// The glob that a pattern on commands means. The kernel cuts long names, so this cuts a literal name, too.
 fn comm(glob: &str, opposite: Setting) -> Result<&str, Error> {
     patterns::not_negated(glob, opposite)?;

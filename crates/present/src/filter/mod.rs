@@ -3,6 +3,7 @@
 mod globs;
 mod paths;
 mod patterns;
+mod regexes;
 mod roots;
 mod who;
 
@@ -17,6 +18,7 @@ use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::EventRef;
 use paths::PathFilter;
+use regexes::Regexes;
 use who::Who;
 
 /// Where the records come from. This host can be asked about users and processes only while it is watched.
@@ -37,12 +39,22 @@ pub struct Criteria {
     pub include: Vec<String>,
     /// Globs: no path that matches, nor anything below it.
     pub exclude: Vec<String>,
+    /// Regular expressions that are found in the whole path: only such paths.
+    pub include_regex: Vec<String>,
+    /// Regular expressions that are found in the whole path: no such path.
+    pub exclude_regex: Vec<String>,
     /// Globs on the command name (`comm`): only what these commands do.
     pub cmd: Vec<String>,
     /// Globs on the command name (`comm`): nothing that these commands do.
     pub exclude_cmd: Vec<String>,
     /// Names or uids: only what these users do.
     pub user: Vec<String>,
+    /// Names or uids: nothing that these users do.
+    pub exclude_user: Vec<String>,
+    /// Globs on the path of the control group: only what processes in these and in groups below them do.
+    pub cgroup: Vec<String>,
+    /// Globs on the path of the control group: nothing that processes in these and in groups below them do.
+    pub exclude_cgroup: Vec<String>,
     /// Only what this process and its descendants do.
     pub pid: Option<u32>,
 }
@@ -57,6 +69,7 @@ pub struct Filter {
     notes: bool,
     include: Vec<String>,
     exclude: Vec<String>,
+    regexes: Option<Regexes>,
     capacity: Capacity,
 }
 
@@ -64,7 +77,7 @@ impl Filter {
     /// Checks the arguments. `types` is the default when they name no type.
     ///
     /// # Errors
-    /// An unknown type or user, a bad glob, a process that does not exist.
+    /// An unknown type or user, a bad glob or regular expression, a process that does not exist.
     pub fn new(
         args: &Criteria,
         types: u32,
@@ -79,6 +92,7 @@ impl Filter {
             notes: false,
             include: args.include.clone(),
             exclude: args.exclude.clone(),
+            regexes: Regexes::new(&args.include_regex, &args.exclude_regex)?,
             capacity,
         };
         filter.set_roots(&Roots::default())?;
@@ -93,6 +107,7 @@ impl Filter {
         self.paths = PathFilter::new(
             PathGlobs::new(Purpose::Include, &self.include, roots)?,
             PathGlobs::new(Purpose::Exclude, &self.exclude, roots)?,
+            self.regexes.clone(),
             self.capacity,
         );
         Ok(())

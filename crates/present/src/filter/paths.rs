@@ -2,6 +2,7 @@
 //! if that does not decide, one match of the event's own path.
 
 use super::PathGlobs;
+use super::regexes::Regexes;
 use crate::world::Change;
 use fsmon_format::kind;
 use fsmon_format::mirror::{Capacity, DEPTH_MAX, Mirror};
@@ -26,6 +27,7 @@ impl Verdict {
 pub struct PathFilter {
     include: Option<PathGlobs>,
     exclude: Option<PathGlobs>,
+    regexes: Option<Regexes>,
     /// By directory id: the epoch, and two bits of verdict.
     verdicts: Vec<u32>,
     /// A renamed directory raises it, which invalidates the verdicts on all directories below. Never 0.
@@ -42,15 +44,18 @@ const EXCLUDED: u32 = 2;
 const EPOCH_SHIFT: u32 = 2;
 
 impl PathFilter {
-    /// `None` if there is no glob.
+    /// `None` if there is neither a glob nor a regular expression.
     pub fn new(
         include: Option<PathGlobs>,
         exclude: Option<PathGlobs>,
+        regexes: Option<Regexes>,
         capacity: Capacity,
     ) -> Option<Self> {
-        (include.is_some() || exclude.is_some()).then(|| PathFilter {
+        let is_any = include.is_some() || exclude.is_some() || regexes.is_some();
+        is_any.then(|| PathFilter {
             include,
             exclude,
+            regexes,
             verdicts: vec![0; capacity.dirs + 1],
             epoch: 1,
             path: Vec::with_capacity(1 << 13),
@@ -96,8 +101,29 @@ impl PathFilter {
         wanted
     }
 
-    /// An unknown path passes unless `include` is set.
+    /// An unknown path passes unless one has to be included.
     fn passes(&mut self, mirror: &Mirror, dir: u32, name: &[u8]) -> bool {
+        let has_globs = self.include.is_some() || self.exclude.is_some();
+        (!has_globs || self.globs_pass(mirror, dir, name)) && self.regexes_pass(mirror, dir, name)
+    }
+
+    /// These depend on the whole path, so nothing is known from the directory alone.
+    fn regexes_pass(&mut self, mirror: &Mirror, dir: u32, name: &[u8]) -> bool {
+        let Some(regexes) = &self.regexes else { return true };
+        self.path.clear();
+        if dir == 0 || !mirror.append_dir_path(dir, &mut self.path) {
+            return !regexes.must_include();
+        }
+        if !name.is_empty() {
+            if self.path.last() != Some(&b'/') {
+                self.path.push(b'/');
+            }
+            self.path.extend_from_slice(name);
+        }
+        regexes.pass(&self.path)
+    }
+
+    fn globs_pass(&mut self, mirror: &Mirror, dir: u32, name: &[u8]) -> bool {
         let Some(verdict) = self.verdict(mirror, dir) else { return self.include.is_none() };
         if verdict.excluded || name.is_empty() {
             return verdict.passes();

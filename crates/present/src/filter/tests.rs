@@ -202,6 +202,67 @@ fn by_user() {
 }
 
 #[test]
+fn without_a_user() {
+    let user = |user: &[&str], exclude_user: &[&str]| {
+        let (user, exclude_user) = (owned(user), owned(exclude_user));
+        creators(&Criteria { user, exclude_user, ..Criteria::default() })
+    };
+    assert_eq!(user(&[], &["builder"]), "sh make unknown");
+    assert_eq!(user(&[], &["1000", "0"]), "unknown");
+    assert_eq!(user(&["0", "1000"], &["0"]), "cc");
+}
+
+#[test]
+fn by_control_group() {
+    let cgroup = |cgroup: &[&str], exclude_cgroup: &[&str]| {
+        let (cgroup, exclude_cgroup) = (owned(cgroup), owned(exclude_cgroup));
+        creators(&Criteria { cgroup, exclude_cgroup, ..Criteria::default() })
+    };
+    // Only cc is in a group: /job/7.
+    for matching in ["/job/7", "/job", "/job/", "/*/7", "7", "job", "/j*", "*", "/", "{7,8}"] {
+        assert_eq!(cgroup(&[matching], &[]), "cc", "{matching}");
+        assert_eq!(cgroup(&[], &[matching]), "sh make unknown", "{matching}");
+    }
+    for other in ["/7", "/jo", "ob/7", "/job/7/x", "77"] {
+        assert_eq!(cgroup(&[other], &[]), "", "{other}");
+        assert_eq!(cgroup(&[], &[other]), "sh make cc unknown", "{other}");
+    }
+    assert_eq!(cgroup(&["/job"], &["7"]), "");
+}
+
+#[test]
+fn by_regular_expressions_on_the_whole_path() {
+    let paths = |include: &[&str], exclude: &[&str]| {
+        let (include_regex, exclude_regex) = (owned(include), owned(exclude));
+        let args = Criteria { include_regex, exclude_regex, ..Criteria::default() };
+        let mut bench = bench(&args);
+        for (dir, name) in [(1, "a.c"), (2, "a.c"), (2, ""), (9, "a.c"), (0, "")] {
+            bench.event(event(kind::CREATE, dir, 3), name.as_bytes(), b"");
+        }
+        shown(&mut bench).iter().map(|line| line["CREATE ".len()..].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(&["^/srv/b/sub"], &[]), ["/srv/b/sub/a.c", "/srv/b/sub"]);
+    assert_eq!(paths(&["/b/a[.]c$", "sub$"], &[]), ["/srv/b/a.c", "/srv/b/sub"]);
+    // What has no known path is left out by what must be there only.
+    assert_eq!(paths(&[], &["/sub/"]), ["/srv/b/a.c", "/srv/b/sub", "-", "-"]);
+    assert_eq!(paths(&["c$"], &["sub"]), ["/srv/b/a.c"]);
+
+    let args = Criteria {
+        include: owned(&["*.c"]),
+        exclude_regex: owned(&["/sub/"]),
+        ..Criteria::default()
+    };
+    let mut bench = bench(&args);
+    for (dir, name) in [(1, "a.c"), (1, "a.h"), (2, "a.c")] {
+        bench.event(event(kind::CREATE, dir, 3), name.as_bytes(), b"");
+    }
+    // A rename passes by either path.
+    bench.event(rename(kind::RENAME, 2, 1), b"new.c", b"old.c");
+    bench.event(rename(kind::RENAME, 2, 2), b"new.c", b"old.c");
+    assert_eq!(shown(&mut bench), ["CREATE /srv/b/a.c", "RENAME /srv/b/old.c > /srv/b/sub/new.c"]);
+}
+
+#[test]
 fn by_process_with_its_descendants() {
     let pid = |pid| creators(&Criteria { pid: Some(pid), ..Criteria::default() });
     assert_eq!(pid(10), "sh make cc");
@@ -234,6 +295,13 @@ fn what_this_host_does_not_know_is_refused() {
     let user = refused(Criteria { user: owned(&["no such user"]), ..Criteria::default() });
     assert!(user.0.contains("'no such user'") && user.0.contains("getent"), "{user:?}");
     assert_eq!(user.1, Some(Setting::User));
+    let user = refused(Criteria { exclude_user: owned(&["no such user"]), ..Criteria::default() });
+    assert_eq!(user.1, Some(Setting::ExcludeUser));
+    let group = refused(Criteria { cgroup: owned(&["!x"]), ..Criteria::default() });
+    assert_eq!(group.1, Some(Setting::Cgroup));
+    let group = refused(Criteria { exclude_cgroup: owned(&[""]), ..Criteria::default() });
+    assert!(group.0.contains("it is empty"), "{group:?}");
+    assert_eq!(group.1, Some(Setting::ExcludeCgroup));
     let pid = refused(Criteria { pid: Some(u32::MAX), ..Criteria::default() });
     assert!(pid.0.contains("there is no process 4294967295"), "{pid:?}");
     assert_eq!(pid.1, Some(Setting::Pid));

@@ -33,6 +33,9 @@ pub struct Who {
     cmd: Option<GlobSet>,
     exclude_cmd: Option<GlobSet>,
     users: Vec<User>,
+    exclude_users: Vec<User>,
+    cgroup: Option<GlobSet>,
+    exclude_cgroup: Option<GlobSet>,
     pid: Option<u32>,
     source: Source,
     /// By image id: whether it meets all criteria.
@@ -49,13 +52,17 @@ impl Who {
     pub fn new(args: &Criteria, source: Source, capacity: Capacity) -> Result<Option<Self>, Error> {
         let cmd = globs::names(Setting::Cmd, Setting::ExcludeCmd, &args.cmd)?;
         let exclude_cmd = globs::names(Setting::ExcludeCmd, Setting::Cmd, &args.exclude_cmd)?;
-        let user =
-            |name: &String| parse_user(name, source).map_err(|error| about(Setting::User, error));
-        let users = args.user.iter().map(user).collect::<Result<Vec<_>, _>>()?;
+        let users = parse_users(&args.user, Setting::User, source)?;
+        let exclude_users = parse_users(&args.exclude_user, Setting::ExcludeUser, source)?;
+        let cgroup = globs::cgroups(Setting::Cgroup, Setting::ExcludeCgroup, &args.cgroup)?;
+        let exclude_cgroup =
+            globs::cgroups(Setting::ExcludeCgroup, Setting::Cgroup, &args.exclude_cgroup)?;
         if let Some(pid) = args.pid.filter(|_| source == Source::Live) {
             must_exist(pid)?;
         }
-        if cmd.is_none() && exclude_cmd.is_none() && users.is_empty() && args.pid.is_none() {
+        let globs = [&cmd, &exclude_cmd, &cgroup, &exclude_cgroup];
+        let is_none = globs.iter().all(|globs| globs.is_none());
+        if is_none && users.is_empty() && exclude_users.is_empty() && args.pid.is_none() {
             return Ok(None);
         }
         let images = capacity.processes + 1;
@@ -63,6 +70,9 @@ impl Who {
             cmd,
             exclude_cmd,
             users,
+            exclude_users,
+            cgroup,
+            exclude_cgroup,
             pid: args.pid,
             source,
             passes: vec![Verdict::Pending; images],
@@ -90,8 +100,7 @@ impl Who {
         self.family.fill(Verdict::Pending);
     }
 
-    /// Whether events of image `id` are shown. An unknown process meets no criterion, and is not an excluded
-    /// command.
+    /// Whether events of image `id` are shown. An unknown process meets no criterion, and is not excluded.
     #[inline]
     pub fn passes(&mut self, mirror: &Mirror, id: u32) -> bool {
         match self.passes.get(id as usize) {
@@ -104,10 +113,12 @@ impl Who {
     #[cold]
     fn decide(&mut self, mirror: &Mirror, id: u32) -> bool {
         let Some(image) = mirror.proc(id).filter(|_| id != 0) else {
-            return self.cmd.is_none() && self.users.is_empty() && self.pid.is_none();
+            let is_any = self.cmd.is_none() && self.users.is_empty() && self.cgroup.is_none();
+            return is_any && self.pid.is_none();
         };
         let passes = self.cmd_passes(image)
             && self.user_passes(mirror, image)
+            && self.cgroup_passes(mirror, image)
             && (self.pid.is_none() || self.is_family(mirror, id));
         if let Some(kept) = self.passes.get_mut(id as usize) {
             *kept = passes.into();
@@ -124,15 +135,26 @@ impl Who {
     }
 
     fn user_passes(&self, mirror: &Mirror, image: &Proc) -> bool {
+        let is_one_of = |users: &[User]| users.iter().any(|user| self.is_user(user, mirror, image));
+        (self.users.is_empty() || is_one_of(&self.users)) && !is_one_of(&self.exclude_users)
+    }
+
+    fn is_user(&self, user: &User, mirror: &Mirror, image: &Proc) -> bool {
         let uid = (image.flags.get() & proc_flag::CRED != 0).then(|| image.uid.get());
-        let name = mirror.string(image.user.get());
-        self.users.is_empty()
-            || self.users.iter().any(|user| match self.source {
-                Source::Live => uid.is_some() && user.uid == uid,
-                Source::Recorded => {
-                    (uid.is_some() && user.uid == uid) || name == Some(&user.name[..])
-                }
-            })
+        let is_uid = uid.is_some() && user.uid == uid;
+        match self.source {
+            Source::Live => is_uid,
+            Source::Recorded => is_uid || mirror.string(image.user.get()) == Some(&user.name[..]),
+        }
+    }
+
+    fn cgroup_passes(&self, mirror: &Mirror, image: &Proc) -> bool {
+        let path = mirror.string(image.cgroup.get());
+        let matches = |globs: &GlobSet| {
+            path.is_some_and(|path| globs.is_match_candidate(&Candidate::from_bytes(path)))
+        };
+        self.cgroup.as_ref().is_none_or(matches)
+            && !self.exclude_cgroup.as_ref().is_some_and(matches)
     }
 
     fn is_family(&mut self, mirror: &Mirror, id: u32) -> bool {
@@ -175,6 +197,11 @@ impl Who {
         }
         is(parent, image.ppid).then_some(parent)
     }
+}
+
+fn parse_users(names: &[String], setting: Setting, source: Source) -> Result<Vec<User>, Error> {
+    let user = |name: &String| parse_user(name, source).map_err(|error| about(setting, error));
+    names.iter().map(user).collect()
 }
 
 /// Parses a user name or uid. A recorded stream may come from a host with other users, so its names are not

@@ -114,6 +114,11 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// The key of that name, if there is such a key.
+    pub(super) fn key(&self, name: &str) -> Option<&'static str> {
+        self.section.keys.iter().find(|key| **key == name).copied()
+    }
+
     /// The value of a key, if it is there.
     pub(super) fn value(&self, key: &'static str) -> Option<Value<'a>> {
         debug_assert!(self.section.keys.contains(&key), "{key} is a key of {}", self.section.name);

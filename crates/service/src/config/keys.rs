@@ -117,6 +117,11 @@ pub(super) fn of(setting: Setting) -> &'static str {
         Setting::Cmd => "no pattern for what is to be recorded",
         Setting::ExcludeCmd => "`exclude_cmd`",
         Setting::User => "`exclude_user`",
+        Setting::IncludeRegex => "`include_regex`",
+        Setting::ExcludeRegex => "`exclude_regex`",
+        Setting::ExcludeUser => "`exclude_user`",
+        Setting::Cgroup => "no pattern for what is to be recorded",
+        Setting::ExcludeCgroup => "`exclude_cgroup`",
         Setting::Pid => "the process",
     }
 }

@@ -10,7 +10,7 @@ use fsmon_format::mirror::Capacity;
 use fsmon_present::filter::{Criteria, Filter, Roots, Source};
 use serde::Serialize;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A watch: a path, what of it is recorded, and how it is watched. Serialized it is a `[[watch]]` again, without
 /// what is as by default.
@@ -103,7 +103,11 @@ impl Watch {
             types: self.types.clone(),
             include: self.include.clone(),
             exclude: self.exclude.clone(),
+            include_regex: self.include_regex.clone(),
+            exclude_regex: self.exclude_regex.clone(),
             exclude_cmd: self.exclude_cmd.clone(),
+            exclude_user: self.exclude_user.clone(),
+            exclude_cgroup: self.exclude_cgroup.clone(),
             ..Criteria::default()
         }
     }
@@ -125,17 +129,10 @@ impl Watch {
     /// The keys that this version reads but does not apply.
     #[must_use]
     pub fn not_applied(&self) -> Vec<&'static str> {
-        [
-            ("include_regex", !self.include_regex.is_empty()),
-            ("exclude_regex", !self.exclude_regex.is_empty()),
-            ("exclude_user", !self.exclude_user.is_empty()),
-            ("exclude_cgroup", !self.exclude_cgroup.is_empty()),
-            ("max_depth", self.max_depth.is_some()),
-            ("size", self.size.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(key, is_set)| is_set.then_some(key))
-        .collect()
+        [("max_depth", self.max_depth.is_some()), ("size", self.size.is_some())]
+            .into_iter()
+            .filter_map(|(key, is_set)| is_set.then_some(key))
+            .collect()
     }
 
     /// Checks a watch that was made by other means than a file, such as by `fsmon add`: the same rules hold, as it will be
@@ -202,7 +199,7 @@ fn watch(table: &Table<'_>) -> Result<Watch, Error> {
         path: default.path,
     };
     check_relations(table, &watch)?;
-    check_patterns(table, &watch.path)?;
+    check_patterns(table, &watch)?;
     Ok(watch)
 }
 
@@ -225,9 +222,9 @@ fn check_relations(table: &Table<'_>, watch: &Watch) -> Result<(), Error> {
 }
 
 /// Checks each pattern by itself, so that the error says which it is.
-fn check_patterns(table: &Table<'_>, path: &Path) -> Result<(), Error> {
+fn check_patterns(table: &Table<'_>, watch: &Watch) -> Result<(), Error> {
     let mut roots = Roots::default();
-    roots.add(&[path.as_os_str().as_bytes().to_vec()], false);
+    roots.add(&[watch.path.as_os_str().as_bytes().to_vec()], false);
     for (key, criteria) in PATTERNS {
         let Some(list) = table.value(key) else { continue };
         for value in list.list("a list", PATTERNS_MAX)? {
@@ -236,18 +233,27 @@ fn check_patterns(table: &Table<'_>, path: &Path) -> Result<(), Error> {
                 .map_err(|error| value.wrong(format_args!("has {}", error.line(keys::of))))?;
         }
     }
-    Ok(())
+    // Each may be small enough, and all together too large.
+    check_pattern(&watch.criteria(), &roots).map_err(|error| {
+        let key = error.setting().and_then(|setting| table.key(setting.words())).unwrap_or("path");
+        let line = error.line(keys::of);
+        table.wrong(key, format_args!("has patterns that are too much together: {line}"))
+    })
 }
 
 /// Makes criteria of one pattern.
 type OfPattern = fn(String) -> Criteria;
 
 /// The keys with patterns, and the criteria that one pattern is.
-const PATTERNS: [(&str, OfPattern); 4] = [
+const PATTERNS: [(&str, OfPattern); 8] = [
     ("types", |text| Criteria { types: vec![text], ..Criteria::default() }),
     ("include", |text| Criteria { include: vec![text], ..Criteria::default() }),
     ("exclude", |text| Criteria { exclude: vec![text], ..Criteria::default() }),
+    ("include_regex", |text| Criteria { include_regex: vec![text], ..Criteria::default() }),
+    ("exclude_regex", |text| Criteria { exclude_regex: vec![text], ..Criteria::default() }),
     ("exclude_cmd", |text| Criteria { exclude_cmd: vec![text], ..Criteria::default() }),
+    ("exclude_user", |text| Criteria { exclude_user: vec![text], ..Criteria::default() }),
+    ("exclude_cgroup", |text| Criteria { exclude_cgroup: vec![text], ..Criteria::default() }),
 ];
 
 /// Checks what can be checked without a look at this host.
