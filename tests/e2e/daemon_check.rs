@@ -51,6 +51,11 @@ fn what_is_wrong_is_one_line_and_its_exit_status() {
     ended.assert_failed(2, &[&format!("{name}:7:1: unknown key"), "`exclude`"]);
     assert_eq!(ended.stderr.len(), 1, "{:?}", ended.stderr);
 
+    let user = "[[watch]]\npath = '/srv'\nexclude_user = ['no-such-user-here']";
+    let ended = check(&configuration(&area, user));
+    ended.assert_failed(2, &[&format!("{name}: watch of /srv: `exclude_user`: "), "getent"]);
+    assert_eq!(ended.stderr.len(), 1, "{:?}", ended.stderr);
+
     let missing = check(&area.path("missing.toml"));
     missing.assert_failed(1, &["missing.toml", "No such file"]);
     assert_eq!(missing.stderr.len(), 1, "{:?}", missing.stderr);

@@ -372,6 +372,22 @@ fn a_wrong_value_says_what_to_write() {
             "3:16: `watch.exclude_cmd` has bad glob '!x': ! does not negate it; write \\! for a name that begins with it",
         ),
         (
+            "[[watch]]\npath = '/a'\nexclude_cgroup = ['!x']",
+            "3:19: `watch.exclude_cgroup` has bad glob '!x': ! does not negate it; write \\! for a name that begins with it",
+        ),
+        (
+            "[[watch]]\npath = '/a'\nexclude_user = ['a,b']",
+            "3:17: `watch.exclude_user` has bad user 'a,b'; write one name or uid at a time",
+        ),
+        (
+            "[[watch]]\npath = '/a'\ninclude_regex = ['a', 'b(']",
+            "3:23: `watch.include_regex` has bad regular expression 'b(': unclosed group",
+        ),
+        (
+            "[[watch]]\npath = '/a'\nexclude_regex = ['(?s)(.{9999}){99}']",
+            "3:18: `watch.exclude_regex` has bad regular expression '(?s)(.{9999}){99}': it takes more than 1 MiB of memory; write fewer or smaller repetitions",
+        ),
+        (
             "[[watch]]\npath = '/a'\ntypes = []",
             "3:9: `watch.types` is empty; leave it out for the default types",
         ),
