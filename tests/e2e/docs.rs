@@ -53,8 +53,9 @@ fn the_guide_has_every_option() {
 
 #[test]
 fn examples_have_options_that_there_are() {
-    let all = [None, Some("decode"), Some("convert"), Some("doctor"), Some("generate")]
-        .map(|command| (command, options_of(command)));
+    let all =
+        [None, Some("decode"), Some("convert"), Some("daemon"), Some("doctor"), Some("generate")]
+            .map(|command| (command, options_of(command)));
     for document in ["README.md", "docs/guide.md"] {
         let mut count = 0;
         for line in shell(&read(document)) {
