@@ -1,5 +1,6 @@
 //! Regular expressions on whole paths.
 
+use super::about;
 use crate::limits::REGEX_BYTES;
 use fsmon_format::error::{Error, Setting};
 use regex::bytes::{RegexSet, RegexSetBuilder};
@@ -46,7 +47,7 @@ fn set(setting: Setting, patterns: &[String]) -> Result<Option<RegexSet>, Error>
         _ => Err(patterns
             .iter()
             .find_map(|pattern| wrong(setting, pattern))
-            .unwrap_or_else(|| Error::invalid(too_large("they take")).about(setting))),
+            .unwrap_or_else(|| about(setting, Error::invalid(too_large("they take"))))),
     }
 }
 
@@ -55,7 +56,7 @@ fn wrong(setting: Setting, pattern: &str) -> Option<Error> {
     let shown = pattern.escape_debug();
     if pattern.is_empty() {
         let line = "bad regular expression '': it is empty and matches every path; leave it out";
-        return Some(Error::invalid(line).about(setting));
+        return Some(about(setting, Error::invalid(line)));
     }
     let why = match builder(&[pattern.to_owned()]).build() {
         Ok(_) => return None,
@@ -63,7 +64,7 @@ fn wrong(setting: Setting, pattern: &str) -> Option<Error> {
         Err(error) => last_line(&error.to_string()),
     };
     let line = format!("bad regular expression '{shown}': {why}");
-    Some(Error::invalid(line).about(setting))
+    Some(about(setting, Error::invalid(line)))
 }
 
 fn builder(patterns: &[String]) -> RegexSetBuilder {
@@ -130,7 +131,7 @@ mod tests {
         }
         let many: Vec<_> = (0..100).map(|number| format!("a{number}.{{200}}")).collect();
         let error = Regexes::new(&many, &[]).expect_err("too large together");
-        assert!(error.to_string().starts_with("they take more than 1 MiB"), "{error}");
+        assert!(error.to_string().starts_with("include_regex: they take more than 1 MiB"), "{error}");
         assert_eq!(error.setting(), Some(Setting::IncludeRegex));
     }
 }

@@ -1,8 +1,8 @@
 //! What of a configuration depends on this host, and what a watch must be that comes from elsewhere.
 
-use super::{keys, relations};
 use super::sections::DEFAULT_GROUP;
 use super::{Config, State, Watch};
+use super::{keys, relations};
 use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
