@@ -1,6 +1,7 @@
 //! Filters: which events are shown.
 
 mod globs;
+mod owners;
 mod paths;
 mod patterns;
 mod regexes;
@@ -8,6 +9,7 @@ mod roots;
 mod who;
 
 pub use globs::PathGlobs;
+pub use owners::{Owner, Owners};
 pub use patterns::Purpose;
 pub use roots::Roots;
 
@@ -19,6 +21,8 @@ use fsmon_format::mirror::Capacity;
 use fsmon_format::record::EventRef;
 use paths::PathFilter;
 use regexes::Regexes;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use who::Who;
 
 /// Where the records come from. This host can be asked about users and processes only while it is watched.
@@ -111,6 +115,19 @@ impl Filter {
             self.capacity,
         );
         Ok(())
+    }
+
+    /// Makes the globs relative to the directory `base` (absolute, without symbolic links), of which the records may
+    /// show only a part: a watch inside of another one, for example. Nothing outside of it passes the globs.
+    ///
+    /// # Errors
+    /// A pattern that can never match below `base`.
+    pub fn below(mut self, base: &Path) -> Result<Self, Error> {
+        self.set_roots(&Roots::of_paths([&base.to_owned()]))?;
+        if let Some(paths) = &mut self.paths {
+            paths.set_base(base.as_os_str().as_bytes());
+        }
+        Ok(self)
     }
 
     /// Shows only events of that time.

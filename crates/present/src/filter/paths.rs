@@ -28,6 +28,8 @@ pub struct PathFilter {
     include: Option<PathGlobs>,
     exclude: Option<PathGlobs>,
     regexes: Option<Regexes>,
+    /// The directory that globs are relative to: nothing outside of it passes. `None`: each watched root.
+    base: Option<Box<[u8]>>,
     /// By directory id: the epoch, and two bits of verdict.
     verdicts: Vec<u32>,
     /// A renamed directory raises it, which invalidates the verdicts on all directories below. Never 0.
@@ -56,12 +58,19 @@ impl PathFilter {
             include,
             exclude,
             regexes,
+            base: None,
             verdicts: vec![0; capacity.dirs + 1],
             epoch: 1,
             path: Vec::with_capacity(1 << 13),
             root: Vec::with_capacity(1 << 13),
             pending: Vec::with_capacity(1 << 10),
         })
+    }
+
+    /// Makes globs relative to the directory `base`, an absolute path without symbolic links.
+    pub fn set_base(&mut self, base: &[u8]) {
+        self.base = Some(base.into());
+        self.raise_epoch();
     }
 
     pub fn changed(&mut self, change: Change) {
@@ -123,8 +132,12 @@ impl PathFilter {
         regexes.pass(&self.path)
     }
 
+    /// A path outside of `base` does not pass.
     fn globs_pass(&mut self, mirror: &Mirror, dir: u32, name: &[u8]) -> bool {
-        let Some(verdict) = self.verdict(mirror, dir) else { return self.include.is_none() };
+        let Some(verdict) = self.verdict(mirror, dir) else {
+            let is_outside = self.base.is_some() && mirror.dir(dir).is_some();
+            return self.include.is_none() && !is_outside;
+        };
         if verdict.excluded || name.is_empty() {
             return verdict.passes();
         }
@@ -132,7 +145,7 @@ impl PathFilter {
             return true;
         }
         if self.need_path() {
-            if !below_root(mirror, dir, &mut self.root, &mut self.path) {
+            if !self.set_path(mirror, dir) {
                 return self.include.is_none();
             }
             if !self.path.is_empty() {
@@ -186,6 +199,9 @@ impl PathFilter {
     /// broken.
     #[cold]
     fn decide(&mut self, mirror: &Mirror, dir: u32) -> Option<Verdict> {
+        if self.base.is_some() {
+            return self.decide_below_base(mirror, dir);
+        }
         self.pending.clear();
         let (mut at, mut verdict) = (dir, None);
         while verdict.is_none() {
@@ -203,7 +219,7 @@ impl PathFilter {
         let mut verdict = verdict?;
         while let Some(next) = self.pending.pop() {
             if mirror.dir(next)?.parent != 0 {
-                if !below_root(mirror, next, &mut self.root, &mut self.path) {
+                if !self.set_path(mirror, next) {
                     return None;
                 }
                 verdict = self.refine(verdict);
@@ -211,6 +227,59 @@ impl PathFilter {
             self.keep(next, verdict);
         }
         Some(verdict)
+    }
+
+    /// The verdict on a directory from those on each directory between it and `base`. `None` if the path is not
+    /// known, or is outside of `base`.
+    fn decide_below_base(&mut self, mirror: &Mirror, dir: u32) -> Option<Verdict> {
+        if !self.set_path(mirror, dir) {
+            return None;
+        }
+        let mut verdict = Verdict { included: self.include.is_none(), excluded: false };
+        let whole = std::mem::take(&mut self.path);
+        let ends = memchr::memchr_iter(b'/', &whole).chain([whole.len()]);
+        for end in ends.filter(|end| *end > 0) {
+            self.path.clear();
+            self.path.extend_from_slice(&whole[..end]);
+            verdict = self.refine(verdict);
+        }
+        self.path = whole;
+        self.keep(dir, verdict);
+        Some(verdict)
+    }
+
+    /// Sets `path` to the path of `dir` below what globs are relative to, and `root` to the path of that.
+    fn set_path(&mut self, mirror: &Mirror, dir: u32) -> bool {
+        match &self.base {
+            None => below_root(mirror, dir, &mut self.root, &mut self.path),
+            Some(base) => {
+                self.root.clear();
+                self.root.extend_from_slice(base);
+                below_base(mirror, dir, base, &mut self.path)
+            }
+        }
+    }
+}
+
+/// Sets `path` to the path of `dir` below the directory `base`. Returns false if it is not known, or not below.
+fn below_base(mirror: &Mirror, dir: u32, base: &[u8], path: &mut Vec<u8>) -> bool {
+    path.clear();
+    if !mirror.append_dir_path(dir, path) {
+        return false;
+    }
+    let Some(below) = rest_below(path, base).map(<[u8]>::len) else { return false };
+    path.drain(..path.len() - below);
+    true
+}
+
+/// What is left of `path` below the directory `base`, without a slash before it; empty for `base` itself. `None` if
+/// it is not below. Both are absolute.
+pub(super) fn rest_below<'a>(path: &'a [u8], base: &[u8]) -> Option<&'a [u8]> {
+    let base = if base == b"/" { &[] } else { base };
+    match path.strip_prefix(base)? {
+        [] => Some(&[]),
+        [b'/', rest @ ..] => Some(rest),
+        _ => None,
     }
 }
 
