@@ -49,6 +49,7 @@
 )]
 
 mod cold;
+mod command;
 pub mod config;
 mod counters;
 mod degradation;
@@ -73,7 +74,9 @@ mod sys;
 pub use cold::cgroup::cgroup_path;
 pub use cold::remedy::{Call, Cause, refused};
 pub use cold::roots::not_a_directory;
+pub use command::Command;
 pub use config::Config;
 pub use counters::{Counters, Missing};
 pub use fsmon_format::error::{Error, ErrorKind, Message, Names, Setting};
 pub use monitor::{Monitor, Next, Receiver, start};
+pub use sys::clock::is_synchronised as is_clock_synchronised;

@@ -1,15 +1,20 @@
 //! The handles for users of the engine: one to control it, one to take records.
 
 use crate::cold::mount_watch::Follower;
+use crate::cold::remedy::{Call, refused};
 use crate::cold::start;
+use crate::command::Command;
 use crate::config::Config;
 use crate::counters::{Counters, Shared};
 use crate::hot::reader::Control;
+use crate::hot::reader::flushes::Flushes;
 use crate::plan::Plan;
 use crate::ring::Consumer;
+use crate::sys::fanotify::Group;
 use crate::sys::fd::signal;
 use crate::{Error, ErrorKind};
 use fsmon_format::record::Slot;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -21,6 +26,8 @@ pub struct Monitor {
     shared: Arc<Shared>,
     control: flume::Sender<Control>,
     wake: Arc<OwnedFd>,
+    group: Group,
+    flushes: Arc<Flushes>,
     mounts: Option<Follower>,
     thread: Option<JoinHandle<Result<Counters, Error>>>,
 }
@@ -54,6 +61,8 @@ pub fn start(config: Config) -> Result<(Monitor, Receiver), Error> {
         shared: started.shared,
         control: started.control,
         wake: started.wake,
+        group: started.group,
+        flushes: started.flushes,
         mounts: started.mounts,
         thread: Some(started.thread),
     };
@@ -71,6 +80,34 @@ impl Monitor {
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Gives a command. Returns without waiting for the answer, which is a record in the ring: see [`Command`]. If the
+    /// engine ends first, [`Next::Ended`] takes the place of the answer.
+    ///
+    /// # Errors
+    /// The command was not given, and no answer comes: too many are under way ([`ErrorKind::Busy`]), the engine has
+    /// ended, or the system lacks what is needed.
+    pub fn command(&self, command: &Command) -> Result<(), Error> {
+        if self.control.is_disconnected() {
+            return Err(Error::new(ErrorKind::Io, "the engine has ended"));
+        }
+        match *command {
+            Command::Flush { token } => {
+                let must_wake =
+                    self.flushes.ask(&self.group, token).map_err(|error| match error.kind() {
+                        io::ErrorKind::ResourceBusy => Error::new(
+                            ErrorKind::Busy,
+                            "too many flushes are under way; wait for one",
+                        ),
+                        _ => refused("cannot flush", Call::Plain, error),
+                    })?;
+                if must_wake {
+                    signal(self.wake.as_fd());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Asks the reader to deliver everything that happened until now, and then to end. Returns without waiting;

@@ -1,10 +1,11 @@
 //! Once it runs, the engine allocates nothing: neither the reader nor the consumer's end, new
-//! directories and processes included. A test binary of its own, because it counts for the whole
+//! directories, processes and flushes included. A test binary of its own, because it counts for the whole
 //! process, and without the test runner, whose allocations would count too.
 
 mod counting;
 
-use fsmon_engine::{Config, Next, start};
+use fsmon_engine::{Command as Ask, Config, Next, start};
+use fsmon_format::record::{Body, Record, Records};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -45,14 +46,25 @@ fn nothing_is_allocated(cmdline: bool) {
         .stdin(Stdio::piped())
         .spawn()
         .expect("sh");
+    // The first flush makes what the others use again.
+    let flush = || monitor.command(&Ask::Flush { token: 1 }).expect("one at a time");
+    flush();
     while !matches!(records.next(Duration::from_millis(200)), Next::Idle) {}
 
     let before = counting::allocations();
     drop(child.stdin.take());
-    let mut slots = 0;
+    let (mut slots, mut flushes) = (0, 0);
+    flush();
     loop {
         match records.next(Duration::from_millis(500)) {
-            Next::Batch(batch) => slots += batch.len(),
+            Next::Batch(batch) => {
+                slots += batch.len();
+                let is_answer = |record: Record<'_>| matches!(record.body(), Body::Answer(_));
+                if Records(batch).any(is_answer) && child.try_wait().expect("a child").is_none() {
+                    flushes += 1;
+                    flush();
+                }
+            }
             Next::Idle if child.try_wait().expect("a child").is_some() => break,
             _ => {}
         }
@@ -60,6 +72,7 @@ fn nothing_is_allocated(cmdline: bool) {
     let allocations = counting::allocations() - before;
     assert_eq!(allocations, 0, "in {slots} slots of records");
     assert!(slots > 1000 * 10, "only {slots} slots: the workload did not run");
+    assert!(flushes > 10, "only {flushes} flushes were answered");
     monitor.stop();
     drop(records);
     monitor.join().expect("it ran");

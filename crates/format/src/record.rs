@@ -64,6 +64,8 @@ pub mod tag {
     pub const GAP: u8 = 9;
     /// [`super::Note`]. Readers of format 1.0 skip it.
     pub const NOTE: u8 = 10;
+    /// [`super::Answer`]. Tags from 240 on are of the ring alone: no writer of streams writes them.
+    pub const ANSWER: u8 = 240;
 }
 
 /// How certain the process of an event is: `flags & ATTRIBUTION` of an [`Event`].
@@ -669,6 +671,72 @@ pub struct Note {
     pub tail: [u8; 40],
 }
 
+/// How a command to a running engine ended: `outcome` of an [`Answer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// A root that was added is there, and is watched.
+    Active,
+    /// A root that was added is not there yet; it is watched from when it appears.
+    Pending,
+    /// It was not done: `errno` of the [`Answer`] says why.
+    Failed,
+    /// An outcome that this version does not know.
+    Other(u32),
+}
+
+impl Outcome {
+    /// The number in the record.
+    #[must_use]
+    pub fn code(self) -> u32 {
+        match self {
+            Outcome::Done => 1,
+            Outcome::Active => 2,
+            Outcome::Pending => 3,
+            Outcome::Failed => 4,
+            Outcome::Other(code) => code,
+        }
+    }
+
+    /// The outcome of that number.
+    #[must_use]
+    pub fn from_code(code: u32) -> Self {
+        match code {
+            1 => Outcome::Done,
+            2 => Outcome::Active,
+            3 => Outcome::Pending,
+            4 => Outcome::Failed,
+            other => Outcome::Other(other),
+        }
+    }
+}
+
+/// The answer to a command to a running engine, in order with the events. It is in the ring alone: writers of streams
+/// leave it out, and readers of streams skip it.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Answer {
+    /// [`tag::ANSWER`]
+    pub tag: u8,
+    /// Slots of this record: 1.
+    pub slots: u8,
+    /// Reserved.
+    pub flags: U16,
+    /// [`Outcome::code`]
+    pub outcome: U32,
+    /// The token that came with the command.
+    pub token: U64,
+    /// When the command was given: `CLOCK_MONOTONIC`, ns.
+    pub time_ns: U64,
+    /// Of a root: the directories that are known below it, itself included.
+    pub dirs: U32,
+    /// [`Outcome::Failed`]: the error number of Linux; 0 if there is none.
+    pub errno: U32,
+    /// Reserved.
+    pub reserved: [u8; 32],
+}
+
 const _: () = {
     assert!(size_of::<Slot>() == SLOT && align_of::<Slot>() == SLOT);
     assert!(size_of::<Event>() == SLOT);
@@ -679,6 +747,7 @@ const _: () = {
     assert!(size_of::<Stats>() == SLOT);
     assert!(size_of::<End>() == SLOT);
     assert!(size_of::<Clock>() == SLOT);
+    assert!(size_of::<Answer>() == SLOT);
     assert!(size_of::<Gap>() == SLOT);
     assert!(std::mem::offset_of!(Gap, from_ns) == 16);
     assert!(std::mem::offset_of!(Gap, stream_id) == 32);

@@ -99,6 +99,7 @@ mod translate;
 mod writer;
 
 pub use crate::limits::CLOCK_STEP_NS;
+pub use block::closing;
 pub use codec::Codec;
 pub use error::{Damage, Fault};
 pub use header::{Filesystem, Header};

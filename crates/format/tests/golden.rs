@@ -430,7 +430,7 @@ fn line(text: &mut String, body: &Body<'_>) {
             n.path.escape_ascii().to_string(),
             n.text.escape_ascii().to_string(),
         ),
-        Body::Skip => "skipped".to_string(),
+        Body::Answer(_) | Body::Skip => "skipped".to_string(),
         Body::Malformed => unreachable!("the reader refuses it"),
     };
     text.push_str(&line);

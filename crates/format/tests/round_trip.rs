@@ -6,7 +6,9 @@ mod sim;
 
 use fsmon_format::mirror::Mirror;
 use fsmon_format::number::to_usize;
-use fsmon_format::record::{Build, End, Record, end_flag};
+use fsmon_format::record::{
+    Build, End, NOTE_HEAD, NOTE_TEXT_MAX, Record, SLOT, end_flag, slots_for,
+};
 use fsmon_format::stream::layout::{BLOCK_MAX, BlockHeader, GRID, HEADER_LEN};
 use fsmon_format::stream::{Codec, Header, Item, Reader, Writer};
 use proptest::prelude::*;
@@ -165,21 +167,36 @@ fn an_event_that_needs_much_finds_room_at_every_place_of_the_grid() {
     assert!(stream.len() as u64 > GRID);
 }
 
+/// A note of so many slots.
+fn note_of(slots: usize) -> Op {
+    Op::Note { len: (slots * SLOT - NOTE_HEAD).min(NOTE_TEXT_MAX), len2: 0 }
+}
+
 #[test]
-fn a_note_of_any_length_finds_room_at_every_place_of_the_grid() {
-    let mut host = Host::new();
-    for n in 0..1100 {
-        // The longest is longer than the shortest block before the grid.
-        host.step(&Op::Note { len: 4096 - n, len2: n });
-        if n % 3 == 0 {
-            host.step(&Op::Note { len: n % 40, len2: 0 });
-            host.step(&Op::Gap);
+fn the_longest_note_finds_room_however_near_the_grid_is() {
+    // A block has a header and a clock besides.
+    let longest = slots_for(NOTE_HEAD + NOTE_TEXT_MAX);
+    for left in longest - 5..longest + 15 {
+        let mut host = Host::new();
+        let mut slots = (to_usize(GRID) - HEADER_LEN) / SLOT - left;
+        while slots > 0 {
+            let block = match slots / (longest + 2) {
+                0 => slots,
+                1 => slots.div_ceil(2),
+                _ => longest + 2,
+            };
+            host.step(&note_of(block - 2));
+            host.step(&Op::Flush);
+            slots -= block;
         }
-        host.step(&Op::Flush);
+        host.step(&note_of(longest));
+        host.step(&Op::Event { dir: 0, proc: 0, len: 3 });
+        let (_, stream) = record_all(&host);
+        let decoded = decode_strict(&stream);
+        assert!(decoded.error.is_none(), "{left}: {:?}", decoded.error);
+        same(&decoded.lines[..host.lines.len()], &host.lines);
+        assert_eq!(keeps_to_the_grid(&stream), 1);
     }
-    let stream = check(&host);
-    assert!(stream.len() as u64 > 4 * GRID);
-    assert_eq!(keeps_to_the_grid(&stream), 0);
 }
 
 #[test]

@@ -53,6 +53,23 @@ impl Binary {
     }
 }
 
+impl Binary {
+    /// EVENT records of the stream so far; 0 once it has ended.
+    pub fn events(&self) -> u64 {
+        self.blocks.writer.as_ref().map_or(0, Writer::events)
+    }
+
+    /// The number of the block that the next record goes into, unless the open block has room for it.
+    pub fn next_block(&self) -> u64 {
+        self.blocks.writer.as_ref().map_or(0, Writer::next_block)
+    }
+
+    /// The time of the last record that has one, `CLOCK_MONOTONIC` ns: at first, of the header.
+    pub fn last_ns(&self) -> Option<u64> {
+        self.blocks.writer.as_ref().map(Writer::last_ns)
+    }
+}
+
 impl Blocks {
     /// Pushes a record of which a decoder makes `lines` lines.
     #[inline]

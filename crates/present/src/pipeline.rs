@@ -150,7 +150,7 @@ impl<O: Output> Pipeline<O> {
             Body::Malformed => self.malformed += 1,
             Body::Gap(gap) => self.take_gap(gap, record, out),
             Body::Note(note) => self.take_note(&note, record, out),
-            Body::Skip => {}
+            Body::Answer(_) | Body::Skip => {}
             body => self.take_definition(&body, record, out),
         }
     }

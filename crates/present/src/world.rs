@@ -44,6 +44,16 @@ impl World {
         World { mirror: Mirror::new(capacity), wall, names: Some(names), refused: 0 }
     }
 
+    /// What the ids in records stand for.
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
+    /// The wall time of a record, ns since 1970. `mono_ns`: `CLOCK_MONOTONIC`.
+    pub fn real_ns(&self, mono_ns: u64) -> u64 {
+        self.wall.real_ns(mono_ns)
+    }
+
     /// Definitions that found no room.
     pub fn refused(&self) -> u64 {
         self.refused

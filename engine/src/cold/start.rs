@@ -9,6 +9,7 @@ use super::{host, marks, mounts, overlay, roots, who};
 use crate::config::{Backend, Config, Cpu};
 use crate::counters::{Counters, Shared};
 use crate::hot::event::{Key, METADATA_LEN};
+use crate::hot::reader::flushes::Flushes;
 use crate::hot::reader::intake::{self, Intake};
 use crate::hot::reader::placement::Placement;
 use crate::hot::reader::{self, Control, Parts};
@@ -26,6 +27,7 @@ use crate::plan::{Degradation, MarkKind, Note, Plan};
 use crate::ring::{Consumer, ring};
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
+use crate::sys::fanotify::Group;
 use crate::sys::fd::{eventfd, pending_bytes};
 use crate::sys::limit::raise_descriptors;
 use crate::sys::poll::{Descriptors, Poll};
@@ -50,6 +52,9 @@ pub(crate) struct Started {
     pub(crate) shared: Arc<Shared>,
     pub(crate) control: flume::Sender<Control>,
     pub(crate) wake: Arc<OwnedFd>,
+    /// The group of the reader, for marks that other threads set.
+    pub(crate) group: Group,
+    pub(crate) flushes: Arc<Flushes>,
     /// Follows mounts; `None` if mountinfo cannot be read.
     pub(crate) mounts: Option<Follower>,
     pub(crate) thread: ReaderThread,
@@ -158,7 +163,10 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let wake = Arc::new(eventfd().map_err(no_eventfd)?);
     // FIONREAD counts the heads of events alone (fanotify_ioctl() in fanotify_user.c).
     let quiet = (pending_bytes(watch.disk.group.as_fd()) / METADATA_LEN) as u64;
+    let no_clone = |error| refused("cannot duplicate a descriptor", Call::Plain, error);
+    let group = watch.disk.group.try_clone().map_err(no_clone)?;
     let resolver = Resolver::new(tree, watch, above, config.types, std::process::id(), quiet);
+    let flushes = Arc::clone(&resolver.flushes);
     let parts = Parts {
         resolver,
         who,
@@ -184,7 +192,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let no_thread =
         |error| refused("cannot start the thread that follows mounts", Call::Thread, error);
     let mounts = mounts.map(|mounts| mounts.start(ears)).transpose().map_err(no_thread)?;
-    Ok(Started { plan, shared, control, wake, mounts, thread, consumer })
+    Ok(Started { plan, shared, control, wake, group, flushes, mounts, thread, consumer })
 }
 
 /// Hears the upper layer of the overlay that a root is on, if it is on one.

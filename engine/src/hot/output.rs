@@ -300,6 +300,12 @@ impl Output {
         push(&mut self.producer, sources, self.build.stats(head));
     }
 
+    /// The answer to a command.
+    #[cold]
+    pub(crate) fn answer(&mut self, sources: &mut Inputs<'_>, head: record::Answer) {
+        push(&mut self.producer, sources, self.build.answer(head));
+    }
+
     /// The last record.
     pub(crate) fn end(&mut self, sources: &mut Inputs<'_>, failed: bool) {
         let mut head = record::End::new_zeroed();

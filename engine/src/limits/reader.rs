@@ -63,6 +63,13 @@ pub(crate) const CPU_STAY_NS: u64 = 80_000_000;
 /// Bytes for a CPU's line of /proc/stat: ten numbers of 20 digits at the most.
 pub(crate) const CPU_LINE_BYTES: usize = 224;
 
+/// Flushes under way at one time. Each has a descriptor and a mark. One is answered within a turn or two, so a caller
+/// that waits for its answers never has more than a few; one that does not is told that it is too fast.
+pub(crate) const FLUSHES_MAX: usize = 16;
+/// How long the answer to a flush waits for what is held back until the queue is empty, ns: two or three looks at the
+/// filesystem ([`SLEEP_NOT_IDLE`]). On a host where nothing pauses the queue may never be empty.
+pub(crate) const FLUSH_PATIENCE_NS: u64 = 20_000_000;
+
 /// How long the reader sleeps between two looks for room, while the consumer stalls. Process messages are taken in at
 /// this pace meanwhile: their rings hold a hundred times as much.
 pub(crate) const STALL_SLEEP: Duration = Duration::from_millis(1);
@@ -87,6 +94,9 @@ const _: () = {
     assert!(FILES_BUFFERS as usize + CONNECTOR_BUFFERS as usize + CPUS_MAX <= COMPLETIONS as usize);
     assert!(DULL_BATCHES > 0 && DULL_WINDOWS > 0);
     assert!(STORM_WINDOW_MAX.as_millis() <= BATCH_WINDOW_MAX_MS as u128);
+    // A bit for each.
+    assert!(FLUSHES_MAX < u32::BITS as usize);
+    assert!(FLUSH_PATIENCE_NS as u128 >= 3 * SLEEP_NOT_IDLE.as_nanos());
     // From the shortest to the longest.
     assert!(SLEEP_IN_WALK.as_micros() < SLEEP_IN_WALK_BEHIND.as_micros());
     assert!(SLEEP_IN_WALK_BEHIND.as_micros() <= SLEEP_NOT_IDLE.as_micros());

@@ -30,6 +30,18 @@ pub fn boottime_ns() -> u64 {
     read(libc::CLOCK_BOOTTIME)
 }
 
+/// Whether the kernel takes its wall clock for synchronised, by NTP or PTP: not STA_UNSYNC, adjtimex(2). Setting the
+/// clock makes it unsynchronised.
+#[must_use]
+pub fn is_synchronised() -> bool {
+    // SAFETY: all zeros is a valid `timex`, a structure of integers; with `modes` 0 the kernel only fills it in, and no
+    // privilege is needed.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: `state` is valid for writes.
+    let result = unsafe { libc::adjtimex(&raw mut state) };
+    result >= 0 && state.status & libc::STA_UNSYNC == 0
+}
+
 /// `CLOCK_MONOTONIC` and `CLOCK_REALTIME` at one moment, ns.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {

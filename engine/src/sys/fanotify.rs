@@ -80,6 +80,29 @@ impl Group {
         self.mark(flag::MARK_ADD | flag::MARK_ONLYDIR, mask, dir, c".")
     }
 
+    /// Marks an open file, or an open directory without its entries.
+    pub(crate) fn mark_object(&self, mask: u64, file: BorrowedFd<'_>) -> io::Result<()> {
+        // SAFETY: without a path the mark is for what is open (fanotify_mark(2)).
+        check(unsafe {
+            libc::fanotify_mark(
+                self.fd.as_raw_fd(),
+                flag::MARK_ADD,
+                mask,
+                file.as_raw_fd(),
+                std::ptr::null(),
+            )
+        })
+        .map(drop)
+    }
+
+    /// Another descriptor of the same group.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        self.fd.try_clone().map(|fd| Group { fd })
+    }
+
     /// Ignores the events in `mask` of one directory and its entries from now on.
     ///
     /// # Errors

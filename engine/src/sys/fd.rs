@@ -1,5 +1,6 @@
 //! Small calls on file descriptors.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -43,6 +44,22 @@ pub(crate) fn signal(fd: BorrowedFd<'_>) {
 pub(crate) fn drain(fd: BorrowedFd<'_>) {
     // It does not block, and that it was not readable is as good.
     let _ = read(fd, &mut [0; 8]);
+}
+
+/// A file in memory, without a name in any directory: memfd_create(2). `name` is for `/proc/self/fd`.
+///
+/// # Errors
+/// EMFILE and ENFILE without a descriptor, ENOMEM.
+pub(crate) fn memory_file(name: &CStr) -> io::Result<OwnedFd> {
+    // SAFETY: the name ends in NUL; the kernel only reads it.
+    owned(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) })
+}
+
+/// Sets the mode of a file of our own to 0600, whatever it is: its attributes count as changed, also where they stay
+/// the same.
+pub(crate) fn change_mode(file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::fchmod(file.as_raw_fd(), 0o600) }).map(drop)
 }
 
 /// Whether there is something to read now.

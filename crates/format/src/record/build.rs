@@ -1,8 +1,9 @@
 //! Laying out records.
 
 use super::{
-    Clock, DIR_HEAD, Dir, EVENT_HEAD, End, Event, Gap, Loss, NAME_MAX, NOTE_HEAD, NOTE_TEXT_MAX,
-    Note, Proc, SLOT, STR_HEAD, Slot, Stats, Str, TEXT_MAX, TEXT_SLOTS_MAX, slots_for, tag,
+    Answer, Clock, DIR_HEAD, Dir, EVENT_HEAD, End, Event, Gap, Loss, NAME_MAX, NOTE_HEAD,
+    NOTE_TEXT_MAX, Note, Proc, SLOT, STR_HEAD, Slot, Stats, Str, TEXT_MAX, TEXT_SLOTS_MAX,
+    slots_for, tag,
 };
 use zerocopy::little_endian::U16;
 use zerocopy::{FromZeros, Immutable, IntoBytes};
@@ -103,6 +104,12 @@ impl Build {
         (head.path_len, head.text_len) = (len16(path), len16(text));
         head.tail = [0; 40];
         self.lay(&head, NOTE_HEAD, &[path, text])
+    }
+
+    /// The answer to a command.
+    pub fn answer(&mut self, mut head: Answer) -> &[Slot] {
+        head.tag = tag::ANSWER;
+        self.lay(&head, 0, &[])
     }
 
     /// Clocks.

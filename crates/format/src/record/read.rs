@@ -1,8 +1,8 @@
 //! Records as their tags say, borrowed from slots; no length in them is trusted.
 
 use super::{
-    Attribution, Clock, DIR_HEAD, Dir, EVENT_HEAD, End, Event, Gap, Loss, NOTE_HEAD, NOTE_TEXT_MAX,
-    Note, Proc, STR_HEAD, Slot, Stats, Str, What, event_flag, note_flag, tag,
+    Answer, Attribution, Clock, DIR_HEAD, Dir, EVENT_HEAD, End, Event, Gap, Loss, NOTE_HEAD,
+    NOTE_TEXT_MAX, Note, Proc, STR_HEAD, Slot, Stats, Str, What, event_flag, note_flag, tag,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -35,6 +35,8 @@ pub enum Body<'a> {
     Gap(&'a Gap),
     /// What is watched, or what the recorder did.
     Note(NoteRef<'a>),
+    /// The answer to a command. Only the ring has any: in a stream it is to be skipped.
+    Answer(&'a Answer),
     /// Filler, or a kind that this version does not know: to be skipped.
     Skip,
     /// Lengths that do not fit the record: a broken writer.
@@ -213,6 +215,7 @@ impl<'a> Record<'a> {
             tag::CLOCK => Body::Clock(self.head()?),
             tag::GAP => Body::Gap(self.head()?),
             tag::NOTE => Body::Note(self.note()?),
+            tag::ANSWER => Body::Answer(self.head()?),
             _ => Body::Skip,
         })
     }

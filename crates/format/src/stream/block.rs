@@ -4,7 +4,7 @@ use super::clock::ClockInForce;
 use super::layout::{BLOCK_SLOTS, BlockHeader, GRID, SYNC, block_flag, block_kind};
 use crate::limits::PAD_BELOW_BYTES;
 use crate::number::to_usize;
-use crate::record::{Build, Event, SLOT, Slot};
+use crate::record::{Build, Clock, Event, SLOT, Slot};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Stream ids for an event.
@@ -199,4 +199,32 @@ impl BlockLabel {
 /// Bytes from `offset` of a file to the next multiple of the grid.
 pub(super) fn to_grid(offset: u64) -> usize {
     to_usize(GRID - offset % GRID)
+}
+
+/// The end of a file whose writer was killed: a block that is final and has nothing but a clock, and a pad before it if
+/// the grid needs one. `offset` is where the file ends now, behind a whole block or the header; `number` and
+/// `first_event` are those of the next block; `clock` is the CLOCK in force.
+///
+/// Behind it the file is one that was ended in order and goes on in another, so that a strict reader reads it to its
+/// end. It has no END record.
+#[must_use]
+pub fn closing(
+    offset: u64,
+    (number, first_event, tag): (u64, u64, [u8; 4]),
+    clock: &Clock,
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut label = BlockLabel { number, first_event, tag };
+    let room = to_grid(offset);
+    if room < 2 * SLOT {
+        // Whole slots: only a header fits.
+        bytes.extend_from_slice(label.pad(&[]).as_bytes());
+        label.number += 1;
+    }
+    let mut block = Block::new();
+    let mut in_force = ClockInForce::new(clock.time_ns.get(), clock.realtime_ns.get());
+    in_force.steps = clock.steps.get();
+    block.open(2 * SLOT, block_flag::FINAL, in_force);
+    bytes.extend_from_slice(block.close(label));
+    bytes
 }

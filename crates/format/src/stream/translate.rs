@@ -147,7 +147,7 @@ impl Translator {
         const SHORT: &str = "a record of too few slots";
         let (record, _) = Record::split_first(slots).ok_or(SHORT)?;
         let body = record.body();
-        if self.ended && !matches!(body, Body::Skip) {
+        if self.ended && !matches!(body, Body::Skip | Body::Answer(_)) {
             return Err("a record behind the end of the stream");
         }
         let has_time = matches!(

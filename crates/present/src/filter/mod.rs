@@ -11,7 +11,7 @@ mod who;
 pub use globs::PathGlobs;
 pub use owners::{Owner, Owners};
 pub use patterns::Purpose;
-pub use roots::Roots;
+pub use roots::{Roots, real};
 
 use crate::moment::Range;
 use crate::world::{Change, World};

@@ -131,7 +131,10 @@ mod tests {
         }
         let many: Vec<_> = (0..100).map(|number| format!("a{number}.{{200}}")).collect();
         let error = Regexes::new(&many, &[]).expect_err("too large together");
-        assert!(error.to_string().starts_with("include_regex: they take more than 1 MiB"), "{error}");
+        assert!(
+            error.to_string().starts_with("include_regex: they take more than 1 MiB"),
+            "{error}"
+        );
         assert_eq!(error.setting(), Some(Setting::IncludeRegex));
     }
 }

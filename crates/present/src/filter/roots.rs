@@ -73,7 +73,8 @@ impl Roots {
 }
 
 /// `path` without symbolic links, as far as it exists.
-pub(super) fn real(path: &Path) -> PathBuf {
+#[must_use]
+pub fn real(path: &Path) -> PathBuf {
     let there = path.ancestors().find_map(|at| Some((at, at.canonicalize().ok()?)));
     match there {
         Some((at, real)) => match path.strip_prefix(at) {

@@ -5,6 +5,7 @@
 //! the process can change a file. So they are taken in *after* the file events were read and *before* these are
 //! resolved.
 
+pub(crate) mod flushes;
 pub(crate) mod intake;
 pub(crate) mod pace;
 pub(crate) mod placement;
@@ -13,6 +14,7 @@ use crate::Error;
 use crate::counters::{Counters, Shared};
 use crate::hot::event::Events;
 use crate::hot::output::{Inputs, Output};
+use crate::hot::reader::flushes::{Flushed, Progress};
 use crate::hot::reader::intake::Intake;
 use crate::hot::reader::pace::{Pace, Reach};
 use crate::hot::reader::placement::Placement;
@@ -26,10 +28,11 @@ use crate::limits::reader::{
 use crate::ring::Producer;
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
-use fsmon_format::record::Reason;
+use fsmon_format::record::{self, Outcome, Reason};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
+use zerocopy::FromZeros;
 
 /// What other threads ask of the reader.
 pub(crate) enum Control {
@@ -94,7 +97,7 @@ pub(crate) fn run(
         let timeout = match stop_ns {
             _ if reader.resolver.walks.any() => reader.between_steps(),
             Some(_) => Duration::from_millis(1),
-            None if reader.is_idle() => SLEEP_MAX,
+            None if reader.is_idle() && !reader.resolver.flushes.any() => SLEEP_MAX,
             None => SLEEP_NOT_IDLE,
         };
         if let Err(error) = reader.turn(parts.window, timeout) {
@@ -287,9 +290,31 @@ impl<'a, D: Disk> Reader<'a, D> {
         if self.resolver.walks.any() && !self.output.is_behind() {
             self.walk_on();
         }
+        if self.resolver.flushes.any() {
+            self.answer_flushes();
+        }
         if until_ns >= self.tick_ns {
             self.tick(until_ns);
         }
+    }
+
+    /// Answers the flushes before which everything is in the ring.
+    #[cold]
+    fn answer_flushes(&mut self) {
+        let now_ns = self.resolver.watch.disk.now_ns();
+        let progress = Progress { after_ns: self.after_ns, now_ns, is_idle: self.is_idle() };
+        while let Some(flushed) = self.resolver.flushes.next(progress) {
+            self.answer_flush(flushed, Outcome::Done);
+        }
+        self.output.publish();
+    }
+
+    fn answer_flush(&mut self, flushed: Flushed, outcome: Outcome) {
+        let mut head = record::Answer::new_zeroed();
+        head.outcome = outcome.code().into();
+        (head.token, head.time_ns) = (flushed.token.into(), flushed.asked_ns.into());
+        self.output.answer(&mut self.sources, head);
+        self.resolver.flushes.end(flushed);
     }
 
     /// The longest sleep between two steps of a walk.
@@ -477,6 +502,10 @@ impl<'a, D: Disk> Reader<'a, D> {
     }
 
     fn finish(&mut self, failed: bool) {
+        let outcome = if failed { Outcome::Failed } else { Outcome::Done };
+        while let Some(flushed) = self.resolver.flushes.last() {
+            self.answer_flush(flushed, outcome);
+        }
         self.count();
         self.report_evicted(clock::monotonic_ns());
         self.output.stats(&mut self.sources);

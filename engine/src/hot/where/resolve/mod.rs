@@ -20,6 +20,7 @@ pub(crate) use batch::{Actor, Batch};
 
 use self::batch::Known;
 use crate::hot::event::{Event, Location};
+use crate::hot::reader::flushes::Flushes;
 use crate::hot::r#where::above::Above;
 use crate::hot::r#where::disk::{Disk, Kernel};
 use crate::hot::r#where::mute::busy::Busy;
@@ -41,6 +42,7 @@ use crate::hot::r#where::tree::{Tree, flag};
 use crate::hot::r#where::watch::{SIDES, Watch};
 use crate::sys::fanotify::flag::Q_OVERFLOW;
 use fsmon_format::kind;
+use std::sync::Arc;
 
 /// Types that concern the object and come without a name for files.
 const SELF: u32 = kind::DELETE_SELF | kind::MOVE_SELF;
@@ -74,6 +76,7 @@ pub(crate) struct Resolver<D: Disk = Kernel> {
     pub(crate) renames: Renames,
     pub(crate) deferred: Deferred,
     pub(crate) walks: UnderWay,
+    pub(crate) flushes: Arc<Flushes>,
 }
 
 impl<D: Disk> Resolver<D> {
@@ -114,6 +117,7 @@ impl<D: Disk> Resolver<D> {
             renames: Renames::new(),
             deferred: Deferred::new(),
             walks: UnderWay::new(),
+            flushes: Arc::default(),
         }
     }
 }
@@ -165,6 +169,9 @@ impl<D: Disk> Resolver<D> {
             return self.overflow(event, batch);
         }
         batch.silent = self.is_silent(event, batch.window.index);
+        if batch.silent && self.flushes.any() && self.flushes.take(event, batch.window.until_ns) {
+            return;
+        }
         if self.walks.any() {
             self.read_ahead(event, batch);
         }
