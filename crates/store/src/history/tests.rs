@@ -3,6 +3,7 @@
 use super::fixture::{BOOT, DAY, HOUR, NEW_YEAR, SECOND, Stream, at};
 use super::*;
 use crate::recording::recordings;
+use fsmon_format::number::to_usize;
 use fsmon_format::stream::{Codec, Fault, Item, Reader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -724,4 +725,57 @@ fn a_catalogue_is_as_it_is_specified() {
     assert_eq!(*first, expected);
     assert_eq!((second.segment, second.stream_id, second.uids.len()), (1, [2; 16], 0));
     assert_eq!(second.cgroups, vec![Top { who: Cgroup { id: 2, path: vec![] }, events: 1 }]);
+}
+
+/// However a recorder's write was cut, the segment reads to its end afterwards, with every whole block.
+#[test]
+fn a_segment_that_was_cut_anywhere_is_mended() {
+    let dir = directory();
+    let mut history = open(&dir, &at(HOUR));
+    let mut stream = Stream::new(1, &at(HOUR), Codec::None);
+    stream.process(1, 1000);
+    let mut segment = history.begin_segment(&stream.take()).expect("begun");
+    let mut ends = vec![to_usize(segment.bytes())];
+    for second in 1..20 {
+        stream.event(&mut segment, 1, HOUR + second * SECOND);
+        segment.append(&stream.take()).expect("appended");
+        ends.push(to_usize(segment.bytes()));
+    }
+    let whole = std::fs::read(dir.path().join(segment.name())).expect("there");
+    drop(segment);
+    let events = |bytes: &[u8]| {
+        let mut reader = Reader::new(bytes);
+        let mut events = 0;
+        while let Some(item) = reader.next().expect("sound to its end") {
+            if let Item::Block(block) = item {
+                events += block.events();
+            }
+        }
+        assert!(reader.closed());
+        to_usize(events.into())
+    };
+    let path = dir.path().join("cut.fsmon");
+    for cut in (0..=whole.len()).step_by(61).chain(ends.iter().copied()) {
+        std::fs::write(&path, &whole[..cut]).expect("written");
+        let mended = mend(dir.path(), "cut.fsmon").expect("mended");
+        let Some(last) = ends.iter().rposition(|end| *end <= cut) else {
+            assert_eq!((mended, path.exists()), (Mended::Deleted, false));
+            continue;
+        };
+        assert_eq!(mended, Mended::Closed { cut: (cut - ends[last]) as u64 });
+        assert_eq!(events(&std::fs::read(&path).expect("there")), last);
+        assert_eq!(mend(dir.path(), "cut.fsmon").expect("mended"), Mended::Nothing);
+    }
+}
+
+/// The final block never crosses the grid.
+#[test]
+fn the_end_of_a_segment_may_be_right_before_the_grid() {
+    use fsmon_format::record::Clock;
+    use fsmon_format::stream::layout::GRID;
+    use zerocopy::FromZeros;
+    for (offset, len) in [(GRID - 128, 128), (GRID - 64, 192), (GRID, 128), (4096, 128)] {
+        let bytes = fsmon_format::stream::closing(offset, (7, 3, [1; 4]), &Clock::new_zeroed());
+        assert_eq!(bytes.len(), len, "{offset}");
+    }
 }
