@@ -1,8 +1,8 @@
 //! Compares output with records: reads the output back by the simplest means and checks that each line says
 //! what its record says.
 
-use crate::plain::Told;
-use crate::records::told;
+use crate::plain::Reported;
+use crate::records::reported;
 use fsmon_format::kind;
 use fsmon_format::record::Slot;
 use fsmon_format::stream::{Item, Reader};
@@ -22,14 +22,14 @@ struct Shown {
 
 fn expected(slots: &[Slot]) -> Vec<Shown> {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let lines = told(slots).into_iter().flat_map(|told| {
-        kind::in_causal_order(told.mask).map(move |kind| Shown {
+    let lines = reported(slots).into_iter().flat_map(|reported| {
+        kind::in_causal_order(reported.mask).map(move |kind| Shown {
             kind: kind.name.to_owned(),
-            path: text(told.path.clone()),
-            old: text(told.old.clone()),
-            is_dir: told.mask & kind::ONDIR != 0,
-            pid: told.pid.to_string(),
-            comm: text(told.comm.clone()),
+            path: text(reported.path.clone()),
+            old: text(reported.old.clone()),
+            is_dir: reported.mask & kind::ONDIR != 0,
+            pid: reported.pid.to_string(),
+            comm: text(reported.comm.clone()),
         })
     });
     lines.collect()
@@ -45,7 +45,7 @@ pub(crate) fn check(format: Format, begin: &[u8], out: &[u8], slots: &[Slot]) ->
             assert!(begin.starts_with(b"time,event_type,path,old_path,is_dir,pid,ppid,cmd,"));
             assert_eq!(text(out).split_terminator("\r\n").map(row).collect::<Vec<_>>(), expected);
         }
-        Format::Binary => assert_eq!(stream(&[begin, out].concat()), told(slots)),
+        Format::Binary => assert_eq!(stream(&[begin, out].concat()), reported(slots)),
     }
     expected.len() as u64
 }
@@ -108,12 +108,12 @@ fn people(out: &[u8]) -> Vec<Shown> {
 }
 
 /// In each block all that is needed is defined.
-fn stream(bytes: &[u8]) -> Vec<Told> {
+fn stream(bytes: &[u8]) -> Vec<Reported> {
     // There is no end yet.
     let (mut reader, mut read) = (Reader::new(bytes).follow(true), Vec::new());
     while let Some(item) = reader.next().unwrap() {
         match item {
-            Item::Block(block) => read.extend(told(block.slots())),
+            Item::Block(block) => read.extend(reported(block.slots())),
             Item::Pending => break,
             _ => {}
         }
