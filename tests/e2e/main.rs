@@ -7,6 +7,7 @@ mod backends;
 mod cmdline;
 mod complete;
 mod containers;
+mod daemon;
 mod daemon_check;
 mod docs;
 mod ending;

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub(crate) mod client;
 mod explain;
 mod help;
 
@@ -46,6 +47,21 @@ pub(crate) enum Command {
     Convert(ConvertArgs),
     /// Record what a configuration says, for as long as the host runs
     Daemon(DaemonArgs),
+    /// Have the daemon watch one more directory
+    Add(client::AddArgs),
+    /// Have the daemon watch a directory no longer
+    Remove(client::RemoveArgs),
+    /// Show what the daemon watches
+    #[command(alias = "managed")]
+    List(client::ClientArgs),
+    /// Show how the daemon is: exit status 0 recording, 3 not running, 4 degraded
+    Status(client::ClientArgs),
+    /// Have the daemon delete the oldest of its history
+    Clean(client::CleanArgs),
+    /// Have the daemon write what happened until now, so that it can be read
+    Flush(client::ClientArgs),
+    /// The same, and it survives a loss of power
+    Sync(client::ClientArgs),
     /// Show what this host offers, what fsmon will use for these paths, and what is lost
     Doctor(DoctorArgs),
     /// Print the man page or the completions for a shell

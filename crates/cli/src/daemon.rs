@@ -24,8 +24,17 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<ExitCode, Error> {
     if args.check {
         return check(args, &config);
     }
-    fsmon_service::run(&config)?;
-    Ok(ExitCode::SUCCESS)
+    match fsmon_service::run(&args.config, config) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // Another start would fail in the same way.
+        Err(error) if is_for_good(error.kind()) => Ok(wrong(&error)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether no restart can mend it.
+fn is_for_good(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Permission | ErrorKind::Unsupported | ErrorKind::Invalid)
 }
 
 fn check(args: &DaemonArgs, config: &Config) -> Result<ExitCode, Error> {

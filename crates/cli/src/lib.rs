@@ -9,6 +9,7 @@
 //! where they come from.
 
 mod args;
+mod client;
 mod control;
 mod convert;
 mod daemon;
@@ -35,6 +36,7 @@ use clap::Parser;
 use fsmon_engine::Error;
 use fsmon_present::arguments::with_arguments_escaped;
 use fsmon_present::message::{self, print_panics};
+use fsmon_service::control::protocol::Command as ToDaemon;
 use std::process::ExitCode;
 
 /// Runs `fsmon` with the arguments of this process. Returns the exit code: 0 done, 1 an error that a line on
@@ -66,6 +68,13 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Some(Command::Decode(args)) => decode::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Convert(args)) => convert::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Daemon(args)) => daemon::run(args),
+        Some(Command::Add(args)) => client::add(args),
+        Some(Command::Remove(args)) => client::remove(args),
+        Some(Command::List(args)) => client::list(args),
+        Some(Command::Status(args)) => client::status(args),
+        Some(Command::Clean(args)) => client::clean(args),
+        Some(Command::Flush(args)) => client::cursor(args, &ToDaemon::Flush),
+        Some(Command::Sync(args)) => client::cursor(args, &ToDaemon::Sync),
         Some(Command::Doctor(args)) => doctor::run(args),
         Some(Command::Generate(args)) => generate::run(args).map(|()| ExitCode::SUCCESS),
     }

@@ -1,22 +1,32 @@
-//! The daemon of fsmon: what it is told to record, and how.
+//! The daemon of fsmon: records what is configured into a history, for years, and is changed while it runs.
+//!
+//! `config` says what; `daemon` carries it out; `control` is how others talk to it.
 
 #![forbid(unsafe_code)]
 
+mod clocks;
 pub mod config;
+pub mod control;
+mod daemon;
+mod engine;
+mod flush;
+mod keeper;
 mod limits;
+mod metrics;
+mod notify;
 pub mod preview;
+mod recorder;
+mod shared;
+mod skip;
+mod start;
+mod status;
+mod stream;
+mod table;
+mod watches;
 
 pub use config::{Config, State, Watch};
-use fsmon_format::error::{Error, ErrorKind};
+pub use daemon::run;
 use fsmon_format::kind;
 
 /// What is recorded of every watch, whatever it asks for: without it nobody could say who wrote a file last.
 pub const ALWAYS_RECORDED: u32 = kind::MODIFY;
-
-/// Runs the daemon until it is told to end.
-///
-/// # Errors
-/// It is not built yet.
-pub fn run(_config: &Config) -> Result<(), Error> {
-    Err(Error::new(ErrorKind::Unsupported, "the daemon is not built yet; --check works"))
-}

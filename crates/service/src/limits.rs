@@ -24,7 +24,50 @@ pub(crate) const SESSIONS_MAX: usize = 4096;
 /// The highest number of a CPU: Linux is built for at most 8192.
 pub(crate) const CPU_MAX: usize = 8191;
 
+/// The longest message to the control socket, in bytes: a watch with hundreds of patterns fits.
+pub(crate) const MESSAGE_BYTES: usize = 1 << 16;
+/// The longest answer that a client reads, in bytes: a list of 256 watches with all their patterns fits.
+pub(crate) const ANSWER_BYTES: u64 = 1 << 26;
+/// Clients of the control socket at a time. Each has a thread.
+pub(crate) const CLIENTS_MAX: usize = 64;
+/// Clients of one user other than root: a member of the group cannot shut out others.
+pub(crate) const CLIENTS_OF_USER_MAX: usize = 8;
+/// How long a client may stay connected between two messages.
+pub(crate) const CLIENT_IDLE: Duration = Duration::from_secs(60);
+/// How long a message may take to come in once it has begun, and an answer to be read.
+pub(crate) const CLIENT_MESSAGE: Duration = Duration::from_secs(5);
+/// How long a client waits for an answer: `add` may walk a large tree.
+pub(crate) const CONNECT_ANSWER: Duration = Duration::from_secs(600);
+/// Who may connect: the owner and the group. Rights are checked again at each command.
+pub(crate) const SOCKET_MODE: u32 = 0o660;
+
+/// How long the recorder sleeps when nothing waits to be written.
+pub(crate) const IDLE: Duration = Duration::from_secs(10);
+/// How long a block waits for more records: what happened reaches the file within a second.
+pub(crate) const BLOCK_WAITS: Duration = Duration::from_millis(900);
+/// Bytes that are written at once, at least: four blocks.
+pub(crate) const WRITE_BYTES: usize = 1 << 18;
+/// A batch of this many slots is one of a storm.
+pub(crate) const STORM_SLOTS: usize = 1 << 10;
+/// In a storm, how long the recorder lets batches gather: fewer wake-ups, while the ring has room for 100 times as much.
+pub(crate) const GATHER: Duration = Duration::from_millis(5);
+/// While recording is paused: how long until the disk is tried for the first time.
+pub(crate) const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// While recording is paused: how often the disk is tried, at least.
+pub(crate) const RETRY_MAX: Duration = Duration::from_secs(2);
+/// How often the keeper looks at the history and its filesystem.
+pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(2);
+/// Users and control groups that a NOTE about a deleted segment names.
+pub(crate) const NOTE_NAMES: usize = 3;
+/// How often a flush ends a block at most: with 20 blocks a second a history grows little by them.
+pub(crate) const FLUSH_EVERY: Duration = Duration::from_millis(50);
+/// How long a command waits for the engine and the recorder. Both answer within milliseconds unless the disk stalls.
+pub(crate) const ENGINE_PATIENCE: Duration = Duration::from_secs(30);
+
 const _: () = {
     assert!(SOCKET_PATH_BYTES < PATH_BYTES);
     assert!(DEPTH_MAX as usize > PATH_BYTES / 2);
+    assert!(BLOCK_WAITS.as_millis() < 1000);
+    assert!(FIRST_RETRY.as_millis() <= RETRY_MAX.as_millis());
+    assert!(CLIENTS_OF_USER_MAX < CLIENTS_MAX);
 };

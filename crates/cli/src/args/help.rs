@@ -26,7 +26,7 @@ times. When clocks go back and a local time occurs twice, --since takes the firs
 const PATHS: &str = "\
 Paths: a PATH in an excluded directory is watched. A PATH that does not exist yet is watched from when it \
 appears; it must look like one (./x, /srv/x), or be given with --wait. To watch a directory called decode, \
-convert, daemon, doctor or generate, write ./decode.";
+convert, daemon, doctor or generate (or another command), write ./decode.";
 
 const STATUS: &str = "\
 Exit status: 0 when a signal, --duration or --count ended the watch, 1 after an error, 2 for wrong usage, 130 \

@@ -103,11 +103,7 @@ impl Watch {
         let nothing = Capacity { dirs: 0, processes: 0, strings: 0, text: 0 };
         Filter::new(&self.criteria(), kind::DEFAULT, Source::Live, nothing)
             .and_then(|mut filter| filter.set_roots(&Roots::of_paths([&self.path])))
-            .map_err(|error| {
-                let key = error.setting().map(|setting| format!("{}: ", keys::of(setting)));
-                let line = format!("{}{}", key.unwrap_or_default(), error.line(keys::of));
-                about(Error::new(error.kind(), line))
-            })
+            .map_err(|error| about(Error::new(error.kind(), error.line(keys::of))))
     }
 }
 

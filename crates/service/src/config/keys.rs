@@ -1,7 +1,7 @@
 //! The keys of the configuration, each in one place: what the reader takes, what a misspelled key is compared with,
 //! and what the sample configuration must name.
 
-use fsmon_format::error::Setting;
+use fsmon_format::error::{Error, Setting};
 
 /// How similar a word must be to a key to be taken for a misspelling (Jaro similarity, 0 to 1).
 const ALIKE: f64 = 0.7;
@@ -113,15 +113,24 @@ pub(super) fn of(setting: Setting) -> &'static str {
         Setting::Types => "`types`",
         Setting::Include => "`include`",
         Setting::Exclude => "`exclude`",
-        // No key says what commands and users are recorded: what is not excluded is.
-        Setting::Cmd => "no pattern for what is to be recorded",
+        // No key says what commands, users and control groups are recorded: what is not excluded is. Messages have it in
+        // "write … 'x'", as the opposite of an excluded one.
+        Setting::Cmd => "no `exclude_cmd` for",
         Setting::ExcludeCmd => "`exclude_cmd`",
-        Setting::User => "`exclude_user`",
+        Setting::User => "no `exclude_user` for",
         Setting::IncludeRegex => "`include_regex`",
         Setting::ExcludeRegex => "`exclude_regex`",
         Setting::ExcludeUser => "`exclude_user`",
-        Setting::Cgroup => "no pattern for what is to be recorded",
+        Setting::Cgroup => "no `exclude_cgroup` for",
         Setting::ExcludeCgroup => "`exclude_cgroup`",
         Setting::Pid => "the process",
     }
+}
+
+/// The line of an error without the key that it begins with: for a message that names the key itself.
+pub(super) fn without(error: &Error) -> String {
+    let line = error.line(of);
+    let key = error.setting().map(|setting| format!("{}: ", of(setting)));
+    let bare = key.and_then(|key| line.strip_prefix(&key).map(str::to_owned));
+    bare.unwrap_or(line)
 }

@@ -361,7 +361,7 @@ fn a_wrong_value_says_what_to_write() {
         ),
         (
             "[[watch]]\npath = '/a'\ninclude = ['!x']",
-            "3:12: `watch.include` has bad glob '!x': ! does not negate it; write \\! for a name that begins with it, or use `exclude` for the opposite",
+            "3:12: `watch.include` has bad glob '!x': ! does not negate it; write `exclude` 'x', or \\! for a name that begins with !",
         ),
         (
             "[[watch]]\npath = '/a'\nexclude = ['/a']",
@@ -369,11 +369,11 @@ fn a_wrong_value_says_what_to_write() {
         ),
         (
             "[[watch]]\npath = '/a'\nexclude_cmd = ['!x']",
-            "3:16: `watch.exclude_cmd` has bad glob '!x': ! does not negate it; write \\! for a name that begins with it",
+            "3:16: `watch.exclude_cmd` has bad glob '!x': ! does not negate it; write no `exclude_cmd` for 'x', or \\! for a name that begins with !",
         ),
         (
             "[[watch]]\npath = '/a'\nexclude_cgroup = ['!x']",
-            "3:19: `watch.exclude_cgroup` has bad glob '!x': ! does not negate it; write \\! for a name that begins with it",
+            "3:19: `watch.exclude_cgroup` has bad glob '!x': ! does not negate it; write no `exclude_cgroup` for 'x', or \\! for a name that begins with !",
         ),
         (
             "[[watch]]\npath = '/a'\nexclude_user = ['a,b']",

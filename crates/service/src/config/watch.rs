@@ -230,13 +230,13 @@ fn check_patterns(table: &Table<'_>, watch: &Watch) -> Result<(), Error> {
         for value in list.list("a list", PATTERNS_MAX)? {
             let text = value.string("a string")?;
             check_pattern(&criteria(text.to_owned()), &roots)
-                .map_err(|error| value.wrong(format_args!("has {}", error.line(keys::of))))?;
+                .map_err(|error| value.wrong(format_args!("has {}", keys::without(&error))))?;
         }
     }
     // Each may be small enough, and all together too large.
     check_pattern(&watch.criteria(), &roots).map_err(|error| {
         let key = error.setting().and_then(|setting| table.key(setting.words())).unwrap_or("path");
-        let line = error.line(keys::of);
+        let line = keys::without(&error);
         table.wrong(key, format_args!("has patterns that are too much together: {line}"))
     })
 }

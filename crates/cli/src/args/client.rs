@@ -1,0 +1,84 @@
+//! The arguments of the commands that talk to a running daemon.
+
+use clap::{Args, ValueEnum};
+use fsmon_present::duration;
+use fsmon_store::segments;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which daemon, and how its answer is printed.
+#[derive(Args, Debug)]
+pub(crate) struct ClientArgs {
+    /// Output format [default: human]
+    #[arg(short, long, value_enum, default_value_t, hide_default_value = true)]
+    pub(crate) format: Shape,
+    /// The daemon's control socket
+    #[arg(long, value_name = "PATH", env = "FSMON_SOCKET", hide_env_values = true,
+          default_value = fsmon_service::control::DEFAULT_SOCKET)]
+    pub(crate) socket: PathBuf,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shape {
+    /// Lines for people
+    #[default]
+    Human,
+    /// One JSON object; a JSON array for list
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AddArgs {
+    /// Directories to watch; one that does not exist yet is watched from when it appears
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Record only these event types, and MODIFY, which is always recorded
+    #[arg(short, long, value_name = "TYPE", value_delimiter = ',')]
+    pub(crate) types: Vec<String>,
+    /// Record only paths that match
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+    /// Leave out paths that match, and everything below them
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Leave out what commands of this name do
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude_cmd: Vec<String>,
+    /// Watch direct children only
+    #[arg(long)]
+    pub(crate) no_recursive: bool,
+    /// End the watch with the daemon: do not keep it in the daemon's state file
+    #[arg(long)]
+    pub(crate) runtime: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RemoveArgs {
+    /// Paths as they were added
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CleanArgs {
+    /// Only say what would be deleted
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Delete segments whose last record is older than this [default: as the configuration says]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) age: Option<Duration>,
+    /// Delete the oldest segments until all together are at most this large [default: as the configuration says]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) size: Option<u64>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    segments::bytes(text).ok_or_else(|| "write a size like 10G".to_owned())
+}

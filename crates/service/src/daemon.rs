@@ -1,0 +1,576 @@
+//! The daemon: starts the threads, carries out commands, and ends in order.
+//!
+//! ```text
+//!  main: signals ─────────────┐
+//!  control: clients ─ Serve ──┼─► Daemon ─ engine.rs ─► fsmon-reader ═ ring ═► fsmon-record ─► segments
+//!  keeper: retention ─────────┘                └───────── requests ──────────────┘
+//! ```
+
+use crate::ALWAYS_RECORDED;
+use crate::clocks::Clocks;
+use crate::config::{Config, State as StateFile, Watch, difference};
+use crate::control::protocol::{Command, Fields};
+use crate::control::server::{Serve, Server};
+use crate::engine::Engine;
+use crate::flush::{Flusher, Wanted};
+use crate::keeper::{self, Keeper};
+use crate::limits::WATCHES_MAX;
+use crate::notify::Notifier;
+use crate::recorder::{Ask, Said};
+use crate::shared::Shared;
+use crate::skip::{Rule, Rules, Skipper};
+use crate::start;
+use crate::status;
+use crate::table::{Entry, Origin, State, Table};
+use crate::watches::Watched;
+use fsmon_format::error::{Error, ErrorKind};
+use fsmon_format::mirror::Capacity;
+use fsmon_format::record::What;
+use fsmon_present::filter::{Filter, Source, real};
+use fsmon_present::message::{self, shown};
+use fsmon_store::history::{Disk, History, Keep};
+use nix::unistd::{Gid, Group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// What answers commands.
+pub(crate) struct Daemon {
+    /// The file that `reload` reads.
+    source: PathBuf,
+    config: Mutex<Config>,
+    table: Mutex<Table>,
+    /// Held while the watches change: one change at a time.
+    changing: Mutex<()>,
+    engine: Engine,
+    flusher: Flusher,
+    history: Arc<Mutex<History>>,
+    pub(crate) shared: Arc<Shared>,
+    skipper: Skipper,
+    clocks: Clocks,
+    capacity: Capacity,
+    /// What the engine was started with.
+    roots: Vec<PathBuf>,
+    /// When it began, ns since 1970.
+    pub(crate) since_ns: u64,
+    notifier: Notifier,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs the daemon until a signal ends it. `source` is the file that `config` was read from, which a reload reads again.
+///
+/// # Errors
+/// It cannot begin; or its engine failed.
+pub fn run(source: &Path, config: Config) -> Result<(), Error> {
+    config.check_host()?.iter().for_each(message::print);
+    // From here on a signal ends it in order.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|error| Error::os("cannot take signals", error))?;
+    let group = control_group(&config)?;
+    let socket = config.control.socket.clone();
+    let (daemon, recorder) = start::start(source, config)?;
+    let daemon = Arc::new(daemon);
+    let handle = signals.handle();
+    let recorder = recorder.spawn(move || handle.close())?;
+    let (ends, until) = flume::bounded(0);
+    let keeper = daemon.start_keeper(until)?;
+    daemon.begin_watches();
+    let server = Server::start(&socket, group, daemon.clone())?;
+    daemon.start_watchdog()?;
+    let ready = daemon.summary();
+    message::print(format_args!("ready: {ready}"));
+    daemon.notifier.ready(&ready);
+    let mut is_asked = false;
+    // Ends as well when the recorder has ended, and with it the engine.
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            is_asked = true;
+            break;
+        }
+        daemon.notifier.reloading();
+        if let Err(error) = daemon.reload() {
+            message::print(format_args!("the configuration stays as it was: {error}"));
+        }
+        daemon.notifier.ready(&daemon.summary());
+    }
+    daemon.notifier.stopping();
+    drop(server);
+    drop(ends);
+    daemon.shared.give_up();
+    daemon.engine.monitor().stop();
+    let _ = keeper.join();
+    recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    message::print(format_args!("ended: {}", daemon.summary()));
+    match is_asked {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Io, "the engine failed; start the daemon again")),
+    }
+}
+
+fn control_group(config: &Config) -> Result<Option<Gid>, Error> {
+    let Some(name) = &config.control.group else { return Ok(None) };
+    match Group::from_name(name) {
+        Ok(group) => Ok(group.map(|group| group.gid)),
+        Err(error) => Err(Error::os(format!("cannot look up the group {name}"), error.into())),
+    }
+}
+
+impl Daemon {
+    pub(crate) fn new(
+        source: &Path,
+        config: Config,
+        engine: Engine,
+        (history, shared, skipper, clocks): (Arc<Mutex<History>>, Arc<Shared>, Skipper, Clocks),
+        capacity: Capacity,
+        (roots, since_ns): (Vec<PathBuf>, u64),
+    ) -> Self {
+        Daemon {
+            source: source.to_owned(),
+            config: Mutex::new(config),
+            table: Mutex::default(),
+            changing: Mutex::new(()),
+            engine,
+            flusher: Flusher::default(),
+            history,
+            shared,
+            skipper,
+            clocks,
+            capacity,
+            roots,
+            since_ns,
+            notifier: Notifier::of_environment(),
+        }
+    }
+
+    /// Starts the thread that keeps the history within its limits, until `ends` is disconnected.
+    fn start_keeper(
+        self: &Arc<Self>,
+        ends: flume::Receiver<()>,
+    ) -> Result<thread::JoinHandle<()>, Error> {
+        let keeper = Keeper {
+            history: self.history.clone(),
+            shared: self.shared.clone(),
+            clocks: self.clocks,
+            ends,
+        };
+        let daemon = self.clone();
+        let run = move || {
+            let note = |said| daemon.engine.ask(Ask::Note(Box::new(said))).map(drop);
+            keeper.run(note, || daemon.look_for_pending());
+        };
+        thread::Builder::new()
+            .name("fsmon-keeper".into())
+            .spawn(run)
+            .map_err(|error| Error::os("cannot start the keeper's thread", error))
+    }
+
+    /// Adds the watches of the configuration and of the state file. One that fails is said to have failed, and the
+    /// others are watched all the same.
+    fn begin_watches(&self) {
+        let _changing = lock(&self.changing);
+        let config = lock(&self.config).clone();
+        let state = StateFile::load(&config.state.file).unwrap_or_else(|error| {
+            message::print(format_args!("{error}; without what was added"));
+            StateFile::default()
+        });
+        for watch in config.with_state(&state) {
+            let is_configured = config.watches.iter().any(|known| known.path == watch.path);
+            let origin = if is_configured { Origin::Config } else { Origin::Added };
+            let path = shown(&watch.path);
+            let why = match self.begin(&watch, origin) {
+                Ok(State::Failed(why)) => why,
+                Ok(_) => continue,
+                Err(error) => {
+                    self.add_failed(watch, origin, error.to_string());
+                    error.to_string()
+                }
+            };
+            message::print(format_args!("cannot watch {path}: {why}"));
+        }
+    }
+
+    /// Puts a watch into the table that could not even be tried.
+    fn add_failed(&self, watch: Watch, origin: Origin, why: String) {
+        let mut table = lock(&self.table);
+        let (number, real) = (table.next_number(), real(&watch.path));
+        let state = State::Failed(why);
+        table.add(Entry { number, watch, real, origin, state, directories: 0 });
+    }
+
+    /// Watches one more path, and puts it into the table as what it became.
+    ///
+    /// # Errors
+    /// Its patterns are wrong, or the recorder does not answer: it is not in the table then.
+    fn begin(&self, watch: &Watch, origin: Origin) -> Result<State, Error> {
+        let real = real(&watch.path);
+        let levels = levels(watch);
+        let number = lock(&self.table).next_number();
+        let filter = Filter::new(
+            &recorded(watch),
+            fsmon_format::kind::DEFAULT,
+            Source::Live,
+            self.capacity,
+        )?
+        .below(&real)?;
+        Rule::new(&real, &watch.exclude, levels)?;
+        let path = real.as_os_str().as_bytes().to_vec();
+        let watched = Watched { number, path, levels, filter };
+        self.engine.ask(Ask::Watch(Box::new(watched)))?;
+        let entry = Entry {
+            number,
+            watch: watch.clone(),
+            real: real.clone(),
+            origin,
+            state: State::Pending,
+            directories: 0,
+        };
+        lock(&self.table).add(entry);
+        self.set_rules();
+        let said = self.said(watch, What::WatchPending, String::new());
+        let (state, directories) = match self.add_root(&real, said) {
+            Ok(state) => state,
+            Err(error) => {
+                let said = self.said(watch, What::WatchFailed, error.to_string());
+                self.engine.ask(Ask::Unwatch(number, Box::new(said)))?;
+                (State::Failed(error.to_string()), 0)
+            }
+        };
+        lock(&self.table).change(number, |entry| {
+            entry.state = state.clone();
+            entry.directories = directories;
+        });
+        Ok(state)
+    }
+
+    /// Has the engine watch a directory.
+    fn add_root(&self, path: &Path, said: Said) -> Result<(State, u32), Error> {
+        if !self.roots.iter().any(|root| root == path) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the engine cannot watch another directory while it runs; restart the daemon",
+            ));
+        }
+        let is_there = path.is_dir();
+        let what = if is_there { What::WatchBegan } else { What::WatchPending };
+        self.engine.ask(Ask::Note(Box::new(Said { what, ..said })))?;
+        Ok((if is_there { State::Active } else { State::Pending }, 0))
+    }
+
+    /// Looks whether paths have appeared that watches wait for: the engine watches them already.
+    fn look_for_pending(&self) {
+        // A watch that is just being added says itself what it became.
+        let Ok(_changing) = self.changing.try_lock() else { return };
+        let pending: Vec<_> = {
+            let table = lock(&self.table);
+            let pending = table.entries().iter().filter(|entry| entry.state == State::Pending);
+            pending.cloned().collect()
+        };
+        for entry in pending.iter().filter(|entry| entry.real.is_dir()) {
+            let said = self.said(&entry.watch, What::WatchBegan, String::new());
+            if self.engine.ask(Ask::Note(Box::new(said))).is_ok() {
+                lock(&self.table).change(entry.number, |entry| entry.state = State::Active);
+            }
+        }
+    }
+
+    /// Tells the service manager that the daemon makes progress, for as long as it does. A thread of its own.
+    fn start_watchdog(self: &Arc<Self>) -> Result<(), Error> {
+        let Some(period) = Notifier::watchdog() else { return Ok(()) };
+        let daemon = self.clone();
+        let watch = move || {
+            loop {
+                thread::sleep(period / 3);
+                // While recording is paused the recorder answers no command, and is alive all the same.
+                let is_alive = daemon.engine.ask(Ask::Nothing).is_ok();
+                if is_alive || daemon.shared.paused().is_some() {
+                    daemon.notifier.alive();
+                    daemon.notifier.status(&daemon.summary());
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("fsmon-watchdog".into())
+            .spawn(watch)
+            .map(drop)
+            .map_err(|error| Error::os("cannot start the watchdog's thread", error))
+    }
+
+    /// Ends a watch.
+    fn end(&self, entry: &Entry) -> Result<(), Error> {
+        let said = self.said(&entry.watch, What::WatchEnded, String::new());
+        let is_watched = !matches!(entry.state, State::Failed(_));
+        lock(&self.table).remove(entry.number);
+        if is_watched {
+            self.engine.ask(Ask::Unwatch(entry.number, Box::new(said)))?;
+        }
+        self.set_rules();
+        Ok(())
+    }
+
+    fn said(&self, watch: &Watch, what: What, text: String) -> Said {
+        Said {
+            what,
+            path: watch.path.as_os_str().as_bytes().to_vec(),
+            text,
+            types: watch.types() | ALWAYS_RECORDED,
+            is_recursive: watch.recursive,
+        }
+    }
+
+    fn set_rules(&self) {
+        let table = lock(&self.table);
+        let rule = |entry: &Entry| {
+            let watch = &entry.watch;
+            // It was built once when the watch began.
+            Rule::new(&entry.real, &watch.exclude, levels(watch)).ok().map(Arc::new)
+        };
+        let rules = table.entries().iter().filter_map(rule).collect();
+        let history = real(&lock(&self.config).history.dir);
+        self.skipper.set(Rules::new(&history, rules));
+    }
+
+    fn add(&self, watch: &Watch, is_runtime: bool) -> Result<Fields, Error> {
+        let _changing = lock(&self.changing);
+        lock(&self.config).check_watch(watch, "the watch")?;
+        watch.check_host()?;
+        let name = shown(&watch.path);
+        let before = lock(&self.table).at(&watch.path).cloned();
+        match &before {
+            Some(entry) if entry.origin == Origin::Config => {
+                return Err(Error::invalid(format!(
+                    "{name} is watched by the configuration; change {} and reload",
+                    shown(&self.source)
+                )));
+            }
+            Some(entry) => self.end(entry)?,
+            None if lock(&self.table).entries().len() >= WATCHES_MAX => {
+                return Err(Error::new(
+                    ErrorKind::Busy,
+                    format!("more than {WATCHES_MAX} watches; remove one"),
+                ));
+            }
+            None => {}
+        }
+        let origin = if is_runtime { Origin::Runtime } else { Origin::Added };
+        let state = self.begin(watch, origin)?;
+        if let State::Failed(why) = state {
+            // It is not kept: whoever added it knows.
+            let entry = lock(&self.table).at(&watch.path).cloned();
+            if let Some(entry) = entry {
+                self.end(&entry)?;
+            }
+            return Err(Error::new(ErrorKind::Io, format!("cannot watch {name}: {why}")));
+        }
+        self.save_state()?;
+        let table = lock(&self.table);
+        let entry = table.at(&watch.path);
+        Ok(entry.map(status::watch_fields).unwrap_or_default())
+    }
+
+    fn remove(&self, path: &Path) -> Result<Fields, Error> {
+        let _changing = lock(&self.changing);
+        let name = shown(path);
+        let Some(entry) = lock(&self.table).at(path).cloned() else {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("{name} is not watched; fsmon list shows what is"),
+            ));
+        };
+        if entry.origin == Origin::Config {
+            return Err(Error::invalid(format!(
+                "{name} is watched by the configuration; take it out of {} and reload",
+                shown(&self.source)
+            )));
+        }
+        self.end(&entry)?;
+        self.save_state()?;
+        Ok(Fields::new())
+    }
+
+    fn save_state(&self) -> Result<(), Error> {
+        let watches = lock(&self.table).added();
+        let file = lock(&self.config).state.file.clone();
+        StateFile { watches }.save(&file)
+    }
+
+    /// Applies the difference between the configuration's file and what is.
+    ///
+    /// # Errors
+    /// The file is wrong: nothing has changed. Or a change failed; those before it hold.
+    fn reload(&self) -> Result<(), Error> {
+        let _changing = lock(&self.changing);
+        let new = Config::load(&self.source)?;
+        new.check_host()?.iter().for_each(message::print);
+        let old = lock(&self.config).clone();
+        for what in needs_restart(&old, &new) {
+            message::print(format_args!("`{what}` has changed: restart the daemon for that"));
+        }
+        let changes = difference(&old.watches, &new.watches);
+        *lock(&self.config) = new.clone();
+        lock(&self.history).set_keep(keep(&new));
+        let ended =
+            changes.removed.iter().chain(changes.changed.iter().map(|changed| &changed.old));
+        for watch in ended {
+            let entry = lock(&self.table).at(&watch.path).cloned();
+            if let Some(entry) = entry {
+                self.end(&entry)?;
+            }
+        }
+        let begun =
+            changes.added.into_iter().chain(changes.changed.into_iter().map(|changed| changed.new));
+        for watch in begun {
+            // What was added by hand gives way to the configuration.
+            let entry = lock(&self.table).at(&watch.path).cloned();
+            if let Some(entry) = entry {
+                self.end(&entry)?;
+            }
+            let path = shown(&watch.path);
+            if let State::Failed(why) = self.begin(&watch, Origin::Config)? {
+                message::print(format_args!("cannot watch {path}: {why}"));
+            }
+        }
+        self.save_state()?;
+        message::print("the configuration was read again");
+        Ok(())
+    }
+
+    fn flush(&self, wanted: Wanted) -> Result<Fields, Error> {
+        let flush = |wanted| {
+            let ask = match wanted {
+                Wanted::Readable => Ask::Flush,
+                Wanted::Durable => Ask::Sync,
+            };
+            self.engine.ask(ask).map(|reply| reply.cursor)
+        };
+        let cursor = self.flusher.flush(wanted, flush)?;
+        Ok([("cursor".to_owned(), cursor.into())].into_iter().collect())
+    }
+
+    fn clean(&self, is_dry: bool, keep: Option<Keep>) -> Result<Fields, Error> {
+        let open_bytes = self.shared.written().segment_bytes;
+        let (plan, outcome) = {
+            let mut history = lock(&self.history);
+            let disk = Disk::of(history.dir())
+                .map_err(|error| Error::os("the history's filesystem cannot be asked", error))?;
+            let keep = keep.unwrap_or(*history.keep());
+            let plan = history.plan(&keep, &self.clocks.now(), open_bytes, disk);
+            let deletions = if is_dry { Vec::new() } else { plan.deletions.clone() };
+            (plan, history.delete(deletions))
+        };
+        keeper::report(&outcome);
+        let gone = if is_dry { &plan.deletions } else { &outcome.deleted };
+        for deletion in outcome.deleted.iter().filter(|deletion| deletion.is_early) {
+            let said = keeper::said(deletion);
+            // The answer says it as well.
+            let _ = self.engine.ask(Ask::Note(Box::new(said)));
+        }
+        Ok(status::deleted(gone, plan.bytes_left))
+    }
+
+    /// One line about how it is.
+    fn summary(&self) -> String {
+        status::summary(&self.view())
+    }
+
+    fn view(&self) -> status::View {
+        let table = lock(&self.table);
+        let (bytes, segments, oldest_ns, dir) = {
+            let history = lock(&self.history);
+            let entries = history.catalogue().entries();
+            let oldest = entries.iter().map(|entry| entry.wall_ns.0).min();
+            (history.bytes(), entries.len(), oldest, history.dir().to_owned())
+        };
+        let config = lock(&self.config);
+        status::View {
+            entries: table.entries().to_vec(),
+            bytes,
+            segments,
+            oldest_ns,
+            dir,
+            required: config.engine.require,
+            rung: self.engine.monitor().plan().who,
+            counters: self.engine.counters(),
+            shared: self.shared.clone(),
+            since_ns: self.since_ns,
+        }
+    }
+}
+
+impl Serve for Daemon {
+    fn serve(&self, command: Command) -> Result<Fields, Error> {
+        match command {
+            Command::Status => Ok(status::fields(&self.view())),
+            Command::List => Ok(status::list(&self.view())),
+            Command::Add { watch, runtime } => self.add(&status::watch_of(&watch)?, runtime),
+            Command::Remove { path } => self.remove(&path),
+            Command::Flush => self.flush(Wanted::Readable),
+            Command::Sync => self.flush(Wanted::Durable),
+            Command::Rotate => self
+                .engine
+                .ask(Ask::Rotate)
+                .map(|reply| [("cursor".to_owned(), reply.cursor.into())].into_iter().collect()),
+            Command::Reload => self.reload().map(|()| Fields::new()),
+            Command::Clean { dry_run, keep } => {
+                let keep = keep.as_ref().map(status::keep_of).transpose()?;
+                self.clean(dry_run, keep)
+            }
+            Command::Metrics => Ok(crate::metrics::fields(&self.view())),
+        }
+    }
+}
+
+/// The sections that differ and are read at the start only.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut sections = Vec::new();
+    let mut note = |name, differs: bool| {
+        if differs {
+            sections.push(name);
+        }
+    };
+    note("history.dir", old.history.dir != new.history.dir);
+    note("history.compress", old.history.compress != new.history.compress);
+    note("history.rotate", old.history.rotate != new.history.rotate);
+    note("control", old.control != new.control);
+    note("sessions", old.sessions != new.sessions);
+    note("metrics", old.metrics != new.metrics);
+    note("queue", old.queue != new.queue);
+    note("engine", old.engine != new.engine);
+    sections
+}
+
+/// The limits of the history, as the store has them.
+pub(crate) fn keep(config: &Config) -> Keep {
+    let keep = &config.history.keep;
+    Keep {
+        size: keep.size,
+        age: keep.age,
+        free: keep.free.map(|free| match free {
+            crate::config::Free::Bytes(bytes) => fsmon_store::history::Free::Bytes(bytes),
+            crate::config::Free::Percent(percent) => fsmon_store::history::Free::Percent(percent),
+        }),
+        at_least: keep.at_least.unwrap_or_default(),
+    }
+}
+
+/// Levels of names below the path that are recorded.
+fn levels(watch: &Watch) -> Option<u32> {
+    if watch.recursive { watch.max_depth } else { Some(1) }
+}
+
+/// What of a watch is recorded: what it asks for, and what is always.
+fn recorded(watch: &Watch) -> fsmon_present::filter::Criteria {
+    let mut criteria = watch.criteria();
+    if criteria.types.is_empty() {
+        let default = fsmon_format::kind::in_causal_order(fsmon_format::kind::DEFAULT);
+        criteria.types = default.map(|kind| kind.name.to_owned()).collect();
+    }
+    let always = fsmon_format::kind::in_causal_order(ALWAYS_RECORDED);
+    criteria.types.extend(always.map(|kind| kind.name.to_owned()));
+    criteria
+}

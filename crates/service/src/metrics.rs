@@ -1,0 +1,154 @@
+//! Metrics, as Prometheus reads them: text format 0.0.4. No label has an unbounded number of values: no path, no
+//! command, no user.
+
+use crate::control::protocol::Fields;
+use crate::status::View;
+use fsmon_format::kind;
+use fsmon_format::record::Reason;
+use std::fmt::{Display, Write};
+
+/// All reasons of losses: each is there from the start, at 0.
+const REASONS: [Reason; 11] = [
+    Reason::QueueOverflow,
+    Reason::ProcessMessages,
+    Reason::DirsMax,
+    Reason::ProcessesMax,
+    Reason::Walk,
+    Reason::Unmarked,
+    Reason::Mount,
+    Reason::Unmount,
+    Reason::FilesMax,
+    Reason::TablesFull,
+    Reason::NameTooLong,
+];
+
+/// The names of [`fsmon_format::record::Attribution`], in its order.
+const QUALITIES: [&str; 4] = ["exact", "ambiguous", "late", "unknown"];
+
+/// The answer to `metrics`.
+pub(crate) fn fields(view: &View) -> Fields {
+    [("text".to_owned(), text(view).into())].into_iter().collect()
+}
+
+/// A text of metrics that grows.
+struct Text(String);
+
+impl Text {
+    /// The name, the help and the type of what follows.
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.head(name, kind, help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn labelled(&mut self, name: &str, (label, of): (&str, &str), value: impl Display) {
+        let _ = writeln!(self.0, "{name}{{{label}=\"{of}\"}} {value}");
+    }
+}
+
+/// All metrics.
+pub(crate) fn text(view: &View) -> String {
+    let mut text = Text(String::with_capacity(1 << 13));
+    let (version, rung) = (env!("CARGO_PKG_VERSION"), view.rung.name());
+    text.head("fsmon_build_info", "gauge", "The version, and the source of process names.");
+    let _ = writeln!(text.0, "fsmon_build_info{{version=\"{version}\",rung=\"{rung}\"}} 1");
+    of_events(&mut text, view);
+    of_losses(&mut text, view);
+    of_watches(&mut text, view);
+    of_history(&mut text, view);
+    text.0
+}
+
+fn of_events(text: &mut Text, view: &View) {
+    let (counters, shared) = (&view.counters, &view.shared);
+    let kernel = counters.kernel_events;
+    text.one("fsmon_kernel_events_total", "counter", "Events read from the kernel.", kernel);
+    text.head("fsmon_events_total", "counter", "Events recorded, by type.");
+    for kind in kind::ALL {
+        text.labelled("fsmon_events_total", ("event", kind.name), shared.lines_of(kind.bit));
+    }
+    let name = "fsmon_attributed_events_total";
+    text.head(name, "counter", "Event records, by how well their process is known.");
+    for (quality, count) in QUALITIES.into_iter().zip(shared.attributed()) {
+        text.labelled(name, ("quality", quality), count);
+    }
+    text.one("fsmon_processes", "gauge", "Process images known.", counters.processes);
+    text.one(
+        "fsmon_ring_peak_slots",
+        "gauge",
+        "The most slots of the ring to the recorder in use at a time.",
+        counters.ring_peak,
+    );
+    let seconds = |ns: u64| format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000);
+    text.one(
+        "fsmon_reader_cpu_seconds_total",
+        "counter",
+        "CPU time of the thread that reads events.",
+        seconds(counters.reader_cpu_ns),
+    );
+}
+
+fn of_losses(text: &mut Text, view: &View) {
+    let (losses, _) = view.shared.losses();
+    let of = |reason: Reason| {
+        let found = losses.iter().find(|(known, _)| *known == reason);
+        found.map(|(_, losses)| *losses).unwrap_or_default()
+    };
+    let name = "fsmon_losses_total";
+    text.head(name, "counter", "LOSS records, by reason.");
+    for reason in REASONS {
+        text.labelled(name, ("reason", reason.name()), of(reason).records);
+    }
+    let name = "fsmon_lost_events_total";
+    text.head(
+        name,
+        "counter",
+        "What the LOSS records count, by reason; an unknown number counts as 1.",
+    );
+    for reason in REASONS {
+        text.labelled(name, ("reason", reason.name()), of(reason).lost);
+    }
+}
+
+fn of_watches(text: &mut Text, view: &View) {
+    text.head("fsmon_watches", "gauge", "Watches, by state.");
+    for state in ["active", "pending", "failed"] {
+        let count = view.entries.iter().filter(|entry| entry.state.name() == state).count();
+        text.labelled("fsmon_watches", ("state", state), count);
+    }
+    text.one("fsmon_directories", "gauge", "Directories known.", view.counters.dirs);
+}
+
+fn of_history(text: &mut Text, view: &View) {
+    let written = view.shared.written();
+    let is_paused = u8::from(view.shared.paused().is_some());
+    text.one("fsmon_recording_paused", "gauge", "1 while recording is paused.", is_paused);
+    text.one(
+        "fsmon_written_bytes_total",
+        "counter",
+        "Bytes written to the history.",
+        written.closed_bytes + written.segment_bytes,
+    );
+    text.one(
+        "fsmon_history_bytes",
+        "gauge",
+        "Bytes of all segments.",
+        view.bytes + written.segment_bytes,
+    );
+    text.one(
+        "fsmon_history_segments",
+        "gauge",
+        "Segments, the open one included.",
+        view.segments + usize::from(written.segment.is_some()),
+    );
+    let oldest = view.oldest_ns.unwrap_or(view.since_ns) / 1_000_000_000;
+    text.one(
+        "fsmon_history_oldest_timestamp_seconds",
+        "gauge",
+        "When the oldest segment begins, seconds since 1970.",
+        oldest,
+    );
+}

@@ -1,0 +1,153 @@
+//! What the recorder's thread and the others know of each other.
+
+use fsmon_format::record::{EventRef, Loss, Reason};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Counts and states. The recorder counts; everybody reads.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// EVENT records in the history, of this stream.
+    events: AtomicU64,
+    /// Lines by event type: by the number of its bit in [`fsmon_format::kind`].
+    lines: [AtomicU64; u32::BITS as usize],
+    /// Events by how well their process is known: [`fsmon_format::record::Attribution`].
+    attributed: [AtomicU64; 4],
+    malformed: AtomicU64,
+    /// The daemon ends although recording is paused.
+    given_up: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    losses: Vec<(Reason, Losses)>,
+    last_loss: Option<Instant>,
+    /// Why recording is paused.
+    paused: Option<String>,
+    /// Why there is no room for more.
+    no_room: Option<String>,
+    written: Written,
+}
+
+/// Losses of one reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Losses {
+    /// LOSS records.
+    pub(crate) records: u64,
+    /// What they count; a loss that nobody could count is 1.
+    pub(crate) lost: u64,
+}
+
+/// What is in the files of this stream.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Written {
+    /// The name of the open segment.
+    pub(crate) segment: Option<String>,
+    pub(crate) segment_bytes: u64,
+    /// Bytes of the stream's closed segments.
+    pub(crate) closed_bytes: u64,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    pub(crate) fn count_event(&self, event: &EventRef<'_>, types: u32) {
+        // One thread counts: no other addition can come between.
+        let add = |counter: &AtomicU64, more| {
+            counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        };
+        add(&self.events, 1);
+        let mut left = types;
+        while left != 0 {
+            add(&self.lines[left.trailing_zeros() as usize], 1);
+            left &= left - 1;
+        }
+        add(&self.attributed[event.attribution() as usize], 1);
+    }
+
+    pub(crate) fn count_loss(&self, loss: &Loss) {
+        let reason = Reason::from_code(loss.reason.get());
+        let count = match loss.count.get() {
+            fsmon_format::record::COUNT_UNKNOWN => 1,
+            count => count,
+        };
+        let mut state = self.state();
+        state.last_loss = Some(Instant::now());
+        let at = match state.losses.iter().position(|(known, _)| *known == reason) {
+            Some(at) => at,
+            None => {
+                state.losses.push((reason, Losses::default()));
+                state.losses.len() - 1
+            }
+        };
+        let losses = &mut state.losses[at].1;
+        losses.records += 1;
+        losses.lost = losses.lost.saturating_add(count);
+    }
+
+    pub(crate) fn count_malformed(&self) {
+        self.malformed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// EVENT records.
+    pub(crate) fn events(&self) -> u64 {
+        self.events.load(Ordering::Relaxed)
+    }
+
+    /// Lines of an event type: one bit of [`fsmon_format::kind`].
+    pub(crate) fn lines_of(&self, kind: u32) -> u64 {
+        let counter = self.lines.get(kind.trailing_zeros() as usize);
+        counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// Events by [`fsmon_format::record::Attribution`].
+    pub(crate) fn attributed(&self) -> [u64; 4] {
+        self.attributed.each_ref().map(|counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// By reason, and when the last one was.
+    pub(crate) fn losses(&self) -> (Vec<(Reason, Losses)>, Option<Instant>) {
+        let state = self.state();
+        (state.losses.clone(), state.last_loss)
+    }
+
+    pub(crate) fn set_paused(&self, why: Option<String>) {
+        self.state().paused = why;
+    }
+
+    /// Why recording is paused, if it is.
+    pub(crate) fn paused(&self) -> Option<String> {
+        self.state().paused.clone()
+    }
+
+    /// Makes the recorder pause with its next write, or go on.
+    pub(crate) fn set_no_room(&self, why: Option<String>) {
+        self.state().no_room = why;
+    }
+
+    pub(crate) fn no_room(&self) -> Option<String> {
+        self.state().no_room.clone()
+    }
+
+    pub(crate) fn set_written(&self, written: Written) {
+        self.state().written = written;
+    }
+
+    pub(crate) fn written(&self) -> Written {
+        self.state().written.clone()
+    }
+
+    /// The daemon ends: a recorder that is paused waits no longer.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed) && self.paused().is_some()
+    }
+}

@@ -1,0 +1,164 @@
+//! The directories that the engine need not know: excluded ones, those below what is recorded, and the history.
+
+use arc_swap::ArcSwap;
+use fsmon_engine::config::{Skip, SkipDir, Skips};
+use fsmon_format::error::Error;
+use fsmon_present::filter::{PathGlobs, Purpose, Roots};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What of one watch decides about directories.
+pub(crate) struct Rule {
+    /// Absolute, without symbolic links.
+    pub(crate) path: PathBuf,
+    exclude: Option<PathGlobs>,
+    /// Levels of names below the path that are recorded; `None`: all.
+    pub(crate) levels: Option<u32>,
+}
+
+impl Rule {
+    /// # Errors
+    /// A bad glob, or one that can never match.
+    pub(crate) fn new(path: &Path, exclude: &[String], levels: Option<u32>) -> Result<Self, Error> {
+        let roots = Roots::of_paths([&path.to_owned()]);
+        let exclude = PathGlobs::new(Purpose::Exclude, exclude, &roots)?;
+        Ok(Rule { path: path.to_owned(), exclude, levels })
+    }
+}
+
+/// The rules of all watches.
+#[derive(Default)]
+pub(crate) struct Rules {
+    /// Longest path first.
+    rules: Vec<Arc<Rule>>,
+    /// The history's own directory.
+    history: PathBuf,
+}
+
+impl Rules {
+    pub(crate) fn new(history: &Path, mut rules: Vec<Arc<Rule>>) -> Self {
+        rules.sort_by_key(|rule| std::cmp::Reverse(rule.path.as_os_str().len()));
+        Rules { rules, history: history.to_owned() }
+    }
+
+    /// Whether to leave out the directory at `path`, absolute, with everything below it.
+    fn skips(&self, path: &[u8]) -> bool {
+        if below(path, self.history.as_os_str().as_bytes()).is_some() {
+            return true;
+        }
+        let holds_watch =
+            |rule: &Arc<Rule>| below(rule.path.as_os_str().as_bytes(), path).is_some();
+        if self.rules.iter().any(holds_watch) {
+            return false;
+        }
+        let owner = self
+            .rules
+            .iter()
+            .find_map(|rule| Some((rule, below(path, rule.path.as_os_str().as_bytes())?)));
+        // A directory of no watch is on the way to one, or is of a watch that just ended.
+        let Some((rule, rest)) = owner else { return false };
+        let depth = memchr::memchr_iter(b'/', rest).count() + 1;
+        if rule.levels.is_some_and(|levels| depth >= levels as usize) {
+            return true;
+        }
+        let Some(exclude) = &rule.exclude else { return false };
+        let ends = memchr::memchr_iter(b'/', rest).chain([rest.len()]);
+        let root = rule.path.as_os_str().as_bytes();
+        ends.into_iter().any(|end| exclude.matches(root, &rest[..end]))
+    }
+}
+
+/// What is left of `path` below the directory `base`; empty for `base` itself.
+fn below<'a>(path: &'a [u8], base: &[u8]) -> Option<&'a [u8]> {
+    let base = if base == b"/" { &[] } else { base };
+    match path.strip_prefix(base)? {
+        [] => Some(&[]),
+        [b'/', rest @ ..] => Some(rest),
+        _ => None,
+    }
+}
+
+/// The rules in force. They can be replaced while the engine uses them.
+#[derive(Clone, Default)]
+pub(crate) struct Skipper(Arc<ArcSwap<Rules>>);
+
+impl Skipper {
+    pub(crate) fn set(&self, rules: Rules) {
+        self.0.store(Arc::new(rules));
+    }
+
+    /// For the engine.
+    pub(crate) fn skip_dir(&self) -> SkipDir {
+        SkipDir { skips: self.skips(), by_path: true }
+    }
+
+    /// For the thread that follows mounts.
+    pub(crate) fn skips(&self) -> Skips {
+        Box::new(ByRules { rules: self.clone(), path: Vec::with_capacity(1 << 13) })
+    }
+}
+
+struct ByRules {
+    rules: Skipper,
+    /// Used again and again, so that nothing is allocated.
+    path: Vec<u8>,
+}
+
+impl Skip for ByRules {
+    fn skips(&mut self, root: &[u8], path: &[u8]) -> bool {
+        self.path.clear();
+        if root != b"/" {
+            self.path.extend_from_slice(root);
+        }
+        if !path.is_empty() {
+            self.path.push(b'/');
+            self.path.extend_from_slice(path);
+        }
+        self.rules.0.load().skips(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(rules: &[(&str, &[&str], Option<u32>)]) -> Skipper {
+        let rule = |(path, exclude, levels): &(&str, &[&str], Option<u32>)| {
+            let exclude: Vec<_> = exclude.iter().map(|glob| (*glob).to_owned()).collect();
+            Arc::new(Rule::new(Path::new(path), &exclude, *levels).expect("valid"))
+        };
+        let skipper = Skipper::default();
+        skipper.set(Rules::new(Path::new("/var/history"), rules.iter().map(rule).collect()));
+        skipper
+    }
+
+    fn skipped(skipper: &Skipper, root: &str, paths: &[&str]) -> Vec<bool> {
+        let mut skips = skipper.skips();
+        paths.iter().map(|path| skips.skips(root.as_bytes(), path.as_bytes())).collect()
+    }
+
+    #[test]
+    fn excluded_directories_are_left_out_unless_a_watch_is_below() {
+        let skipper = rules(&[("/srv", &["target"], None), ("/srv/target/keep", &[], None)]);
+        let paths = ["a", "target", "target/x", "target/keep", "target/keep/y", "a/target/x"];
+        assert_eq!(skipped(&skipper, "/srv", &paths), [false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn what_is_deeper_than_recorded_is_left_out() {
+        let skipper = rules(&[("/srv", &[], Some(1)), ("/srv/a/b", &[], Some(2))]);
+        let paths = ["a", "c", "a/b", "a/b/d", "a/b/d/e", "a/x"];
+        assert_eq!(skipped(&skipper, "/srv", &paths), [false, true, false, false, true, true]);
+    }
+
+    #[test]
+    fn the_history_is_left_out_whatever_is_watched() {
+        let skipper = rules(&[("/", &[], None)]);
+        assert_eq!(
+            skipped(&skipper, "/", &["var", "var/history", "var/history2"]),
+            [false, true, false]
+        );
+        assert!(skipped(&skipper, "/var/history", &[""])[0]);
+    }
+}

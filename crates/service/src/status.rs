@@ -1,0 +1,229 @@
+//! What the daemon says of itself.
+
+use crate::config::{State as StateFile, Watch};
+use crate::control::protocol::Fields;
+use crate::shared::Shared;
+use crate::table::{Entry, Origin, State};
+use fsmon_engine::Counters;
+use fsmon_engine::config::Who;
+use fsmon_format::error::Error;
+use fsmon_format::kind;
+use fsmon_present::message::{counted, shown};
+use fsmon_store::history::{Deletion, Keep};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a loss counts as recent.
+const RECENT_LOSS: Duration = Duration::from_secs(3600);
+
+/// All that is known at one moment.
+pub(crate) struct View {
+    pub(crate) entries: Vec<Entry>,
+    /// Of closed segments.
+    pub(crate) bytes: u64,
+    pub(crate) segments: usize,
+    pub(crate) oldest_ns: Option<u64>,
+    pub(crate) dir: PathBuf,
+    pub(crate) required: Option<Who>,
+    pub(crate) rung: Who,
+    pub(crate) counters: Counters,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) since_ns: u64,
+}
+
+impl View {
+    /// Why the daemon does less than it should; empty if it does not.
+    fn reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        for entry in &self.entries {
+            if let State::Failed(why) = &entry.state {
+                reasons.push(format!("{} is not watched: {why}", shown(&entry.watch.path)));
+            }
+        }
+        if let Some(why) = self.shared.paused() {
+            reasons.push(format!("recording is paused: {why}"));
+        }
+        if let Some(required) = self.required
+            && self.rung > required
+        {
+            reasons.push(format!(
+                "process names come from {}, which is less than engine.require asks for ({})",
+                self.rung, required
+            ));
+        }
+        if let (_, Some(at)) = self.shared.losses()
+            && at.elapsed() < RECENT_LOSS
+        {
+            reasons.push("something was lost within the last hour; see losses".to_owned());
+        }
+        reasons
+    }
+
+    fn state(&self) -> &'static str {
+        match self.shared.paused() {
+            Some(_) => "paused",
+            None if self.reasons().is_empty() => "recording",
+            None => "degraded",
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.shared.losses().0.is_empty() && self.counters.missing().next().is_none()
+    }
+}
+
+/// ns since 1970 as RFC 3339.
+fn time(ns: u64) -> Value {
+    let time = Timestamp::from_nanosecond(ns.into());
+    time.map_or(Value::Null, |time| time.to_string().into())
+}
+
+/// `status`.
+pub(crate) fn fields(view: &View) -> Fields {
+    let lines: u64 = kind::ALL.iter().map(|kind| view.shared.lines_of(kind.bit)).sum();
+    let (losses, _) = view.shared.losses();
+    let lost: u64 = losses.iter().map(|(_, losses)| losses.lost).fold(0, u64::saturating_add);
+    let by_reason: Vec<_> = losses
+        .iter()
+        .map(|(reason, losses)| {
+            json!({"reason": reason.name(), "records": losses.records, "lost": losses.lost})
+        })
+        .collect();
+    let written = view.shared.written();
+    let fields = json!({
+        "state": view.state(),
+        "reasons": view.reasons(),
+        "since": time(view.since_ns),
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "rung": view.rung.name(),
+        "watches": view.entries.iter().map(|entry| {
+            let reason = match &entry.state {
+                State::Failed(why) => Value::from(why.as_str()),
+                State::Pending => "the path does not exist yet".into(),
+                State::Active => Value::Null,
+            };
+            json!({
+                "path": text(&entry.watch.path),
+                "state": entry.state.name(),
+                "reason": reason,
+                "directories": entry.directories,
+            })
+        }).collect::<Vec<_>>(),
+        "directories": view.counters.dirs,
+        "history": {
+            "dir": text(&view.dir),
+            "bytes": view.bytes + written.segment_bytes,
+            "segments": view.segments + usize::from(written.segment.is_some()),
+            "oldest": view.oldest_ns.map_or_else(|| time(view.since_ns), time),
+            "segment": written.segment,
+        },
+        "events": view.shared.events(),
+        "lines": lines,
+        "kernel_events": view.counters.kernel_events,
+        "lost": lost,
+        "losses": by_reason,
+        "complete": view.is_complete(),
+    });
+    object(fields)
+}
+
+fn text(path: &std::path::Path) -> Value {
+    path.to_string_lossy().into()
+}
+
+fn object(value: Value) -> Fields {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// `list`.
+pub(crate) fn list(view: &View) -> Fields {
+    let watches: Vec<_> =
+        view.entries.iter().map(|entry| Value::Object(watch_fields(entry))).collect();
+    object(json!({ "watches": watches }))
+}
+
+/// A watch in full.
+pub(crate) fn watch_fields(entry: &Entry) -> Fields {
+    let mut fields = object(serde_json::to_value(&entry.watch).unwrap_or_default());
+    let types: Vec<_> = kind::in_causal_order(entry.watch.types()).map(|kind| kind.name).collect();
+    fields.insert("path".into(), text(&entry.watch.path));
+    fields.insert("state".into(), entry.state.name().into());
+    fields.insert("recursive".into(), entry.watch.recursive.into());
+    fields.insert("types".into(), types.into());
+    fields.insert("directories".into(), entry.directories.into());
+    let origin = match entry.origin {
+        Origin::Config => "config",
+        Origin::Added => "added",
+        Origin::Runtime => "runtime",
+    };
+    fields.insert("origin".into(), origin.into());
+    if let State::Failed(why) = &entry.state {
+        fields.insert("reason".into(), why.as_str().into());
+    }
+    fields
+}
+
+/// The watch in a message: the same keys and rules as in the configuration.
+///
+/// # Errors
+/// A key or a value is wrong.
+pub(crate) fn watch_of(fields: &Map<String, Value>) -> Result<Watch, Error> {
+    let text = toml::to_string(&json!({ "watch": [fields] }))
+        .map_err(|error| Error::invalid(format!("the watch is not understood: {error}")))?;
+    let watches = StateFile::from_toml(&text, "the watch")?.watches;
+    watches.into_iter().next().ok_or_else(|| Error::invalid("the message has no watch"))
+}
+
+/// The limits in a message: as `keep` in the configuration.
+///
+/// # Errors
+/// A key or a value is wrong.
+pub(crate) fn keep_of(keep: &Value) -> Result<Keep, Error> {
+    let text = toml::to_string(&json!({ "history": { "keep": keep } }))
+        .map_err(|error| Error::invalid(format!("the limits are not understood: {error}")))?;
+    crate::config::Config::from_toml(&text, "the limits").map(|config| crate::daemon::keep(&config))
+}
+
+/// `clean`.
+pub(crate) fn deleted(deletions: &[Deletion], bytes_left: u64) -> Fields {
+    let each: Vec<_> = deletions
+        .iter()
+        .map(|deletion| {
+            json!({
+                "file": deletion.entry.file,
+                "bytes": deletion.entry.bytes,
+                "events": deletion.entry.events,
+                "oldest": time(deletion.entry.wall_ns.0),
+                "newest": time(deletion.entry.wall_ns.1),
+                "why": deletion.why.name(),
+                "early": deletion.is_early,
+            })
+        })
+        .collect();
+    object(json!({ "deleted": each, "bytes_left": bytes_left }))
+}
+
+/// One line.
+pub(crate) fn summary(view: &View) -> String {
+    let count = |name: &str| view.entries.iter().filter(|entry| entry.state.name() == name).count();
+    let mut parts = vec![
+        counted(view.entries.len() as u64, "watch", "watches"),
+        counted(view.counters.dirs, "directory", "directories"),
+        counted(view.shared.events(), "event", "events"),
+    ];
+    for state in ["pending", "failed"] {
+        match count(state) {
+            0 => {}
+            some => parts.push(format!("{some} {state}")),
+        }
+    }
+    parts.push(if view.is_complete() { "complete" } else { "NOT complete" }.to_owned());
+    format!("{}: {}", view.state(), parts.join(", "))
+}

@@ -1,0 +1,321 @@
+//! `fsmon daemon` and its clients: what is recorded, what survives, and who may ask.
+
+use fsmon_harness::{
+    Area, Ended, Event, Fsmon, assert_follows, copy_program, fsmon, is_root, listing, parse,
+    program, repeats, sh, succeed, wait_until,
+};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A configuration, and the daemon that runs with it.
+struct Daemon {
+    config: PathBuf,
+    socket: PathBuf,
+    history: PathBuf,
+    running: Option<Fsmon>,
+}
+
+impl Daemon {
+    /// Writes the configuration of an area; `text` is appended to it.
+    fn new(area: &Area, text: &str) -> Daemon {
+        Daemon::with_history(area, &area.path("history"), text)
+    }
+
+    fn with_history(area: &Area, history: &Path, text: &str) -> Daemon {
+        let daemon = Daemon {
+            config: area.path("fsmon.toml"),
+            socket: area.path("run/control.sock"),
+            history: history.to_owned(),
+            running: None,
+        };
+        daemon.configure(area, text);
+        daemon
+    }
+
+    fn configure(&self, area: &Area, text: &str) {
+        let (socket, history) = (self.socket.display(), self.history.display());
+        let state = area.path("watches.toml").display().to_string();
+        let own = format!(
+            "history.dir = '{history}'\nstate.file = '{state}'\n\
+             control = {{ socket = '{socket}', group = '' }}\n{text}"
+        );
+        fs::write(&self.config, own).expect("written");
+    }
+
+    fn start(&mut self) {
+        let mut command = fsmon(["daemon", "--config"]);
+        self.running = Some(Fsmon::start(command.arg(&self.config)));
+    }
+
+    fn running(&mut self) -> &mut Fsmon {
+        self.running.as_mut().expect("it runs")
+    }
+
+    fn stop(&mut self) -> Ended {
+        let ended = self.running.take().expect("it runs").stop();
+        assert_eq!(ended.status.code(), Some(0), "{:?}", ended.stderr);
+        ended
+    }
+
+    fn kill(&mut self) {
+        let running = self.running.take().expect("it runs");
+        running.signal(Signal::SIGKILL);
+        running.wait();
+    }
+
+    /// Runs a client.
+    fn client(&self, args: &[&str]) -> Ended {
+        Fsmon::run(fsmon(args).env("FSMON_SOCKET", &self.socket))
+    }
+
+    /// The same; it must succeed. Gives what it printed.
+    fn ask(&self, args: &[&str]) -> String {
+        let ended = self.client(args);
+        assert_eq!(ended.status.code(), Some(0), "{args:?}: {:?}", ended.stderr);
+        String::from_utf8(ended.stdout).expect("UTF-8")
+    }
+
+    fn status(&self) -> Value {
+        let ended = self.client(&["status", "-f", "json"]);
+        serde_json::from_slice(&ended.stdout).expect("JSON")
+    }
+
+    /// What is in the history, as `decode` prints it with these arguments: strictly, so that damage fails.
+    fn decoded(&self, args: &[&str]) -> Vec<Event> {
+        let mut command = fsmon(["decode", "-f", "json"]);
+        let ended = Fsmon::run(command.args(args).arg(&self.history));
+        assert_eq!(ended.status.code(), Some(0), "{:?}", ended.stderr);
+        parse(&ended.stdout)
+    }
+}
+
+fn watch(path: &Path) -> String {
+    format!("[[watch]]\npath = '{}'\n", path.display())
+}
+
+/// Lines of events, without what says how the record is.
+fn of_files(events: Vec<Event>) -> Vec<Event> {
+    events.into_iter().filter(|event| !matches!(event.kind(), "GAP" | "NOTE" | "LOSS")).collect()
+}
+
+/// The causes of the gaps.
+fn gaps(events: &[Event]) -> Vec<String> {
+    let gaps = events.iter().filter(|event| event.kind() == "GAP");
+    gaps.map(|gap| gap.text("cause").expect("a cause").to_owned()).collect()
+}
+
+#[test]
+fn what_happened_before_a_sync_is_in_the_history() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    let mut daemon = Daemon::new(&area, &watch(&watched));
+    daemon.start();
+    let start = listing(&watched);
+    sh(&watched, "mkdir a; echo 1 > a/x; mv a b; rm b/x; echo 2 > b/y");
+    assert!(daemon.ask(&["sync"]).starts_with("1-"));
+    assert_follows(start, &of_files(daemon.decoded(&[])), &watched);
+    let modified = daemon.decoded(&["-t", "modify"]);
+    assert!(modified.iter().any(|event| event.path() == Some(watched.join("b/y"))), "{modified:?}");
+    let status = daemon.status();
+    assert_eq!(status["state"], "recording", "{status}");
+    assert_eq!((&status["complete"], &status["lost"]), (&true.into(), &0.into()), "{status}");
+    assert_eq!(status["watches"][0]["state"], "active", "{status}");
+    daemon.stop();
+    assert_eq!(gaps(&daemon.decoded(&[])), [""; 0]);
+}
+
+#[test]
+fn each_start_says_since_when_nothing_was_recorded_and_why() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    let mut daemon = Daemon::new(&area, &watch(&watched));
+    daemon.start();
+    sh(&watched, "echo 1 > one");
+    daemon.ask(&["sync"]);
+    daemon.stop();
+    daemon.start();
+    sh(&watched, "echo 2 > two");
+    daemon.ask(&["sync"]);
+    daemon.kill();
+    sh(&watched, "echo 3 > unseen");
+    daemon.start();
+    sh(&watched, "echo 4 > four");
+    daemon.ask(&["sync"]);
+    daemon.stop();
+    let events = daemon.decoded(&["--notes"]);
+    assert_eq!(gaps(&events), ["stopped", "killed"]);
+    let created = events.iter().filter(|event| event.kind() == "CREATE");
+    let names: Vec<_> = created.map(Event::name).collect();
+    assert_eq!(names, ["one", "two", "four"]);
+    for gap in events.iter().filter(|event| event.kind() == "GAP") {
+        assert!(gap.text("from") < gap.text("to"), "{gap:?}");
+        assert_eq!(gap.text("to"), gap.text("time"));
+    }
+    let begun = events.iter().filter(|event| event.text("what") == Some("watch_began"));
+    assert_eq!(begun.filter(|note| note.path() == Some(watched.clone())).count(), 3);
+}
+
+#[test]
+fn whatever_was_synced_survives_a_kill_in_a_storm() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    let text = format!("history.rotate = '1M'\n{}", watch(&watched));
+    let mut daemon = Daemon::new(&area, &text);
+    for round in 0..repeats(20) {
+        daemon.start();
+        let mut storm = Command::new("/bin/sh")
+            .args(["-c", "i=0; while :; do i=$((i+1)); : > s$i; mv s$i t$i; rm t$i; done"])
+            .current_dir(&watched)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("started");
+        let name = format!("synced-{round}");
+        sh(&watched, &format!(": > {name}"));
+        daemon.ask(&["sync"]);
+        daemon.kill();
+        storm.kill().expect("killed");
+        storm.wait().expect("ended");
+        sh(&watched, "rm -f s* t*");
+    }
+    daemon.start();
+    // Segments that were cut off are closed by a thread of the daemon.
+    wait_until("the segments are closed", || {
+        let mut command = fsmon(["decode", "-f", "json", "-t", "create", "--include", "synced-*"]);
+        let ended = Fsmon::run(command.arg(&daemon.history));
+        let names = parse(&ended.stdout);
+        let synced = names.iter().filter(|event| event.kind() == "CREATE").count();
+        ended.status.code() == Some(0) && synced == repeats(20)
+    });
+    daemon.stop();
+    assert_eq!(gaps(&daemon.decoded(&[])), vec!["killed"; repeats(20)]);
+}
+
+#[test]
+fn each_watch_has_its_own_filter_and_the_innermost_decides() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    let (inner, flat) = (watched.join("inner"), area.dir("flat"));
+    fs::create_dir(&inner).expect("made");
+    let history = area.path("watched/history");
+    let text = format!(
+        "{}exclude = ['*.tmp', 'target']\n{}types = ['DELETE']\n{}recursive = false\n",
+        watch(&watched),
+        watch(&inner),
+        watch(&flat)
+    );
+    let mut daemon = Daemon::with_history(&area, &history, &text);
+    daemon.start();
+    sh(&watched, "mkdir target; : > target/no; : > no.tmp; : > yes; : > inner/no; rm inner/no");
+    sh(&flat, "mkdir sub; : > sub/no; : > yes");
+    daemon.ask(&["sync"]);
+    let brief = |event: &Event| {
+        let path = event.path().unwrap_or_default();
+        let path = path.strip_prefix(area.path("")).unwrap_or(&path).display().to_string();
+        format!("{} {path}", event.kind())
+    };
+    let lines: Vec<_> = daemon.decoded(&["-t", "create,delete"]).iter().map(brief).collect();
+    let expected =
+        ["CREATE watched/yes", "DELETE watched/inner/no", "CREATE flat/sub", "CREATE flat/yes"];
+    assert_eq!(lines, expected);
+    let list: Value = serde_json::from_str(&daemon.ask(&["list", "-f", "json"])).expect("JSON");
+    assert_eq!(list[1]["types"], serde_json::json!(["DELETE"]), "{list}");
+    assert_eq!(list[2]["recursive"], false, "{list}");
+    daemon.stop();
+}
+
+#[test]
+fn a_full_disk_pauses_and_recording_goes_on_by_itself() {
+    if !is_root() {
+        return;
+    }
+    let mut area = Area::new();
+    let watched = area.watched();
+    let disk = area.mount("disk", &["-t", "tmpfs", "-o", "size=2M", "tmpfs"]);
+    let text = format!("history.keep = {{ size = '1G', free = '1K' }}\n{}", watch(&watched));
+    let mut daemon = Daemon::with_history(&area, &disk.join("history"), &text);
+    daemon.start();
+    let start = listing(&watched);
+    for round in 0..5 {
+        // Nothing is left for the history.
+        let _ = Command::new("dd")
+            .args(["if=/dev/zero", "bs=4096", "oflag=append", "conv=notrunc"])
+            .arg(format!("of={}", disk.join("full").display()))
+            .stderr(Stdio::null())
+            .status();
+        sh(&watched, &format!("for i in $(seq 2000); do : > f{round}-$i; done"));
+        wait_until("recording is paused", || daemon.status()["state"] == "paused");
+        let refused = daemon.client(&["sync"]);
+        refused.assert_failed(1, &["recording is paused"]);
+        fs::remove_file(disk.join("full")).expect("there");
+        wait_until("recording goes on", || daemon.status()["state"] != "paused");
+        sh(&watched, &format!("rm f{round}-*"));
+        daemon.ask(&["sync"]);
+    }
+    daemon.stop();
+    let events = daemon.decoded(&[]);
+    assert_eq!(gaps(&events), vec!["disk"; 5]);
+    assert!(events.iter().all(|event| event.kind() != "LOSS"));
+    assert_follows(start, &of_files(events), &watched);
+}
+
+#[test]
+fn others_may_not_ask_and_a_wrong_file_changes_nothing() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    let mut daemon = Daemon::new(&area, &watch(&watched));
+    daemon.start();
+    let public = area.path("fsmon");
+    copy_program(&program(), &public);
+    for command in ["status", "list", "flush", "sync", "clean"] {
+        let mut nobody = Command::new("setpriv");
+        nobody.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        let ended =
+            Fsmon::run(nobody.arg(&public).arg(command).arg("--socket").arg(&daemon.socket));
+        ended.assert_failed(1, &["may not connect"]);
+    }
+    daemon.configure(&area, "history.rotate = 'often'");
+    daemon.running().signal(Signal::SIGHUP);
+    daemon.running().wait_said("fsmon: the configuration stays as it was");
+    assert_eq!(daemon.status()["watches"][0]["state"], "active");
+    daemon.configure(&area, "");
+    daemon.running().signal(Signal::SIGHUP);
+    daemon.running().wait_said("fsmon: the configuration was read again");
+    assert_eq!(daemon.ask(&["list", "-f", "json"]).trim(), "[]");
+    daemon.stop();
+    let notes = daemon.decoded(&["--notes"]);
+    assert!(notes.iter().any(|note| note.text("what") == Some("watch_ended")), "{notes:?}");
+    daemon.client(&["status"]).assert_failed(3, &["no daemon answers"]);
+}
+
+#[test]
+fn only_one_daemon_records_into_a_history() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let mut daemon = Daemon::new(&area, &watch(&area.watched()));
+    daemon.start();
+    let second = Fsmon::run(fsmon(["daemon", "--config"]).arg(&daemon.config));
+    assert!(!second.status.success(), "{:?}", second.stderr);
+    assert_eq!(second.stderr.len(), 1, "{:?}", second.stderr);
+    succeed(fsmon(["status", "--socket"]).arg(&daemon.socket));
+    daemon.stop();
+}
