@@ -71,7 +71,7 @@ fn object(line: &str) -> Shown {
 /// No field of the recording has a comma or a quote in it.
 fn row(line: &str) -> Shown {
     let fields: Vec<_> = line.split(',').map(|field| field.trim_matches('"').to_owned()).collect();
-    assert_eq!((fields.len(), &fields[11][..], &fields[12][..]), (34, "builder", "/job"));
+    assert_eq!((fields.len(), &fields[11][..], &fields[12][..]), (38, "builder", "/job"));
     Shown {
         kind: fields[1].clone(),
         path: fields[2].clone(),

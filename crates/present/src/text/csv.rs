@@ -33,6 +33,8 @@ const RECORDER_HEADER: &[u8] = b",from,stream,events,note";
 const RECORDER_COLUMNS: usize = 4;
 /// Those columns of all other lines: empty.
 const NO_RECORDER: &[u8; RECORDER_COLUMNS] = b",,,,";
+/// The same and the end of the line, in one piece.
+const NO_RECORDER_AND_END: &[u8; RECORDER_COLUMNS + 2] = b",,,,\r\n";
 
 /// The columns of the command line.
 const CMDLINE_HEADER: &[u8] = b",cmdline,cmdline_from,cmdline_cut,cmdline_b64";
@@ -219,11 +221,13 @@ impl<S: Style> LineFormat for Csv<S> {
         }
         let via_exact = self.append_path(mirror, line.via, out);
         append_base64(mirror, line.via, via_exact, out);
-        out.extend_from_slice(NO_RECORDER);
         if self.cmdline {
+            out.extend_from_slice(NO_RECORDER);
             self.append_cmdline(mirror, event.head.proc.get(), out);
+            out.extend_from_slice(b"\r\n");
+        } else {
+            out.extend_from_slice(NO_RECORDER_AND_END);
         }
-        out.extend_from_slice(b"\r\n");
     }
 
     fn loss(&mut self, world: &World, loss: &Loss, out: &mut Vec<u8>) {
