@@ -35,7 +35,9 @@ impl<D: Disk> Resolver<D> {
     /// read. Whether it is known then.
     fn reach(&mut self, dir: Key<'_>, batch: &mut Batch<'_, '_>) -> bool {
         let mut way = ArrayVec::new();
-        let Some(at) = self.watch.nearest_above(&self.tree, dir, &mut way) else { return false };
+        let (tree, walks) = (&self.tree, &self.walks);
+        let is_read = |root| walks.any_in(tree, root);
+        let Some(at) = self.watch.nearest_above(tree, dir, &mut way, is_read) else { return false };
         if way.is_full() {
             // Deeper than any real tree: to climb again for each part of it would take the square of the time.
             self.finish_walks(batch);

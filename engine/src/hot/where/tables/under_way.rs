@@ -140,6 +140,12 @@ impl UnderWay {
         self.under_way.iter().rev().find(reads)
     }
 
+    /// Whether any reads below that root.
+    pub(crate) fn any_in(&self, tree: &Tree, root: u32) -> bool {
+        let is_in = |walk: &Walk| walk.top.is_there(tree) && tree.root_of(walk.top.id) == root;
+        self.under_way.iter().any(is_in)
+    }
+
     /// Whether a directory is known to be outside of all walks.
     pub(crate) fn is_outside(&self, hash: u64) -> bool {
         self.outside[(hash >> 32) as usize % WALK_OUTSIDE_KEPT] == hash

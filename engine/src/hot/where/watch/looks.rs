@@ -128,10 +128,25 @@ impl<D: Disk> Watch<D> {
         tree: &Tree,
         dir: Key<'_>,
         way: &mut ArrayVec<Handle, WAY_MAX>,
+        is_meant: impl Fn(u32) -> bool,
     ) -> Option<u32> {
-        let beside = self.roots.iter_mut().find(|root| root.is_beside(tree, dir))?;
-        let how = beside.handles;
-        let beside = beside.open(&self.disk, tree).ok()?;
+        // A root is open through a mount of its own, from which no way leads up into another root.
+        (0..self.roots.len()).find_map(|at| {
+            let is_one = self.roots[at].is_beside(tree, dir) && is_meant(self.roots[at].node);
+            if is_one { self.nearest_by(at, tree, dir, way) } else { None }
+        })
+    }
+
+    /// The same through the mount of one root.
+    fn nearest_by(
+        &mut self,
+        at: usize,
+        tree: &Tree,
+        dir: Key<'_>,
+        way: &mut ArrayVec<Handle, WAY_MAX>,
+    ) -> Option<u32> {
+        let how = self.roots[at].handles;
+        let beside = self.roots[at].open(&self.disk, tree).ok()?;
         let mut fd = self.disk.open_handle(&beside, dir.handle).ok()?;
         way.clear();
         loop {
