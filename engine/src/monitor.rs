@@ -1,21 +1,18 @@
 //! The handles for users of the engine: one to control it, one to take records.
 
+use crate::cold::command::Commander;
 use crate::cold::mount_watch::Follower;
-use crate::cold::remedy::{Call, refused};
 use crate::cold::start;
 use crate::command::Command;
 use crate::config::Config;
 use crate::counters::{Counters, Shared};
 use crate::hot::reader::Control;
-use crate::hot::reader::flushes::Flushes;
 use crate::plan::Plan;
 use crate::ring::Consumer;
-use crate::sys::fanotify::Group;
 use crate::sys::fd::signal;
 use crate::{Error, ErrorKind};
 use fsmon_format::record::Slot;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -24,10 +21,7 @@ use std::time::Duration;
 pub struct Monitor {
     plan: Plan,
     shared: Arc<Shared>,
-    control: flume::Sender<Control>,
-    wake: Arc<OwnedFd>,
-    group: Group,
-    flushes: Arc<Flushes>,
+    commander: Commander,
     mounts: Option<Follower>,
     thread: Option<JoinHandle<Result<Counters, Error>>>,
 }
@@ -59,10 +53,7 @@ pub fn start(config: Config) -> Result<(Monitor, Receiver), Error> {
     let monitor = Monitor {
         plan: started.plan,
         shared: started.shared,
-        control: started.control,
-        wake: started.wake,
-        group: started.group,
-        flushes: started.flushes,
+        commander: started.commander,
         mounts: started.mounts,
         thread: Some(started.thread),
     };
@@ -89,25 +80,23 @@ impl Monitor {
     /// The command was not given, and no answer comes: too many are under way ([`ErrorKind::Busy`]), the engine has
     /// ended, or the system lacks what is needed.
     pub fn command(&self, command: &Command) -> Result<(), Error> {
-        if self.control.is_disconnected() {
+        if self.commander.control.is_disconnected() {
             return Err(Error::new(ErrorKind::Io, "the engine has ended"));
         }
-        match *command {
-            Command::Flush { token } => {
-                let must_wake =
-                    self.flushes.ask(&self.group, token).map_err(|error| match error.kind() {
-                        io::ErrorKind::ResourceBusy => Error::new(
-                            ErrorKind::Busy,
-                            "too many flushes are under way; wait for one",
-                        ),
-                        _ => refused("cannot flush", Call::Plain, error),
-                    })?;
-                if must_wake {
-                    signal(self.wake.as_fd());
-                }
+        match command {
+            Command::Flush { token } => self.commander.flush(*token, None),
+            Command::AddRoot { token, path } => self.commander.add(self.mounts()?, path, *token),
+            Command::RemoveRoot { token, path } => {
+                self.commander.remove(self.mounts()?, path, *token)
             }
+            Command::Types { token, types } => self.commander.set_types(*types, *token),
         }
-        Ok(())
+    }
+
+    /// The thread that numbers roots.
+    fn mounts(&self) -> Result<&Follower, Error> {
+        let unread = || Error::new(ErrorKind::Unsupported, "/proc/self/mountinfo cannot be read");
+        self.mounts.as_ref().ok_or_else(unread)
     }
 
     /// Asks the reader to deliver everything that happened until now, and then to end. Returns without waiting;
@@ -118,8 +107,8 @@ impl Monitor {
             mounts.stop();
         }
         // A reader that has already ended no longer receives.
-        let _ = self.control.send(Control::Stop);
-        signal(self.wake.as_fd());
+        let _ = self.commander.control.send(Control::Stop);
+        signal(self.commander.wake.as_fd());
     }
 
     /// Waits for the reader to end. The consumer must go on taking batches meanwhile.

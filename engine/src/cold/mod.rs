@@ -3,6 +3,7 @@
 pub(crate) mod below;
 mod bpf;
 pub(crate) mod cgroup;
+pub(crate) mod command;
 pub(crate) mod containers;
 mod diagnosis;
 mod facts;

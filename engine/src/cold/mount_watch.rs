@@ -14,7 +14,7 @@ use crate::config::{Notice, Skips};
 use crate::hot::reader::Control;
 use crate::hot::r#where::mounts::{self as mounts_hot, Change, Happened};
 use crate::limits::start::MOUNT_LINES_MAX;
-use crate::limits::walks::FILESYSTEMS_MAX;
+use crate::limits::walks::{FILESYSTEMS_MAX, ROOTS_MAX};
 use crate::sys::fd::{drain, eventfd, signal};
 use crate::sys::poll::wait_for_change;
 use std::borrow::Borrow;
@@ -32,6 +32,8 @@ use std::thread::JoinHandle;
 /// A root, and whether its path leads to the directory that is watched.
 struct WatchedRoot {
     span: Span,
+    /// Absolute, as the user named it; empty if the root is a followed mount.
+    named: PathBuf,
     is_covered: bool,
     /// Whether there may have been no directory at its path when something was mounted over it.
     may_be_missing: bool,
@@ -52,6 +54,8 @@ enum Followed {
 pub(crate) struct Named {
     /// Absolute, without symbolic links.
     pub(crate) path: PathBuf,
+    /// Absolute, as the user named it.
+    pub(crate) named: PathBuf,
     /// Whether there is nothing at it yet.
     pub(crate) is_missing: bool,
     /// The id of its filesystem.
@@ -74,9 +78,18 @@ pub(crate) enum BelowRoots {
 pub(crate) enum Ask {
     /// The path of the root with that number leads to this one now, without symbolic links.
     Follow(usize, Box<[u8]>),
+    /// A root is about to be added by command.
+    Add(Box<Named>, Number),
+    /// Which root was named like this?
+    Find(PathBuf, Number),
+    /// It is removed by command: its number is free.
+    Remove(usize),
     /// Look for the last time, and end.
     Stop,
 }
+
+/// Gets the number of a root, or an errno.
+pub(crate) type Number = flume::Sender<Result<usize, i32>>;
 
 /// Sends requests to the thread.
 #[derive(Clone)]
@@ -166,7 +179,13 @@ impl View {
             }
             let Ok(point) = CString::new(mount.point.as_os_str().as_bytes()) else { continue };
             places.put(&span);
-            let at = self.add(span);
+            let at = self.add(WatchedRoot {
+                span,
+                named: PathBuf::new(),
+                is_covered: false,
+                may_be_missing: false,
+                followed: Followed::Yes,
+            });
             let (fs_type, shown) = (&mount.fs_type, mount.point.display());
             let line = format!("{fs_type} was mounted on {shown}: watched from now on");
             let followed = Box::new(mounts_hot::Followed::new(at, point));
@@ -174,11 +193,14 @@ impl View {
         }
     }
 
-    /// Makes a root of a mount. Returns its number.
-    fn add(&mut self, span: Span) -> usize {
-        let root =
-            WatchedRoot { span, is_covered: false, may_be_missing: false, followed: Followed::Yes };
-        match self.roots.iter().position(|root| root.followed == Followed::Gone) {
+    /// Adds a root. Returns its number.
+    fn add(&mut self, root: WatchedRoot) -> usize {
+        // The reader takes commands later than mounts: so the number of a root that was named is given to such a one.
+        let is_free = |known: &WatchedRoot| {
+            known.followed == Followed::Gone
+                && known.named.as_os_str().is_empty() == root.named.as_os_str().is_empty()
+        };
+        match self.roots.iter().position(is_free) {
             Some(free) => {
                 self.roots[free] = root;
                 free
@@ -188,6 +210,32 @@ impl View {
                 self.roots.len() - 1
             }
         }
+    }
+
+    /// Makes a root by command. Returns its number, or an errno.
+    fn add_named(&mut self, root: Named, points: &Points<'_>) -> Result<usize, i32> {
+        if self.find_named(&root.named).is_some() {
+            return Err(libc::EEXIST);
+        }
+        let has_room =
+            self.filesystems.len() < FILESYSTEMS_MAX || self.filesystems.contains(&root.fsid);
+        if self.roots.len() >= ROOTS_MAX || !has_room {
+            return Err(libc::ENOSPC);
+        }
+        let span = Span::new(points, &root.path).ok_or(libc::ENOENT)?;
+        self.filesystems.insert(root.fsid);
+        Ok(self.add(WatchedRoot {
+            span,
+            named: root.named,
+            is_covered: false,
+            may_be_missing: root.is_missing,
+            followed: Followed::No,
+        }))
+    }
+
+    fn find_named(&self, named: &Path) -> Option<usize> {
+        let is_it = |root: &WatchedRoot| root.followed == Followed::No && root.named == named;
+        self.roots.iter().position(is_it)
     }
 
     /// Whether the mount can be watched, and there is room for its filesystem.
@@ -402,7 +450,8 @@ impl MountWatch {
         let root = |named: &Named| {
             let span = Span::new(&points, &named.path).ok_or(io::ErrorKind::NotFound)?;
             let followed = if named.is_followed { Followed::Yes } else { Followed::No };
-            Ok(WatchedRoot { span, is_covered: false, may_be_missing: named.is_missing, followed })
+            let (name, may_be_missing) = (named.named.clone(), named.is_missing);
+            Ok(WatchedRoot { span, named: name, is_covered: false, may_be_missing, followed })
         };
         let roots = named.iter().map(root).collect::<io::Result<_>>()?;
         let filesystems = named.iter().map(|named| named.fsid).collect();
@@ -456,6 +505,18 @@ impl MountWatch {
                         let root = self.view.roots.get_mut(at).zip(span);
                         if let Some((root, span)) = root {
                             (root.span, root.is_covered) = (span, false);
+                        }
+                    }
+                    Ask::Add(named, number) => {
+                        // There is room for one, and the receiver is waiting.
+                        let _ = number.send(self.view.add_named(*named, &Points::of(&reachable)));
+                    }
+                    Ask::Find(named, number) => {
+                        let _ = number.send(self.view.find_named(&named).ok_or(libc::ENOENT));
+                    }
+                    Ask::Remove(at) => {
+                        if let Some(root) = self.view.roots.get_mut(at) {
+                            root.followed = Followed::Gone;
                         }
                     }
                     Ask::Stop => is_over = true,
@@ -514,6 +575,18 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
+    /// Asks for the number of a root; `None` if the thread has ended.
+    pub(crate) fn number(&self, ask: impl FnOnce(Number) -> Ask) -> Option<Result<usize, i32>> {
+        let (number, numbered) = flume::bounded(1);
+        self.asker.ask(ask(number));
+        numbered.recv().ok()
+    }
+
+    /// The root with that number is removed.
+    pub(crate) fn remove(&self, at: usize) {
+        self.asker.ask(Ask::Remove(at));
+    }
+
     /// Makes the thread look for the last time, and waits for its end: it reads mountinfo, and opens mounts to be
     /// followed, which are on this host.
     pub(crate) fn stop(&self) {

@@ -6,6 +6,7 @@ fn view(mounts: &[Mount], roots: &[&str]) -> View {
     let spans = roots.iter().filter_map(|path| Span::new(&points, Path::new(path)));
     let roots = spans
         .map(|span| WatchedRoot {
+            named: span.path.clone(),
             span,
             is_covered: false,
             may_be_missing: false,

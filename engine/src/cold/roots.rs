@@ -207,7 +207,7 @@ pub(crate) fn open_on(path: &Path, mounts: &Points<'_>) -> Result<OpenRoot, Erro
 }
 
 /// The absolute path as given, but resolved up to its last `..`: that is where the path leads now.
-fn named(path: &Path) -> PathBuf {
+pub(crate) fn named(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let is_up = |part: Component<'_>| part == Component::ParentDir;
     let after_last = match absolute.components().rev().position(is_up) {

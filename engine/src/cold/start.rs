@@ -3,16 +3,16 @@
 //! The order leaves no gap: first subscribe to process messages, then mark files, then walk the directories, then
 //! read events.
 
+use super::command::Commander;
 use super::mount_watch::{Ask, BelowRoots, Ears, Follower, MountWatch, Named};
 use super::remedy::{Call, Refused, refused};
 use super::{host, marks, mounts, overlay, roots, who};
 use crate::config::{Backend, Config, Cpu};
 use crate::counters::{Counters, Shared};
 use crate::hot::event::{Key, METADATA_LEN};
-use crate::hot::reader::flushes::Flushes;
 use crate::hot::reader::intake::{self, Intake};
 use crate::hot::reader::placement::Placement;
-use crate::hot::reader::{self, Control, Parts};
+use crate::hot::reader::{self, Parts};
 use crate::hot::r#where::above::Above;
 use crate::hot::r#where::disk::Kernel;
 use crate::hot::r#where::resolve::Resolver;
@@ -21,13 +21,12 @@ use crate::hot::r#where::tree::Tree;
 use crate::hot::r#where::watch::{Met, Root, Visit, Watch};
 use crate::hot::who::{Processes, Rung};
 use crate::limits::start::{PROGRESS_DIRS, TAKE_IN_DIRS};
-use crate::limits::walks::FILESYSTEMS_MAX;
+use crate::limits::walks::{FILESYSTEMS_MAX, ROOTS_MAX};
 use crate::limits::{self, DIRS_DEAD_MAX, OUTSIDE_MAX};
 use crate::plan::{Degradation, MarkKind, Note, Plan};
 use crate::ring::{Consumer, ring};
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
-use crate::sys::fanotify::Group;
 use crate::sys::fd::{eventfd, pending_bytes};
 use crate::sys::limit::raise_descriptors;
 use crate::sys::poll::{Descriptors, Poll};
@@ -36,7 +35,7 @@ use crate::sys::uring::Uring;
 use crate::{Error, ErrorKind, Message, Setting};
 use fsmon_format::kind;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,11 +49,7 @@ type ReaderThread = JoinHandle<Result<Counters, Error>>;
 pub(crate) struct Started {
     pub(crate) plan: Plan,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) control: flume::Sender<Control>,
-    pub(crate) wake: Arc<OwnedFd>,
-    /// The group of the reader, for marks that other threads set.
-    pub(crate) group: Group,
-    pub(crate) flushes: Arc<Flushes>,
+    pub(crate) commander: Commander,
     /// Follows mounts; `None` if mountinfo cannot be read.
     pub(crate) mounts: Option<Follower>,
     pub(crate) thread: ReaderThread,
@@ -153,6 +148,10 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         let moved = move |at, path: &[u8]| asker.ask(Ask::Follow(at, path.into()));
         above.moved = Some(Box::new(moved));
     }
+    // Further roots may come, and nothing is to be allocated then.
+    let more = ROOTS_MAX.saturating_sub(watch.roots.len());
+    watch.roots.reserve(more);
+    above.reserve(more);
     let counters = fill((&mut watch, &mut tree), &mut who, config.progress.as_mut(), &mut plan);
 
     let (producer, consumer) = ring(config.ring_slots);
@@ -192,7 +191,9 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let no_thread =
         |error| refused("cannot start the thread that follows mounts", Call::Thread, error);
     let mounts = mounts.map(|mounts| mounts.start(ears)).transpose().map_err(no_thread)?;
-    Ok(Started { plan, shared, control, wake, group, flushes, mounts, thread, consumer })
+    let types = config.types.into();
+    let commander = Commander { group, flushes, control, wake, types };
+    Ok(Started { plan, shared, commander, mounts, thread, consumer })
 }
 
 /// Hears the upper layer of the overlay that a root is on, if it is on one.
@@ -209,6 +210,7 @@ fn follow_mounts(
 ) -> Option<MountWatch> {
     let named = |root: &roots::OpenRoot| Named {
         path: root.path.clone(),
+        named: root.named.clone(),
         is_missing: root.nearest.is_some(),
         fsid: root.fsid,
         is_followed: root.is_followed,

@@ -4,6 +4,8 @@ use super::sys::PATH_MAX;
 
 /// Filesystems that can be watched at one time: a node of the tree has a byte for their index.
 pub(crate) const FILESYSTEMS_MAX: usize = u8::MAX as usize;
+/// Roots at one time, when further ones are added: an event of a step above a root is compared with each.
+pub(crate) const ROOTS_MAX: usize = 1024;
 /// Bytes of names and long keys reserved for each directory in the tree, on average.
 pub(crate) const TREE_TEXT_BYTES: usize = 64;
 /// Bytes for names and long keys that a small tree reserves at least: its few directories may have long names.

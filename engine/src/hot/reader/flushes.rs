@@ -10,7 +10,9 @@
 //! the event in an overflow, a flush ends when the queue was seen empty after it began.
 
 use crate::hot::event::{Event, Key};
-use crate::limits::reader::{FLUSH_PATIENCE_NS, FLUSHES_MAX};
+use crate::hot::reader::root_commands::RootCommand;
+use crate::limits::reader::FLUSH_PATIENCE_NS;
+pub(crate) use crate::limits::reader::FLUSHES_MAX;
 use crate::sys::clock;
 use crate::sys::fanotify::Group;
 use crate::sys::fd::{change_mode, memory_file};
@@ -18,7 +20,7 @@ use crate::sys::handle::{Handle, Handles, filesystem};
 use fsmon_format::kind;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// A file in memory with a mark, and what events call it.
@@ -48,6 +50,11 @@ struct Room {
     /// Made by the first flush here; `None` if the kernel takes no mark.
     marker: OnceLock<Option<Marker>>,
     token: AtomicU64,
+    /// What is done at this place in the queue. The reader never waits for the lock: the caller holds it before the
+    /// bit is set.
+    command: Mutex<Option<Box<RootCommand>>>,
+    /// Whether there is, or was, such a command: then its own answer ends the flush.
+    carries: AtomicBool,
     /// When the flush began.
     asked_ns: AtomicU64,
     /// A time by which its event was in the queue, if there was one; `u64::MAX` until that is known.
@@ -56,7 +63,7 @@ struct Room {
     seen_ns: AtomicU64,
 }
 
-/// A flush that is to be answered.
+/// A flush that is to be answered, or a command that is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flushed {
     at: usize,
@@ -85,11 +92,16 @@ pub(crate) struct Progress {
 }
 
 impl Flushes {
-    /// Begins a flush. Returns whether the reader has to be woken.
+    /// Begins a flush, which carries `command` if there is one. Returns whether the reader has to be woken.
     ///
     /// # Errors
     /// `ResourceBusy` if [`FLUSHES_MAX`] are under way; those of memfd_create(2) and fchmod(2).
-    pub(crate) fn ask(&self, group: &Group, token: u64) -> io::Result<bool> {
+    pub(crate) fn ask(
+        &self,
+        group: &Group,
+        token: u64,
+        command: Option<Box<RootCommand>>,
+    ) -> io::Result<bool> {
         let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let used = self.under_way.load(Ordering::Acquire);
         let at = used.trailing_ones() as usize;
@@ -101,6 +113,8 @@ impl Flushes {
                 room.marker.get_or_init(|| made)
             }
         };
+        room.carries.store(command.is_some(), Ordering::Relaxed);
+        *room.command.lock().unwrap_or_else(PoisonError::into_inner) = command;
         let asked_ns = clock::monotonic_ns();
         room.token.store(token, Ordering::Relaxed);
         room.asked_ns.store(asked_ns, Ordering::Relaxed);
@@ -123,19 +137,28 @@ impl Flushes {
         self.under_way.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether an event is that of a flush; the flush then has everything before it, at `now_ns`.
+    /// The flush whose event this is, if it is one; it then has everything before it, at `now_ns`.
     #[cold]
-    pub(crate) fn take(&self, event: &Event<'_>, now_ns: u64) -> bool {
-        let Some(key) = event.object.filter(|_| event.location.is_none()) else { return false };
-        let is_it = |(at, room): &(usize, &Room)| {
-            let marker = room.marker.get().and_then(Option::as_ref);
+    pub(crate) fn take(&self, event: &Event<'_>, now_ns: u64) -> Option<Flushed> {
+        let key = event.object.filter(|_| event.location.is_none())?;
+        let is_it = |at: &usize| {
+            let marker = self.rooms[*at].marker.get().and_then(Option::as_ref);
             self.is_under_way(*at) && marker.is_some_and(|marker| marker.is(key))
         };
-        let found = self.rooms.iter().enumerate().find(is_it);
-        if let Some((_, room)) = found {
-            room.seen_ns.store(now_ns.max(1), Ordering::Relaxed);
-        }
-        found.is_some()
+        let at = (0..FLUSHES_MAX).find(is_it)?;
+        self.rooms[at].seen_ns.store(now_ns.max(1), Ordering::Relaxed);
+        Some(self.flushed(at))
+    }
+
+    /// Whether a flush carries a command, or did.
+    pub(crate) fn carries(&self, flushed: Flushed) -> bool {
+        self.rooms[flushed.at].carries.load(Ordering::Relaxed)
+    }
+
+    /// What a flush carries: given once.
+    #[cold]
+    pub(crate) fn command(&self, flushed: Flushed) -> Option<Box<RootCommand>> {
+        self.rooms[flushed.at].command.try_lock().ok()?.take()
     }
 
     /// The next one that can be answered. It stays under way until [`Flushes::end`].
@@ -152,6 +175,10 @@ impl Flushes {
                     return false;
                 }
                 room.seen_ns.store(now_ns.max(1), Ordering::Relaxed);
+            }
+            if room.carries.load(Ordering::Relaxed) {
+                // One whose event did not come is done now.
+                return room.command.try_lock().is_ok_and(|command| command.is_some());
             }
             let seen_ns = room.seen_ns.load(Ordering::Relaxed);
             is_idle || now_ns >= seen_ns.saturating_add(FLUSH_PATIENCE_NS)
@@ -201,7 +228,7 @@ mod tests {
             return 0;
         }
         let len = read(group.as_fd(), &mut buffer).expect("events");
-        Events(&buffer[..len]).filter(|event| flushes.take(event, 1)).count()
+        Events(&buffer[..len]).filter(|event| flushes.take(event, 1).is_some()).count()
     }
 
     #[test]
@@ -212,9 +239,9 @@ mod tests {
         let flushes = Flushes::default();
         for round in 0..3 {
             for token in 0..FLUSHES_MAX as u64 {
-                assert!(!flushes.ask(&group, token).expect("room"));
+                assert!(!flushes.ask(&group, token, None).expect("room"));
             }
-            let full = flushes.ask(&group, 99).expect_err("no room");
+            let full = flushes.ask(&group, 99, None).expect_err("no room");
             assert_eq!(full.kind(), io::ErrorKind::ResourceBusy, "round {round}");
             assert!(tokens(&flushes, IDLE).is_empty(), "before its event was read");
             assert_eq!(take(&flushes, &group), FLUSHES_MAX);
@@ -230,7 +257,7 @@ mod tests {
             return eprintln!("SKIP: no fanotify group is to be had");
         };
         let flushes = Flushes::default();
-        flushes.ask(&group, 5).expect("room");
+        flushes.ask(&group, 5, None).expect("room");
         assert_eq!(take(&flushes, &group), 1);
         let busy = Progress { now_ns: FLUSH_PATIENCE_NS, is_idle: false, ..IDLE };
         assert!(tokens(&flushes, busy).is_empty());
@@ -242,7 +269,7 @@ mod tests {
         let flushes = Flushes::default();
         // It takes no marks.
         let group = Group::from(eventfd().expect("an eventfd"));
-        assert!(flushes.ask(&group, 7).expect("room"), "the reader has to be woken");
+        assert!(flushes.ask(&group, 7, None).expect("room"), "the reader has to be woken");
         let asked_ns = flushes.last().expect("one").asked_ns;
         assert!(tokens(&flushes, Progress { after_ns: asked_ns, ..IDLE }).is_empty());
         assert_eq!(tokens(&flushes, Progress { after_ns: asked_ns + 1, ..IDLE }), [7]);
@@ -250,7 +277,7 @@ mod tests {
             return eprintln!("SKIP: no fanotify group is to be had");
         };
         let flushes = Flushes::default();
-        flushes.ask(&group, 8).expect("room");
+        flushes.ask(&group, 8, None).expect("room");
         let lost = Progress { after_ns: clock::monotonic_ns() + 1, ..IDLE };
         assert_eq!(tokens(&flushes, lost), [8]);
     }

@@ -9,6 +9,7 @@ pub(crate) mod flushes;
 pub(crate) mod intake;
 pub(crate) mod pace;
 pub(crate) mod placement;
+pub(crate) mod root_commands;
 
 use crate::Error;
 use crate::counters::{Counters, Shared};
@@ -18,6 +19,7 @@ use crate::hot::reader::flushes::{Flushed, Progress};
 use crate::hot::reader::intake::Intake;
 use crate::hot::reader::pace::{Pace, Reach};
 use crate::hot::reader::placement::Placement;
+use crate::hot::reader::root_commands::Obeyed;
 use crate::hot::r#where::disk::{Disk, Kernel};
 use crate::hot::r#where::mounts::{Change, Followed};
 use crate::hot::r#where::resolve::{Batch, Resolver};
@@ -292,10 +294,38 @@ impl<'a, D: Disk> Reader<'a, D> {
         }
         if self.resolver.flushes.any() {
             self.answer_flushes();
+            self.answer_commands();
         }
         if until_ns >= self.tick_ns {
             self.tick(until_ns);
         }
+    }
+
+    /// Answers the commands that are done: a root that was added when it is read.
+    #[cold]
+    fn answer_commands(&mut self) {
+        let mut at = 0;
+        while let Some(&Obeyed { flushed, outcome, errno, root }) = self.resolver.obeyed.get(at) {
+            let root = root.filter(|_| outcome == Outcome::Active);
+            if root.is_some() && self.resolver.walks.any() {
+                at += 1;
+                continue;
+            }
+            let dirs = root.map_or(0, |root| self.resolver.dirs_of_root(root));
+            self.answer(flushed, outcome, (dirs, errno));
+            self.resolver.obeyed.remove(at);
+        }
+    }
+
+    /// Pushes an answer and publishes it, and ends the flush.
+    fn answer(&mut self, flushed: Flushed, outcome: Outcome, (dirs, errno): (u32, i32)) {
+        let mut head = record::Answer::new_zeroed();
+        head.outcome = outcome.code().into();
+        (head.token, head.time_ns) = (flushed.token.into(), flushed.asked_ns.into());
+        (head.dirs, head.errno) = (dirs.into(), errno.unsigned_abs().into());
+        self.output.answer(&mut self.sources, head);
+        self.output.publish();
+        self.resolver.flushes.end(flushed);
     }
 
     /// Answers the flushes before which everything is in the ring.
@@ -304,17 +334,11 @@ impl<'a, D: Disk> Reader<'a, D> {
         let now_ns = self.resolver.watch.disk.now_ns();
         let progress = Progress { after_ns: self.after_ns, now_ns, is_idle: self.is_idle() };
         while let Some(flushed) = self.resolver.flushes.next(progress) {
-            self.answer_flush(flushed, Outcome::Done);
+            match self.resolver.flushes.carries(flushed) {
+                true => self.at_once(|resolver, batch| resolver.obey(flushed, batch)),
+                false => self.answer(flushed, Outcome::Done, (0, 0)),
+            }
         }
-        self.output.publish();
-    }
-
-    fn answer_flush(&mut self, flushed: Flushed, outcome: Outcome) {
-        let mut head = record::Answer::new_zeroed();
-        head.outcome = outcome.code().into();
-        (head.token, head.time_ns) = (flushed.token.into(), flushed.asked_ns.into());
-        self.output.answer(&mut self.sources, head);
-        self.resolver.flushes.end(flushed);
     }
 
     /// The longest sleep between two steps of a walk.
@@ -502,9 +526,12 @@ impl<'a, D: Disk> Reader<'a, D> {
     }
 
     fn finish(&mut self, failed: bool) {
-        let outcome = if failed { Outcome::Failed } else { Outcome::Done };
         while let Some(flushed) = self.resolver.flushes.last() {
-            self.answer_flush(flushed, outcome);
+            // Without the reader no command is done.
+            match failed || self.resolver.flushes.carries(flushed) {
+                true => self.answer(flushed, Outcome::Failed, (0, libc::ECANCELED)),
+                false => self.answer(flushed, Outcome::Done, (0, 0)),
+            }
         }
         self.count();
         self.report_evicted(clock::monotonic_ns());

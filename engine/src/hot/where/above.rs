@@ -23,7 +23,9 @@
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::tree::Tree;
 use crate::hot::r#where::watch::descent::{Descent, Link, place_of};
-use crate::limits::walks::{LINKS_MAX, SIEVE_BITS, STEP_LOOKS, STEPS_PATH_BYTES, STEPS_ROOM};
+use crate::limits::walks::{
+    FILESYSTEMS_MAX, LINKS_MAX, SIEVE_BITS, STEP_LOOKS, STEPS_PATH_BYTES, STEPS_ROOM,
+};
 use crate::sys::handle::{Handle, Handles};
 use arrayvec::ArrayVec;
 use fsmon_format::kind;
@@ -35,7 +37,7 @@ pub(crate) const TYPES: u32 = kind::CREATE | kind::DELETE | kind::RENAME;
 pub(crate) const STEP_MASK: u64 = (TYPES | kind::ONDIR) as u64;
 
 /// The way to one root.
-pub(super) struct Way {
+pub(crate) struct Way {
     /// The path as the user named it: absolute, and without `..`.
     pub(super) named: Box<[u8]>,
     /// Where that leads: the same without symbolic links, as far as it exists. Its room grows only for a link that
@@ -58,7 +60,7 @@ pub(super) struct Way {
 }
 
 impl Way {
-    pub(super) fn new(named: &[u8]) -> Self {
+    pub(crate) fn new(named: &[u8]) -> Self {
         let mut way = Way {
             named: named.into(),
             path: Vec::with_capacity(named.len() + STEPS_PATH_BYTES),
@@ -269,6 +271,12 @@ impl Above {
             moved: None,
             descent: Some(Box::new(Descent::new())),
         }
+    }
+
+    /// Makes room for that many more roots.
+    pub(crate) fn reserve(&mut self, roots: usize) {
+        self.ways.reserve(roots);
+        self.covered.reserve(FILESYSTEMS_MAX.saturating_sub(self.covered.len()));
     }
 
     /// Adds the way to a root: its absolute path.

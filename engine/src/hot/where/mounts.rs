@@ -5,7 +5,6 @@ use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::resolve::{Batch, Resolver};
 use crate::hot::r#where::watch::Root;
 use crate::hot::who::Answer;
-use crate::sys::handle::Handles;
 use fsmon_format::record::Reason;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -43,9 +42,7 @@ impl<F> Followed<F> {
     /// What is mounted at `point`, absolute and without symbolic links.
     pub(crate) fn new(at: usize, point: CString) -> Self {
         let way = Way::new(point.as_bytes());
-        let (handles, mount_id) = (Handles::MODERN, 0);
-        let root = Root { path: point, node: 0, fd: None, mount_id, handles, inode_marks: false };
-        Followed { at, way, root }
+        Followed { at, way, root: Root::nowhere(point) }
     }
 }
 
@@ -54,14 +51,26 @@ impl<D: Disk> Resolver<D> {
     #[cold]
     pub(crate) fn follow_mount(&mut self, followed: Followed<D::Dir>, batch: &mut Batch<'_, '_>) {
         let Followed { at, way, root } = followed;
+        let at = self.put_root(at, way, root.path);
+        self.look_again(at, Answer::default().into(), batch);
+    }
+
+    /// Takes in a root of which nothing is known but its path. Returns its number.
+    pub(super) fn put_root(&mut self, at: usize, way: Way, path: CString) -> usize {
+        // A root whose command is still in the queue may have a lower number.
+        while self.watch.roots.len() < at {
+            self.above.ways.push(Way::new(b"/"));
+            self.watch.roots.push(Root::nowhere(CString::default()));
+            self.above.give_up(self.watch.roots.len() - 1);
+        }
+        let root = Root::nowhere(path);
         if at < self.watch.roots.len() {
             (self.above.ways[at], self.watch.roots[at]) = (way, root);
         } else {
             self.above.ways.push(way);
             self.watch.roots.push(root);
         }
-        let at = at.min(self.watch.roots.len() - 1);
-        self.look_again(at, Answer::default().into(), batch);
+        at.min(self.watch.roots.len() - 1)
     }
 
     /// Ends the root of a mount that is gone.
@@ -84,6 +93,10 @@ impl<D: Disk> Resolver<D> {
     #[cold]
     pub(crate) fn mount_changed(&mut self, change: &Change, batch: &mut Batch<'_, '_>) {
         let Some(at) = change.root else { return self.report_mount(change, batch) };
+        // A root whose command still waits is looked for when its turn comes.
+        if at >= self.watch.roots.len() {
+            return;
+        }
         let node = self.watch.roots[at].node;
         let hides = change.happened == Happened::Mounted && node != 0;
         // If nothing was hidden, the renames that follow report everything.
@@ -105,14 +118,20 @@ impl<D: Disk> Resolver<D> {
     /// is still mounted there and keeps its mark. (That matters for btrfs: a second mark cannot be set through a
     /// subvolume, see `cold/marks.rs`.)
     fn uncover_from(&mut self, at: usize) {
+        if !self.is_beside_another(at) {
+            let fsid = self.tree.fsid(self.watch.roots[at].node);
+            self.above.uncover(fsid);
+            self.watch.layers.remove(fsid);
+        }
+    }
+
+    /// Whether another root is on the filesystem of a root, which has a directory.
+    pub(super) fn is_beside_another(&self, at: usize) -> bool {
         let fsid = self.tree.fsid(self.watch.roots[at].node);
         let is_beside = |(other, root): (usize, &Root<D::Dir>)| {
             other != at && root.node != 0 && self.tree.fsid(root.node) == fsid
         };
-        if !self.watch.roots.iter().enumerate().any(is_beside) {
-            self.above.uncover(fsid);
-            self.watch.layers.remove(fsid);
-        }
+        self.watch.roots.iter().enumerate().any(is_beside)
     }
 
     fn report_mount(&mut self, change: &Change, batch: &mut Batch<'_, '_>) {
@@ -128,7 +147,7 @@ impl<D: Disk> Resolver<D> {
     }
 
     /// The directory at a path, or the nearest known one above it; 0 if it is below no root.
-    fn nearest_known(&self, path: &[u8]) -> u32 {
+    pub(super) fn nearest_known(&self, path: &[u8]) -> u32 {
         let below = |at: usize| {
             let (root, node) = (self.above.real_path(at), self.watch.roots[at].node);
             let rest = path.strip_prefix(root).filter(|_| node != 0)?;

@@ -9,6 +9,7 @@ mod layers;
 mod relook;
 mod removal;
 mod rename;
+mod roots;
 mod sides;
 mod steps;
 mod stepwise;
@@ -21,6 +22,7 @@ pub(crate) use batch::{Actor, Batch};
 use self::batch::Known;
 use crate::hot::event::{Event, Location};
 use crate::hot::reader::flushes::Flushes;
+use crate::hot::reader::root_commands::AllObeyed;
 use crate::hot::r#where::above::Above;
 use crate::hot::r#where::disk::{Disk, Kernel};
 use crate::hot::r#where::mute::busy::Busy;
@@ -77,6 +79,8 @@ pub(crate) struct Resolver<D: Disk = Kernel> {
     pub(crate) deferred: Deferred,
     pub(crate) walks: UnderWay,
     pub(crate) flushes: Arc<Flushes>,
+    /// Commands that were done and are to be answered.
+    pub(crate) obeyed: AllObeyed,
 }
 
 impl<D: Disk> Resolver<D> {
@@ -118,6 +122,7 @@ impl<D: Disk> Resolver<D> {
             deferred: Deferred::new(),
             walks: UnderWay::new(),
             flushes: Arc::default(),
+            obeyed: AllObeyed::new(),
         }
     }
 }
@@ -169,8 +174,11 @@ impl<D: Disk> Resolver<D> {
             return self.overflow(event, batch);
         }
         batch.silent = self.is_silent(event, batch.window.index);
-        if batch.silent && self.flushes.any() && self.flushes.take(event, batch.window.until_ns) {
-            return;
+        if batch.silent
+            && self.flushes.any()
+            && let Some(flushed) = self.flushes.take(event, batch.window.until_ns)
+        {
+            return self.obey(flushed, batch);
         }
         if self.walks.any() {
             self.read_ahead(event, batch);

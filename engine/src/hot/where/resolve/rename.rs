@@ -437,6 +437,16 @@ impl<D: Disk> Resolver<D> {
         }
         let Some(id) = self.take_up(at, key, batch) else { return };
         self.tree.set_met(id, false);
+        let is_silent = !came_in && self.is_read_silently(at.dir);
+        if is_silent && self.watch.recursive && (is_new || self.tree.any_unread()) {
+            // It was there before the root was added: the walk of that reads it, wherever it has got to.
+            if is_new {
+                self.tree.set(id, flag::UNREAD);
+            }
+            self.watch.reconsider(&mut self.tree, id);
+            self.walks.stir(&self.tree, id);
+            return;
+        }
         if is_new && self.watch.recursive {
             // What it has in it came with it, or was in what was not read yet: others may have made that.
             let brought = if came_in { who } else { Answer::default().into() };

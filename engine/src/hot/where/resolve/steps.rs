@@ -316,7 +316,7 @@ impl<D: Disk> Resolver<D> {
     }
 
     /// Whether a directory is another root, or all of it is watched as part of one.
-    fn is_within_another(&self, key: Key<'_>) -> bool {
+    pub(super) fn is_within_another(&self, key: Key<'_>) -> bool {
         let known = self.tree.find_live(key).map(|id| self.tree.node(id).flags);
         known.is_some_and(|flags| {
             flags & flag::ROOT != 0 || self.watch.recursive && flags & flag::LEAF == 0

@@ -53,7 +53,7 @@ impl<D: Disk> Resolver<D> {
     }
 
     /// When a step ends that begins now.
-    fn step_end(&self) -> u64 {
+    pub(super) fn step_end(&self) -> u64 {
         self.watch.disk.now_ns().saturating_add(self.walks.step_ns)
     }
 

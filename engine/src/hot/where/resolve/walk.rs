@@ -131,7 +131,7 @@ impl<D: Disk> Resolver<D> {
         if self.doubts.reported(at.place, object) == Some(true) {
             return;
         }
-        if self.types & kind::CREATE != 0 && !batch.silent {
+        if self.types & kind::CREATE != 0 && !batch.silent && !self.is_read_silently(at.dir) {
             let head = found_head(at.dir, is_dir, Answer::default().into(), batch);
             batch.output.event(&mut self.tree, batch.sources, head, at.name, &[]);
         }

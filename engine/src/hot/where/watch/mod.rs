@@ -46,6 +46,12 @@ pub(crate) struct Root<F> {
 }
 
 impl<F> Root<F> {
+    /// Without a directory.
+    pub(crate) fn nowhere(path: CString) -> Self {
+        let (handles, mount_id) = (Handles::MODERN, 0);
+        Root { path, node: 0, fd: None, mount_id, handles, inode_marks: false }
+    }
+
     /// Sets the directory.
     pub(crate) fn set(&mut self, node: u32, found: Reached<F>, inode_marks: bool) {
         (self.node, self.fd, self.mount_id) = (node, Some(found.fd), found.mount_id);
@@ -171,6 +177,35 @@ impl<D: Disk> Watch<D> {
             at = tree.following(at, top);
         }
         any
+    }
+
+    /// Whether a directory of that path is excluded from the root `outer`, or one between them.
+    pub(crate) fn leaves_out(&mut self, outer: &[u8], inner: &[u8]) -> bool {
+        let Some(skip) = &mut self.skip_dir else { return false };
+        let from = if outer == b"/" { 1 } else { outer.len() + 1 };
+        let below = inner.get(from..).unwrap_or(&[]);
+        let ends = memchr::memchr_iter(b'/', below).chain([below.len()]);
+        ends.into_iter().any(|end| skip.skips.skips(outer, &below[..end]))
+    }
+
+    /// Adds events to what the mark on the filesystem of a root asks for, or removes them. A root whose directories
+    /// have a mark each, or that has no directory, is left out.
+    pub(crate) fn change_mask(
+        &mut self,
+        tree: &Tree,
+        at: usize,
+        mask: u64,
+        adds: bool,
+    ) -> io::Result<()> {
+        let root = &mut self.roots[at];
+        if mask == 0 || root.node == 0 || root.inode_marks {
+            return Ok(());
+        }
+        let fd = root.open(&self.disk, tree)?;
+        match adds {
+            true => self.disk.mark_filesystem(mask, &fd),
+            false => self.disk.unmark_filesystem(mask, &fd),
+        }
     }
 
     fn root_of(&self, root: u32) -> Option<usize> {
