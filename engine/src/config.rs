@@ -95,7 +95,8 @@ pub struct SkipDir {
 /// What to watch and how. [`Config::new`] has the defaults.
 #[non_exhaustive]
 pub struct Config {
-    /// The paths of the directories to watch. One that does not exist yet is watched from when it appears.
+    /// The paths of the directories to watch; none is possible, as a running engine can be told to watch one. One that
+    /// does not exist yet is watched from when it appears.
     pub roots: Vec<PathBuf>,
     /// Directories that another reader watches: for this reader they are no loss.
     pub elsewhere: Vec<PathBuf>,

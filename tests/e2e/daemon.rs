@@ -319,3 +319,87 @@ fn only_one_daemon_records_into_a_history() {
     succeed(fsmon(["status", "--socket"]).arg(&daemon.socket));
     daemon.stop();
 }
+
+#[test]
+fn a_directory_is_added_and_removed_while_another_is_in_a_storm() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (watched, other) = (area.watched(), area.dir("other"));
+    let mut daemon = Daemon::new(&area, &watch(&watched));
+    daemon.start();
+    sh(&other, "for i in $(seq 500); do mkdir -p d$i/e; : > d$i/e/before; done; : > before.o");
+    let start = listing(&watched);
+    let storm = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); mkdir m$i; : > m$i/f; mv m$i n$i; \
+                 [ $((i % 3)) = 0 ] || rm -r n$i; done";
+    let mut storm = Command::new("/bin/sh")
+        .args(["-ec", storm])
+        .current_dir(&watched)
+        .spawn()
+        .expect("started");
+    let name = other.display().to_string();
+    let added = daemon.ask(&["add", &name, "--exclude", "*.o", "-t", "create,delete,rename,open"]);
+    assert_eq!(added, format!("active {name}\n"));
+    let status = daemon.status();
+    assert_eq!(status["watches"][1]["directories"], 1001, "{status}");
+    sh(&other, "mv d1 moved; : > moved/e/after; cat moved/e/before; rm d2/e/before; : > no.o");
+    daemon.ask(&["flush"]);
+    daemon.ask(&["remove", &name]);
+    sh(&other, ": > unseen");
+    assert!(storm.wait().expect("ended").success());
+    daemon.ask(&["sync"]);
+    daemon.client(&["remove", &name]).assert_failed(1, &["is not watched"]);
+    daemon.stop();
+    let events = daemon.decoded(&[]);
+    assert!(events.iter().all(|event| event.kind() != "LOSS"), "{events:?}");
+    let (of_other, of_watched): (Vec<_>, Vec<_>) = of_files(events)
+        .into_iter()
+        .partition(|event| event.path().is_some_and(|path| path.starts_with(&other)));
+    assert_follows(start, &of_watched, &watched);
+    let lines: Vec<_> = of_other
+        .iter()
+        .filter(|event| event.kind() != "MODIFY" && !event.flag("is_dir"))
+        .map(|event| event.brief(&other))
+        .collect();
+    let expected =
+        ["CREATE moved/e/after", "OPEN moved/e/after", "OPEN moved/e/before", "DELETE d2/e/before"];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn what_was_added_is_kept_and_a_path_may_come_later() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (kept, later, gone) = (area.dir("kept"), area.path("later/in"), area.dir("gone"));
+    let mut daemon = Daemon::new(&area, "");
+    daemon.start();
+    let name = |path: &Path| path.display().to_string();
+    assert_eq!(daemon.ask(&["add", &name(&kept)]), format!("active {}\n", name(&kept)));
+    assert_eq!(daemon.ask(&["add", &name(&later)]), format!("pending {}\n", name(&later)));
+    assert!(daemon.ask(&["add", "--runtime", &name(&gone)]).starts_with("active"));
+    daemon.stop();
+    daemon.start();
+    let list: Value = serde_json::from_str(&daemon.ask(&["list", "-f", "json"])).expect("JSON");
+    let states: Vec<_> = list.as_array().expect("an array").iter().map(|at| &at["state"]).collect();
+    assert_eq!(states, ["active", "pending"], "{list}");
+    sh(&area.path(""), "mkdir -p later/in; : > later/in/file; : > gone/no; : > kept/yes");
+    wait_until("the path that came is active", || {
+        daemon.status()["watches"][1]["state"] == "active"
+    });
+    daemon.ask(&["sync"]);
+    daemon.stop();
+    let created: Vec<_> = daemon
+        .decoded(&["-t", "create"])
+        .iter()
+        .filter(|event| event.kind() == "CREATE")
+        .map(Event::name)
+        .collect();
+    assert!(
+        created.contains(&"file".to_owned()) && created.contains(&"yes".to_owned()),
+        "{created:?}"
+    );
+    assert!(!created.contains(&"no".to_owned()), "{created:?}");
+}

@@ -7,14 +7,17 @@
 //! ```
 
 use crate::ALWAYS_RECORDED;
+use crate::ask::must_answer;
 use crate::clocks::Clocks;
 use crate::config::{Config, State as StateFile, Watch, difference};
 use crate::control::protocol::{Command, Fields};
 use crate::control::server::{Serve, Server};
 use crate::engine::Engine;
 use crate::flush::{Flusher, Wanted};
+use crate::http;
 use crate::keeper::{self, Keeper};
-use crate::limits::WATCHES_MAX;
+use crate::limits::{ADD_PATIENCE, ENGINE_PATIENCE, TEXTFILE_EVERY, WATCHES_MAX};
+use crate::metrics;
 use crate::notify::Notifier;
 use crate::recorder::{Ask, Said};
 use crate::shared::Shared;
@@ -22,20 +25,26 @@ use crate::skip::{Rule, Rules, Skipper};
 use crate::start;
 use crate::status;
 use crate::table::{Entry, Origin, State, Table};
+use crate::textfile;
 use crate::watches::Watched;
+use fsmon_engine::Command as ToEngine;
 use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::mirror::Capacity;
-use fsmon_format::record::What;
+use fsmon_format::record::{Outcome, What};
 use fsmon_present::filter::{Filter, Source, real};
 use fsmon_present::message::{self, shown};
 use fsmon_store::history::{Disk, History, Keep};
 use nix::unistd::{Gid, Group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::cell::Cell;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 /// What answers commands.
 pub(crate) struct Daemon {
@@ -52,8 +61,8 @@ pub(crate) struct Daemon {
     skipper: Skipper,
     clocks: Clocks,
     capacity: Capacity,
-    /// What the engine was started with.
-    roots: Vec<PathBuf>,
+    /// What the engine reports.
+    types: AtomicU32,
     /// When it began, ns since 1970.
     pub(crate) since_ns: u64,
     notifier: Notifier,
@@ -83,6 +92,7 @@ pub fn run(source: &Path, config: Config) -> Result<(), Error> {
     daemon.begin_watches();
     let server = Server::start(&socket, group, daemon.clone())?;
     daemon.start_watchdog()?;
+    daemon.start_metrics()?;
     let ready = daemon.summary();
     message::print(format_args!("ready: {ready}"));
     daemon.notifier.ready(&ready);
@@ -128,7 +138,7 @@ impl Daemon {
         engine: Engine,
         (history, shared, skipper, clocks): (Arc<Mutex<History>>, Arc<Shared>, Skipper, Clocks),
         capacity: Capacity,
-        (roots, since_ns): (Vec<PathBuf>, u64),
+        (types, since_ns): (u32, u64),
     ) -> Self {
         Daemon {
             source: source.to_owned(),
@@ -142,7 +152,7 @@ impl Daemon {
             skipper,
             clocks,
             capacity,
-            roots,
+            types: AtomicU32::new(types),
             since_ns,
             notifier: Notifier::of_environment(),
         }
@@ -162,7 +172,11 @@ impl Daemon {
         let daemon = self.clone();
         let run = move || {
             let note = |said| daemon.engine.ask(Ask::Note(Box::new(said))).map(drop);
-            keeper.run(note, || daemon.look_for_pending());
+            let written = Cell::new(None);
+            keeper.run(note, || {
+                daemon.look_for_pending();
+                daemon.write_textfile(&written);
+            });
         };
         thread::Builder::new()
             .name("fsmon-keeper".into())
@@ -198,7 +212,7 @@ impl Daemon {
     /// Puts a watch into the table that could not even be tried.
     fn add_failed(&self, watch: Watch, origin: Origin, why: String) {
         let mut table = lock(&self.table);
-        let (number, real) = (table.next_number(), real(&watch.path));
+        let (number, real) = (table.next_number(), watch.path.clone());
         let state = State::Failed(why);
         table.add(Entry { number, watch, real, origin, state, directories: 0 });
     }
@@ -208,6 +222,7 @@ impl Daemon {
     /// # Errors
     /// Its patterns are wrong, or the recorder does not answer: it is not in the table then.
     fn begin(&self, watch: &Watch, origin: Origin) -> Result<State, Error> {
+        must_answer(&watch.path)?;
         let real = real(&watch.path);
         let levels = levels(watch);
         let number = lock(&self.table).next_number();
@@ -232,11 +247,11 @@ impl Daemon {
         };
         lock(&self.table).add(entry);
         self.set_rules();
-        let said = self.said(watch, What::WatchPending, String::new());
+        let said = self.said(watch, None, String::new());
         let (state, directories) = match self.add_root(&real, said) {
             Ok(state) => state,
             Err(error) => {
-                let said = self.said(watch, What::WatchFailed, error.to_string());
+                let said = self.said(watch, Some(What::WatchFailed), error.to_string());
                 self.engine.ask(Ask::Unwatch(number, Box::new(said)))?;
                 (State::Failed(error.to_string()), 0)
             }
@@ -248,18 +263,35 @@ impl Daemon {
         Ok(state)
     }
 
-    /// Has the engine watch a directory.
+    /// Has the engine watch a directory, with the types that all watches ask for.
     fn add_root(&self, path: &Path, said: Said) -> Result<(State, u32), Error> {
-        if !self.roots.iter().any(|root| root == path) {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "the engine cannot watch another directory while it runs; restart the daemon",
-            ));
+        self.set_types()?;
+        let add = |token| ToEngine::AddRoot { token, path: path.to_owned() };
+        let reply = self.engine.ask_with(Ask::Note(Box::new(said)), ADD_PATIENCE, add)?;
+        let state = match reply.outcome {
+            Outcome::Active | Outcome::Done => State::Active,
+            Outcome::Pending => State::Pending,
+            _ => {
+                let errno = i32::try_from(reply.errno).unwrap_or_default();
+                let error = io::Error::from_raw_os_error(errno);
+                return Err(Error::os("the engine cannot watch it", error));
+            }
+        };
+        Ok((state, reply.directories))
+    }
+
+    /// Has the engine report the types that the watches ask for together, if they have changed.
+    fn set_types(&self) -> Result<(), Error> {
+        let types = {
+            let table = lock(&self.table);
+            let types = table.entries().iter().map(|entry| entry.watch.types());
+            types.fold(ALWAYS_RECORDED, |all, one| all | one)
+        };
+        if self.types.swap(types, Ordering::Relaxed) == types {
+            return Ok(());
         }
-        let is_there = path.is_dir();
-        let what = if is_there { What::WatchBegan } else { What::WatchPending };
-        self.engine.ask(Ask::Note(Box::new(Said { what, ..said })))?;
-        Ok((if is_there { State::Active } else { State::Pending }, 0))
+        let command = |token| ToEngine::Types { token, types };
+        self.engine.ask_with(Ask::Nothing, ENGINE_PATIENCE, command).map(drop)
     }
 
     /// Looks whether paths have appeared that watches wait for: the engine watches them already.
@@ -272,10 +304,31 @@ impl Daemon {
             pending.cloned().collect()
         };
         for entry in pending.iter().filter(|entry| entry.real.is_dir()) {
-            let said = self.said(&entry.watch, What::WatchBegan, String::new());
+            let said = self.said(&entry.watch, Some(What::WatchBegan), String::new());
             if self.engine.ask(Ask::Note(Box::new(said))).is_ok() {
                 lock(&self.table).change(entry.number, |entry| entry.state = State::Active);
             }
+        }
+    }
+
+    /// Serves metrics over HTTP, if that is configured.
+    fn start_metrics(self: &Arc<Self>) -> Result<(), Error> {
+        let Some(listen) = lock(&self.config).metrics.listen.clone() else { return Ok(()) };
+        let daemon = self.clone();
+        http::start(&listen, Arc::new(move || metrics::text(&daemon.view())))
+    }
+
+    /// Writes the textfile of metrics, if that is configured and due.
+    fn write_textfile(&self, written: &Cell<Option<Instant>>) {
+        let Some(path) = lock(&self.config).metrics.textfile.clone() else { return };
+        if written.get().is_some_and(|at| at.elapsed() < TEXTFILE_EVERY) {
+            return;
+        }
+        let is_first = written.replace(Some(Instant::now())).is_none();
+        if let Err(error) = textfile::write(&path, &metrics::text(&self.view()))
+            && is_first
+        {
+            message::print(format_args!("cannot write {}: {error}", shown(&path)));
         }
     }
 
@@ -303,17 +356,20 @@ impl Daemon {
 
     /// Ends a watch.
     fn end(&self, entry: &Entry) -> Result<(), Error> {
-        let said = self.said(&entry.watch, What::WatchEnded, String::new());
+        let said = self.said(&entry.watch, Some(What::WatchEnded), String::new());
         let is_watched = !matches!(entry.state, State::Failed(_));
         lock(&self.table).remove(entry.number);
         if is_watched {
-            self.engine.ask(Ask::Unwatch(entry.number, Box::new(said)))?;
+            let ask = Ask::Unwatch(entry.number, Box::new(said));
+            let path = entry.real.clone();
+            let remove = |token| ToEngine::RemoveRoot { token, path };
+            self.engine.ask_with(ask, ENGINE_PATIENCE, remove)?;
         }
         self.set_rules();
-        Ok(())
+        self.set_types()
     }
 
-    fn said(&self, watch: &Watch, what: What, text: String) -> Said {
+    fn said(&self, watch: &Watch, what: Option<What>, text: String) -> Said {
         Said {
             what,
             path: watch.path.as_os_str().as_bytes().to_vec(),
@@ -336,6 +392,7 @@ impl Daemon {
     }
 
     fn add(&self, watch: &Watch, is_runtime: bool) -> Result<Fields, Error> {
+        must_answer(&watch.path)?;
         let _changing = lock(&self.changing);
         lock(&self.config).check_watch(watch, "the watch")?;
         watch.check_host()?;
@@ -520,7 +577,7 @@ impl Serve for Daemon {
                 let keep = keep.as_ref().map(status::keep_of).transpose()?;
                 self.clean(dry_run, keep)
             }
-            Command::Metrics => Ok(crate::metrics::fields(&self.view())),
+            Command::Metrics => Ok(metrics::fields(&self.view())),
         }
     }
 }

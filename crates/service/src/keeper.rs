@@ -107,7 +107,7 @@ pub(crate) fn report(outcome: &Outcome) {
 /// The NOTE of a segment that was deleted before its age.
 pub(crate) fn said(deletion: &Deletion) -> Said {
     Said {
-        what: What::SegmentDeleted,
+        what: Some(What::SegmentDeleted),
         path: deletion.entry.file.clone().into_bytes(),
         text: format!("{}; {}", deletion.why.words(), most(deletion)),
         types: 0,

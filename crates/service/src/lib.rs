@@ -4,12 +4,14 @@
 
 #![forbid(unsafe_code)]
 
+mod ask;
 mod clocks;
 pub mod config;
 pub mod control;
 mod daemon;
 mod engine;
 mod flush;
+mod http;
 mod keeper;
 mod limits;
 mod metrics;
@@ -22,6 +24,7 @@ mod start;
 mod status;
 mod stream;
 mod table;
+mod textfile;
 mod watches;
 
 pub use config::{Config, State, Watch};

@@ -41,6 +41,15 @@ pub(crate) const CONNECT_ANSWER: Duration = Duration::from_secs(600);
 /// Who may connect: the owner and the group. Rights are checked again at each command.
 pub(crate) const SOCKET_MODE: u32 = 0o660;
 
+/// The longest head of an HTTP request, in bytes: those of Prometheus have some 300.
+pub(crate) const HTTP_HEAD_BYTES: usize = 1 << 13;
+/// HTTP clients at a time. Each has a thread; Prometheus is one.
+pub(crate) const HTTP_CLIENTS_MAX: usize = 16;
+/// How long a request may take to come in, and its response to be read.
+pub(crate) const HTTP_TIME: Duration = Duration::from_secs(5);
+/// How often the textfile of metrics is written: as often as node_exporter is usually scraped.
+pub(crate) const TEXTFILE_EVERY: Duration = Duration::from_secs(15);
+
 /// How long the recorder sleeps when nothing waits to be written.
 pub(crate) const IDLE: Duration = Duration::from_secs(10);
 /// How long a block waits for more records: what happened reaches the file within a second.
@@ -63,6 +72,10 @@ pub(crate) const NOTE_NAMES: usize = 3;
 pub(crate) const FLUSH_EVERY: Duration = Duration::from_millis(50);
 /// How long a command waits for the engine and the recorder. Both answer within milliseconds unless the disk stalls.
 pub(crate) const ENGINE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long `add` waits for the walk of a large tree: of ten million directories, at 100,000 a second, and as long again.
+pub(crate) const ADD_PATIENCE: Duration = Duration::from_secs(200);
+/// How long opening what is to be watched may take: a server that does not answer makes a watch fail.
+pub(crate) const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 
 const _: () = {
     assert!(SOCKET_PATH_BYTES < PATH_BYTES);

@@ -14,7 +14,7 @@ use crate::stream::Stream;
 use crate::watches::{Watched, Watches};
 use fsmon_engine::{Next, Receiver};
 use fsmon_format::error::{Error, ErrorKind};
-use fsmon_format::record::{Answer, Body, Record, Records, What};
+use fsmon_format::record::{Answer, Body, Outcome, Record, Records, What};
 use fsmon_present::message;
 use fsmon_present::world::{Change, World};
 use std::collections::HashMap;
@@ -40,7 +40,7 @@ pub(crate) enum Ask {
     Watch(Box<Watched>),
     /// Record no longer for a watch.
     Unwatch(u32, Box<Said>),
-    /// Write this down.
+    /// Write down what a watch became: the engine's answer says so, unless `Said` does.
     Note(Box<Said>),
     /// Nothing: the answer shows that engine and recorder make progress.
     Nothing,
@@ -51,7 +51,8 @@ pub(crate) enum Ask {
 /// The content of a NOTE record.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
-    pub(crate) what: What,
+    /// `None`: as the engine's answer says.
+    pub(crate) what: Option<What>,
     pub(crate) path: Vec<u8>,
     pub(crate) text: String,
     pub(crate) types: u32,
@@ -63,6 +64,11 @@ pub(crate) struct Said {
 pub(crate) struct Reply {
     /// Everything before it is in the file.
     pub(crate) cursor: String,
+    /// Directories that are known below a root that was added.
+    pub(crate) directories: u32,
+    pub(crate) outcome: Outcome,
+    /// The error number of Linux if it failed.
+    pub(crate) errno: u32,
 }
 
 /// The parts of a recorder.
@@ -189,8 +195,14 @@ impl Core {
     fn answer(&mut self, answer: &Answer) {
         self.take_requests();
         let Some(request) = self.waiting.remove(&answer.token.get()) else { return };
-        let result = self.carry_out(request.ask);
-        let reply = result.map(|()| Reply { cursor: self.stream.cursor() });
+        let outcome = Outcome::from_code(answer.outcome.get());
+        let result = self.carry_out(request.ask, outcome);
+        let reply = result.map(|()| Reply {
+            cursor: self.stream.cursor(),
+            directories: answer.dirs.get(),
+            outcome,
+            errno: answer.errno.get(),
+        });
         // Nobody waits for it any more if that took too long.
         let _ = request.reply.send(reply);
     }
@@ -208,7 +220,7 @@ impl Core {
         }
     }
 
-    fn carry_out(&mut self, ask: Ask) -> Result<(), Error> {
+    fn carry_out(&mut self, ask: Ask, outcome: Outcome) -> Result<(), Error> {
         match ask {
             Ask::Flush => self.flush(),
             Ask::Sync => {
@@ -227,15 +239,24 @@ impl Core {
             }
             Ask::Unwatch(number, said) => {
                 self.watches.remove(number);
-                self.stream.note(&self.world, &said);
+                self.note(&said, outcome);
                 Ok(())
             }
             Ask::Note(said) => {
-                self.stream.note(&self.world, &said);
+                self.note(&said, outcome);
                 Ok(())
             }
             Ask::Nothing | Ask::Forget => Ok(()),
         }
+    }
+
+    fn note(&mut self, said: &Said, outcome: Outcome) {
+        let what = said.what.unwrap_or(match outcome {
+            Outcome::Active | Outcome::Done => What::WatchBegan,
+            Outcome::Pending => What::WatchPending,
+            _ => What::WatchFailed,
+        });
+        self.stream.note(&self.world, what, said);
     }
 
     fn flush(&mut self) -> Result<(), Error> {

@@ -45,9 +45,8 @@ pub(crate) fn start(source: &Path, config: Config) -> Result<(Daemon, Recorder),
     skipper.set(Rules::new(&real(&config.history.dir), Vec::new()));
     let state = State::load(&config.state.file).unwrap_or_default();
     let watches = config.with_state(&state);
-    let roots: Vec<_> = watches.iter().map(|watch| real(&watch.path)).collect();
     let engine_config = engine_config(&config, &watches, &skipper);
-    let capacity = names::room(engine_config.capacity());
+    let (types, capacity) = (engine_config.types, names::room(engine_config.capacity()));
     let (monitor, receiver): (Monitor, Receiver) = fsmon_engine::start(engine_config)?;
     announce(monitor.plan());
     let wall = Wall::of_this_host();
@@ -76,7 +75,7 @@ pub(crate) fn start(source: &Path, config: Config) -> Result<(Daemon, Recorder),
         Engine::new(monitor, requests),
         (history, shared, skipper, clocks),
         capacity,
-        (roots, wall.moment().1),
+        (types, wall.moment().1),
     );
     Ok((daemon, Recorder { receiver, core }))
 }
@@ -91,7 +90,7 @@ fn cause(last: &Last, boot_id: [u8; 16]) -> Cause {
 }
 
 fn engine_config(config: &Config, watches: &[Watch], skipper: &Skipper) -> EngineConfig {
-    let mut engine = EngineConfig::new(watches.iter().map(|watch| real(&watch.path)).collect());
+    let mut engine = EngineConfig::new(Vec::new());
     let types = watches.iter().map(Watch::types);
     engine.types = types.fold(ALWAYS_RECORDED, |all, one| all | one);
     engine.hard_links = watches.iter().any(|watch| watch.hard_links);
@@ -133,7 +132,7 @@ fn header(plan: &Plan, config: &Config, boot_id: [u8; 16], wall: Wall) -> Result
         roots: config
             .watches
             .iter()
-            .map(|watch| real(&watch.path).as_os_str().as_bytes().to_vec())
+            .map(|watch| watch.path.as_os_str().as_bytes().to_vec())
             .collect(),
         ..Header::default()
     })

@@ -6,7 +6,7 @@ use crate::recorder::Said;
 use crate::shared::Written;
 use fsmon_format::error::Error;
 use fsmon_format::record::{
-    Body, Build, Cause, EventRef, Gap, Loss, NOTE_TEXT_MAX, Note, Record, Slot, note_flag,
+    Body, Build, Cause, EventRef, Gap, Loss, NOTE_TEXT_MAX, Note, Record, Slot, What, note_flag,
 };
 use fsmon_present::binary::Binary;
 use fsmon_present::message;
@@ -113,9 +113,9 @@ impl Stream {
     }
 
     /// Writes a NOTE.
-    pub(crate) fn note(&mut self, world: &World, said: &Said) {
+    pub(crate) fn note(&mut self, world: &World, what: What, said: &Said) {
         let mut head = Note::new_zeroed();
-        head.what = said.what.code().into();
+        head.what = what.code().into();
         head.time_ns = Wall::of_this_host().moment().0.into();
         head.types = said.types.into();
         head.flags = if said.is_recursive { note_flag::RECURSIVE } else { 0 }.into();

@@ -91,9 +91,6 @@ pub(crate) fn open_all(
         roots.push(root);
         roots.retain(|known| !known.is_within || known.named != known.path);
     }
-    if roots.is_empty() {
-        return Err(Error::invalid("no directory to watch was named"));
-    }
     Ok(roots)
 }
 

@@ -3,6 +3,7 @@
 use super::sections::DEFAULT_GROUP;
 use super::{Config, State, Watch};
 use super::{keys, relations};
+use crate::ask::must_answer;
 use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
@@ -33,6 +34,10 @@ impl Config {
             }
         }
         for watch in &self.watches {
+            if let Err(error) = must_answer(&watch.path) {
+                notes.push(error.to_string());
+                continue;
+            }
             watch.check_host()?;
         }
         Ok(notes)
