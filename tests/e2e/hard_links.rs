@@ -87,7 +87,7 @@ fn the_name_that_it_was_changed_through() {
     assert_eq!(events[3].bytes("via"), Some(exact));
     let moved = expected[2].as_ref().expect("a path");
     assert!(decode("human").contains(&format!("/d/a  (via {moved})\n")));
-    assert!(decode("csv").contains(&format!(",\"{moved}\",\r\n")));
+    assert!(decode("csv").contains(&format!(",\"{moved}\",,,,,\r\n")));
 }
 
 /// A path that leads to what is mounted over the directory meanwhile is not told.

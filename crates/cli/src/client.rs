@@ -62,8 +62,11 @@ fn each(
     let mut client = Client::connect(&args.socket)?;
     let mut answers = Vec::new();
     for path in paths {
-        let path = std::path::absolute(path)
-            .map_err(|error| Error::os("cannot find the current directory", error))?;
+        // Without a slash at the end, and without `.`.
+        let path: PathBuf = std::path::absolute(path)
+            .map_err(|error| Error::os("cannot find the current directory", error))?
+            .components()
+            .collect();
         let answer = client.ask(&command(&path))?;
         let shown = message::shown(&path);
         let state = answer.get("state").and_then(Value::as_str).unwrap_or("removed").to_owned();

@@ -424,7 +424,12 @@ impl Daemon {
             }
             return Err(Error::new(ErrorKind::Io, format!("cannot watch {name}: {why}")));
         }
-        self.save_state()?;
+        if let Err(error) = self.save_state() {
+            // It would be gone with the daemon, although it was to be kept.
+            let entry = lock(&self.table).at(&watch.path).cloned();
+            entry.map_or(Ok(()), |entry| self.end(&entry))?;
+            return Err(error);
+        }
         let table = lock(&self.table);
         let entry = table.at(&watch.path);
         Ok(entry.map(status::watch_fields).unwrap_or_default())

@@ -112,3 +112,96 @@ impl Watches {
         watched.is_some_and(|watched| watched.levels.is_none_or(|levels| level <= levels))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fsmon_format::kind::{CREATE, DELETE, MOVED_FROM, MOVED_TO, RENAME};
+    use fsmon_format::record::{Body, Dir};
+    use fsmon_present::filter::{Criteria, Source};
+    use fsmon_present::names::{self, Names};
+    use fsmon_present::wall::Wall;
+    use std::path::Path;
+    use zerocopy::FromZeros;
+
+    const CAPACITY: Capacity = Capacity { dirs: 8, processes: 8, strings: 8, text: 1 << 12 };
+
+    fn world() -> World {
+        let names = Names::from_lookups(8, Box::new(|_| None), Box::new(|_| None));
+        World::live(names::room(CAPACITY), Wall::default(), names)
+    }
+
+    /// A watch that records these types, and leaves out paths that match.
+    fn watched(number: u32, path: &str, types: u32, exclude: &[&str]) -> Watched {
+        let criteria = Criteria {
+            types: kind::in_causal_order(types).map(|kind| kind.name.to_owned()).collect(),
+            exclude: exclude.iter().map(|glob| (*glob).to_owned()).collect(),
+            ..Criteria::default()
+        };
+        let filter = Filter::new(&criteria, 0, Source::Live, CAPACITY);
+        let filter = filter.and_then(|filter| filter.below(Path::new(path))).expect("valid");
+        Watched { number, path: path.as_bytes().to_vec(), levels: None, filter }
+    }
+
+    /// `/srv` is 1, `/srv/in` is 2, `/out` is 3.
+    fn furnish(world: &mut World, watches: &mut Watches) {
+        for (id, parent, name) in [(1, 0, &b"/srv"[..]), (2, 1, b"in"), (3, 0, b"/out")] {
+            let mut head = Dir::new_zeroed();
+            (head.id, head.parent, head.object) = (id.into(), parent.into(), u64::from(id).into());
+            let change = world.take(&Body::Dir(&head, name));
+            watches.changed(world, change);
+        }
+    }
+
+    fn wanted(
+        world: &World,
+        watches: &mut Watches,
+        mask: u32,
+        new: (u32, &str),
+        old: (u32, &str),
+    ) -> u32 {
+        let mut head = Event::new_zeroed();
+        (head.mask, head.dir, head.dir2) = (mask.into(), new.0.into(), old.0.into());
+        let event = EventRef { head: &head, name: new.1.as_bytes(), name2: old.1.as_bytes() };
+        watches.wanted(world, &event)
+    }
+
+    #[test]
+    fn each_side_of_a_rename_is_the_business_of_the_watch_that_it_is_in() {
+        let mut world = world();
+        let mut watches = Watches::new(names::room(CAPACITY));
+        let all = RENAME | MOVED_FROM | MOVED_TO;
+        watches.add(watched(1, "/srv", all, &["*.tmp"]));
+        watches.add(watched(2, "/srv/in", MOVED_FROM | CREATE, &[]));
+        furnish(&mut world, &mut watches);
+        let mut of = |new, old| wanted(&world, &mut watches, all, new, old);
+        // Within one watch.
+        assert_eq!(of((1, "b"), (1, "a")), all);
+        assert_eq!(of((1, "b"), (1, "a.tmp")), all & !MOVED_FROM);
+        // From the inner one to the outer one, and back.
+        assert_eq!(of((1, "b"), (2, "a")), RENAME | MOVED_TO | MOVED_FROM);
+        assert_eq!(of((1, "b.tmp"), (2, "a")), MOVED_FROM);
+        assert_eq!(of((2, "b"), (1, "a")), RENAME | MOVED_FROM);
+        assert_eq!(of((2, "b"), (1, "a.tmp")), 0);
+        // From and to where nobody watches.
+        assert_eq!(of((3, "b"), (1, "a")), RENAME | MOVED_FROM);
+        assert_eq!(of((1, "b"), (3, "a")), RENAME | MOVED_TO);
+        assert_eq!(of((3, "b"), (3, "a")), 0);
+    }
+
+    #[test]
+    fn a_watch_that_ends_gives_way_to_the_one_around_it() {
+        let mut world = world();
+        let mut watches = Watches::new(names::room(CAPACITY));
+        watches.add(watched(1, "/srv", CREATE | DELETE, &[]));
+        watches.add(Watched { levels: Some(1), ..watched(2, "/srv/in", DELETE, &[]) });
+        furnish(&mut world, &mut watches);
+        let of =
+            |watches: &mut Watches| wanted(&world, watches, CREATE | DELETE, (2, "f"), (0, ""));
+        assert_eq!(of(&mut watches), DELETE);
+        watches.remove(2);
+        assert_eq!(of(&mut watches), CREATE | DELETE);
+        watches.remove(1);
+        assert_eq!(of(&mut watches), 0);
+    }
+}
