@@ -210,7 +210,8 @@ fn each_watch_has_its_own_filter_and_the_innermost_decides() {
     let area = Area::new();
     let watched = area.watched();
     let (inner, flat) = (watched.join("inner"), area.dir("flat"));
-    fs::create_dir(&inner).expect("made");
+    fs::create_dir_all(inner.join("target")).expect("made");
+    fs::write(inner.join("target/x"), "").expect("made");
     let history = area.path("watched/history");
     let text = format!(
         "{}exclude = ['*.tmp', 'target']\n{}types = ['DELETE']\n{}recursive = false\n",
@@ -220,7 +221,10 @@ fn each_watch_has_its_own_filter_and_the_innermost_decides() {
     );
     let mut daemon = Daemon::with_history(&area, &history, &text);
     daemon.start();
-    sh(&watched, "mkdir target; : > target/no; : > no.tmp; : > yes; : > inner/no; rm inner/no");
+    sh(
+        &watched,
+        "mkdir target; : > target/no; : > no.tmp; : > yes; : > inner/no; rm inner/no; rm inner/target/x",
+    );
     sh(&flat, "mkdir sub; : > sub/no; : > yes");
     daemon.ask(&["sync"]);
     let brief = |event: &Event| {
@@ -229,8 +233,13 @@ fn each_watch_has_its_own_filter_and_the_innermost_decides() {
         format!("{} {path}", event.kind())
     };
     let lines: Vec<_> = daemon.decoded(&["-t", "create,delete"]).iter().map(brief).collect();
-    let expected =
-        ["CREATE watched/yes", "DELETE watched/inner/no", "CREATE flat/sub", "CREATE flat/yes"];
+    let expected = [
+        "CREATE watched/yes",
+        "DELETE watched/inner/no",
+        "DELETE watched/inner/target/x",
+        "CREATE flat/sub",
+        "CREATE flat/yes",
+    ];
     assert_eq!(lines, expected);
     let list: Value = serde_json::from_str(&daemon.ask(&["list", "-f", "json"])).expect("JSON");
     assert_eq!(list[1]["types"], serde_json::json!(["DELETE"]), "{list}");
@@ -402,4 +411,129 @@ fn what_was_added_is_kept_and_a_path_may_come_later() {
         "{created:?}"
     );
     assert!(!created.contains(&"no".to_owned()), "{created:?}");
+}
+
+#[test]
+fn a_watch_inside_of_another_comes_and_goes_with_what_the_other_leaves_out() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    sh(&watched, "mkdir -p in/target/deep in/cache/deep");
+    let mut daemon = Daemon::new(&area, "");
+    daemon.start();
+    let (outer, inner) = (watched.display().to_string(), watched.join("in").display().to_string());
+    daemon.ask(&["add", &outer, "--exclude", "target", "-t", "create"]);
+    sh(&watched, ": > in/target/deep/no");
+    daemon.ask(&["flush"]);
+    daemon.ask(&["add", &inner, "--exclude", "cache", "-t", "create"]);
+    sh(&watched, ": > in/target/deep/one; : > in/cache/deep/no");
+    daemon.ask(&["flush"]);
+    daemon.ask(&["remove", &inner]);
+    sh(&watched, ": > in/cache/deep/two; : > in/target/deep/no2");
+    daemon.ask(&["sync"]);
+    daemon.stop();
+    let created = daemon.decoded(&["-t", "create"]);
+    let names: Vec<_> = created.iter().map(Event::name).collect();
+    assert_eq!(names, ["one", "two"]);
+}
+
+#[test]
+fn a_path_that_is_a_link_is_followed_when_it_leads_elsewhere() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let base = area.watched();
+    sh(&base, "mkdir r1 r2; ln -s r1 now");
+    let mut daemon = Daemon::new(&area, &watch(&base.join("now")));
+    daemon.start();
+    sh(&base, ": > now/one; ln -sfn r2 now; : > now/two; : > r1/no");
+    daemon.ask(&["sync"]);
+    daemon.stop();
+    let created = daemon.decoded(&["-t", "create"]);
+    let paths: Vec<_> =
+        created.iter().filter_map(Event::path).filter(|path| !path.ends_with("now")).collect();
+    assert_eq!(paths, [base.join("now/one"), base.join("now/two")]);
+}
+
+#[test]
+fn limits_that_clean_does_not_name_are_those_of_the_configuration() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    let keep = "history.keep = { size = 'none', age = 'none', free = 'none', at_least = '7d' }\n";
+    let mut daemon = Daemon::new(&area, &format!("{keep}{}", watch(&watched)));
+    for _ in 0..3 {
+        daemon.start();
+        sh(&watched, ": > f; rm f");
+        daemon.ask(&["sync"]);
+        daemon.stop();
+    }
+    daemon.start();
+    let deleted = |args: &[&str]| {
+        let answer = daemon.ask(&[&["clean", "-f", "json", "--dry-run"], args].concat());
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        answer["deleted"].as_array().expect("an array").len()
+    };
+    assert_eq!(deleted(&["--age", "365d"]), 0);
+    // All of it is younger than `at_least`.
+    assert_eq!(deleted(&["--size", "1K"]), 0);
+    wait_until("the segments are listed", || deleted(&["--age", "1ms"]) == 3);
+    daemon.ask(&["clean", "--age", "1ms"]);
+    assert_eq!(deleted(&["--age", "1ms"]), 0);
+    daemon.stop();
+    daemon.decoded(&[]);
+}
+
+#[test]
+fn a_daemon_starts_and_ends_on_a_full_disk() {
+    if !is_root() {
+        return;
+    }
+    let mut area = Area::new();
+    let watched = area.watched();
+    let disk = area.mount("disk", &["-t", "tmpfs", "-o", "size=2M", "tmpfs"]);
+    let text = format!("history.keep = {{ size = '1G', free = '1K' }}\n{}", watch(&watched));
+    let mut daemon = Daemon::with_history(&area, &disk.join("history"), &text);
+    daemon.start();
+    sh(&watched, ": > before");
+    daemon.ask(&["sync"]);
+    daemon.kill();
+    let fill = || {
+        let _ = Command::new("dd")
+            .args(["if=/dev/zero", "bs=4096", "oflag=append", "conv=notrunc"])
+            .arg(format!("of={}", disk.join("full").display()))
+            .stderr(Stdio::null())
+            .status();
+    };
+    fill();
+    let mut command = fsmon(["daemon", "--config"]);
+    let mut running = Fsmon::spawn_read(command.arg(&daemon.config));
+    running.wait_said("fsmon: recording is paused");
+    fs::remove_file(disk.join("full")).expect("there");
+    running.wait_said("fsmon: recording goes on");
+    daemon.running = Some(running);
+    wait_until("it is watched", || daemon.status()["watches"][0]["state"] == "active");
+    sh(&watched, ": > after");
+    daemon.ask(&["sync"]);
+    fill();
+    sh(&watched, "for i in $(seq 3000); do : > f$i; done");
+    wait_until("recording is paused", || daemon.status()["state"] == "paused");
+    let ended = daemon.running.take().expect("it runs").stop();
+    assert_eq!(ended.status.code(), Some(1), "{:?}", ended.stderr);
+    assert!(ended.stderr.iter().any(|line| line.contains("is not in the history")), "{ended:?}");
+    fs::remove_file(disk.join("full")).expect("there");
+    daemon.start();
+    wait_until("the segments are closed", || {
+        let mut command = fsmon(["decode", "-f", "json", "-t", "create"]);
+        Fsmon::run(command.arg(&daemon.history)).status.code() == Some(0)
+    });
+    daemon.stop();
+    let created = daemon.decoded(&["-t", "create"]);
+    let names: Vec<_> = created.iter().map(Event::name).collect();
+    assert!(names.contains(&"before".to_owned()) && names.contains(&"after".to_owned()));
 }

@@ -7,7 +7,7 @@ use fsmon_service::control::client::Client;
 use fsmon_service::control::protocol::{Command, Fields};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 /// `status`: no daemon answers.
@@ -62,11 +62,7 @@ fn each(
     let mut client = Client::connect(&args.socket)?;
     let mut answers = Vec::new();
     for path in paths {
-        // Without a slash at the end, and without `.`.
-        let path: PathBuf = std::path::absolute(path)
-            .map_err(|error| Error::os("cannot find the current directory", error))?
-            .components()
-            .collect();
+        let path = absolute(path)?;
         let answer = client.ask(&command(&path))?;
         let shown = message::shown(&path);
         let state = answer.get("state").and_then(Value::as_str).unwrap_or("removed").to_owned();
@@ -79,6 +75,24 @@ fn each(
         print_json(&Value::Array(answers))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A path as the daemon takes it: absolute, without `.`, `..` and a slash at the end.
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    let shown = message::shown(path);
+    if path.to_str().is_none() {
+        return Err(Error::invalid(format!(
+            "{shown} is not UTF-8, so that it cannot be kept in a configuration; name the directory above it"
+        )));
+    }
+    if path.components().any(|part| part == Component::ParentDir) {
+        return path.canonicalize().map_err(|error| {
+            Error::os(format!("cannot find {shown}; write it without .."), error)
+        });
+    }
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Error::os("cannot find the current directory", error))?;
+    Ok(absolute.components().collect())
 }
 
 /// Prints the watches.
@@ -203,7 +217,7 @@ pub(crate) fn clean(args: &CleanArgs) -> Result<ExitCode, Error> {
     let keep = (args.age.is_some() || args.size.is_some()).then(|| {
         let mut keep = Map::new();
         if let Some(age) = args.age {
-            keep.insert("age".into(), format!("{}s", age.as_secs()).into());
+            keep.insert("age".into(), format!("{}ms", age.as_millis()).into());
         }
         if let Some(size) = args.size {
             keep.insert("size".into(), format!("{}K", size / 1024).into());

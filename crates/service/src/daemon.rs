@@ -9,7 +9,7 @@
 use crate::ALWAYS_RECORDED;
 use crate::ask::must_answer;
 use crate::clocks::Clocks;
-use crate::config::{Config, State as StateFile, Watch, difference};
+use crate::config::{Config, State as StateFile, Watch};
 use crate::control::protocol::{Command, Fields};
 use crate::control::server::{Serve, Server};
 use crate::engine::Engine;
@@ -41,7 +41,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -63,6 +63,8 @@ pub(crate) struct Daemon {
     capacity: Capacity,
     /// What the engine reports.
     types: AtomicU32,
+    /// The state file could not be read: it is not replaced.
+    is_state_lost: AtomicBool,
     /// When it began, ns since 1970.
     pub(crate) since_ns: u64,
     notifier: Notifier,
@@ -117,6 +119,12 @@ pub fn run(source: &Path, config: Config) -> Result<(), Error> {
     let _ = keeper.join();
     recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     message::print(format_args!("ended: {}", daemon.summary()));
+    if let Some(why) = daemon.shared.unwritten() {
+        return Err(Error::new(
+            ErrorKind::Io,
+            format!("the end of what was recorded is not in the history: {why}"),
+        ));
+    }
     match is_asked {
         true => Ok(()),
         false => Err(Error::new(ErrorKind::Io, "the engine failed; start the daemon again")),
@@ -153,6 +161,7 @@ impl Daemon {
             clocks,
             capacity,
             types: AtomicU32::new(types),
+            is_state_lost: AtomicBool::new(false),
             since_ns,
             notifier: Notifier::of_environment(),
         }
@@ -190,77 +199,103 @@ impl Daemon {
         let _changing = lock(&self.changing);
         let config = lock(&self.config).clone();
         let state = StateFile::load(&config.state.file).unwrap_or_else(|error| {
-            message::print(format_args!("{error}; without what was added"));
+            message::print(format_args!(
+                "{error}; without what was added, and nothing more can be added until that is mended"
+            ));
+            self.is_state_lost.store(true, Ordering::Relaxed);
             StateFile::default()
         });
-        for watch in config.with_state(&state) {
-            let is_configured = config.watches.iter().any(|known| known.path == watch.path);
-            let origin = if is_configured { Origin::Config } else { Origin::Added };
-            let path = shown(&watch.path);
-            let why = match self.begin(&watch, origin) {
-                Ok(State::Failed(why)) => why,
-                Ok(_) => continue,
-                Err(error) => {
-                    self.add_failed(watch, origin, error.to_string());
-                    error.to_string()
-                }
-            };
-            message::print(format_args!("cannot watch {path}: {why}"));
+        let is_configured =
+            |watch: &Watch| config.watches.iter().any(|known| known.path == watch.path);
+        let watches = config.with_state(&state);
+        self.begin_all(watches.into_iter().map(|watch| {
+            let origin = if is_configured(&watch) { Origin::Config } else { Origin::Added };
+            (watch, origin)
+        }));
+    }
+
+    /// Begins watches together: each of them is known before the engine reads directories for the first, as an inner
+    /// one wants what one around it leaves out.
+    fn begin_all(&self, watches: impl Iterator<Item = (Watch, Origin)>) {
+        let numbers: Vec<_> = watches.map(|(watch, origin)| self.prepare(watch, origin)).collect();
+        self.set_rules();
+        for number in numbers {
+            if let Some((path, State::Failed(why))) = self.begin(number) {
+                message::print(format_args!("cannot watch {}: {why}", shown(&path)));
+            }
         }
     }
 
-    /// Puts a watch into the table that could not even be tried.
-    fn add_failed(&self, watch: Watch, origin: Origin, why: String) {
+    /// Puts a watch into the table. Returns its number.
+    fn prepare(&self, watch: Watch, origin: Origin) -> u32 {
+        let (real, state) = match must_answer(&watch.path) {
+            Ok(()) => (real(&watch.path), State::Pending),
+            Err(error) => (watch.path.clone(), State::Failed(error.to_string())),
+        };
         let mut table = lock(&self.table);
-        let (number, real) = (table.next_number(), watch.path.clone());
-        let state = State::Failed(why);
+        let number = table.next_number();
         table.add(Entry { number, watch, real, origin, state, directories: 0 });
+        number
     }
 
-    /// Watches one more path, and puts it into the table as what it became.
+    /// Begins a watch of the table. Returns its path, and what it became; `None` if it is gone.
+    fn begin(&self, number: u32) -> Option<(PathBuf, State)> {
+        let entry = lock(&self.table).numbered(number).cloned()?;
+        let path = entry.watch.path.clone();
+        if let State::Failed(_) = entry.state {
+            return Some((path, entry.state));
+        }
+        let (state, directories) =
+            self.record(&entry).unwrap_or_else(|error| (State::Failed(error.to_string()), 0));
+        lock(&self.table).change(number, |entry| {
+            entry.state = state.clone();
+            entry.directories = directories;
+        });
+        Some((path, state))
+    }
+
+    /// Has the recorder and the engine take up a watch.
     ///
     /// # Errors
-    /// Its patterns are wrong, or the recorder does not answer: it is not in the table then.
-    fn begin(&self, watch: &Watch, origin: Origin) -> Result<State, Error> {
-        must_answer(&watch.path)?;
-        let real = real(&watch.path);
-        let levels = levels(watch);
-        let number = lock(&self.table).next_number();
+    /// One of them refuses, and neither has it then.
+    fn record(&self, entry: &Entry) -> Result<(State, u32), Error> {
+        let watch = &entry.watch;
+        self.must_record()?;
         let filter = Filter::new(
             &recorded(watch),
             fsmon_format::kind::DEFAULT,
             Source::Live,
             self.capacity,
         )?
-        .below(&real)?;
-        Rule::new(&real, &watch.exclude, levels)?;
-        let path = real.as_os_str().as_bytes().to_vec();
-        let watched = Watched { number, path, levels, filter };
-        self.engine.ask(Ask::Watch(Box::new(watched)))?;
-        let entry = Entry {
-            number,
-            watch: watch.clone(),
-            real: real.clone(),
-            origin,
-            state: State::Pending,
-            directories: 0,
-        };
-        lock(&self.table).add(entry);
-        self.set_rules();
+        .below(&watch.path)?;
+        let path = watch.path.as_os_str().as_bytes().to_vec();
+        let (number, levels) = (entry.number, levels(watch));
+        self.engine.ask(Ask::Watch(Box::new(Watched { number, path, levels, filter })))?;
         let said = self.said(watch, None, String::new());
-        let (state, directories) = match self.add_root(&real, said) {
-            Ok(state) => state,
-            Err(error) => {
-                let said = self.said(watch, Some(What::WatchFailed), error.to_string());
-                self.engine.ask(Ask::Unwatch(number, Box::new(said)))?;
-                (State::Failed(error.to_string()), 0)
+        self.add_root(&watch.path, said).inspect_err(|error| {
+            let said = || self.said(watch, Some(What::WatchFailed), error.to_string());
+            // The engine has the root if it failed late.
+            if self.forget(entry, said()).is_err() {
+                let _ = self.engine.ask(Ask::Unwatch(number, Box::new(said())));
             }
-        };
-        lock(&self.table).change(number, |entry| {
-            entry.state = state.clone();
-            entry.directories = directories;
-        });
-        Ok(state)
+        })
+    }
+
+    /// Has the recorder and the engine drop a watch.
+    fn forget(&self, entry: &Entry, said: Said) -> Result<(), Error> {
+        let path = entry.watch.path.clone();
+        let remove = |token| ToEngine::RemoveRoot { token, path };
+        let ask = Ask::Unwatch(entry.number, Box::new(said));
+        self.engine.ask_with(ask, ENGINE_PATIENCE, remove).map(drop)
+    }
+
+    /// # Errors
+    /// Recording is paused: the recorder takes nothing out of the ring then, and so answers nothing.
+    fn must_record(&self) -> Result<(), Error> {
+        match self.shared.paused() {
+            None => Ok(()),
+            Some(why) => Err(Error::new(ErrorKind::Busy, format!("recording is paused: {why}"))),
+        }
     }
 
     /// Has the engine watch a directory, with the types that all watches ask for.
@@ -287,23 +322,39 @@ impl Daemon {
             let types = table.entries().iter().map(|entry| entry.watch.types());
             types.fold(ALWAYS_RECORDED, |all, one| all | one)
         };
-        if self.types.swap(types, Ordering::Relaxed) == types {
+        if self.types.load(Ordering::Relaxed) == types {
             return Ok(());
         }
         let command = |token| ToEngine::Types { token, types };
-        self.engine.ask_with(Ask::Nothing, ENGINE_PATIENCE, command).map(drop)
+        let reply = self.engine.ask_with(Ask::Nothing, ENGINE_PATIENCE, command)?;
+        if reply.outcome != Outcome::Done {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the engine cannot report other types while it watches directories one by one (overlayfs); restart \
+                 the daemon with the types in its configuration",
+            ));
+        }
+        self.types.store(types, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Looks whether paths have appeared that watches wait for: the engine watches them already.
     fn look_for_pending(&self) {
-        // A watch that is just being added says itself what it became.
-        let Ok(_changing) = self.changing.try_lock() else { return };
         let pending: Vec<_> = {
             let table = lock(&self.table);
             let pending = table.entries().iter().filter(|entry| entry.state == State::Pending);
             pending.cloned().collect()
         };
-        for entry in pending.iter().filter(|entry| entry.real.is_dir()) {
+        let path = |entry: &Entry| entry.watch.path.clone();
+        for entry in pending.iter().filter(|entry| must_answer(&path(entry)).is_ok()) {
+            // A watch that is just being added says itself what it became.
+            let Ok(_changing) = self.changing.try_lock() else { return };
+            let is_pending = lock(&self.table)
+                .numbered(entry.number)
+                .is_some_and(|entry| entry.state == State::Pending);
+            if !is_pending || !entry.watch.path.is_dir() || self.must_record().is_err() {
+                continue;
+            }
             let said = self.said(&entry.watch, Some(What::WatchBegan), String::new());
             if self.engine.ask(Ask::Note(Box::new(said))).is_ok() {
                 lock(&self.table).change(entry.number, |entry| entry.state = State::Active);
@@ -354,19 +405,23 @@ impl Daemon {
             .map_err(|error| Error::os("cannot start the watchdog's thread", error))
     }
 
-    /// Ends a watch.
+    /// Ends a watch, and takes it out of the table.
+    ///
+    /// # Errors
+    /// It could not be ended, and is as it was.
     fn end(&self, entry: &Entry) -> Result<(), Error> {
-        let said = self.said(&entry.watch, Some(What::WatchEnded), String::new());
-        let is_watched = !matches!(entry.state, State::Failed(_));
-        lock(&self.table).remove(entry.number);
-        if is_watched {
-            let ask = Ask::Unwatch(entry.number, Box::new(said));
-            let path = entry.real.clone();
-            let remove = |token| ToEngine::RemoveRoot { token, path };
-            self.engine.ask_with(ask, ENGINE_PATIENCE, remove)?;
+        if !matches!(entry.state, State::Failed(_)) {
+            self.must_record()?;
+            // One around it is read again when it goes: by the rules without it.
+            self.set_rules_but(Some(entry.number));
+            let said = self.said(&entry.watch, Some(What::WatchEnded), String::new());
+            self.forget(entry, said).inspect_err(|_| self.set_rules())?;
         }
+        lock(&self.table).remove(entry.number);
         self.set_rules();
-        self.set_types()
+        // What is reported beside it is dropped by the recorder.
+        let _ = self.set_types();
+        Ok(())
     }
 
     fn said(&self, watch: &Watch, what: Option<What>, text: String) -> Said {
@@ -380,31 +435,36 @@ impl Daemon {
     }
 
     fn set_rules(&self) {
-        let table = lock(&self.table);
-        let rule = |entry: &Entry| {
-            let watch = &entry.watch;
-            // It was built once when the watch began.
-            Rule::new(&entry.real, &watch.exclude, levels(watch)).ok().map(Arc::new)
-        };
-        let rules = table.entries().iter().filter_map(rule).collect();
-        let history = real(&lock(&self.config).history.dir);
+        self.set_rules_but(None);
+    }
+
+    /// Has the engine leave out what no watch wants, but for the one with that number.
+    fn set_rules_but(&self, number: Option<u32>) {
+        let mut rules = Vec::new();
+        for entry in lock(&self.table).entries().iter().filter(|entry| Some(entry.number) != number)
+        {
+            let (watch, levels) = (&entry.watch, levels(&entry.watch));
+            // The engine may know the directory by either path.
+            let mut paths = vec![&watch.path, &entry.real];
+            paths.dedup();
+            // A pattern that is wrong makes the watch fail.
+            let rule = |path: &&PathBuf| Rule::new(path, &watch.exclude, levels).ok();
+            rules.extend(paths.iter().filter_map(rule).map(Arc::new));
+        }
+        let history = real(lock(&self.history).dir());
         self.skipper.set(Rules::new(&history, rules));
     }
 
-    fn add(&self, watch: &Watch, is_runtime: bool) -> Result<Fields, Error> {
+    fn add(&self, watch: Watch, is_runtime: bool) -> Result<Fields, Error> {
         must_answer(&watch.path)?;
         let _changing = lock(&self.changing);
-        lock(&self.config).check_watch(watch, "the watch")?;
+        lock(&self.config).check_watch(&watch, "the watch")?;
         watch.check_host()?;
-        let name = shown(&watch.path);
-        let before = lock(&self.table).at(&watch.path).cloned();
+        self.must_record()?;
+        let path = watch.path.clone();
+        let before = lock(&self.table).at(&path).cloned();
         match &before {
-            Some(entry) if entry.origin == Origin::Config => {
-                return Err(Error::invalid(format!(
-                    "{name} is watched by the configuration; change {} and reload",
-                    shown(&self.source)
-                )));
-            }
+            Some(entry) if entry.origin == Origin::Config => return Err(self.is_configured(&path)),
             Some(entry) => self.end(entry)?,
             None if lock(&self.table).entries().len() >= WATCHES_MAX => {
                 return Err(Error::new(
@@ -415,94 +475,127 @@ impl Daemon {
             None => {}
         }
         let origin = if is_runtime { Origin::Runtime } else { Origin::Added };
-        let state = self.begin(watch, origin)?;
-        if let State::Failed(why) = state {
-            // It is not kept: whoever added it knows.
-            let entry = lock(&self.table).at(&watch.path).cloned();
-            if let Some(entry) = entry {
-                self.end(&entry)?;
-            }
-            return Err(Error::new(ErrorKind::Io, format!("cannot watch {name}: {why}")));
+        let added = self.add_and_keep(watch, origin);
+        if let (Err(_), Some(before)) = (&added, before) {
+            // As it was, as far as that is possible.
+            self.begin_all([(before.watch, before.origin)].into_iter());
         }
-        if let Err(error) = self.save_state() {
-            // It would be gone with the daemon, although it was to be kept.
-            let entry = lock(&self.table).at(&watch.path).cloned();
-            entry.map_or(Ok(()), |entry| self.end(&entry))?;
-            return Err(error);
-        }
+        added?;
         let table = lock(&self.table);
-        let entry = table.at(&watch.path);
-        Ok(entry.map(status::watch_fields).unwrap_or_default())
+        Ok(table.at(&path).map(status::watch_fields).unwrap_or_default())
+    }
+
+    /// Begins a watch, and writes it into the state file.
+    ///
+    /// # Errors
+    /// One of them failed, and the watch is not in the table.
+    fn add_and_keep(&self, watch: Watch, origin: Origin) -> Result<(), Error> {
+        let number = self.prepare(watch, origin);
+        self.set_rules();
+        let begun = match self.begin(number) {
+            Some((path, State::Failed(why))) => {
+                let line = format!("cannot watch {}: {why}", shown(&path));
+                Err(Error::new(ErrorKind::Io, line))
+            }
+            _ => self.save_state(),
+        };
+        if begun.is_err() {
+            let entry = lock(&self.table).numbered(number).cloned();
+            entry.map_or(Ok(()), |entry| self.end(&entry))?;
+        }
+        begun
+    }
+
+    fn is_configured(&self, path: &Path) -> Error {
+        Error::invalid(format!(
+            "{} is watched by the configuration; change {} and reload",
+            shown(path),
+            shown(&self.source)
+        ))
     }
 
     fn remove(&self, path: &Path) -> Result<Fields, Error> {
         let _changing = lock(&self.changing);
-        let name = shown(path);
         let Some(entry) = lock(&self.table).at(path).cloned() else {
             return Err(Error::new(
                 ErrorKind::NotFound,
-                format!("{name} is not watched; fsmon list shows what is"),
+                format!("{} is not watched; fsmon list shows what is", shown(path)),
             ));
         };
         if entry.origin == Origin::Config {
-            return Err(Error::invalid(format!(
-                "{name} is watched by the configuration; take it out of {} and reload",
-                shown(&self.source)
-            )));
+            return Err(self.is_configured(path));
         }
         self.end(&entry)?;
-        self.save_state()?;
+        self.save_state().map_err(|error| {
+            error.after("it is watched no longer, but will be again after a restart: ")
+        })?;
         Ok(Fields::new())
     }
 
     fn save_state(&self) -> Result<(), Error> {
         let watches = lock(&self.table).added();
         let file = lock(&self.config).state.file.clone();
+        if self.is_state_lost.load(Ordering::Relaxed) {
+            return Err(Error::new(
+                ErrorKind::Damaged,
+                format!(
+                    "{} could not be read when the daemon started, and is not replaced; mend it or move it away, \
+                     and restart the daemon",
+                    shown(&file)
+                ),
+            ));
+        }
         StateFile { watches }.save(&file)
     }
 
-    /// Applies the difference between the configuration's file and what is.
+    /// Applies the difference between the configuration's file and what is. What failed before is tried again.
     ///
     /// # Errors
-    /// The file is wrong: nothing has changed. Or a change failed; those before it hold.
+    /// The file is wrong, or recording is paused: nothing has changed.
     fn reload(&self) -> Result<(), Error> {
         let _changing = lock(&self.changing);
         let new = Config::load(&self.source)?;
         new.check_host()?.iter().for_each(message::print);
+        self.must_record()?;
         let old = lock(&self.config).clone();
         for what in needs_restart(&old, &new) {
             message::print(format_args!("`{what}` has changed: restart the daemon for that"));
         }
-        let changes = difference(&old.watches, &new.watches);
         *lock(&self.config) = new.clone();
         lock(&self.history).set_keep(keep(&new));
-        let ended =
-            changes.removed.iter().chain(changes.changed.iter().map(|changed| &changed.old));
-        for watch in ended {
-            let entry = lock(&self.table).at(&watch.path).cloned();
-            if let Some(entry) = entry {
-                self.end(&entry)?;
+        let is_as_wanted = |entry: &Entry| {
+            entry.origin == Origin::Config
+                && !matches!(entry.state, State::Failed(_))
+                && new.watches.contains(&entry.watch)
+        };
+        let is_configured = |path: &Path| new.watches.iter().any(|watch| watch.path == path);
+        // What was added by hand gives way to the configuration.
+        let is_over = |entry: &&Entry| {
+            !is_as_wanted(entry)
+                && (entry.origin == Origin::Config || is_configured(&entry.watch.path))
+        };
+        let over: Vec<_> = lock(&self.table).entries().iter().filter(is_over).cloned().collect();
+        for entry in over {
+            if let Err(error) = self.end(&entry) {
+                let path = shown(&entry.watch.path);
+                message::print(format_args!("cannot end the watch of {path}: {error}"));
             }
         }
-        let begun =
-            changes.added.into_iter().chain(changes.changed.into_iter().map(|changed| changed.new));
-        for watch in begun {
-            // What was added by hand gives way to the configuration.
-            let entry = lock(&self.table).at(&watch.path).cloned();
-            if let Some(entry) = entry {
-                self.end(&entry)?;
-            }
-            let path = shown(&watch.path);
-            if let State::Failed(why) = self.begin(&watch, Origin::Config)? {
-                message::print(format_args!("cannot watch {path}: {why}"));
-            }
+        let begun: Vec<_> = {
+            let table = lock(&self.table);
+            let is_new = |watch: &&Watch| table.at(&watch.path).is_none();
+            new.watches.iter().filter(is_new).cloned().collect()
+        };
+        self.begin_all(begun.into_iter().map(|watch| (watch, Origin::Config)));
+        if let Err(error) = self.save_state() {
+            message::print(error);
         }
-        self.save_state()?;
         message::print("the configuration was read again");
         Ok(())
     }
 
     fn flush(&self, wanted: Wanted) -> Result<Fields, Error> {
+        self.must_record()?;
         let flush = |wanted| {
             let ask = match wanted {
                 Wanted::Readable => Ask::Flush,
@@ -569,7 +662,7 @@ impl Serve for Daemon {
         match command {
             Command::Status => Ok(status::fields(&self.view())),
             Command::List => Ok(status::list(&self.view())),
-            Command::Add { watch, runtime } => self.add(&status::watch_of(&watch)?, runtime),
+            Command::Add { watch, runtime } => self.add(status::watch_of(&watch)?, runtime),
             Command::Remove { path } => self.remove(&path),
             Command::Flush => self.flush(Wanted::Readable),
             Command::Sync => self.flush(Wanted::Durable),
@@ -579,7 +672,8 @@ impl Serve for Daemon {
                 .map(|reply| [("cursor".to_owned(), reply.cursor.into())].into_iter().collect()),
             Command::Reload => self.reload().map(|()| Fields::new()),
             Command::Clean { dry_run, keep } => {
-                let keep = keep.as_ref().map(status::keep_of).transpose()?;
+                let configured = *lock(&self.history).keep();
+                let keep = keep.map(|keep| status::keep_of(&keep, configured)).transpose()?;
                 self.clean(dry_run, keep)
             }
             Command::Metrics => Ok(metrics::fields(&self.view())),

@@ -5,10 +5,10 @@ use crate::clocks::Clocks;
 use crate::limits::{KEEP_EVERY, NOTE_NAMES};
 use crate::recorder::Said;
 use crate::shared::Shared;
-use fsmon_format::error::Error;
+use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::record::What;
 use fsmon_present::message;
-use fsmon_store::history::{Cgroup, Deletion, Disk, History, Mended, Outcome, mend, scan};
+use fsmon_store::history::{Cgroup, Deletion, Disk, Entry, History, Mended, Outcome, mend, scan};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ impl Keeper {
 
     /// Runs until the daemon ends. `note` writes a NOTE; `also` is what else is to be done now and then.
     pub(crate) fn run(&self, note: impl Fn(Said) -> Result<(), Error>, also: impl Fn()) {
-        self.catch_up();
         loop {
+            self.catch_up();
             self.look(&note);
             also();
             match self.ends.recv_timeout(KEEP_EVERY) {
@@ -39,7 +39,8 @@ impl Keeper {
         }
     }
 
-    /// Reads the segments that an earlier daemon left behind without closing them.
+    /// Ends and reads the segments that an earlier daemon left behind without closing them. One that cannot be written
+    /// to is tried again.
     fn catch_up(&self) {
         let (dir, unlisted) = {
             let history = self.history();
@@ -50,18 +51,26 @@ impl Keeper {
             {
                 return;
             }
-            // Without the lock: it takes some 0.2 s for 64 MiB.
-            let scanned = mend(&dir, &file).and_then(|mended| {
-                if let Mended::Closed { cut: 1.. } = mended {
-                    message::print(format_args!(
-                        "{file}: the end of a block that was not written was cut off"
-                    ));
+            match mend(&dir, &file) {
+                Ok(Mended::Deleted) => self.history().forget(&file),
+                Ok(mended) => {
+                    if let Mended::Closed { cut: 1.. } = mended {
+                        message::print(format_args!(
+                            "{file}: the end of a block that was not written was cut off"
+                        ));
+                    }
+                    // Without the lock: it takes some 0.2 s for 64 MiB.
+                    self.adopt(&file, scan(&dir, &file));
                 }
-                scan(&dir, &file)
-            });
-            if let Err(error) = self.history().adopt(&file, scanned, &self.clocks.now()) {
-                message::print(error);
+                Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Io) => {}
+                Err(error) => self.adopt(&file, Err(error)),
             }
+        }
+    }
+
+    fn adopt(&self, file: &str, scanned: Result<Entry, Error>) {
+        if let Err(error) = self.history().adopt(file, scanned, &self.clocks.now()) {
+            message::print(error);
         }
     }
 

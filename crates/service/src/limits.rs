@@ -64,6 +64,8 @@ pub(crate) const GATHER: Duration = Duration::from_millis(5);
 pub(crate) const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// While recording is paused: how often the disk is tried, at least.
 pub(crate) const RETRY_MAX: Duration = Duration::from_secs(2);
+/// A disk that takes longer for one write is said to stall. A disk that only is busy answers within a second or two.
+pub(crate) const DISK_STALLS: Duration = Duration::from_secs(5);
 /// How often the keeper looks at the history and its filesystem.
 pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(2);
 /// Users and control groups that a NOTE about a deleted segment names.

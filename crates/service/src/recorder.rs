@@ -195,6 +195,11 @@ impl Core {
     fn answer(&mut self, answer: &Answer) {
         self.take_requests();
         let Some(request) = self.waiting.remove(&answer.token.get()) else { return };
+        // Whoever asked waited too long, and takes it for not done.
+        let is_in_vain = request.reply.is_disconnected();
+        if is_in_vain && !matches!(request.ask, Ask::Unwatch(..)) {
+            return;
+        }
         let outcome = Outcome::from_code(answer.outcome.get());
         let result = self.carry_out(request.ask, outcome);
         let reply = result.map(|()| Reply {
@@ -225,7 +230,7 @@ impl Core {
             Ask::Flush => self.flush(),
             Ask::Sync => {
                 self.flush()?;
-                self.stream.sync()
+                self.sync()
             }
             Ask::Rotate => {
                 self.flush()?;
@@ -277,15 +282,31 @@ impl Core {
     /// Writes what is ready, and turns to the next segment if it is due. Waits while that is not possible.
     fn write(&mut self) {
         if self.shared.is_given_up() {
-            return self.stream.drop_what_waits();
+            return self.stream.break_off();
         }
-        let is_wanted = !self.stream.is_written();
-        if is_wanted && let Some(why) = self.shared.no_room() {
+        if !self.stream.is_written()
+            && let Some(why) = self.shared.no_room()
+        {
             self.pause(Error::new(ErrorKind::Busy, why));
         }
-        if let Err(error) = self.stream.write() {
+        if let Err(error) = self.try_to_write() {
             self.pause(error);
         }
+    }
+
+    /// Others see how long it takes.
+    fn try_to_write(&mut self) -> Result<(), Error> {
+        self.shared.set_writing(true);
+        let written = self.stream.write();
+        self.shared.set_writing(false);
+        written
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        self.shared.set_writing(true);
+        let synced = self.stream.sync();
+        self.shared.set_writing(false);
+        synced
     }
 
     /// Waits until it is possible to write, or the daemon ends. Those who ask for something meanwhile are told.
@@ -300,15 +321,18 @@ impl Core {
         let mut why = error;
         loop {
             self.refuse_for(retry, &why);
-            if self.shared.is_given_up() {
-                return self.stream.drop_what_waits();
+            match self.shared.no_room() {
+                Some(no_room) if !self.shared.is_given_up() => {
+                    why = Error::new(ErrorKind::Busy, no_room);
+                }
+                _ => match self.try_to_write() {
+                    Ok(()) => break,
+                    Err(error) => why = error,
+                },
             }
-            if let Some(no_room) = self.shared.no_room() {
-                why = Error::new(ErrorKind::Busy, no_room);
-            } else if let Err(error) = self.stream.write() {
-                why = error;
-            } else {
-                break;
+            if self.shared.is_given_up() {
+                self.shared.set_unwritten(why.to_string());
+                return self.stream.break_off();
             }
             retry = (2 * retry).min(RETRY_MAX);
         }
@@ -317,14 +341,13 @@ impl Core {
         message::print("recording goes on");
     }
 
-    /// Refuses requests for `time`. Those about watches wait: they need no disk yet.
+    /// Refuses requests for `time`, but for those that end a watch: these wait.
     fn refuse_for(&mut self, time: Duration, why: &Error) {
         let deadline = Instant::now() + time;
         self.take_requests();
         loop {
-            let needs_disk =
-                |request: &Request| matches!(request.ask, Ask::Flush | Ask::Sync | Ask::Rotate);
-            for (_, request) in self.waiting.extract_if(|_, request| needs_disk(request)) {
+            let is_refused = |request: &Request| !matches!(request.ask, Ask::Unwatch(..));
+            for (_, request) in self.waiting.extract_if(|_, request| is_refused(request)) {
                 let _ = request.reply.send(Err(paused(why)));
             }
             match self.requests.recv_deadline(deadline) {
@@ -344,10 +367,10 @@ impl Core {
     /// The engine has ended: writes the end of the stream.
     fn finish(mut self) {
         self.take_requests();
-        self.stream.end(&self.world);
-        self.write();
+        if let Err(error) = self.stream.finish(&self.world) {
+            self.shared.set_unwritten(error.to_string());
+        }
         self.publish();
-        self.stream.close();
         for (_, request) in self.waiting.drain() {
             let _ = request.reply.send(Err(paused("the daemon ends")));
         }

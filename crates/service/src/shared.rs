@@ -1,5 +1,6 @@
 //! What the recorder's thread and the others know of each other.
 
+use crate::limits::DISK_STALLS;
 use fsmon_format::record::{EventRef, Loss, Reason};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,6 +29,10 @@ struct State {
     paused: Option<String>,
     /// Why there is no room for more.
     no_room: Option<String>,
+    /// Since when the disk is being written to.
+    writing: Option<Instant>,
+    /// Why the end of the stream was not written.
+    unwritten: Option<String>,
     written: Written,
 }
 
@@ -120,9 +125,31 @@ impl Shared {
         self.state().paused = why;
     }
 
-    /// Why recording is paused, if it is.
+    /// Why recording is paused, if it is; also while the disk does not answer.
     pub(crate) fn paused(&self) -> Option<String> {
-        self.state().paused.clone()
+        let state = self.state();
+        let stalled = state.writing.map(|since| since.elapsed()).filter(|time| *time > DISK_STALLS);
+        let stalled =
+            stalled.map(|time| format!("the disk has not answered for {} s", time.as_secs()));
+        state.paused.clone().or(stalled)
+    }
+
+    pub(crate) fn set_writing(&self, is_writing: bool) {
+        self.state().writing = is_writing.then(Instant::now);
+    }
+
+    /// The daemon ends, and not everything is in the history.
+    pub(crate) fn set_unwritten(&self, why: String) {
+        self.state().unwritten.get_or_insert(why);
+    }
+
+    pub(crate) fn unwritten(&self) -> Option<String> {
+        self.state().unwritten.clone()
+    }
+
+    /// Records that could not be read.
+    pub(crate) fn malformed(&self) -> u64 {
+        self.malformed.load(Ordering::Relaxed)
     }
 
     /// Makes the recorder pause with its next write, or go on.
@@ -148,6 +175,6 @@ impl Shared {
     }
 
     pub(crate) fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed) && self.paused().is_some()
+        self.given_up.load(Ordering::Relaxed) && self.state().paused.is_some()
     }
 }

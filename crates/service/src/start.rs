@@ -58,6 +58,9 @@ pub(crate) fn start(source: &Path, config: Config) -> Result<(Daemon, Recorder),
     let world = World::live(capacity, wall, names);
     if let Some(last) = &last {
         stream.gap_since(&world, last, cause(last, boot_id));
+        // If this daemon is killed at once, the next one's gap begins here. A full disk is the recorder's business.
+        stream.end_block();
+        let _ = stream.write().and_then(|()| stream.sync());
     }
     let (requests, requested) = flume::unbounded();
     let shared = Arc::<Shared>::default();

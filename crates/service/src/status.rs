@@ -8,8 +8,10 @@ use fsmon_engine::Counters;
 use fsmon_engine::config::Who;
 use fsmon_format::error::Error;
 use fsmon_format::kind;
+use fsmon_present::duration;
 use fsmon_present::message::{counted, shown};
 use fsmon_store::history::{Deletion, Keep};
+use fsmon_store::segments;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -71,7 +73,10 @@ impl View {
     }
 
     fn is_complete(&self) -> bool {
-        self.shared.losses().0.is_empty() && self.counters.missing().next().is_none()
+        let is_all_known = self.shared.malformed() == 0 && self.shared.unwritten().is_none();
+        is_all_known
+            && self.shared.losses().0.is_empty()
+            && self.counters.missing().next().is_none()
     }
 }
 
@@ -181,14 +186,24 @@ pub(crate) fn watch_of(fields: &Map<String, Value>) -> Result<Watch, Error> {
     watches.into_iter().next().ok_or_else(|| Error::invalid("the message has no watch"))
 }
 
-/// The limits in a message: as `keep` in the configuration.
+/// The limits in a message: those of `keep` in the configuration, and in their place the size and the age that are given.
 ///
 /// # Errors
 /// A key or a value is wrong.
-pub(crate) fn keep_of(keep: &Value) -> Result<Keep, Error> {
-    let text = toml::to_string(&json!({ "history": { "keep": keep } }))
-        .map_err(|error| Error::invalid(format!("the limits are not understood: {error}")))?;
-    crate::config::Config::from_toml(&text, "the limits").map(|config| crate::daemon::keep(&config))
+pub(crate) fn keep_of(given: &Value, configured: Keep) -> Result<Keep, Error> {
+    let wrong = || {
+        Error::invalid("the limits are not understood: `size` is like \"10G\", `age` like \"7d\"")
+    };
+    let mut keep = configured;
+    for (key, value) in given.as_object().ok_or_else(wrong)? {
+        let text = value.as_str().ok_or_else(wrong)?;
+        match key.as_str() {
+            "size" => keep.size = Some(segments::bytes(text).ok_or_else(wrong)?),
+            "age" => keep.age = Some(duration::parse(text).map_err(|_| wrong())?),
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(keep)
 }
 
 /// `clean`.

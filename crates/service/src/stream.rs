@@ -4,7 +4,7 @@ use crate::clocks::Clocks;
 use crate::limits::WRITE_BYTES;
 use crate::recorder::Said;
 use crate::shared::Written;
-use fsmon_format::error::Error;
+use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::record::{
     Body, Build, Cause, EventRef, Gap, Loss, NOTE_TEXT_MAX, Note, Record, Slot, What, note_flag,
 };
@@ -14,6 +14,7 @@ use fsmon_present::pipeline::Output;
 use fsmon_present::wall::Wall;
 use fsmon_present::world::{Change, World};
 use fsmon_store::history::{History, Last, SegmentWriter};
+use nix::errno::Errno;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use zerocopy::FromZeros;
@@ -40,6 +41,12 @@ pub(crate) struct Stream {
     began: Instant,
     /// The segment ends with the next write.
     must_rotate: bool,
+    /// The segment's last block was made, and is in `out` or in the file already.
+    is_ending: bool,
+    /// Blocks were dropped: what comes after them must not be written, as readers would miss them.
+    is_broken_off: bool,
+    /// Why a segment that was closed may not be durable; nobody who waited for that was told yet.
+    unsynced: Option<Error>,
     /// Bytes of the stream in segments that were closed.
     closed_bytes: u64,
 }
@@ -69,10 +76,16 @@ impl Stream {
             rotate,
             began: Instant::now(),
             must_rotate: false,
+            is_ending: false,
+            is_broken_off: false,
+            unsynced: None,
             closed_bytes: 0,
         };
-        stream.write()?;
-        Ok(stream)
+        match stream.write() {
+            // The recorder pauses with its first write, and goes on once it can.
+            Err(error) if !is_of_disk(&error) => Err(error),
+            _ => Ok(stream),
+        }
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -201,8 +214,12 @@ impl Stream {
     /// # Errors
     /// Something could not be written: it waits on, and the call can be repeated.
     pub(crate) fn write(&mut self) -> Result<(), Error> {
+        if self.is_broken_off {
+            self.out.clear();
+            return Ok(());
+        }
         self.append()?;
-        if self.is_due() {
+        if self.is_ending || self.is_due() {
             self.turn_over()?;
         }
         Ok(())
@@ -231,53 +248,70 @@ impl Stream {
 
     /// Ends the segment and begins the next. A segment without events does not end: the next would be empty, too.
     fn turn_over(&mut self) -> Result<(), Error> {
-        let has_events =
-            |segment: &SegmentWriter| self.binary.events() > segment.header().first_event;
-        self.must_rotate = false;
-        if !self.segment.as_ref().is_some_and(has_events) {
-            self.began = Instant::now();
-            return Ok(());
-        }
-        self.binary.end_file(&mut self.out);
-        if let Err(error) = self.append() {
-            // Its last block waits: once it is written, the segment is closed.
-            self.must_rotate = true;
-            return Err(error);
+        if !self.is_ending {
+            self.must_rotate = false;
+            let has_events =
+                |segment: &SegmentWriter| self.binary.events() > segment.header().first_event;
+            if !self.segment.as_ref().is_some_and(has_events) {
+                self.began = Instant::now();
+                return Ok(());
+            }
+            self.binary.end_file(&mut self.out);
+            self.is_ending = true;
+            self.append()?;
         }
         self.close();
+        self.is_ending = false;
         self.binary.begin_file(&mut self.out);
         self.began = Instant::now();
         self.append()
     }
 
-    /// Closes the segment, durably. What fails is said: the data are there, if not on the disk.
-    pub(crate) fn close(&mut self) {
+    /// Closes the segment, whose last block is written, durably. If that fails the next sync says so.
+    fn close(&mut self) {
         let Some(segment) = self.segment.take() else { return };
         self.closed_bytes += segment.bytes();
         let now = self.clocks.now();
-        if let Err(error) = self.history().close_segment(segment, &now) {
-            message::print(error);
+        let closed = self.history().close_segment(segment, &now);
+        if let Err(error) = closed {
+            message::print(&error);
+            self.unsynced = Some(error);
         }
     }
 
-    /// Makes the segment durable.
+    /// Makes durable what was written.
     ///
     /// # Errors
-    /// It may not be.
+    /// It may not be; nor what a segment has that was closed since the last sync.
     pub(crate) fn sync(&mut self) -> Result<(), Error> {
         let synced = self.segment.as_ref().map_or(Ok(()), SegmentWriter::sync_data);
         // What failed once is not trusted again: the next sync is that of another segment.
         self.must_rotate |= synced.is_err();
-        synced
+        synced.and(self.unsynced.take().map_or(Ok(()), Err))
     }
 
-    /// The end of the stream: an END record, and the final block.
-    pub(crate) fn end(&mut self, world: &World) {
+    /// Ends the stream and its last segment. What cannot be written is left out; the segment is then one of a recorder
+    /// that was killed, and the next daemon closes it.
+    ///
+    /// # Errors
+    /// Something could not be written.
+    pub(crate) fn finish(&mut self, world: &World) -> Result<(), Error> {
+        if self.is_broken_off || self.is_ending {
+            if self.is_ending && self.out.is_empty() {
+                // Its last block is there: only the next segment could not begin.
+                self.close();
+            }
+            return Err(Error::new(ErrorKind::Busy, "recording was paused"));
+        }
         self.binary.end(world, &mut self.out);
+        self.append()?;
+        self.close();
+        self.unsynced.take().map_or(Ok(()), Err)
     }
 
-    /// What waits will never be written.
-    pub(crate) fn drop_what_waits(&mut self) {
+    /// What waits will never be written, nor what comes after it.
+    pub(crate) fn break_off(&mut self) {
+        self.is_broken_off |= !self.out.is_empty();
         self.out.clear();
     }
 
@@ -303,4 +337,10 @@ impl Stream {
             closed_bytes: self.closed_bytes,
         }
     }
+}
+
+/// Whether it is the disk that is full, over quota, read-only or failing: that may pass.
+fn is_of_disk(error: &Error) -> bool {
+    const OF_DISK: [Errno; 4] = [Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS, Errno::EIO];
+    error.raw_os_error().is_some_and(|errno| OF_DISK.contains(&Errno::from_raw(errno)))
 }

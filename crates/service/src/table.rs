@@ -65,6 +65,10 @@ impl Table {
         self.entries.iter().find(|entry| entry.watch.path == path)
     }
 
+    pub(crate) fn numbered(&self, number: u32) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.number == number)
+    }
+
     /// A number for one more watch.
     pub(crate) fn next_number(&mut self) -> u32 {
         self.last += 1;

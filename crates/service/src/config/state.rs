@@ -3,6 +3,7 @@
 use super::document::{Document, Table};
 use super::watch::{self, Watch};
 use super::{file, keys};
+use crate::limits::FILE_BYTES;
 use fsmon_format::error::Error;
 use fsmon_present::message::shown;
 use serde::Serialize;
@@ -84,6 +85,12 @@ impl State {
     /// failed. The file is as before, unless the last step failed: that the new one is durable.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         let text = self.to_toml()?;
+        if text.len() as u64 > FILE_BYTES {
+            return Err(Error::invalid(format!(
+                "the watches that were added take more than {FILE_BYTES} bytes in {}; write some into the configuration",
+                shown(path)
+            )));
+        }
         // What this process does not believe it does not replace either.
         match file::read(path) {
             Err(error) if error.raw_os_error() != Some(nix::libc::ENOENT) => return Err(error),

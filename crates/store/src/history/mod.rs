@@ -171,8 +171,8 @@ impl History {
             undeletable: HashMap::new(),
         };
         history.last = history.find_last();
-        // Saves which boot this is.
-        history.save()?;
+        // Saves which boot this is. On a full disk that is tried again, once there is room.
+        history.is_dirty |= history.save().is_err();
         Ok(history)
     }
 
@@ -263,6 +263,11 @@ impl History {
     #[must_use]
     pub fn unlisted(&self) -> Vec<String> {
         self.unlisted.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Leaves out an unlisted segment that is gone: [`mend`] has deleted it.
+    pub fn forget(&mut self, file: &str) {
+        self.unlisted.retain(|(name, _)| name != file);
     }
 
     /// Takes what [`scan`] said of an unlisted segment.

@@ -11,6 +11,8 @@ use crate::hot::r#where::above::Reached;
 use crate::hot::r#where::disk::Disk;
 use crate::hot::r#where::tree::flag;
 use crate::hot::r#where::watch::SIDES;
+use crate::limits::sys::PATH_MAX;
+use arrayvec::ArrayVec;
 use fsmon_format::kind;
 use fsmon_format::record::Outcome;
 
@@ -64,6 +66,8 @@ impl<D: Disk> Resolver<D> {
         };
         let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
         if self.is_within_another(key) {
+            // The other one may have left out what this one wants.
+            self.read_again(at, batch);
             return (Outcome::Active, 0);
         }
         self.take_over_below(at, &reached, batch);
@@ -110,25 +114,37 @@ impl<D: Disk> Resolver<D> {
             is_uncovered = self.unmark_with(at);
             self.drop_root(node);
         }
-        let len = self.above.real_path(at).len();
-        let mut path = [0; crate::limits::sys::PATH_MAX];
-        let kept = path.get_mut(..len).map(|room| room.copy_from_slice(self.above.real_path(at)));
+        let path = self.copy_of_path(at);
         self.above.give_up(at);
-        let path = &path[..if kept.is_some() { len } else { 0 }];
-        if node != 0 && !path.is_empty() {
-            self.read_what_held(path, batch);
+        if !path.is_empty() {
+            self.read_what_held(&path, batch);
         }
         for other in 0..self.watch.roots.len() {
             if self.above.is_given_up(other) {
                 continue;
             }
             let is_free = self.watch.roots[other].node == 0;
-            if is_free && is_below(path, self.above.real_path(other)) {
+            if is_free && is_below(&path, self.above.real_path(other)) {
                 self.take_in(other, batch);
             } else if is_uncovered {
                 // Its steps may need marks of their own now.
                 let _ = self.above.go_down(other, &self.watch.disk, &self.tree);
             }
+        }
+    }
+
+    /// The path of a root; empty if it is too long.
+    fn copy_of_path(&self, at: usize) -> ArrayVec<u8, PATH_MAX> {
+        let mut path = ArrayVec::new();
+        let _ = path.try_extend_from_slice(self.above.real_path(at));
+        path
+    }
+
+    /// Reads what is at the path of a root that is part of another one.
+    fn read_again(&mut self, at: usize, batch: &mut Batch<'_, '_>) {
+        let path = self.copy_of_path(at);
+        if !path.is_empty() {
+            self.read_what_held(&path, batch);
         }
     }
 
