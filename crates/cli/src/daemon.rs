@@ -1,6 +1,7 @@
 //! `fsmon daemon`: reads the configuration, and runs the daemon or says what it would do.
 
 use crate::args::DaemonArgs;
+use crate::watch::keep_pages_small;
 use fsmon_engine::{Error, ErrorKind};
 use fsmon_present::message::{self, shown};
 use fsmon_service::preview::Preview;
@@ -24,6 +25,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<ExitCode, Error> {
     if args.check {
         return check(args, &config);
     }
+    keep_pages_small();
     match fsmon_service::run(&args.config, config) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // Another start would fail in the same way.

@@ -90,7 +90,7 @@ struct Running {
 
 /// Disables huge pages. fsmon reserves much memory and uses little: with huge pages it took about 60 MiB more (seen
 /// with `transparent_hugepage` set to `always`). Ignores errors.
-fn keep_pages_small() {
+pub(crate) fn keep_pages_small() {
     let _ = nix::sys::prctl::set_thp_disable(true);
 }
 

@@ -14,12 +14,18 @@ pub struct Owner {
     pub depth: u32,
 }
 
+/// No path is that deep: PATH_MAX is 4096.
+const NOBODY: u32 = u32::MAX;
+
 /// The watched directories, and the owner of each directory, decided when it is asked for first.
 pub struct Owners {
     /// The watched paths, absolute, without symbolic links, and their numbers. Longest first.
     watches: Vec<(Vec<u8>, u32)>,
-    /// By directory id: the epoch in which it was decided, and the answer.
-    known: Vec<(u32, Option<Owner>)>,
+    /// By directory id: the epoch in which its owner was decided. These are plain numbers, so that memory that is not
+    /// used is not touched.
+    decided: Vec<u32>,
+    /// By directory id: the owner's watch and depth; `NOBODY` if it has none.
+    owners: Vec<[u32; 2]>,
     /// A renamed directory raises it, which invalidates what was decided before. Never 0.
     epoch: u32,
     path: Vec<u8>,
@@ -29,8 +35,9 @@ impl Owners {
     /// Without any watch. `capacity` is the world's.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
-        let known = vec![(0, None); capacity.dirs + 1];
-        Owners { watches: Vec::new(), known, epoch: 1, path: Vec::with_capacity(1 << 13) }
+        let (decided, owners) = (vec![0; capacity.dirs + 1], vec![[0; 2]; capacity.dirs + 1]);
+        let path = Vec::with_capacity(1 << 13);
+        Owners { watches: Vec::new(), decided, owners, epoch: 1, path }
     }
 
     /// Adds a watched path: absolute, without symbolic links.
@@ -50,8 +57,8 @@ impl Owners {
     pub fn changed(&mut self, change: Change) {
         match change {
             Change::Dir(id) => {
-                if let Some(known) = self.known.get_mut(id as usize) {
-                    known.0 = 0;
+                if let Some(decided) = self.decided.get_mut(id as usize) {
+                    *decided = 0;
                 }
             }
             Change::Renamed(_) | Change::Everything => self.raise_epoch(),
@@ -62,8 +69,11 @@ impl Owners {
     /// The owner of a directory; `None` if it is below no watched path, or its path is not known.
     #[inline]
     pub fn of(&mut self, world: &World, dir: u32) -> Option<Owner> {
-        match self.known.get(dir as usize) {
-            Some((epoch, owner)) if *epoch == self.epoch => *owner,
+        match self.decided.get(dir as usize) {
+            Some(epoch) if *epoch == self.epoch => {
+                let [watch, depth] = self.owners[dir as usize];
+                (depth != NOBODY).then_some(Owner { watch, depth })
+            }
             _ => self.decide(world, dir),
         }
     }
@@ -82,8 +92,10 @@ impl Owners {
             };
             Some(Owner { watch: *watch, depth: to_u32(depth) })
         });
-        if let Some(known) = self.known.get_mut(dir as usize) {
-            *known = (self.epoch, owner);
+        if let Some(decided) = self.decided.get_mut(dir as usize) {
+            *decided = self.epoch;
+            self.owners[dir as usize] =
+                owner.map_or([0, NOBODY], |owner| [owner.watch, owner.depth]);
         }
         owner
     }
@@ -91,7 +103,7 @@ impl Owners {
     fn raise_epoch(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         if self.epoch == 0 {
-            self.known.fill((0, None));
+            self.decided.fill(0);
             self.epoch = 1;
         }
     }
