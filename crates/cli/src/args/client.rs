@@ -1,5 +1,6 @@
 //! The arguments of the commands that talk to a running daemon.
 
+use super::help;
 use clap::{Args, ValueEnum};
 use fsmon_present::duration;
 use fsmon_store::segments;
@@ -29,6 +30,7 @@ pub(crate) enum Shape {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = help::add())]
 pub(crate) struct AddArgs {
     /// Directories to watch; one that does not exist yet is watched from when it appears
     #[arg(value_name = "PATH", required = true)]
@@ -65,6 +67,7 @@ pub(crate) struct RemoveArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = help::clean())]
 pub(crate) struct CleanArgs {
     /// Only say what would be deleted
     #[arg(long)]

@@ -55,6 +55,21 @@ pub(super) fn decode() -> String {
     [&types, MOMENTS, FILTERS, GLOBS, DECODE_STATUS].join("\n\n")
 }
 
+/// Below `fsmon add --help`.
+pub(super) fn add() -> String {
+    let types = format!(
+        "Event types: {} (recorded unless -t is given), {}, and all. In any case; -t takes several with commas.",
+        names(|kind| kind & kind::DEFAULT != 0),
+        names(|kind| kind & kind::DEFAULT == 0)
+    );
+    [&types, GLOBS].join("\n\n")
+}
+
+/// Below `fsmon clean --help`.
+pub(super) fn clean() -> String {
+    [TIMES, SIZES].join("\n\n")
+}
+
 /// Below `fsmon doctor --help`.
 pub(super) const DOCTOR: &str = "\
 A PATH that does not exist yet can be watched from when it appears.
