@@ -69,7 +69,7 @@ impl Flusher {
         if let Some(due) = due {
             thread::sleep(due.saturating_duration_since(Instant::now()));
         }
-        // Whoever joins from here on waits for the next round: this one may be too early for them.
+        // A client that comes from here on waits for the next round: this one may begin too early for it.
         let mut rounds = lock(&self.0);
         rounds.next = None;
         rounds.began = Some(Instant::now());

@@ -130,7 +130,6 @@ impl Recorder {
                 true => waits.filter(|_| !is_over).or_else(|| Some(Instant::now())),
                 false => None,
             };
-            self.core.publish();
             if is_storm {
                 thread::sleep(GATHER);
             }
@@ -195,7 +194,7 @@ impl Core {
     fn answer(&mut self, answer: &Answer) {
         self.take_requests();
         let Some(request) = self.waiting.remove(&answer.token.get()) else { return };
-        // Whoever asked waited too long, and takes it for not done.
+        // The client has waited too long, and was told that it is not done.
         let is_in_vain = request.reply.is_disconnected();
         if is_in_vain && !matches!(request.ask, Ask::Unwatch(..)) {
             return;
@@ -297,8 +296,12 @@ impl Core {
     /// Others see how long it takes.
     fn try_to_write(&mut self) -> Result<(), Error> {
         self.shared.set_writing(true);
+        let has_more = !self.stream.is_written() || self.stream.is_old();
         let written = self.stream.write();
         self.shared.set_writing(false);
+        if has_more {
+            self.publish();
+        }
         written
     }
 

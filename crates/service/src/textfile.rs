@@ -8,7 +8,7 @@ use std::path::Path;
 /// Everybody may read it: it has counts, and no name of a file or user.
 const MODE: u32 = 0o644;
 
-/// Writes the file. Whoever reads it sees the old content or the new one, never a part.
+/// Writes the file. A reader sees the old content or the new one, never a part.
 ///
 /// # Errors
 /// It cannot be written; the old one stays. A file in its place that nobody should have put there, such as a symbolic

@@ -27,12 +27,14 @@ pub(crate) struct Watched {
 /// All watches.
 pub(crate) struct Watches {
     watches: Vec<Watched>,
+    /// The index of the watch that was looked for last: mostly it is the next one as well.
+    last: usize,
     owners: Owners,
 }
 
 impl Watches {
     pub(crate) fn new(capacity: Capacity) -> Self {
-        Watches { watches: Vec::new(), owners: Owners::new(capacity) }
+        Watches { watches: Vec::new(), last: 0, owners: Owners::new(capacity) }
     }
 
     pub(crate) fn add(&mut self, watched: Watched) {
@@ -61,15 +63,28 @@ impl Watches {
         if dir == 0 && dir2 == 0 {
             return self.wanted_without_path(world, event);
         }
-        let new = self.owners.of(world, dir).filter(|owner| self.is_within(*owner, event.name));
+        let new = self.owner(world, dir, event.name);
         if head.mask.get() & OF_OLD_NAME == 0 {
             return self.wanted_by(new, world, event);
         }
-        let old = self.owners.of(world, dir2).filter(|owner| self.is_within(*owner, event.name2));
-        if new.map(|owner| owner.watch) == old.map(|owner| owner.watch) {
+        let old = self.owner(world, dir2, event.name2);
+        if new == old {
             return self.wanted_by(new, world, event);
         }
         self.wanted_by_both(world, event, new, old)
+    }
+
+    /// The index of the watch that a name in a directory belongs to, if the watch records names of that level.
+    #[inline]
+    fn owner(&mut self, world: &World, dir: u32, name: &[u8]) -> Option<usize> {
+        let Owner { watch, depth } = self.owners.of(world, dir)?;
+        let is_it = |watched: &Watched| watched.number == watch;
+        if !self.watches.get(self.last).is_some_and(is_it) {
+            self.last = self.watches.iter().position(is_it)?;
+        }
+        let level = depth + u32::from(!name.is_empty());
+        let levels = self.watches[self.last].levels;
+        levels.is_none_or(|levels| level <= levels).then_some(self.last)
     }
 
     /// A rename between two watches, or into or out of one.
@@ -78,8 +93,8 @@ impl Watches {
         &mut self,
         world: &World,
         event: &EventRef<'_>,
-        new: Option<Owner>,
-        old: Option<Owner>,
+        new: Option<usize>,
+        old: Option<usize>,
     ) -> u32 {
         let arrives = Event { dir2: 0.into(), ..*event.head };
         let leaves = Event { dir: 0.into(), ..*event.head };
@@ -90,11 +105,8 @@ impl Watches {
     }
 
     #[inline]
-    fn wanted_by(&mut self, owner: Option<Owner>, world: &World, event: &EventRef<'_>) -> u32 {
-        let Some(owner) = owner else { return 0 };
-        let of_owner = |watched: &&mut Watched| watched.number == owner.watch;
-        let watched = self.watches.iter_mut().find(of_owner);
-        watched.map_or(0, |watched| watched.filter.wanted(world, event))
+    fn wanted_by(&mut self, owner: Option<usize>, world: &World, event: &EventRef<'_>) -> u32 {
+        owner.map_or(0, |at| self.watches[at].filter.wanted(world, event))
     }
 
     /// An event of a file that has no name, or of an unknown directory: recorded if any watch wants it.
@@ -102,14 +114,6 @@ impl Watches {
     fn wanted_without_path(&mut self, world: &World, event: &EventRef<'_>) -> u32 {
         let wanted = self.watches.iter_mut().map(|watched| watched.filter.wanted(world, event));
         wanted.fold(0, |all, one| all | one)
-    }
-
-    /// Whether a name in a directory is within the levels that its watch records.
-    fn is_within(&self, owner: Owner, name: &[u8]) -> bool {
-        let level = owner.depth + u32::from(!name.is_empty());
-        let of_owner = |watched: &&Watched| watched.number == owner.watch;
-        let watched = self.watches.iter().find(of_owner);
-        watched.is_some_and(|watched| watched.levels.is_none_or(|levels| level <= levels))
     }
 }
 

@@ -195,7 +195,8 @@ impl View {
 
     /// Adds a root. Returns its number.
     fn add(&mut self, root: WatchedRoot) -> usize {
-        // The reader takes commands later than mounts: so the number of a root that was named is given to such a one.
+        // The reader takes commands later than mounts. So a number that a named root gave up goes to a named root, and
+        // one that a followed mount gave up goes to a mount.
         let is_free = |known: &WatchedRoot| {
             known.followed == Followed::Gone
                 && known.named.as_os_str().is_empty() == root.named.as_os_str().is_empty()

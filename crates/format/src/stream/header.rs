@@ -27,7 +27,7 @@ pub struct Filesystem {
 /// The description of a stream. Texts are bytes as the kernel gave them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
-    /// 1 in streams that may have GAP or NOTE records: whoever gives these to a writer sets it. Else 0. A reader takes
+    /// 1 in streams that may have GAP or NOTE records, set by the program that writes them; else 0. A reader takes
     /// any number.
     pub minor: u16,
     /// Random, the same in all segments of a stream; the caller chooses it.

@@ -534,7 +534,7 @@ fn what_cannot_be_deleted_is_reported_once_and_tried_again() {
     }
     std::fs::remove_dir(&path).expect("removed");
     assert!(history.maintain(&now(122), 0, PLENTY).deleted.is_empty());
-    // It is gone, whoever removed it.
+    // It is gone: an administrator may have removed it.
     assert_eq!(history.maintain(&now(182), 0, PLENTY).deleted.len(), 1);
     assert_eq!(history.is_paused_for_space(), None);
 }
