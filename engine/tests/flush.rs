@@ -1,29 +1,18 @@
 //! Flushes on the real kernel: the answer comes after everything that happened before the call, whatever else goes on.
 //! Needs root; says SKIP where it is not.
 
+mod shared;
+
 use fsmon_engine::config::Backend;
-use fsmon_engine::{Command, Config, ErrorKind, Monitor, Next, Receiver, start};
+use fsmon_engine::{Command, Config, ErrorKind, Next, Receiver};
 use fsmon_format::kind;
 use fsmon_format::record::{Body, Outcome, Records};
+use shared::watch;
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
-
-/// Starts the engine on `dir`, or says why not.
-fn watch(dir: &Path, change: impl FnOnce(&mut Config)) -> Option<(Monitor, Receiver)> {
-    let mut config = Config::new(vec![dir.to_owned()]);
-    change(&mut config);
-    match start(config) {
-        Ok(started) => Some(started),
-        Err(error) if std::env::var_os("CI").is_none() => {
-            println!("SKIP: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 fn sh(dir: &Path, script: &str) -> Child {
     let mut command = std::process::Command::new("sh");

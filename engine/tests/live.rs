@@ -1,14 +1,15 @@
 //! The engine on the real kernel: what it tells, replayed over an empty directory, is the tree
 //! that is there in the end. Needs root; says SKIP where it is not.
 
+mod shared;
+
 use fsmon_engine::config::{Backend, SkipDir};
-use fsmon_engine::{Config, Counters, Monitor, Next, Receiver, start};
+use fsmon_engine::{Config, Counters, Monitor, Next, Receiver};
 use fsmon_format::kind;
-use fsmon_format::mirror::{Capacity, Mirror};
+use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{Body, EventRef, Records};
+use shared::{CAPACITY, path, watch};
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -16,20 +17,6 @@ use std::time::Duration;
 fn sh(dir: &Path, script: &str) {
     let status = Command::new("sh").args(["-ec", script]).current_dir(dir).status();
     assert!(status.expect("sh").success(), "{script}");
-}
-
-/// Starts the engine on `dir`, or says why not.
-fn watch(dir: &Path, change: impl FnOnce(&mut Config)) -> Option<(Monitor, Receiver)> {
-    let mut config = Config::new(vec![dir.to_owned()]);
-    change(&mut config);
-    match start(config) {
-        Ok(started) => Some(started),
-        Err(error) if std::env::var_os("CI").is_none() => {
-            println!("SKIP: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
 }
 
 struct Replay {
@@ -40,24 +27,12 @@ struct Replay {
 
 impl Replay {
     fn new() -> Self {
-        let capacity =
-            Capacity { dirs: 1 << 21, processes: 1 << 19, strings: 1 << 17, text: 64 << 20 };
-        Replay { mirror: Mirror::new(capacity), tree: BTreeSet::new(), lines: Vec::new() }
-    }
-
-    fn path(&self, dir: u32, name: &[u8]) -> Option<PathBuf> {
-        let mut path = Vec::new();
-        (dir != 0).then(|| assert!(self.mirror.append_dir_path(dir, &mut path)))?;
-        if !name.is_empty() {
-            path.push(b'/');
-            path.extend(name);
-        }
-        Some(PathBuf::from(OsStr::from_bytes(&path)))
+        Replay { mirror: Mirror::new(CAPACITY), tree: BTreeSet::new(), lines: Vec::new() }
     }
 
     fn event(&mut self, event: EventRef<'_>) {
-        let new = self.path(event.head.dir.get(), event.name);
-        let old = self.path(event.head.dir2.get(), event.name2);
+        let new = path(&self.mirror, event.head.dir.get(), event.name);
+        let old = path(&self.mirror, event.head.dir2.get(), event.name2);
         for kind in kind::in_causal_order(event.head.mask.get()) {
             self.lines.push(format!("{} {new:?} {old:?}", kind.name));
             match (kind.bit, &new, &old) {

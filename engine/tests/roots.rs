@@ -1,14 +1,15 @@
 //! Roots that are added and removed, and types that change, while the engine runs on the real kernel: lines replay over
 //! what was there before. Needs root; says SKIP where it is not.
 
-use fsmon_engine::{Command, Config, Counters, ErrorKind, Monitor, Next, Receiver, start};
+mod shared;
+
+use fsmon_engine::{Command, Counters, ErrorKind, Monitor, Next, Receiver};
 use fsmon_format::kind;
-use fsmon_format::mirror::{Capacity, Mirror};
+use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{Body, EventRef, Outcome, Records};
+use shared::{CAPACITY, path, watch};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -51,20 +52,11 @@ struct Run {
 impl Run {
     /// Watches `root`; `None`, and why, where that is not possible.
     fn new(root: &Path) -> Option<Self> {
-        let (monitor, records) = match start(Config::new(vec![root.to_owned()])) {
-            Ok(started) => started,
-            Err(error) if std::env::var_os("CI").is_none() => {
-                println!("SKIP: {error}");
-                return None;
-            }
-            Err(error) => panic!("{error}"),
-        };
-        let capacity =
-            Capacity { dirs: 1 << 21, processes: 1 << 19, strings: 1 << 17, text: 64 << 20 };
+        let (monitor, records) = watch(root, |_| {})?;
         Some(Run {
             monitor,
             records,
-            mirror: Mirror::new(capacity),
+            mirror: Mirror::new(CAPACITY),
             tree: listing(root),
             lines: Vec::new(),
             found: 0,
@@ -73,19 +65,9 @@ impl Run {
         })
     }
 
-    fn path(&self, dir: u32, name: &[u8]) -> Option<PathBuf> {
-        let mut path = Vec::new();
-        (dir != 0).then(|| assert!(self.mirror.append_dir_path(dir, &mut path)))?;
-        if !name.is_empty() {
-            path.push(b'/');
-            path.extend(name);
-        }
-        Some(PathBuf::from(OsStr::from_bytes(&path)))
-    }
-
     fn event(&mut self, event: EventRef<'_>) {
-        let new = self.path(event.head.dir.get(), event.name);
-        let old = self.path(event.head.dir2.get(), event.name2);
+        let new = path(&self.mirror, event.head.dir.get(), event.name);
+        let old = path(&self.mirror, event.head.dir2.get(), event.name2);
         self.found += usize::from(event.found());
         for kind in kind::in_causal_order(event.head.mask.get()) {
             self.lines.push(format!("{} {new:?} {old:?}", kind.name));

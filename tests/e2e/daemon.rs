@@ -101,6 +101,24 @@ fn of_files(events: Vec<Event>) -> Vec<Event> {
     events.into_iter().filter(|event| !matches!(event.kind(), "GAP" | "NOTE" | "LOSS")).collect()
 }
 
+/// Leaves nothing of a disk for the history. dd fails in the end: that is meant.
+fn fill(disk: &Path) {
+    let _ = Command::new("dd")
+        .args(["if=/dev/zero", "bs=4096", "oflag=append", "conv=notrunc"])
+        .arg(format!("of={}", disk.join("full").display()))
+        .stderr(Stdio::null())
+        .status();
+}
+
+/// A small disk, and a history on it that may fill it.
+fn on_a_small_disk(area: &mut Area) -> (PathBuf, Daemon) {
+    let disk = area.mount("disk", &["-t", "tmpfs", "-o", "size=2M", "tmpfs"]);
+    let watch = watch(&area.watched());
+    let text = format!("history.keep = {{ size = '1G', free = '1K' }}\n{watch}");
+    let daemon = Daemon::with_history(area, &disk.join("history"), &text);
+    (disk, daemon)
+}
+
 /// The causes of the gaps.
 fn gaps(events: &[Event]) -> Vec<String> {
     let gaps = events.iter().filter(|event| event.kind() == "GAP");
@@ -254,18 +272,11 @@ fn a_full_disk_pauses_and_recording_goes_on_by_itself() {
     }
     let mut area = Area::new();
     let watched = area.watched();
-    let disk = area.mount("disk", &["-t", "tmpfs", "-o", "size=2M", "tmpfs"]);
-    let text = format!("history.keep = {{ size = '1G', free = '1K' }}\n{}", watch(&watched));
-    let mut daemon = Daemon::with_history(&area, &disk.join("history"), &text);
+    let (disk, mut daemon) = on_a_small_disk(&mut area);
     daemon.start();
     let start = listing(&watched);
     for round in 0..5 {
-        // Nothing is left for the history.
-        let _ = Command::new("dd")
-            .args(["if=/dev/zero", "bs=4096", "oflag=append", "conv=notrunc"])
-            .arg(format!("of={}", disk.join("full").display()))
-            .stderr(Stdio::null())
-            .status();
+        fill(&disk);
         sh(&watched, &format!("for i in $(seq 2000); do : > f{round}-$i; done"));
         wait_until("recording is paused", || daemon.status()["state"] == "paused");
         let refused = daemon.client(&["sync"]);
@@ -496,21 +507,12 @@ fn a_daemon_starts_and_ends_on_a_full_disk() {
     }
     let mut area = Area::new();
     let watched = area.watched();
-    let disk = area.mount("disk", &["-t", "tmpfs", "-o", "size=2M", "tmpfs"]);
-    let text = format!("history.keep = {{ size = '1G', free = '1K' }}\n{}", watch(&watched));
-    let mut daemon = Daemon::with_history(&area, &disk.join("history"), &text);
+    let (disk, mut daemon) = on_a_small_disk(&mut area);
     daemon.start();
     sh(&watched, ": > before");
     daemon.ask(&["sync"]);
     daemon.kill();
-    let fill = || {
-        let _ = Command::new("dd")
-            .args(["if=/dev/zero", "bs=4096", "oflag=append", "conv=notrunc"])
-            .arg(format!("of={}", disk.join("full").display()))
-            .stderr(Stdio::null())
-            .status();
-    };
-    fill();
+    fill(&disk);
     let mut command = fsmon(["daemon", "--config"]);
     let mut running = Fsmon::spawn_read(command.arg(&daemon.config));
     running.wait_said("fsmon: recording is paused");
@@ -520,7 +522,7 @@ fn a_daemon_starts_and_ends_on_a_full_disk() {
     wait_until("it is watched", || daemon.status()["watches"][0]["state"] == "active");
     sh(&watched, ": > after");
     daemon.ask(&["sync"]);
-    fill();
+    fill(&disk);
     sh(&watched, "for i in $(seq 3000); do : > f$i; done");
     wait_until("recording is paused", || daemon.status()["state"] == "paused");
     let ended = daemon.running.take().expect("it runs").stop();

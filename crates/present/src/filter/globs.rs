@@ -86,38 +86,38 @@ pub fn names(
     opposite: Setting,
     globs: &[String],
 ) -> Result<Option<GlobSet>, Error> {
-    if globs.is_empty() {
-        return Ok(None);
-    }
-    let mut set = GlobSetBuilder::new();
-    for glob in globs {
-        let bare = comm(glob, opposite).map_err(|why| refused(setting, glob, why))?;
-        let built = GlobBuilder::new(bare).backslash_escape(true).build();
-        set.add(built.map_err(|error| bad(setting, glob, &error.kind().to_string()))?);
-    }
-    build(setting, &set).map(Some)
+    set_of(setting, globs, |glob| Ok(vec![comm(glob, opposite)?.to_owned()]))
 }
 
 /// Globs on the path of a control group; `None` if `globs` is empty. One that begins with `/` is a path, another one a name
 /// at any depth. `*` matches slashes as well, and each stands for the groups below, too.
 ///
 /// # Errors
-/// A glob is malformed or can never match: an error about `setting`. `opposite` is the setting to use instead
-/// of a negated glob.
+/// As [`names`].
 pub fn cgroups(
     setting: Setting,
     opposite: Setting,
     globs: &[String],
+) -> Result<Option<GlobSet>, Error> {
+    set_of(setting, globs, |glob| {
+        let bare = cgroup(glob, opposite)?;
+        let begin = if bare.starts_with('/') || bare.is_empty() { "" } else { "*/" };
+        Ok(["", "/*"].map(|end| format!("{begin}{bare}{end}")).to_vec())
+    })
+}
+
+/// The set of what each glob means; `None` if there is none. `*` matches slashes as well.
+fn set_of(
+    setting: Setting,
+    globs: &[String],
+    meaning: impl Fn(&str) -> Result<Vec<String>, Error>,
 ) -> Result<Option<GlobSet>, Error> {
     if globs.is_empty() {
         return Ok(None);
     }
     let mut set = GlobSetBuilder::new();
     for glob in globs {
-        let bare = cgroup(glob, opposite).map_err(|why| refused(setting, glob, why))?;
-        let begin = if bare.starts_with('/') || bare.is_empty() { "" } else { "*/" };
-        for end in ["", "/*"] {
-            let whole = format!("{begin}{bare}{end}");
+        for whole in meaning(glob).map_err(|why| refused(setting, glob, why))? {
             let built = GlobBuilder::new(&whole).backslash_escape(true).build();
             set.add(built.map_err(|error| bad(setting, glob, &error.kind().to_string()))?);
         }
