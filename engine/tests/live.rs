@@ -4,7 +4,7 @@
 mod shared;
 
 use fsmon_engine::config::{Backend, SkipDir};
-use fsmon_engine::{Config, Counters, Monitor, Next, Receiver};
+use fsmon_engine::{Config, Counters, Next, Receiver};
 use fsmon_format::kind;
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::{Body, EventRef, Records};
