@@ -134,6 +134,7 @@ fn what_happened_before_a_sync_is_in_the_history() {
     let watched = area.watched();
     let mut daemon = Daemon::new(&area, &watch(&watched));
     daemon.start();
+    assert_eq!(daemon.status()["history"]["segments"], 1);
     let start = listing(&watched);
     sh(&watched, "mkdir a; echo 1 > a/x; mv a b; rm b/x; echo 2 > b/y");
     assert!(daemon.ask(&["sync"]).starts_with("1-"));

@@ -105,6 +105,7 @@ impl Recorder {
     }
 
     fn run(mut self) {
+        self.core.publish();
         // Since when a block waits for more records.
         let mut waits: Option<Instant> = None;
         loop {
