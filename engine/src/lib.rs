@@ -62,6 +62,7 @@ pub mod limits;
 mod monitor;
 mod num;
 pub mod plan;
+pub mod privileges;
 #[cfg(any(test, feature = "internals"))]
 #[doc(hidden)]
 pub mod replay;

@@ -7,6 +7,7 @@ use crate::limits::{
 use crate::sink::{Cut, Pipe, Sink};
 use crate::summary::Formatted;
 use fsmon_engine::limits::STRING_IDS;
+use fsmon_engine::privileges::{self, Duty};
 use fsmon_engine::{Call, Error, Next, Receiver, refused};
 use fsmon_format::mirror::Capacity;
 use fsmon_format::number::to_ns;
@@ -155,7 +156,9 @@ impl<O: Output> Formatter<O> {
     }
 
     fn run(mut self) -> Outcome {
-        let result = self.format();
+        // It names control groups by their handles, and turns to the next file wherever that is.
+        let duty = if self.outlet.sink.is_file() { Duty::WriteFiles } else { Duty::Read };
+        let result = privileges::keep(duty).and_then(|()| self.format());
         if !matches!(result, Ok(End::Engine)) {
             self.handle.enough();
         }

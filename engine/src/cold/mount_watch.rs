@@ -15,6 +15,7 @@ use crate::hot::reader::Control;
 use crate::hot::r#where::mounts::{self as mounts_hot, Change, Happened};
 use crate::limits::start::MOUNT_LINES_MAX;
 use crate::limits::walks::{FILESYSTEMS_MAX, ROOTS_MAX};
+use crate::privileges::{self, Duty};
 use crate::sys::fd::{drain, eventfd, signal};
 use crate::sys::poll::wait_for_change;
 use std::borrow::Borrow;
@@ -482,7 +483,16 @@ impl MountWatch {
         ears.send(unwatched.filter_map(mounted).map(|news| News { line: String::new(), ..news }));
         let asker = self.asker();
         let builder = std::thread::Builder::new().name("fsmon-mounts".into());
-        let thread = builder.spawn(move || self.run(&mut ears))?;
+        let duty = match self.view.handling {
+            BelowRoots::Follow(_) => Duty::ReadAndMark,
+            BelowRoots::Ignore | BelowRoots::Report => Duty::None,
+        };
+        let run = move || {
+            // With more than it needs it works as well.
+            let _ = privileges::keep(duty);
+            self.run(&mut ears);
+        };
+        let thread = builder.spawn(run)?;
         Ok(Follower { asker, thread: Mutex::new(Some(thread)) })
     }
 

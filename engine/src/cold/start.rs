@@ -24,7 +24,9 @@ use crate::limits::start::{PROGRESS_DIRS, TAKE_IN_DIRS};
 use crate::limits::walks::{FILESYSTEMS_MAX, ROOTS_MAX};
 use crate::limits::{self, DIRS_DEAD_MAX, OUTSIDE_MAX};
 use crate::plan::{Degradation, MarkKind, Note, Plan};
+use crate::privileges::{self, Duty};
 use crate::ring::{Consumer, ring};
+use crate::sys::admin::{self, Desk};
 use crate::sys::buffers::Buffers;
 use crate::sys::clock;
 use crate::sys::fd::{eventfd, pending_bytes};
@@ -94,7 +96,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let start_ns = clock::monotonic_ns();
     let mask = marks::mask_for(config.types);
     let mut watch = Watch::new(
-        Kernel { group },
+        Kernel::new(group),
         marks::inode_mask(mask),
         config.recursive,
         config.skip_dir.take(),
@@ -164,6 +166,9 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let quiet = (pending_bytes(watch.disk.group.as_fd()) / METADATA_LEN) as u64;
     let no_clone = |error| refused("cannot duplicate a descriptor", Call::Plain, error);
     let group = watch.disk.group.try_clone().map_err(no_clone)?;
+    let (admin, desk) = admin::admin(&group).map_err(no_clone)?;
+    start_admin(desk)?;
+    watch.disk.admin = Some(admin);
     let resolver = Resolver::new(tree, watch, above, config.types, std::process::id(), quiet);
     let flushes = Arc::clone(&resolver.flushes);
     let parts = Parts {
@@ -388,6 +393,18 @@ fn fill(
     }
 }
 
+/// Starts the thread that does for the reader what takes `CAP_SYS_ADMIN`.
+fn start_admin(desk: Desk) -> Result<(), Error> {
+    let run = || {
+        // With more than it needs it works as well.
+        let _ = privileges::keep(Duty::Mark);
+        desk.serve();
+    };
+    let builder = std::thread::Builder::new().name("fsmon-admin".into());
+    let no_thread = |error| refused("cannot start the thread that sets marks", Call::Thread, error);
+    builder.spawn(run).map(drop).map_err(no_thread)
+}
+
 /// What to do if the reader's own io_uring cannot be set up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FallBack {
@@ -425,6 +442,8 @@ fn spawn(
             parts.who.set_fed();
         }
         let intake = Intake::new(backend, connector);
+        let reads_processes = parts.who.reads_files_of_processes();
+        privileges::keep(if reads_processes { Duty::ReadProcesses } else { Duty::Read })?;
         reader::run(parts, intake, &files, ready)
     };
     let builder = std::thread::Builder::new().name("fsmon-reader".into());

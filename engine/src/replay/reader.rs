@@ -98,7 +98,7 @@ fn resolver(recording: &Recording, dirs: usize) -> io::Result<Resolver> {
     tree.insert_root(&root.path, key).map_err(|_| io::ErrorKind::OutOfMemory)?;
     // An eventfd with the value 0 looks like an empty queue: it is never readable.
     let group = Group::from(eventfd()?);
-    let watch = Watch::new(Kernel { group }, 0, true, None);
+    let watch = Watch::new(Kernel::new(group), 0, true, None);
     let above = Above::new(vec![root.fsid]);
     Ok(Resolver::new(tree, watch, above, kind::DEFAULT, OWN_PID, 0))
 }

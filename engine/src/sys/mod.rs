@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod admin;
 pub(crate) mod bpf;
 pub(crate) mod buffers;
 pub(crate) mod cgroup;

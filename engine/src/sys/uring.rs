@@ -21,6 +21,7 @@ use crate::limits::sys::{
 };
 use arrayvec::ArrayVec;
 use fsmon_format::number::{to_u32, to_usize};
+use io_uring::register::Restriction;
 use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::io;
@@ -109,6 +110,7 @@ impl Uring {
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
+            .setup_r_disabled()
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
         let min_wait = ring.params().is_feature_min_timeout();
@@ -129,6 +131,7 @@ impl Uring {
             gauge,
         };
         uring.register(BUFFER_GROUP)?;
+        uring.restrict()?;
         let idle = opcode::PollAdd::new(raw(sources.files), libc::POLLIN as u32);
         uring.stand(idle.build(), token::FILES);
         match sources.connector {
@@ -173,6 +176,20 @@ impl Uring {
         // SAFETY: the entries are page-aligned, as many as said, and unmapped only after the ring
         // is gone; their buffers are kept by the reader beyond the ring's life.
         unsafe { self.ring.submitter().register_buf_ring_with_flags(at, buffers.count, group, 0) }
+    }
+
+    /// Enables the ring for the requests that are made of it, and for no other: whoever could write to its memory could
+    /// otherwise have the kernel open files, and no seccomp filter would see it (io_uring_register(2),
+    /// `IORING_REGISTER_RESTRICTIONS`).
+    fn restrict(&self) -> io::Result<()> {
+        let mut allowed = [
+            Restriction::sqe_op(opcode::Read::CODE),
+            Restriction::sqe_op(opcode::RecvMulti::CODE),
+            Restriction::sqe_op(opcode::PollAdd::CODE),
+            Restriction::sqe_flags_allowed(squeue::Flags::BUFFER_SELECT.bits()),
+        ];
+        self.ring.submitter().register_restrictions(&mut allowed)?;
+        self.ring.submitter().register_enable_rings()
     }
 
     /// Submits every request that has ended again, except the poll of the queue. Call it before each call of the
@@ -428,6 +445,29 @@ mod tests {
     use super::*;
     use crate::sys::fd::eventfd;
     use std::io::Write;
+
+    #[test]
+    fn the_kernel_refuses_what_the_ring_is_not_for() {
+        let (reader, _writer) = std::io::pipe().expect("a pipe");
+        let wake = eventfd().expect("an eventfd");
+        let files = Buffers::new(2, 8192).expect("mapped");
+        let connector = Buffers::new(2, 4096).expect("mapped");
+        let (files_fd, wake) = (reader.as_fd(), wake.as_fd());
+        let sources = Descriptors { files: files_fd, connector: None, wake, messages: vec![] };
+        let mut uring = match Uring::new(&sources, &files, &connector, Gauge::default()) {
+            Ok(uring) => uring,
+            Err(error) => return eprintln!("SKIP: no io_uring here: {error}"),
+        };
+        let path = c"/etc/passwd";
+        let open = opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).build().user_data(7);
+        uring.push(&open).expect("pushed");
+        uring.ring.submit_and_wait(1).expect("submitted");
+        let done = uring.ring.completion().next().expect("it ended");
+        assert_eq!((done.user_data(), done.result()), (7, -libc::EACCES));
+        // Nor can anything more be registered with it.
+        let error = uring.ring.submitter().register_files(&[0]).expect_err("refused");
+        assert_eq!(error.raw_os_error(), Some(libc::EACCES));
+    }
 
     /// A pipe stands for the queue: what is in it fills the buffer but for less than an event.
     #[test]

@@ -4,6 +4,7 @@
 //! [`Kernel`] asks the real kernel. The simulator (`sim/`) answers from a model, so that `hot/where/resolve` and
 //! `hot/where/watch` run unchanged on generated histories, in one thread, from one seed.
 
+use crate::sys::admin::Admin;
 use crate::sys::clock;
 use crate::sys::dirents;
 use crate::sys::fanotify::Group;
@@ -102,6 +103,15 @@ pub(crate) trait Disk {
 pub(crate) struct Kernel {
     /// The fanotify group whose marks these are.
     pub(crate) group: Group,
+    /// Does what takes `CAP_SYS_ADMIN`, once the reader runs without it.
+    pub(crate) admin: Option<Admin>,
+}
+
+impl Kernel {
+    /// The kernel, asked by a thread with all capabilities that are needed.
+    pub(crate) fn new(group: Group) -> Self {
+        Kernel { group, admin: None }
+    }
 }
 
 impl Disk for Kernel {
@@ -141,7 +151,10 @@ impl Disk for Kernel {
     }
 
     fn open_without_mounts(&self, dir: &OwnedFd) -> io::Result<OwnedFd> {
-        mount::open_without_mounts(dir.as_fd())
+        match &self.admin {
+            Some(admin) => admin.open_without_mounts(dir.as_fd()),
+            None => mount::open_without_mounts(dir.as_fd()),
+        }
     }
 
     fn open_handle(&self, beside: &OwnedFd, key: &[u8]) -> io::Result<OwnedFd> {
@@ -190,11 +203,17 @@ impl Disk for Kernel {
     }
 
     fn mark_filesystem(&self, mask: u64, dir: &OwnedFd) -> io::Result<()> {
-        self.group.mark_filesystem(mask, dir.as_fd(), c".")
+        match &self.admin {
+            Some(admin) => admin.mark(mask, dir.as_fd()),
+            None => self.group.mark_filesystem(mask, dir.as_fd(), c"."),
+        }
     }
 
     fn unmark_filesystem(&self, mask: u64, dir: &OwnedFd) -> io::Result<()> {
-        self.group.unmark_filesystem(mask, dir.as_fd())
+        match &self.admin {
+            Some(admin) => admin.unmark(mask, dir.as_fd()),
+            None => self.group.unmark_filesystem(mask, dir.as_fd()),
+        }
     }
 
     fn mark_dir(&self, mask: u64, dir: &OwnedFd) -> io::Result<()> {
@@ -214,7 +233,10 @@ impl Disk for Kernel {
     }
 
     fn remove_marks(&self) -> io::Result<()> {
-        self.group.remove_marks()
+        match &self.admin {
+            Some(admin) => admin.remove_marks(),
+            None => self.group.remove_marks(),
+        }
     }
 
     #[inline]

@@ -436,6 +436,13 @@ impl Processes {
         proc
     }
 
+    /// Whether [`Processes::read_exe`] has to read the links of processes in /proc: not if every exec is reported with
+    /// the path of its file, as the files of the processes that ran before were read at the start.
+    pub(crate) fn reads_files_of_processes(&self) -> bool {
+        let are_sent = self.sources.counted().is_some_and(|counted| counted.exec_details().path);
+        self.rung() != Rung::Bpf || !are_sent
+    }
+
     /// Reads from /proc which file an image runs, if no source reported it. If this returns true, the caller must
     /// take in all messages and then call [`Processes::confirm_exe`].
     #[inline]
