@@ -7,53 +7,46 @@ use caps::{CapSet, Capability, CapsHashSet};
 use fsmon_format::error::{Error, ErrorKind};
 use std::io;
 
-/// What a thread does from now on that takes capabilities.
+/// What a thread still does that takes a capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Duty {
-    /// Nothing that takes any.
-    None,
+pub enum Task {
     /// Reads directories of others, and opens files by their handles, also to name control groups:
     /// `CAP_DAC_READ_SEARCH`.
     Read,
-    /// That, and it reads which files the processes of others run (`/proc/PID/exe`): `CAP_SYS_PTRACE`.
+    /// Reads which files the processes of others run (`/proc/PID/exe`): `CAP_SYS_PTRACE`.
     ReadProcesses,
     /// Sets marks on filesystems: `CAP_SYS_ADMIN`.
     Mark,
-    /// Opens directories of others, and sets marks on filesystems.
-    ReadAndMark,
-    /// Reads as [`Duty::Read`], and makes files in directories of others: `CAP_DAC_OVERRIDE`.
+    /// Makes files in directories of others: `CAP_DAC_OVERRIDE`.
     WriteFiles,
 }
 
-impl Duty {
-    fn capabilities(self) -> &'static [Capability] {
-        use Capability::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN, CAP_SYS_PTRACE};
+impl Task {
+    fn capability(self) -> Capability {
         match self {
-            Duty::None => &[],
-            Duty::Read => &[CAP_DAC_READ_SEARCH],
-            Duty::ReadProcesses => &[CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE],
-            Duty::Mark => &[CAP_SYS_ADMIN],
-            Duty::ReadAndMark => &[CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN],
-            Duty::WriteFiles => &[CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE],
+            Task::Read => Capability::CAP_DAC_READ_SEARCH,
+            Task::ReadProcesses => Capability::CAP_SYS_PTRACE,
+            Task::Mark => Capability::CAP_SYS_ADMIN,
+            Task::WriteFiles => Capability::CAP_DAC_OVERRIDE,
         }
     }
 }
 
-/// Gives up all capabilities of the calling thread but those of `duty`, as far as it has these. Threads that it starts
+/// Gives up all capabilities of the calling thread but those for `tasks`, as far as it has these. Threads that it starts
 /// from now on have no more either. It can get none back, not even by executing a program as root, if it may lower its
 /// bounding set (`CAP_SETPCAP`).
 ///
 /// # Errors
 /// The kernel refuses to change them; nothing that is given up then matters.
-pub fn keep(duty: Duty) -> Result<(), Error> {
+pub fn keep(tasks: &[Task]) -> Result<(), Error> {
     let failed = |error: caps::errors::CapsError| {
         Error::os("cannot give up capabilities", io::Error::other(error.to_string()))
             .with_kind(ErrorKind::Internal)
     };
     let has = caps::read(None, CapSet::Permitted).map_err(failed)?;
-    let kept: CapsHashSet =
-        duty.capabilities().iter().copied().filter(|cap| has.contains(cap)).collect();
+    let wanted = tasks.iter().map(|task| task.capability());
+    let kept: CapsHashSet = wanted.filter(|cap| has.contains(cap)).collect();
     if has.contains(&Capability::CAP_SETPCAP) {
         for cap in caps::runtime::thread_all_supported().difference(&kept) {
             caps::drop(None, CapSet::Bounding, *cap).map_err(failed)?;
@@ -72,11 +65,11 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn a_thread_keeps_what_its_duty_needs_and_other_threads_what_they_have() {
+    fn a_thread_keeps_what_its_tasks_need_and_other_threads_what_they_have() {
         let before = caps::read(None, CapSet::Effective).expect("read");
-        let kept = |duty| {
+        let kept = |tasks: &'static [Task]| {
             let run = move || {
-                keep(duty).expect("given up");
+                keep(tasks).expect("given up");
                 let of = |set| caps::read(None, set).expect("read");
                 assert!(of(CapSet::Inheritable).is_empty() && of(CapSet::Ambient).is_empty());
                 assert_eq!(of(CapSet::Effective), of(CapSet::Permitted));
@@ -86,10 +79,11 @@ mod tests {
             };
             thread::spawn(run).join().expect("ended")
         };
-        assert!(kept(Duty::None).is_empty());
-        for duty in [Duty::Read, Duty::ReadProcesses, Duty::Mark, Duty::ReadAndMark] {
-            let wanted = duty.capabilities().iter().copied().filter(|cap| before.contains(cap));
-            assert_eq!(kept(duty), wanted.collect(), "{duty:?}");
+        assert!(kept(&[]).is_empty());
+        for tasks in [&[Task::Read][..], &[Task::Mark], &[Task::ReadProcesses, Task::WriteFiles]] {
+            let wanted = tasks.iter().map(|task| task.capability());
+            let wanted = wanted.filter(|cap| before.contains(cap)).collect();
+            assert_eq!(kept(tasks), wanted, "{tasks:?}");
         }
         assert_eq!(caps::read(None, CapSet::Effective).expect("read"), before);
     }

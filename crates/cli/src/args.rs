@@ -281,6 +281,9 @@ pub(crate) struct DaemonArgs {
     /// Say what is wrong with the configuration, or what would be watched, how, and at what cost for others; then end
     #[arg(long)]
     pub(crate) check: bool,
+    /// Be the process that records: fsmon daemon starts it
+    #[arg(long, hide = true, conflicts_with_all = ["config", "check"])]
+    pub(crate) recorder: bool,
 }
 
 #[derive(Args, Debug)]

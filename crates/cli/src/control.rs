@@ -1,7 +1,7 @@
 //! The end of a watch: by a signal, a formatter or the clock.
 
 use crate::limits::{HURRY, SIGNALS_TOGETHER};
-use fsmon_engine::privileges::{self, Duty};
+use fsmon_engine::privileges;
 use fsmon_engine::{Call, Error, refused};
 use fsmon_present::message;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -89,7 +89,7 @@ impl Control {
         let seen_by = stage.clone();
         let listen = move || {
             // With more than it needs it works as well.
-            let _ = privileges::keep(Duty::None);
+            let _ = privileges::keep(&[]);
             // When the last signal came that counted.
             let mut taken: Option<Instant> = None;
             for signal in signals.forever() {

@@ -17,6 +17,10 @@ const WRONG: u8 = 2;
 /// # Errors
 /// The configuration cannot be read, or must not be believed; the daemon fails.
 pub(crate) fn run(args: &DaemonArgs) -> Result<ExitCode, Error> {
+    if args.recorder {
+        keep_pages_small();
+        return fsmon_service::record().map(|()| ExitCode::SUCCESS);
+    }
     let config = match Config::load(&args.config) {
         Ok(config) => config,
         Err(error) if error.kind() == ErrorKind::Invalid => return Ok(wrong(&error)),
@@ -25,7 +29,6 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<ExitCode, Error> {
     if args.check {
         return check(args, &config);
     }
-    keep_pages_small();
     match fsmon_service::run(&args.config, config) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // Another start would fail in the same way.

@@ -7,7 +7,7 @@ use crate::limits::{
 use crate::sink::{Cut, Pipe, Sink};
 use crate::summary::Formatted;
 use fsmon_engine::limits::STRING_IDS;
-use fsmon_engine::privileges::{self, Duty};
+use fsmon_engine::privileges::{self, Task};
 use fsmon_engine::{Call, Error, Next, Receiver, refused};
 use fsmon_format::mirror::Capacity;
 use fsmon_format::number::to_ns;
@@ -157,8 +157,11 @@ impl<O: Output> Formatter<O> {
 
     fn run(mut self) -> Outcome {
         // It names control groups by their handles, and turns to the next file wherever that is.
-        let duty = if self.outlet.sink.is_file() { Duty::WriteFiles } else { Duty::Read };
-        let result = privileges::keep(duty).and_then(|()| self.format());
+        let tasks: &[Task] = match self.outlet.sink.is_file() {
+            true => &[Task::Read, Task::WriteFiles],
+            false => &[Task::Read],
+        };
+        let result = privileges::keep(tasks).and_then(|()| self.format());
         if !matches!(result, Ok(End::Engine)) {
             self.handle.enough();
         }

@@ -15,7 +15,7 @@ use crate::summary;
 use crate::summary::Formatted;
 use crate::target::{Target, check_writable};
 use fsmon_engine::plan::Plan;
-use fsmon_engine::privileges::{self, Duty};
+use fsmon_engine::privileges;
 use fsmon_engine::{Config, Counters, Error, Monitor};
 use fsmon_format::kind;
 use fsmon_present::Format;
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &WatchArgs) -> Result<ExitCode, Error> {
         stats.empty()?;
     }
     // All that takes them is done, or is done by threads with what they need.
-    privileges::keep(Duty::None)?;
+    privileges::keep(&[])?;
     announce(&running);
     control.wait(args.duration, || running.iter().for_each(|running| running.monitor.stop()));
     finish(running, stats.as_ref())?;

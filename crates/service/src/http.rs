@@ -18,30 +18,48 @@ use std::time::{Duration, Instant};
 /// Makes the text of metrics.
 pub(crate) type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// Listens from now on, on a thread of its own.
+/// A bound address.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// Binds the address.
 ///
 /// # Errors
-/// The address cannot be had.
-pub(crate) fn start(listen: &Listen, metrics: Metrics) -> Result<(), Error> {
+/// It cannot be had.
+pub(crate) fn bind(listen: &Listen) -> Result<Listener, Error> {
     let failed = |what: String| move |error| Error::os(format!("cannot listen on {what}"), error);
-    let builder = thread::Builder::new().name("fsmon-http".into());
-    let started = match listen {
+    match listen {
         Listen::Tcp(address) => {
-            let listener =
-                TcpListener::bind(address).map_err(failed(format!("{address}; see [metrics]")))?;
-            builder.spawn(move || serve(|| listener.accept().map(|(stream, _)| stream), &metrics))
+            let failed = failed(format!("{address}; see [metrics]"));
+            TcpListener::bind(address).map(Listener::Tcp).map_err(failed)
         }
         Listen::Unix(path) => {
-            let what = format!("{}; see [metrics]", message::shown(path));
-            let listener = bind(path).map_err(failed(what))?;
-            builder.spawn(move || serve(|| listener.accept().map(|(stream, _)| stream), &metrics))
+            let failed = failed(format!("{}; see [metrics]", message::shown(path)));
+            bind_unix(path).map(Listener::Unix).map_err(failed)
         }
-    };
+    }
+}
+
+/// Answers from now on, on threads of its own, which have the rights of the calling thread.
+///
+/// # Errors
+/// The kernel gives no thread.
+pub(crate) fn serve(listener: Listener, metrics: Metrics) -> Result<(), Error> {
+    let builder = thread::Builder::new().name("fsmon-http".into());
+    let started =
+        match listener {
+            Listener::Tcp(listener) => builder
+                .spawn(move || accept(|| listener.accept().map(|(stream, _)| stream), &metrics)),
+            Listener::Unix(listener) => builder
+                .spawn(move || accept(|| listener.accept().map(|(stream, _)| stream), &metrics)),
+        };
     started.map(drop).map_err(|error| Error::os("cannot start the thread of metrics", error))
 }
 
 /// A socket that a daemon left behind is replaced.
-fn bind(path: &Path) -> io::Result<UnixListener> {
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let is_left = path.symlink_metadata().is_ok_and(|data| data.file_type().is_socket());
     if is_left && UnixStream::connect(path).is_err() {
         std::fs::remove_file(path)?;
@@ -68,7 +86,7 @@ impl Stream for UnixStream {
     }
 }
 
-fn serve<S: Stream>(mut accept: impl FnMut() -> io::Result<S>, metrics: &Metrics) {
+fn accept<S: Stream>(mut accept: impl FnMut() -> io::Result<S>, metrics: &Metrics) {
     let clients = Arc::new(AtomicUsize::new(0));
     loop {
         let stream = match accept() {
@@ -179,7 +197,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("metrics.sock");
         let metrics: Metrics = Arc::new(|| "fsmon_events_total 1\n".to_owned());
-        start(&Listen::Unix(path.clone()), metrics).expect("bound");
+        let listener = bind(&Listen::Unix(path.clone())).expect("bound");
+        serve(listener, metrics).expect("a thread");
         let ok = asked(&path, b"GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(ok.starts_with("HTTP/1.1 200 OK\r\n"), "{ok}");
         assert!(

@@ -1,6 +1,7 @@
 //! The daemon of fsmon: records what is configured into a history, for years, and is changed while it runs.
 //!
-//! `config` says what; `daemon` carries it out; `control` is how others talk to it.
+//! It is two processes. `front` reads the configuration (`config`) and talks to clients (`control`), without any
+//! capability; `daemon` records. `link` is what they say to each other.
 
 #![forbid(unsafe_code)]
 
@@ -11,9 +12,11 @@ pub mod control;
 mod daemon;
 mod engine;
 mod flush;
+mod front;
 mod http;
 mod keeper;
 mod limits;
+mod link;
 mod metrics;
 mod notify;
 pub mod preview;
@@ -28,7 +31,8 @@ mod textfile;
 mod watches;
 
 pub use config::{Config, State, Watch};
-pub use daemon::run;
+pub use daemon::record;
+pub use front::run;
 use fsmon_format::kind;
 
 /// What is recorded of every watch, whatever it asks for: without it nobody could say who wrote a file last.

@@ -72,6 +72,19 @@ pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(2);
 pub(crate) const NOTE_NAMES: usize = 3;
 /// How often a flush ends a block at most: with 20 blocks a second a history grows little by them.
 pub(crate) const FLUSH_EVERY: Duration = Duration::from_millis(50);
+/// The longest message between the two processes of the daemon, in bytes: a list of all watches with all their patterns,
+/// as [`ANSWER_BYTES`].
+pub(crate) const LINK_BYTES: u32 = 1 << 26;
+/// Orders that are carried out at a time: one for each client of the control socket and of HTTP, and a few of the front
+/// process's own.
+pub(crate) const ORDERS_MAX: usize = CLIENTS_MAX + HTTP_CLIENTS_MAX + 8;
+/// How long the front process waits for the recorder to end after its last answer, before it kills it.
+pub(crate) const END_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a new daemon waits for the history of one that was just killed: the kernel frees the lock when it has taken
+/// the process apart, whose maps of up to 2 GiB take a second at most.
+pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it tries.
+pub(crate) const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// How long a command waits for the engine and the recorder. Both answer within milliseconds unless the disk stalls.
 pub(crate) const ENGINE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long `add` waits for the walk of a large tree: of ten million directories, at 100,000 a second, and as long again.
@@ -85,4 +98,5 @@ const _: () = {
     assert!(BLOCK_WAITS.as_millis() < 1000);
     assert!(FIRST_RETRY.as_millis() <= RETRY_MAX.as_millis());
     assert!(CLIENTS_OF_USER_MAX < CLIENTS_MAX);
+    assert!(LINK_BYTES as u64 >= ANSWER_BYTES);
 };

@@ -12,6 +12,7 @@ use crate::limits::{BLOCK_WAITS, FIRST_RETRY, GATHER, IDLE, RETRY_MAX, STORM_SLO
 use crate::shared::Shared;
 use crate::stream::Stream;
 use crate::watches::{Watched, Watches};
+use fsmon_engine::privileges::{self, Task};
 use fsmon_engine::{Next, Receiver};
 use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::record::{Answer, Body, Outcome, Record, Records, What};
@@ -88,16 +89,19 @@ pub(crate) struct Core {
 }
 
 impl Recorder {
-    /// Starts the thread. `at_end` is called when it ends, which it does when the engine has ended.
+    /// Starts the thread, which keeps the capabilities for `tasks`. `at_end` is called when it ends, which it does when the engine has ended.
     ///
     /// # Errors
     /// The kernel gives no thread.
     pub(crate) fn spawn(
         self,
+        tasks: Vec<Task>,
         at_end: impl FnOnce() + Send + 'static,
     ) -> Result<JoinHandle<()>, Error> {
         let builder = thread::Builder::new().name("fsmon-record".into());
         let run = move || {
+            // With more than it needs it works as well.
+            let _ = privileges::keep(&tasks);
             self.run();
             at_end();
         };

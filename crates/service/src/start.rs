@@ -5,6 +5,7 @@ use crate::clocks::Clocks;
 use crate::config::{Config, State, Watch};
 use crate::daemon::{Daemon, keep};
 use crate::engine::Engine;
+use crate::limits::{LOCK_PATIENCE, LOCK_RETRY};
 use crate::recorder::{Core, Recorder};
 use crate::shared::Shared;
 use crate::skip::{Rules, Skipper};
@@ -13,7 +14,7 @@ use crate::watches::Watches;
 use fsmon_engine::limits::STRING_IDS;
 use fsmon_engine::plan::Plan;
 use fsmon_engine::{Config as EngineConfig, Monitor, Receiver};
-use fsmon_format::error::Error;
+use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::record::Cause;
 use fsmon_format::stream::Header;
 use fsmon_format::stream::layout::MINOR;
@@ -30,6 +31,8 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
 
 /// Opens the history, starts the engine without any root, and begins a stream.
 ///
@@ -38,7 +41,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) fn start(source: &Path, config: Config) -> Result<(Daemon, Recorder), Error> {
     let boot_id = id_in("/proc/sys/kernel/random/boot_id");
     let clocks = Clocks::of_this_host(boot_id);
-    let history = History::open(&config.history.dir, keep(&config), &clocks.now())?;
+    let history = open_history(&config, clocks)?;
     let last = history.last();
     let history = Arc::new(Mutex::new(history));
     let skipper = Skipper::default();
@@ -81,6 +84,19 @@ pub(crate) fn start(source: &Path, config: Config) -> Result<(Daemon, Recorder),
         (types, wall.moment().1),
     );
     Ok((daemon, Recorder { receiver, core }))
+}
+
+/// Opens the history. A daemon that was just killed may still hold it for a moment.
+fn open_history(config: &Config, clocks: Clocks) -> Result<History, Error> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match History::open(&config.history.dir, keep(config), &clocks.now()) {
+            Err(error) if error.kind() == ErrorKind::Busy && Instant::now() < deadline => {
+                thread::sleep(LOCK_RETRY);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Why nothing was recorded since the last stream.

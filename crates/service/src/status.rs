@@ -8,10 +8,8 @@ use fsmon_engine::Counters;
 use fsmon_engine::config::Who;
 use fsmon_format::error::Error;
 use fsmon_format::kind;
-use fsmon_present::duration;
 use fsmon_present::message::{counted, shown};
-use fsmon_store::history::{Deletion, Keep};
-use fsmon_store::segments;
+use fsmon_store::history::Deletion;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -184,26 +182,6 @@ pub(crate) fn watch_of(fields: &Map<String, Value>) -> Result<Watch, Error> {
         .map_err(|error| Error::invalid(format!("the watch is not understood: {error}")))?;
     let watches = StateFile::from_toml(&text, "the watch")?.watches;
     watches.into_iter().next().ok_or_else(|| Error::invalid("the message has no watch"))
-}
-
-/// The limits in a message: those of `keep` in the configuration, and in their place the size and the age that are given.
-///
-/// # Errors
-/// A key or a value is wrong.
-pub(crate) fn keep_of(given: &Value, configured: Keep) -> Result<Keep, Error> {
-    let wrong = || {
-        Error::invalid("the limits are not understood: `size` is like \"10G\", `age` like \"7d\"")
-    };
-    let mut keep = configured;
-    for (key, value) in given.as_object().ok_or_else(wrong)? {
-        let text = value.as_str().ok_or_else(wrong)?;
-        match key.as_str() {
-            "size" => keep.size = Some(segments::bytes(text).ok_or_else(wrong)?),
-            "age" => keep.age = Some(duration::parse(text).map_err(|_| wrong())?),
-            _ => return Err(wrong()),
-        }
-    }
-    Ok(keep)
 }
 
 /// `clean`.

@@ -15,7 +15,7 @@ use crate::hot::reader::Control;
 use crate::hot::r#where::mounts::{self as mounts_hot, Change, Happened};
 use crate::limits::start::MOUNT_LINES_MAX;
 use crate::limits::walks::{FILESYSTEMS_MAX, ROOTS_MAX};
-use crate::privileges::{self, Duty};
+use crate::privileges::{self, Task};
 use crate::sys::fd::{drain, eventfd, signal};
 use crate::sys::poll::wait_for_change;
 use std::borrow::Borrow;
@@ -483,13 +483,13 @@ impl MountWatch {
         ears.send(unwatched.filter_map(mounted).map(|news| News { line: String::new(), ..news }));
         let asker = self.asker();
         let builder = std::thread::Builder::new().name("fsmon-mounts".into());
-        let duty = match self.view.handling {
-            BelowRoots::Follow(_) => Duty::ReadAndMark,
-            BelowRoots::Ignore | BelowRoots::Report => Duty::None,
+        let tasks: &[Task] = match self.view.handling {
+            BelowRoots::Follow(_) => &[Task::Read, Task::Mark],
+            BelowRoots::Ignore | BelowRoots::Report => &[],
         };
         let run = move || {
             // With more than it needs it works as well.
-            let _ = privileges::keep(duty);
+            let _ = privileges::keep(tasks);
             self.run(&mut ears);
         };
         let thread = builder.spawn(run)?;

@@ -24,7 +24,7 @@ use crate::limits::start::{PROGRESS_DIRS, TAKE_IN_DIRS};
 use crate::limits::walks::{FILESYSTEMS_MAX, ROOTS_MAX};
 use crate::limits::{self, DIRS_DEAD_MAX, OUTSIDE_MAX};
 use crate::plan::{Degradation, MarkKind, Note, Plan};
-use crate::privileges::{self, Duty};
+use crate::privileges::{self, Task};
 use crate::ring::{Consumer, ring};
 use crate::sys::admin::{self, Desk};
 use crate::sys::buffers::Buffers;
@@ -397,7 +397,7 @@ fn fill(
 fn start_admin(desk: Desk) -> Result<(), Error> {
     let run = || {
         // With more than it needs it works as well.
-        let _ = privileges::keep(Duty::Mark);
+        let _ = privileges::keep(&[Task::Mark]);
         desk.serve();
     };
     let builder = std::thread::Builder::new().name("fsmon-admin".into());
@@ -442,8 +442,10 @@ fn spawn(
             parts.who.set_fed();
         }
         let intake = Intake::new(backend, connector);
-        let reads_processes = parts.who.reads_files_of_processes();
-        privileges::keep(if reads_processes { Duty::ReadProcesses } else { Duty::Read })?;
+        privileges::keep(match parts.who.reads_files_of_processes() {
+            true => &[Task::Read, Task::ReadProcesses],
+            false => &[Task::Read],
+        })?;
         reader::run(parts, intake, &files, ready)
     };
     let builder = std::thread::Builder::new().name("fsmon-reader".into());

@@ -17,6 +17,7 @@ mod size;
 mod state;
 mod values;
 mod watch;
+mod wire;
 
 pub use difference::{Changed, Changes, difference};
 pub use sections::{
@@ -29,13 +30,14 @@ pub use watch::Watch;
 use document::{Document, Table};
 use fsmon_format::error::Error;
 use fsmon_present::message::shown;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Where the configuration is if nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/fsmon/fsmon.toml";
 
 /// What the daemon is to do. [`Config::default`] has the defaults, and watches nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Config {
     /// Where the history is, and how much of it is kept.

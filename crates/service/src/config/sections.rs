@@ -4,6 +4,7 @@ use super::Config;
 use super::document::{Table, Value};
 use super::keys;
 use super::watch;
+use super::wire;
 use crate::limits::{CPU_MAX, NAME_BYTES, SESSIONS_MAX};
 use fsmon_engine::config::{Cpu, Who};
 use fsmon_engine::limits::{
@@ -12,6 +13,7 @@ use fsmon_engine::limits::{
 use fsmon_format::error::Error;
 use fsmon_format::stream::Codec;
 use fsmon_store::segments::bytes;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,7 +25,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// `[history]`: the files of what was recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct History {
     /// The directory of the files. Absolute.
@@ -33,6 +35,7 @@ pub struct History {
     /// What is deleted.
     pub keep: Keep,
     /// How blocks are compressed.
+    #[serde(with = "wire::codec")]
     pub compress: Codec,
 }
 
@@ -48,7 +51,7 @@ impl Default for History {
 }
 
 /// When a file of the history ends: at the first of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rotate {
     /// When it has this many bytes. `None`: at any size.
@@ -64,7 +67,7 @@ impl Default for Rotate {
 }
 
 /// What of the history is deleted: the oldest files, as long as one of these limits is exceeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Keep {
     /// The most bytes of all files together. `None`: any number.
@@ -90,7 +93,7 @@ impl Default for Keep {
 }
 
 /// What must stay free of a filesystem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Free {
     /// This part of its size: 1 to 99 percent.
@@ -100,7 +103,7 @@ pub enum Free {
 }
 
 /// `[control]`: the socket by which the daemon is asked and told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Control {
     /// The path of the socket. Absolute, at most 107 bytes.
@@ -119,7 +122,7 @@ impl Default for Control {
 }
 
 /// `[sessions]`: `fsmon run` for users without rights.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Sessions {
     /// Whether there are any.
@@ -147,7 +150,7 @@ impl Default for Sessions {
 }
 
 /// `[state]`: where watches are that were added while the daemon ran.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StateFile {
     /// The path of the file. Absolute.
@@ -161,7 +164,7 @@ impl Default for StateFile {
 }
 
 /// `[metrics]`: where metrics can be read. Nowhere, if the file does not say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Metrics {
     /// A file for the textfile collector of node_exporter. Absolute.
@@ -171,7 +174,7 @@ pub struct Metrics {
 }
 
 /// An address to listen at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Listen {
     /// An IP address and a port.
@@ -181,7 +184,7 @@ pub enum Listen {
 }
 
 /// `[queue]`: the kernel's queue of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Queue {
     /// The most bytes of kernel memory that it may take while the disk does not keep up. Beyond, events are lost.
@@ -195,10 +198,11 @@ impl Default for Queue {
 }
 
 /// `[engine]`: how events are read. The fields are those of the engine's configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Engine {
     /// Where the readers run.
+    #[serde(with = "wire::cpu")]
     pub cpu: Cpu,
     /// How long events are gathered before they are read; at most a second.
     pub batch_window: Duration,
@@ -209,6 +213,7 @@ pub struct Engine {
     /// Process images that can be known at one time.
     pub max_processes: usize,
     /// The least source of process names with which the daemon is not degraded. `None`: any.
+    #[serde(with = "wire::rung")]
     pub require: Option<Who>,
 }
 
@@ -252,14 +257,17 @@ fn section<T: Default>(
     Ok(top.read(key, |value| read(&value.table(section)?))?.unwrap_or_default())
 }
 
+/// The codecs of a history, by name.
+pub(super) const CODECS: [(&str, Codec); 3] =
+    [("none", Codec::None), ("lz4", Codec::Lz4), ("zstd", Codec::Zstd)];
+
 fn history(table: &Table<'_>) -> Result<History, Error> {
     let default = History::default();
-    let codecs = [("none", Codec::None), ("lz4", Codec::Lz4), ("zstd", Codec::Zstd)];
     Ok(History {
         dir: table.read_or("dir", default.dir, Value::path)?,
         rotate: table.read_or("rotate", default.rotate, rotate)?,
         keep: table.read_or("keep", default.keep, keep)?,
-        compress: table.read_or("compress", default.compress, |value| value.one_of(&codecs))?,
+        compress: table.read_or("compress", default.compress, |value| value.one_of(&CODECS))?,
     })
 }
 

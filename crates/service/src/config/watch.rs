@@ -8,59 +8,63 @@ use fsmon_format::error::Error;
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use fsmon_present::filter::{Criteria, Filter, Roots, Source};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// A watch: a path, what of it is recorded, and how it is watched. Serialized it is a `[[watch]]` again, without
 /// what is as by default.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Watch {
     /// The directory. Absolute, without `..`, doubled slashes and slashes at the end.
     pub path: PathBuf,
     /// Globs: only paths that match. Empty: all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<String>,
     /// Globs: no path that matches, nor anything below it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
     /// Regular expressions on the whole path: only paths that match. Empty: all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include_regex: Vec<String>,
     /// Regular expressions on the whole path: no path that matches.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude_regex: Vec<String>,
     /// Globs on the command name: nothing that these commands do.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude_cmd: Vec<String>,
     /// Names or uids: nothing that these users do.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude_user: Vec<String>,
     /// Globs on the control group: nothing that processes in these do.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude_cgroup: Vec<String>,
     /// Names of event types, any case. Empty: the default ones.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub types: Vec<String>,
     /// Whether directories below are watched too.
-    #[serde(skip_serializing_if = "is_true")]
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub recursive: bool,
     /// Names below `path`, at most: 1 is what is directly in it. `None`: any depth.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_depth: Option<u32>,
     /// Only files of such a size. `None`: any.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
     /// Whether changes through hard links outside are recorded.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub hard_links: bool,
     /// Whether mounts below are watched too.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub follow_mounts: bool,
     /// Whether the command lines of processes are recorded. They can hold secrets.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub cmdline: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]

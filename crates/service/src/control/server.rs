@@ -33,31 +33,36 @@ pub(crate) trait Serve: Send + Sync {
 /// A bound socket. Dropping it removes the socket's file.
 pub(crate) struct Server {
     path: PathBuf,
+    listener: Arc<UnixListener>,
 }
 
 impl Server {
-    /// Binds `path` and answers from now on, on threads of its own. `group` may connect, too.
+    /// Binds `path`. `group` may connect, too.
     ///
     /// # Errors
     /// Another daemon answers there, or the socket cannot be made.
-    pub(crate) fn start(
-        path: &Path,
-        group: Option<Gid>,
-        serve: Arc<dyn Serve>,
-    ) -> Result<Server, Error> {
-        let listener = bind(path)?;
-        let server = Server { path: path.to_owned() };
+    pub(crate) fn bind(path: &Path, group: Option<Gid>) -> Result<Server, Error> {
+        let server = Server { listener: Arc::new(bind(path)?), path: path.to_owned() };
         // The umask may have taken bits away; nobody could connect before.
         chown(path, None, group.map(Gid::as_raw))
             .and_then(|()| fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE)))
             .map_err(|error| cannot_make(path, error))?;
-        let clients = Arc::new(Clients::default());
+        Ok(server)
+    }
+
+    /// Answers from now on, on threads of its own, which have the rights of the calling thread. Members of `group` may
+    /// ask for some things.
+    ///
+    /// # Errors
+    /// The kernel gives no thread.
+    pub(crate) fn serve(&self, group: Option<Gid>, serve: Arc<dyn Serve>) -> Result<(), Error> {
+        let (listener, clients) = (self.listener.clone(), Arc::new(Clients::default()));
         let accept = move || accept(&listener, group, &serve, &clients);
         thread::Builder::new()
-            .name("fsmon-control".into())
+            .name("fsmon-clients".into())
             .spawn(accept)
-            .map_err(|error| Error::os("cannot start the thread of the control socket", error))?;
-        Ok(server)
+            .map(drop)
+            .map_err(|error| Error::os("cannot start the thread of the control socket", error))
     }
 }
 
@@ -325,7 +330,8 @@ mod tests {
     fn start() -> (tempfile::TempDir, PathBuf, Server) {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("run/control.sock");
-        let server = Server::start(&path, None, Arc::new(Echo)).expect("bound");
+        let server = Server::bind(&path, None).expect("bound");
+        server.serve(None, Arc::new(Echo)).expect("a thread");
         (dir, path, server)
     }
 
@@ -370,12 +376,12 @@ mod tests {
     #[test]
     fn a_second_daemon_is_refused_and_a_socket_left_behind_is_replaced() {
         let (_dir, path, server) = start();
-        let Err(error) = Server::start(&path, None, Arc::new(Echo)) else { panic!("two daemons") };
+        let Err(error) = Server::bind(&path, None) else { panic!("two daemons") };
         assert_eq!(error.kind(), ErrorKind::Busy);
         drop(server);
         assert!(!path.exists());
         drop(UnixListener::bind(&path).expect("left behind"));
-        Server::start(&path, None, Arc::new(Echo)).expect("replaced");
+        Server::bind(&path, None).expect("replaced");
     }
 
     #[test]

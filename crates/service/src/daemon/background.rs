@@ -1,19 +1,12 @@
-//! The threads beside: retention, metrics, the watchdog.
+//! The thread beside: retention, and paths that watches wait for.
 
-use super::{Daemon, lock};
-use crate::http;
+use super::Daemon;
 use crate::keeper::Keeper;
-use crate::limits::TEXTFILE_EVERY;
-use crate::metrics;
-use crate::notify::Notifier;
 use crate::recorder::Ask;
-use crate::textfile;
+use fsmon_engine::privileges;
 use fsmon_format::error::Error;
-use fsmon_present::message::{self, shown};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
 impl Daemon {
     /// Starts the thread that keeps the history within its limits, until `ends` is disconnected.
@@ -28,60 +21,16 @@ impl Daemon {
             ends,
         };
         let daemon = self.clone();
+        let tasks = self.tasks_of_writers();
         let run = move || {
+            // With more than it needs it works as well.
+            let _ = privileges::keep(&tasks);
             let note = |said| daemon.engine.ask(Ask::Note(Box::new(said))).map(drop);
-            let written = Cell::new(None);
-            keeper.run(note, || {
-                daemon.look_for_pending();
-                daemon.write_textfile(&written);
-            });
+            keeper.run(note, || daemon.look_for_pending());
         };
         thread::Builder::new()
             .name("fsmon-keeper".into())
             .spawn(run)
             .map_err(|error| Error::os("cannot start the keeper's thread", error))
-    }
-
-    /// Serves metrics over HTTP, if that is configured.
-    pub(super) fn start_metrics(self: &Arc<Self>) -> Result<(), Error> {
-        let Some(listen) = lock(&self.config).metrics.listen.clone() else { return Ok(()) };
-        let daemon = self.clone();
-        http::start(&listen, Arc::new(move || metrics::text(&daemon.view())))
-    }
-
-    /// Writes the textfile of metrics, if that is configured and due.
-    pub(super) fn write_textfile(&self, written: &Cell<Option<Instant>>) {
-        let Some(path) = lock(&self.config).metrics.textfile.clone() else { return };
-        if written.get().is_some_and(|at| at.elapsed() < TEXTFILE_EVERY) {
-            return;
-        }
-        let is_first = written.replace(Some(Instant::now())).is_none();
-        if let Err(error) = textfile::write(&path, &metrics::text(&self.view()))
-            && is_first
-        {
-            message::print(format_args!("cannot write {}: {error}", shown(&path)));
-        }
-    }
-
-    /// Tells the service manager that the daemon makes progress, for as long as it does. A thread of its own.
-    pub(super) fn start_watchdog(self: &Arc<Self>) -> Result<(), Error> {
-        let Some(period) = Notifier::watchdog() else { return Ok(()) };
-        let daemon = self.clone();
-        let watch = move || {
-            loop {
-                thread::sleep(period / 3);
-                // While recording is paused the recorder answers no command, and is alive all the same.
-                let is_alive = daemon.engine.ask(Ask::Nothing).is_ok();
-                if is_alive || daemon.shared.paused().is_some() {
-                    daemon.notifier.alive();
-                    daemon.notifier.status(&daemon.summary());
-                }
-            }
-        };
-        thread::Builder::new()
-            .name("fsmon-watchdog".into())
-            .spawn(watch)
-            .map(drop)
-            .map_err(|error| Error::os("cannot start the watchdog's thread", error))
     }
 }

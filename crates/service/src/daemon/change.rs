@@ -16,8 +16,6 @@ impl Daemon {
     pub(super) fn add(&self, watch: Watch, is_runtime: bool) -> Result<Fields, Error> {
         must_answer(&watch.path)?;
         let _changing = lock(&self.changing);
-        lock(&self.config).check_watch(&watch, "the watch")?;
-        watch.check_host()?;
         self.must_record()?;
         let path = watch.path.clone();
         let before = lock(&self.table).at(&path).cloned();
@@ -106,14 +104,12 @@ impl Daemon {
         StateFile { watches }.save(&file)
     }
 
-    /// Applies the difference between the configuration's file and what is. What failed before is tried again.
+    /// Applies the difference between a configuration and what is. What failed before is tried again.
     ///
     /// # Errors
-    /// The file is wrong, or recording is paused: nothing has changed.
-    pub(super) fn reload(&self) -> Result<(), Error> {
+    /// Recording is paused: nothing has changed.
+    pub(super) fn reload(&self, new: Config) -> Result<(), Error> {
         let _changing = lock(&self.changing);
-        let new = Config::load(&self.source)?;
-        new.check_host()?.iter().for_each(message::print);
         self.must_record()?;
         let old = lock(&self.config).clone();
         for what in needs_restart(&old, &new) {

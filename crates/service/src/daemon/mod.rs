@@ -1,44 +1,40 @@
-//! The daemon: starts the threads, carries out commands, and ends in order.
+//! The recorder process: starts the threads, carries out orders of the front process, and ends in order.
 //!
 //! ```text
-//!  main: signals ─────────────┐
-//!  control: clients ─ Serve ──┼─► Daemon ─ engine.rs ─► fsmon-reader ═ ring ═► fsmon-record ─► segments
+//!  main: orders ─ process.rs ─┬─► Daemon ─ engine.rs ─► fsmon-reader ═ ring ═► fsmon-record ─► segments
 //!  keeper: retention ─────────┘                └───────── requests ──────────────┘
 //! ```
 
 mod background;
 mod begin;
 mod change;
+mod process;
+
+pub use process::record;
 
 use crate::clocks::Clocks;
 use crate::config::Config;
-use crate::control::protocol::{Command, Fields};
-use crate::control::server::{Serve, Server};
+use crate::control::protocol::Fields;
 use crate::engine::Engine;
 use crate::flush::{Flusher, Wanted};
 use crate::keeper;
+use crate::link::{Limits, Order};
 use crate::metrics;
-use crate::notify::Notifier;
 use crate::recorder::Ask;
 use crate::shared::Shared;
 use crate::skip::Skipper;
-use crate::start;
 use crate::status;
 use crate::table::Table;
-use fsmon_format::error::{Error, ErrorKind};
+use fsmon_format::error::Error;
 use fsmon_format::mirror::Capacity;
-use fsmon_present::message;
 use fsmon_store::history::{Disk, History, Keep};
-use nix::unistd::{Gid, Group};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What answers commands.
+/// What carries out orders.
 pub(crate) struct Daemon {
-    /// The file that `reload` reads.
+    /// The file that the configuration was read from.
     source: PathBuf,
     config: Mutex<Config>,
     table: Mutex<Table>,
@@ -57,76 +53,10 @@ pub(crate) struct Daemon {
     is_state_lost: AtomicBool,
     /// When it began, ns since 1970.
     pub(crate) since_ns: u64,
-    notifier: Notifier,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs the daemon until a signal ends it. `source` is the file that `config` was read from, which a reload reads again.
-///
-/// # Errors
-/// It cannot begin; or its engine failed.
-pub fn run(source: &Path, config: Config) -> Result<(), Error> {
-    config.check_host()?.iter().for_each(message::print);
-    // From here on a signal ends it in order.
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|error| Error::os("cannot take signals", error))?;
-    let group = control_group(&config)?;
-    let socket = config.control.socket.clone();
-    let (daemon, recorder) = start::start(source, config)?;
-    let daemon = Arc::new(daemon);
-    let handle = signals.handle();
-    let recorder = recorder.spawn(move || handle.close())?;
-    let (ends, until) = flume::bounded(0);
-    let keeper = daemon.start_keeper(until)?;
-    daemon.begin_watches();
-    let server = Server::start(&socket, group, daemon.clone())?;
-    daemon.start_watchdog()?;
-    daemon.start_metrics()?;
-    let ready = daemon.summary();
-    message::print(format_args!("ready: {ready}"));
-    daemon.notifier.ready(&ready);
-    let mut is_asked = false;
-    // Ends as well when the recorder has ended, and with it the engine.
-    for signal in signals.forever() {
-        if signal != SIGHUP {
-            is_asked = true;
-            break;
-        }
-        daemon.notifier.reloading();
-        if let Err(error) = daemon.reload() {
-            message::print(format_args!("the configuration stays as it was: {error}"));
-        }
-        daemon.notifier.ready(&daemon.summary());
-    }
-    daemon.notifier.stopping();
-    drop(server);
-    drop(ends);
-    daemon.shared.give_up();
-    daemon.engine.monitor().stop();
-    let _ = keeper.join();
-    recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    message::print(format_args!("ended: {}", daemon.summary()));
-    if let Some(why) = daemon.shared.unwritten() {
-        return Err(Error::new(
-            ErrorKind::Io,
-            format!("the end of what was recorded is not in the history: {why}"),
-        ));
-    }
-    match is_asked {
-        true => Ok(()),
-        false => Err(Error::new(ErrorKind::Io, "the engine failed; start the daemon again")),
-    }
-}
-
-fn control_group(config: &Config) -> Result<Option<Gid>, Error> {
-    let Some(name) = &config.control.group else { return Ok(None) };
-    match Group::from_name(name) {
-        Ok(group) => Ok(group.map(|group| group.gid)),
-        Err(error) => Err(Error::os(format!("cannot look up the group {name}"), error.into())),
-    }
 }
 
 impl Daemon {
@@ -153,7 +83,6 @@ impl Daemon {
             types: AtomicU32::new(types),
             is_state_lost: AtomicBool::new(false),
             since_ns,
-            notifier: Notifier::of_environment(),
         }
     }
 
@@ -167,16 +96,19 @@ impl Daemon {
             self.engine.ask(ask).map(|reply| reply.cursor)
         };
         let cursor = self.flusher.flush(wanted, flush)?;
-        Ok([("cursor".to_owned(), cursor.into())].into_iter().collect())
+        Ok(field("cursor", cursor))
     }
 
-    fn clean(&self, is_dry: bool, keep: Option<Keep>) -> Result<Fields, Error> {
+    fn clean(&self, is_dry: bool, limits: Option<Limits>) -> Result<Fields, Error> {
         let open_bytes = self.shared.written().segment_bytes;
         let (plan, outcome) = {
             let mut history = lock(&self.history);
             let disk = Disk::of(history.dir())
                 .map_err(|error| Error::os("the history's filesystem cannot be asked", error))?;
-            let keep = keep.unwrap_or(*history.keep());
+            let mut keep = *history.keep();
+            if let Some(limits) = limits {
+                (keep.size, keep.age) = (limits.size.or(keep.size), limits.age.or(keep.age));
+            }
             let plan = history.plan(&keep, &self.clocks.now(), open_bytes, disk);
             let deletions = if is_dry { Vec::new() } else { plan.deletions.clone() };
             (plan, history.delete(deletions))
@@ -220,28 +152,45 @@ impl Daemon {
     }
 }
 
-impl Serve for Daemon {
-    fn serve(&self, command: Command) -> Result<Fields, Error> {
-        match command {
-            Command::Status => Ok(status::fields(&self.view())),
-            Command::List => Ok(status::list(&self.view())),
-            Command::Add { watch, runtime } => self.add(status::watch_of(&watch)?, runtime),
-            Command::Remove { path } => self.remove(&path),
-            Command::Flush => self.flush(Wanted::Readable),
-            Command::Sync => self.flush(Wanted::Durable),
-            Command::Rotate => self
-                .engine
-                .ask(Ask::Rotate)
-                .map(|reply| [("cursor".to_owned(), reply.cursor.into())].into_iter().collect()),
-            Command::Reload => self.reload().map(|()| Fields::new()),
-            Command::Clean { dry_run, keep } => {
-                let configured = *lock(&self.history).keep();
-                let keep = keep.map(|keep| status::keep_of(&keep, configured)).transpose()?;
-                self.clean(dry_run, keep)
+impl Daemon {
+    /// Carries out an order. It is called by many threads at a time.
+    ///
+    /// # Errors
+    /// It cannot be carried out.
+    fn obey(&self, order: Order) -> Result<Fields, Error> {
+        match order {
+            Order::Status => Ok(status::fields(&self.view())),
+            Order::List => Ok(status::list(&self.view())),
+            Order::Add { watch, runtime } => self.add(*watch, runtime),
+            Order::Remove { path } => self.remove(&path),
+            Order::Flush => self.flush(Wanted::Readable),
+            Order::Sync => self.flush(Wanted::Durable),
+            Order::Rotate => {
+                self.engine.ask(Ask::Rotate).map(|reply| field("cursor", reply.cursor))
             }
-            Command::Metrics => Ok(metrics::fields(&self.view())),
+            Order::Reload { config } => self.reload(*config).map(|()| Fields::new()),
+            Order::Clean { is_dry, limits } => self.clean(is_dry, limits),
+            Order::Metrics => Ok(metrics::fields(&self.view())),
+            Order::Progress => self.progress().map(|summary| field("summary", summary)),
+            Order::Begin { .. } | Order::Stop => {
+                Err(Error::invalid("it records already, and ends only once"))
+            }
         }
     }
+
+    /// Shows that engine and recorder make progress. Returns one line about how it is.
+    fn progress(&self) -> Result<String, Error> {
+        // While recording is paused the recorder answers nothing, and is alive all the same.
+        let shown = self.engine.ask(Ask::Nothing);
+        if self.shared.paused().is_none() {
+            shown?;
+        }
+        Ok(self.summary())
+    }
+}
+
+fn field(key: &str, text: String) -> Fields {
+    [(key.to_owned(), text.into())].into_iter().collect()
 }
 
 /// The limits of the history, as the store has them.

@@ -1,0 +1,196 @@
+//! The front process: reads the configuration, starts the recorder process, and then gives up every capability. From then
+//! on it talks to clients, Prometheus and the service manager, and to the recorder by the orders of `link.rs`.
+//!
+//! What others send is parsed here, so that a mistake in a parser meets a process that can do nothing. It is the main
+//! process: signals and the service manager know it. If it ends, so does the recorder.
+
+mod recorder;
+mod serve;
+
+use crate::config::Config;
+use crate::control::server::Server;
+use crate::http;
+use crate::limits::TEXTFILE_EVERY;
+use crate::link::Order;
+use crate::notify::Notifier;
+use crate::textfile;
+use fsmon_engine::privileges;
+use fsmon_format::error::{Error, ErrorKind};
+use fsmon_present::message::{self, shown};
+use nix::unistd::{Gid, Group};
+use recorder::Recorder;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// What clients reach.
+pub(crate) struct Front {
+    /// The file that `reload` reads.
+    source: PathBuf,
+    config: Mutex<Config>,
+    recorder: Recorder,
+    notifier: Notifier,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs the daemon until a signal ends it. `source` is the file that `config` was read from, which a reload reads again.
+///
+/// # Errors
+/// It cannot begin; or its engine failed.
+pub fn run(source: &Path, config: Config) -> Result<(), Error> {
+    config.check_host()?.iter().for_each(message::print);
+    // From here on a signal ends it in order.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|error| Error::os("cannot take signals", error))?;
+    let group = control_group(&config)?;
+    let handle = signals.handle();
+    let front = Arc::new(Front {
+        source: source.to_owned(),
+        config: Mutex::new(config.clone()),
+        recorder: Recorder::start(move || handle.close())?,
+        notifier: Notifier::of_environment(),
+    });
+    let begin = Order::Begin { source: source.to_owned(), config: Box::new(config.clone()) };
+    front.recorder.ask(begin)?;
+    // What may take rights, before they are given up.
+    let server = Server::bind(&config.control.socket, group)?;
+    let http = config.metrics.listen.as_ref().map(http::bind).transpose()?;
+    privileges::keep(&[])?;
+    server.serve(group, front.clone())?;
+    if let Some(listener) = http {
+        let front = front.clone();
+        http::serve(listener, Arc::new(move || front.metrics()))?;
+    }
+    front.start_textfile()?;
+    front.start_watchdog()?;
+    let ready = front.summary()?;
+    message::print(format_args!("ready: {ready}"));
+    front.notifier.ready(&ready);
+    let is_asked = front.take_signals(&mut signals);
+    front.notifier.stopping();
+    drop(server);
+    front.end(is_asked)
+}
+
+fn control_group(config: &Config) -> Result<Option<Gid>, Error> {
+    let Some(name) = &config.control.group else { return Ok(None) };
+    match Group::from_name(name) {
+        Ok(group) => Ok(group.map(|group| group.gid)),
+        Err(error) => Err(Error::os(format!("cannot look up the group {name}"), error.into())),
+    }
+}
+
+impl Front {
+    /// Reloads with each SIGHUP. Returns whether a signal ended it; else the recorder has ended.
+    fn take_signals(&self, signals: &mut Signals) -> bool {
+        for signal in signals.forever() {
+            if signal != SIGHUP {
+                return true;
+            }
+            self.notifier.reloading();
+            if let Err(error) = self.reload() {
+                message::print(format_args!("the configuration stays as it was: {error}"));
+            }
+            if let Ok(summary) = self.summary() {
+                self.notifier.ready(&summary);
+            }
+        }
+        false
+    }
+
+    /// Has the recorder end, and waits for that.
+    fn end(&self, is_asked: bool) -> Result<(), Error> {
+        let stopped = match is_asked {
+            true => self.recorder.ask(Order::Stop).map(drop),
+            false => Ok(()),
+        };
+        let status = self
+            .recorder
+            .wait()
+            .map_err(|error| Error::os("cannot wait for the recorder's process", error))?;
+        stopped?;
+        match is_asked && status.success() {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::Io,
+                format!("the recorder's process ended ({status}); start the daemon again"),
+            )),
+        }
+    }
+
+    /// Goes over to what the configuration's file says now.
+    ///
+    /// # Errors
+    /// The file is wrong, or recording is paused: nothing has changed.
+    fn reload(&self) -> Result<(), Error> {
+        let new = Config::load(&self.source)?;
+        new.check_host()?.iter().for_each(message::print);
+        self.recorder.ask(Order::Reload { config: Box::new(new.clone()) })?;
+        *lock(&self.config) = new;
+        Ok(())
+    }
+
+    /// One line about how it is.
+    fn summary(&self) -> Result<String, Error> {
+        let fields = self.recorder.ask(Order::Progress)?;
+        Ok(fields.get("summary").and_then(|text| text.as_str()).unwrap_or_default().to_owned())
+    }
+
+    /// The text of metrics; empty while the recorder does not answer.
+    fn metrics(&self) -> String {
+        let fields = self.recorder.ask(Order::Metrics).unwrap_or_default();
+        fields.get("text").and_then(|text| text.as_str()).unwrap_or_default().to_owned()
+    }
+
+    /// Writes the textfile of metrics now and then, if that is configured. A thread of its own.
+    fn start_textfile(self: &Arc<Self>) -> Result<(), Error> {
+        let front = self.clone();
+        let write = move || {
+            let mut has_failed = false;
+            loop {
+                let path = lock(&front.config).metrics.textfile.clone();
+                let written = path.as_ref().map(|path| textfile::write(path, &front.metrics()));
+                match (written, path) {
+                    (Some(Err(error)), Some(path)) if !has_failed => {
+                        has_failed = true;
+                        message::print(format_args!("cannot write {}: {error}", shown(&path)));
+                    }
+                    (Some(Ok(())), _) => has_failed = false,
+                    _ => {}
+                }
+                thread::sleep(TEXTFILE_EVERY);
+            }
+        };
+        if lock(&self.config).metrics.textfile.is_none() {
+            return Ok(());
+        }
+        start("fsmon-textfile", write)
+    }
+
+    /// Tells the service manager that the daemon makes progress, for as long as it does. A thread of its own.
+    fn start_watchdog(self: &Arc<Self>) -> Result<(), Error> {
+        let Some(period) = Notifier::watchdog() else { return Ok(()) };
+        let front = self.clone();
+        let watch = move || {
+            loop {
+                thread::sleep(period / 3);
+                if let Ok(summary) = front.summary() {
+                    front.notifier.alive();
+                    front.notifier.status(&summary);
+                }
+            }
+        };
+        start("fsmon-watchdog", watch)
+    }
+}
+
+/// Starts a thread.
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let failed = |error| Error::os(format!("cannot start the thread {name}"), error);
+    thread::Builder::new().name(name.to_owned()).spawn(run).map(drop).map_err(failed)
+}
