@@ -11,16 +11,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A configuration, and the daemon that runs with it.
-struct Daemon {
+pub(crate) struct Daemon {
     config: PathBuf,
     socket: PathBuf,
     history: PathBuf,
-    running: Option<Fsmon>,
+    pub(crate) running: Option<Fsmon>,
 }
 
 impl Daemon {
     /// Writes the configuration of an area; `text` is appended to it.
-    fn new(area: &Area, text: &str) -> Daemon {
+    pub(crate) fn new(area: &Area, text: &str) -> Daemon {
         Daemon::with_history(area, &area.path("history"), text)
     }
 
@@ -45,16 +45,16 @@ impl Daemon {
         fs::write(&self.config, own).expect("written");
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let mut command = fsmon(["daemon", "--config"]);
         self.running = Some(Fsmon::start(command.arg(&self.config)));
     }
 
-    fn running(&mut self) -> &mut Fsmon {
+    pub(crate) fn running(&mut self) -> &mut Fsmon {
         self.running.as_mut().expect("it runs")
     }
 
-    fn stop(&mut self) -> Ended {
+    pub(crate) fn stop(&mut self) -> Ended {
         let ended = self.running.take().expect("it runs").stop();
         assert_eq!(ended.status.code(), Some(0), "{:?}", ended.stderr);
         ended
@@ -72,13 +72,13 @@ impl Daemon {
     }
 
     /// The same; it must succeed. Gives what it printed.
-    fn ask(&self, args: &[&str]) -> String {
+    pub(crate) fn ask(&self, args: &[&str]) -> String {
         let ended = self.client(args);
         assert_eq!(ended.status.code(), Some(0), "{args:?}: {:?}", ended.stderr);
         String::from_utf8(ended.stdout).expect("UTF-8")
     }
 
-    fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let ended = self.client(&["status", "-f", "json"]);
         serde_json::from_slice(&ended.stdout).expect("JSON")
     }
@@ -92,7 +92,7 @@ impl Daemon {
     }
 }
 
-fn watch(path: &Path) -> String {
+pub(crate) fn watch(path: &Path) -> String {
     format!("[[watch]]\npath = '{}'\n", path.display())
 }
 

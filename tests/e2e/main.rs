@@ -32,6 +32,7 @@ mod names;
 mod oracle;
 mod output;
 mod overlay;
+mod privileges;
 mod python;
 mod readers;
 mod real;

@@ -21,6 +21,7 @@ mod metrics;
 mod notify;
 pub mod preview;
 mod recorder;
+mod seccomp;
 mod shared;
 mod skip;
 mod start;

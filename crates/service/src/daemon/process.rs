@@ -4,6 +4,7 @@ use super::Daemon;
 use crate::control::protocol::Fields;
 use crate::limits::ORDERS_MAX;
 use crate::link::{Answered, Asked, Failure, Order, receive, send};
+use crate::seccomp::{Process, confine};
 use crate::start;
 use fsmon_engine::privileges::{self, Task};
 use fsmon_format::error::{Error, ErrorKind};
@@ -59,6 +60,8 @@ struct Running {
 /// Standard input is no socket of a front process; or the engine failed.
 pub fn record() -> Result<(), Error> {
     let stream = link()?;
+    // Of its first thread, and so of the process where these are listed.
+    let _ = prctl::set_name(c"fsmon-control");
     outlive_nothing()?;
     let failed = |error| Error::os("cannot take orders", error);
     let answers = Arc::new(Answers {
@@ -89,6 +92,7 @@ pub fn record() -> Result<(), Error> {
         Err(error) => return Ok(answers.send(number, Err(error))),
     };
     privileges::keep(OF_CHANGES)?;
+    confine(Process::Recorder).unwrap_or_else(|error| message::print(error));
     answers.send(number, Ok(Fields::new()));
     let stop = running.take_orders(&stream, &answers);
     let is_engine_over = running.recorder.is_finished();

@@ -13,6 +13,7 @@ use crate::http;
 use crate::limits::TEXTFILE_EVERY;
 use crate::link::Order;
 use crate::notify::Notifier;
+use crate::seccomp::{Process, confine};
 use crate::textfile;
 use fsmon_engine::privileges;
 use fsmon_format::error::{Error, ErrorKind};
@@ -61,6 +62,7 @@ pub fn run(source: &Path, config: Config) -> Result<(), Error> {
     let server = Server::bind(&config.control.socket, group)?;
     let http = config.metrics.listen.as_ref().map(http::bind).transpose()?;
     privileges::keep(&[])?;
+    confine(Process::Front).unwrap_or_else(|error| message::print(error));
     server.serve(group, front.clone())?;
     if let Some(listener) = http {
         let front = front.clone();
