@@ -12,9 +12,9 @@ use std::process::{Command, Stdio};
 
 /// A configuration, and the daemon that runs with it.
 pub(crate) struct Daemon {
-    config: PathBuf,
-    socket: PathBuf,
-    history: PathBuf,
+    pub(crate) config: PathBuf,
+    pub(crate) socket: PathBuf,
+    pub(crate) history: PathBuf,
     pub(crate) running: Option<Fsmon>,
 }
 
@@ -35,7 +35,7 @@ impl Daemon {
         daemon
     }
 
-    fn configure(&self, area: &Area, text: &str) {
+    pub(crate) fn configure(&self, area: &Area, text: &str) {
         let (socket, history) = (self.socket.display(), self.history.display());
         let state = area.path("watches.toml").display().to_string();
         let own = format!(
@@ -84,7 +84,7 @@ impl Daemon {
     }
 
     /// What is in the history, as `decode` prints it with these arguments: strictly, so that damage fails.
-    fn decoded(&self, args: &[&str]) -> Vec<Event> {
+    pub(crate) fn decoded(&self, args: &[&str]) -> Vec<Event> {
         let mut command = fsmon(["decode", "-f", "json"]);
         let ended = Fsmon::run(command.args(args).arg(&self.history));
         assert_eq!(ended.status.code(), Some(0), "{:?}", ended.stderr);

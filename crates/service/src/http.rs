@@ -151,7 +151,7 @@ fn read_head<S: Stream>(stream: &mut S) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The response to a request.
-fn respond(head: &[u8], metrics: &Metrics) -> String {
+pub(crate) fn respond(head: &[u8], metrics: &Metrics) -> String {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
     if !matches!(request.parse(head), Ok(httparse::Status::Complete(_))) {

@@ -38,3 +38,28 @@ use fsmon_format::kind;
 
 /// What is recorded of every watch, whatever it asks for: without it nobody could say who wrote a file last.
 pub const ALWAYS_RECORDED: u32 = kind::MODIFY;
+
+/// What takes bytes from others, for fuzz targets.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    use std::sync::Arc;
+
+    /// The response to the head of an HTTP request.
+    #[must_use]
+    pub fn http_response(head: &[u8]) -> String {
+        let metrics: crate::http::Metrics = Arc::new(|| "fsmon_events_total 1\n".to_owned());
+        crate::http::respond(head, &metrics)
+    }
+
+    /// Whether the bytes are orders to the recorder process.
+    #[must_use]
+    pub fn are_orders(mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            if !matches!(crate::link::receive::<crate::link::Asked>(&mut bytes), Ok(Some(_))) {
+                return false;
+            }
+        }
+        true
+    }
+}

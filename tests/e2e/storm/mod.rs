@@ -13,7 +13,7 @@ mod ground;
 mod names;
 mod ops;
 mod plan;
-mod rng;
+pub(crate) mod rng;
 mod run;
 mod worker;
 
