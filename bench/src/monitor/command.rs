@@ -5,9 +5,14 @@ use super::{Format, Monitor, Plan, Programs, Ready, peers};
 use crate::area::Area;
 use crate::lines::Dialect;
 use crate::workload::Asks;
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
+
+/// The default types, and with MODIFY.
+const DEFAULT: &str = "create,delete,rename,close_write,attrib";
+const MODIFY_TOO: &str = "create,delete,rename,close_write,attrib,modify";
 
 /// The plan for a monitor whose program exists; `None` for [`Monitor::None`].
 pub(crate) fn plan(
@@ -28,6 +33,7 @@ pub(crate) fn plan(
             let words: Vec<&str> = words.split_whitespace().collect();
             fsmon(program, format, &words, area, asks)
         }
+        Monitor::Daemon(codec) => daemon(program, codec, area, asks),
         Monitor::Fatrace => peers::fatrace(program, area),
         Monitor::Inotifywait => peers::inotifywait(program, &[], "inotifywait", area, asks),
         Monitor::Fsnotifywait => {
@@ -60,7 +66,7 @@ fn fsmon(
     let mut command = Command::new(program);
     command.args(["--format", format.name()]).args(words);
     if asks.modify {
-        command.args(["--types", "create,delete,rename,close_write,attrib,modify"]);
+        command.args(["--types", MODIFY_TOO]);
     }
     if let Some(name) = asks.exclude {
         command.args(["--exclude", name]);
@@ -74,6 +80,31 @@ fn fsmon(
     let mut plan = Plan::new(command, Ready::Line("fsmon: ready"), Some((dialect, output)));
     plan.stats = Some(stats);
     plan.decoder = (format == Format::Binary).then(|| program.to_owned());
+    Ok(plan)
+}
+
+fn daemon(program: &Path, codec: &str, area: &Area, asks: Asks) -> io::Result<Plan> {
+    let history = area.out.join("history");
+    match fs::remove_dir_all(&history) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let config = area.fresh("fsmon.toml")?;
+    let exclude = asks.exclude.map(|name| format!("exclude = ['{name}']\n")).unwrap_or_default();
+    let (out, watched, dir) = (area.out.display(), area.watched.display(), history.display());
+    let text = format!(
+        "history = {{ dir = '{dir}', compress = '{codec}', keep = {{ free = 'none' }} }}\n\
+         control = {{ socket = '{out}/control.sock', group = '' }}\n\
+         state.file = '{out}/watches.toml'\n[[watch]]\npath = '{watched}'\n{exclude}"
+    );
+    fs::write(&config, text)?;
+    let mut command = Command::new(program);
+    command.args(["daemon", "--config"]).arg(&config);
+    let output = Some((Dialect::Json, history));
+    let mut plan = Plan::new(command, Ready::Line("fsmon: ready"), output);
+    plan.decoder = Some(program.to_owned());
+    let types = if asks.modify { MODIFY_TOO } else { DEFAULT };
+    plan.decoder_args = vec!["--types", types];
     Ok(plan)
 }
 

@@ -49,6 +49,8 @@ pub(crate) enum Monitor {
     Fsmon(Format, &'static str),
     /// fsmon with words of the user's.
     With(Format, &'static str),
+    /// The daemon, with this compression of its history. It records MODIFY in every workload.
+    Daemon(&'static str),
     /// fatrace(8).
     Fatrace,
     /// inotifywait(1).
@@ -64,7 +66,7 @@ pub(crate) enum Monitor {
 }
 
 /// All of them, in the order of the tables.
-pub(crate) const ALL: [Monitor; 16] = [
+pub(crate) const ALL: [Monitor; 18] = [
     Monitor::None,
     Monitor::Floor,
     Monitor::FloorModify,
@@ -75,6 +77,8 @@ pub(crate) const ALL: [Monitor; 16] = [
     Monitor::Fsmon(Format::Csv, "uring"),
     Monitor::Fsmon(Format::Csv, "poll"),
     Monitor::Fsmon(Format::Human, "uring"),
+    Monitor::Daemon("lz4"),
+    Monitor::Daemon("zstd"),
     Monitor::Fatrace,
     Monitor::Inotifywait,
     Monitor::Fsnotifywait,
@@ -108,7 +112,7 @@ impl Programs {
     pub(crate) fn of(&self, monitor: Monitor) -> Option<&Path> {
         match monitor {
             Monitor::None | Monitor::Floor | Monitor::FloorModify => Some(Path::new("")),
-            Monitor::Fsmon(..) | Monitor::With(..) => self.fsmon.as_deref(),
+            Monitor::Fsmon(..) | Monitor::With(..) | Monitor::Daemon(_) => self.fsmon.as_deref(),
             Monitor::Fatrace => self.fatrace.as_deref(),
             Monitor::Inotifywait => self.inotifywait.as_deref(),
             Monitor::Fsnotifywait => self.fsnotifywait.as_deref(),
@@ -145,6 +149,7 @@ impl Monitor {
             Monitor::FloorModify => "modify-floor".into(),
             Monitor::Fsmon(format, backend) => format!("fsmon-{}-{backend}", format.name()),
             Monitor::With(format, words) => format!("fsmon-{} {words}", format.name()),
+            Monitor::Daemon(codec) => format!("fsmon-daemon-{codec}"),
             Monitor::Fatrace => "fatrace".into(),
             Monitor::Inotifywait => "inotifywait".into(),
             Monitor::Fsnotifywait => "fsnotifywait".into(),
@@ -180,8 +185,9 @@ pub(crate) struct Plan {
     pub(crate) output: Option<(Dialect, PathBuf)>,
     /// fsmon's counters at the end.
     pub(crate) stats: Option<PathBuf>,
-    /// The program that makes JSON of the output, where that is binary.
+    /// The program that makes JSON of the output, where that is binary, and what else it is to be told.
     pub(crate) decoder: Option<PathBuf>,
+    pub(crate) decoder_args: Vec<&'static str>,
     /// The signal that ends it.
     pub(crate) stop: libc::c_int,
     /// What is to be done when it has ended.
@@ -191,7 +197,8 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(command: Command, ready: Ready, output: Option<(Dialect, PathBuf)>) -> Self {
         let stop = libc::SIGINT;
-        Plan { command, ready, output, stats: None, decoder: None, stop, after: None }
+        let decoder_args = Vec::new();
+        Plan { command, ready, output, stats: None, decoder: None, decoder_args, stop, after: None }
     }
 }
 
@@ -322,17 +329,20 @@ impl Running {
 
     /// Memory that it has resident now.
     pub(crate) fn resident_kib(&self) -> u64 {
-        memory_kib(self.child.id(), "VmRSS:")
+        family(self.child.id()).into_iter().map(|pid| memory_kib(pid, "VmRSS:")).sum()
     }
 
+    /// CPU time of the process and its children, ns.
     fn cpu_ns(&self) -> Result<u64, String> {
-        sys::process_cpu_ns(self.child.id()).map_err(|error| format!("ended early: {error}"))
+        let of = |pid| sys::process_cpu_ns(pid).map_err(|error| format!("ended early: {error}"));
+        family(self.child.id()).into_iter().map(of).sum()
     }
 
     /// Lets it finish what it has to do, stops it and reads what it wrote.
     pub(crate) fn stop(mut self) -> Result<Watched, String> {
         let cpu_ns = self.drain()? - self.cpu_ready_ns;
-        let rss_kib = memory_kib(self.child.id(), "VmHWM:");
+        let family = family(self.child.id());
+        let rss_kib = family.into_iter().map(|pid| memory_kib(pid, "VmHWM:")).sum();
         let status = ending::end(&mut self.child, self.plan.stop)?;
         let said = ending::last_words(&self.errors);
         let (code, signal) = (status.code(), status.signal());
@@ -377,7 +387,8 @@ impl Running {
         }
         if let Some((dialect, path)) = &self.plan.output {
             let path = match &self.plan.decoder {
-                Some(program) => &decode(program, path).map_err(|e| format!("decode: {e}"))?,
+                Some(program) => &decode(program, &self.plan.decoder_args, path)
+                    .map_err(|e| format!("decode: {e}"))?,
                 None => path,
             };
             let seen = lines::read(*dialect, path).map_err(|e| format!("no output: {e}"))?;
@@ -398,10 +409,11 @@ impl Drop for Running {
 }
 
 /// Makes JSON of a binary stream, beside it.
-fn decode(program: &Path, stream: &Path) -> io::Result<PathBuf> {
+fn decode(program: &Path, args: &[&str], stream: &Path) -> io::Result<PathBuf> {
     let json = stream.with_extension("json");
     let mut command = Command::new(program);
-    command.args(["decode", "--format", "json"]).arg(stream).stdout(fs::File::create(&json)?);
+    command.args(["decode", "--format", "json"]).args(args).arg(stream);
+    command.stdout(fs::File::create(&json)?);
     let output = command.stderr(Stdio::piped()).spawn()?.wait_with_output()?;
     if output.status.success() {
         return Ok(json);
@@ -426,6 +438,28 @@ fn programs(pid: u32) -> usize {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return 0 };
     let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
     links.filter(|link| link.as_os_str() == "anon_inode:bpf-prog").count()
+}
+
+/// A process and its children: the daemon is two processes.
+fn family(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_else(|_| children_by_parent(pid));
+    std::iter::once(pid)
+        .chain(children.split_whitespace().filter_map(|pid| pid.parse().ok()))
+        .collect()
+}
+
+/// The children of a process where the kernel has no list of them (`CONFIG_PROC_CHILDREN`).
+fn children_by_parent(pid: u32) -> String {
+    let Ok(entries) = fs::read_dir("/proc") else { return String::new() };
+    let own = format!("PPid:\t{pid}");
+    let is_child = |child: &String| {
+        let status = fs::read_to_string(format!("/proc/{child}/status"));
+        status.is_ok_and(|status| status.lines().any(|line| line == own))
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let pids = names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+    pids.filter(is_child).collect::<Vec<_>>().join(" ")
 }
 
 /// The memory of a process from /proc: resident now, or its peak. The peak of wait4(2) includes the parent's
