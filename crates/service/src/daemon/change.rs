@@ -18,7 +18,7 @@ impl Daemon {
         let _changing = lock(&self.changing);
         lock(&self.config).check_watch(&watch, "the watch")?;
         watch.check_host()?;
-        self.must_record()?;
+        self.must_be_taken()?;
         let path = watch.path.clone();
         let before = lock(&self.table).at(&path).cloned();
         match &before {
@@ -114,7 +114,7 @@ impl Daemon {
         let _changing = lock(&self.changing);
         let new = Config::load(&self.source)?;
         new.check_host()?.iter().for_each(message::print);
-        self.must_record()?;
+        self.must_be_taken()?;
         let old = lock(&self.config).clone();
         for what in needs_restart(&old, &new) {
             message::print(format_args!("`{what}` has changed: restart the daemon for that"));

@@ -17,6 +17,7 @@ use crate::control::server::{Serve, Server};
 use crate::engine::Engine;
 use crate::flush::{Flusher, Wanted};
 use crate::keeper;
+use crate::limits::{END_PATIENCE, HISTORY_PATIENCE};
 use crate::metrics;
 use crate::notify::Notifier;
 use crate::recorder::Ask;
@@ -34,7 +35,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What answers commands.
 pub(crate) struct Daemon {
@@ -47,6 +50,12 @@ pub(crate) struct Daemon {
     engine: Engine,
     flusher: Flusher,
     history: Arc<Mutex<History>>,
+    /// Its directory.
+    dir: PathBuf,
+    /// `queue.max_bytes` of the start.
+    queue_max_bytes: u64,
+    /// What was known of its closed segments last.
+    closed: Mutex<status::Closed>,
     pub(crate) shared: Arc<Shared>,
     skipper: Skipper,
     clocks: Clocks,
@@ -106,7 +115,7 @@ pub fn run(source: &Path, config: Config) -> Result<(), Error> {
     drop(ends);
     daemon.shared.give_up();
     daemon.engine.monitor().stop();
-    let _ = keeper.join();
+    join_within(keeper, END_PATIENCE);
     recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     message::print(format_args!("ended: {}", daemon.summary()));
     if let Some(why) = daemon.shared.unwritten() {
@@ -118,6 +127,17 @@ pub fn run(source: &Path, config: Config) -> Result<(), Error> {
     match is_asked {
         true => Ok(()),
         false => Err(Error::new(ErrorKind::Io, "the engine failed; start the daemon again")),
+    }
+}
+
+/// Waits for a thread to end, which may be in a call that does not return.
+fn join_within(thread: thread::JoinHandle<()>, patience: Duration) {
+    let began = Instant::now();
+    while !thread.is_finished() && began.elapsed() < patience {
+        thread::sleep(HISTORY_PATIENCE / 100);
+    }
+    if thread.is_finished() {
+        let _ = thread.join();
     }
 }
 
@@ -138,6 +158,8 @@ impl Daemon {
         capacity: Capacity,
         (types, since_ns): (u32, u64),
     ) -> Self {
+        let (dir, queue_max_bytes) = (config.history.dir.clone(), config.queue.max_bytes);
+        let closed = Mutex::new(status::Closed::of(&lock(&history)));
         Daemon {
             source: source.to_owned(),
             config: Mutex::new(config),
@@ -146,6 +168,9 @@ impl Daemon {
             engine,
             flusher: Flusher::default(),
             history,
+            dir,
+            queue_max_bytes,
+            closed,
             shared,
             skipper,
             clocks,
@@ -196,21 +221,35 @@ impl Daemon {
         status::summary(&self.view())
     }
 
+    /// What is known of the closed segments. While a disk that does not answer holds up who has the history: what was
+    /// known before.
+    fn closed(&self) -> status::Closed {
+        let began = Instant::now();
+        loop {
+            let history = match self.history.try_lock() {
+                Ok(history) => history,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) if began.elapsed() < HISTORY_PATIENCE => {
+                    thread::sleep(HISTORY_PATIENCE / 100);
+                    continue;
+                }
+                Err(TryLockError::WouldBlock) => return *lock(&self.closed),
+            };
+            let closed = status::Closed::of(&history);
+            *lock(&self.closed) = closed;
+            return closed;
+        }
+    }
+
     fn view(&self) -> status::View {
-        let table = lock(&self.table);
-        let (bytes, segments, oldest_ns, dir) = {
-            let history = lock(&self.history);
-            let entries = history.catalogue().entries();
-            let oldest = entries.iter().map(|entry| entry.wall_ns.0).min();
-            (history.bytes(), entries.len(), oldest, history.dir().to_owned())
-        };
+        let closed = self.closed();
+        let entries = lock(&self.table).entries().to_vec();
         let config = lock(&self.config);
         status::View {
-            entries: table.entries().to_vec(),
-            bytes,
-            segments,
-            oldest_ns,
-            dir,
+            entries,
+            closed,
+            dir: self.dir.clone(),
+            queue_max_bytes: self.queue_max_bytes,
             required: config.engine.require,
             rung: self.engine.monitor().plan().who,
             counters: self.engine.counters(),
