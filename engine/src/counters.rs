@@ -49,7 +49,7 @@ macro_rules! counters {
 
         impl Counters {
             fn sum(&self, other: &Counters) -> Counters {
-                Counters { $($name: self.$name + other.$name,)* }
+                Counters { $($name: self.$name.saturating_add(other.$name),)* }
             }
 
             /// Every way in which the record is not complete, in the order of the fields; empty if it is complete.
@@ -74,6 +74,15 @@ macro_rules! counters {
             /// Publishes the reader's own copy. Relaxed: no other memory depends on it.
             pub(crate) fn store(&self, own: &Counters) {
                 $(self.$name.store(own.$name, Ordering::Relaxed);)*
+            }
+
+            /// Publishes this one alone.
+            pub(crate) fn set_queue_bytes(&self, bytes: u64) {
+                self.queue_bytes.store(bytes, Ordering::Relaxed);
+            }
+
+            pub(crate) fn queue_bytes(&self) -> u64 {
+                self.queue_bytes.load(Ordering::Relaxed)
             }
 
             pub(crate) fn load(&self) -> Counters {
@@ -112,6 +121,9 @@ counters! {
     unattributed["event without process", "events without process"],
     /// Reads of the fanotify queue that brought events.
     reads,
+    /// Bytes of kernel memory that the queue takes, estimated: at most 10 ms old while it is long, otherwise a second.
+    /// `u64::MAX` while it is long and nothing says how long.
+    queue_bytes,
     /// CPU time of the reader thread, ns.
     reader_cpu_ns,
     /// Peak of the slots in use in the ring.

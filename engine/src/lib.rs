@@ -79,5 +79,5 @@ pub use command::Command;
 pub use config::Config;
 pub use counters::{Counters, Missing};
 pub use fsmon_format::error::{Error, ErrorKind, Message, Names, Setting};
-pub use monitor::{Monitor, Next, Receiver, start};
+pub use monitor::{Monitor, Next, Queue, Receiver, start};
 pub use sys::clock::is_synchronised as is_clock_synchronised;

@@ -32,6 +32,18 @@ pub struct Receiver {
     handed_out: usize,
 }
 
+/// How much memory the kernel's queue takes. It can be asked by any thread.
+#[derive(Clone)]
+pub struct Queue(Arc<Shared>);
+
+impl Queue {
+    /// Bytes of kernel memory: [`Counters::queue_bytes`].
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.queue_bytes()
+    }
+}
+
 /// The result of [`Receiver::next`].
 pub enum Next<'a> {
     /// Whole records, in order. The next call gives them back.
@@ -65,6 +77,12 @@ impl Monitor {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.load()
+    }
+
+    /// The kernel's queue, for a consumer that must keep it within bounds.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        Queue(Arc::clone(&self.shared))
     }
 
     /// What is used on this host for these roots, and what is lost.

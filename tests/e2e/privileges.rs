@@ -120,6 +120,7 @@ fn the_daemon_is_two_processes_and_only_one_has_any_capability() {
         ("fsmon-admin", SYS_ADMIN),
         ("fsmon-mounts", 0),
         ("fsmon-record", DAC_READ_SEARCH),
+        ("fsmon-writer", 0),
         ("fsmon-keeper", DAC_READ_SEARCH),
     ];
     assert_capabilities(recorder, &expected);

@@ -296,6 +296,8 @@ pub enum Reason {
     /// A name was longer than the kernel can report: its change is missing, or all changes that were queued with
     /// it. If it is a new directory's name, changes below it are not seen.
     NameTooLong,
+    /// The recorder dropped events: the disk did not keep up, and the kernel's queue was at its limit.
+    Disk,
     /// A reason this version does not know.
     Other(u32),
 }
@@ -316,6 +318,7 @@ impl Reason {
             Reason::FilesMax => 9,
             Reason::TablesFull => 10,
             Reason::NameTooLong => 11,
+            Reason::Disk => 12,
             Reason::Other(code) => code,
         }
     }
@@ -335,6 +338,7 @@ impl Reason {
             9 => Reason::FilesMax,
             10 => Reason::TablesFull,
             11 => Reason::NameTooLong,
+            12 => Reason::Disk,
             other => Reason::Other(other),
         }
     }
@@ -354,6 +358,7 @@ impl Reason {
             Reason::FilesMax => "max_files",
             Reason::TablesFull => "tables_full",
             Reason::NameTooLong => "name_too_long",
+            Reason::Disk => "disk",
             Reason::Other(_) => "other",
         }
     }

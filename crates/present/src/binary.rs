@@ -59,6 +59,16 @@ impl Binary {
         self.blocks.writer.as_ref().map_or(0, Writer::events)
     }
 
+    /// When the current file began: `CLOCK_MONOTONIC` ns, and ns since 1970. As in its header.
+    pub fn began(&self) -> (u64, u64) {
+        (self.header.time_ns, self.header.realtime_ns)
+    }
+
+    /// The number of the file in the stream.
+    pub fn segment(&self) -> u32 {
+        self.header.segment
+    }
+
     /// The number of the block that the next record goes into, unless the open block has room for it.
     pub fn next_block(&self) -> u64 {
         self.blocks.writer.as_ref().map_or(0, Writer::next_block)

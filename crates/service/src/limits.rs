@@ -56,6 +56,29 @@ pub(crate) const IDLE: Duration = Duration::from_secs(10);
 pub(crate) const BLOCK_WAITS: Duration = Duration::from_millis(900);
 /// Bytes that are written at once, at least: four blocks.
 pub(crate) const WRITE_BYTES: usize = 1 << 18;
+/// Bytes that wait for the writer's thread at most, but for one piece that is longer alone. Pieces need not gather: while
+/// the disk pauses, the ring and the kernel's queue hold what happens.
+pub(crate) const HANDOVER_BYTES: usize = WRITE_BYTES;
+/// Pieces that wait at most: flushes make small ones.
+pub(crate) const HANDOVER_PIECES: usize = 16;
+/// Buffers that are kept to be used again: one that is written, one that waits.
+pub(crate) const SPARE_BUFFERS: usize = 2;
+/// While the recorder can hand nothing over: how often it looks how long the kernel's queue is. At the pace of the fastest
+/// writers, a million events a second, 20,000 come in between: 4 MB.
+pub(crate) const HOLD_LOOK: Duration = Duration::from_millis(20);
+/// While something is being written: how often the recorder looks what became of it.
+pub(crate) const WRITER_LOOK: Duration = Duration::from_millis(100);
+/// The recorder drops events until the kernel's queue is below `queue.max_bytes` divided by this. What is left is kept, so
+/// that the last events before the disk is back are recorded.
+pub(crate) const SHED_PART: u64 = 2;
+/// Losses that the engine reported while events were dropped, each kept by itself.
+pub(crate) const HELD_LOSSES: usize = 64;
+/// How often a message says that events are dropped: a slow disk makes it begin and end many times.
+pub(crate) const SHED_SAID_EVERY: Duration = Duration::from_secs(60);
+/// How long the end of the daemon waits for a disk that does not answer: systemd kills after 90 s.
+pub(crate) const END_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a command waits for the history to be free. Then it has the numbers from before.
+pub(crate) const HISTORY_PATIENCE: Duration = Duration::from_millis(200);
 /// A batch of this many slots is one of a storm.
 pub(crate) const STORM_SLOTS: usize = 1 << 10;
 /// In a storm, how long the recorder lets batches gather: fewer wake-ups, while the ring has room for 100 times as much.
@@ -79,7 +102,7 @@ pub(crate) const LINK_BYTES: u32 = 1 << 26;
 /// process's own.
 pub(crate) const ORDERS_MAX: usize = CLIENTS_MAX + HTTP_CLIENTS_MAX + 8;
 /// How long the front process waits for the recorder to end after its last answer, before it kills it.
-pub(crate) const END_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const EXIT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a new daemon waits for the history of one that was just killed: the kernel frees the lock when it has taken
 /// the process apart, whose maps of up to 2 GiB take a second at most.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -96,6 +119,10 @@ const _: () = {
     assert!(SOCKET_PATH_BYTES < PATH_BYTES);
     assert!(DEPTH_MAX as usize > PATH_BYTES / 2);
     assert!(BLOCK_WAITS.as_millis() < 1000);
+    assert!(HOLD_LOOK.as_millis() <= WRITER_LOOK.as_millis());
+    assert!(WRITER_LOOK.as_millis() < DISK_STALLS.as_millis());
+    assert!(DISK_STALLS.as_millis() < END_PATIENCE.as_millis());
+    assert!(SHED_PART > 1);
     assert!(FIRST_RETRY.as_millis() <= RETRY_MAX.as_millis());
     assert!(CLIENTS_OF_USER_MAX < CLIENTS_MAX);
     assert!(LINK_BYTES as u64 >= ANSWER_BYTES);

@@ -8,7 +8,7 @@ use fsmon_format::record::Reason;
 use std::fmt::{Display, Write};
 
 /// All reasons of losses: each is there from the start, at 0.
-const REASONS: [Reason; 11] = [
+const REASONS: [Reason; 12] = [
     Reason::QueueOverflow,
     Reason::ProcessMessages,
     Reason::DirsMax,
@@ -20,6 +20,7 @@ const REASONS: [Reason; 11] = [
     Reason::FilesMax,
     Reason::TablesFull,
     Reason::NameTooLong,
+    Reason::Disk,
 ];
 
 /// The names of [`fsmon_format::record::Attribution`], in its order.
@@ -75,6 +76,12 @@ fn of_events(text: &mut Text, view: &View) {
     for (quality, count) in QUALITIES.into_iter().zip(shared.attributed()) {
         text.labelled(name, ("quality", quality), count);
     }
+    text.one(
+        "fsmon_queue_bytes",
+        "gauge",
+        "Kernel memory of the events that wait to be read.",
+        counters.queue_bytes,
+    );
     text.one("fsmon_processes", "gauge", "Process images known.", counters.processes);
     text.one(
         "fsmon_ring_peak_slots",
@@ -136,15 +143,15 @@ fn of_history(text: &mut Text, view: &View) {
         "fsmon_history_bytes",
         "gauge",
         "Bytes of all segments.",
-        view.bytes + written.segment_bytes,
+        view.closed.bytes + written.segment_bytes,
     );
     text.one(
         "fsmon_history_segments",
         "gauge",
         "Segments, the open one included.",
-        view.segments + usize::from(written.segment.is_some()),
+        view.closed.segments + usize::from(written.segment.is_some()),
     );
-    let oldest = view.oldest_ns.unwrap_or(view.since_ns) / 1_000_000_000;
+    let oldest = view.closed.oldest_ns.unwrap_or(view.since_ns) / 1_000_000_000;
     text.one(
         "fsmon_history_oldest_timestamp_seconds",
         "gauge",

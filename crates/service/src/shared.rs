@@ -1,10 +1,10 @@
 //! What the recorder's thread and the others know of each other.
 
-use crate::limits::DISK_STALLS;
+use crate::limits::{DISK_STALLS, END_PATIENCE};
 use fsmon_format::record::{EventRef, Loss, Reason};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Counts and states. The recorder counts; everybody reads.
 #[derive(Default)]
@@ -27,6 +27,10 @@ struct State {
     last_loss: Option<Instant>,
     /// Why recording is paused.
     paused: Option<String>,
+    /// Whether the recorder waits for the disk, and takes nothing from the engine.
+    is_held: bool,
+    /// Events that were dropped since the disk does not keep up; `None` if none are.
+    dropped: Option<u64>,
     /// Why there is no room for more.
     no_room: Option<String>,
     /// Since when the disk is being written to.
@@ -121,17 +125,44 @@ impl Shared {
         (state.losses.clone(), state.last_loss)
     }
 
+    /// What the LOSS records of this reason count.
+    pub(crate) fn lost_by(&self, reason: Reason) -> u64 {
+        let state = self.state();
+        let found = state.losses.iter().find(|(known, _)| *known == reason);
+        found.map_or(0, |(_, losses)| losses.lost)
+    }
+
     pub(crate) fn set_paused(&self, why: Option<String>) {
         self.state().paused = why;
     }
 
-    /// Why recording is paused, if it is; also while the disk does not answer.
+    /// Why recording is paused, if it is; also while the disk does not answer, or events are dropped.
     pub(crate) fn paused(&self) -> Option<String> {
         let state = self.state();
-        let stalled = state.writing.map(|since| since.elapsed()).filter(|time| *time > DISK_STALLS);
+        let stalled = state.stalled().filter(|time| *time > DISK_STALLS);
         let stalled =
             stalled.map(|time| format!("the disk has not answered for {} s", time.as_secs()));
-        state.paused.clone().or(stalled)
+        let slow = state.dropped.map(|_| "the disk does not keep up".to_owned());
+        state.paused.clone().or(stalled).or(slow)
+    }
+
+    /// Why the recorder takes nothing from the engine, so that no command of the engine is answered.
+    pub(crate) fn held(&self) -> Option<String> {
+        let is_held = self.state().is_held;
+        self.paused().filter(|_| is_held)
+    }
+
+    pub(crate) fn set_held(&self, is_held: bool) {
+        self.state().is_held = is_held;
+    }
+
+    /// Events that are dropped, so far, as the disk does not keep up; `None`: none are.
+    pub(crate) fn dropped(&self) -> Option<u64> {
+        self.state().dropped
+    }
+
+    pub(crate) fn set_dropped(&self, count: Option<u64>) {
+        self.state().dropped = count;
     }
 
     pub(crate) fn set_writing(&self, is_writing: bool) {
@@ -169,12 +200,29 @@ impl Shared {
         self.state().written.clone()
     }
 
-    /// The daemon ends: a recorder that is paused waits no longer.
+    /// The daemon ends: nobody waits any longer for a disk that refuses to be written to.
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the daemon ends, and the disk refuses to be written to or has not answered for long.
     pub(crate) fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed) && self.state().paused.is_some()
+        if !self.given_up.load(Ordering::Relaxed) {
+            return false;
+        }
+        let is_paused = self.state().paused.is_some();
+        is_paused || self.is_stalled()
+    }
+
+    /// Whether the disk has not answered for so long that the end does not wait for it.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.state().stalled().is_some_and(|time| time > END_PATIENCE)
+    }
+}
+
+impl State {
+    /// For how long the disk has not answered.
+    fn stalled(&self) -> Option<Duration> {
+        self.writing.map(|since| since.elapsed())
     }
 }

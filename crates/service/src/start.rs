@@ -5,12 +5,15 @@ use crate::clocks::Clocks;
 use crate::config::{Config, State, Watch};
 use crate::daemon::{Daemon, keep};
 use crate::engine::Engine;
+use crate::handover::Handover;
 use crate::limits::{LOCK_PATIENCE, LOCK_RETRY};
 use crate::recorder::{Core, Recorder};
 use crate::shared::Shared;
+use crate::shed::Limit;
 use crate::skip::{Rules, Skipper};
 use crate::stream::{Rotate, Stream};
 use crate::watches::Watches;
+use crate::writer::{Files, Writer, is_of_disk};
 use fsmon_engine::limits::STRING_IDS;
 use fsmon_engine::plan::Plan;
 use fsmon_engine::{Config as EngineConfig, Monitor, Receiver};
@@ -56,25 +59,32 @@ pub(crate) fn start(source: &Path, config: Config) -> Result<(Daemon, Recorder),
     let header = header(monitor.plan(), &config, boot_id, wall)?;
     let binary = Binary::new(header.clone(), config.history.compress, capacity)?;
     let rotate = Rotate { size: config.history.rotate.size, age: config.history.rotate.age };
-    let mut stream = Stream::begin(header.stream_id, binary, history.clone(), clocks, rotate)?;
+    let mut stream = Stream::begin(header.stream_id, binary, rotate);
     let names = Names::of_this_host(STRING_IDS, Box::new(fsmon_engine::cgroup_path));
     let world = World::live(capacity, wall, names);
     if let Some(last) = &last {
         stream.gap_since(&world, last, cause(last, boot_id));
-        // If this daemon is killed at once, the next one's gap begins here. A full disk is the recorder's business.
         stream.end_block();
-        let _ = stream.write().and_then(|()| stream.sync());
     }
+    let (handover, shared) = (Arc::<Handover>::default(), Arc::<Shared>::default());
+    let mut files = Files::new(history.clone(), clocks, wall.moment().1);
+    begin(&mut files, &mut stream, &world, &handover)?;
     let (requests, requested) = flume::unbounded();
-    let shared = Arc::<Shared>::default();
+    let queue = monitor.queue();
     let core = Core {
         world,
         watches: Watches::new(capacity),
         stream,
+        handover: handover.clone(),
+        limit: Limit { bytes: Box::new(move || queue.bytes()), max_bytes: config.queue.max_bytes },
+        shed: None,
+        build: Box::default(),
+        said: None,
         requests: requested,
         waiting: HashMap::new(),
         shared: shared.clone(),
     };
+    let writer = Writer { files, handover, shared: shared.clone() };
     let daemon = Daemon::new(
         source,
         config,
@@ -83,7 +93,28 @@ pub(crate) fn start(source: &Path, config: Config) -> Result<(Daemon, Recorder),
         capacity,
         (types, wall.moment().1),
     );
-    Ok((daemon, Recorder { receiver, core }))
+    Ok((daemon, Recorder { receiver, writer, core }))
+}
+
+/// Writes the beginning of a stream, durably: if this daemon is killed at once, the next one's gap begins here. On a full
+/// disk the writer pauses with it, and goes on once it can.
+///
+/// # Errors
+/// It cannot be written, for another reason.
+fn begin(
+    files: &mut Files,
+    stream: &mut Stream,
+    world: &World,
+    handover: &Handover,
+) -> Result<(), Error> {
+    let mut piece = stream.piece(world, Vec::new());
+    match files.write(&mut piece) {
+        // What fails here, the next sync says.
+        Ok(()) => _ = files.sync(),
+        Err(error) if is_of_disk(&error) => handover.put(piece),
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// Opens the history. A daemon that was just killed may still hold it for a moment.

@@ -9,7 +9,7 @@ use fsmon_engine::config::Who;
 use fsmon_format::error::Error;
 use fsmon_format::kind;
 use fsmon_present::message::{counted, shown};
-use fsmon_store::history::Deletion;
+use fsmon_store::history::{Deletion, History};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -19,14 +19,30 @@ use std::time::Duration;
 /// How long a loss counts as recent.
 const RECENT_LOSS: Duration = Duration::from_secs(3600);
 
+/// What is known of the closed segments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closed {
+    pub(crate) bytes: u64,
+    pub(crate) segments: usize,
+    /// When the oldest begins, ns since 1970.
+    pub(crate) oldest_ns: Option<u64>,
+}
+
+impl Closed {
+    pub(crate) fn of(history: &History) -> Self {
+        let entries = history.catalogue().entries();
+        let oldest_ns = entries.iter().map(|entry| entry.wall_ns.0).min();
+        Closed { bytes: history.bytes(), segments: entries.len(), oldest_ns }
+    }
+}
+
 /// All that is known at one moment.
 pub(crate) struct View {
     pub(crate) entries: Vec<Entry>,
-    /// Of closed segments.
-    pub(crate) bytes: u64,
-    pub(crate) segments: usize,
-    pub(crate) oldest_ns: Option<u64>,
+    pub(crate) closed: Closed,
     pub(crate) dir: PathBuf,
+    /// `queue.max_bytes`
+    pub(crate) queue_max_bytes: u64,
     pub(crate) required: Option<Who>,
     pub(crate) rung: Who,
     pub(crate) counters: Counters,
@@ -45,6 +61,12 @@ impl View {
         }
         if let Some(why) = self.shared.paused() {
             reasons.push(format!("recording is paused: {why}"));
+        }
+        if let Some(dropped) = self.shared.dropped() {
+            reasons.push(format!(
+                "the kernel's queue is at queue.max_bytes: {} dropped so far",
+                counted(dropped, "event was", "events were")
+            ));
         }
         if let Some(required) = self.required
             && self.rung > required
@@ -119,10 +141,15 @@ pub(crate) fn fields(view: &View) -> Fields {
         "directories": view.counters.dirs,
         "history": {
             "dir": text(&view.dir),
-            "bytes": view.bytes + written.segment_bytes,
-            "segments": view.segments + usize::from(written.segment.is_some()),
-            "oldest": view.oldest_ns.map_or_else(|| time(view.since_ns), time),
+            "bytes": view.closed.bytes + written.segment_bytes,
+            "segments": view.closed.segments + usize::from(written.segment.is_some()),
+            "oldest": view.closed.oldest_ns.map_or_else(|| time(view.since_ns), time),
             "segment": written.segment,
+        },
+        "queue": {
+            // Unknown: no file says it, and it is long.
+            "bytes": Some(view.counters.queue_bytes).filter(|bytes| *bytes != u64::MAX),
+            "max_bytes": view.queue_max_bytes,
         },
         "events": view.shared.events(),
         "lines": lines,

@@ -1,21 +1,16 @@
-//! The stream that is recorded, and the segment of the history that it is written to.
+//! The stream that is recorded: blocks, and which segment of the history they belong to.
 
-use crate::clocks::Clocks;
+use crate::handover::Piece;
 use crate::limits::WRITE_BYTES;
 use crate::recorder::Said;
-use crate::shared::Written;
-use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::record::{
     Body, Build, Cause, EventRef, Gap, Loss, NOTE_TEXT_MAX, Note, Record, Slot, What, note_flag,
 };
 use fsmon_present::binary::Binary;
-use fsmon_present::message;
 use fsmon_present::pipeline::Output;
 use fsmon_present::wall::Wall;
 use fsmon_present::world::{Change, World};
-use fsmon_store::history::{History, Last, SegmentWriter};
-use nix::errno::Errno;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use fsmon_store::history::{Last, Tally};
 use std::time::{Duration, Instant};
 use zerocopy::FromZeros;
 
@@ -26,70 +21,49 @@ pub(crate) struct Rotate {
     pub(crate) age: Option<Duration>,
 }
 
-/// Makes blocks of records, and segments of blocks.
+/// Makes blocks of records, and says where a segment ends and the next begins. The writer's thread puts that into files.
 pub(crate) struct Stream {
     id: [u8; 16],
     binary: Binary,
     build: Box<Build>,
-    /// What is not in the file yet: whole blocks, before them perhaps a file header.
+    /// What was not handed over yet: whole blocks, before them perhaps a file header.
     out: Vec<u8>,
-    /// `None` before the first is made, and while the next cannot be made.
-    segment: Option<SegmentWriter>,
-    history: Arc<Mutex<History>>,
-    clocks: Clocks,
     rotate: Rotate,
-    began: Instant,
-    /// The segment ends with the next write.
+    /// The segment that is being made.
+    segment: Segment,
+    /// The segment ends with the next piece.
     must_rotate: bool,
-    /// The segment's last block was made, and is in `out` or in the file already.
-    is_ending: bool,
     /// Blocks were dropped: what comes after them must not be written, as readers would miss them.
     is_broken_off: bool,
-    /// Why a segment that was closed may not be durable; nobody who waited for that was told yet.
-    unsynced: Option<Error>,
-    /// Bytes of the stream in segments that were closed.
-    closed_bytes: u64,
+}
+
+/// What is known of a segment while it is made.
+struct Segment {
+    began: Instant,
+    /// Bytes that were handed over.
+    bytes: u64,
+    /// EVENT records of the stream before it.
+    first_event: u64,
+    tally: Box<Tally>,
+}
+
+impl Segment {
+    fn new(binary: &Binary) -> Self {
+        let (monotonic_ns, realtime_ns) = binary.began();
+        let tally = Box::new(Tally::new(monotonic_ns, realtime_ns));
+        Segment { began: Instant::now(), bytes: 0, first_event: binary.events(), tally }
+    }
 }
 
 impl Stream {
-    /// Begins a stream and its first segment.
-    ///
-    /// # Errors
-    /// The segment cannot be made.
-    pub(crate) fn begin(
-        id: [u8; 16],
-        mut binary: Binary,
-        history: Arc<Mutex<History>>,
-        clocks: Clocks,
-        rotate: Rotate,
-    ) -> Result<Self, Error> {
+    /// Begins a stream.
+    pub(crate) fn begin(id: [u8; 16], mut binary: Binary, rotate: Rotate) -> Self {
         let mut out = Vec::with_capacity(2 * WRITE_BYTES);
         binary.begin(&mut out);
-        let mut stream = Stream {
-            id,
-            binary,
-            build: Box::default(),
-            out,
-            segment: None,
-            history,
-            clocks,
-            rotate,
-            began: Instant::now(),
-            must_rotate: false,
-            is_ending: false,
-            is_broken_off: false,
-            unsynced: None,
-            closed_bytes: 0,
-        };
-        match stream.write() {
-            // The recorder pauses with its first write, and goes on once it can.
-            Err(error) if !is_of_disk(&error) => Err(error),
-            _ => Ok(stream),
-        }
-    }
-
-    fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        let segment = Segment::new(&binary);
+        let (must_rotate, is_broken_off) = (false, false);
+        let build = Box::default();
+        Stream { id, binary, build, out, rotate, segment, must_rotate, is_broken_off }
     }
 
     pub(crate) fn event(
@@ -120,9 +94,7 @@ impl Stream {
     /// Counts a record for the catalogue.
     #[inline]
     fn tally(&mut self, world: &World, record: &Record<'_>) {
-        if let Some(segment) = &mut self.segment {
-            segment.note(record, world.mirror());
-        }
+        self.segment.tally.take(record, world.mirror());
     }
 
     /// Writes a NOTE.
@@ -184,142 +156,100 @@ impl Stream {
         self.binary.flush(&mut self.out);
     }
 
-    /// Whether so much waits that it should be written.
+    /// Whether so much waits that it should be handed over.
     pub(crate) fn is_full(&self) -> bool {
         self.out.len() >= WRITE_BYTES
     }
 
-    /// Whether everything that was made is in the file.
-    pub(crate) fn is_written(&self) -> bool {
-        self.out.is_empty()
+    /// Bytes that wait to be handed over.
+    pub(crate) fn len(&self) -> usize {
+        self.out.len()
     }
 
-    /// Makes the segment end with the next write.
+    /// Whether there is something to hand over.
+    pub(crate) fn has_piece(&mut self) -> bool {
+        !self.out.is_empty() || self.is_due()
+    }
+
+    /// Makes the segment end with the next piece.
     pub(crate) fn make_old(&mut self) {
         self.must_rotate = true;
     }
 
-    /// Whether the segment must end for its age, and has something in it.
-    pub(crate) fn is_old(&self) -> bool {
-        self.must_rotate || self.rotate.age.is_some_and(|age| self.began.elapsed() >= age)
+    /// Whether the segment must end although it is not full. One without events does not end, as the next would be
+    /// empty, too: its age counts from now.
+    pub(crate) fn is_old(&mut self) -> bool {
+        let age = self.rotate.age;
+        let is_old = self.must_rotate || age.is_some_and(|age| self.segment.began.elapsed() >= age);
+        if is_old && !self.has_events() {
+            (self.must_rotate, self.segment.began) = (false, Instant::now());
+            return false;
+        }
+        is_old
     }
 
-    fn is_due(&self) -> bool {
-        let bytes = self.segment.as_ref().map_or(0, SegmentWriter::bytes);
-        self.is_old() || self.rotate.size.is_some_and(|size| bytes >= size)
+    fn has_events(&self) -> bool {
+        self.binary.events() > self.segment.first_event
     }
 
-    /// Writes what waits, and turns to the next segment if it is due.
-    ///
-    /// # Errors
-    /// Something could not be written: it waits on, and the call can be repeated.
-    pub(crate) fn write(&mut self) -> Result<(), Error> {
-        if self.is_broken_off {
-            self.out.clear();
-            return Ok(());
-        }
-        self.append()?;
-        if self.is_ending || self.is_due() {
-            self.turn_over()?;
-        }
-        Ok(())
+    fn is_due(&mut self) -> bool {
+        let bytes = self.segment.bytes + self.out.len() as u64;
+        let is_full = self.rotate.size.is_some_and(|size| bytes >= size);
+        self.is_old() || is_full && self.has_events()
     }
 
-    fn append(&mut self) -> Result<(), Error> {
-        if self.out.is_empty() {
-            return Ok(());
+    /// Takes what waits, and ends the segment with it if that is due; then what waits is the header of the next. `spare`
+    /// is an empty buffer.
+    pub(crate) fn piece(&mut self, world: &World, spare: Vec<u8>) -> Piece {
+        if !self.is_due() {
+            return self.take(world, spare);
         }
-        match &mut self.segment {
-            None => {
-                let segment = self.history().begin_segment(&self.out)?;
-                self.segment = Some(segment);
-                self.out.clear();
-            }
-            Some(segment) => match segment.append(&self.out) {
-                Ok(()) => self.out.clear(),
-                Err(failure) => {
-                    self.out.drain(..failure.written);
-                    return Err(failure.error);
-                }
-            },
-        }
-        Ok(())
-    }
-
-    /// Ends the segment and begins the next. A segment without events does not end: the next would be empty, too.
-    fn turn_over(&mut self) -> Result<(), Error> {
-        if !self.is_ending {
-            self.must_rotate = false;
-            let has_events =
-                |segment: &SegmentWriter| self.binary.events() > segment.header().first_event;
-            if !self.segment.as_ref().is_some_and(has_events) {
-                self.began = Instant::now();
-                return Ok(());
-            }
-            self.binary.end_file(&mut self.out);
-            self.is_ending = true;
-            self.append()?;
-        }
-        self.close();
-        self.is_ending = false;
+        self.binary.end_file(&mut self.out);
+        let mut piece = self.take(world, spare);
         self.binary.begin_file(&mut self.out);
-        self.began = Instant::now();
-        self.append()
+        let next = Segment::new(&self.binary);
+        piece.ends = Some(std::mem::replace(&mut self.segment, next).tally);
+        self.must_rotate = false;
+        piece
     }
 
-    /// Closes the segment, whose last block is written, durably. If that fails the next sync says so.
-    fn close(&mut self) {
-        let Some(segment) = self.segment.take() else { return };
-        self.closed_bytes += segment.bytes();
-        let now = self.clocks.now();
-        let closed = self.history().close_segment(segment, &now);
-        if let Err(error) = closed {
-            message::print(&error);
-            self.unsynced = Some(error);
-        }
+    /// All that waits.
+    fn take(&mut self, world: &World, mut spare: Vec<u8>) -> Piece {
+        spare.reserve(2 * WRITE_BYTES);
+        let until_ns = self.last_wall_ns(world);
+        let blocks = std::mem::replace(&mut self.out, spare);
+        self.segment.bytes += blocks.len() as u64;
+        Piece { blocks, ends: None, until_ns, waiting: None }
     }
 
-    /// Makes durable what was written.
-    ///
-    /// # Errors
-    /// It may not be; nor what a segment has that was closed since the last sync.
-    pub(crate) fn sync(&mut self) -> Result<(), Error> {
-        let synced = self.segment.as_ref().map_or(Ok(()), SegmentWriter::sync_data);
-        // What failed once is not trusted again: the next sync is that of another segment.
-        self.must_rotate |= synced.is_err();
-        synced.and(self.unsynced.take().map_or(Ok(()), Err))
-    }
-
-    /// Ends the stream and its last segment. What cannot be written is left out; the segment is then one of a recorder
-    /// that was killed, and the next daemon closes it.
-    ///
-    /// # Errors
-    /// Something could not be written.
-    pub(crate) fn finish(&mut self, world: &World) -> Result<(), Error> {
-        if self.is_broken_off || self.is_ending {
-            if self.is_ending && self.out.is_empty() {
-                // Its last block is there: only the next segment could not begin.
-                self.close();
-            }
-            return Err(Error::new(ErrorKind::Busy, "recording was paused"));
+    /// Ends the stream: the last piece. `None` if blocks were dropped; the segment is then one of a recorder that was
+    /// killed, and the next daemon closes it.
+    pub(crate) fn end(mut self, world: &World) -> Option<Piece> {
+        if self.is_broken_off {
+            return None;
         }
         self.binary.end(world, &mut self.out);
-        self.append()?;
-        self.close();
-        self.unsynced.take().map_or(Ok(()), Err)
+        let mut piece = self.take(world, Vec::new());
+        piece.ends = Some(self.segment.tally);
+        Some(piece)
     }
 
     /// What waits will never be written, nor what comes after it.
     pub(crate) fn break_off(&mut self) {
-        self.is_broken_off |= !self.out.is_empty();
+        self.is_broken_off = true;
         self.out.clear();
+    }
+
+    /// Whether blocks were dropped.
+    pub(crate) fn is_broken_off(&self) -> bool {
+        self.is_broken_off
     }
 
     /// Where the next record will be: text for clients.
     pub(crate) fn cursor(&self) -> String {
-        let segment = self.segment.as_ref().map_or(0, |segment| segment.header().segment);
+        let (segment, block) = (self.binary.segment(), self.binary.next_block());
         let id = u128::from_be_bytes(self.id);
-        format!("1-{id:032x}-{segment}-{}-0-0", self.binary.next_block())
+        format!("1-{id:032x}-{segment}-{block}-0-0")
     }
 
     /// The wall time of the last record that was taken, or of now if there is none.
@@ -328,19 +258,4 @@ impl Stream {
             .last_ns()
             .map_or_else(|| Wall::of_this_host().moment().1, |at| world.real_ns(at))
     }
-
-    pub(crate) fn written(&self) -> Written {
-        let segment = self.segment.as_ref();
-        Written {
-            segment: segment.map(|segment| segment.name().to_owned()),
-            segment_bytes: segment.map_or(0, SegmentWriter::bytes),
-            closed_bytes: self.closed_bytes,
-        }
-    }
-}
-
-/// Whether it is the disk that is full, over quota, read-only or failing: that may pass.
-fn is_of_disk(error: &Error) -> bool {
-    const OF_DISK: [Errno; 4] = [Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS, Errno::EIO];
-    error.raw_os_error().is_some_and(|errno| OF_DISK.contains(&Errno::from_raw(errno)))
 }

@@ -8,6 +8,7 @@ pub(crate) mod containers;
 mod diagnosis;
 mod facts;
 pub(crate) mod host;
+pub(crate) mod kernel_memory;
 pub(crate) mod marks;
 pub(crate) mod mount_watch;
 pub(crate) mod mounts;

@@ -6,12 +6,13 @@
 use super::command::Commander;
 use super::mount_watch::{Ask, BelowRoots, Ears, Follower, MountWatch, Named};
 use super::remedy::{Call, Refused, refused};
-use super::{host, marks, mounts, overlay, roots, who};
+use super::{host, kernel_memory, marks, mounts, overlay, roots, who};
 use crate::config::{Backend, Config, Cpu};
 use crate::counters::{Counters, Shared};
 use crate::hot::event::{Key, METADATA_LEN};
 use crate::hot::reader::intake::{self, Intake};
 use crate::hot::reader::placement::Placement;
+use crate::hot::reader::queue::QueueGauge;
 use crate::hot::reader::{self, Parts};
 use crate::hot::r#where::above::Above;
 use crate::hot::r#where::disk::Kernel;
@@ -173,6 +174,7 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     let flushes = Arc::clone(&resolver.flushes);
     let parts = Parts {
         resolver,
+        queue: QueueGauge::new(Arc::clone(&shared), kernel_memory::open(who.rung())),
         who,
         producer,
         shared: Arc::clone(&shared),

@@ -2,6 +2,7 @@
 
 use crate::counters::Counters;
 use crate::hot::reader::intake::Intake;
+use crate::hot::reader::queue::QueueGauge;
 use crate::hot::r#where::tree::{Tree, flag};
 use crate::hot::who::{CmdlineRef, Processes};
 use crate::limits::reader::{BEHIND_SLOTS, CLOCK_MOVED_NS, STALL_SLEEP};
@@ -20,6 +21,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) intake: Intake,
     /// The buffers of file events; the reader reads in those that the intake has given it.
     pub(crate) files: &'a Buffers,
+    /// The length of the queue, which grows while the ring is full.
+    pub(crate) queue: QueueGauge,
     /// An error while the ring was full; returned after the batch.
     pub(crate) failed: Option<io::Error>,
 }
@@ -353,5 +356,6 @@ fn stall(producer: &mut Producer, sources: &mut Inputs<'_>, record: &[Slot]) {
         }
         crate::sys::thread::sleep(STALL_SLEEP);
         sources.catch_up();
+        sources.queue.note_stall(clock::monotonic_ns(), &sources.who);
     }
 }

@@ -73,6 +73,15 @@ pub(crate) const FLUSH_PATIENCE_NS: u64 = 20_000_000;
 /// How long the reader sleeps between two looks for room, while the consumer stalls. Process messages are taken in at
 /// this pace meanwhile: their rings hold a hundred times as much.
 pub(crate) const STALL_SLEEP: Duration = Duration::from_millis(1);
+/// How often the length of a long queue is looked at, ns. At the pace of the fastest writers, a million events a second,
+/// 10,000 come in between: 2 MB.
+pub(crate) const QUEUE_LOOK_NS: u64 = 10_000_000;
+/// Kernel memory of an event as long as none was read, bytes.
+pub(crate) const QUEUE_EVENT_BYTES: u64 = 200;
+/// The mean length of events is that of about so many that were read last.
+pub(crate) const QUEUE_MEAN_EVENTS: u64 = 1 << 16;
+/// Bytes that are read of a file with the kernel's use of memory: /proc/meminfo has some 1,500, memory.stat 2,500.
+pub(crate) const MEMORY_TEXT_BYTES: usize = 1 << 13;
 /// By how much the wall clock must move against the monotonic one to be sent before the next STATS record, ns.
 /// Times of events are no more precise: they are those of a batch.
 pub(crate) const CLOCK_MOVED_NS: u64 = 1_000_000;
@@ -103,6 +112,7 @@ const _: () = {
     assert!(SLEEP_NOT_IDLE.as_micros() < SLEEP_MAX.as_micros());
     assert!(STALL_SLEEP.as_nanos() < STATS_EVERY_NS as u128);
     assert!(CPU_PAUSE_NS <= CPU_PAUSE_MANY_NS && CPU_PAUSE_MANY_NS < CPU_PAUSE_MAX_NS);
+    assert!(QUEUE_LOOK_NS >= STALL_SLEEP.as_nanos() as u64 && QUEUE_LOOK_NS < STATS_EVERY_NS);
     // Some of the ring is free while the consumer works on what it was handed.
     assert!(PUBLISH_SLOTS <= BATCH_SLOTS_MAX && 2 * BATCH_SLOTS_MAX <= RING_SLOTS as u64);
     assert!(BEHIND_SLOTS < RING_SLOTS as u64);

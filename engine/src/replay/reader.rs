@@ -12,6 +12,7 @@ use crate::hot::event::{Events, Key};
 use crate::hot::output::{Inputs, Output};
 use crate::hot::reader::Reader;
 use crate::hot::reader::intake::{Intake, IoBackend};
+use crate::hot::reader::queue::QueueGauge;
 use crate::hot::r#where::above::Above;
 use crate::hot::r#where::disk::Kernel;
 use crate::hot::r#where::resolve::Resolver;
@@ -81,7 +82,13 @@ impl Room {
         };
         let poll = Poll::new(&sources, &room.files, Gauge::default());
         let intake = Intake::new(IoBackend::Poll(poll), Buffers::new(1, 4096)?);
-        let sources = Inputs { who: processes(images), intake, files: &room.files, failed: None };
+        let sources = Inputs {
+            who: processes(images),
+            intake,
+            files: &room.files,
+            queue: QueueGauge::default(),
+            failed: None,
+        };
         let (producer, consumer) = ring(slots);
         let output = Output::new(producer, Counters::default());
         let resolver = resolver(recording, dirs)?;

@@ -10,6 +10,7 @@ use crate::hot::event::Events;
 use crate::hot::output::{Inputs, Output};
 use crate::hot::reader::Reader;
 use crate::hot::reader::intake::{Intake, IoBackend};
+use crate::hot::reader::queue::QueueGauge;
 use crate::hot::r#where::above::Above;
 use crate::hot::r#where::resolve::Resolver;
 use crate::hot::r#where::tree::Tree;
@@ -139,7 +140,8 @@ impl<'a> Run<'a> {
         let intake = Intake::new(IoBackend::Poll(poll), Buffers::new(1, 4096).expect("memory"));
         let mut who = processes(IMAGES);
         PIDS.iter().for_each(|pid| who.feed_bpf(&fork(*pid)));
-        let sources = Inputs { who, intake, files: &bench.files, failed: None };
+        let sources =
+            Inputs { who, intake, files: &bench.files, queue: QueueGauge::default(), failed: None };
         let (producer, consumer) = ring(SLOTS);
         let output = Output::new(producer, Counters::default());
         let start_ns = world.borrow().now_ns;

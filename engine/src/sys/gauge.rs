@@ -34,7 +34,11 @@ pub(crate) mod global {
     pub(crate) const ROOT_DENTRY: usize = 12;
     /// See [`ROOT_MNT`].
     pub(crate) const ROOT_NS: usize = 13;
-    pub(crate) const COUNT: usize = 14;
+    /// The process and thread that asks for the length of the queue; 0: none.
+    pub(crate) const MEASURER: usize = 14;
+    /// The answer: events in the queue.
+    pub(crate) const LENGTH: usize = 15;
+    pub(crate) const COUNT: usize = 16;
 }
 
 /// Held by the backend, which publishes its position; without BPF it does nothing.

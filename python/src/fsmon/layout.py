@@ -90,6 +90,7 @@ LOSS_REASONS = {
     9: "max_files",
     10: "tables_full",
     11: "name_too_long",
+    12: "disk",
 }
 """Reasons of a LOSS as the JSON of fsmon calls them; every other number is `other`."""
 GAP_CAUSES = {0: "unknown", 1: "stopped", 2: "killed", 3: "reboot", 4: "disk"}

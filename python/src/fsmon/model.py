@@ -165,7 +165,7 @@ class Loss(NamedTuple):
     first_time_ns: int
     """Nothing before was lost."""
     reason: str
-    """queue_overflow, process_messages, max_dirs, max_processes, walk, unmarked, mount, unmount, max_files, tables_full, name_too_long; `other` if not known here."""
+    """queue_overflow, process_messages, max_dirs, max_processes, walk, unmarked, mount, unmount, max_files, tables_full, name_too_long, disk; `other` if not known here."""
     reason_code: int
     lost: Optional[int]
     """How many; None unknown."""

@@ -279,6 +279,9 @@ fn append_consequence(reason: Reason, names: Names, out: &mut Vec<u8>) {
         Reason::NameTooLong => say(
             "a name has more than 255 bytes, its change and those that waited with it are missing",
         ),
+        Reason::Disk => say(
+            "the disk did not keep up, and the kernel's queue was at its limit: changes are missing here",
+        ),
         Reason::Other(_) => say("for a reason that this version does not know"),
     }
 }

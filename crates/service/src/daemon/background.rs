@@ -3,7 +3,7 @@
 use super::Daemon;
 use crate::keeper::Keeper;
 use crate::recorder::Ask;
-use fsmon_engine::privileges;
+use fsmon_engine::privileges::{self, Task};
 use fsmon_format::error::Error;
 use std::sync::Arc;
 use std::thread;
@@ -21,7 +21,8 @@ impl Daemon {
             ends,
         };
         let daemon = self.clone();
-        let tasks = self.tasks_of_writers();
+        // It looks for paths, too.
+        let tasks = [self.tasks_of_files(), vec![Task::Read]].concat();
         let run = move || {
             // With more than it needs it works as well.
             let _ = privileges::keep(&tasks);

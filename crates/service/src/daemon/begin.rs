@@ -6,7 +6,7 @@ use crate::ALWAYS_RECORDED;
 use crate::ask::must_answer;
 use crate::config::{State as StateFile, Watch};
 use crate::limits::{ADD_PATIENCE, ENGINE_PATIENCE};
-use crate::recorder::{Ask, Said};
+use crate::recorder::{Ask, Said, paused};
 use crate::skip::{Rule, Rules};
 use crate::table::{Entry, Origin, State};
 use crate::watches::Watched;
@@ -89,7 +89,7 @@ impl Daemon {
     /// One of them refuses, and neither has it then.
     pub(super) fn record(&self, entry: &Entry) -> Result<(State, u32), Error> {
         let watch = &entry.watch;
-        self.must_record()?;
+        self.must_be_taken()?;
         let filter = Filter::new(
             &recorded(watch),
             fsmon_format::kind::DEFAULT,
@@ -118,13 +118,20 @@ impl Daemon {
         self.engine.ask_with(ask, ENGINE_PATIENCE, remove).map(drop)
     }
 
+    /// For who wants something to be in the history.
+    ///
     /// # Errors
-    /// Recording is paused: the recorder takes nothing out of the ring then, and so answers nothing.
+    /// Recording is paused.
     pub(super) fn must_record(&self) -> Result<(), Error> {
-        match self.shared.paused() {
-            None => Ok(()),
-            Some(why) => Err(Error::new(ErrorKind::Busy, format!("recording is paused: {why}"))),
-        }
+        self.shared.paused().map_or(Ok(()), |why| Err(paused(why)))
+    }
+
+    /// For who changes what is watched.
+    ///
+    /// # Errors
+    /// Recording is paused, and the recorder takes nothing out of the ring: no answer would come.
+    pub(super) fn must_be_taken(&self) -> Result<(), Error> {
+        self.shared.held().map_or(Ok(()), |why| Err(paused(why)))
     }
 
     /// Has the engine watch a directory, with the types that all watches ask for.
@@ -181,7 +188,7 @@ impl Daemon {
             let is_pending = lock(&self.table)
                 .numbered(entry.number)
                 .is_some_and(|entry| entry.state == State::Pending);
-            if !is_pending || !entry.watch.path.is_dir() || self.must_record().is_err() {
+            if !is_pending || !entry.watch.path.is_dir() || self.must_be_taken().is_err() {
                 continue;
             }
             let said = self.said(&entry.watch, Some(What::WatchBegan), String::new());
@@ -197,7 +204,7 @@ impl Daemon {
     /// It could not be ended, and is as it was.
     pub(super) fn end(&self, entry: &Entry) -> Result<(), Error> {
         if !matches!(entry.state, State::Failed(_)) {
-            self.must_record()?;
+            self.must_be_taken()?;
             // One around it is read again when it goes: by the rules without it.
             self.set_rules_but(Some(entry.number));
             let said = self.said(&entry.watch, Some(What::WatchEnded), String::new());
@@ -237,7 +244,7 @@ impl Daemon {
             let rule = |path: &&PathBuf| Rule::new(path, &watch.exclude, levels).ok();
             rules.extend(paths.iter().filter_map(rule).map(Arc::new));
         }
-        let history = real(lock(&self.history).dir());
+        let history = real(&self.dir);
         self.skipper.set(Rules::new(&history, rules));
     }
 }

@@ -16,7 +16,7 @@ impl Daemon {
     pub(super) fn add(&self, watch: Watch, is_runtime: bool) -> Result<Fields, Error> {
         must_answer(&watch.path)?;
         let _changing = lock(&self.changing);
-        self.must_record()?;
+        self.must_be_taken()?;
         let path = watch.path.clone();
         let before = lock(&self.table).at(&path).cloned();
         match &before {
@@ -110,7 +110,7 @@ impl Daemon {
     /// Recording is paused: nothing has changed.
     pub(super) fn reload(&self, new: Config) -> Result<(), Error> {
         let _changing = lock(&self.changing);
-        self.must_record()?;
+        self.must_be_taken()?;
         let old = lock(&self.config).clone();
         for what in needs_restart(&old, &new) {
             message::print(format_args!("`{what}` has changed: restart the daemon for that"));

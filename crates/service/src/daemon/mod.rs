@@ -18,6 +18,7 @@ use crate::control::protocol::Fields;
 use crate::engine::Engine;
 use crate::flush::{Flusher, Wanted};
 use crate::keeper;
+use crate::limits::HISTORY_PATIENCE;
 use crate::link::{Limits, Order};
 use crate::metrics;
 use crate::recorder::Ask;
@@ -30,7 +31,9 @@ use fsmon_format::mirror::Capacity;
 use fsmon_store::history::{Disk, History, Keep};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What carries out orders.
 pub(crate) struct Daemon {
@@ -43,6 +46,12 @@ pub(crate) struct Daemon {
     engine: Engine,
     flusher: Flusher,
     history: Arc<Mutex<History>>,
+    /// Its directory.
+    dir: PathBuf,
+    /// `queue.max_bytes` of the start.
+    queue_max_bytes: u64,
+    /// What was known of its closed segments last.
+    closed: Mutex<status::Closed>,
     pub(crate) shared: Arc<Shared>,
     skipper: Skipper,
     clocks: Clocks,
@@ -59,6 +68,17 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Waits for a thread to end, which may be in a call that does not return.
+fn join_within(thread: thread::JoinHandle<()>, patience: Duration) {
+    let began = Instant::now();
+    while !thread.is_finished() && began.elapsed() < patience {
+        thread::sleep(HISTORY_PATIENCE / 100);
+    }
+    if thread.is_finished() {
+        let _ = thread.join();
+    }
+}
+
 impl Daemon {
     pub(crate) fn new(
         source: &Path,
@@ -68,6 +88,8 @@ impl Daemon {
         capacity: Capacity,
         (types, since_ns): (u32, u64),
     ) -> Self {
+        let (dir, queue_max_bytes) = (config.history.dir.clone(), config.queue.max_bytes);
+        let closed = Mutex::new(status::Closed::of(&lock(&history)));
         Daemon {
             source: source.to_owned(),
             config: Mutex::new(config),
@@ -76,6 +98,9 @@ impl Daemon {
             engine,
             flusher: Flusher::default(),
             history,
+            dir,
+            queue_max_bytes,
+            closed,
             shared,
             skipper,
             clocks,
@@ -128,21 +153,35 @@ impl Daemon {
         status::summary(&self.view())
     }
 
+    /// What is known of the closed segments. While a disk that does not answer holds up who has the history: what was
+    /// known before.
+    fn closed(&self) -> status::Closed {
+        let began = Instant::now();
+        loop {
+            let history = match self.history.try_lock() {
+                Ok(history) => history,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) if began.elapsed() < HISTORY_PATIENCE => {
+                    thread::sleep(HISTORY_PATIENCE / 100);
+                    continue;
+                }
+                Err(TryLockError::WouldBlock) => return *lock(&self.closed),
+            };
+            let closed = status::Closed::of(&history);
+            *lock(&self.closed) = closed;
+            return closed;
+        }
+    }
+
     fn view(&self) -> status::View {
-        let table = lock(&self.table);
-        let (bytes, segments, oldest_ns, dir) = {
-            let history = lock(&self.history);
-            let entries = history.catalogue().entries();
-            let oldest = entries.iter().map(|entry| entry.wall_ns.0).min();
-            (history.bytes(), entries.len(), oldest, history.dir().to_owned())
-        };
+        let closed = self.closed();
+        let entries = lock(&self.table).entries().to_vec();
         let config = lock(&self.config);
         status::View {
-            entries: table.entries().to_vec(),
-            bytes,
-            segments,
-            oldest_ns,
-            dir,
+            entries,
+            closed,
+            dir: self.dir.clone(),
+            queue_max_bytes: self.queue_max_bytes,
             required: config.engine.require,
             rung: self.engine.monitor().plan().who,
             counters: self.engine.counters(),

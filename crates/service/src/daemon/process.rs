@@ -1,8 +1,8 @@
 //! The recorder process from its first order to its end.
 
-use super::Daemon;
+use super::{Daemon, join_within};
 use crate::control::protocol::Fields;
-use crate::limits::ORDERS_MAX;
+use crate::limits::{END_PATIENCE, ORDERS_MAX};
 use crate::link::{Answered, Asked, Failure, Order, receive, send};
 use crate::seccomp::{Process, confine};
 use crate::start;
@@ -76,7 +76,7 @@ pub fn record() -> Result<(), Error> {
     let end_of_engine = stream.try_clone().map_err(failed)?;
     let started = start::start(&source, *config).and_then(|(daemon, recorder)| {
         let daemon = Arc::new(daemon);
-        let tasks = daemon.tasks_of_writers();
+        let tasks = daemon.tasks_of_files();
         let recorder = recorder.spawn(tasks, move || {
             // No further order comes.
             let _ = end_of_engine.shutdown(Shutdown::Read);
@@ -172,7 +172,7 @@ impl Running {
         drop(ends);
         daemon.shared.give_up();
         daemon.engine.monitor().stop();
-        let _ = keeper.join();
+        join_within(keeper, END_PATIENCE);
         recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         message::print(format_args!("ended: {}", daemon.summary()));
         match daemon.shared.unwritten() {
@@ -194,14 +194,13 @@ fn tasks(order: &Order) -> &'static [Task] {
 }
 
 impl Daemon {
-    /// What the threads that write take: where the history belongs to another user, as it does if root starts a daemon
-    /// on that of the service, rights of files are passed over.
-    pub(super) fn tasks_of_writers(&self) -> Vec<Task> {
+    /// What the files of the history take: where it belongs to another user, as it does if root starts a daemon on that of
+    /// the service, rights of files are passed over.
+    pub(super) fn tasks_of_files(&self) -> Vec<Task> {
         use std::os::unix::fs::MetadataExt;
         let dir = super::lock(&self.history).dir().to_owned();
         let own = nix::unistd::geteuid().as_raw();
         let is_own = std::fs::metadata(dir).is_ok_and(|data| data.uid() == own);
-        // Control groups are named by their handles.
-        if is_own { vec![Task::Read] } else { vec![Task::Read, Task::WriteFiles] }
+        if is_own { Vec::new() } else { vec![Task::WriteFiles] }
     }
 }

@@ -1,7 +1,7 @@
 //! The recorder process, as the front process sees it: it is started, gets orders, and answers.
 
 use crate::control::protocol::Fields;
-use crate::limits::END_PATIENCE;
+use crate::limits::EXIT_PATIENCE;
 use crate::link::{Answered, Asked, Order, receive, send};
 use fsmon_engine::privileges;
 use fsmon_format::error::{Error, ErrorKind};
@@ -92,7 +92,7 @@ impl Recorder {
     /// Waits for the end of the process, and kills it if that does not come.
     pub(super) fn wait(&self) -> std::io::Result<ExitStatus> {
         let mut child = lock(&self.child);
-        let deadline = Instant::now() + END_PATIENCE;
+        let deadline = Instant::now() + EXIT_PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait()? {
                 return Ok(status);

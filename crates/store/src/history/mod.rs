@@ -51,7 +51,7 @@ pub use mend::{Mended, mend};
 pub use retention::{Deletion, Disk, Free, Keep, Plan, Usage, Why, plan};
 pub use scan::scan;
 pub use segment::{AppendError, SegmentWriter};
-pub use tally::{Cgroup, Top};
+pub use tally::{Cgroup, Tally, Top};
 
 use crate::files::{header_of, is_written};
 use crate::limits::{CLOCK_SAVED_EVERY_NS, DELETE_RETRY_NS, FREE_MARGIN, KEY_BYTES, SHORT_FOR_NS};

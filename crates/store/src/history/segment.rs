@@ -140,6 +140,12 @@ impl SegmentWriter {
         self.tally.take(record, mirror);
     }
 
+    /// Takes what was tallied elsewhere, by a thread that makes the blocks that this one writes: all records of the
+    /// segment, in place of those that were noted.
+    pub fn set_tally(&mut self, tally: Tally) {
+        self.tally = tally;
+    }
+
     /// Appends whole blocks, as [`fsmon_format::stream::Writer`] makes them. They are not durable before
     /// [`SegmentWriter::sync_data`].
     ///

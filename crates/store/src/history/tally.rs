@@ -38,8 +38,8 @@ impl fmt::Display for Cgroup {
     }
 }
 
-/// Counts the records of one segment, in memory of a fixed size.
-pub(crate) struct Tally {
+/// What the catalogue says of the records of one segment, counted in memory of a fixed size: some 10 KiB.
+pub struct Tally {
     /// The CLOCK in force: monotonic and wall time, ns.
     clock: (u64, u64),
     /// EVENT records.
@@ -63,8 +63,9 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Nothing yet, in a segment that began at these times.
-    pub(crate) fn new(monotonic_ns: u64, realtime_ns: u64) -> Self {
+    /// Nothing yet, in a segment that began at these times, ns: those of its header.
+    #[must_use]
+    pub fn new(monotonic_ns: u64, realtime_ns: u64) -> Self {
         Tally {
             clock: (monotonic_ns, realtime_ns),
             events: 0,
@@ -80,9 +81,10 @@ impl Tally {
         }
     }
 
-    /// Takes a record that `mirror` has taken already.
+    /// Takes a record: each that goes into the stream's writer, GAP and NOTE too, after `mirror` took it. What the mirror
+    /// knows of users and control groups is what the catalogue will name.
     #[inline]
-    pub(crate) fn take(&mut self, record: &Record<'_>, mirror: &Mirror) {
+    pub fn take(&mut self, record: &Record<'_>, mirror: &Mirror) {
         match record.body() {
             Body::Event(event) => self.event(event.head, mirror),
             Body::Clock(clock) => self.clock = (clock.time_ns.get(), clock.realtime_ns.get()),

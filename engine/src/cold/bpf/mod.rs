@@ -72,7 +72,7 @@ pub(crate) fn attach(
         find_root(&seeker, files)?;
     }
     let mut kept = Vec::new();
-    let mut links = Vec::new();
+    let mut links = vec![bpf::attach(load(&programs.measure()?)?.as_fd())?];
     for program in programs.senders()? {
         let loaded = load(&program)?;
         links.push(bpf::attach(loaded.as_fd())?);

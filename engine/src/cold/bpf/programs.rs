@@ -111,6 +111,22 @@ impl<'a> Programs<'a> {
         self.tracepoint("fsmon_seek", "task_rename", asm, skip)
     }
 
+    /// Says how many events wait in the queue, on task_rename(task, comm) of the thread that asks. A plain read of a
+    /// number, without the lock of the queue: a process that queues an event never waits for it.
+    pub(super) fn measure(&self) -> io::Result<Program> {
+        let (mut asm, skip) = self.begin(0);
+        asm.map_value(R7, self.maps.globals);
+        asm.call(Helper::GetCurrentPidTgid);
+        asm.load(Size::Double, R1, R7, word(global::MEASURER));
+        asm.jump_if_register(If::NotEqual, R0, R1, skip);
+        asm.store_number(Size::Double, STACK, TURN, 0);
+        asm.load(Size::Double, R9, R7, word(global::GROUP));
+        self.peek(&mut asm, STACK, TURN, 4, R9, self.layout.queue.length);
+        asm.load(Size::Word, R1, STACK, TURN);
+        asm.store(Size::Double, R7, word(global::LENGTH), R1);
+        self.tracepoint("fsmon_measure", "task_rename", asm, skip)
+    }
+
     /// The programs that send messages.
     pub(super) fn senders(&self) -> io::Result<Vec<Program>> {
         let mut programs =

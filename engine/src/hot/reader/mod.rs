@@ -9,6 +9,7 @@ pub(crate) mod flushes;
 pub(crate) mod intake;
 pub(crate) mod pace;
 pub(crate) mod placement;
+pub(crate) mod queue;
 pub(crate) mod root_commands;
 
 use crate::Error;
@@ -19,6 +20,7 @@ use crate::hot::reader::flushes::{Flushed, Progress};
 use crate::hot::reader::intake::Intake;
 use crate::hot::reader::pace::{Pace, Reach};
 use crate::hot::reader::placement::Placement;
+use crate::hot::reader::queue::QueueGauge;
 use crate::hot::reader::root_commands::Obeyed;
 use crate::hot::r#where::disk::{Disk, Kernel};
 use crate::hot::r#where::mounts::{Change, Followed};
@@ -54,6 +56,7 @@ pub(crate) enum Control {
 pub(crate) struct Parts {
     pub(crate) resolver: Resolver,
     pub(crate) who: Processes,
+    pub(crate) queue: QueueGauge,
     pub(crate) producer: Producer,
     pub(crate) shared: Arc<Shared>,
     /// The counts of the walk at the start.
@@ -80,7 +83,7 @@ pub(crate) fn run(
 ) -> Result<Counters, Error> {
     let mut ready = Some(ready);
     let output = Output::new(parts.producer, parts.counters);
-    let sources = Inputs { who: parts.who, intake, files, failed: None };
+    let sources = Inputs { who: parts.who, intake, files, queue: parts.queue, failed: None };
     let mut reader = Reader::new(parts.resolver, output, sources, &parts.shared, parts.start_ns);
     reader.placement = parts.placement;
     reader.output.clock(&mut reader.sources);
@@ -277,6 +280,11 @@ impl<'a, D: Disk> Reader<'a, D> {
 
     /// What follows a batch. `empty_ns`: when the queue was seen empty, if it was.
     pub(crate) fn rest(&mut self, until_ns: u64, empty_ns: Option<u64>) {
+        let Inputs { queue, who, .. } = &mut self.sources;
+        match empty_ns {
+            Some(_) => queue.note_empty(),
+            None => queue.note_batch(until_ns, who),
+        }
         if let Some(empty_ns) = empty_ns {
             self.after_ns = self.after_ns.max(empty_ns);
             self.sources.who.retire(self.after_ns);
@@ -297,6 +305,7 @@ impl<'a, D: Disk> Reader<'a, D> {
             self.answer_commands();
         }
         if until_ns >= self.tick_ns {
+            self.sources.queue.tick(until_ns, &self.sources.who, empty_ns.is_some());
             self.tick(until_ns);
         }
     }
@@ -424,7 +433,9 @@ impl<'a, D: Disk> Reader<'a, D> {
                 self.resolver.event(&event, &mut batch);
                 batch.window.index += 1;
             }
+            let events = batch.window.index - interval.index;
             interval.index = batch.window.index;
+            self.sources.queue.note_read(files.bytes(&taken).len(), events);
             self.sources.intake.give_back(taken);
         }
         interval.index
@@ -521,6 +532,7 @@ impl<'a, D: Disk> Reader<'a, D> {
         let who = self.sources.who.counters();
         counters.processes = who.images as u64;
         counters.processes_evicted = who.evicted;
+        counters.queue_bytes = self.sources.queue.bytes();
         counters.reader_cpu_ns = clock::thread_cpu_ns();
         self.shared.store(counters);
     }

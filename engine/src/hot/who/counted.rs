@@ -2,6 +2,7 @@
 
 use crate::sys::bpf::{self, Globals};
 use crate::sys::gauge::{Gauge, global};
+use crate::sys::thread;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -44,6 +45,17 @@ impl Counted {
     /// For the backend.
     pub(crate) fn gauge(&self) -> Gauge {
         Gauge::new(Arc::clone(&self.globals))
+    }
+
+    /// Events that wait in the queue, `None` if the program did not run. Two system calls, some 2 µs; the kernel
+    /// tells those who listen for it that this thread has a new name.
+    pub(crate) fn queue_length(&self) -> Option<u64> {
+        self.globals.set(global::LENGTH, u64::MAX);
+        self.globals.set(global::MEASURER, thread::pid_and_tid());
+        let renamed = thread::rename_to_same();
+        self.globals.set(global::MEASURER, 0);
+        let length = self.globals.get(global::LENGTH);
+        renamed.ok().and((length != u64::MAX).then_some(length))
     }
 
     /// Messages lost since the last call.

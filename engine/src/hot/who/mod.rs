@@ -322,6 +322,11 @@ impl Processes {
         self.sources.counted().map_or_else(Gauge::default, counted::Counted::gauge)
     }
 
+    /// Events that wait in the queue of file events, as our programs see it; `None` without them.
+    pub(crate) fn queue_length(&self) -> Option<u64> {
+        self.sources.counted().and_then(counted::Counted::queue_length)
+    }
+
     /// Records that read number `number`, in turn `turn` of the gauge, took `count` events from the queue. Call it
     /// before [`Processes::drain`].
     pub fn note_read(&mut self, number: u32, turn: u32, count: u32) {
