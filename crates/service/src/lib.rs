@@ -31,6 +31,7 @@ mod status;
 mod stream;
 mod table;
 mod textfile;
+mod usage;
 mod watches;
 mod writer;
 

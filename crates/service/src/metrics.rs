@@ -3,6 +3,7 @@
 
 use crate::control::protocol::Fields;
 use crate::status::View;
+use crate::usage::Usage;
 use fsmon_format::kind;
 use fsmon_format::record::Reason;
 use std::fmt::{Display, Write};
@@ -55,12 +56,57 @@ pub(crate) fn text(view: &View) -> String {
     let mut text = Text(String::with_capacity(1 << 13));
     let (version, rung) = (env!("CARGO_PKG_VERSION"), view.rung.name());
     text.head("fsmon_build_info", "gauge", "The version, and the source of process names.");
-    let _ = writeln!(text.0, "fsmon_build_info{{version=\"{version}\",rung=\"{rung}\"}} 1");
+    let _ = writeln!(text.0, "fsmon_build_info{{version=\"{version}\",who_rung=\"{rung}\"}} 1");
     of_events(&mut text, view);
     of_losses(&mut text, view);
     of_watches(&mut text, view);
     of_history(&mut text, view);
+    of_process(&mut text, view);
     text.0
+}
+
+/// The metrics of the recorder, and how the last reload of the configuration ended, which the front process knows.
+pub(crate) fn with_reload(of_recorder: &str, is_successful: bool, succeeded: u64) -> String {
+    let mut text = Text(of_recorder.to_owned());
+    text.one(
+        "fsmon_config_last_reload_successful",
+        "gauge",
+        "1 if the configuration could be applied when it was read last.",
+        u8::from(is_successful),
+    );
+    text.one(
+        "fsmon_config_last_reload_success_timestamp_seconds",
+        "gauge",
+        "When that last happened, seconds since 1970.",
+        succeeded,
+    );
+    text.0
+}
+
+/// ns as seconds.
+fn seconds(ns: u64) -> String {
+    format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
+}
+
+/// The standard metrics of a process: of the one that records.
+fn of_process(text: &mut Text, view: &View) {
+    let usage = Usage::of_this_process();
+    let cpu = u64::try_from(usage.cpu.as_nanos()).unwrap_or(u64::MAX);
+    text.one("process_cpu_seconds_total", "counter", "CPU time.", seconds(cpu));
+    let gauges = [
+        ("process_resident_memory_bytes", "Resident memory.", usage.resident),
+        ("process_virtual_memory_bytes", "Virtual memory.", usage.virtual_memory),
+        ("process_open_fds", "Open descriptors.", usage.descriptors),
+        ("process_max_fds", "The most descriptors.", usage.descriptors_max),
+        (
+            "process_start_time_seconds",
+            "When recording began, seconds since 1970.",
+            view.since_ns / 1_000_000_000,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        text.one(name, "gauge", help, value);
+    }
 }
 
 fn of_events(text: &mut Text, view: &View) {
@@ -77,6 +123,12 @@ fn of_events(text: &mut Text, view: &View) {
         text.labelled(name, ("quality", quality), count);
     }
     text.one(
+        "fsmon_unresolved_paths_total",
+        "counter",
+        "Event records of which no path is known.",
+        shared.without_path(),
+    );
+    text.one(
         "fsmon_queue_bytes",
         "gauge",
         "Kernel memory of the events that wait to be read.",
@@ -89,7 +141,13 @@ fn of_events(text: &mut Text, view: &View) {
         "The most slots of the ring to the recorder in use at a time.",
         counters.ring_peak,
     );
-    let seconds = |ns: u64| format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000);
+    text.one("fsmon_ring_slots", "gauge", "Slots of that ring.", view.ring_slots);
+    text.one(
+        "fsmon_writer_cpu_seconds_total",
+        "counter",
+        "CPU time of the threads that make blocks and write them.",
+        seconds(shared.writing_cpu_ns()),
+    );
     text.one(
         "fsmon_reader_cpu_seconds_total",
         "counter",
@@ -138,6 +196,18 @@ fn of_history(text: &mut Text, view: &View) {
         "counter",
         "Bytes written to the history.",
         written.closed_bytes + written.segment_bytes,
+    );
+    text.one(
+        "fsmon_write_failures_total",
+        "counter",
+        "Writes to the history that failed. Each is tried again.",
+        view.shared.write_failures(),
+    );
+    text.one(
+        "fsmon_last_write_timestamp_seconds",
+        "gauge",
+        "When the history was written to last, seconds since 1970.",
+        written.at_ns / 1_000_000_000,
     );
     text.one(
         "fsmon_history_bytes",

@@ -346,6 +346,7 @@ impl Core {
             if self.handover.has_room(self.stream.len()) {
                 let piece = self.next_piece();
                 self.handover.put(piece);
+                self.shared.set_recorder_cpu();
                 continue;
             }
             if !self.stream.is_full() {

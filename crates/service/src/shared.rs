@@ -1,6 +1,7 @@
 //! What the recorder's thread and the others know of each other.
 
 use crate::limits::{DISK_STALLS, END_PATIENCE};
+use crate::usage::thread_cpu_ns;
 use fsmon_format::record::{EventRef, Loss, Reason};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,13 @@ pub(crate) struct Shared {
     /// Events by how well their process is known: [`fsmon_format::record::Attribution`].
     attributed: [AtomicU64; 4],
     malformed: AtomicU64,
+    /// Event records of which no path is known.
+    without_path: AtomicU64,
+    /// Writes to the disk that failed.
+    write_failures: AtomicU64,
+    /// CPU time of the threads that make blocks and that write them, ns.
+    recorder_cpu_ns: AtomicU64,
+    writer_cpu_ns: AtomicU64,
     /// The daemon ends although recording is paused.
     given_up: AtomicBool,
     state: Mutex<State>,
@@ -57,6 +65,8 @@ pub(crate) struct Written {
     pub(crate) segment_bytes: u64,
     /// Bytes of the stream's closed segments.
     pub(crate) closed_bytes: u64,
+    /// When something was written last, ns since 1970; 0 if nothing was.
+    pub(crate) at_ns: u64,
 }
 
 impl Shared {
@@ -77,6 +87,9 @@ impl Shared {
             left &= left - 1;
         }
         add(&self.attributed[event.attribution() as usize], 1);
+        if event.head.dir.get() == 0 && event.head.dir2.get() == 0 {
+            add(&self.without_path, 1);
+        }
     }
 
     pub(crate) fn count_loss(&self, loss: &Loss) {
@@ -97,6 +110,36 @@ impl Shared {
         let losses = &mut state.losses[at].1;
         losses.records += 1;
         losses.lost = losses.lost.saturating_add(count);
+    }
+
+    pub(crate) fn count_write_failure(&self) {
+        self.write_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Writes that failed.
+    pub(crate) fn write_failures(&self) -> u64 {
+        self.write_failures.load(Ordering::Relaxed)
+    }
+
+    /// Event records of which no path is known.
+    pub(crate) fn without_path(&self) -> u64 {
+        self.without_path.load(Ordering::Relaxed)
+    }
+
+    /// The recorder's thread says how much CPU time it has used.
+    pub(crate) fn set_recorder_cpu(&self) {
+        self.recorder_cpu_ns.store(thread_cpu_ns(), Ordering::Relaxed);
+    }
+
+    /// The writer's thread does so.
+    pub(crate) fn set_writer_cpu(&self) {
+        self.writer_cpu_ns.store(thread_cpu_ns(), Ordering::Relaxed);
+    }
+
+    /// CPU time of both, ns.
+    pub(crate) fn writing_cpu_ns(&self) -> u64 {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        of(&self.recorder_cpu_ns) + of(&self.writer_cpu_ns)
     }
 
     pub(crate) fn count_malformed(&self) {

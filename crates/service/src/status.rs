@@ -48,6 +48,7 @@ pub(crate) struct View {
     pub(crate) counters: Counters,
     pub(crate) shared: Arc<Shared>,
     pub(crate) since_ns: u64,
+    pub(crate) ring_slots: usize,
 }
 
 impl View {

@@ -10,6 +10,7 @@ use crate::shared::{Shared, Written};
 use fsmon_engine::privileges::{self, Task};
 use fsmon_format::error::{Error, ErrorKind};
 use fsmon_present::message;
+use fsmon_present::wall::Wall;
 use fsmon_store::history::{History, SegmentWriter};
 use nix::errno::Errno;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,8 @@ pub(crate) struct Files {
     unsynced: Option<Error>,
     /// Bytes in segments that were closed.
     closed_bytes: u64,
+    /// When something was written last, ns since 1970; 0 if nothing was.
+    written_ns: u64,
     /// The wall time of the last record that was written, ns since 1970; at first that of the beginning.
     until_ns: u64,
 }
@@ -32,7 +35,8 @@ pub(crate) struct Files {
 impl Files {
     pub(crate) fn new(history: Arc<Mutex<History>>, clocks: Clocks, now_ns: u64) -> Self {
         let (segment, unsynced) = (None, None);
-        Files { history, clocks, segment, unsynced, closed_bytes: 0, until_ns: now_ns }
+        let (closed_bytes, written_ns) = (0, 0);
+        Files { history, clocks, segment, unsynced, closed_bytes, written_ns, until_ns: now_ns }
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -45,6 +49,7 @@ impl Files {
     /// Something could not be written: it is in `piece` still, and the call can be repeated.
     pub(crate) fn write(&mut self, piece: &mut Piece) -> Result<(), Error> {
         self.append(&mut piece.blocks)?;
+        self.written_ns = Wall::of_this_host().moment().1;
         self.until_ns = piece.until_ns;
         if let Some(tally) = piece.ends.take()
             && let Some(mut segment) = self.segment.take()
@@ -100,6 +105,7 @@ impl Files {
             segment: segment.map(|segment| segment.name().to_owned()),
             segment_bytes: segment.map_or(0, SegmentWriter::bytes),
             closed_bytes: self.closed_bytes,
+            at_ns: self.written_ns,
         }
     }
 }
@@ -161,6 +167,9 @@ impl Writer {
         self.shared.set_writing(true);
         let written = self.files.write(piece);
         self.shared.set_writing(false);
+        if written.is_err() {
+            self.shared.count_write_failure();
+        }
         self.publish();
         written
     }
@@ -208,6 +217,7 @@ impl Writer {
 
     fn publish(&self) {
         self.shared.set_written(self.files.written());
+        self.shared.set_writer_cpu();
     }
 }
 

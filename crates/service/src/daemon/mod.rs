@@ -187,6 +187,7 @@ impl Daemon {
             counters: self.engine.counters(),
             shared: self.shared.clone(),
             since_ns: self.since_ns,
+            ring_slots: fsmon_engine::limits::RING_SLOTS,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::control::server::Server;
 use crate::http;
 use crate::limits::TEXTFILE_EVERY;
 use crate::link::Order;
+use crate::metrics;
 use crate::notify::Notifier;
 use crate::seccomp::{Process, confine};
 use crate::textfile;
@@ -25,6 +26,7 @@ use signal_hook::iterator::Signals;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What clients reach.
 pub(crate) struct Front {
@@ -33,6 +35,14 @@ pub(crate) struct Front {
     config: Mutex<Config>,
     recorder: Recorder,
     notifier: Notifier,
+    last_reload: Mutex<Reloaded>,
+}
+
+/// How the last reload ended. The start counts as one that succeeded.
+struct Reloaded {
+    is_successful: bool,
+    /// When one succeeded last.
+    succeeded: SystemTime,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -55,6 +65,7 @@ pub fn run(source: &Path, config: Config) -> Result<(), Error> {
         config: Mutex::new(config.clone()),
         recorder: Recorder::start(move || handle.close())?,
         notifier: Notifier::of_environment(),
+        last_reload: Mutex::new(Reloaded { is_successful: true, succeeded: SystemTime::now() }),
     });
     let begin = Order::Begin { source: source.to_owned(), config: Box::new(config.clone()) };
     front.recorder.ask(begin)?;
@@ -130,6 +141,16 @@ impl Front {
     /// # Errors
     /// The file is wrong, or recording is paused: nothing has changed.
     fn reload(&self) -> Result<(), Error> {
+        let reloaded = self.try_to_reload();
+        let mut last = lock(&self.last_reload);
+        last.is_successful = reloaded.is_ok();
+        if last.is_successful {
+            last.succeeded = SystemTime::now();
+        }
+        reloaded
+    }
+
+    fn try_to_reload(&self) -> Result<(), Error> {
         let new = Config::load(&self.source)?;
         new.check_host()?.iter().for_each(message::print);
         self.recorder.ask(Order::Reload { config: Box::new(new.clone()) })?;
@@ -146,7 +167,13 @@ impl Front {
     /// The text of metrics; empty while the recorder does not answer.
     fn metrics(&self) -> String {
         let fields = self.recorder.ask(Order::Metrics).unwrap_or_default();
-        fields.get("text").and_then(|text| text.as_str()).unwrap_or_default().to_owned()
+        self.with_own_metrics(fields.get("text").and_then(|text| text.as_str()).unwrap_or_default())
+    }
+
+    fn with_own_metrics(&self, of_recorder: &str) -> String {
+        let last = lock(&self.last_reload);
+        let succeeded = last.succeeded.duration_since(UNIX_EPOCH).unwrap_or_default();
+        metrics::with_reload(of_recorder, last.is_successful, succeeded.as_secs())
     }
 
     /// Writes the textfile of metrics now and then, if that is configured. A thread of its own.

@@ -30,7 +30,14 @@ impl Serve for Front {
                 let limits = keep.as_ref().map(limits).transpose()?;
                 Order::Clean { is_dry: dry_run, limits }
             }
-            Command::Metrics => Order::Metrics,
+            Command::Metrics => {
+                return self.recorder.ask(Order::Metrics).map(|mut fields| {
+                    let of_recorder = fields.get("text").and_then(Value::as_str);
+                    let text = self.with_own_metrics(of_recorder.unwrap_or_default());
+                    fields.insert("text".to_owned(), text.into());
+                    fields
+                });
+            }
         };
         self.recorder.ask(order)
     }
