@@ -33,7 +33,7 @@ for line in sys.stdin:
 
 fn ask(socket: &Path, rights: &[&str], lines: &str) -> Vec<Value> {
     let mut command = Command::new("setpriv");
-    command.args(rights).args(["python3", "-c", ASK]).arg(socket);
+    command.args(rights).args(["/usr/bin/python3", "-c", ASK]).arg(socket);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().expect("setpriv");
     child.stdin.take().expect("piped").write_all(lines.as_bytes()).expect("it reads");

@@ -42,6 +42,19 @@ impl Watch {
         )
     }
 
+    /// Whether a name below it is excluded, or too deep.
+    fn leaves_out(&self, path: &Path) -> bool {
+        let below = path.strip_prefix(&self.path).expect("below it");
+        let is_excluded = |name: &std::ffi::OsStr| {
+            let name = name.to_str().expect("UTF-8");
+            self.exclude.iter().any(|glob| match glob.strip_prefix('*') {
+                Some(end) => name.ends_with(end),
+                None => name == *glob,
+            })
+        };
+        !self.is_recursive && below.components().count() > 1 || below.iter().any(is_excluded)
+    }
+
     /// fsmon that watches this alone.
     fn alone(&self) -> Fsmon {
         let mut command = fsmon(["-f", "json", "-t", &self.types.join(",")]);
@@ -92,12 +105,14 @@ fn line(event: &Event) -> Line {
 }
 
 /// What must be recorded: each line of a watch alone that is about a name of which it is the innermost. Of a rename
-/// from one watch to another each knows its own side.
+/// from one watch to another each knows its own side, and may leave that out.
 fn expected(watches: &[Watch], alone: &[Vec<Event>], all: &BTreeSet<Line>) -> BTreeSet<Line> {
     let mut expected = BTreeSet::new();
     for (watch, events) in watches.iter().zip(alone) {
-        let is_own =
-            |path: &PathBuf| owner(watches, path).is_some_and(|owner| owner.path == watch.path);
+        let is_own = |path: &PathBuf| {
+            owner(watches, path).is_some_and(|owner| owner.path == watch.path)
+                && !watch.leaves_out(path)
+        };
         for event in events {
             let (kind, path, old) = line(event);
             let own_path = path.filter(is_own);

@@ -267,7 +267,6 @@ mod tests {
                 };
                 refused(Command::new("/bin/true").status().map(drop), "execve");
                 let nix = |result: nix::Result<()>| result.map_err(std::io::Error::from);
-                refused(nix(nix::unistd::setuid(1.into())), "setuid");
                 refused(nix(nix::unistd::chroot("/")), "chroot");
                 let network = std::net::TcpStream::connect("127.0.0.1:9").map(drop);
                 refused(network, "a socket of the network");
