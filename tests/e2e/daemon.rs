@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A configuration, and the daemon that runs with it.
-struct Daemon {
+pub(super) struct Daemon {
     config: PathBuf,
-    socket: PathBuf,
-    history: PathBuf,
+    pub(super) socket: PathBuf,
+    pub(super) history: PathBuf,
     running: Option<Fsmon>,
 }
 
@@ -24,7 +24,7 @@ impl Daemon {
         Daemon::with_history(area, &area.path("history"), text)
     }
 
-    fn with_history(area: &Area, history: &Path, text: &str) -> Daemon {
+    pub(super) fn with_history(area: &Area, history: &Path, text: &str) -> Daemon {
         let daemon = Daemon {
             config: area.path("fsmon.toml"),
             socket: area.path("run/control.sock"),
@@ -45,7 +45,7 @@ impl Daemon {
         fs::write(&self.config, own).expect("written");
     }
 
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         let mut command = fsmon(["daemon", "--config"]);
         self.running = Some(Fsmon::start(command.arg(&self.config)));
     }
@@ -54,7 +54,7 @@ impl Daemon {
         self.running.as_mut().expect("it runs")
     }
 
-    fn stop(&mut self) -> Ended {
+    pub(super) fn stop(&mut self) -> Ended {
         let ended = self.running.take().expect("it runs").stop();
         assert_eq!(ended.status.code(), Some(0), "{:?}", ended.stderr);
         ended
@@ -67,24 +67,24 @@ impl Daemon {
     }
 
     /// Runs a client.
-    fn client(&self, args: &[&str]) -> Ended {
+    pub(super) fn client(&self, args: &[&str]) -> Ended {
         Fsmon::run(fsmon(args).env("FSMON_SOCKET", &self.socket))
     }
 
     /// The same; it must succeed. Gives what it printed.
-    fn ask(&self, args: &[&str]) -> String {
+    pub(super) fn ask(&self, args: &[&str]) -> String {
         let ended = self.client(args);
         assert_eq!(ended.status.code(), Some(0), "{args:?}: {:?}", ended.stderr);
         String::from_utf8(ended.stdout).expect("UTF-8")
     }
 
-    fn status(&self) -> Value {
+    pub(super) fn status(&self) -> Value {
         let ended = self.client(&["status", "-f", "json"]);
         serde_json::from_slice(&ended.stdout).expect("JSON")
     }
 
     /// What is in the history, as `decode` prints it with these arguments: strictly, so that damage fails.
-    fn decoded(&self, args: &[&str]) -> Vec<Event> {
+    pub(super) fn decoded(&self, args: &[&str]) -> Vec<Event> {
         let mut command = fsmon(["decode", "-f", "json"]);
         let ended = Fsmon::run(command.args(args).arg(&self.history));
         assert_eq!(ended.status.code(), Some(0), "{:?}", ended.stderr);
@@ -92,7 +92,7 @@ impl Daemon {
     }
 }
 
-fn watch(path: &Path) -> String {
+pub(super) fn watch(path: &Path) -> String {
     format!("[[watch]]\npath = '{}'\n", path.display())
 }
 
@@ -102,7 +102,7 @@ fn of_files(events: Vec<Event>) -> Vec<Event> {
 }
 
 /// Leaves nothing of a disk for the history. dd fails in the end: that is meant.
-fn fill(disk: &Path) {
+pub(super) fn fill(disk: &Path) {
     let _ = Command::new("dd")
         .args(["if=/dev/zero", "bs=4096", "oflag=append", "conv=notrunc"])
         .arg(format!("of={}", disk.join("full").display()))
@@ -120,7 +120,7 @@ fn on_a_small_disk(area: &mut Area) -> (PathBuf, Daemon) {
 }
 
 /// The causes of the gaps.
-fn gaps(events: &[Event]) -> Vec<String> {
+pub(super) fn gaps(events: &[Event]) -> Vec<String> {
     let gaps = events.iter().filter(|event| event.kind() == "GAP");
     gaps.map(|gap| gap.text("cause").expect("a cause").to_owned()).collect()
 }

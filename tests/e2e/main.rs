@@ -9,6 +9,7 @@ mod complete;
 mod containers;
 mod daemon;
 mod daemon_check;
+mod daemon_queue;
 mod docs;
 mod ending;
 mod errors;
