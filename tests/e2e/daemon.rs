@@ -24,7 +24,7 @@ impl Daemon {
         Daemon::with_history(area, &area.path("history"), text)
     }
 
-    fn with_history(area: &Area, history: &Path, text: &str) -> Daemon {
+    pub(super) fn with_history(area: &Area, history: &Path, text: &str) -> Daemon {
         let daemon = Daemon {
             config: area.path("fsmon.toml"),
             socket: area.path("run/control.sock"),
@@ -67,7 +67,7 @@ impl Daemon {
     }
 
     /// Runs a client.
-    fn client(&self, args: &[&str]) -> Ended {
+    pub(super) fn client(&self, args: &[&str]) -> Ended {
         Fsmon::run(fsmon(args).env("FSMON_SOCKET", &self.socket))
     }
 
@@ -102,7 +102,7 @@ fn of_files(events: Vec<Event>) -> Vec<Event> {
 }
 
 /// Leaves nothing of a disk for the history. dd fails in the end: that is meant.
-fn fill(disk: &Path) {
+pub(super) fn fill(disk: &Path) {
     let _ = Command::new("dd")
         .args(["if=/dev/zero", "bs=4096", "oflag=append", "conv=notrunc"])
         .arg(format!("of={}", disk.join("full").display()))
@@ -120,7 +120,7 @@ fn on_a_small_disk(area: &mut Area) -> (PathBuf, Daemon) {
 }
 
 /// The causes of the gaps.
-fn gaps(events: &[Event]) -> Vec<String> {
+pub(super) fn gaps(events: &[Event]) -> Vec<String> {
     let gaps = events.iter().filter(|event| event.kind() == "GAP");
     gaps.map(|gap| gap.text("cause").expect("a cause").to_owned()).collect()
 }

@@ -11,6 +11,7 @@ mod daemon;
 mod daemon_check;
 mod daemon_clients;
 mod daemon_model;
+mod daemon_queue;
 mod daemon_soak;
 mod docs;
 mod ending;

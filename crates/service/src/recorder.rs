@@ -516,3 +516,7 @@ impl Core {
 pub(crate) fn paused(why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Busy, format!("recording is paused: {why}"))
 }
+
+#[cfg(test)]
+#[path = "recorder_test.rs"]
+mod tests;
