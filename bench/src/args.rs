@@ -8,6 +8,7 @@ use crate::report::ReportArgs;
 use crate::results::keep::{Keep, Otherwise};
 use crate::series::args::WhoArgs;
 use crate::soak::SoakArgs;
+use crate::start::StartArgs;
 use crate::streams::StreamsArgs;
 use crate::tree::TreeArgs;
 use crate::workload::{self, Workload};
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     Who(WhoArgs),
     /// Measure the cost of attribution: CPU per fork, exec and exit, without and with fsmon
     Forks(ForksArgs),
+    /// Measure the start in a small tree: the time until fsmon is ready, with each kind of source of names
+    Start(StartArgs),
     /// Measure a large tree: the start beside `find -type d`, and the memory that it takes
     Tree(TreeArgs),
     /// Simulate more cores than there are, with the costs of an event measured here

@@ -12,12 +12,13 @@ use crate::workload::{self, Spent};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
-use std::fs::{self, Permissions};
-use std::io;
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
 
 /// Measures what attribution costs: CPU per fork, exec and exit, without and with fsmon.
 #[derive(Args)]
@@ -64,6 +65,30 @@ struct Sample {
     workload_cpu_ns: u64,
     /// CPU of fsmon.
     cpu_ns: u64,
+    /// How long single processes took; results of before have none.
+    #[serde(default)]
+    each: Option<Each>,
+}
+
+/// How long single processes took, from the fork until the parent knows of the end, ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Each {
+    /// Half of them took at most that.
+    median_ns: u64,
+    /// All but one in a thousand took at most that.
+    p999_ns: u64,
+    most_ns: u64,
+}
+
+impl Each {
+    /// Of these, one a line; `None` without any.
+    fn parse(text: &str) -> Option<Self> {
+        let mut all = text.lines().map(|line| line.parse().ok()).collect::<Option<Vec<u64>>>()?;
+        all.sort_unstable();
+        let (most_ns, rank) =
+            (*all.last()?, |per_mille: usize| (all.len() * per_mille).div_ceil(1000) - 1);
+        Some(Each { median_ns: all[rank(500)], p999_ns: all[rank(999)], most_ns })
+    }
 }
 
 /// Runs everything and prints the table.
@@ -113,26 +138,37 @@ fn run(area: &Area, who: Option<&str>, fsmon: &Path, processes: u64) -> Result<S
         }
         None => None,
     };
-    let spent = run_worker(area, processes).map_err(|error| format!("the workload: {error}"))?;
+    let done = run_worker(area, processes);
+    let (spent, each) = done.map_err(|error| format!("the workload: {error}"))?;
     let cpu_ns = match running {
         Some(running) => running.stop()?.cpu_ns,
         None => 0,
     };
-    Ok(Sample { elapsed_ns: spent.elapsed_ns, workload_cpu_ns: spent.cpu_ns, cpu_ns })
+    Ok(Sample { elapsed_ns: spent.elapsed_ns, workload_cpu_ns: spent.cpu_ns, cpu_ns, each })
 }
 
-fn run_worker(area: &Area, processes: u64) -> io::Result<Spent> {
+fn run_worker(area: &Area, processes: u64) -> io::Result<(Spent, Option<Each>)> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("@forks").arg(area.programs.join(PROGRAM)).arg(processes.to_string());
-    workload::run_workers(std::iter::once(command))
+    let times = area.fresh("forks.ns")?;
+    command.arg("@forks").arg(area.programs.join(PROGRAM)).arg(processes.to_string()).arg(&times);
+    let spent = workload::run_workers(std::iter::once(command))?;
+    Ok((spent, Each::parse(&fs::read_to_string(times)?)))
 }
 
-/// `@forks PROGRAM COUNT`: the process that forks.
+/// `@forks PROGRAM COUNT TIMES`: the process that forks. Writes to the file how long each process took, ns.
 pub(crate) fn worker(args: &[OsString]) -> ExitCode {
     workload::worker(|| {
-        let [program, count] = args else { return Err(io::Error::other("two arguments")) };
+        let [program, count, times] = args else { return Err(io::Error::other("three arguments")) };
         let count = workload::number(count)?;
-        Ok(move || (0..count).try_for_each(|_| start(program)))
+        let mut file = BufWriter::new(File::create(times)?);
+        Ok(move || {
+            for _ in 0..count {
+                let begun = Instant::now();
+                start(program)?;
+                writeln!(file, "{}", begun.elapsed().as_nanos())?;
+            }
+            file.flush()
+        })
     })
 }
 
@@ -193,7 +229,17 @@ fn smallest_program() -> Option<Vec<u8>> {
 impl Forks {
     /// The table of it.
     pub(crate) fn table(&self) -> Table {
-        let head = ["monitor", "time", "workload's CPU", "monitor's CPU", "both", "more than none"];
+        let head = [
+            "monitor",
+            "time",
+            "half of them",
+            "all but 1 in 1000",
+            "the slowest",
+            "workload's CPU",
+            "monitor's CPU",
+            "both",
+            "more than none",
+        ];
         let mut table = Table::new("forks", &head);
         let processes = self.processes;
         table.note =
@@ -208,6 +254,10 @@ impl Forks {
     }
 
     fn cells(&self, row: &Row) -> Vec<String> {
+        let single = |figure: fn(&Each) -> u64| {
+            let each = row.samples.iter().filter_map(|sample| sample.each.as_ref());
+            Spread::of(each.map(|each| figure(each) as f64 / 1000.0))
+        };
         let watches = row.who.is_some();
         let each = |ns: f64| ns / 1000.0 / self.processes as f64;
         let figures = |figure: fn(&Sample) -> u64| {
@@ -221,6 +271,9 @@ impl Forks {
         vec![
             row.name.clone(),
             show(figures(|sample| sample.elapsed_ns), 0, ""),
+            show(single(|each| each.median_ns), 0, ""),
+            show(single(|each| each.p999_ns), 0, ""),
+            show(single(|each| each.most_ns), 0, ""),
             show(figures(|sample| sample.workload_cpu_ns), 1, ""),
             show(monitor, 1, ""),
             show(figures(Sample::both), 1, ""),
@@ -232,5 +285,21 @@ impl Forks {
 impl Sample {
     fn both(&self) -> u64 {
         self.workload_cpu_ns + self.cpu_ns
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_in_a_thousand_may_be_slower() {
+        assert_eq!(Each::parse(""), None);
+        assert_eq!(Each::parse("1\nx\n"), None);
+        let one = Each { median_ns: 7, p999_ns: 7, most_ns: 7 };
+        assert_eq!(Each::parse("7\n"), Some(one));
+        let lines: String = (1..=2000).rev().map(|ns| format!("{ns}\n")).collect();
+        let all = Each { median_ns: 1000, p999_ns: 1998, most_ns: 2000 };
+        assert_eq!(Each::parse(&lines), Some(all));
     }
 }

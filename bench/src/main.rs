@@ -4,6 +4,7 @@
 //! cargo run --release -p fsmon-bench -- [--quick] [--workload NAME]… [--monitor NAME]…
 //! cargo run --release -p fsmon-bench -- who [--runs N]     whether every record is right
 //! cargo run --release -p fsmon-bench -- forks [--runs N]   what knowing who costs
+//! cargo run --release -p fsmon-bench -- start [--runs N]   a small tree: time to ready
 //! cargo run --release -p fsmon-bench -- tree [--dirs N]    a large tree: time to ready, memory
 //! cargo run --release -p fsmon-bench -- cores [--runs N]   more cores than there are, simulated
 //! cargo run --release -p fsmon-bench -- soak [--minutes N] long churn: is anything lost, does it grow
@@ -31,6 +32,7 @@ mod results;
 mod run;
 mod series;
 mod soak;
+mod start;
 mod streams;
 mod sys;
 mod table;

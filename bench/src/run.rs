@@ -11,7 +11,7 @@ use crate::results::{Figures, Measured, Verdict};
 use crate::table;
 use crate::workload::untar::{self, Packed};
 use crate::workload::{Size, Workload};
-use crate::{cores, forks, report, series, soak, streams, tree, workload};
+use crate::{cores, forks, report, series, soak, start, streams, tree, workload};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -34,6 +34,7 @@ fn run(args: &Args) -> Result<bool, String> {
     match &args.command {
         Some(Command::Who(args)) => series::main(args),
         Some(Command::Forks(args)) => args.keep.run(NOWHERE, || forks::measure(args)),
+        Some(Command::Start(args)) => args.keep.run(NOWHERE, || start::measure(args)),
         Some(Command::Tree(args)) => args.keep.run(NOWHERE, || tree::measure(args)),
         Some(Command::Cores(args)) => args.keep.run(NOWHERE, || cores::measure(args)),
         Some(Command::Soak(args)) => args.keep.run(NOWHERE, || soak::measure(args)),

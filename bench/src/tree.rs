@@ -6,6 +6,7 @@ use crate::args::Program;
 use crate::monitor::{self, Plan, Ready};
 use crate::results::keep::Keep;
 use crate::results::{Figures, Measured, Verdict};
+use crate::start::Sample;
 use crate::sys;
 use crate::table::{self, Spread, Table, show};
 use clap::Args;
@@ -57,12 +58,6 @@ struct Start {
     samples: Vec<Sample>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Sample {
-    elapsed_ns: u64,
-    cpu_ns: u64,
-}
-
 /// What fsmon needs when something has happened in each directory.
 #[derive(Serialize, Deserialize)]
 struct Memory {
@@ -106,7 +101,7 @@ fn starts(runs: u32, fsmon: &Path, top: &Path) -> Result<Vec<Start>, String> {
     for run in 1..=runs {
         eprintln!("tree: find and fsmon, {run} of {runs}");
         by_find.push(find(top)?);
-        by_fsmon.push(start(fsmon, top)?);
+        by_fsmon.push(Sample::of(plan(fsmon, "json", top))?);
     }
     let start = |name: &str, samples| Start { name: name.to_owned(), samples };
     Ok(vec![start("find -type d", by_find), start("fsmon, to ready", by_fsmon)])
@@ -162,15 +157,6 @@ fn find(top: &Path) -> Result<Sample, String> {
     let cpu_ns = sys::family_cpu_ns() - cpu_ns;
     let sample = Sample { elapsed_ns: to_ns(begun.elapsed()), cpu_ns };
     if status.success() { Ok(sample) } else { Err(format!("find: {status}")) }
-}
-
-fn start(fsmon: &Path, top: &Path) -> Result<Sample, String> {
-    let begun = Instant::now();
-    let running = monitor::launch(plan(fsmon, "json", top), Stdio::null())?;
-    let elapsed_ns = to_ns(begun.elapsed());
-    let cpu_ns = running.cpu_ready_ns;
-    running.stop()?;
-    Ok(Sample { elapsed_ns, cpu_ns })
 }
 
 fn plan(fsmon: &Path, format: &str, top: &Path) -> Plan {

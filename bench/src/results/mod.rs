@@ -10,6 +10,7 @@ use crate::latency::{self, Latency};
 use crate::machine;
 use crate::series::{rungs::Rungs, runs::Runs};
 use crate::soak::Soak;
+use crate::start::Starts;
 use crate::streams::Streams;
 use crate::table::Table;
 use crate::tree::Tree;
@@ -41,6 +42,8 @@ pub(crate) struct Figures {
     pub(crate) rungs: Vec<Rungs>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) forks: Option<Forks>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) starts: Option<Starts>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) soak: Option<Soak>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +86,7 @@ impl Figures {
         tables.extend(self.who.as_ref().map(Runs::table));
         tables.extend(self.rungs.iter().map(Rungs::table));
         tables.extend(self.forks.as_ref().map(Forks::table));
+        tables.extend(self.starts.as_ref().map(Starts::table));
         tables.extend(self.soak.as_ref().map(Soak::table));
         tables.extend(self.tree.iter().flat_map(Tree::tables));
         tables.extend(self.cores.iter().flat_map(Cores::tables));

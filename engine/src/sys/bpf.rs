@@ -6,6 +6,8 @@
 use super::fd::owned;
 use crate::limits::sys::{PROGRAM_FUNCTIONS_MAX, PROGRAM_RELOADS, VERIFIER_LOG_BYTES};
 use fsmon_format::number::to_u32;
+use memmap2::{Mmap, MmapOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -196,6 +198,16 @@ fn bpf_fd<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
     owned(bpf(command, attr)?)
 }
 
+/// Maps the kernel's description of its types, a file below /sys/kernel/btf.
+///
+/// # Errors
+/// ENODEV before Linux 6.16.
+pub(crate) fn map_description(file: &File) -> io::Result<Mmap> {
+    // SAFETY: what is mapped must not change. This is memory of the kernel that nobody writes to, and the file cannot
+    // be cut. The kernel refuses a shared mapping.
+    unsafe { MmapOptions::new().map_copy_read_only(file) }
+}
+
 /// Makes a map from CPU to perf ring.
 pub(crate) fn ring_map(cpus: u32) -> io::Result<OwnedFd> {
     let kind = MAP_PERF_EVENT_ARRAY;
@@ -309,16 +321,51 @@ impl Drop for Globals {
     }
 }
 
-/// Loads a program for a tracepoint or function, which is given by its id in the kernel's type information. `functions`
-/// has the instructions at which its functions after the first begin. If the verifier refuses the program, the error
-/// has the last line of the verifier's log.
-pub(crate) fn load(
-    name: &str,
-    insns: &[Insn],
-    functions: &[usize],
-    attach: Attach,
-    btf_id: u32,
-) -> io::Result<OwnedFd> {
+/// A program for a tracepoint or function.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) insns: &'a [Insn],
+    /// The instructions at which its functions after the first begin.
+    pub(crate) functions: &'a [usize],
+    pub(crate) attach: Attach,
+    /// Id of the tracepoint or function in the kernel's type information.
+    pub(crate) btf_id: u32,
+}
+
+/// Loads a program. If the verifier refuses it, the error has the last line of the verifier's log.
+pub(crate) fn load(source: Source<'_>) -> io::Result<OwnedFd> {
+    with_attr(source, |attr| {
+        let refused = match patiently(attr) {
+            Err(error) => error,
+            Ok(program) => return Ok(program),
+        };
+        let (loaded, text) = logged(attr, 1, VERIFIER_LOG_BYTES);
+        if loaded.is_ok() {
+            return loaded;
+        }
+        let last = text.lines().rev().find(|line| !line.starts_with("processed"));
+        // If the log is empty, it was not the verifier that refused the program. Then only the errno is known.
+        let Some(last) = last else { return Err(refused) };
+        Err(io::Error::new(refused.kind(), format!("{}: {last}: {refused}", source.name)))
+    })
+}
+
+/// What the verifier says of a program that it accepts: each instruction that it looks at, and their number.
+#[cfg(test)]
+pub(crate) fn verified(source: Source<'_>) -> io::Result<String> {
+    with_attr(source, |attr| {
+        let (loaded, text) = logged(attr, 2, 16 * VERIFIER_LOG_BYTES);
+        loaded.map(|_| text)
+    })
+}
+
+/// Calls `call` with what the kernel needs to load a program.
+fn with_attr<T>(
+    source: Source<'_>,
+    call: impl FnOnce(&mut ProgLoad) -> io::Result<T>,
+) -> io::Result<T> {
+    let Source { name, insns, functions, attach, btf_id } = source;
     let mut infos = [FuncInfo { insn: 0, type_id: FUNCTION_TYPE }; PROGRAM_FUNCTIONS_MAX];
     for (info, at) in infos[1..].iter_mut().zip(functions) {
         info.insn = to_u32(*at);
@@ -334,7 +381,6 @@ pub(crate) fn load(
         attach_btf_id: btf_id,
         ..ProgLoad::default()
     };
-    // `types` may be closed after this: the kernel keeps them as long as the program.
     if let Some(types) = &types {
         attr.own_btf = types.0.as_raw_fd().cast_unsigned();
         attr.func_info_size = const { to_u32(size_of::<FuncInfo>()) };
@@ -343,22 +389,17 @@ pub(crate) fn load(
     }
     let len = name.len().min(attr.name.len() - 1);
     attr.name[..len].copy_from_slice(&name.as_bytes()[..len]);
-    let refused = match patiently(&mut attr) {
-        Err(error) => error,
-        Ok(program) => return Ok(program),
-    };
-    let mut log = vec![0u8; VERIFIER_LOG_BYTES];
-    (attr.log, attr.log_size, attr.log_level) = (log.as_mut_ptr() as u64, to_u32(log.len()), 1);
-    match patiently(&mut attr) {
-        Ok(program) => Ok(program),
-        Err(_) => {
-            let text = String::from_utf8_lossy(&log[..memchr::memchr(0, &log).unwrap_or(0)]);
-            let last = text.lines().rev().find(|line| !line.starts_with("processed"));
-            // If the log is empty, it was not the verifier that refused the program. Then only the errno is known.
-            let Some(last) = last else { return Err(refused) };
-            Err(io::Error::new(refused.kind(), format!("{name}: {last}: {refused}")))
-        }
-    }
+    // `types` may be closed after this: the kernel keeps them as long as the program.
+    call(&mut attr)
+}
+
+/// Loads a program with a log of at most `bytes` bytes. `level` is a `log_level` of bpf(2).
+fn logged(attr: &mut ProgLoad, level: u32, bytes: usize) -> (io::Result<OwnedFd>, String) {
+    let mut log = vec![0u8; bytes];
+    (attr.log, attr.log_size, attr.log_level) = (log.as_mut_ptr() as u64, to_u32(bytes), level);
+    let loaded = patiently(attr);
+    let len = memchr::memchr(0, &log).unwrap_or(0);
+    (loaded, String::from_utf8_lossy(&log[..len]).into_owned())
 }
 
 /// Loads a program, and tries again if the verifier was interrupted: it returns EAGAIN for a signal, and for other work

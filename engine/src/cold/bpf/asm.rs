@@ -242,6 +242,11 @@ impl Asm {
         self.push(0x85, R0, R0, 0, helper as i32);
     }
 
+    /// Calls a function of the kernel, by its id in the kernel's type information (`BPF_PSEUDO_KFUNC_CALL`).
+    pub(super) fn call_kernel(&mut self, function: u32) {
+        self.push(0x85, R0, Reg(2), 0, function.cast_signed());
+    }
+
     /// A label, to be placed later with [`Asm::put`].
     pub(super) fn label(&mut self) -> Label {
         self.labels += 1;

@@ -5,7 +5,8 @@
 //! format ends the search.
 
 use crate::limits::start::BTF_DEPTH_MAX;
-use memmap2::MmapMut;
+use crate::sys::bpf;
+use memmap2::{Mmap, MmapMut};
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -87,17 +88,22 @@ pub(super) struct Btf<'a> {
     types: Vec<u32>,
 }
 
-/// Reads the description of the running kernel, about 6 MiB, into its own mapping. Memory given back to the
-/// allocator would be used for tables that must be zero, and would then be written from one end to the other.
+/// Maps the description of the running kernel, about 6 MiB. Before Linux 6.16 it cannot be mapped and is copied.
 ///
 /// # Errors
 /// NotFound if the kernel does not describe itself.
-pub(super) fn read() -> io::Result<MmapMut> {
-    let mut file = File::open(VMLINUX)?;
+pub(super) fn read() -> io::Result<Mmap> {
+    let file = File::open(VMLINUX)?;
+    bpf::map_description(&file).or_else(|_| copy(&file))
+}
+
+/// Copies the description into a mapping of its own. Memory given back to the allocator would be used for tables that
+/// must be zero, and would then be written from one end to the other.
+fn copy(mut file: &File) -> io::Result<Mmap> {
     let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
     let mut bytes = MmapMut::map_anon(len)?;
     file.read_exact(&mut bytes)?;
-    Ok(bytes)
+    bytes.make_read_only()
 }
 
 impl<'a> Btf<'a> {
@@ -157,6 +163,11 @@ impl<'a> Btf<'a> {
         found.ok_or_else(|| missing(name))
     }
 
+    /// The id of a structure.
+    pub(super) fn structure(&self, name: &str) -> io::Result<u32> {
+        self.find(kind::STRUCT, name)
+    }
+
     /// The id of a function.
     pub(super) fn function(&self, name: &str) -> io::Result<u32> {
         self.find(kind::FUNC, name)
@@ -169,7 +180,7 @@ impl<'a> Btf<'a> {
 
     /// A member of a structure, also of one without a name within it.
     pub(super) fn member(&self, structure: &str, name: &str) -> io::Result<Member> {
-        let id = self.find(kind::STRUCT, structure)?;
+        let id = self.structure(structure)?;
         self.member_of(id, name, BTF_DEPTH_MAX)
             .and_then(Member::at)
             .ok_or_else(|| missing(&format!("{structure}.{name}")))

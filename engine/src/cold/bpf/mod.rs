@@ -10,6 +10,8 @@ mod layout;
 mod look;
 mod path;
 mod programs;
+#[cfg(test)]
+mod verifier_test;
 
 use crate::hot::who::counted::{Counted, ExecDetails};
 use crate::limits::start as limits;
@@ -47,22 +49,14 @@ pub(crate) fn attach(
     }
     let description = btf::read()?;
     let btf = Btf::of(&description)?;
-    let globals = Arc::new(Globals::new(global::COUNT)?);
     // The kernel gave these numbers.
     let number = |cpu: usize| u32::try_from(cpu).map_err(io::Error::other);
-    let map = bpf::ring_map(number(cpus.iter().max().map_or(0, |&last| last + 1))?)?;
+    let maps = OwnMaps::new(number(cpus.iter().max().map_or(0, |&last| last + 1))?)?;
     for (&cpu, ring) in cpus.iter().zip(rings) {
-        bpf::set_ring(map.as_fd(), number(cpu)?, ring.as_fd())?;
+        bpf::set_ring(maps.rings.as_fd(), number(cpu)?, ring.as_fd())?;
     }
-    let scratch = bpf::scratch_map(limits::PAUSE_BYTES)?;
-    let pause = bpf::shared_map(limits::LONG_PAUSE_BYTES)?;
-    let maps = Maps {
-        globals: globals.fd(),
-        rings: map.as_fd(),
-        scratch: scratch.as_fd(),
-        pause: pause.as_fd(),
-    };
-    let programs = Programs::new(&btf, maps, wanted)?;
+    let globals = Arc::clone(&maps.globals);
+    let programs = Programs::new(&btf, maps.borrowed(), wanted)?;
     let seeker = Seeker::new(Arc::clone(&globals), &programs.seek()?)?;
     let member = programs.layout.private_data;
     globals.set(global::GROUP, seeker.find(group.as_raw_fd(), member, 0)?);
@@ -87,13 +81,41 @@ pub(crate) fn attach(
         exec_begins: programs.sends_exec_begins(),
     };
     // The kernel removes the rings from their map when the descriptor that added them is closed.
-    links.push(map);
+    links.push(maps.rings);
     Ok(Counted::new(globals, kept, links, exec_details))
 }
 
 fn load(program: &Program) -> io::Result<OwnedFd> {
-    let Program { name, code, attach, target, .. } = program;
-    bpf::load(name, &code.insns, &code.functions, *attach, *target)
+    bpf::load(program.source())
+}
+
+/// The maps that the programs use.
+struct OwnMaps {
+    globals: Arc<Globals>,
+    rings: OwnedFd,
+    scratch: OwnedFd,
+    pause: OwnedFd,
+}
+
+impl OwnMaps {
+    /// With room for the rings of `cpus` CPUs.
+    fn new(cpus: u32) -> io::Result<Self> {
+        Ok(OwnMaps {
+            globals: Arc::new(Globals::new(global::COUNT)?),
+            rings: bpf::ring_map(cpus)?,
+            scratch: bpf::scratch_map(limits::PAUSE_BYTES)?,
+            pause: bpf::shared_map(limits::LONG_PAUSE_BYTES)?,
+        })
+    }
+
+    fn borrowed(&self) -> Maps<'_> {
+        Maps {
+            globals: self.globals.fd(),
+            rings: self.rings.as_fd(),
+            scratch: self.scratch.as_fd(),
+            pause: self.pause.as_fd(),
+        }
+    }
 }
 
 /// Sets where our root is, for the programs.

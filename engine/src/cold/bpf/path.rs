@@ -99,7 +99,7 @@ impl Programs<'_> {
         asm.copy(R1, R7);
         asm.add(R1, immediate(record::PATH_HEAD));
         asm.store(Size::Double, R9, START, R1);
-        asm.load(Size::Double, R8, R6, 0);
+        self.task(asm, 0);
         asm.load(Size::Double, R1, R8, self.layout.mm);
         asm.load(Size::Double, R1, R1, files.exe_file);
         // An address that went through the room is a plain number, with which all arithmetic is allowed.

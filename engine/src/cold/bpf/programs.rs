@@ -14,7 +14,7 @@ use super::layout::KernelLayout;
 use super::look::{COUNT, MESSAGE, READS, READS_AFTER, ROOM, SETTLED, SNAPSHOT, TURN, TURN_AFTER};
 use crate::hot::who::bpf_record::{self as record, kind};
 use crate::limits::start::{POSITION_LOOKS, POSITION_LOOKS_AGAIN, POSITION_LOOKS_BRIEF};
-use crate::sys::bpf::Attach;
+use crate::sys::bpf::{Attach, Source};
 use crate::sys::gauge::global;
 use fsmon_format::number::to_u32;
 use std::io;
@@ -43,12 +43,42 @@ pub(super) struct Program {
     pub(super) shared: bool,
 }
 
+impl Program {
+    /// As [`crate::sys::bpf`] loads it.
+    pub(super) fn source(&self) -> Source<'_> {
+        let Program { name, code: Code { insns, functions }, attach, target, .. } = self;
+        Source { name, insns, functions, attach: *attach, btf_id: *target }
+    }
+}
+
 /// Assembles programs for the running kernel.
 pub(super) struct Programs<'a> {
     btf: &'a Btf<'a>,
     pub(super) layout: KernelLayout,
     pub(super) maps: Maps<'a>,
     wanted: WantedDetails,
+    distrust: Option<Distrust>,
+}
+
+/// What makes a pointer to a task one that the verifier does not trust, from Linux 6.2 on.
+///
+/// When a program loads a pointer through one that the verifier trusts, the verifier searches all types of the kernel
+/// for a name, up to four times (`btf_nested_type_is_trusted()` in kernel/bpf/btf.c). On Linux 6.18 that takes a
+/// millisecond for each such load on each path, which was nine tenths of the time to load all programs. For a pointer
+/// that it does not trust it does not search. The programs only read, and what they read through such a pointer is
+/// zero if the address is not readable.
+#[derive(Clone, Copy)]
+struct Distrust {
+    /// Id of `bpf_rdonly_cast()`, which the verifier replaces by a move.
+    cast: u32,
+    /// Id of `struct task_struct`.
+    task: u32,
+}
+
+impl Distrust {
+    fn of(btf: &Btf<'_>) -> io::Result<Self> {
+        Ok(Distrust { cast: btf.function("bpf_rdonly_cast")?, task: btf.structure("task_struct")? })
+    }
 }
 
 /// What the program at exec sends besides who the process is.
@@ -66,7 +96,7 @@ impl<'a> Programs<'a> {
     pub(super) fn new(btf: &'a Btf<'a>, maps: Maps<'a>, wanted: WantedDetails) -> io::Result<Self> {
         let mut layout = KernelLayout::of(btf)?;
         layout.files = layout.files.filter(|_| wanted.path);
-        Ok(Programs { btf, layout, maps, wanted })
+        Ok(Programs { btf, layout, maps, wanted, distrust: Distrust::of(btf).ok() })
     }
 
     /// Whether the beginning of an exec is reported, too, which is needed if /proc is read.
@@ -263,6 +293,7 @@ impl<'a> Programs<'a> {
         asm.jump_if_register(If::NotEqual, R1, R2, skip);
         asm.call(Helper::GetCurrentTask);
         asm.copy(R8, R0);
+        self.distrust(&mut asm);
         self.skip_threads(&mut asm, skip);
         self.skip_exec(&mut asm, skip);
         self.change(&mut asm, kind::CRED, skip);
@@ -279,6 +310,7 @@ impl<'a> Programs<'a> {
         asm.copy(R6, R1);
         asm.call(Helper::GetCurrentTask);
         asm.copy(R8, R0);
+        self.distrust(&mut asm);
         asm.load(Size::Double, R1, R6, 0);
         asm.load(Size::Double, R2, R8, self.layout.cred);
         for id in [self.layout.euid, self.layout.egid] {
@@ -333,8 +365,24 @@ impl<'a> Programs<'a> {
         let mut asm = Asm::default();
         let skip = asm.label();
         asm.copy(R6, R1);
-        asm.load(Size::Double, R8, R6, task);
+        self.task(&mut asm, task);
         (asm, skip)
+    }
+
+    /// R8: the task, the argument at that offset. R6: the arguments. Uses R0 to R5.
+    pub(super) fn task(&self, asm: &mut Asm, at: i16) {
+        asm.load(Size::Double, R8, R6, at);
+        self.distrust(asm);
+    }
+
+    /// Makes the pointer to a task at R8 one that the verifier does not trust. Uses R0 to R5.
+    fn distrust(&self, asm: &mut Asm) {
+        if let Some(Distrust { cast, task }) = self.distrust {
+            asm.copy(R1, R8);
+            asm.set(R2, task);
+            asm.call_kernel(cast);
+            asm.copy(R8, R0);
+        }
     }
 
     /// Only the thread that leads a process reports for it.
