@@ -303,6 +303,9 @@ pub(crate) struct GenerateArgs {
     /// What to print
     #[arg(value_name = "WHAT", value_enum)]
     pub(crate) what: Generated,
+    /// Write into DIR instead, to files that are named as usual; with man: a page for each command, too
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

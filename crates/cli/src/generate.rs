@@ -1,12 +1,21 @@
-//! `fsmon generate`: prints the man page and completions, from the definitions of the arguments.
+//! `fsmon generate`: man pages and completions, from the definitions of the arguments.
 
 use crate::args::{Cli, GenerateArgs, Generated};
 use clap::CommandFactory;
 use clap_complete::Shell;
 use fsmon_engine::Error;
+use fsmon_present::message::shown;
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+/// The name of the program in completions.
+const NAME: &str = "fsmon";
 
 pub(crate) fn run(args: &GenerateArgs) -> Result<(), Error> {
+    if let Some(dir) = &args.to {
+        return write(args.what, dir)
+            .map_err(|error| Error::os(format!("cannot write into {}", shown(dir)), error));
+    }
     let text = generate(args.what).map_err(|error| Error::os("cannot generate it", error))?;
     match io::stdout().write_all(&text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -19,17 +28,42 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<(), Error> {
 fn generate(what: Generated) -> io::Result<Vec<u8>> {
     let mut command = Cli::command();
     let mut out = Vec::new();
-    let shell = match what {
-        Generated::Man => {
-            man(command, &mut out)?;
-            return Ok(out);
-        }
-        Generated::Bash => Shell::Bash,
-        Generated::Zsh => Shell::Zsh,
-        Generated::Fish => Shell::Fish,
-    };
-    clap_complete::generate(shell, &mut command, "fsmon", &mut out);
+    match shell(what) {
+        Some(shell) => clap_complete::generate(shell, &mut command, NAME, &mut out),
+        None => man(command, &mut out)?,
+    }
     Ok(out)
+}
+
+/// Writes files into a directory, named as man(1) and the shells look for them.
+fn write(what: Generated, dir: &Path) -> io::Result<()> {
+    let mut command = Cli::command();
+    match shell(what) {
+        Some(shell) => clap_complete::generate_to(shell, &mut command, NAME, dir).map(drop),
+        None => pages(command, dir),
+    }
+}
+
+/// The shell that completions are for; `None` for the man page.
+fn shell(what: Generated) -> Option<Shell> {
+    match what {
+        Generated::Man => None,
+        Generated::Bash => Some(Shell::Bash),
+        Generated::Zsh => Some(Shell::Zsh),
+        Generated::Fish => Some(Shell::Fish),
+    }
+}
+
+/// A page for the main command, and one for each subcommand: `fsmon.1`, `fsmon-decode.1`, and so on.
+fn pages(mut command: clap::Command, dir: &Path) -> io::Result<()> {
+    command.build();
+    let subcommands: Vec<_> = command.get_subcommands().cloned().collect();
+    for command in [command].into_iter().chain(subcommands) {
+        clap_mangen::Man::new(command)
+            .source(concat!("fsmon ", env!("CARGO_PKG_VERSION")))
+            .generate_to(dir)?;
+    }
+    Ok(())
 }
 
 /// One page: the main command, then a section for each subcommand's options.
@@ -71,6 +105,25 @@ mod tests {
         let (decode, _) = rest.split_once(".SH CONVERT").expect("a section");
         assert!(main.contains("\nTimes: ") && decode.contains("\nMoments: "), "{page}");
         assert!(decode.contains(".SS OPTIONS") && !decode.contains(".SH"), "{decode}");
+    }
+
+    #[test]
+    fn files_are_named_as_they_are_looked_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for what in [Generated::Man, Generated::Bash, Generated::Zsh, Generated::Fish] {
+            write(what, dir.path()).expect("written");
+        }
+        let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).expect(name);
+        for name in ["fsmon.bash", "_fsmon", "fsmon.fish"] {
+            assert!(text(name).contains("bounded-queue"), "{name}");
+        }
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(text("fsmon.1").contains(&format!("fsmon\\-{name}(1)")), "{name}");
+            let page = text(&format!("fsmon-{name}.1"));
+            let head = format!(".TH fsmon-{name} 1  \"fsmon {}\"", env!("CARGO_PKG_VERSION"));
+            assert!(page.contains(&head), "{page}");
+        }
     }
 
     #[test]

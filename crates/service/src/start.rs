@@ -130,11 +130,11 @@ fn open_history(config: &Config, clocks: Clocks) -> Result<History, Error> {
     }
 }
 
-/// Why nothing was recorded since the last stream.
+/// Why nothing was recorded since the last stream. A reboot stops the daemon first: it is the reason all the same.
 fn cause(last: &Last, boot_id: [u8; 16]) -> Cause {
     match last.how {
+        _ if last.boot_id != boot_id => Cause::Reboot,
         How::Closed => Cause::Stopped,
-        How::Open if last.boot_id != boot_id => Cause::Reboot,
         How::Open => Cause::Killed,
     }
 }
@@ -201,4 +201,19 @@ fn random_id() -> Result<[u8; 16], Error> {
 fn id_in(path: &str) -> [u8; 16] {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reboot_is_the_cause_whether_or_not_the_daemon_was_stopped_for_it() {
+        let (stream_id, events, last_wall_ns) = ([7; 16], 1, 1);
+        let last = |how| Last { stream_id, events, last_wall_ns, boot_id: [1; 16], how };
+        for (how, within_a_boot) in [(How::Closed, Cause::Stopped), (How::Open, Cause::Killed)] {
+            assert_eq!(cause(&last(how), [1; 16]), within_a_boot);
+            assert_eq!(cause(&last(how), [2; 16]), Cause::Reboot);
+        }
+    }
 }

@@ -82,7 +82,7 @@ To read the man page: fsmon generate man | man -l -
 
 For completions in a running shell: source <(fsmon generate bash), or fsmon generate fish | source
 
-For completions in zsh: fsmon generate zsh >DIR/_fsmon, where DIR is in $fpath";
+For completions in zsh: fsmon generate zsh --to DIR, where DIR is in $fpath";
 
 /// The names of the event types with such bits.
 fn names(wanted: fn(u32) -> bool) -> String {
