@@ -10,8 +10,8 @@ use fsmon_format::error::Error;
 use fsmon_format::kind;
 use fsmon_present::duration;
 use fsmon_present::message::{counted, shown};
+use fsmon_present::size;
 use fsmon_store::history::{Deletion, Keep};
-use fsmon_store::segments;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -198,7 +198,7 @@ pub(crate) fn keep_of(given: &Value, configured: Keep) -> Result<Keep, Error> {
     for (key, value) in given.as_object().ok_or_else(wrong)? {
         let text = value.as_str().ok_or_else(wrong)?;
         match key.as_str() {
-            "size" => keep.size = Some(segments::bytes(text).ok_or_else(wrong)?),
+            "size" => keep.size = Some(size::bytes(text).ok_or_else(wrong)?),
             "age" => keep.age = Some(duration::parse(text).map_err(|_| wrong())?),
             _ => return Err(wrong()),
         }

@@ -13,7 +13,6 @@ mod host;
 mod keys;
 mod relations;
 mod sections;
-mod size;
 mod state;
 mod values;
 mod watch;
@@ -22,13 +21,13 @@ pub use difference::{Changed, Changes, difference};
 pub use sections::{
     Control, Engine, Free, History, Keep, Listen, Metrics, Queue, Rotate, Sessions, StateFile,
 };
-pub use size::{Comparison, Size};
 pub use state::State;
 pub use watch::Watch;
 
 use document::{Document, Table};
 use fsmon_format::error::Error;
 use fsmon_present::message::shown;
+pub use fsmon_present::size::{Comparison, Size};
 use std::path::Path;
 
 /// Where the configuration is if nothing else is said.

@@ -11,7 +11,7 @@ use fsmon_engine::limits::{
 };
 use fsmon_format::error::Error;
 use fsmon_format::stream::Codec;
-use fsmon_store::segments::bytes;
+use fsmon_present::size::bytes;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -2,13 +2,13 @@
 
 use super::document::{Table, Value};
 use super::keys;
-use super::size::Size;
 use crate::limits::{DEPTH_MAX, PATTERNS_MAX, WATCHES_MAX};
 use fsmon_format::error::Error;
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use fsmon_present::filter::{Criteria, Filter, Roots, Source};
-use serde::Serialize;
+use fsmon_present::size::Size;
+use serde::{Serialize, Serializer};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -49,8 +49,8 @@ pub struct Watch {
     /// Names below `path`, at most: 1 is what is directly in it. `None`: any depth.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_depth: Option<u32>,
-    /// Only files of such a size. `None`: any.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Of regular files only those of such a size when the change is recorded; all else is recorded. `None`: any.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
     pub size: Option<Size>,
     /// Whether changes through hard links outside are recorded.
     #[serde(skip_serializing_if = "is_false")]
@@ -71,6 +71,14 @@ fn is_true(value: &bool) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+#[expect(clippy::ref_option, reason = "as serde calls it")]
+fn as_text<S: Serializer>(size: &Option<Size>, serializer: S) -> Result<S::Ok, S::Error> {
+    match size {
+        Some(size) => serializer.collect_str(size),
+        None => serializer.serialize_none(),
+    }
 }
 
 impl Watch {
@@ -108,6 +116,7 @@ impl Watch {
             exclude_cmd: self.exclude_cmd.clone(),
             exclude_user: self.exclude_user.clone(),
             exclude_cgroup: self.exclude_cgroup.clone(),
+            size: self.size,
             ..Criteria::default()
         }
     }
@@ -124,15 +133,6 @@ impl Watch {
             name => kind::by_name(name).map_or(0, |kind| kind.bit),
         };
         self.types.iter().map(bit).fold(0, |all, one| all | one)
-    }
-
-    /// The keys that this version reads but does not apply.
-    #[must_use]
-    pub fn not_applied(&self) -> Vec<&'static str> {
-        [("max_depth", self.max_depth.is_some()), ("size", self.size.is_some())]
-            .into_iter()
-            .filter_map(|(key, is_set)| is_set.then_some(key))
-            .collect()
     }
 
     /// Checks a watch that was made by other means than a file, such as by `fsmon add`: the same rules hold, as it will be
