@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Flush(client::ClientArgs),
     /// The same, and it survives a loss of power
     Sync(client::ClientArgs),
+    /// Print what fsmon 0.2.6 or 0.5 had configured as [[watch]] tables for the configuration
+    Import(client::ImportArgs),
     /// Show what this host offers, what fsmon will use for these paths, and what is lost
     Doctor(DoctorArgs),
     /// Print the man page or the completions for a shell

@@ -1,6 +1,7 @@
 //! The daemon of fsmon: records what is configured into a history, for years, and is changed while it runs.
 //!
-//! `config` says what; `daemon` carries it out; `control` is how others talk to it.
+//! `config` says what; `daemon` carries it out; `control` is how others talk to it. `import` reads what older versions had
+//! configured.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ mod daemon;
 mod engine;
 mod flush;
 mod http;
+pub mod import;
 mod keeper;
 mod limits;
 mod metrics;

@@ -81,6 +81,20 @@ pub(crate) struct RemoveArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = help::IMPORT)]
+pub(crate) struct ImportArgs {
+    /// Files of fsmon 0.2.6 or 0.5: fsmon.toml, managed.jsonl, monitored.jsonl [default: those in the home directory]
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Write to FILE, which must not exist yet [default: `-`, standard output]
+    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    pub(crate) output: PathBuf,
+    /// With -o FILE: replace FILE if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
 #[command(after_help = help::clean())]
 pub(crate) struct CleanArgs {
     /// Only say what would be deleted

@@ -7,14 +7,14 @@
 //! The keys stand in `keys.rs`. `packaging/fsmon.toml` shows each with its default.
 
 mod difference;
-mod document;
-mod file;
+pub(crate) mod document;
+pub(crate) mod file;
 mod host;
 mod keys;
 mod relations;
 mod sections;
-mod state;
-mod values;
+pub(crate) mod state;
+pub(crate) mod values;
 mod watch;
 
 pub use difference::{Changed, Changes, difference};

@@ -135,7 +135,7 @@ impl<'a> Value<'a> {
 ///
 /// # Errors
 /// It can be no path, or is not plain.
-pub(super) fn normal(text: &str) -> Result<PathBuf, String> {
+pub(crate) fn normal(text: &str) -> Result<PathBuf, String> {
     let path = Path::new(text);
     let name = shown(path);
     if !path.is_absolute() {
