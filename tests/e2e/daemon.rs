@@ -540,3 +540,39 @@ fn a_daemon_starts_and_ends_on_a_full_disk() {
     let names: Vec<_> = created.iter().map(Event::name).collect();
     assert!(names.contains(&"before".to_owned()) && names.contains(&"after".to_owned()));
 }
+
+#[test]
+fn a_watch_leaves_out_files_of_another_size_and_what_is_too_deep() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    fs::write(area.path("big"), [0; 4096]).expect("written");
+    fs::write(watched.join("old"), [0; 4096]).expect("written");
+    let text = format!("{}size = '<1K'\nmax_depth = 2\n", watch(&watched));
+    let mut daemon = Daemon::new(&area, &text);
+    daemon.start();
+    sh(&watched, "mv ../big .; rm old; mkdir -p a/b; touch a/x a/b/x; mv a/b a/c; touch a/c/y");
+    daemon.ask(&["sync"]);
+    let names = |types: &str| -> Vec<String> {
+        let events = of_files(daemon.decoded(&["-t", types]));
+        events.iter().map(|event| event.name().to_owned()).collect()
+    };
+    assert_eq!(names("rename"), ["c"]);
+    assert_eq!(names("delete"), ["old"]);
+    assert_eq!(names("create"), ["a", "b", "x"]);
+    // The same by hand, with the options of `add`.
+    let other = area.path("other");
+    fs::create_dir(&other).expect("made");
+    let path = other.to_str().expect("UTF-8");
+    let args = ["add", "--size", "<1K", "--max-depth", "1", "--exclude-regex", r"\.swp$", path];
+    daemon.ask(&args);
+    sh(&other, "mkdir c; touch c/y d.swp e; truncate -s 4096 ../large; mv ../large .");
+    daemon.ask(&["sync"]);
+    let events = of_files(daemon.decoded(&["-t", "create,rename"]));
+    let of_other =
+        events.iter().filter(|event| event.path().is_some_and(|path| path.starts_with(&other)));
+    assert_eq!(of_other.map(Event::name).collect::<Vec<_>>(), ["c", "e"]);
+    daemon.stop();
+}

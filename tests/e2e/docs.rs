@@ -53,26 +53,73 @@ fn the_guide_has_every_option() {
 
 #[test]
 fn examples_have_options_that_there_are() {
-    let all =
-        [None, Some("decode"), Some("convert"), Some("daemon"), Some("doctor"), Some("generate")]
-            .map(|command| (command, options_of(command)));
-    for document in ["README.md", "docs/guide.md"] {
+    let all = Commands::new();
+    for document in ["README.md", "docs/guide.md", "docs/operations.md", "docs/migrating.md"] {
         let mut count = 0;
         for line in shell(&read(document)) {
             let line = line.split('#').next().unwrap_or_default();
             let Some(own) = line.trim_start().strip_prefix("fsmon ") else { continue };
-            let own = own.split(['|', '&']).next().unwrap_or_default();
-            let word = own.split_whitespace().next();
-            let (_, known) = all
-                .iter()
-                .find(|(command, _)| command.is_some() && *command == word)
-                .unwrap_or(&all[0]);
-            for option in long_options(own) {
-                assert!(known.contains(&option), "{document}: {option} in `{line}`");
-            }
+            all.assert_has_options(own, document);
             count += 1;
         }
         assert!(count >= 3, "{document} has {count} examples");
+    }
+}
+
+/// What older versions had is in the first columns of a table; the last one has what there is now.
+#[test]
+fn what_replaces_an_older_command_is_there() {
+    let all = Commands::new();
+    let document = "docs/migrating.md";
+    let text = read(document);
+    let headings = text.lines().filter(|line| line.starts_with("## ")).count();
+    assert_eq!(headings, 12, "the points of a migration");
+    let mut count = 0;
+    for row in text.lines().filter(|line| line.starts_with("| ")) {
+        // `\|` is part of a cell.
+        let cells: Vec<_> = row.replace(r"\|", "\u{1}").split('|').map(str::to_owned).collect();
+        let now = &cells[2..];
+        for span in now.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+            let Some(own) = span.strip_prefix("fsmon ") else { continue };
+            all.assert_has_options(own, document);
+            let word = own.split_whitespace().next().expect("a word");
+            let is_command = all.0.iter().any(|(command, _)| command.as_deref() == Some(word));
+            assert!(is_command || word.starts_with(['-', '/']), "{document}: {word} in `{span}`");
+            count += 1;
+        }
+    }
+    assert!(count >= 20, "{count} commands");
+}
+
+/// All commands, and the options of each; `None` is the one that watches.
+struct Commands(Vec<(Option<String>, BTreeSet<String>)>);
+
+impl Commands {
+    fn new() -> Self {
+        let help = fsmon(["--help"]).output().expect("it runs");
+        let help = String::from_utf8(help.stdout).expect("UTF-8");
+        let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let names = list.take_while(|line| !line.is_empty());
+        let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+        let names = names.filter(is_name).filter_map(|line| line.split_whitespace().next());
+        let all: Vec<_> = std::iter::once(None)
+            .chain(names.map(|name| Some(name.to_owned())))
+            .map(|command| (command.clone(), options_of(command.as_deref())))
+            .collect();
+        assert!(all.len() > 10, "{all:?}");
+        Commands(all)
+    }
+
+    /// `own` is a command line behind `fsmon`.
+    fn assert_has_options(&self, own: &str, document: &str) {
+        let own = own.split(['|', '&']).next().unwrap_or_default();
+        let word = own.split_whitespace().next();
+        let named =
+            self.0.iter().find(|(command, _)| command.is_some() && command.as_deref() == word);
+        let (_, known) = named.unwrap_or(&self.0[0]);
+        for option in long_options(own) {
+            assert!(known.contains(&option), "{document}: {option} in `fsmon {own}`");
+        }
     }
 }
 

@@ -319,3 +319,91 @@ fn the_current_directory_unless_another_is_named() {
     sh(&dir, "touch a");
     assert_eq!(briefs(&running.stop().events(), &dir), ["CREATE a"]);
 }
+
+#[test]
+fn nothing_deeper_than_asked_for_is_shown() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let dir = area.watched();
+    sh(&dir, "mkdir -p a/b/c");
+    let work = "touch x a/x a/b/x a/b/c/x; mkdir -p n/e/w; touch n/x n/e/x";
+    let lines = creates(&dir, &["--max-depth", "2"], || sh(&dir, work));
+    assert_eq!(lines, ["CREATE x", "CREATE a/x", "CREATE n/", "CREATE n/e/", "CREATE n/x"]);
+    let lines =
+        creates(&dir, &["--max-depth", "1"], || sh(&dir, "touch y a/y; mkdir m; touch m/y"));
+    assert_eq!(lines, ["CREATE y", "CREATE m/"]);
+}
+
+#[test]
+fn a_directory_that_moves_is_as_deep_as_where_it_is() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let dir = area.watched();
+    sh(&dir, "mkdir -p a/b/c up");
+    let args = ["-t", "create,rename", "--max-depth", "2"];
+    let lines = briefs(
+        &record(&dir, &args, || {
+            sh(
+                &dir,
+                "mv a/b/c c; touch c/x; mkdir c/d; touch c/d/x; mv up a/b/up; touch a/b/up/x; mv c/d d; touch d/y",
+            );
+        }),
+        &dir,
+    );
+    assert_eq!(
+        lines,
+        [
+            "RENAME ?/ -> c/",
+            "CREATE c/x",
+            "CREATE c/d/",
+            "RENAME up/ -> ?/",
+            "RENAME c/d/ -> d/",
+            "CREATE d/y"
+        ]
+    );
+}
+
+#[test]
+fn a_root_within_another_has_a_depth_of_its_own() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let dir = area.watched();
+    sh(&dir, "mkdir -p in/deep/er");
+    for inner in ["in", "in/deep"] {
+        let inner = dir.join(inner);
+        let inner = inner.to_str().expect("UTF-8");
+        let lines = creates(&dir, &["--max-depth", "1", inner], || {
+            sh(&dir, "touch x in/x in/deep/x in/deep/er/x; rm -f x in/x in/deep/x in/deep/er/x");
+        });
+        let expected = if inner.ends_with("deep") { "CREATE in/deep/x" } else { "CREATE in/x" };
+        assert_eq!(lines, ["CREATE x", expected], "{inner}");
+    }
+}
+
+#[test]
+fn a_file_of_another_size_is_left_out_and_what_has_no_size_is_not() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let dir = area.watched();
+    for (name, bytes) in [("big", 4096), ("small", 10), ("watched/old", 4096)] {
+        fs::write(area.path(name), vec![0; bytes]).expect("written");
+    }
+    let args = ["-t", "rename,create,delete", "--size", "<1K"];
+    let events = record(&dir, &args, || {
+        sh(&dir, "mv ../big ../small .; mkdir dir; ln -s big link; rm old");
+    });
+    let expected = ["RENAME ? -> small", "CREATE dir/", "CREATE link", "DELETE old"];
+    assert_eq!(briefs(&events, &dir), expected);
+    let sizes: Vec<_> = events.iter().map(|event| event.number("size")).collect();
+    assert_eq!(sizes, [Some(10), None, None, None]);
+    let is_late = |event: &Event| event.flag("size_late") == event.number("size").is_some();
+    assert!(events.iter().all(is_late), "{events:?}");
+}

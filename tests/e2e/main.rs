@@ -26,6 +26,7 @@ mod full;
 mod gaps;
 mod hard_links;
 mod identity;
+mod import;
 mod large_walks;
 mod long_names;
 mod many;

@@ -4,12 +4,14 @@
 //! exist for them. `--help` adds what each possible value means. Defaults are part of the sentences
 //! (`hide_default_value`), as clap would give each a paragraph of its own in `--help`.
 
+use crate::limits::DEPTH_MAX;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fsmon_engine::config::{self, Backend, Who};
 use fsmon_engine::limits;
 use fsmon_format::stream::Codec;
 use fsmon_present::filter::Criteria;
+use fsmon_present::size::Size;
 use fsmon_present::{Format, TimeFormat, duration, moment};
 use fsmon_store::segments::{self, Keep, Rotate};
 use std::ffi::{OsStr, OsString};
@@ -62,6 +64,8 @@ pub(crate) enum Command {
     Flush(client::ClientArgs),
     /// The same, and it survives a loss of power
     Sync(client::ClientArgs),
+    /// Print what fsmon 0.2.6 or 0.5 had configured as [[watch]] tables for the configuration
+    Import(client::ImportArgs),
     /// Show what this host offers, what fsmon will use for these paths, and what is lost
     Doctor(DoctorArgs),
     /// Print the man page or the completions for a shell
@@ -125,6 +129,8 @@ impl From<&FilterArgs> for Criteria {
             cgroup: args.cgroup,
             exclude_cgroup: args.exclude_cgroup,
             pid: args.pid,
+            max_depth: None,
+            size: None,
         }
     }
 }
@@ -164,6 +170,13 @@ pub(crate) struct WatchArgs {
     /// Watch only what is directly in each PATH, not what is in its subdirectories
     #[arg(long)]
     pub(crate) no_recursive: bool,
+    /// Watch no deeper than N names below each PATH; 1 is what is directly in it [default: any depth]
+    #[arg(long, value_name = "N", conflicts_with = "no_recursive", allow_hyphen_values = true,
+          value_parser = number(1..=DEPTH_MAX))]
+    pub(crate) max_depth: Option<u32>,
+    /// Leave out regular files whose size does not meet COND: >=1M, <64K, =0. Looked at when the line is made, and shown
+    #[arg(long, value_name = "COND", allow_hyphen_values = true, value_parser = condition)]
+    pub(crate) size: Option<Size>,
     /// Also watch mounts below PATH, existing and new, except FUSE and network filesystems, roots of containers, overlays
     /// that are mounted later, and mounts on files
     #[arg(long)]
@@ -448,6 +461,11 @@ fn parse_cpu(text: &str) -> Result<config::Cpu, String> {
             .map(config::Cpu::Pin)
             .map_err(|_| "write auto, none or the number of a CPU".to_owned()),
     }
+}
+
+/// Parses a condition on a size.
+fn condition(text: &str) -> Result<Size, String> {
+    text.parse().map_err(|expected| format!("write {expected}"))
 }
 
 /// Parses a number in a range.

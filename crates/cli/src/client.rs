@@ -34,6 +34,8 @@ fn watch(args: &AddArgs, path: &Path) -> Map<String, Value> {
         ("types", &args.types),
         ("include", &args.include),
         ("exclude", &args.exclude),
+        ("include_regex", &args.include_regex),
+        ("exclude_regex", &args.exclude_regex),
         ("exclude_cmd", &args.exclude_cmd),
     ] {
         if !list.is_empty() {
@@ -42,6 +44,12 @@ fn watch(args: &AddArgs, path: &Path) -> Map<String, Value> {
     }
     if args.no_recursive {
         watch.insert("recursive".into(), false.into());
+    }
+    if let Some(depth) = args.max_depth {
+        watch.insert("max_depth".into(), depth.into());
+    }
+    if let Some(size) = args.size {
+        watch.insert("size".into(), size.to_string().into());
     }
     watch
 }

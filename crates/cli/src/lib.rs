@@ -18,6 +18,7 @@ mod doctor;
 mod formatter;
 mod generate;
 mod header;
+mod import;
 mod limits;
 mod lines;
 mod outputs;
@@ -75,6 +76,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Some(Command::Clean(args)) => client::clean(args),
         Some(Command::Flush(args)) => client::cursor(args, &ToDaemon::Flush),
         Some(Command::Sync(args)) => client::cursor(args, &ToDaemon::Sync),
+        Some(Command::Import(args)) => import::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
         Some(Command::Generate(args)) => generate::run(args).map(|()| ExitCode::SUCCESS),
     }

@@ -3,6 +3,9 @@
 pub(crate) use fsmon_present::limits::BUFFER_BYTES;
 use std::time::Duration;
 
+/// The largest `--max-depth`: a path of PATH_MAX (4096) bytes has fewer names.
+pub(crate) const DEPTH_MAX: u32 = 4096;
+
 /// Write when this many bytes are ready: the default size of a pipe, so that one write fills it.
 pub(crate) const WRITE_BYTES: usize = 64 << 10;
 /// Batches of at least this many slots are a storm if they come closer together than `STORM_GAP`: then the

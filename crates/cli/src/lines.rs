@@ -10,18 +10,20 @@ use fsmon_present::text::{csv, human, human::Human, json::Json};
 pub(crate) struct LineOptions {
     time: Option<TimeFormat>,
     chain: bool,
+    size: bool,
     cmdline: bool,
 }
 
 impl From<&WatchArgs> for LineOptions {
     fn from(args: &WatchArgs) -> Self {
-        LineOptions { time: args.time, chain: args.chain, cmdline: args.cmdline }
+        let (time, chain, cmdline) = (args.time, args.chain, args.cmdline);
+        LineOptions { time, chain, size: args.size.is_some(), cmdline }
     }
 }
 
 impl From<&DecodeArgs> for LineOptions {
     fn from(args: &DecodeArgs) -> Self {
-        LineOptions { time: args.time, chain: args.chain, cmdline: args.cmdline }
+        LineOptions { time: args.time, chain: args.chain, size: false, cmdline: args.cmdline }
     }
 }
 
@@ -36,11 +38,11 @@ impl LineOptions {
     }
 
     pub(crate) fn csv(self) -> csv::Plain {
-        csv::Plain::new(self.chain).with_cmdline(self.cmdline)
+        csv::Plain::new(self.chain).with_size(self.size).with_cmdline(self.cmdline)
     }
 
     pub(crate) fn csv_of_terminal(self) -> csv::Terminal {
-        csv::Terminal::new(self.chain).with_cmdline(self.cmdline)
+        csv::Terminal::new(self.chain).with_size(self.size).with_cmdline(self.cmdline)
     }
 }
 

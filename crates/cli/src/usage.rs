@@ -1,5 +1,6 @@
 //! Checks arguments that are valid one by one but wrong together.
 
+use crate::args::client::ImportArgs;
 use crate::args::{Cli, Command, DecodeArgs, WatchArgs};
 use clap::CommandFactory;
 use jiff::Timestamp;
@@ -16,6 +17,7 @@ pub(crate) fn check(cli: &Cli) -> Result<(), String> {
     match &cli.command {
         None => paths_look_like_paths(&cli.watch),
         Some(Command::Decode(args)) => range_is_one(args),
+        Some(Command::Import(args)) => force_has_a_file(args),
         Some(_) => Ok(()),
     }
 }
@@ -77,6 +79,16 @@ fn range_is_one(args: &DecodeArgs) -> Result<(), String> {
     }
 }
 
+/// Refuses to replace nothing.
+fn force_has_a_file(args: &ImportArgs) -> Result<(), String> {
+    match args.force && args.output == Path::new("-") {
+        true => {
+            Err("--force replaces a file; name it with -o FILE, or leave --force out".to_owned())
+        }
+        false => Ok(()),
+    }
+}
+
 fn shown(real_ns: u64) -> String {
     let at = Timestamp::from_nanosecond(real_ns.into()).unwrap_or(Timestamp::MAX);
     at.to_string()
@@ -127,6 +139,14 @@ mod tests {
         ] {
             assert_eq!(checked(args), Ok(()), "{args:?}");
         }
+    }
+
+    #[test]
+    fn what_is_replaced_is_a_file() {
+        let line = checked(&["import", "--force"]).expect_err("no file");
+        assert!(line.contains("-o FILE"), "{line}");
+        assert_eq!(checked(&["import", "--force", "-o", "x"]), Ok(()));
+        assert_eq!(checked(&["import", "x"]), Ok(()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::lines::LineOptions;
 use crate::outputs::{self, StreamId};
 use crate::parts::parts;
 use crate::remedies;
-use crate::skip::skip_dir;
+use crate::skip::{Depth, skip_dir};
 use crate::stats::Stats;
 use crate::summary;
 use crate::summary::Formatted;
@@ -20,7 +20,7 @@ use fsmon_engine::{Config, Counters, Error, Monitor};
 use fsmon_format::kind;
 use fsmon_present::Format;
 use fsmon_present::binary::Binary;
-use fsmon_present::filter::{Filter, Roots, Source};
+use fsmon_present::filter::{Criteria, Filter, Roots, Source};
 use fsmon_present::message::{self, end_progress, progress};
 use fsmon_present::names;
 use fsmon_present::text::Lines;
@@ -46,17 +46,22 @@ pub(crate) fn run(args: &WatchArgs) -> Result<ExitCode, Error> {
     let engine_room = config(args, &parts, 0, kind::DEFAULT).capacity();
     let capacity = names::room(engine_room);
     let roots = Roots::of_paths(parts.iter().flatten());
+    let (max_depth, size) = (args.max_depth, args.size);
+    let criteria = Criteria { max_depth, size, ..(&args.filter).into() };
     let filter = || {
-        let mut filter =
-            Filter::new(&(&args.filter).into(), kind::DEFAULT, Source::Live, capacity)?;
+        let mut filter = Filter::new(&criteria, kind::DEFAULT, Source::Live, capacity)?;
         filter.set_roots(&roots)?;
         Ok(filter)
     };
     let filters = parts.iter().map(|_| filter()).collect::<Result<Vec<_>, Error>>()?;
     let config = |reader| {
         let mut config = config(args, &parts, reader, filters[reader].types());
-        config.skip_dir = skip_dir(&args.filter.exclude, &roots)?;
-        config.skip_mount = skip_dir(&args.filter.exclude, &roots)?.map(|skip| skip.skips);
+        let skip = || {
+            let depth = max_depth.map(|levels| Depth::new(levels, &roots));
+            skip_dir(&args.filter.exclude, depth, &roots)
+        };
+        config.skip_dir = skip()?;
+        config.skip_mount = skip()?.map(|skip| skip.skips);
         Ok(config)
     };
     let configs = (0..parts.len()).map(config).collect::<Result<Vec<_>, Error>>()?;

@@ -171,6 +171,7 @@ impl<O: Output> Pipeline<O> {
         let count = count.min(self.left);
         self.left -= count;
         self.shown += count;
+        self.world.late_size = self.filter.late_size();
         self.output.event(&self.world, event, types, record, out);
     }
 
@@ -300,10 +301,13 @@ fn first_types(types: u32, count: u64) -> u32 {
 mod tests {
     use crate::filter::{Criteria, Filter, Source};
     use crate::moment::Range;
+    use crate::size::Size;
     use crate::text::fixture::{Bench, capacity, event};
-    use crate::text::{Lines, json::Json};
+    use crate::text::{LineFormat, Lines, csv, human::Human, json::Json};
     use fsmon_format::kind;
     use fsmon_format::record::What;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
 
     #[test]
     fn the_count_is_exact_in_the_middle_of_a_merged_event() {
@@ -381,6 +385,85 @@ mod tests {
             assert_eq!(bench.text().matches("NOTE").count(), expected, "{is_wanted} {since:?}");
             assert_eq!(bench.pipeline.passed().notes, expected as u64);
         }
+    }
+
+    /// What `format` shows of changes in the directory `at`, of which it is asked after them, with this condition.
+    fn with_sizes<F: LineFormat>(format: F, at: &Path, size: &str) -> String {
+        let size: Size = size.parse().expect("a condition");
+        let criteria = Criteria { size: Some(size), ..Criteria::default() };
+        let mut bench = Bench::lines(format);
+        let filter = Filter::new(&criteria, kind::EVERY, Source::Live, capacity());
+        bench.pipeline.filter = filter.expect("valid");
+        bench.pipeline.begin(&mut bench.out);
+        bench.clock(1, 1);
+        bench.dir(1, 0, at.as_os_str().as_bytes());
+        bench.event(event(kind::CREATE | kind::CLOSE_WRITE, 1, 0), b"small", b"");
+        bench.event(event(kind::CLOSE_WRITE, 1, 0), b"big", b"");
+        bench.event(event(kind::MODIFY | kind::DELETE, 1, 0), b"big", b"");
+        bench.event(event(kind::CLOSE_WRITE, 1, 0), b"gone", b"");
+        bench.event(event(kind::ATTRIB, 1, 0), b"dir", b"");
+        bench.event(event(kind::ATTRIB, 1, 0), b"", b"");
+        bench.event(event(kind::CLOSE_WRITE, 0, 0), b"", b"");
+        bench.loss(1, 1);
+        bench.gap(0, 1, 2);
+        bench.text()
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_files_that_are_there_and_what_has_none_passes() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = dir.path();
+        std::fs::write(at.join("small"), "12345").expect("written");
+        std::fs::write(at.join("big"), [0; 2048]).expect("written");
+        std::fs::create_dir(at.join("dir")).expect("made");
+        let shown = |size| {
+            let lines = with_sizes(Json::new(false), at, size);
+            let events: Vec<_> = lines
+                .lines()
+                .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
+                .filter(|line| line["from"].is_null() && line["reason"].is_null())
+                .collect();
+            let brief = |event: &serde_json::Value| {
+                assert_eq!(event["size"].is_null(), event["size_late"].is_null());
+                let name = event["path"].as_str().and_then(|path| path.rsplit('/').next());
+                let size = event["size"].as_u64().map(|size| format!(" {size}"));
+                let kind = event["event_type"].as_str().expect("a type");
+                format!("{kind} {}{}", name.unwrap_or("?"), size.unwrap_or_default())
+            };
+            let root = at.file_name().and_then(|name| name.to_str()).expect("UTF-8").to_owned();
+            events.iter().map(|event| brief(event).replace(&root, "/")).collect::<Vec<_>>()
+        };
+        let rest =
+            ["CLOSE_WRITE gone", "ATTRIB dir", "ATTRIB /", "CLOSE_WRITE ?"].map(str::to_owned);
+        let small = ["CREATE small 5", "CLOSE_WRITE small 5", "DELETE big"].map(str::to_owned);
+        assert_eq!(shown("<1K"), [&small[..], &rest].concat());
+        let big = ["CLOSE_WRITE big 2048", "MODIFY big 2048", "DELETE big"].map(str::to_owned);
+        assert_eq!(shown(">=1K"), [&big[..], &rest].concat());
+
+        let lines = with_sizes(Human::new(false, false), at, ">=1K");
+        assert_eq!(lines.matches("/big  (size 2048, late)\n").count(), 2, "{lines}");
+        assert_eq!(lines.matches("(size ").count(), 2, "{lines}");
+
+        for (csv, extra) in [
+            (csv::Plain::new(false).with_size(true), ""),
+            (csv::Plain::new(false).with_size(true).with_cmdline(true), ",,,,"),
+        ] {
+            let lines = with_sizes(csv, at, "<1K");
+            let columns = |line: &str| line.matches(',').count();
+            let header = lines.lines().next().expect("a header");
+            assert!(header.contains(",note,size,size_late"), "{header}");
+            for line in lines.lines() {
+                assert_eq!(columns(line), columns(header), "{line}");
+            }
+            assert!(lines.contains(&format!(",,,,,5,true{extra}\r\n")), "{lines}");
+        }
+        // Of a stream nobody can ask: it may come from another host.
+        let criteria = Criteria { size: "=1".parse().ok(), ..Criteria::default() };
+        let mut bench = Bench::new(Lines(Json::new(false)), &criteria, None);
+        bench.dir(1, 0, at.as_os_str().as_bytes());
+        bench.event(event(kind::CLOSE_WRITE, 1, 0), b"big", b"");
+        assert!(!bench.text().contains("size"), "{}", bench.text());
+        assert_eq!(bench.pipeline.passed().events, 1);
     }
 
     #[test]

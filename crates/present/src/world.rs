@@ -30,18 +30,24 @@ pub struct World {
     pub(crate) wall: Wall,
     names: Option<Names>,
     refused: u64,
+    /// The size of the file of the event at hand, in bytes, if that was asked for after it.
+    pub(crate) late_size: Option<u64>,
 }
 
 impl World {
     /// A world for recorded streams: the first record with both clocks sets the time.
     pub fn recorded(capacity: Capacity) -> Self {
-        World { mirror: Mirror::new(capacity), wall: Wall::default(), names: None, refused: 0 }
+        World::new(capacity, Wall::default(), None)
     }
 
     /// A world for this host that begins now. `names` looks up users and control groups, which come as
     /// numbers.
     pub fn live(capacity: Capacity, wall: Wall, names: Names) -> Self {
-        World { mirror: Mirror::new(capacity), wall, names: Some(names), refused: 0 }
+        World::new(capacity, wall, Some(names))
+    }
+
+    fn new(capacity: Capacity, wall: Wall, names: Option<Names>) -> Self {
+        World { mirror: Mirror::new(capacity), wall, names, refused: 0, late_size: None }
     }
 
     /// What the ids in records stand for.

@@ -1,7 +1,7 @@
 //! The daemon of fsmon: records what is configured into a history, for years, and is changed while it runs.
 //!
 //! It is two processes. `front` reads the configuration (`config`) and talks to clients (`control`), without any
-//! capability; `daemon` records. `link` is what they say to each other.
+//! capability; `daemon` records. `link` is what they say to each other. `import` reads what older versions had configured.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ mod flush;
 mod front;
 mod handover;
 mod http;
+pub mod import;
 mod keeper;
 mod limits;
 mod link;

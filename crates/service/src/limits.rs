@@ -17,6 +17,17 @@ pub(crate) const WATCHES_MAX: usize = 1024;
 pub(crate) const PATTERNS_MAX: usize = 1024;
 /// The deepest `max_depth`: a path of PATH_MAX bytes has fewer names.
 pub(crate) const DEPTH_MAX: u32 = 4096;
+/// The longest line of a file that an older fsmon wrote, in bytes: a group of 0.5 is one line, and a thousand paths of
+/// 200 bytes fit.
+pub(crate) const IMPORT_LINE_BYTES: usize = 1 << 18;
+/// Lines about what such files have that cannot be taken over: nobody reads more.
+pub(crate) const IMPORT_NOTES_MAX: usize = 1000;
+/// Paths in such files: four times as many as there can be watches, as a path can be in several groups.
+pub(crate) const IMPORT_PATHS_MAX: usize = 4 * WATCHES_MAX;
+/// Globs that one regular expression on commands may become: more say that globs are not what it means.
+pub(crate) const IMPORT_GLOBS_MAX: usize = 64;
+/// The longest of them, in bytes: a name of a command has at most 15.
+pub(crate) const IMPORT_GLOB_BYTES: usize = 256;
 /// The longest time that can be configured: beyond, sums of times and clocks could overflow.
 pub(crate) const TIME_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Sessions at one time: each has a kernel queue, and a user has 128 of these by default.
@@ -117,6 +128,8 @@ pub(crate) const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 
 const _: () = {
     assert!(SOCKET_PATH_BYTES < PATH_BYTES);
+    assert!(IMPORT_LINE_BYTES as u64 <= FILE_BYTES);
+    assert!(IMPORT_GLOBS_MAX <= PATTERNS_MAX);
     assert!(DEPTH_MAX as usize > PATH_BYTES / 2);
     assert!(BLOCK_WAITS.as_millis() < 1000);
     assert!(HOLD_LOOK.as_millis() <= WRITER_LOOK.as_millis());

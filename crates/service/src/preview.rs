@@ -135,6 +135,9 @@ impl fmt::Display for Planned {
             (true, Some(depth)) => write!(f, "; {}", counted(depth.into(), "level", "levels"))?,
             (false, _) => write!(f, "; not recursive")?,
         }
+        if let Some(size) = watch.size {
+            write!(f, "; files of size {size}")?;
+        }
         let extras = [
             ("hard links", watch.hard_links),
             ("follows mounts", watch.follow_mounts),
@@ -148,10 +151,6 @@ impl fmt::Display for Planned {
         }
         if self.presence == Presence::Pending {
             write!(f, "; pending: it does not exist yet")?;
-        }
-        let not_applied = watch.not_applied();
-        if !not_applied.is_empty() {
-            write!(f, "; not applied by this version: {}", not_applied.join(", "))?;
         }
         Ok(())
     }
@@ -197,8 +196,8 @@ mod tests {
             format!(
                 "3 directories are watched\n  \
                  {at}/b: CREATE RENAME ATTRIB CLOSE_WRITE DELETE; recursive\n  \
-                 {at}/a: CREATE OPEN; not recursive; command lines; pending: it does not exist yet; not \
-                 applied by this version: size\n  \
+                 {at}/a: CREATE OPEN; not recursive; files of size >1M; command lines; pending: it does not \
+                 exist yet\n  \
                  {at}/added: CREATE RENAME ATTRIB CLOSE_WRITE DELETE; recursive; added while the daemon \
                  ran; pending: it does not exist yet\n\
                  filesystem {major}:{minor} of {at}/b: CREATE RENAME OPEN MODIFY ATTRIB CLOSE_WRITE DELETE\n  \

@@ -59,7 +59,8 @@ impl Rules {
         // A directory of no watch is on the way to one, or is of a watch that just ended.
         let Some((rule, rest)) = owner else { return false };
         let depth = memchr::memchr_iter(b'/', rest).count() + 1;
-        if rule.levels.is_some_and(|levels| depth >= levels as usize) {
+        // Those of the last level stay: else renames of them would not be known to be that.
+        if rule.levels.is_some_and(|levels| depth > levels as usize) {
             return true;
         }
         let Some(exclude) = &rule.exclude else { return false };
@@ -148,8 +149,9 @@ mod tests {
     #[test]
     fn what_is_deeper_than_recorded_is_left_out() {
         let skipper = rules(&[("/srv", &[], Some(1)), ("/srv/a/b", &[], Some(2))]);
-        let paths = ["a", "c", "a/b", "a/b/d", "a/b/d/e", "a/x"];
-        assert_eq!(skipped(&skipper, "/srv", &paths), [false, true, false, false, true, true]);
+        let paths = ["a", "c", "c/d", "a/b", "a/b/d", "a/b/d/e", "a/b/d/e/f", "a/x"];
+        let expected = [false, false, true, false, false, false, true, true];
+        assert_eq!(skipped(&skipper, "/srv", &paths), expected);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use crate::files::{is_written, lock};
 use fsmon_present::duration;
 use fsmon_present::message::{self, shown};
+use fsmon_present::size::bytes;
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -181,23 +182,6 @@ fn closed_files(dir: &Path, extension: &str, own: &Path) -> io::Result<Vec<Old>>
         }
     }
     Ok(old)
-}
-
-/// Parses a size: `100M` and the like, a number and K, M, G or T, of 1024 each. `None` if the text is none, or is zero.
-#[must_use]
-pub fn bytes(text: &str) -> Option<u64> {
-    let text = text.strip_suffix('B').unwrap_or(text);
-    let text = text.strip_suffix('i').unwrap_or(text);
-    let unit = text.chars().last()?;
-    let shift: u32 = match unit {
-        'K' => 10,
-        'M' => 20,
-        'G' => 30,
-        'T' => 40,
-        _ => return None,
-    };
-    let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-    number.checked_shl(shift).filter(|bytes| *bytes > 0 && bytes >> shift == number)
 }
 
 /// Parses when to begin another segment: at a size or an age.

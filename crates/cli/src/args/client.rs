@@ -1,9 +1,10 @@
 //! The arguments of the commands that talk to a running daemon.
 
-use super::help;
+use super::{condition, help, number};
+use crate::limits::DEPTH_MAX;
 use clap::{Args, ValueEnum};
 use fsmon_present::duration;
-use fsmon_store::segments;
+use fsmon_present::size::{self, Size};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,12 +45,25 @@ pub(crate) struct AddArgs {
     /// Leave out paths that match, and everything below them
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
+    /// Record only paths in which this regular expression is found
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) include_regex: Vec<String>,
+    /// Leave out paths in which this regular expression is found
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) exclude_regex: Vec<String>,
     /// Leave out what commands of this name do
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude_cmd: Vec<String>,
     /// Watch direct children only
     #[arg(long)]
     pub(crate) no_recursive: bool,
+    /// Watch no deeper than N names below each PATH; 1 is what is directly in it
+    #[arg(long, value_name = "N", conflicts_with = "no_recursive", allow_hyphen_values = true,
+          value_parser = number(1..=DEPTH_MAX))]
+    pub(crate) max_depth: Option<u32>,
+    /// Leave out regular files whose size does not meet COND when the change is recorded: >=1M, <64K, =0
+    #[arg(long, value_name = "COND", allow_hyphen_values = true, value_parser = condition)]
+    pub(crate) size: Option<Size>,
     /// End the watch with the daemon: do not keep it in the daemon's state file
     #[arg(long)]
     pub(crate) runtime: bool,
@@ -64,6 +78,20 @@ pub(crate) struct RemoveArgs {
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = help::IMPORT)]
+pub(crate) struct ImportArgs {
+    /// Files of fsmon 0.2.6 or 0.5: fsmon.toml, managed.jsonl, monitored.jsonl [default: those in the home directory]
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Write to FILE, which must not exist yet [default: `-`, standard output]
+    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    pub(crate) output: PathBuf,
+    /// With -o FILE: replace FILE if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Args, Debug)]
@@ -83,5 +111,5 @@ pub(crate) struct CleanArgs {
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    segments::bytes(text).ok_or_else(|| "write a size like 10G".to_owned())
+    size::bytes(text).ok_or_else(|| "write a size like 10G".to_owned())
 }

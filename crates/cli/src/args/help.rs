@@ -70,6 +70,17 @@ pub(super) fn clean() -> String {
     [TIMES, SIZES].join("\n\n")
 }
 
+/// Below `fsmon import --help`.
+pub(super) const IMPORT: &str = "\
+Without FILE it reads ~/.config/fsmon/fsmon.toml, and what that names or ~/.local/share/fsmon/managed.jsonl and \
+monitored.jsonl: of the user who runs it, and under sudo of the user who called it and of root. A FILE must belong to \
+that user or to root, and be no symbolic link.
+
+What has no equivalent is a line on standard error; a filter that has none is left out, so that more is recorded. To see \
+what would be watched: fsmon import -o new.toml && fsmon daemon --check --config new.toml
+
+Exit status: 1 if nothing could be read, 2 for wrong usage.";
+
 /// Below `fsmon doctor --help`.
 pub(super) const DOCTOR: &str = "\
 A PATH that does not exist yet can be watched from when it appears.

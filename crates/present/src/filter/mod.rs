@@ -1,11 +1,13 @@
 //! Filters: which events are shown.
 
+mod depth;
 mod globs;
 mod owners;
 mod paths;
 mod patterns;
 mod regexes;
 mod roots;
+mod sizes;
 mod who;
 
 pub use globs::PathGlobs;
@@ -14,13 +16,17 @@ pub use patterns::Purpose;
 pub use roots::{Roots, real};
 
 use crate::moment::Range;
+use crate::size::Size;
 use crate::world::{Change, World};
+use depth::Depth;
 use fsmon_format::error::{Error, Message, Setting};
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use fsmon_format::record::EventRef;
 use paths::PathFilter;
 use regexes::Regexes;
+pub(crate) use sizes::GONE;
+use sizes::Sizes;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use who::Who;
@@ -61,6 +67,11 @@ pub struct Criteria {
     pub exclude_cgroup: Vec<String>,
     /// Only what this process and its descendants do.
     pub pid: Option<u32>,
+    /// Only what is at most so many names below the innermost root: 1 is what is directly in it. `None`: any depth.
+    pub max_depth: Option<u32>,
+    /// Of regular files only those of such a size. Sizes are not recorded: this counts only while this host is watched,
+    /// and the size is that of the moment when the event is asked about. What has none then passes.
+    pub size: Option<Size>,
 }
 
 /// Decides event by event.
@@ -74,6 +85,9 @@ pub struct Filter {
     include: Vec<String>,
     exclude: Vec<String>,
     regexes: Option<Regexes>,
+    levels: Option<u32>,
+    depth: Option<Depth>,
+    sizes: Option<Sizes>,
     capacity: Capacity,
 }
 
@@ -97,6 +111,9 @@ impl Filter {
             include: args.include.clone(),
             exclude: args.exclude.clone(),
             regexes: Regexes::new(&args.include_regex, &args.exclude_regex)?,
+            levels: args.max_depth,
+            depth: None,
+            sizes: args.size.filter(|_| source == Source::Live).map(Sizes::new),
             capacity,
         };
         filter.set_roots(&Roots::default())?;
@@ -114,6 +131,7 @@ impl Filter {
             self.regexes.clone(),
             self.capacity,
         );
+        self.depth = self.levels.map(|levels| Depth::new(levels, roots, self.capacity));
         Ok(())
     }
 
@@ -168,6 +186,9 @@ impl Filter {
         if let Some(paths) = &mut self.paths {
             paths.changed(change);
         }
+        if let Some(depth) = &mut self.depth {
+            depth.changed(change);
+        }
         if let Some(who) = &mut self.who {
             match change {
                 Change::Proc(id) => who.defined(&world.mirror, id),
@@ -196,10 +217,22 @@ impl Filter {
         {
             return 0;
         }
-        match &mut self.paths {
-            Some(paths) => paths.wanted(&world.mirror, event, wanted),
-            None => wanted,
+        if let Some(depth) = &mut self.depth {
+            wanted = depth.wanted(world, event, wanted);
         }
+        if let Some(paths) = &mut self.paths {
+            wanted = paths.wanted(&world.mirror, event, wanted);
+        }
+        match &mut self.sizes {
+            Some(sizes) if wanted != 0 => sizes.wanted(&world.mirror, event, wanted),
+            _ => wanted,
+        }
+    }
+
+    /// The size of the file of the event that was asked about last, in bytes, if sizes are filtered and it has one.
+    #[inline]
+    pub fn late_size(&self) -> Option<u64> {
+        self.sizes.as_ref().and_then(Sizes::found)
     }
 }
 

@@ -61,7 +61,7 @@ impl Roots {
     }
 
     /// Each root's path as the user wrote it, and as records have it.
-    pub(crate) fn given_and_recorded(&self) -> impl Iterator<Item = (&Path, &Path)> {
+    pub fn given_and_recorded(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.known.iter().map(|root| (root.given.as_path(), root.path.as_path()))
     }
 

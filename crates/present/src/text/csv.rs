@@ -3,7 +3,7 @@
 //! Paths are always quoted, so that the directory's part can be cached. Bytes that are not UTF-8 are
 //! replaced, and so are control characters if the output is a terminal; then `path_b64` has the exact bytes.
 //! The columns of the executed file follow those of JSON's other fields, then come `object` and `via`, then those that
-//! only gaps and notes fill. The columns of the command line come last, and only on request.
+//! only gaps and notes fill. Those of the size and of the command line come last, and only on request.
 
 use super::escape::{self, Style, escape};
 use super::exe::{self, Exe};
@@ -36,6 +36,10 @@ const NO_RECORDER: &[u8; RECORDER_COLUMNS] = b",,,,";
 /// The same and the end of the line, in one piece.
 const NO_RECORDER_AND_END: &[u8; RECORDER_COLUMNS + 2] = b",,,,\r\n";
 
+/// The columns of the size, which are there only on request.
+const SIZE_HEADER: &[u8] = b",size,size_late";
+const SIZE_COLUMNS: usize = 2;
+
 /// The columns of the command line.
 const CMDLINE_HEADER: &[u8] = b",cmdline,cmdline_from,cmdline_cut,cmdline_b64";
 const CMDLINE_COLUMNS: usize = 4;
@@ -59,6 +63,7 @@ const SELDOM_COLUMNS: usize = 10;
 /// Writes CSV; `S` is how text inside quotes is escaped.
 pub struct Csv<S> {
     chain: bool,
+    size: bool,
     cmdline: bool,
     time: Utc,
     paths: Paths<S>,
@@ -74,6 +79,7 @@ impl<S: Style> Csv<S> {
     pub fn new(chain: bool) -> Self {
         Csv {
             chain,
+            size: false,
             cmdline: false,
             time: Utc::utc(),
             paths: Paths::default(),
@@ -86,6 +92,11 @@ impl<S: Style> Csv<S> {
     /// With `on`, there are columns for the command line.
     pub fn with_cmdline(self, on: bool) -> Self {
         Csv { cmdline: on, ..self }
+    }
+
+    /// With `on`, there are columns for the size of the file.
+    pub fn with_size(self, on: bool) -> Self {
+        Csv { size: on, ..self }
     }
 
     fn append_cmdline(&mut self, mirror: &Mirror, id: u32, out: &mut Vec<u8>) {
@@ -183,6 +194,9 @@ impl<S: Style> LineFormat for Csv<S> {
         out.extend_from_slice(exe::HEADER);
         out.extend_from_slice(LAST_HEADER);
         out.extend_from_slice(RECORDER_HEADER);
+        if self.size {
+            out.extend_from_slice(SIZE_HEADER);
+        }
         if self.cmdline {
             out.extend_from_slice(CMDLINE_HEADER);
         }
@@ -221,13 +235,18 @@ impl<S: Style> LineFormat for Csv<S> {
         }
         let via_exact = self.append_path(mirror, line.via, out);
         append_base64(mirror, line.via, via_exact, out);
-        if self.cmdline {
-            out.extend_from_slice(NO_RECORDER);
-            self.append_cmdline(mirror, event.head.proc.get(), out);
-            out.extend_from_slice(b"\r\n");
-        } else {
-            out.extend_from_slice(NO_RECORDER_AND_END);
+        if !self.size && !self.cmdline {
+            return out.extend_from_slice(NO_RECORDER_AND_END);
         }
+        out.extend_from_slice(NO_RECORDER);
+        if self.size {
+            append_number(line.late_size, out);
+            out.extend_from_slice(if line.late_size.is_some() { b",true" } else { b"," });
+        }
+        if self.cmdline {
+            self.append_cmdline(mirror, event.head.proc.get(), out);
+        }
+        out.extend_from_slice(b"\r\n");
     }
 
     fn loss(&mut self, world: &World, loss: &Loss, out: &mut Vec<u8>) {
@@ -283,8 +302,11 @@ impl<S: Style> LineFormat for Csv<S> {
 }
 
 impl<S> Csv<S> {
-    /// The end of a line that has no command line.
+    /// The end of a line that has neither size nor command line.
     fn end_without_process(&self, out: &mut Vec<u8>) {
+        if self.size {
+            out.extend_from_slice(&[b','; SIZE_COLUMNS]);
+        }
         if self.cmdline {
             out.extend_from_slice(&[b','; CMDLINE_COLUMNS]);
         }

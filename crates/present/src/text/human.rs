@@ -157,6 +157,10 @@ impl LineFormat for Human {
             append_noted(b"  error ", errno.into(), out);
             append_noted(b", times ", count.into(), out);
         }
+        if let Some(bytes) = line.late_size {
+            append_noted(b"  (size ", bytes, out);
+            out.extend_from_slice(b", late)");
+        }
         if event.found() {
             out.extend_from_slice(b"  (found)");
         }

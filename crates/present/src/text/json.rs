@@ -111,6 +111,10 @@ impl LineFormat for Json {
             append_number(b",\"error\":", error.into(), out);
             append_number(b",\"error_count\":", count.into(), out);
         }
+        if let Some(bytes) = line.late_size {
+            append_number(b",\"size\":", bytes, out);
+            out.extend_from_slice(b",\"size_late\":true");
+        }
         out.extend_from_slice(b"}\n");
     }
 

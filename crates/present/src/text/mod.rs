@@ -14,6 +14,7 @@ mod prefix;
 pub(crate) mod when;
 mod words;
 
+use crate::filter::GONE;
 use crate::limits::CHAIN_MAX;
 use crate::pipeline::Output;
 use crate::world::{Change, World};
@@ -48,13 +49,16 @@ pub struct Line<'a> {
     pub(crate) old: Option<Place<'a>>,
     /// The name through which the file was changed, if that name is not watched.
     pub(crate) via: Option<Place<'a>>,
+    /// The size of the file in bytes, if that was asked for after the event.
+    pub(crate) late_size: Option<u64>,
 }
 
 impl<'a> Line<'a> {
-    fn new(event: EventRef<'a>, kind: Kind) -> Self {
+    fn new(world: &World, event: EventRef<'a>, kind: Kind) -> Self {
+        let late_size = world.late_size.filter(|_| kind.bit & GONE == 0);
         let new = place(event.head.dir.get(), event.name);
         let old = place(event.head.dir2.get(), event.name2);
-        let line = Line { event, kind, place: new, old: None, via: None };
+        let line = Line { event, kind, place: new, old: None, via: None, late_size };
         match kind.bit {
             kind::RENAME => Line { old, ..line },
             kind::MOVED_FROM => Line { place: old, ..line },
@@ -143,7 +147,7 @@ impl<F: LineFormat> Output for Lines<F> {
         out: &mut Vec<u8>,
     ) {
         for kind in kind::in_causal_order(types) {
-            self.0.event(world, &Line::new(*event, kind), out);
+            self.0.event(world, &Line::new(world, *event, kind), out);
         }
     }
 

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 /// A document: its text, and the name under which errors are about it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Document<'a> {
+pub(crate) struct Document<'a> {
     name: &'a str,
     text: &'a str,
 }
@@ -39,7 +39,7 @@ impl<'a> Document<'a> {
     ///
     /// # Errors
     /// It is too large.
-    pub(super) fn new(text: &'a str, name: &'a str) -> Result<Self, Error> {
+    pub(crate) fn new(text: &'a str, name: &'a str) -> Result<Self, Error> {
         match text.len() as u64 {
             0..=FILE_BYTES => Ok(Document { name, text }),
             bytes => Err(too_large(name, bytes)),
@@ -50,7 +50,7 @@ impl<'a> Document<'a> {
     ///
     /// # Errors
     /// It is no TOML.
-    pub(super) fn parse(&self) -> Result<Spanned<DeTable<'a>>, Error> {
+    pub(crate) fn parse(&self) -> Result<Spanned<DeTable<'a>>, Error> {
         DeTable::parse(self.text).map_err(|error| {
             let at = error.span().unwrap_or(0..0);
             self.wrong(&at, error.message().replace('\n', "; "))
@@ -58,7 +58,7 @@ impl<'a> Document<'a> {
     }
 
     /// An error about what stands at these bytes.
-    pub(super) fn wrong(&self, at: &Range<usize>, what: impl Display) -> Error {
+    pub(crate) fn wrong(&self, at: &Range<usize>, what: impl Display) -> Error {
         let (line, column) = self.position(at.start);
         Error::invalid(format!("{}:{line}:{column}: {what}", self.name))
     }

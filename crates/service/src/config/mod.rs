@@ -7,15 +7,14 @@
 //! The keys stand in `keys.rs`. `packaging/fsmon.toml` shows each with its default.
 
 mod difference;
-mod document;
-mod file;
+pub(crate) mod document;
+pub(crate) mod file;
 mod host;
 mod keys;
 mod relations;
 mod sections;
-mod size;
-mod state;
-mod values;
+pub(crate) mod state;
+pub(crate) mod values;
 mod watch;
 mod wire;
 
@@ -23,13 +22,13 @@ pub use difference::{Changed, Changes, difference};
 pub use sections::{
     Control, Engine, Free, History, Keep, Listen, Metrics, Queue, Rotate, Sessions, StateFile,
 };
-pub use size::{Comparison, Size};
 pub use state::State;
 pub use watch::Watch;
 
 use document::{Document, Table};
 use fsmon_format::error::Error;
 use fsmon_present::message::shown;
+pub use fsmon_present::size::{Comparison, Size};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

@@ -2,11 +2,12 @@
 
 use super::document::Table;
 use super::sections::Listen;
-use super::values::{size_text, time_text};
+use super::values::time_text;
 use super::{Config, Watch, keys};
 use crate::limits::WATCHES_MAX;
 use fsmon_format::error::Error;
 use fsmon_present::message::shown;
+use fsmon_present::size::text as size_text;
 use std::path::Path;
 
 /// Checks what relates two values.

@@ -12,7 +12,7 @@ use fsmon_engine::limits::{
 };
 use fsmon_format::error::Error;
 use fsmon_format::stream::Codec;
-use fsmon_store::segments::bytes;
+use fsmon_present::size::bytes;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -51,17 +51,7 @@ impl State {
     /// # Errors
     /// A path is not UTF-8, as all of a TOML file must be. The kind is `Invalid`.
     pub fn to_toml(&self) -> Result<String, Error> {
-        let other = |watch: &&Watch| watch.path.to_str().is_none();
-        if let Some(watch) = self.watches.iter().find(other) {
-            return Err(Error::invalid(format!(
-                "{} is not UTF-8, so that it cannot be written to a configuration; watch the \
-                 directory above it",
-                shown(&watch.path)
-            )));
-        }
-        let body = toml::to_string(&Written { watch: &self.watches })
-            .map_err(|error| Error::invalid(format!("cannot write the watches: {error}")))?;
-        Ok(format!("{HEADER}{body}"))
+        Ok(format!("{HEADER}{}", tables(&self.watches)?))
     }
 
     /// Reads the state in a file; a missing file is an empty one.
@@ -96,12 +86,36 @@ impl State {
             Err(error) if error.raw_os_error() != Some(nix::libc::ENOENT) => return Err(error),
             _ => {}
         }
-        let new = beside(path);
-        let written = write_new(&new, &text).and_then(|()| std::fs::rename(&new, path));
-        let written = written.inspect_err(|_| drop(std::fs::remove_file(&new)));
-        let written = written.and_then(|()| File::open(parent(path))?.sync_all());
-        written.map_err(|error| Error::os(format!("cannot write {}", shown(path)), error))
+        replace(path, &text)
     }
+}
+
+/// The `[[watch]]` tables of these watches.
+///
+/// # Errors
+/// A path is not UTF-8, as all of a TOML file must be. The kind is `Invalid`.
+pub(crate) fn tables(watches: &[Watch]) -> Result<String, Error> {
+    if let Some(watch) = watches.iter().find(|watch| watch.path.to_str().is_none()) {
+        return Err(Error::invalid(format!(
+            "{} is not UTF-8, so that it cannot be written to a configuration; watch the \
+             directory above it",
+            shown(&watch.path)
+        )));
+    }
+    toml::to_string(&Written { watch: watches })
+        .map_err(|error| Error::invalid(format!("cannot write the watches: {error}")))
+}
+
+/// Writes a file as a whole, as [`State::save`] says, whatever is there.
+///
+/// # Errors
+/// Writing failed.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
+    let new = beside(path);
+    let written = write_new(&new, text).and_then(|()| std::fs::rename(&new, path));
+    let written = written.inspect_err(|_| drop(std::fs::remove_file(&new)));
+    let written = written.and_then(|()| File::open(parent(path))?.sync_all());
+    written.map_err(|error| Error::os(format!("cannot write {}", shown(path)), error))
 }
 
 /// The name under which a file is written first.
@@ -117,9 +131,14 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
+    make(path, text)
+}
+
+/// Makes a file where there is none; a symbolic link counts as one. What could not be written as a whole is removed.
+pub(crate) fn make(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(std::fs::remove_file(path)))
 }
 
 fn parent(path: &Path) -> &Path {

@@ -5,7 +5,7 @@ use crate::limits::{PATH_BYTES, PATTERNS_MAX, SOCKET_PATH_BYTES, TIME_MAX};
 use fsmon_format::error::Error;
 use fsmon_present::duration;
 use fsmon_present::message::shown;
-use fsmon_store::segments::bytes;
+use fsmon_present::size::bytes;
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -135,7 +135,7 @@ impl<'a> Value<'a> {
 ///
 /// # Errors
 /// It can be no path, or is not plain.
-pub(super) fn normal(text: &str) -> Result<PathBuf, String> {
+pub(crate) fn normal(text: &str) -> Result<PathBuf, String> {
     let path = Path::new(text);
     let name = shown(path);
     if !path.is_absolute() {
@@ -152,14 +152,6 @@ pub(super) fn normal(text: &str) -> Result<PathBuf, String> {
         0..=PATH_BYTES => Ok(path),
         len => Err(format!("has {len} bytes; a path has at most {PATH_BYTES}")),
     }
-}
-
-/// A size as it is written: with the largest unit that leaves a whole number.
-pub(super) fn size_text(bytes: u64) -> String {
-    let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
-    let unit =
-        units.iter().find(|(shift, _)| bytes >= 1 << shift && bytes.is_multiple_of(1 << shift));
-    unit.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
 }
 
 /// A length of time as it is written.

@@ -2,12 +2,13 @@
 
 use super::document::{Table, Value};
 use super::keys;
-use super::size::Size;
+use super::wire;
 use crate::limits::{DEPTH_MAX, PATTERNS_MAX, WATCHES_MAX};
 use fsmon_format::error::Error;
 use fsmon_format::kind;
 use fsmon_format::mirror::Capacity;
 use fsmon_present::filter::{Criteria, Filter, Roots, Source};
+use fsmon_present::size::Size;
 use serde::{Deserialize, Serialize};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -49,8 +50,8 @@ pub struct Watch {
     /// Names below `path`, at most: 1 is what is directly in it. `None`: any depth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_depth: Option<u32>,
-    /// Only files of such a size. `None`: any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Of regular files only those of such a size when the change is recorded; all else is recorded. `None`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "wire::size")]
     pub size: Option<Size>,
     /// Whether changes through hard links outside are recorded.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -112,6 +113,7 @@ impl Watch {
             exclude_cmd: self.exclude_cmd.clone(),
             exclude_user: self.exclude_user.clone(),
             exclude_cgroup: self.exclude_cgroup.clone(),
+            size: self.size,
             ..Criteria::default()
         }
     }
@@ -128,15 +130,6 @@ impl Watch {
             name => kind::by_name(name).map_or(0, |kind| kind.bit),
         };
         self.types.iter().map(bit).fold(0, |all, one| all | one)
-    }
-
-    /// The keys that this version reads but does not apply.
-    #[must_use]
-    pub fn not_applied(&self) -> Vec<&'static str> {
-        [("max_depth", self.max_depth.is_some()), ("size", self.size.is_some())]
-            .into_iter()
-            .filter_map(|(key, is_set)| is_set.then_some(key))
-            .collect()
     }
 
     /// Checks a watch that was made by other means than a file, such as by `fsmon add`: the same rules hold, as it will be

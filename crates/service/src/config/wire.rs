@@ -82,3 +82,27 @@ pub(super) mod rung {
         name.map(|name| name.parse().map_err(unknown)).transpose()
     }
 }
+
+/// A condition on the size of a file, if any.
+pub(super) mod size {
+    use fsmon_present::size::Size;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    #[expect(clippy::ref_option, reason = "as serde calls it")]
+    pub(in super::super) fn serialize<S: Serializer>(
+        size: &Option<Size>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match size {
+            Some(size) => serializer.collect_str(size),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Size>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(de::Error::custom)).transpose()
+    }
+}

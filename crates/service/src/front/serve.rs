@@ -6,8 +6,7 @@ use crate::control::server::Serve;
 use crate::link::{Limits, Order};
 use crate::status;
 use fsmon_format::error::Error;
-use fsmon_present::duration;
-use fsmon_store::segments;
+use fsmon_present::{duration, size};
 use serde_json::Value;
 
 impl Serve for Front {
@@ -55,7 +54,7 @@ fn limits(given: &Value) -> Result<Limits, Error> {
     for (key, value) in given.as_object().ok_or_else(wrong)? {
         let text = value.as_str().ok_or_else(wrong)?;
         match key.as_str() {
-            "size" => limits.size = Some(segments::bytes(text).ok_or_else(wrong)?),
+            "size" => limits.size = Some(size::bytes(text).ok_or_else(wrong)?),
             "age" => limits.age = Some(duration::parse(text).map_err(|_| wrong())?),
             _ => return Err(wrong()),
         }

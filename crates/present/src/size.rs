@@ -1,11 +1,34 @@
-//! Conditions on the size of a file: `>=1G`.
+//! Sizes as people write them, and conditions on the size of a file: `64M`, `>=1G`.
 
-use super::values::size_text;
-use fsmon_store::segments::bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
+
+/// Parses a size: `100M` and the like, a number and K, M, G or T, of 1024 each. `None` if the text is none, or is zero.
+#[must_use]
+pub fn bytes(text: &str) -> Option<u64> {
+    let text = text.strip_suffix('B').unwrap_or(text);
+    let text = text.strip_suffix('i').unwrap_or(text);
+    let unit = text.chars().last()?;
+    let shift: u32 = match unit {
+        'K' => 10,
+        'M' => 20,
+        'G' => 30,
+        'T' => 40,
+        _ => return None,
+    };
+    let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+    number.checked_shl(shift).filter(|bytes| *bytes > 0 && bytes >> shift == number)
+}
+
+/// A size as it is written: with the largest unit that leaves a whole number.
+#[must_use]
+pub fn text(bytes: u64) -> String {
+    let units = [(40, "T"), (30, "G"), (20, "M"), (10, "K")];
+    let unit =
+        units.iter().find(|(shift, _)| bytes >= 1 << shift && bytes.is_multiple_of(1 << shift));
+    unit.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
+}
 
 /// How a size is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,19 +97,7 @@ impl FromStr for Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.comparison.name(), size_text(self.bytes))
-    }
-}
-
-impl Serialize for Size {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        write!(f, "{}{}", self.comparison.name(), text(self.bytes))
     }
 }
 
