@@ -128,12 +128,12 @@ fn of_events(text: &mut Text, view: &View) {
         "Event records of which no path is known.",
         shared.without_path(),
     );
-    text.one(
-        "fsmon_queue_bytes",
-        "gauge",
-        "Kernel memory of the events that wait to be read.",
-        counters.queue_bytes,
-    );
+    let queue = match counters.queue_bytes {
+        u64::MAX => "NaN".to_owned(),
+        bytes => bytes.to_string(),
+    };
+    let help = "Kernel memory of the events that wait to be read.";
+    text.one("fsmon_queue_bytes", "gauge", help, queue);
     text.one("fsmon_processes", "gauge", "Process images known.", counters.processes);
     text.one(
         "fsmon_ring_peak_slots",

@@ -424,6 +424,12 @@ impl Core {
         self.shared.set_dropped(Some(0));
         if self.said.is_none_or(|said| said.elapsed() >= SHED_SAID_EVERY) {
             self.said = Some(Instant::now());
+            if !self.limit.is_known() {
+                message::print(
+                    "how long the kernel's queue is cannot be known, as /proc/meminfo cannot be read: it counts as \
+                     too long",
+                );
+            }
             message::print(
                 "the disk does not keep up, and the kernel's queue is at queue.max_bytes: events are dropped, and \
                  counted as a loss",

@@ -26,6 +26,11 @@ impl Limit {
         (self.bytes)() > self.max_bytes
     }
 
+    /// Whether its length is known; where it is not, it counts as too long.
+    pub(crate) fn is_known(&self) -> bool {
+        (self.bytes)() != u64::MAX
+    }
+
     /// Whether enough was dropped.
     pub(crate) fn is_back(&self) -> bool {
         (self.bytes)() <= self.max_bytes / SHED_PART

@@ -3,21 +3,17 @@
 
 use super::mounts;
 use crate::hot::reader::queue::KernelMemory;
-use crate::hot::who::Rung;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// The best place on this host; `None` if there is none, or if a BPF program says it better.
+/// The best place on this host; `None` if there is none.
 ///
 /// The events in the queue are slab objects, which the kernel cannot free, charged to the control group of the process
 /// that made the queue (`GFP_KERNEL_ACCOUNT` in fs/notify/fanotify/fanotify.c). So the slab of our control group says
 /// it best, and not `memory.current`, which has the pages of the history that we write as well. Only version 2 of
 /// control groups has that number. The number of the whole host moves with what others do; in seconds that is little
 /// beside a queue that matters.
-pub(crate) fn open(rung: Rung) -> Option<KernelMemory> {
-    if rung == Rung::Bpf {
-        return None;
-    }
+pub(crate) fn open() -> Option<KernelMemory> {
     of_own_group().or_else(of_the_host)
 }
 
@@ -51,8 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn every_host_says_it_somewhere_and_bpf_needs_no_file() {
-        assert!(open(Rung::Proc).is_some());
-        assert!(open(Rung::Bpf).is_none());
+    fn every_host_says_it_somewhere() {
+        assert!(open().is_some());
     }
 }

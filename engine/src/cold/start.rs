@@ -172,9 +172,10 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
     watch.disk.admin = Some(admin);
     let resolver = Resolver::new(tree, watch, above, config.types, std::process::id(), quiet);
     let flushes = Arc::clone(&resolver.flushes);
+    let memory = if who.measures_queue() { None } else { kernel_memory::open() };
     let parts = Parts {
         resolver,
-        queue: QueueGauge::new(Arc::clone(&shared), kernel_memory::open(who.rung())),
+        queue: QueueGauge::new(Arc::clone(&shared), memory),
         who,
         producer,
         shared: Arc::clone(&shared),

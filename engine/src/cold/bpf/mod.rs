@@ -66,7 +66,11 @@ pub(crate) fn attach(
         find_root(&seeker, files)?;
     }
     let mut kept = Vec::new();
-    let mut links = vec![bpf::attach(load(&programs.measure()?)?.as_fd())?];
+    let measure = programs.measure().and_then(|program| load(&program));
+    // Without it everything else works.
+    let mut links: Vec<_> =
+        measure.and_then(|loaded| bpf::attach(loaded.as_fd())).into_iter().collect();
+    let measures_queue = !links.is_empty();
     for program in programs.senders()? {
         let loaded = load(&program)?;
         links.push(bpf::attach(loaded.as_fd())?);
@@ -82,7 +86,7 @@ pub(crate) fn attach(
     };
     // The kernel removes the rings from their map when the descriptor that added them is closed.
     links.push(maps.rings);
-    Ok(Counted::new(globals, kept, links, exec_details))
+    Ok(Counted::new(globals, kept, links, (exec_details, measures_queue)))
 }
 
 fn load(program: &Program) -> io::Result<OwnedFd> {

@@ -14,6 +14,7 @@ pub struct Counted {
     _links: Vec<OwnedFd>,
     lost_taken: u64,
     exec_details: ExecDetails,
+    measures_queue: bool,
 }
 
 /// What the programs send with an exec.
@@ -32,9 +33,9 @@ impl Counted {
         globals: Arc<Globals>,
         programs: Vec<OwnedFd>,
         links: Vec<OwnedFd>,
-        exec_details: ExecDetails,
+        (exec_details, measures_queue): (ExecDetails, bool),
     ) -> Self {
-        Counted { globals, programs, _links: links, lost_taken: 0, exec_details }
+        Counted { globals, programs, _links: links, lost_taken: 0, exec_details, measures_queue }
     }
 
     /// What the programs send with an exec.
@@ -47,9 +48,17 @@ impl Counted {
         Gauge::new(Arc::clone(&self.globals))
     }
 
-    /// Events that wait in the queue, `None` if the program did not run. Two system calls, some 2 µs; the kernel
-    /// tells those who listen for it that this thread has a new name.
-    pub(crate) fn queue_length(&self) -> Option<u64> {
+    /// Whether a program measures the queue.
+    pub(super) fn measures_queue(&self) -> bool {
+        self.measures_queue
+    }
+
+    /// Events that wait in the queue, `None` if no program said so. Two system calls, some 2 µs; the kernel tells those
+    /// who listen for it that this thread has a new name.
+    pub(super) fn queue_length(&self) -> Option<u64> {
+        if !self.measures_queue {
+            return None;
+        }
         self.globals.set(global::LENGTH, u64::MAX);
         self.globals.set(global::MEASURER, thread::pid_and_tid());
         let renamed = thread::rename_to_same();

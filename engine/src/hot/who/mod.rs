@@ -322,6 +322,11 @@ impl Processes {
         self.sources.counted().map_or_else(Gauge::default, counted::Counted::gauge)
     }
 
+    /// Whether [`Processes::queue_length`] says something.
+    pub(crate) fn measures_queue(&self) -> bool {
+        self.sources.counted().is_some_and(counted::Counted::measures_queue)
+    }
+
     /// Events that wait in the queue of file events, as our programs see it; `None` without them.
     pub(crate) fn queue_length(&self) -> Option<u64> {
         self.sources.counted().and_then(counted::Counted::queue_length)
