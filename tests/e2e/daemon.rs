@@ -11,20 +11,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A configuration, and the daemon that runs with it.
-struct Daemon {
+pub(crate) struct Daemon {
     config: PathBuf,
     socket: PathBuf,
-    history: PathBuf,
+    pub(crate) history: PathBuf,
     running: Option<Fsmon>,
 }
 
 impl Daemon {
     /// Writes the configuration of an area; `text` is appended to it.
-    fn new(area: &Area, text: &str) -> Daemon {
+    pub(crate) fn new(area: &Area, text: &str) -> Daemon {
         Daemon::with_history(area, &area.path("history"), text)
     }
 
-    fn with_history(area: &Area, history: &Path, text: &str) -> Daemon {
+    pub(crate) fn with_history(area: &Area, history: &Path, text: &str) -> Daemon {
         let daemon = Daemon {
             config: area.path("fsmon.toml"),
             socket: area.path("run/control.sock"),
@@ -45,16 +45,16 @@ impl Daemon {
         fs::write(&self.config, own).expect("written");
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let mut command = fsmon(["daemon", "--config"]);
         self.running = Some(Fsmon::start(command.arg(&self.config)));
     }
 
-    fn running(&mut self) -> &mut Fsmon {
+    pub(crate) fn running(&mut self) -> &mut Fsmon {
         self.running.as_mut().expect("it runs")
     }
 
-    fn stop(&mut self) -> Ended {
+    pub(crate) fn stop(&mut self) -> Ended {
         let ended = self.running.take().expect("it runs").stop();
         assert_eq!(ended.status.code(), Some(0), "{:?}", ended.stderr);
         ended
@@ -67,24 +67,24 @@ impl Daemon {
     }
 
     /// Runs a client.
-    fn client(&self, args: &[&str]) -> Ended {
+    pub(crate) fn client(&self, args: &[&str]) -> Ended {
         Fsmon::run(fsmon(args).env("FSMON_SOCKET", &self.socket))
     }
 
     /// The same; it must succeed. Gives what it printed.
-    fn ask(&self, args: &[&str]) -> String {
+    pub(crate) fn ask(&self, args: &[&str]) -> String {
         let ended = self.client(args);
         assert_eq!(ended.status.code(), Some(0), "{args:?}: {:?}", ended.stderr);
         String::from_utf8(ended.stdout).expect("UTF-8")
     }
 
-    fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let ended = self.client(&["status", "-f", "json"]);
         serde_json::from_slice(&ended.stdout).expect("JSON")
     }
 
     /// What is in the history, as `decode` prints it with these arguments: strictly, so that damage fails.
-    fn decoded(&self, args: &[&str]) -> Vec<Event> {
+    pub(crate) fn decoded(&self, args: &[&str]) -> Vec<Event> {
         let mut command = fsmon(["decode", "-f", "json"]);
         let ended = Fsmon::run(command.args(args).arg(&self.history));
         assert_eq!(ended.status.code(), Some(0), "{:?}", ended.stderr);
@@ -92,7 +92,7 @@ impl Daemon {
     }
 }
 
-fn watch(path: &Path) -> String {
+pub(crate) fn watch(path: &Path) -> String {
     format!("[[watch]]\npath = '{}'\n", path.display())
 }
 
