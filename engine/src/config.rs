@@ -135,6 +135,9 @@ pub struct Config {
     pub batch_window: Duration,
     /// Whether the kernel queue is bounded by `fs.fanotify.max_queued_events`.
     pub bounded_queue: bool,
+    /// The key of the hashes by which records identify objects (`object`): under one key a file has the same hash in
+    /// each run, for as long as its filesystem has the same UUID. `None`: a random key.
+    pub object_key: Option<[u8; fsmon_format::object::KEY_BYTES]>,
     /// Directories that can be known at one time.
     pub dirs_max: usize,
     /// Process images that can be known at one time.
@@ -166,6 +169,7 @@ impl Config {
             cmdline: false,
             batch_window: Duration::from_millis(1),
             bounded_queue: false,
+            object_key: None,
             dirs_max: crate::limits::DIRS_DEFAULT,
             processes_max: crate::limits::PROCESSES_DEFAULT,
             ring_slots: crate::limits::RING_SLOTS,

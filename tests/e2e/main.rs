@@ -34,6 +34,7 @@ mod merged;
 mod mounts;
 mod muted;
 mod names;
+mod objects;
 mod oracle;
 mod output;
 mod overlay;

@@ -14,7 +14,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// Python with the package, leaving nothing in the sources; `None`, said aloud, where there is none.
-fn python() -> Option<Command> {
+pub(crate) fn python() -> Option<Command> {
     let told = std::env::var_os("FSMON_PYTHON");
     if told.is_none() && !is_installed("python3") {
         skip("python3 is not installed");

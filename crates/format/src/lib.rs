@@ -6,6 +6,7 @@
 //!
 //! * [`record`]: the fixed 64-byte layouts and the cursor that walks them;
 //! * [`kind`]: the event types, their names and their causal order;
+//! * [`object`]: the hash by which records identify files and directories;
 //! * [`mirror`]: the meaning of the ids in events (paths, processes, strings);
 //! * [`stream`]: the binary stream: blocks, checksums, writer and reader;
 //! * [`error`]: the error type of all crates.
@@ -21,6 +22,7 @@ pub mod mirror;
 pub mod named;
 #[doc(hidden)]
 pub mod number;
+pub mod object;
 pub mod record;
 mod setting;
 pub mod stream;

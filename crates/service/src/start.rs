@@ -45,13 +45,14 @@ pub(crate) fn start(source: &Path, config: Config) -> Result<(Daemon, Recorder),
     let boot_id = id_in("/proc/sys/kernel/random/boot_id");
     let clocks = Clocks::of_this_host(boot_id);
     let history = open_history(&config, clocks)?;
-    let last = history.last();
+    let (last, object_key) = (history.last(), *history.key());
     let history = Arc::new(Mutex::new(history));
     let skipper = Skipper::default();
     skipper.set(Rules::new(&real(&config.history.dir), Vec::new()));
     let state = State::load(&config.state.file).unwrap_or_default();
     let watches = config.with_state(&state);
-    let engine_config = engine_config(&config, &watches, &skipper);
+    let mut engine_config = engine_config(&config, &watches, &skipper);
+    engine_config.object_key = Some(object_key);
     let (types, capacity) = (engine_config.types, names::room(engine_config.capacity()));
     let (monitor, receiver): (Monitor, Receiver) = fsmon_engine::start(engine_config)?;
     announce(monitor.plan());

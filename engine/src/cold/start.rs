@@ -15,7 +15,7 @@ use crate::hot::reader::placement::Placement;
 use crate::hot::reader::queue::QueueGauge;
 use crate::hot::reader::{self, Parts};
 use crate::hot::r#where::above::Above;
-use crate::hot::r#where::disk::Kernel;
+use crate::hot::r#where::disk::{Disk, Kernel};
 use crate::hot::r#where::resolve::Resolver;
 use crate::hot::r#where::tables::file_names::FileNames;
 use crate::hot::r#where::tree::Tree;
@@ -139,7 +139,11 @@ pub(crate) fn start(mut config: Config) -> Result<Started, Error> {
         }
     }
     let mounts = follow_mounts(&opened, elsewhere, &mut config, &mut plan);
-    let mut tree = Tree::new(config.dirs_max, filesystems(&opened)?);
+    let (room, fsids) = ((config.dirs_max, DIRS_DEAD_MAX), filesystems(&opened)?);
+    let mut tree = match &config.object_key {
+        Some(key) => Tree::keyed(room, fsids, key),
+        None => Tree::new(room.0, fsids),
+    };
     // Only after all roots have their marks: these marks may be refused together with them.
     let covered = opened.iter().zip(&kinds).filter(|(_, kind)| **kind == MarkKind::Filesystem);
     let mut above = Above::new(covered.map(|(root, _)| root.fsid).collect());
@@ -329,6 +333,7 @@ fn add_root(
             let line = Message::from("more roots than directories that can be known; raise ");
             Error::invalid(line.and(Setting::DirsMax)).about(Setting::DirsMax)
         };
+        tree.identify(reached.fsid, watch.disk.identity(&reached.fd, reached.fsid));
         let node = tree.insert_root(bytes, key).map_err(full)?;
         watch.roots[at].set(node, reached, mark.is_of_directories());
     } else {

@@ -149,7 +149,7 @@ impl Output {
             head.parent = node.parent.into();
             head.fs = u32::from(node.fs).into();
             head.generation = node.generation.into();
-            head.object = node.hash().into();
+            head.object = tree.object(at, node.hash()).into();
             let record = self.build.dir(head, tree.name(at));
             push(&mut self.producer, sources, record);
             tree.set(at, flag::DEFINED);

@@ -17,6 +17,7 @@ pub(crate) mod fd;
 pub(crate) mod futex;
 pub(crate) mod gauge;
 pub(crate) mod handle;
+pub(crate) mod identity;
 pub(crate) mod limit;
 pub(crate) mod mount;
 pub(crate) mod overlay;

@@ -10,6 +10,7 @@ use crate::sys::dirents;
 use crate::sys::fanotify::Group;
 use crate::sys::fd::is_readable;
 use crate::sys::handle::{self, Handle, Handles};
+use crate::sys::identity::identity;
 use crate::sys::overlay::{self, Origin};
 use crate::sys::{mount, procdir};
 use std::ffi::CStr;
@@ -62,6 +63,8 @@ pub(crate) trait Disk {
     fn has_name(&self, dir: &Self::Dir) -> bool;
     /// The filesystem id that events carry: statfs(2) `f_fsid`.
     fn filesystem(&self, dir: &Self::Dir) -> io::Result<u64>;
+    /// What the filesystem of a directory is known by, given its id: see [`identity`].
+    fn identity(&self, dir: &Self::Dir, fsid: u64) -> u64;
     /// How handles are obtained on the filesystem of a directory: see [`Handles::probe`].
     fn probe_handles(&self, dir: &Self::Dir) -> io::Result<Handles>;
     /// The handle of a directory, and the id of its mount: name_to_handle_at(2).
@@ -175,6 +178,10 @@ impl Disk for Kernel {
 
     fn filesystem(&self, dir: &OwnedFd) -> io::Result<u64> {
         handle::filesystem(dir.as_fd()).map(|(fsid, _)| fsid)
+    }
+
+    fn identity(&self, dir: &OwnedFd, fsid: u64) -> u64 {
+        identity(dir.as_fd(), fsid)
     }
 
     fn probe_handles(&self, dir: &OwnedFd) -> io::Result<Handles> {

@@ -129,7 +129,7 @@ pub(super) struct Told<'a> {
     pub(super) wanted: u32,
     /// Beside the attribution.
     pub(super) flags: u16,
-    /// The hash of the object.
+    /// The hash of the object, of its handle. Where neither place is known, and for FS_ERROR: what the record has.
     pub(super) object: u64,
     pub(super) who: Actor,
 }

@@ -73,6 +73,7 @@ impl<D: Disk> Resolver<D> {
         self.take_over_below(at, &reached, batch);
         let inode_marks = !self.above.covers(reached.fsid) && self.needs_inode_marks(&reached);
         let key = Key { fsid: reached.fsid, handle: reached.handle.key() };
+        self.identify(&reached);
         let Ok(node) = self.tree.insert_root(&self.above.ways[at].named, key) else {
             dirs_full(batch);
             return (Outcome::Failed, libc::ENOSPC);

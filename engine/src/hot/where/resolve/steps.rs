@@ -301,6 +301,7 @@ impl<D: Disk> Resolver<D> {
         if self.is_within_another(key) {
             return;
         }
+        self.identify(&reached);
         let Ok(node) = self.tree.insert_root(&self.above.ways[at].named, key) else {
             return dirs_full(batch);
         };
@@ -313,6 +314,12 @@ impl<D: Disk> Resolver<D> {
             let late = matches!(came, Came::Made | Came::MadeAbove);
             self.walk(node, Some(if late { who.late() } else { who }), batch);
         }
+    }
+
+    /// Finds out what the filesystem of a root that was just reached is known by.
+    pub(super) fn identify(&mut self, reached: &Reached<D::Dir>) {
+        let identity = self.watch.disk.identity(&reached.fd, reached.fsid);
+        self.tree.identify(reached.fsid, identity);
     }
 
     /// Whether a directory is another root, or all of it is watched as part of one.

@@ -109,6 +109,7 @@ impl<D: Disk> Resolver<D> {
         let path = self.watch.path_outside(&self.tree, place.dir)?;
         let (dir, is_new) = self.outside.id(&self.tree, object, path);
         if is_new {
+            let object = self.tree.object_on(place.dir.fsid, object);
             batch.output.define_outside(batch.sources, (dir, object), path);
         }
         Some(Known { dir, name: place.name, place: 0 })
@@ -197,10 +198,8 @@ impl<D: Disk> Resolver<D> {
     #[cold]
     pub(super) fn nameless_entry(&mut self, event: &Event<'_>, batch: &mut Batch<'_, '_>) {
         let wanted = event.types() & self.types & !kind::ONDIR;
-        let Some(object) = event.object.map(|key| self.tree.hash(key)).filter(|_| wanted != 0)
-        else {
-            return;
-        };
+        let Some(key) = event.object.filter(|_| wanted != 0) else { return };
+        let object = self.tree.hash(key);
         let mut room = [0; record::NAME_MAX];
         let named = self.recent.get(object).map(|(dir, dir_hash, name)| {
             room[..name.len()].copy_from_slice(name);
@@ -211,6 +210,7 @@ impl<D: Disk> Resolver<D> {
         if at.is_none() {
             self.nameless.put(object);
         }
+        let object = if at.is_some() { object } else { self.tree.object_on(key.fsid, object) };
         let who = who(event.pid, batch);
         self.emit(Told { at, old: None, wanted, flags: 0, object, who }, event, batch);
     }

@@ -65,12 +65,23 @@ impl<D: Disk> Resolver<D> {
             head.flags |= self.unsure_flag(&told) | self.aside_flag(&told);
         }
         head.mask = (told.wanted | if is_dir { kind::ONDIR } else { 0 }).into();
-        head.object = told.object.into();
+        head.object = self.object_of(&told).into();
         head.dir = told.at.map_or(0, |at| at.dir).into();
         head.dir2 = told.old.map_or(0, |old| old.dir).into();
         let name = told.at.map_or(&b""[..], |at| at.name);
         let name2 = told.old.map_or(&b""[..], |old| old.name);
         batch.output.event(&mut self.tree, batch.sources, head, name, name2);
+    }
+
+    /// What the record identifies the object by.
+    #[inline]
+    fn object_of(&self, told: &Told<'_>) -> u64 {
+        match told.at.or(told.old) {
+            Some(known) if told.wanted & kind::FS_ERROR == 0 => {
+                self.tree.object(known.dir, told.object)
+            }
+            _ => told.object,
+        }
     }
 
     /// Whether a name is one that was made up for what is set aside.

@@ -63,6 +63,7 @@ impl Tree {
         let node = self.node_mut(id);
         node.flags = node.flags & !flag::ROOT | flag::DEAD;
         self.live -= 1;
+        self.filesystem_mut(id).live -= 1;
         self.young += 1;
         // A parent that died before goes after it.
         let mut at = id;
@@ -157,6 +158,7 @@ impl Tree {
         self.unchain(id);
         self.hang(id, parent);
         self.live += 1;
+        self.filesystem_mut(id).live += 1;
         self.unread += usize::from(self.node(id).flags & flag::UNREAD != 0);
         let node = self.node_mut(id);
         node.flags &= !flag::DEAD;

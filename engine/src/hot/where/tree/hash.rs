@@ -1,4 +1,4 @@
-//! Hashes of keys, and whether two are the same.
+//! Hashes of names, and whether two keys are the same.
 
 use crate::hot::event::Key;
 

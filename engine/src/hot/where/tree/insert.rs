@@ -40,6 +40,7 @@ impl Tree {
         self.index.insert(hash, id);
         self.hang(id, parent);
         self.live += 1;
+        self.filesystem_mut(id).live += 1;
         Ok(Inserted::New(id))
     }
 

@@ -6,10 +6,12 @@
 //! see `dead`.
 
 mod dead;
+mod filesystems;
 mod hash;
 mod insert;
 mod paths;
 
+use self::filesystems::Filesystem;
 use self::hash::{fold, is_same, mix};
 use crate::hot::event::Key;
 use crate::hot::r#where::tables::index::Index;
@@ -17,7 +19,8 @@ pub(crate) use crate::limits::walks::NAME_ROOM;
 use crate::limits::walks::{FILESYSTEMS_MAX, TREE_TEXT_BYTES, TREE_TEXT_BYTES_MIN};
 use crate::limits::{DIRS_DEAD_MAX, OUTSIDE_MAX};
 use fsmon_format::arena::{Arena, Text};
-use fsmon_format::number::{to_u8, to_u32};
+use fsmon_format::number::to_u32;
+use fsmon_format::object::{KEY_BYTES, ObjectHash};
 use std::cell::Cell;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -111,8 +114,10 @@ pub struct Tree {
     dead_max: usize,
     /// Live nodes that must still be read.
     unread: usize,
-    fsids: Vec<u64>,
-    /// A random seed, so that nobody who can choose inode numbers can choose collisions.
+    filesystems: Vec<Filesystem>,
+    /// Of handles.
+    objects: ObjectHash,
+    /// Of names: a random seed, so that nobody who can choose them can choose collisions.
     seed: u64,
     live: usize,
     capacity: usize,
@@ -149,10 +154,21 @@ impl Tree {
     }
 
     /// The same; `dead_max` dead nodes are kept after the queue was empty.
-    pub fn with_dead(capacity: usize, dead_max: usize, mut fsids: Vec<u64>) -> Self {
+    pub fn with_dead(capacity: usize, dead_max: usize, fsids: Vec<u64>) -> Self {
+        Tree::keyed((capacity, dead_max), fsids, &random_key())
+    }
+
+    /// The same; what records identify objects by is hashed with that key.
+    pub fn keyed(
+        (capacity, dead_max): (usize, usize),
+        fsids: Vec<u64>,
+        key: &[u8; KEY_BYTES],
+    ) -> Self {
         let room = capacity + dead_max;
+        let objects = ObjectHash::new(key);
         // More filesystems may come later, and nothing may be allocated then.
-        fsids.reserve_exact(FILESYSTEMS_MAX.saturating_sub(fsids.len()));
+        let mut filesystems = Vec::with_capacity(FILESYSTEMS_MAX.max(fsids.len()));
+        filesystems.extend(fsids.into_iter().map(|fsid| Filesystem::new(fsid, &objects)));
         let mut nodes =
             Node::new_vec_zeroed(room + 1 + OUTSIDE_MAX).expect("address space for the tree");
         // These ids are not for nodes: see `outside`.
@@ -172,8 +188,9 @@ impl Tree {
             dead: 0,
             dead_max,
             unread: 0,
-            fsids,
-            seed: RandomState::new().build_hasher().finish(),
+            filesystems,
+            objects,
+            seed: random(),
             live: 0,
             capacity,
         }
@@ -247,6 +264,11 @@ impl Tree {
         self.node(id).fresh & MET != 0
     }
 
+    /// A hash of a name in a directory, of which the hash is known.
+    pub(crate) fn name_hash_in(&self, dir: u64, name: &[u8]) -> u64 {
+        fold(self.seed, Key { fsid: dir, handle: name })
+    }
+
     /// The place of an entry: a hash that stands for the name in the directory, until the directory is forgotten.
     pub(crate) fn place(&self, dir: u32, name: &[u8]) -> u64 {
         let node = self.node(dir);
@@ -293,10 +315,11 @@ impl Tree {
         self.text.get(self.node(id).name)
     }
 
-    /// The hash of a handle that stands for the object in records. Its lowest bit is 0.
+    /// The hash of a handle. Its lowest bit is 0. Records have [`Tree::object`] instead.
     #[inline]
     pub fn hash(&self, key: Key<'_>) -> u64 {
-        fold(self.seed, key) & !1
+        // Hashes of handles are as good as independent, so the id needs no hash of its own.
+        (self.objects.of_handle(key.handle) ^ key.fsid) & !1
     }
 
     /// The node with that handle, alive or dead.
@@ -314,48 +337,13 @@ impl Tree {
     #[inline]
     fn is_it(&self, id: u32, key: Key<'_>) -> bool {
         let node = self.node(id);
-        self.fsids[usize::from(node.fs)] == key.fsid && is_same(self.key(node), key.handle)
+        self.filesystem(node).fsid == key.fsid && is_same(self.key(node), key.handle)
     }
 
     /// The live node with that handle.
     #[inline]
     pub fn find_live(&self, key: Key<'_>) -> Option<u32> {
         self.find(key).filter(|&id| self.node(id).flags & flag::DEAD == 0)
-    }
-
-    /// The index of a filesystem. There are at most as many as roots: a handful.
-    #[inline]
-    fn fs_index(&self, fsid: u64) -> Option<u8> {
-        self.fsids.iter().position(|&known| known == fsid).map(to_u8)
-    }
-
-    /// Accepts directories of another filesystem. False if there is no room, as a node has one byte for the index.
-    #[cold]
-    pub(crate) fn add_filesystem(&mut self, fsid: u64) -> bool {
-        if self.fs_index(fsid).is_some() {
-            return true;
-        }
-        if self.fsids.len() < FILESYSTEMS_MAX {
-            self.fsids.push(fsid);
-            return true;
-        }
-        let unused = self.unused_filesystem();
-        unused.map(|at| self.fsids[at] = fsid).is_some()
-    }
-
-    /// The index of a filesystem without directories: filesystems of followed mounts come and go.
-    fn unused_filesystem(&self) -> Option<usize> {
-        let mut is_used = [false; FILESYSTEMS_MAX];
-        let used = self.nodes[1..self.fresh as usize].iter();
-        for node in used.filter(|node| node.flags & flag::LIVE != 0) {
-            is_used[usize::from(node.fs)] = true;
-        }
-        is_used.iter().position(|is_used| !is_used)
-    }
-
-    /// The filesystem id of a node.
-    pub fn fsid(&self, id: u32) -> u64 {
-        self.fsids[usize::from(self.node(id).fs)]
     }
 
     /// The handle of a node.
@@ -373,6 +361,17 @@ impl Tree {
     fn long_key(&self, node: &Node) -> &[u8] {
         self.text.get(text_of(node))
     }
+}
+
+/// A random number, of which the standard library has a source.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn random_key() -> [u8; KEY_BYTES] {
+    let mut key = [0; KEY_BYTES];
+    key.as_chunks_mut().0.iter_mut().for_each(|part| *part = random().to_le_bytes());
+    key
 }
 
 /// Whether a node with these flags is live and must still be read.

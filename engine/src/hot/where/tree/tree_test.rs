@@ -29,6 +29,53 @@ fn a_filesystem_takes_the_place_of_one_that_no_directory_is_on() {
     assert_eq!((tree.fsid(first), tree.fsid(second)), (1, 255));
 }
 
+const OBJECT_KEY: [u8; KEY_BYTES] = [3; KEY_BYTES];
+
+/// A tree on one filesystem with that id, which is known by `identity`, and what records have of its root.
+fn known_by(fsid: u64, identity: u64) -> (Tree, u64) {
+    let mut tree = Tree::keyed((8, 8), vec![fsid], &OBJECT_KEY);
+    tree.identify(fsid, identity);
+    let root = tree.insert_root(b"/r", Key { fsid, handle: b"root" }).expect("room");
+    let object = tree.object(root, tree.node(root).hash());
+    (tree, object)
+}
+
+#[test]
+fn objects_go_by_what_the_filesystem_is_known_by() {
+    let (tree, object) = known_by(1, 77);
+    assert_eq!(object, ObjectHash::new(&OBJECT_KEY).object(77, b"root"));
+    assert_eq!(object, known_by(2, 77).1, "mounted from another device");
+    assert_ne!(object, known_by(1, 78).1);
+    // The same for what is in no directory that is known.
+    let hash = tree.hash(Key { fsid: 1, handle: b"root" });
+    assert_eq!(tree.object_on(1, hash), object);
+    let elsewhere = tree.hash(Key { fsid: 9, handle: b"root" });
+    assert_eq!(tree.object_on(9, elsewhere), ObjectHash::new(&OBJECT_KEY).object(9, b"root"));
+    assert_eq!(tree.object(1, 0), 0, "unknown stays unknown");
+}
+
+#[test]
+fn of_two_filesystems_that_are_known_by_the_same_the_second_goes_by_its_id() {
+    let (mut tree, first) = known_by(1, 77);
+    assert!(tree.add_filesystem(2));
+    tree.identify(2, 77);
+    let key = Key { fsid: 2, handle: b"root" };
+    let copy = tree.insert_root(b"/copy", key).expect("room");
+    let second = |tree: &Tree| tree.object(copy, tree.node(copy).hash());
+    assert_ne!(second(&tree), first);
+    // It keeps what it has for as long as it is watched, whatever becomes of the other one.
+    let root = tree.find(Key { fsid: 1, handle: b"root" }).expect("there");
+    tree.forget_root(root);
+    let before = second(&tree);
+    tree.identify(2, 77);
+    assert_eq!(second(&tree), before);
+    tree.set(copy, flag::DEFINED);
+    tree.remove(copy);
+    tree.identify(2, 77);
+    assert_eq!(second(&tree), first);
+    assert_eq!(tree.node(copy).flags & flag::DEFINED, 0, "the consumer knows the object of before");
+}
+
 #[test]
 fn a_moved_directory_takes_its_subtree_along() {
     let mut tree = Tree::new(100, vec![FSID]);
@@ -108,7 +155,7 @@ fn what_was_removed_before_its_parent_was_forgotten_keeps_its_path() {
 fn no_two_stays_of_a_directory_share_a_place() {
     let mut places = std::collections::HashSet::new();
     for dead_max in [0, 100] {
-        let mut tree = Tree::with_dead(100, dead_max, vec![FSID]);
+        let mut tree = Tree::keyed((100, dead_max), vec![FSID], &OBJECT_KEY);
         tree.seed = 1;
         for _ in 0..50 {
             let root = tree.insert_root(b"/r", key(b"root")).expect("room");

@@ -286,7 +286,7 @@ pub(crate) struct Link {
 
 /// The place of a name in the directory with that hash.
 pub(crate) fn place_of(tree: &Tree, dir: u64, name: &[u8]) -> u64 {
-    tree.hash(Key { fsid: dir, handle: name })
+    tree.name_hash_in(dir, name)
 }
 
 fn c_name<'a>(name: &[u8], room: &'a mut [u8; NAME_MAX + 1]) -> Option<&'a CStr> {
