@@ -36,6 +36,11 @@ fn a_snapshot_with_nested_subvolumes_is_told_once() {
         let running = Fsmon::start(fsmon(TREE).args(["-f", "json"]).arg(&dir));
         if !is_there_before {
             sh(&dir, "btrfs -q subvolume snapshot src snap >&2");
+            // What is made while fsmon reads the snapshot may be found there, too.
+            let last = format!("n{nested}");
+            running.wait_until("the snapshot is read", |events| {
+                events.iter().any(|event| event.name() == last)
+            });
         }
         sh(&dir, "touch snap/late; rmdir snap/n1");
         // A second after the last event nothing is printed any more, whatever the disk says: the sleep is

@@ -77,7 +77,7 @@ fn a_watch_keeps_what_each_thread_needs() {
     }
     let area = Area::new();
     let watched = area.watched();
-    let mut running = Fsmon::watch(&watched, &[]);
+    let running = Fsmon::watch(&watched, &[]);
     running.sync(&watched);
     let expected = [
         ("fsmon", 0),

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &DaemonArgs) -> Result<ExitCode, Error> {
     if args.check {
         return check(args, &config);
     }
-    match fsmon_service::run(&args.config, config) {
+    match fsmon_service::run(&args.config, &config) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // Another start would fail in the same way.
         Err(error) if is_for_good(error.kind()) => Ok(wrong(&error)),

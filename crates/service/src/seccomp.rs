@@ -184,13 +184,13 @@ const OF_BPF_MAPS: [u64; 5] = [
     15, // BPF_OBJ_GET_INFO_BY_FD
 ];
 
-/// Of prctl(2): the name of a thread, and capabilities that are given up.
-const OF_PRCTL: [i32; 5] = [
-    libc::PR_SET_NAME,
-    libc::PR_GET_NAME,
-    libc::PR_CAPBSET_READ,
-    libc::PR_CAPBSET_DROP,
-    libc::PR_CAP_AMBIENT,
+/// Of prctl(2): the name of a thread, and capabilities that are given up (linux/prctl.h).
+const OF_PRCTL: [u64; 5] = [
+    15, // PR_SET_NAME
+    16, // PR_GET_NAME
+    23, // PR_CAPBSET_READ
+    24, // PR_CAPBSET_DROP
+    47, // PR_CAP_AMBIENT
 ];
 
 /// Lets all threads of this process, and those that it starts, make no other system calls than these from now on.
@@ -221,7 +221,7 @@ fn program(process: Process) -> Result<BpfProgram, seccompiler::BackendError> {
         SeccompRule::new(vec![condition])
     };
     rules.insert(libc::SYS_socket, vec![is(0, libc::AF_UNIX as u64)?]);
-    let names = OF_PRCTL.iter().map(|name| is(0, *name as u64));
+    let names = OF_PRCTL.iter().map(|name| is(0, *name));
     rules.insert(libc::SYS_prctl, names.collect::<Result<_, _>>()?);
     // Input that is pushed into a terminal would be executed by its shell.
     let is_not =

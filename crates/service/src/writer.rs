@@ -158,7 +158,7 @@ impl Writer {
         };
         match written {
             Ok(()) => true,
-            Err(error) => self.pause(error, piece),
+            Err(error) => self.pause(&error, piece),
         }
     }
 
@@ -183,7 +183,7 @@ impl Writer {
 
     /// Tries again until the piece is written, or the daemon ends. Returns whether it is written.
     #[cold]
-    fn pause(&mut self, error: Error, piece: &mut Piece) -> bool {
+    fn pause(&mut self, error: &Error, piece: &mut Piece) -> bool {
         let since_ns = self.files.until_ns;
         self.shared.set_paused(Some(error.to_string()));
         if !self.shared.is_given_up() {

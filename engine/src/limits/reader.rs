@@ -112,7 +112,7 @@ const _: () = {
     assert!(SLEEP_NOT_IDLE.as_micros() < SLEEP_MAX.as_micros());
     assert!(STALL_SLEEP.as_nanos() < STATS_EVERY_NS as u128);
     assert!(CPU_PAUSE_NS <= CPU_PAUSE_MANY_NS && CPU_PAUSE_MANY_NS < CPU_PAUSE_MAX_NS);
-    assert!(QUEUE_LOOK_NS >= STALL_SLEEP.as_nanos() as u64 && QUEUE_LOOK_NS < STATS_EVERY_NS);
+    assert!(QUEUE_LOOK_NS as u128 >= STALL_SLEEP.as_nanos() && QUEUE_LOOK_NS < STATS_EVERY_NS);
     // Some of the ring is free while the consumer works on what it was handed.
     assert!(PUBLISH_SLOTS <= BATCH_SLOTS_MAX && 2 * BATCH_SLOTS_MAX <= RING_SLOTS as u64);
     assert!(BEHIND_SLOTS < RING_SLOTS as u64);

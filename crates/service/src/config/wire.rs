@@ -37,7 +37,6 @@ pub(super) mod cpu {
         Pin(usize),
     }
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
     pub(in super::super) fn serialize<S: Serializer>(
         cpu: &Cpu,
         serializer: S,
@@ -71,7 +70,7 @@ pub(super) mod rung {
         rung: &Option<Who>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        rung.map(|rung| rung.name()).serialize(serializer)
+        rung.map(Who::name).serialize(serializer)
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(

@@ -108,15 +108,15 @@ impl Daemon {
     ///
     /// # Errors
     /// Recording is paused: nothing has changed.
-    pub(super) fn reload(&self, new: Config) -> Result<(), Error> {
+    pub(super) fn reload(&self, new: &Config) -> Result<(), Error> {
         let _changing = lock(&self.changing);
         self.must_be_taken()?;
         let old = lock(&self.config).clone();
-        for what in needs_restart(&old, &new) {
+        for what in needs_restart(&old, new) {
             message::print(format_args!("`{what}` has changed: restart the daemon for that"));
         }
-        *lock(&self.config) = new.clone();
-        lock(&self.history).set_keep(keep(&new));
+        lock(&self.config).clone_from(new);
+        lock(&self.history).set_keep(keep(new));
         let is_as_wanted = |entry: &Entry| {
             entry.origin == Origin::Config
                 && !matches!(entry.state, State::Failed(_))

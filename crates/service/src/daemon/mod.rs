@@ -208,7 +208,7 @@ impl Daemon {
             Order::Rotate => {
                 self.engine.ask(Ask::Rotate).map(|reply| field("cursor", reply.cursor))
             }
-            Order::Reload { config } => self.reload(*config).map(|()| Fields::new()),
+            Order::Reload { config } => self.reload(&config).map(|()| Fields::new()),
             Order::Clean { is_dry, limits } => self.clean(is_dry, limits),
             Order::Metrics => Ok(metrics::fields(&self.view())),
             Order::Progress => self.progress().map(|summary| field("summary", summary)),

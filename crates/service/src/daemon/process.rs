@@ -89,16 +89,22 @@ pub fn record() -> Result<(), Error> {
     let running = match started {
         Ok(running) => running,
         // The front process says why.
-        Err(error) => return Ok(answers.send(number, Err(error))),
+        Err(error) => {
+            answers.send(number, Err(error));
+            return Ok(());
+        }
     };
     privileges::keep(OF_CHANGES)?;
-    confine(Process::Recorder).unwrap_or_else(|error| message::print(error));
+    confine(Process::Recorder).unwrap_or_else(message::print);
     answers.send(number, Ok(Fields::new()));
     let stop = running.take_orders(&stream, &answers);
     let is_engine_over = running.recorder.is_finished();
     let ended = running.end();
     match stop {
-        Some(number) => Ok(answers.send(number, ended.map(|()| Fields::new()))),
+        Some(number) => {
+            answers.send(number, ended.map(|()| Fields::new()));
+            Ok(())
+        }
         None if is_engine_over => Err(Error::new(ErrorKind::Io, "the engine failed")),
         None => ended,
     }

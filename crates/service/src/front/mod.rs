@@ -53,12 +53,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// # Errors
 /// It cannot begin; or its engine failed.
-pub fn run(source: &Path, config: Config) -> Result<(), Error> {
+pub fn run(source: &Path, config: &Config) -> Result<(), Error> {
     config.check_host()?.iter().for_each(message::print);
     // From here on a signal ends it in order.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|error| Error::os("cannot take signals", error))?;
-    let group = control_group(&config)?;
+    let group = control_group(config)?;
     let handle = signals.handle();
     let front = Arc::new(Front {
         source: source.to_owned(),
@@ -73,7 +73,7 @@ pub fn run(source: &Path, config: Config) -> Result<(), Error> {
     let server = Server::bind(&config.control.socket, group)?;
     let http = config.metrics.listen.as_ref().map(http::bind).transpose()?;
     privileges::keep(&[])?;
-    confine(Process::Front).unwrap_or_else(|error| message::print(error));
+    confine(Process::Front).unwrap_or_else(message::print);
     server.serve(group, front.clone())?;
     if let Some(listener) = http {
         let front = front.clone();
