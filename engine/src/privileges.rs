@@ -3,9 +3,16 @@
 //! Capabilities belong to threads (capabilities(7)), and the threads of a process share their memory: to give them up keeps
 //! a mistake small, and is no wall between threads. What each part of fsmon needs, and why, stands here.
 
-use caps::{CapSet, Capability, CapsHashSet};
+use crate::sys::capabilities;
 use fsmon_format::error::{Error, ErrorKind};
 use std::io;
+
+/// Numbers of linux/capability.h.
+const DAC_OVERRIDE: u32 = 1;
+const DAC_READ_SEARCH: u32 = 2;
+const SETPCAP: u32 = 8;
+const SYS_PTRACE: u32 = 19;
+const SYS_ADMIN: u32 = 21;
 
 /// What a thread still does that takes a capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +30,13 @@ pub enum Task {
 }
 
 impl Task {
-    fn capability(self) -> Capability {
-        match self {
-            Task::Read => Capability::CAP_DAC_READ_SEARCH,
-            Task::ReadProcesses => Capability::CAP_SYS_PTRACE,
-            Task::Mark => Capability::CAP_SYS_ADMIN,
-            Task::WriteFiles => Capability::CAP_DAC_OVERRIDE,
+    /// A bit for each capability.
+    fn capability(self) -> u64 {
+        1 << match self {
+            Task::Read => DAC_READ_SEARCH,
+            Task::ReadProcesses => SYS_PTRACE,
+            Task::Mark => SYS_ADMIN,
+            Task::WriteFiles => DAC_OVERRIDE,
         }
     }
 }
@@ -40,23 +48,17 @@ impl Task {
 /// # Errors
 /// The kernel refuses to change them; nothing that is given up then matters.
 pub fn keep(tasks: &[Task]) -> Result<(), Error> {
-    let failed = |error: caps::errors::CapsError| {
-        Error::os("cannot give up capabilities", io::Error::other(error.to_string()))
-            .with_kind(ErrorKind::Internal)
+    let failed = |error: io::Error| {
+        Error::os("cannot give up capabilities", error).with_kind(ErrorKind::Internal)
     };
-    let has = caps::read(None, CapSet::Permitted).map_err(failed)?;
-    let wanted = tasks.iter().map(|task| task.capability());
-    let kept: CapsHashSet = wanted.filter(|cap| has.contains(cap)).collect();
-    if has.contains(&Capability::CAP_SETPCAP) {
-        for cap in caps::runtime::thread_all_supported().difference(&kept) {
-            caps::drop(None, CapSet::Bounding, *cap).map_err(failed)?;
-        }
+    let has = capabilities::permitted().map_err(failed)?;
+    let wanted = tasks.iter().fold(0, |all, task| all | task.capability());
+    let kept = has & wanted;
+    if has & 1 << SETPCAP != 0 {
+        capabilities::bound(kept).map_err(failed)?;
     }
-    caps::clear(None, CapSet::Ambient).map_err(failed)?;
-    // What is effective must be permitted at any time.
-    caps::set(None, CapSet::Effective, &kept).map_err(failed)?;
-    caps::set(None, CapSet::Permitted, &kept).map_err(failed)?;
-    caps::clear(None, CapSet::Inheritable).map_err(failed)
+    capabilities::clear_ambient().map_err(failed)?;
+    capabilities::keep(kept).map_err(failed)
 }
 
 #[cfg(test)]
@@ -64,27 +66,33 @@ mod tests {
     use super::*;
     use std::thread;
 
+    /// A set of the calling thread, as /proc has it.
+    fn set(name: &str) -> u64 {
+        let status = std::fs::read_to_string("/proc/thread-self/status").expect("read");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("there");
+        u64::from_str_radix(line.trim_start_matches(':').trim(), 16).expect("a number")
+    }
+
     #[test]
     fn a_thread_keeps_what_its_tasks_need_and_other_threads_what_they_have() {
-        let before = caps::read(None, CapSet::Effective).expect("read");
+        let before = set("CapPrm");
         let kept = |tasks: &'static [Task]| {
             let run = move || {
                 keep(tasks).expect("given up");
-                let of = |set| caps::read(None, set).expect("read");
-                assert!(of(CapSet::Inheritable).is_empty() && of(CapSet::Ambient).is_empty());
-                assert_eq!(of(CapSet::Effective), of(CapSet::Permitted));
-                let child = thread::spawn(|| caps::read(None, CapSet::Permitted).expect("read"));
-                assert_eq!(child.join().expect("ended"), of(CapSet::Permitted));
-                of(CapSet::Effective)
+                assert_eq!((set("CapInh"), set("CapAmb")), (0, 0));
+                assert_eq!(set("CapEff"), set("CapPrm"));
+                assert!(before & 1 << SETPCAP == 0 || set("CapBnd") == set("CapPrm"));
+                let child = thread::spawn(|| set("CapPrm"));
+                assert_eq!(child.join().expect("ended"), set("CapPrm"));
+                set("CapEff")
             };
             thread::spawn(run).join().expect("ended")
         };
-        assert!(kept(&[]).is_empty());
+        assert_eq!(kept(&[]), 0);
+        let of = |tasks: &[Task]| tasks.iter().fold(0, |all, task| all | task.capability());
         for tasks in [&[Task::Read][..], &[Task::Mark], &[Task::ReadProcesses, Task::WriteFiles]] {
-            let wanted = tasks.iter().map(|task| task.capability());
-            let wanted = wanted.filter(|cap| before.contains(cap)).collect();
-            assert_eq!(kept(tasks), wanted, "{tasks:?}");
+            assert_eq!(kept(tasks), before & of(tasks), "{tasks:?}");
         }
-        assert_eq!(caps::read(None, CapSet::Effective).expect("read"), before);
+        assert_eq!(set("CapPrm"), before);
     }
 }

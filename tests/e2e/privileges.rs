@@ -1,10 +1,14 @@
 //! What fsmon keeps of its rights once it is ready: capabilities by thread, system calls by process.
 
 use crate::daemon::{Daemon, watch};
-use fsmon_harness::{Area, Fsmon, is_root, sh, wait_until};
-use nix::sys::signal::Signal;
+use fsmon_harness::{Area, Fsmon, fsmon, is_root, repeats, sh, wait_until};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::Stdio;
+use std::time::Duration;
 
 /// Bits of capabilities (linux/capability.h).
 const DAC_READ_SEARCH: u64 = 1 << 2;
@@ -84,7 +88,7 @@ fn a_watch_keeps_what_each_thread_needs() {
         ("fsmon-signals", 0),
         ("fsmon-mounts", 0),
         ("fsmon-reader", DAC_READ_SEARCH),
-        ("fsmon-admin", SYS_ADMIN),
+        ("fsmon-admin", SYS_ADMIN | DAC_READ_SEARCH),
         ("fsmon-format", DAC_READ_SEARCH),
     ];
     assert_capabilities(running.pid(), &expected);
@@ -117,7 +121,7 @@ fn the_daemon_is_two_processes_and_only_one_has_any_capability() {
     let expected = [
         ("fsmon-control", SYS_ADMIN | DAC_READ_SEARCH),
         ("fsmon-reader", DAC_READ_SEARCH),
-        ("fsmon-admin", SYS_ADMIN),
+        ("fsmon-admin", SYS_ADMIN | DAC_READ_SEARCH),
         ("fsmon-mounts", 0),
         ("fsmon-record", DAC_READ_SEARCH),
         ("fsmon-writer", 0),
@@ -142,4 +146,52 @@ fn a_recorder_that_dies_ends_the_daemon() {
     let recorder = child(daemon.running().pid());
     sh(&area.watched(), &format!("kill -9 {recorder}"));
     daemon.running.take().expect("it runs").wait().assert_failed(1, &["start the daemon again"]);
+}
+
+#[test]
+fn a_private_directory_of_another_user_is_marked_by_a_thread_that_may() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (watched, other) = (area.watched(), area.dir("other"));
+    sh(&watched, "chown 65534 .; chmod 700 .");
+    let mut daemon = Daemon::new(&area, &watch(&watched));
+    daemon.start();
+    // More types for the filesystem that both are on.
+    let name = other.display().to_string();
+    assert_eq!(daemon.ask(&["add", &name, "-t", "create,open"]), format!("active {name}\n"));
+    sh(&watched, "setpriv --reuid 65534 --clear-groups touch f");
+    sh(&other, ": > o; cat o");
+    daemon.ask(&["sync"]);
+    let events = daemon.decoded(&["-t", "create,open"]);
+    let of = |kind: &str, name: &str| {
+        events.iter().filter(|event| event.kind() == kind && event.name() == name).count()
+    };
+    assert_eq!((of("CREATE", "f"), of("CREATE", "o")), (1, 1), "{events:?}");
+    assert!(of("OPEN", "o") > 0, "{events:?}");
+    daemon.ask(&["remove", &name]);
+    daemon.stop();
+}
+
+#[test]
+fn a_signal_at_any_moment_of_the_start_ends_both_processes() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let daemon = Daemon::new(&area, &watch(&area.watched()));
+    for step in 0..repeats(30) as u64 {
+        let mut command = fsmon(["daemon", "--config"]);
+        command.arg(&daemon.config).stderr(Stdio::null()).process_group(0);
+        let mut child = command.spawn().expect("started");
+        let group = Pid::from_raw(child.id().cast_signed());
+        // Another moment of the start each time; none of them matters.
+        std::thread::sleep(Duration::from_millis(2 * step));
+        killpg(group, Signal::SIGINT).expect("there");
+        let status = child.wait().expect("a child");
+        // Until it takes signals, the kernel ends it.
+        assert!(status.success() || status.signal() == Some(Signal::SIGINT as i32), "{status}");
+        wait_until("both have ended", || killpg(group, None).is_err());
+    }
 }

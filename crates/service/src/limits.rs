@@ -112,8 +112,10 @@ pub(crate) const LINK_BYTES: u32 = 1 << 26;
 /// Orders that are carried out at a time: one for each client of the control socket and of HTTP, and a few of the front
 /// process's own.
 pub(crate) const ORDERS_MAX: usize = CLIENTS_MAX + HTTP_CLIENTS_MAX + 8;
-/// How long the front process waits for the recorder to end after its last answer, before it kills it.
+/// How long the front process waits for the recorder to end after its last answer, before it ends, too.
 pub(crate) const EXIT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the front process waits for a signal that may have ended the recorder before it began.
+pub(crate) const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 /// How long a new daemon waits for the history of one that was just killed: the kernel frees the lock when it has taken
 /// the process apart, whose maps of up to 2 GiB take a second at most.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(5);

@@ -24,8 +24,8 @@ use std::time::Duration;
 pub(crate) enum Order {
     /// Begin to record. The first order, and no other comes before its answer.
     Begin {
-        /// The file of the configuration, for messages.
-        source: PathBuf,
+        /// The file of the configuration, as messages show it.
+        source: String,
         config: Box<Config>,
     },
     Status,

@@ -490,6 +490,8 @@ impl Core {
         while !self.is_given_up() && !self.handover.has_room(self.stream.len()) {
             self.handover.wait_for_room(self.stream.len(), HOLD_LOOK);
         }
+        // A pause that just ended.
+        self.hear();
         match self.stream.end(&self.world) {
             Some(piece) => {
                 self.handover.put(piece);

@@ -159,10 +159,14 @@ const OF_X86: &[libc::c_long] = &[];
 
 /// What the engine does all the time: its queue, handles, marks, mounts for walks, where it runs.
 const OF_RECORDER: &[libc::c_long] = &[
+    // For a trial whether a new mount can be marked.
+    libc::SYS_fanotify_init,
     libc::SYS_fanotify_mark,
     libc::SYS_fsconfig,
     libc::SYS_fsmount,
     libc::SYS_fsopen,
+    // Attributes of overlays.
+    libc::SYS_getxattr,
     libc::SYS_io_uring_enter,
     // kill(PID, 0): whether a process is still there.
     libc::SYS_kill,

@@ -404,8 +404,8 @@ fn fill(
 /// Starts the thread that does for the reader what takes `CAP_SYS_ADMIN`.
 fn start_admin(desk: Desk) -> Result<(), Error> {
     let run = || {
-        // With more than it needs it works as well.
-        let _ = privileges::keep(&[Task::Mark]);
+        // With more than it needs it works as well. The kernel looks directories up, which may be those of others.
+        let _ = privileges::keep(&[Task::Mark, Task::Read]);
         desk.serve();
     };
     let builder = std::thread::Builder::new().name("fsmon-admin".into());

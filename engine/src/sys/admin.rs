@@ -1,11 +1,14 @@
-//! What takes `CAP_SYS_ADMIN` while the reader runs: marks on filesystems, and mounts of its own for walks.
+//! What takes `CAP_SYS_ADMIN` while the reader runs: marks on filesystems, mounts of its own for walks, and the attributes
+//! `trusted.*` of overlays (xattr(7): without the capability they seem not to be there).
 //!
 //! The reader has no such capability. It asks the thread `fsmon-admin`, which does nothing else, and waits for the answer.
-//! These calls are rare: a root comes or goes, other types, renames outside that are muted. None of them asks a
-//! filesystem anything, so none waits for a server. Nothing is allocated.
+//! These calls are rare: a root comes or goes, other types, renames outside that are muted, a copy in an overlay that is
+//! renamed. They ask only filesystems that the reader asks as well. Nothing is allocated.
 
 use super::fanotify::Group;
+use super::handle::Handle;
 use super::mount;
+use super::overlay::{self, Origin};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,10 +19,18 @@ enum Request {
     Unmark(u64, OwnedFd),
     RemoveMarks,
     OpenWithoutMounts(OwnedFd),
+    /// The key of a copy in the upper layer of an overlay.
+    HandleOfCopy(OwnedFd, Handle, Origin),
 }
 
-/// A descriptor if the request is to open something.
-type Answer = io::Result<Option<OwnedFd>>;
+/// What a request comes to.
+enum Outcome {
+    Done,
+    Opened(OwnedFd),
+    Handle(Handle),
+}
+
+type Answer = io::Result<Outcome>;
 
 /// Whose turn it is.
 enum Turn {
@@ -95,8 +106,24 @@ impl Admin {
 
     /// [`mount::open_without_mounts`].
     pub(crate) fn open_without_mounts(&self, dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-        let opened = self.ask(Request::OpenWithoutMounts(dir.try_clone_to_owned()?))?;
-        opened.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+        match self.ask(Request::OpenWithoutMounts(dir.try_clone_to_owned()?))? {
+            Outcome::Opened(fd) => Ok(fd),
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// [`overlay::handle_of_copy`].
+    pub(crate) fn handle_of_copy(
+        &self,
+        beside: BorrowedFd<'_>,
+        upper: &[u8],
+        origin: Origin,
+    ) -> io::Result<Handle> {
+        let upper = Handle::of(upper).ok_or(io::ErrorKind::InvalidInput)?;
+        match self.ask(Request::HandleOfCopy(beside.try_clone_to_owned()?, upper, origin))? {
+            Outcome::Handle(handle) => Ok(handle),
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 
     /// # Errors
@@ -142,10 +169,14 @@ impl Desk {
             Request::Unmark(mask, dir) => self.group.unmark_filesystem(*mask, dir.as_fd())?,
             Request::RemoveMarks => self.group.remove_marks()?,
             Request::OpenWithoutMounts(dir) => {
-                return mount::open_without_mounts(dir.as_fd()).map(Some);
+                return mount::open_without_mounts(dir.as_fd()).map(Outcome::Opened);
+            }
+            Request::HandleOfCopy(beside, upper, origin) => {
+                let handle = overlay::handle_of_copy(beside.as_fd(), upper.key(), *origin);
+                return handle.map(Outcome::Handle);
             }
         }
-        Ok(None)
+        Ok(Outcome::Done)
     }
 }
 

@@ -6,6 +6,7 @@
 pub(crate) mod admin;
 pub(crate) mod bpf;
 pub(crate) mod buffers;
+pub(crate) mod capabilities;
 pub(crate) mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod connector;

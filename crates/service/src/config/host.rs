@@ -29,7 +29,10 @@ impl Config {
             ("state.file", Some(&self.state.file)),
         ] {
             let dir = file.and_then(|file| file.parent());
-            if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
+            let is_missing = |dir: &&Path| {
+                dir.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            };
+            if let Some(dir) = dir.filter(is_missing) {
                 notes.push(format!("`{key}`: {} does not exist yet", shown(dir)));
             }
         }
@@ -118,8 +121,15 @@ fn check_history(dir: &Path) -> Result<(), Error> {
     let name = shown(dir);
     let data = match dir.metadata() {
         Ok(data) => data,
-        // The daemon makes it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // The daemon makes it. Where it is in a directory of another user, only the process that records may look.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            return Ok(());
+        }
         Err(error) => {
             return Err(Error::os(format!("`history.dir`: cannot look at {name}"), error));
         }

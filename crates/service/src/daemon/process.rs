@@ -17,6 +17,7 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -74,10 +75,13 @@ pub fn record() -> Result<(), Error> {
         return Err(Error::invalid("the first order is another than to begin"));
     };
     let end_of_engine = stream.try_clone().map_err(failed)?;
-    let started = start::start(&source, *config).and_then(|(daemon, recorder)| {
+    let is_engine_over = Arc::new(AtomicBool::new(false));
+    let over = is_engine_over.clone();
+    let started = start::start(Path::new(&source), *config).and_then(|(daemon, recorder)| {
         let daemon = Arc::new(daemon);
         let tasks = daemon.tasks_of_files();
         let recorder = recorder.spawn(tasks, move || {
+            over.store(true, Ordering::SeqCst);
             // No further order comes.
             let _ = end_of_engine.shutdown(Shutdown::Read);
         })?;
@@ -94,11 +98,12 @@ pub fn record() -> Result<(), Error> {
             return Ok(());
         }
     };
-    privileges::keep(OF_CHANGES)?;
+    let of_files = running.daemon.tasks_of_files();
+    privileges::keep(&[OF_CHANGES, &of_files].concat())?;
     confine(Process::Recorder).unwrap_or_else(message::print);
     answers.send(number, Ok(Fields::new()));
     let stop = running.take_orders(&stream, &answers);
-    let is_engine_over = running.recorder.is_finished();
+    let is_engine_over = is_engine_over.load(Ordering::SeqCst);
     let ended = running.end();
     match stop {
         Some(number) => {
@@ -158,7 +163,8 @@ impl Running {
             }
             let (daemon, of_order) = (self.daemon.clone(), answers.clone());
             let obey = move || {
-                let result = privileges::keep(tasks(&order)).and_then(|()| daemon.obey(order));
+                let tasks = daemon.tasks_of(&order);
+                let result = privileges::keep(&tasks).and_then(|()| daemon.obey(order));
                 of_order.under_way.fetch_sub(1, Ordering::Relaxed);
                 of_order.send(number, result);
             };
@@ -191,15 +197,18 @@ impl Running {
     }
 }
 
-/// What an order takes.
-fn tasks(order: &Order) -> &'static [Task] {
-    match order {
-        Order::Add { .. } | Order::Remove { .. } | Order::Reload { .. } => OF_CHANGES,
-        _ => &[],
-    }
-}
-
 impl Daemon {
+    /// What an order takes.
+    fn tasks_of(&self, order: &Order) -> Vec<Task> {
+        match order {
+            Order::Add { .. } | Order::Remove { .. } | Order::Reload { .. } => {
+                [OF_CHANGES, &self.tasks_of_files()].concat()
+            }
+            Order::Clean { .. } => self.tasks_of_files(),
+            _ => Vec::new(),
+        }
+    }
+
     /// What the files of the history take: where it belongs to another user, as it does if root starts a daemon on that of
     /// the service, rights of files are passed over.
     pub(super) fn tasks_of_files(&self) -> Vec<Task> {

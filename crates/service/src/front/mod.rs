@@ -8,9 +8,10 @@ mod recorder;
 mod serve;
 
 use crate::config::Config;
+use crate::control::protocol::Fields;
 use crate::control::server::Server;
 use crate::http;
-use crate::limits::TEXTFILE_EVERY;
+use crate::limits::{SIGNAL_PATIENCE, TEXTFILE_EVERY};
 use crate::link::Order;
 use crate::metrics;
 use crate::notify::Notifier;
@@ -49,26 +50,42 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What the main thread waits for.
+enum Happened {
+    Signal(i32),
+    /// The recorder records, or cannot.
+    Begun(Result<Fields, Error>),
+    /// The recorder's process has ended.
+    RecorderEnded,
+}
+
 /// Runs the daemon until a signal ends it. `source` is the file that `config` was read from, which a reload reads again.
 ///
 /// # Errors
 /// It cannot begin; or its engine failed.
 pub fn run(source: &Path, config: &Config) -> Result<(), Error> {
     config.check_host()?.iter().for_each(message::print);
+    let (happened, happens) = flume::unbounded();
     // From here on a signal ends it in order.
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|error| Error::os("cannot take signals", error))?;
+    take_signals(happened.clone())?;
     let group = control_group(config)?;
-    let handle = signals.handle();
+    let ended = happened.clone();
     let front = Arc::new(Front {
         source: source.to_owned(),
         config: Mutex::new(config.clone()),
-        recorder: Recorder::start(move || handle.close())?,
+        recorder: Recorder::start(move || drop(ended.send(Happened::RecorderEnded)))?,
         notifier: Notifier::of_environment(),
         last_reload: Mutex::new(Reloaded { is_successful: true, succeeded: SystemTime::now() }),
     });
-    let begin = Order::Begin { source: source.to_owned(), config: Box::new(config.clone()) };
-    front.recorder.ask(begin)?;
+    front.begin(config, happened)?;
+    match wait_until_begun(&happens) {
+        Some(begun) => drop(begun?),
+        // The recorder ends with this process.
+        None => {
+            message::print("stopped before it was ready");
+            return Ok(());
+        }
+    }
     // What may take rights, before they are given up.
     let server = Server::bind(&config.control.socket, group)?;
     let http = config.metrics.listen.as_ref().map(http::bind).transpose()?;
@@ -81,13 +98,52 @@ pub fn run(source: &Path, config: &Config) -> Result<(), Error> {
     }
     front.start_textfile()?;
     front.start_watchdog()?;
-    let ready = front.summary()?;
+    // It records, however busy it is.
+    let ready = front.summary().unwrap_or_else(|error| error.to_string());
     message::print(format_args!("ready: {ready}"));
     front.notifier.ready(&ready);
-    let is_asked = front.take_signals(&mut signals);
+    let is_asked = front.follow(&happens);
     front.notifier.stopping();
     drop(server);
     front.end(is_asked)
+}
+
+/// Sends the signals that end the daemon, or have it reload. A thread of its own.
+fn take_signals(happened: flume::Sender<Happened>) -> Result<(), Error> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|error| Error::os("cannot take signals", error))?;
+    start("fsmon-signals", move || {
+        // With more than it needs it works as well.
+        let _ = privileges::keep(&[]);
+        for signal in signals.forever() {
+            if happened.send(Happened::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// Waits until the recorder has begun, or cannot; `None` if a signal ends the daemon before.
+fn wait_until_begun(happens: &flume::Receiver<Happened>) -> Option<Result<Fields, Error>> {
+    let is_end =
+        |happened: &Happened| matches!(happened, Happened::Signal(signal) if *signal != SIGHUP);
+    loop {
+        match happens.recv() {
+            Ok(happened) if is_end(&happened) => return None,
+            Ok(Happened::Begun(Err(error))) => {
+                // A terminal sends its signal to both processes, and the other one may not handle signals yet.
+                let mut more = std::iter::from_fn(|| happens.recv_timeout(SIGNAL_PATIENCE).ok());
+                return if more.any(|happened| is_end(&happened)) {
+                    None
+                } else {
+                    Some(Err(error))
+                };
+            }
+            Ok(Happened::Begun(begun)) => return Some(begun),
+            Ok(_) => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 fn control_group(config: &Config) -> Result<Option<Gid>, Error> {
@@ -99,18 +155,38 @@ fn control_group(config: &Config) -> Result<Option<Gid>, Error> {
 }
 
 impl Front {
+    /// Has the recorder begin, on a thread of its own: it walks what it is to watch, and signals are heard meanwhile.
+    fn begin(
+        self: &Arc<Self>,
+        config: &Config,
+        happened: flume::Sender<Happened>,
+    ) -> Result<(), Error> {
+        let order = Order::Begin { source: shown(&self.source), config: Box::new(config.clone()) };
+        let front = self.clone();
+        start("fsmon-begin", move || {
+            // With more than it needs it works as well.
+            let _ = privileges::keep(&[]);
+            // Or the daemon ends.
+            let _ = happened.send(Happened::Begun(front.recorder.ask(order)));
+        })
+    }
+
     /// Reloads with each SIGHUP. Returns whether a signal ended it; else the recorder has ended.
-    fn take_signals(&self, signals: &mut Signals) -> bool {
-        for signal in signals.forever() {
-            if signal != SIGHUP {
-                return true;
-            }
-            self.notifier.reloading();
-            if let Err(error) = self.reload() {
-                message::print(format_args!("the configuration stays as it was: {error}"));
-            }
-            if let Ok(summary) = self.summary() {
-                self.notifier.ready(&summary);
+    fn follow(&self, happens: &flume::Receiver<Happened>) -> bool {
+        while let Ok(happened) = happens.recv() {
+            match happened {
+                Happened::Signal(SIGHUP) => {
+                    self.notifier.reloading();
+                    if let Err(error) = self.reload() {
+                        message::print(format_args!("the configuration stays as it was: {error}"));
+                    }
+                    if let Ok(summary) = self.summary() {
+                        self.notifier.ready(&summary);
+                    }
+                }
+                Happened::Signal(_) => return true,
+                Happened::RecorderEnded => return false,
+                Happened::Begun(_) => {}
             }
         }
         false
@@ -118,20 +194,23 @@ impl Front {
 
     /// Has the recorder end, and waits for that.
     fn end(&self, is_asked: bool) -> Result<(), Error> {
-        let stopped = match is_asked {
-            true => self.recorder.ask(Order::Stop).map(drop),
-            false => Ok(()),
-        };
+        if is_asked {
+            self.recorder.ask(Order::Stop)?;
+        }
         let status = self
             .recorder
             .wait()
             .map_err(|error| Error::os("cannot wait for the recorder's process", error))?;
-        stopped?;
-        match is_asked && status.success() {
-            true => Ok(()),
-            false => Err(Error::new(
+        match status {
+            // All is written: what remains is the kernel's.
+            None if is_asked => Ok(()),
+            Some(status) if is_asked && status.success() => Ok(()),
+            status => Err(Error::new(
                 ErrorKind::Io,
-                format!("the recorder's process ended ({status}); start the daemon again"),
+                format!(
+                    "the recorder's process ended ({}); start the daemon again",
+                    status.map_or_else(|| "it hangs".to_owned(), |status| status.to_string())
+                ),
             )),
         }
     }

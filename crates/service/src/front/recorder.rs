@@ -89,18 +89,18 @@ impl Recorder {
         self.link.ask(order)
     }
 
-    /// Waits for the end of the process, and kills it if that does not come.
-    pub(super) fn wait(&self) -> std::io::Result<ExitStatus> {
+    /// Waits for the end of the process; `None` if that does not come soon, as one of its threads is in a call that does not
+    /// return. The kernel kills it when this process ends.
+    pub(super) fn wait(&self) -> std::io::Result<Option<ExitStatus>> {
         let mut child = lock(&self.child);
         let deadline = Instant::now() + EXIT_PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait()? {
-                return Ok(status);
+                return Ok(Some(status));
             }
             thread::sleep(Duration::from_millis(5));
         }
-        child.kill()?;
-        child.wait()
+        Ok(None)
     }
 }
 

@@ -12,7 +12,13 @@ use serde_json::Value;
 impl Serve for Front {
     fn serve(&self, command: Command) -> Result<Fields, Error> {
         let order = match command {
-            Command::Status => Order::Status,
+            Command::Status => {
+                return self.recorder.ask(Order::Status).map(|mut fields| {
+                    // The one that signals and the service manager know.
+                    fields.insert("pid".to_owned(), std::process::id().into());
+                    fields
+                });
+            }
             Command::List => Order::List,
             Command::Add { watch, runtime } => {
                 let watch = status::watch_of(&watch)?;

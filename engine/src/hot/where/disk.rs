@@ -165,7 +165,10 @@ impl Disk for Kernel {
     }
 
     fn handle_of_copy(&self, beside: &OwnedFd, upper: &[u8], origin: Origin) -> io::Result<Handle> {
-        overlay::handle_of_copy(beside.as_fd(), upper, origin)
+        match &self.admin {
+            Some(admin) => admin.handle_of_copy(beside.as_fd(), upper, origin),
+            None => overlay::handle_of_copy(beside.as_fd(), upper, origin),
+        }
     }
 
     fn path_of<'a>(&self, dir: &OwnedFd, room: &'a mut [u8]) -> io::Result<&'a [u8]> {
