@@ -79,9 +79,6 @@ pub(crate) const SPARE_BUFFERS: usize = 2;
 pub(crate) const HOLD_LOOK: Duration = Duration::from_millis(20);
 /// While something is being written: how often the recorder looks what became of it.
 pub(crate) const WRITER_LOOK: Duration = Duration::from_millis(100);
-/// The recorder drops events until the kernel's queue is below `queue.max_bytes` divided by this. What is left is kept, so
-/// that the last events before the disk is back are recorded.
-pub(crate) const SHED_PART: u64 = 2;
 /// Losses that the engine reported while events were dropped, each kept by itself.
 pub(crate) const HELD_LOSSES: usize = 64;
 /// How often a message says that events are dropped: a slow disk makes it begin and end many times.
@@ -137,7 +134,6 @@ const _: () = {
     assert!(HOLD_LOOK.as_millis() <= WRITER_LOOK.as_millis());
     assert!(WRITER_LOOK.as_millis() < DISK_STALLS.as_millis());
     assert!(DISK_STALLS.as_millis() < END_PATIENCE.as_millis());
-    assert!(SHED_PART > 1);
     assert!(FIRST_RETRY.as_millis() <= RETRY_MAX.as_millis());
     assert!(CLIENTS_OF_USER_MAX < CLIENTS_MAX);
     assert!(LINK_BYTES as u64 >= ANSWER_BYTES);

@@ -437,11 +437,12 @@ impl Core {
         }
     }
 
-    /// Goes on recording if there is room; otherwise waits without dropping more, as long as the queue is short.
+    /// Goes on recording if there is room. If not, and the queue is empty, it waits without dropping more, until the queue
+    /// is too long again.
     #[cold]
     fn look_at_shed(&mut self) {
         self.shared.set_dropped(self.shed.as_ref().map(|shed| shed.dropped));
-        let mut is_back = false;
+        let mut is_waiting = false;
         while !self.is_given_up() {
             if self.handover.has_room(self.stream.len()) {
                 let piece = self.next_piece();
@@ -450,8 +451,8 @@ impl Core {
                 self.tell_shed();
                 break;
             }
-            is_back = (is_back || self.limit.is_back()) && !self.limit.is_beyond();
-            if !is_back {
+            is_waiting |= self.limit.is_empty();
+            if !is_waiting || self.limit.is_beyond() {
                 break;
             }
             self.hold();

@@ -227,16 +227,16 @@ fn what_is_beyond_the_limit_is_counted_and_all_after_it_has_its_names() {
 }
 
 #[test]
-fn the_oldest_are_dropped_until_the_queue_is_half_as_long() {
+fn all_is_dropped_until_the_queue_is_empty_and_kept_from_then_on() {
     let mut rig = Rig::new();
     rig.queue.store(LIMIT + 1, Ordering::Relaxed);
     rig.fill();
-    // More than half: the next batch is taken.
-    rig.queue.store(LIMIT / 2 + 1, Ordering::Relaxed);
+    // It is not empty: the next batch is taken.
+    rig.queue.store(1, Ordering::Relaxed);
     rig.core.look_at_shed();
     assert!(rig.core.shed.is_some());
-    // Half: it waits until there is room, or the queue is too long.
-    rig.queue.store(LIMIT / 2, Ordering::Relaxed);
+    // Empty: it waits until there is room, or the queue is too long.
+    rig.queue.store(0, Ordering::Relaxed);
     let (queue, handover) = (rig.queue.clone(), rig.core.handover.clone());
     let shared = rig.core.shared.clone();
     let waited = thread::spawn(move || {

@@ -3,12 +3,13 @@
 //!
 //! The queue has no end of its own, and what is in it is the kernel's memory. So beyond `queue.max_bytes` the recorder
 //! goes on taking records out of the ring, by which the reader goes on reading the queue. It follows all definitions,
-//! so that paths and processes are right afterwards, and drops the events. It drops the oldest: once the queue is half
-//! as long it waits again, and keeps what is left.
+//! so that paths and processes are right afterwards, and drops the events. Once the queue is empty it waits again, and
+//! keeps what comes from then on. Not earlier, as the reader forgets processes that have exited, and looks at the
+//! filesystem where the queue leaves a doubt, only when the queue is empty.
 //!
 //! All that is dropped lies in a row, so one LOSS record tells it.
 
-use crate::limits::{HELD_LOSSES, SHED_PART};
+use crate::limits::HELD_LOSSES;
 use fsmon_format::record::{COUNT_UNKNOWN, Event, Loss, Reason};
 use zerocopy::FromZeros;
 
@@ -31,9 +32,9 @@ impl Limit {
         (self.bytes)() != u64::MAX
     }
 
-    /// Whether enough was dropped.
-    pub(crate) fn is_back(&self) -> bool {
-        (self.bytes)() <= self.max_bytes / SHED_PART
+    /// Whether the queue is empty: enough was dropped.
+    pub(crate) fn is_empty(&self) -> bool {
+        (self.bytes)() == 0
     }
 }
 
