@@ -44,11 +44,12 @@ pub(crate) fn permitted() -> io::Result<u64> {
 /// EPERM if `kept` has more than is permitted.
 pub(crate) fn keep(kept: u64) -> io::Result<()> {
     let header = Header { version: VERSION, pid: 0 };
-    let half = |bits: u64| {
-        let bits = (bits & u64::from(u32::MAX)) as u32;
+    let [a, b, c, d, e, f, g, h] = kept.to_le_bytes();
+    let half = |bytes| {
+        let bits = u32::from_le_bytes(bytes);
         Data { effective: bits, permitted: bits, inheritable: 0 }
     };
-    let data = [half(kept), half(kept >> 32)];
+    let data = [half([a, b, c, d]), half([e, f, g, h])];
     // SAFETY: the kernel reads the header and two `Data`, and keeps neither.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
 }
