@@ -226,7 +226,8 @@ mod tests {
         ) {
             let (Some(globs), Ok(regex)) = (globs(&regex), regex::Regex::new(&regex)) else { return Ok(()) };
             let set = set(&globs);
-            for name in &names {
+            // globset takes these two for directories; no program has such a name.
+            for name in names.iter().filter(|name| !matches!(name.as_str(), "." | "..")) {
                 prop_assert_eq!(set.is_match(name), regex.is_match(name), "{} {:?} {}", regex, &globs, name);
             }
         }
