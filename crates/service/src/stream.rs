@@ -170,9 +170,9 @@ impl Stream {
         self.binary.flush(&mut self.out);
     }
 
-    /// Whether so much waits that it should be handed over.
+    /// Whether so much waits that it should be handed over before more comes.
     pub(crate) fn is_full(&self) -> bool {
-        self.out.len() >= WRITE_BYTES
+        self.out.len() >= WRITE_BYTES && !self.has_end
     }
 
     /// Bytes that wait to be handed over.
