@@ -256,6 +256,20 @@ fn all_is_dropped_until_the_queue_is_empty_and_kept_from_then_on() {
 }
 
 #[test]
+fn what_was_dropped_is_told_before_the_end_and_a_pause_that_ends_later_is_not() {
+    let mut rig = Rig::new();
+    rig.queue.store(LIMIT + 1, Ordering::Relaxed);
+    rig.fill();
+    rig.create(1, 1, "dropped");
+    let slots = rig.build.end(record::End::new_zeroed()).to_vec();
+    rig.take(&slots);
+    rig.core.handover.note_pause(1);
+    rig.core.hear();
+    let told = rig.told();
+    assert_eq!(told[told.len() - 2..], ["LOSS disk 1", "GAP"]);
+}
+
+#[test]
 fn a_flush_is_refused_while_events_are_dropped_and_a_watch_can_end() {
     let mut rig = Rig::new();
     rig.queue.store(LIMIT + 1, Ordering::Relaxed);

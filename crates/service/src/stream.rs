@@ -33,6 +33,8 @@ pub(crate) struct Stream {
     segment: Segment,
     /// The segment ends with the next piece.
     must_rotate: bool,
+    /// The END record was taken: nothing may come after it.
+    has_end: bool,
     /// Blocks were dropped: what comes after them must not be written, as readers would miss them.
     is_broken_off: bool,
 }
@@ -61,9 +63,18 @@ impl Stream {
         let mut out = Vec::with_capacity(2 * WRITE_BYTES);
         binary.begin(&mut out);
         let segment = Segment::new(&binary);
-        let (must_rotate, is_broken_off) = (false, false);
         let build = Box::default();
-        Stream { id, binary, build, out, rotate, segment, must_rotate, is_broken_off }
+        Stream {
+            id,
+            binary,
+            build,
+            out,
+            rotate,
+            segment,
+            must_rotate: false,
+            has_end: false,
+            is_broken_off: false,
+        }
     }
 
     pub(crate) fn event(
@@ -87,6 +98,7 @@ impl Stream {
     }
 
     pub(crate) fn other(&mut self, world: &World, record: &Record<'_>) {
+        self.has_end |= matches!(record.body(), Body::End(_));
         self.binary.other(world, record, &mut self.out);
         self.tally(world, record);
     }
@@ -137,7 +149,9 @@ impl Stream {
     }
 
     fn push(&mut self, world: &World, slots: &[Slot]) {
-        let Some((record, _)) = Record::split_first(slots) else { return };
+        let Some((record, _)) = Record::split_first(slots).filter(|_| !self.has_end) else {
+            return;
+        };
         match record.body() {
             Body::Gap(gap) => self.binary.gap(world, gap, &record, &mut self.out),
             Body::Note(note) => self.binary.note(world, &note, &record, &mut self.out),
@@ -156,9 +170,9 @@ impl Stream {
         self.binary.flush(&mut self.out);
     }
 
-    /// Whether so much waits that it should be handed over.
+    /// Whether so much waits that it should be handed over before more comes.
     pub(crate) fn is_full(&self) -> bool {
-        self.out.len() >= WRITE_BYTES
+        self.out.len() >= WRITE_BYTES && !self.has_end
     }
 
     /// Bytes that wait to be handed over.

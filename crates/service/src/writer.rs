@@ -206,7 +206,7 @@ impl Writer {
                     self.shared.set_unwritten(why.to_string());
                     return false;
                 }
-                Err(_) => {}
+                Err(why) => self.shared.set_paused(Some(why.to_string())),
             }
         }
         self.handover.note_pause(since_ns);
