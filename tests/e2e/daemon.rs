@@ -287,11 +287,22 @@ fn a_full_disk_pauses_and_recording_goes_on_by_itself() {
         sh(&watched, &format!("rm f{round}-*"));
         daemon.ask(&["sync"]);
     }
+    assert_was_paused(&daemon);
     daemon.stop();
     let events = daemon.decoded(&[]);
     assert_eq!(gaps(&events), vec!["disk"; 5]);
     assert!(events.iter().all(|event| event.kind() != "LOSS"));
     assert_follows(start, &of_files(events), &watched);
+    daemon.start();
+    assert_was_paused(&daemon);
+    daemon.stop();
+}
+
+/// The history is younger than it should be, and that is not only because it began a moment ago.
+fn assert_was_paused(daemon: &Daemon) {
+    let (code, reasons) = health(daemon);
+    assert_eq!((code, reasons.len()), (Some(4), 1), "{reasons:?}");
+    assert!(reasons[0].ends_with("(1d): recording was paused"), "{reasons:?}");
 }
 
 #[test]
@@ -499,6 +510,52 @@ fn limits_that_clean_does_not_name_are_those_of_the_configuration() {
     assert_eq!(deleted(&["--age", "1ms"]), 0);
     daemon.stop();
     daemon.decoded(&[]);
+}
+
+/// The exit status of `status`, and its reasons.
+fn health(daemon: &Daemon) -> (Option<i32>, Vec<String>) {
+    let ended = daemon.client(&["status", "-f", "json"]);
+    let status: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    let reasons = status["reasons"].as_array().expect("a list").iter();
+    (ended.status.code(), reasons.map(|why| why.as_str().expect("text").to_owned()).collect())
+}
+
+#[test]
+fn a_history_that_was_cut_short_is_degraded_and_a_new_one_is_not() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    let at_least = |time: &str| {
+        let watch = watch(&watched);
+        format!("history.keep = {{ age = '2h', at_least = '{time}' }}\n{watch}")
+    };
+    let mut daemon = Daemon::new(&area, &at_least("1h"));
+    daemon.start();
+    sh(&watched, "echo 1 > one");
+    daemon.ask(&["sync"]);
+    assert_eq!(health(&daemon), (Some(0), vec![]), "it began a moment ago");
+    daemon.stop();
+    daemon.start();
+    assert_eq!(health(&daemon), (Some(0), vec![]), "nothing is deleted");
+    sh(&watched, "echo 2 > two");
+    daemon.ask(&["clean", "--age", "1ms"]);
+    let is_short = |(code, reasons): (Option<i32>, Vec<String>)| {
+        assert_eq!((code, reasons.len()), (Some(4), 1), "{reasons:?}");
+        let why = &reasons[0];
+        assert!(why.starts_with("the history goes back ") && why.ends_with("is deleted"), "{why}");
+        assert!(why.contains("history.keep.at_least (1h)"), "{why}");
+    };
+    is_short(health(&daemon));
+    daemon.stop();
+    daemon.start();
+    is_short(health(&daemon));
+    daemon.configure(&area, &at_least("none"));
+    daemon.running().signal(Signal::SIGHUP);
+    daemon.running().wait_said("fsmon: the configuration was read again");
+    assert_eq!(health(&daemon), (Some(0), vec![]));
+    daemon.stop();
 }
 
 #[test]

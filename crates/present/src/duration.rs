@@ -21,6 +21,20 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Err(format!("{wrong}; write 10s, 500ms, 2h 30m or a number of seconds"))
 }
 
+/// A length of time for people, rounded down: its largest unit, and the next smaller one if there is any of it. `3h 5m`.
+#[must_use]
+pub fn rounded(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let first = units.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(units.len() - 1);
+    let (unit, name) = units[first];
+    let (count, rest) = (seconds / unit, seconds % unit);
+    match units.get(first + 1) {
+        Some((unit, smaller)) if rest >= *unit => format!("{count}{name} {}{smaller}", rest / unit),
+        _ => format!("{count}{name}"),
+    }
+}
+
 /// Days are of 24 hours.
 fn friendly(text: &str) -> Option<Duration> {
     let span = SpanParser::new().parse_span(text).ok()?;
@@ -40,6 +54,16 @@ mod tests {
         assert_eq!(parse("0.5"), Ok(Duration::from_millis(500)));
         assert_eq!(parse("1h 30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(parse("7d"), Ok(Duration::from_secs(7 * 24 * 3600)));
+    }
+
+    #[test]
+    fn two_units_are_enough_for_people() {
+        let text = |seconds| rounded(Duration::from_secs(seconds));
+        let all = [0, 59, 60, 61, 3600, 3659, 3660, 86_400, 90_000, 86_460, 30 * 86_400].map(text);
+        let expected =
+            ["0s", "59s", "1m", "1m 1s", "1h", "1h", "1h 1m", "1d", "1d 1h", "1d", "30d"];
+        assert_eq!(all, expected);
+        assert_eq!(rounded(Duration::from_millis(1999)), "1s");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::limits::{DISK_STALLS, END_PATIENCE};
 use crate::usage::thread_cpu_ns;
 use fsmon_format::record::{EventRef, Loss, Reason};
+use fsmon_store::history::OpenSegment;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ struct State {
     is_held: bool,
     /// Events that were dropped since the disk does not keep up; `None` if none are.
     dropped: Option<u64>,
+    /// Whether it ever was.
+    was_paused: bool,
     /// Why there is no room for more.
     no_room: Option<String>,
     /// Since when the disk is being written to.
@@ -63,6 +66,8 @@ pub(crate) struct Written {
     /// The name of the open segment.
     pub(crate) segment: Option<String>,
     pub(crate) segment_bytes: u64,
+    /// Its number in the stream, and when it began.
+    pub(crate) open: Option<OpenSegment>,
     /// Bytes of the stream's closed segments.
     pub(crate) closed_bytes: u64,
     /// When something was written last, ns since 1970; 0 if nothing was.
@@ -176,7 +181,9 @@ impl Shared {
     }
 
     pub(crate) fn set_paused(&self, why: Option<String>) {
-        self.state().paused = why;
+        let mut state = self.state();
+        state.was_paused |= why.is_some();
+        state.paused = why;
     }
 
     /// Why recording is paused, if it is; also while the disk does not answer, or events are dropped.
@@ -206,6 +213,11 @@ impl Shared {
 
     pub(crate) fn set_dropped(&self, count: Option<u64>) {
         self.state().dropped = count;
+    }
+
+    /// Whether recording was ever paused.
+    pub(crate) fn was_paused(&self) -> bool {
+        self.state().was_paused
     }
 
     pub(crate) fn set_writing(&self, is_writing: bool) {

@@ -8,8 +8,9 @@ use fsmon_engine::Counters;
 use fsmon_engine::config::Who;
 use fsmon_format::error::Error;
 use fsmon_format::kind;
+use fsmon_present::duration;
 use fsmon_present::message::{counted, shown};
-use fsmon_store::history::{Deletion, History};
+use fsmon_store::history::{Deletion, History, Now, OpenSegment, Reach};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -26,13 +27,18 @@ pub(crate) struct Closed {
     pub(crate) segments: usize,
     /// When the oldest begins, ns since 1970.
     pub(crate) oldest_ns: Option<u64>,
+    /// How far back the history goes, with the open segment, if that is known.
+    pub(crate) reach: Option<Reach>,
+    /// How far it should at least.
+    pub(crate) at_least: Duration,
 }
 
 impl Closed {
-    pub(crate) fn of(history: &History) -> Self {
+    pub(crate) fn of(history: &mut History, now: &Now, open: Option<OpenSegment>) -> Self {
+        let (reach, at_least) = (history.reach(now, open), history.keep().at_least);
         let entries = history.catalogue().entries();
         let oldest_ns = entries.iter().map(|entry| entry.wall_ns.0).min();
-        Closed { bytes: history.bytes(), segments: entries.len(), oldest_ns }
+        Closed { bytes: history.bytes(), segments: entries.len(), oldest_ns, reach, at_least }
     }
 }
 
@@ -82,7 +88,22 @@ impl View {
         {
             reasons.push("something was lost within the last hour; see losses".to_owned());
         }
+        reasons.extend(self.is_short());
         reasons
+    }
+
+    /// Why the history goes back less far than it should. One that began a moment ago, and lost nothing, is not at fault.
+    fn is_short(&self) -> Option<String> {
+        let reach = self.closed.reach.filter(|reach| reach.age < self.closed.at_least)?;
+        let why = match (reach.is_cut, reach.was_paused || self.shared.was_paused()) {
+            (true, _) => "what was recorded before that is deleted",
+            (false, true) => "recording was paused",
+            (false, false) => return None,
+        };
+        let [age, at_least] = [reach.age, self.closed.at_least].map(duration::rounded);
+        Some(format!(
+            "the history goes back {age} only, less than history.keep.at_least ({at_least}): {why}"
+        ))
     }
 
     fn state(&self) -> &'static str {

@@ -11,7 +11,7 @@ use fsmon_engine::privileges::{self, Task};
 use fsmon_format::error::{Error, ErrorKind};
 use fsmon_present::message;
 use fsmon_present::wall::Wall;
-use fsmon_store::history::{History, SegmentWriter};
+use fsmon_store::history::{History, OpenSegment, SegmentWriter};
 use nix::errno::Errno;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -104,6 +104,9 @@ impl Files {
         Written {
             segment: segment.map(|segment| segment.name().to_owned()),
             segment_bytes: segment.map_or(0, SegmentWriter::bytes),
+            open: segment
+                .map(SegmentWriter::header)
+                .map(|header| OpenSegment { number: header.segment, began_ns: header.time_ns }),
             closed_bytes: self.closed_bytes,
             at_ns: self.written_ns,
         }

@@ -89,7 +89,7 @@ impl Daemon {
         (types, since_ns): (u32, u64),
     ) -> Self {
         let (dir, queue_max_bytes) = (config.history.dir.clone(), config.queue.max_bytes);
-        let closed = Mutex::new(status::Closed::of(&lock(&history)));
+        let closed = status::Closed::of(&mut lock(&history), &clocks.now(), shared.written().open);
         Daemon {
             source: source.to_owned(),
             config: Mutex::new(config),
@@ -100,7 +100,7 @@ impl Daemon {
             history,
             dir,
             queue_max_bytes,
-            closed,
+            closed: Mutex::new(closed),
             shared,
             skipper,
             clocks,
@@ -158,7 +158,7 @@ impl Daemon {
     fn closed(&self) -> status::Closed {
         let began = Instant::now();
         loop {
-            let history = match self.history.try_lock() {
+            let mut history = match self.history.try_lock() {
                 Ok(history) => history,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) if began.elapsed() < HISTORY_PATIENCE => {
@@ -167,7 +167,8 @@ impl Daemon {
                 }
                 Err(TryLockError::WouldBlock) => return *lock(&self.closed),
             };
-            let closed = status::Closed::of(&history);
+            let open = self.shared.written().open;
+            let closed = status::Closed::of(&mut history, &self.clocks.now(), open);
             *lock(&self.closed) = closed;
             return closed;
         }
@@ -179,7 +180,7 @@ impl Daemon {
         let config = lock(&self.config);
         status::View {
             entries,
-            closed,
+            closed: Mutex::new(closed),
             dir: self.dir.clone(),
             queue_max_bytes: self.queue_max_bytes,
             required: config.engine.require,

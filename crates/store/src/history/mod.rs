@@ -29,6 +29,7 @@ mod clock;
 mod directory;
 mod entry;
 mod mend;
+mod reach;
 mod retention;
 mod scan;
 mod segment;
@@ -39,6 +40,8 @@ mod clock_test;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod reach_test;
+#[cfg(test)]
 mod retention_test;
 #[cfg(test)]
 mod tests;
@@ -48,6 +51,7 @@ pub use clock::{HistoryClock, Now};
 pub use directory::{CATALOGUE, KEY, LOCK, index_name};
 pub use entry::{Ending, Entry};
 pub use mend::{Mended, mend};
+pub use reach::{OpenSegment, Reach};
 pub use retention::{Deletion, Disk, Free, Keep, Plan, Usage, Why, plan};
 pub use scan::scan;
 pub use segment::{AppendError, SegmentWriter};
@@ -107,6 +111,7 @@ pub struct History {
     /// The history clock when it was saved.
     saved_at_ns: u64,
     space: Space,
+    oldest: reach::Begin,
     /// Segments that could not be deleted, and when to try again, by the history clock.
     undeletable: HashMap<String, u64>,
 }
@@ -168,6 +173,7 @@ impl History {
             is_dirty,
             saved_at_ns: 0,
             space: Space::default(),
+            oldest: reach::Begin::default(),
             undeletable: HashMap::new(),
         };
         history.last = history.find_last();
