@@ -512,6 +512,53 @@ fn limits_that_clean_does_not_name_are_those_of_the_configuration() {
     daemon.decoded(&[]);
 }
 
+/// Files with the names that the daemon's next segment can have in the next seconds.
+fn take_names(daemon: &Daemon) -> Vec<PathBuf> {
+    let status = daemon.status();
+    let name = status["history"]["segment"].as_str().expect("one is open").to_owned();
+    let (_, tag, number) = (&name[..16], &name[17..25], &name[26..32]);
+    let next = number.parse::<u32>().expect("digits") + 1;
+    let now = succeed(Command::new("date").arg("+%s")).stdout;
+    let now: u64 = String::from_utf8(now).expect("digits").trim().parse().expect("digits");
+    (now..now + 60)
+        .map(|second| {
+            let at = format!("@{second}");
+            let began = succeed(Command::new("date").args(["-u", "-d", &at, "+%Y%m%dT%H%M%SZ"]));
+            let began = String::from_utf8(began.stdout).expect("digits");
+            let path = daemon.history.join(format!("{}-{tag}-{next:06}.fsmon", began.trim()));
+            fs::write(&path, "not a segment").expect("written");
+            path
+        })
+        .collect()
+}
+
+#[test]
+fn a_segment_whose_name_another_file_has_gets_the_next_number() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    let watch = watch(&watched);
+    let mut daemon = Daemon::new(&area, &format!("history.rotate = '64K'\n{watch}"));
+    daemon.start();
+    let start = listing(&watched);
+    let taken = take_names(&daemon);
+    let number = || {
+        let name = daemon.status()["history"]["segment"].as_str().map(str::to_owned);
+        name.map_or(0, |name| name[26..32].parse::<u32>().expect("digits"))
+    };
+    wait_until("the segment after next began", || {
+        sh(&watched, "for i in $(seq 400); do : > f$i; rm f$i; done");
+        daemon.ask(&["sync"]);
+        number() >= 3
+    });
+    taken.iter().for_each(|path| fs::remove_file(path).expect("nobody removed it"));
+    let said = daemon.stop().stderr;
+    assert!(said.iter().any(|line| line.ends_with("it gets the next number")), "{said:?}");
+    assert_follows(start, &of_files(daemon.decoded(&[])), &watched);
+}
+
 /// The exit status of `status`, and its reasons.
 fn health(daemon: &Daemon) -> (Option<i32>, Vec<String>) {
     let ended = daemon.client(&["status", "-f", "json"]);

@@ -87,6 +87,9 @@ pub(crate) const SHED_SAID_EVERY: Duration = Duration::from_secs(60);
 pub(crate) const END_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a command waits for the history to be free. Then it has the numbers from before.
 pub(crate) const HISTORY_PATIENCE: Duration = Duration::from_millis(200);
+/// Numbers that are tried for a segment at once, if files have its names. Each time that a disk goes away may leave one; the
+/// recorder pauses after so many, and tries others.
+pub(crate) const SEGMENT_NUMBERS: usize = 16;
 /// A batch of this many slots is one of a storm.
 pub(crate) const STORM_SLOTS: usize = 1 << 10;
 /// In a storm, how long the recorder lets batches gather: fewer wake-ups, while the ring has room for 100 times as much.

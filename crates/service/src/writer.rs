@@ -5,10 +5,11 @@
 
 use crate::clocks::Clocks;
 use crate::handover::{Handover, Piece};
-use crate::limits::{FIRST_RETRY, RETRY_MAX};
+use crate::limits::{FIRST_RETRY, RETRY_MAX, SEGMENT_NUMBERS};
 use crate::shared::{Shared, Written};
 use fsmon_engine::privileges::{self, Task};
 use fsmon_format::error::{Error, ErrorKind};
+use fsmon_format::stream::Header;
 use fsmon_present::message;
 use fsmon_present::wall::Wall;
 use fsmon_store::history::{History, OpenSegment, SegmentWriter};
@@ -28,6 +29,8 @@ pub(crate) struct Files {
     closed_bytes: u64,
     /// When something was written last, ns since 1970; 0 if nothing was.
     written_ns: u64,
+    /// The number of the next segment, at least; 0 while each has had its own.
+    next_number: u32,
     /// The wall time of the last record that was written, ns since 1970; at first that of the beginning.
     until_ns: u64,
 }
@@ -35,8 +38,9 @@ pub(crate) struct Files {
 impl Files {
     pub(crate) fn new(history: Arc<Mutex<History>>, clocks: Clocks, now_ns: u64) -> Self {
         let (segment, unsynced) = (None, None);
-        let (closed_bytes, written_ns) = (0, 0);
-        Files { history, clocks, segment, unsynced, closed_bytes, written_ns, until_ns: now_ns }
+        let (closed_bytes, written_ns, next_number) = (0, 0, 0);
+        let until_ns = now_ns;
+        Files { history, clocks, segment, unsynced, closed_bytes, written_ns, next_number, until_ns }
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -65,10 +69,7 @@ impl Files {
             return Ok(());
         }
         match &mut self.segment {
-            None => {
-                let segment = self.history().begin_segment(blocks)?;
-                self.segment = Some(segment);
-            }
+            None => self.segment = Some(self.begin(blocks)?),
             Some(segment) => segment.append(blocks).map_err(|failure| {
                 blocks.drain(..failure.written);
                 failure.error
@@ -76,6 +77,24 @@ impl Files {
         }
         blocks.clear();
         Ok(())
+    }
+
+    /// Begins the segment whose header and first blocks these are. Where another file has its name it gets the next number,
+    /// and so do those that follow.
+    fn begin(&mut self, blocks: &mut [u8]) -> Result<SegmentWriter, Error> {
+        for _ in 1..SEGMENT_NUMBERS {
+            let number = number_from(self.next_number, blocks);
+            let begun = self.history().begin_segment(blocks);
+            match begun {
+                Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
+                    message::print(format_args!("{error}; it gets the next number"));
+                    self.next_number = number.wrapping_add(1);
+                }
+                begun => return begun,
+            }
+        }
+        number_from(self.next_number, blocks);
+        self.history().begin_segment(blocks)
     }
 
     /// Closes the segment, whose last block is written, durably. If that fails the next sync says so.
@@ -111,6 +130,17 @@ impl Files {
             at_ns: self.written_ns,
         }
     }
+}
+
+/// Gives the segment whose header `carried` begins with the number `least`, if its own is less. Returns its number.
+fn number_from(least: u32, carried: &mut [u8]) -> u32 {
+    let Ok(mut header) = Header::parse(carried) else { return least };
+    if header.segment < least {
+        header.segment = least;
+        let encoded = header.encode();
+        carried[..encoded.len()].copy_from_slice(&encoded);
+    }
+    header.segment
 }
 
 /// The thread's own.
@@ -237,4 +267,28 @@ impl Drop for Ended<'_> {
 pub(crate) fn is_of_disk(error: &Error) -> bool {
     const OF_DISK: [Errno; 4] = [Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS, Errno::EIO];
     error.raw_os_error().is_some_and(|errno| OF_DISK.contains(&Errno::from_raw(errno)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_that_gets_another_number_is_the_same_but_for_that() {
+        let header = Header { roots: vec![b"/srv".to_vec()], segment: 3, ..Header::default() };
+        let mut first = header.encode();
+        first.extend_from_slice(b"blocks");
+        let was = first.clone();
+        for least in [0, 3] {
+            assert_eq!(number_from(least, &mut first), 3);
+            assert_eq!(first, was);
+        }
+        // The number of a segment that could not begin stays, however often it is tried.
+        for _ in 0..2 {
+            assert_eq!(number_from(5, &mut first), 5);
+            assert_eq!(Header::parse(&first).expect("a header"), Header { segment: 5, ..header.clone() });
+            assert!(first.ends_with(b"blocks"));
+        }
+        assert_eq!(number_from(7, &mut []), 7);
+    }
 }

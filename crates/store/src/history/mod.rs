@@ -230,7 +230,8 @@ impl History {
     /// [`SegmentWriter::sync_data`].
     ///
     /// # Errors
-    /// It cannot be made; nothing is left of it.
+    /// It cannot be made; nothing is left of it. EEXIST ([`Error::raw_os_error`]): another file has its name, so that it needs
+    /// another number. That is possible if its filesystem went away and came back.
     pub fn begin_segment(&mut self, first: &[u8]) -> Result<SegmentWriter, Error> {
         SegmentWriter::begin(&self.dir, first)
     }

@@ -4,7 +4,7 @@ use super::directory;
 use super::entry::{Blocks, Entry, Parts};
 use super::scan::header_in;
 use super::tally::Tally;
-use crate::files::lock;
+use crate::files::{is_written, lock};
 use crate::segments::name;
 use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::mirror::Mirror;
@@ -14,9 +14,10 @@ use fsmon_format::stream::layout::{BlockHeader, SYNC, block_flag};
 use fsmon_present::Format;
 use fsmon_present::message::shown;
 use jiff::Timestamp;
+use nix::errno::Errno;
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,6 +50,22 @@ pub struct AppendError {
     pub error: Error,
 }
 
+/// Removes what is left of a segment that could not be begun, nor removed, as its disk failed or was read-only. All that is in
+/// it is in `first` as well, which is written now.
+///
+/// # Errors
+/// EEXIST: it is another file.
+fn remove_leftover(path: &Path, first: &[u8]) -> io::Result<()> {
+    let other = || io::Error::from(Errno::EEXIST);
+    let file = directory::open(path).map_err(|_| other())?;
+    let mut found = Vec::new();
+    (&file).take(first.len() as u64 + 1).read_to_end(&mut found)?;
+    if !first.starts_with(&found) || is_written(&file) {
+        return Err(other());
+    }
+    std::fs::remove_file(path)
+}
+
 impl fmt::Display for AppendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
@@ -62,7 +79,8 @@ impl std::error::Error for AppendError {
 }
 
 impl SegmentWriter {
-    /// Makes the file, with its header and perhaps blocks. Where that fails no file is left.
+    /// Makes the file, with its header and perhaps blocks. Where that fails no file is left, unless the disk lets nothing be
+    /// removed: that is done by the next call.
     pub(super) fn begin(dir: &Path, first: &[u8]) -> Result<Self, Error> {
         let no_header = || Error::new(ErrorKind::Internal, "a segment begins without a header");
         let (header, header_crc, header_len) = header_in(first).ok_or_else(no_header)?;
@@ -72,7 +90,13 @@ impl SegmentWriter {
         let name = name(began, header.stream_tag(), header.segment, extension);
         let path = dir.join(&name);
         let failed = |error| Error::os(format!("cannot make {}", shown(&path)), error);
-        let file = directory::create(&path).map_err(failed)?;
+        let file = match directory::create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                remove_leftover(&path, first).and_then(|()| directory::create(&path))
+            }
+            made => made,
+        };
+        let file = file.map_err(failed)?;
         let mut segment = SegmentWriter {
             dir: dir.to_owned(),
             file,

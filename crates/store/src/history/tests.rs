@@ -108,6 +108,38 @@ fn the_entry_of_a_recorder_is_that_of_who_reads_the_segment() {
 }
 
 #[test]
+fn what_is_left_of_a_segment_that_could_not_begin_is_removed_and_no_other_file() {
+    let dir = directory();
+    let mut history = open(&dir, &at(0));
+    let first = Stream::new(1, &at(HOUR), Codec::None).take();
+    let segment = history.begin_segment(&first).expect("begun");
+    let path = dir.path().join(segment.name());
+    let whole = std::fs::read(&path).expect("there");
+    assert_eq!(whole, first);
+    let exists = |history: &mut History| {
+        let error = history.begin_segment(&first).err().expect("another file has its name");
+        assert_eq!(error.raw_os_error(), Some(nix::libc::EEXIST));
+    };
+    exists(&mut history);
+    // Its writer is gone.
+    drop(segment);
+    for len in [0, 1, first.len()] {
+        std::fs::write(&path, &first[..len]).expect("written");
+        drop(history.begin_segment(&first).expect("begun"));
+        assert_eq!(std::fs::read(&path).expect("there"), first);
+    }
+    let more = [&first[..], &[0]].concat();
+    for other in [&b"other"[..], &more] {
+        std::fs::write(&path, other).expect("written");
+        exists(&mut history);
+        assert_eq!(std::fs::read(&path).expect("there"), other);
+    }
+    std::fs::remove_file(&path).expect("there");
+    std::os::unix::fs::symlink("/dev/zero", &path).expect("made");
+    exists(&mut history);
+}
+
+#[test]
 fn a_gap_is_found_by_every_time_that_it_is_about() {
     let dir = directory();
     let mut history = open(&dir, &at(0));
