@@ -512,6 +512,36 @@ fn limits_that_clean_does_not_name_are_those_of_the_configuration() {
     daemon.decoded(&[]);
 }
 
+#[test]
+fn a_watch_for_which_others_pay_says_so() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (watched, added) = (area.watched(), area.dir("added"));
+    let mut daemon = Daemon::new(&area, &watch(&watched));
+    daemon.start();
+    let costs = "OPEN: others pay for it wherever on the filesystem";
+    let path = added.display().to_string();
+    assert_eq!(
+        daemon.ask(&["add", "-t", "create,open", &path]),
+        format!("active {path}  {costs}\n")
+    );
+    let answer = daemon.ask(&["add", "-t", "create,open", "-f", "json", &path]);
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!(answer[0]["widens"], serde_json::json!(["OPEN"]), "{answer}");
+    let list: Value = serde_json::from_str(&daemon.ask(&["list", "-f", "json"])).expect("JSON");
+    let widens: Vec<_> = list.as_array().expect("a list").iter().map(|it| &it["widens"]).collect();
+    assert_eq!(widens, [&serde_json::json!([]), &serde_json::json!(["OPEN"])], "{list}");
+    let lines = daemon.ask(&["list"]);
+    let of = |dir: &Path| {
+        let line = lines.lines().find(|line| line.contains(&format!("{}  ", dir.display())));
+        line.unwrap_or_else(|| panic!("{lines}")).to_owned()
+    };
+    assert!(of(&added).ends_with(costs) && !of(&watched).contains("others"), "{lines}");
+    daemon.stop();
+}
+
 /// Files with the names that the daemon's next segment can have in the next seconds.
 fn take_names(daemon: &Daemon) -> Vec<PathBuf> {
     let status = daemon.status();

@@ -5,6 +5,7 @@ use fsmon_engine::{Error, ErrorKind};
 use fsmon_present::message;
 use fsmon_service::control::client::Client;
 use fsmon_service::control::protocol::{Command, Fields};
+use fsmon_service::preview::paid_by_others;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
@@ -75,7 +76,7 @@ fn each(
         let shown = message::shown(&path);
         let state = answer.get("state").and_then(Value::as_str).unwrap_or("removed").to_owned();
         if args.format == Shape::Human {
-            print(&format!("{state} {shown}\n"))?;
+            print(&format!("{state} {shown}{}\n", widening(&answer)))?;
         }
         answers.push(Value::Object(answer));
     }
@@ -83,6 +84,20 @@ fn each(
         print_json(&Value::Array(answers))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// For which types of a watch others pay.
+fn widening(watch: &Fields) -> String {
+    match names(watch, "widens") {
+        types if types.is_empty() => String::new(),
+        types => format!("  {}: {}", types.join(","), paid_by_others()),
+    }
+}
+
+/// The texts of a list.
+fn names<'a>(watch: &'a Fields, key: &str) -> Vec<&'a str> {
+    let list = watch.get(key).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// A path as the daemon takes it: absolute, without `.`, `..` and a slash at the end.
@@ -114,15 +129,8 @@ pub(crate) fn list(args: &ClientArgs) -> Result<ExitCode, Error> {
         return print_json(&watches).map(|()| ExitCode::SUCCESS);
     }
     let mut lines = String::new();
-    for watch in watches.as_array().into_iter().flatten() {
+    for watch in watches.as_array().into_iter().flatten().filter_map(Value::as_object) {
         let text = |key: &str| watch.get(key).and_then(Value::as_str).unwrap_or_default();
-        let types: Vec<_> = watch
-            .get("types")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
         let depth = match watch.get("recursive").and_then(Value::as_bool) {
             Some(false) => "  direct children only",
             _ => "",
@@ -132,10 +140,11 @@ pub(crate) fn list(args: &ClientArgs) -> Result<ExitCode, Error> {
             reason => format!("  {}", message::line(reason)),
         };
         lines.push_str(&format!(
-            "{:<8} {}  {}{depth}{reason}\n",
+            "{:<8} {}  {}{depth}{reason}{}\n",
             text("state"),
             message::line(text("path")),
-            types.join(","),
+            names(watch, "types").join(","),
+            widening(watch),
         ));
     }
     print(&lines).map(|()| ExitCode::SUCCESS)

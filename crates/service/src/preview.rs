@@ -1,16 +1,12 @@
 //! What a configuration would watch, how, and at what cost for others.
 
-use crate::ALWAYS_RECORDED;
-use crate::config::{Config, State, Watch};
+use crate::config::{Config, State, USUAL, Watch};
 use fsmon_format::kind;
 use fsmon_present::message::{counted, shown};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// The types that a watch costs others nothing more for: all watches have them.
-const USUAL: u32 = kind::DEFAULT | ALWAYS_RECORDED;
 
 /// What would be watched. `Display` gives lines for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,9 +58,20 @@ pub struct Filesystem {
     pub path: PathBuf,
     /// All types that are asked for, and those that always are: bits of [`kind`].
     pub types: u32,
-    /// The watches that ask for more than the usual types, and for which. The kernel makes these events wherever on
-    /// the filesystem something happens, watched or not.
-    pub widened_by: Vec<(PathBuf, u32)>,
+    /// The watches that ask for more than the usual types, and for which ([`Watch::widens`]).
+    pub widened_by: Vec<Widening>,
+}
+
+/// A watch that has the kernel make more events of a filesystem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Widening {
+    /// Its path.
+    pub path: PathBuf,
+    /// For which types: bits of [`kind`].
+    pub types: u32,
+    /// Whether it is on another filesystem: all watched ones have the same types.
+    pub is_elsewhere: bool,
 }
 
 impl Preview {
@@ -80,19 +87,29 @@ impl Preview {
         let mut filesystems: BTreeMap<u64, Filesystem> = BTreeMap::new();
         for watch in watches.iter().map(|planned| &planned.watch) {
             let Some(dev) = device(&watch.path) else { continue };
-            let filesystem = filesystems.entry(dev).or_insert_with(|| Filesystem {
-                dev,
-                path: watch.path.clone(),
-                types: USUAL,
-                widened_by: Vec::new(),
-            });
-            let more = watch.types() & !USUAL;
-            filesystem.types |= more;
-            if more != 0 {
-                filesystem.widened_by.push((watch.path.clone(), more));
-            }
+            let here = || Filesystem::new(dev, watch.path.clone());
+            filesystems.entry(dev).or_insert_with(here);
         }
-        Preview { watches, filesystems: filesystems.into_values().collect() }
+        let mut filesystems: Vec<_> = filesystems.into_values().collect();
+        for watch in watches.iter().map(|planned| &planned.watch) {
+            filesystems.iter_mut().for_each(|filesystem| filesystem.widen(watch));
+        }
+        Preview { watches, filesystems }
+    }
+}
+
+impl Filesystem {
+    fn new(dev: u64, path: PathBuf) -> Self {
+        Filesystem { dev, path, types: USUAL, widened_by: Vec::new() }
+    }
+
+    fn widen(&mut self, watch: &Watch) {
+        let types = watch.widens();
+        if types != 0 {
+            self.types |= types;
+            let (path, is_elsewhere) = (watch.path.clone(), device(&watch.path) != Some(self.dev));
+            self.widened_by.push(Widening { path, types, is_elsewhere });
+        }
     }
 }
 
@@ -161,11 +178,24 @@ impl fmt::Display for Filesystem {
         let (major, minor) = (nix::sys::stat::major(self.dev), nix::sys::stat::minor(self.dev));
         let path = shown(&self.path);
         writeln!(f, "filesystem {major}:{minor} of {path}: {}", names(self.types))?;
-        self.widened_by.iter().try_for_each(|(path, types)| {
-            let (path, types) = (shown(path), names(*types));
-            writeln!(f, "  {types} because of {path}: others pay for it wherever on the filesystem")
-        })
+        self.widened_by.iter().try_for_each(|by| writeln!(f, "  {by}"))
     }
+}
+
+impl fmt::Display for Widening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} because of {}", names(self.types), shown(&self.path))?;
+        match self.is_elsewhere {
+            true => write!(f, ", as all watched filesystems have the same types"),
+            false => write!(f, ": {}", paid_by_others()),
+        }
+    }
+}
+
+/// What it means that a watch asks for more than the usual types.
+#[must_use]
+pub fn paid_by_others() -> &'static str {
+    "others pay for it wherever on the filesystem"
 }
 
 #[cfg(test)]
@@ -212,10 +242,15 @@ mod tests {
         let preview = preview(text, &State::default());
         assert_eq!(preview.filesystems.len(), 2);
         for filesystem in &preview.filesystems {
-            let is_proc = filesystem.path == Path::new("/proc");
-            assert_eq!(filesystem.types, if is_proc { kind::EVERY } else { USUAL });
-            assert_eq!(filesystem.widened_by.len(), usize::from(is_proc));
+            // The engine has one set of types.
+            assert_eq!(filesystem.types, kind::EVERY);
+            let [by] = &filesystem.widened_by[..] else { panic!("{filesystem:?}") };
+            assert_eq!((&*by.path, by.types), (Path::new("/proc"), kind::EVERY & !USUAL));
+            assert_eq!(by.is_elsewhere, filesystem.path == Path::new("/"));
         }
+        let said = preview.to_string();
+        assert!(said.contains(" because of /proc: others pay for it"), "{said}");
+        assert!(said.contains(" because of /proc, as all watched filesystems have the"), "{said}");
     }
 
     #[test]

@@ -209,6 +209,8 @@ pub(crate) fn watch_fields(entry: &Entry) -> Fields {
     fields.insert("state".into(), entry.state.name().into());
     fields.insert("recursive".into(), entry.watch.recursive.into());
     fields.insert("types".into(), types.into());
+    let widens = kind::in_causal_order(entry.watch.widens()).map(|kind| kind.name);
+    fields.insert("widens".into(), widens.collect::<Vec<_>>().into());
     fields.insert("directories".into(), entry.directories.into());
     let origin = match entry.origin {
         Origin::Config => "config",

@@ -23,6 +23,7 @@ pub use sections::{
     Control, Engine, Free, History, Keep, Listen, Metrics, Queue, Rotate, Sessions, StateFile,
 };
 pub use state::State;
+pub(crate) use watch::USUAL;
 pub use watch::Watch;
 
 use document::{Document, Table};

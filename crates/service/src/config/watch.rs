@@ -3,6 +3,7 @@
 use super::document::{Table, Value};
 use super::keys;
 use super::wire;
+use crate::ALWAYS_RECORDED;
 use crate::limits::{DEPTH_MAX, PATTERNS_MAX, WATCHES_MAX};
 use fsmon_format::error::Error;
 use fsmon_format::kind;
@@ -12,6 +13,9 @@ use fsmon_present::size::Size;
 use serde::{Deserialize, Serialize};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+/// The types that a watch costs others nothing for: the kernel makes their events for nearly every watch.
+pub(crate) const USUAL: u32 = kind::DEFAULT | ALWAYS_RECORDED;
 
 /// A watch: a path, what of it is recorded, and how it is watched. Serialized it is a `[[watch]]` again, without
 /// what is as by default.
@@ -130,6 +134,13 @@ impl Watch {
             name => kind::by_name(name).map_or(0, |kind| kind.bit),
         };
         self.types.iter().map(bit).fold(0, |all, one| all | one)
+    }
+
+    /// The types for which others pay: those that it asks for and most watches do not. The kernel makes their events
+    /// wherever something happens on a watched filesystem, and the engine drops those that no watch asks for.
+    #[must_use]
+    pub fn widens(&self) -> u32 {
+        self.types() & !USUAL
     }
 
     /// Checks a watch that was made by other means than a file, such as by `fsmon add`: the same rules hold, as it will be
