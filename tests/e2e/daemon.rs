@@ -542,6 +542,56 @@ fn a_watch_for_which_others_pay_says_so() {
     daemon.stop();
 }
 
+#[test]
+fn what_is_deeper_than_recorded_is_not_even_read() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let dir = |name: &str| area.dir(name).display().to_string();
+    let [flat, deep, added] = [dir("flat"), dir("deep"), dir("added")];
+    for top in [&flat, &deep, &added] {
+        sh(Path::new(top), "mkdir -p $(seq 100) 1/2/3/4");
+    }
+    let mut daemon = Daemon::new(
+        &area,
+        &format!(
+            "[[watch]]\npath = '{flat}'\nrecursive = false\n\
+             [[watch]]\npath = '{deep}'\nmax_depth = 2\n"
+        ),
+    );
+    daemon.start();
+    daemon.ask(&["add", "--no-recursive", &added]);
+    let directories = |daemon: &Daemon| {
+        let status = daemon.status();
+        let each = status["watches"].as_array().expect("a list").iter();
+        let each: Vec<_> =
+            each.map(|watch| watch["directories"].as_u64().expect("a number")).collect();
+        (status["directories"].as_u64().expect("a number"), each)
+    };
+    // The engine counts once a second.
+    let expected = (1 + 101 + 1, vec![1, 101, 1]);
+    wait_until("what was read is counted", || directories(&daemon) == expected);
+    // Nor what comes, by mkdir or by a rename.
+    for top in [&flat, &added] {
+        sh(Path::new(top), "mkdir -p new/a; mv 1/2 in; echo x > in/3/f; echo x > f; rm -r new");
+    }
+    sh(Path::new(&deep), "mkdir -p new/a; mv 1/2 in; echo x > in/3/f; echo x > f; echo x > 5/f");
+    daemon.ask(&["sync"]);
+    wait_until("what came is counted", || directories(&daemon).0 == expected.0 + 2);
+    let events = of_files(daemon.decoded(&["-t", "create"]));
+    let names = |top: &str| -> Vec<String> {
+        let of = events.iter().filter_map(Event::path);
+        let of = of.filter_map(|path| Some(path.strip_prefix(top).ok()?.display().to_string()));
+        of.collect()
+    };
+    assert_eq!(names(&flat), ["new", "f"]);
+    assert_eq!(names(&added), ["new", "f"]);
+    // A name of the second level, found in what came there.
+    assert_eq!(names(&deep), ["new", "new/a", "in/3", "f", "5/f"]);
+    daemon.stop();
+}
+
 /// Files with the names that the daemon's next segment can have in the next seconds.
 fn take_names(daemon: &Daemon) -> Vec<PathBuf> {
     let status = daemon.status();
