@@ -20,6 +20,7 @@ impl Cause {
             (Some(libc::ENOSPC), _) if call == Call::FanotifyMark => Cause::Marks(facts.marks_max),
             (Some(libc::ENOMEM), _) => memory(call, facts).unwrap_or(Cause::Memory),
             (Some(libc::EAGAIN), _) if call == Call::Thread => threads(facts),
+            (Some(libc::EXDEV), _) if call == Call::Directory => hidden(facts),
             (Some(libc::ENOSYS), _) => not_built(call, facts),
             (Some(libc::EINVAL), _) => too_old(call, facts),
             (Some(libc::E2BIG), _) if call == Call::Bpf => {
@@ -45,6 +46,15 @@ impl Cause {
             _ => Cause::Other,
         }
     }
+}
+
+/// A mount hides a directory from a walk, which the kernel did not let clone the mount that it is on (open_tree(2)).
+fn hidden(facts: &Facts) -> Cause {
+    Cause::Hidden(match (facts.lacks(Cap::SysAdmin), facts.seccomp) {
+        (true, _) => "run fsmon as root (sudo fsmon ...), or give it CAP_SYS_ADMIN",
+        (false, true) => "allow open_tree and mount_setattr in its seccomp filter",
+        (false, false) => "make the mount around it one that can be bound (mount --make-private)",
+    })
 }
 
 /// Whether `RLIMIT_MEMLOCK` can be the cause of a lack of memory. If it is reached, io_uring returns ENOMEM
@@ -294,6 +304,17 @@ mod tests {
         says(Call::FanotifyInit, libc::EPERM, &inner, &["user namespace"], &["CAP_"]);
         let sysctl = Facts { uring_disabled: Some(2), ..seccomp };
         says(Call::Uring, libc::EPERM, &sysctl, &["kernel.io_uring_disabled is 2"], &["seccomp"]);
+    }
+
+    #[test]
+    fn what_a_mount_hides_names_what_forbids_to_look_below() {
+        let seccomp = Facts { seccomp: true, ..root() };
+        let all = ["something is mounted on it"];
+        says(Call::Directory, libc::EXDEV, &root(), &[all[0], "--make-private"], &["CAP_"]);
+        says(Call::Directory, libc::EXDEV, &seccomp, &[all[0], "open_tree"], &["CAP_"]);
+        let bound = without(&[Cap::SysAdmin]);
+        says(Call::Directory, libc::EXDEV, &bound, &[all[0], "CAP_SYS_ADMIN"], &["seccomp"]);
+        says(Call::FanotifyMark, libc::EXDEV, &root(), &[], &all);
     }
 
     #[test]

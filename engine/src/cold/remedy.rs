@@ -83,6 +83,8 @@ pub enum Cause {
     Forbidden,
     /// The file's permissions.
     Unreadable,
+    /// Something is mounted on the directory, and fsmon may not look below; the remedy.
+    Hidden(&'static str),
     /// The kernel is built without this option. `true`: a seccomp filter may have returned the error instead.
     NotBuilt(&'static str, bool),
     /// Linux is too old: cause and remedy.
@@ -180,6 +182,7 @@ impl Cause {
             | Cause::Module(_)
             | Cause::Forbidden
             | Cause::Unreadable
+            | Cause::Hidden(_)
             | Cause::UserNamespace => ErrorKind::Permission,
             Cause::PidNamespace
             | Cause::NetNamespace
@@ -293,6 +296,9 @@ impl fmt::Display for Cause {
             ),
             Cause::Forbidden => f.write_str("the kernel, or what confines this process, forbids it"),
             Cause::Unreadable => f.write_str("its permissions forbid it; run fsmon as root"),
+            Cause::Hidden(remedy) => {
+                write!(f, "something is mounted on it, below which fsmon may not look; {remedy}")
+            }
             Cause::NotBuilt(option, false) => {
                 write!(f, "this kernel is built without {option}")
             }

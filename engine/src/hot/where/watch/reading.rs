@@ -189,6 +189,9 @@ impl<D: Disk> Watch<D> {
             // later.
             return self.read_again(tree, id, again);
         }
+        if let Some(error) = handle.as_ref().and_then(|found| self.hides(root, found)) {
+            visit(&self.disk, tree, Met::Unreadable(error));
+        }
         let is_dir_of_its_own = |(handle, _): &(Handle, i32)| !is_shared(handle.key());
         let is_here = |&(_, mount_id): &(Handle, i32)| mount_id == self.roots[root].mount_id;
         let Some((handle, _)) =
@@ -236,6 +239,24 @@ impl<D: Disk> Watch<D> {
             Err(Full) => {
                 visit(&self.disk, tree, Met::Full);
             }
+        }
+    }
+
+    /// Why a directory cannot be read although it is there: EXDEV if something is mounted on it. The walk sees no such mounts,
+    /// unless the kernel gave it none of its own ([`Disk::open_without_mounts`]).
+    fn hides(&self, root: usize, found: &io::Result<(Handle, i32)>) -> Option<io::Error> {
+        if !self.recursive {
+            return None;
+        }
+        match found {
+            Ok((_, mount_id)) if *mount_id == self.roots[root].mount_id => None,
+            Ok(_) => Some(io::Error::from_raw_os_error(libc::EXDEV)),
+            Err(error) if is_gone(error) => None,
+            Err(error) => Some(
+                error
+                    .raw_os_error()
+                    .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error),
+            ),
         }
     }
 
