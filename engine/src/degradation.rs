@@ -186,6 +186,9 @@ impl fmt::Display for Degradation {
                 f,
                 "there was no room for {count} files: changes of these through hard links are not seen"
             ),
+            Degradation::Unreadable { count: 1, first } => {
+                write!(f, "changes in or below one directory are not seen: {first}")
+            }
             Degradation::Unreadable { count, first } => write!(
                 f,
                 "changes in or below {count} directories are not seen, as they could not be read; of the first: \

@@ -90,6 +90,32 @@ fn what_is_mounted_at_the_start_is_named_and_counted() {
 }
 
 #[test]
+fn what_a_mount_hides_is_said_where_the_walk_gets_no_mount_of_its_own() {
+    let Some(area) = own_mounts() else { return };
+    let (base, root) = (area.path(""), area.watched());
+    sh(&base, "mount -t tmpfs none watched");
+    // As systemd makes a directory read-only for a service.
+    sh(&root, "mkdir -p usr/deep other/deep; mount --bind usr usr; mount -o remount,bind,ro usr");
+    let changed = || {
+        let running = Fsmon::start(fsmon(TREE).arg(&root));
+        sh(&root, "umount usr; touch usr/deep/f other/deep/g; rm */deep/?");
+        running.stop()
+    };
+    let ended = changed();
+    let seen = lines_with_losses(&ended.events(), &base);
+    assert!(seen.iter().any(|line| line == "CREATE watched/usr/deep/f"), "{seen:#?}");
+    assert!(!seen.iter().any(|line| line.starts_with("LOSS walk")), "{seen:#?}");
+    // The kernel clones no such mount: EINVAL from open_tree(2).
+    sh(&base, "mount --bind watched/usr watched/usr; mount --make-unbindable watched");
+    let ended = changed();
+    let seen = lines_with_losses(&ended.events(), &base);
+    assert!(seen.iter().any(|line| line == "LOSS walk"), "{seen:#?}");
+    assert!(seen.iter().any(|line| line == "CREATE watched/other/deep/g"), "{seen:#?}");
+    let said = ended.stderr.iter().find(|line| line.contains("--make-private"));
+    assert!(said.is_some(), "{:#?}", ended.stderr);
+}
+
+#[test]
 fn the_same_filesystem_through_another_mount() {
     let Some(area) = own_mounts() else { return };
     let (base, root) = (area.path(""), area.watched());

@@ -5,6 +5,7 @@ use crate::python::python;
 use fsmon_harness::{Area, is_root_with, own_mounts, sh, succeed, wait_until};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -116,13 +117,18 @@ struct Mounted {
 
 impl Mounted {
     fn again(&mut self) {
-        succeed(Command::new("umount").arg(&self.at));
-        // xfs mounts no UUID twice, and an unmounted filesystem lives until its last user lets it go: a daemon that
-        // learns of it a moment later.
-        wait_until("the image is mounted again", || {
-            let device = mount_image(&self.image, &self.at, Some(&self.device));
-            device.map(|device| self.device = device).is_some()
+        sh(Path::new("/"), &format!("umount {}", self.at.display()));
+        // The daemon lets go of it a moment later. Until then xfs mounts no second device with its UUID, and btrfs gives
+        // that one another id for as long as it is mounted.
+        let loops =
+            Path::new("/sys/block").join(Path::new(&self.device).file_name().expect("a device"));
+        wait_until("the filesystem is gone", || {
+            let backing = fs::read(loops.join("loop/backing_file"));
+            backing.map_or(true, |path| path.trim_ascii() != self.image.as_os_str().as_bytes())
         });
+        let device = mount_image(&self.image, &self.at, Some(&self.device)).expect("as before");
+        assert_ne!(device, self.device);
+        self.device = device;
     }
 }
 

@@ -140,9 +140,15 @@ pub fn repeats(usual: usize) -> usize {
     (usual * percent / 100).max(1)
 }
 
+/// `umount` for scripts: fsmon opens a filesystem when it is mounted, and EBUSY is the answer for that moment.
+const UMOUNT: &str = "umount() { n=0; until command umount \"$@\"; do \
+                      n=$((n+1)); [ $n -lt 500 ] || return 32; sleep 0.01; done }; ";
+
 /// Runs a shell script in `dir`; it must succeed.
 pub fn sh(dir: &Path, script: &str) {
-    succeed(Command::new("/bin/sh").args(["-euc", script]).current_dir(dir));
+    let script =
+        if script.contains("umount") { format!("{UMOUNT}{script}") } else { script.into() };
+    succeed(Command::new("/bin/sh").args(["-euc", &script]).current_dir(dir));
 }
 
 /// Runs a command; it must succeed.

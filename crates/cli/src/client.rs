@@ -5,7 +5,7 @@ use fsmon_engine::{Error, ErrorKind};
 use fsmon_present::message;
 use fsmon_service::control::client::Client;
 use fsmon_service::control::protocol::{Command, Fields};
-use fsmon_service::preview::paid_by_others;
+use fsmon_service::preview::WIDENS;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
@@ -86,11 +86,11 @@ fn each(
     Ok(ExitCode::SUCCESS)
 }
 
-/// For which types of a watch others pay.
+/// For which types of a watch the kernel reports more, and of what.
 fn widening(watch: &Fields) -> String {
     match names(watch, "widens") {
         types if types.is_empty() => String::new(),
-        types => format!("  {}: {}", types.join(","), paid_by_others()),
+        types => format!("  {}: {WIDENS}", types.join(",")),
     }
 }
 

@@ -40,7 +40,16 @@ impl Files {
         let (segment, unsynced) = (None, None);
         let (closed_bytes, written_ns, next_number) = (0, 0, 0);
         let until_ns = now_ns;
-        Files { history, clocks, segment, unsynced, closed_bytes, written_ns, next_number, until_ns }
+        Files {
+            history,
+            clocks,
+            segment,
+            unsynced,
+            closed_bytes,
+            written_ns,
+            next_number,
+            until_ns,
+        }
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -286,7 +295,10 @@ mod tests {
         // The number of a segment that could not begin stays, however often it is tried.
         for _ in 0..2 {
             assert_eq!(number_from(5, &mut first), 5);
-            assert_eq!(Header::parse(&first).expect("a header"), Header { segment: 5, ..header.clone() });
+            assert_eq!(
+                Header::parse(&first).expect("a header"),
+                Header { segment: 5, ..header.clone() }
+            );
             assert!(first.ends_with(b"blocks"));
         }
         assert_eq!(number_from(7, &mut []), 7);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// The types that a watch costs others nothing for: the kernel makes their events for nearly every watch.
+/// The types that the kernel reports for nearly every watch.
 pub(crate) const USUAL: u32 = kind::DEFAULT | ALWAYS_RECORDED;
 
 /// A watch: a path, what of it is recorded, and how it is watched. Serialized it is a `[[watch]]` again, without
@@ -136,8 +136,8 @@ impl Watch {
         self.types.iter().map(bit).fold(0, |all, one| all | one)
     }
 
-    /// The types for which others pay: those that it asks for and most watches do not. The kernel makes their events
-    /// wherever something happens on a watched filesystem, and the engine drops those that no watch asks for.
+    /// Those of its types that most watches do not ask for. The kernel reports them of all watched filesystems, and the engine
+    /// drops what no watch asks for.
     #[must_use]
     pub fn widens(&self) -> u32 {
         self.types() & !USUAL

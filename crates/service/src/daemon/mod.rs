@@ -180,7 +180,7 @@ impl Daemon {
         let config = lock(&self.config);
         status::View {
             entries,
-            closed: Mutex::new(closed),
+            closed,
             dir: self.dir.clone(),
             queue_max_bytes: self.queue_max_bytes,
             required: config.engine.require,

@@ -72,22 +72,22 @@ impl History {
         if let Some(oldest) =
             self.catalogue.entries().first().filter(|entry| entry.file != self.oldest.file)
         {
-            self.oldest = Begin::of(oldest, header_of(&self.dir.join(&oldest.file)));
+            self.oldest = Begin::of(oldest, header_of(&self.dir.join(&oldest.file)).as_ref());
         }
     }
 }
 
 impl Begin {
     /// Without the header, what is before the first record with a time is not known.
-    fn of(entry: &Entry, header: Option<Header>) -> Self {
+    fn of(entry: &Entry, header: Option<&Header>) -> Self {
         let (first_ns, last_ns) = entry.monotonic_ns;
-        let began_ns = header.as_ref().map_or(first_ns, |header| header.time_ns);
+        let began_ns = header.map_or(first_ns, |header| header.time_ns);
         // A pause is later than the header.
         let is_before = |header: &Header| entry.wall_ns.0 < header.realtime_ns;
         Begin {
             file: entry.file.clone(),
             span_ns: last_ns.saturating_sub(began_ns),
-            follows: entry.segment == 0 && entry.gaps > 0 && header.as_ref().is_none_or(is_before),
+            follows: entry.segment == 0 && entry.gaps > 0 && header.is_none_or(is_before),
         }
     }
 }
