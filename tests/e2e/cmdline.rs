@@ -416,3 +416,42 @@ fn every_format_tells_it_when_asked_and_only_then() {
     assert_eq!(keys(&decoded), keys(&asked));
     assert!(decode(&[]).iter().all(|event| event.0.get("cmdline").is_none_or(Value::is_null)));
 }
+
+/// In lines, and in what is recorded.
+#[test]
+fn secrets_are_hidden_before_anything_is_shown() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let (dir, stream) = (area.watched(), area.path("recorded.fsmon"));
+    let words_of =
+        ["f", "--password=hunter2", "--token", "hunter2", "-phunter2", "A_TOKEN=hunter2", "-v"];
+    let expected = "f\0--password=…\0--token\0…\0…\0A_TOKEN=…\0-v";
+    let script = "sh -c 'rm \"$0\"' f --password hunter2 && API_KEY='hunter2' true";
+    for format in ["json", "binary"] {
+        let mut command =
+            fsmon(["-f", format, "--cmdline", "--redact", "-p?*", "-t", "create,delete"]);
+        let running = Fsmon::start(command.arg("-o").arg(&stream).arg(&dir));
+        let made =
+            Command::new("sh").args(["-c", ": > \"$0\""]).args(words_of).current_dir(&dir).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        sh(&dir, script);
+        running.stop();
+        let recorded = std::fs::read(&stream).expect("written");
+        assert!(!recorded.windows(7).any(|part| part == b"hunter2"), "{format}");
+        let events = match format {
+            "json" => parse(&recorded),
+            _ => Fsmon::run(fsmon(["decode", "-f", "json", "--cmdline"]).arg(&stream)).events(),
+        };
+        let found: Vec<_> = events.iter().filter(|event| event.kind() == "CREATE").collect();
+        assert_eq!(found.len(), 1, "{events:?}");
+        for event in found {
+            let words = String::from_utf8(words(event).expect("known")).expect("UTF-8");
+            assert!(words.ends_with(expected), "{words:?}");
+        }
+        std::fs::remove_file(&stream).expect("there");
+    }
+    let ended = Fsmon::run(fsmon(["--redact", "x"]).arg(&dir));
+    ended.assert_failed(2, &["--cmdline"]);
+}

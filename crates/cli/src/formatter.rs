@@ -16,6 +16,7 @@ use fsmon_present::filter::Filter;
 use fsmon_present::message;
 use fsmon_present::names::Names;
 use fsmon_present::pipeline::{Output, Patience, Pipeline};
+use fsmon_present::redact::Redactor;
 use fsmon_present::wall::Wall;
 use fsmon_present::world::World;
 use nix::time::{ClockId, clock_gettime};
@@ -27,6 +28,7 @@ pub(crate) struct Job {
     pub(crate) receiver: Receiver,
     pub(crate) sink: Sink,
     pub(crate) filter: Filter,
+    pub(crate) redactor: Redactor,
     pub(crate) capacity: Capacity,
     /// Wall time until the first CLOCK record.
     pub(crate) wall: Wall,
@@ -136,7 +138,7 @@ fn begin_again<O: Output>(pipeline: &mut Pipeline<O>, name: &str, cut: Cut, buff
 impl<O: Output> Formatter<O> {
     fn new(job: Job, output: O) -> Self {
         let names = Names::of_this_host(STRING_IDS, Box::new(fsmon_engine::cgroup_path));
-        let world = World::live(job.capacity, job.wall, names);
+        let world = World::live(job.capacity, job.wall, names).redacted_by(job.redactor);
         let outlet = Outlet {
             pipeline: Pipeline::new(world, job.filter, output, job.count),
             sink: job.sink.breaking_at(O::whole),

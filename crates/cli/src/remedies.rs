@@ -24,6 +24,7 @@ pub(crate) fn option(setting: Setting) -> &'static str {
         Setting::ExcludeUser => "--exclude-user",
         Setting::Cgroup => "--cgroup",
         Setting::ExcludeCgroup => "--exclude-cgroup",
+        Setting::Redact => "--redact",
         Setting::Pid => "--pid",
     }
 }

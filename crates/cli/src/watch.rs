@@ -23,6 +23,7 @@ use fsmon_present::binary::Binary;
 use fsmon_present::filter::{Criteria, Filter, Roots, Source};
 use fsmon_present::message::{self, end_progress, progress};
 use fsmon_present::names;
+use fsmon_present::redact::Redactor;
 use fsmon_present::text::Lines;
 use fsmon_present::wall::Wall;
 use std::io::{self, IsTerminal};
@@ -53,6 +54,10 @@ pub(crate) fn run(args: &WatchArgs) -> Result<ExitCode, Error> {
         filter.set_roots(&roots)?;
         Ok(filter)
     };
+    let mut redactors = Vec::new();
+    for _ in &parts {
+        redactors.push(Redactor::new(&args.redact)?);
+    }
     let filters = parts.iter().map(|_| filter()).collect::<Result<Vec<_>, Error>>()?;
     let config = |reader| {
         let mut config = config(args, &parts, reader, filters[reader].types());
@@ -72,10 +77,11 @@ pub(crate) fn run(args: &WatchArgs) -> Result<ExitCode, Error> {
     control.set_ready();
     let wall = Wall::of_this_host();
     let mut running = Vec::new();
-    let ends = sinks.into_iter().zip(filters).zip(&streams);
-    for ((monitor, receiver), ((sink, filter), stream)) in engines.into_iter().zip(ends) {
+    let ends = sinks.into_iter().zip(filters).zip(redactors).zip(&streams);
+    for ((monitor, receiver), (((sink, filter), redactor), stream)) in engines.into_iter().zip(ends)
+    {
         let (handle, count) = (control.handle(), args.count);
-        let job = Job { receiver, sink, filter, capacity, wall, count, handle };
+        let job = Job { receiver, sink, filter, redactor, capacity, wall, count, handle };
         let formatter = start_formatter(job, args, is_terminal, monitor.plan(), *stream)?;
         running.push(Running { monitor, formatter });
     }

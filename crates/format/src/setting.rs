@@ -60,6 +60,8 @@ settings! {
     Cgroup = "cgroup",
     /// Control groups to leave out.
     ExcludeCgroup = "exclude_cgroup",
+    /// Words of command lines to hide.
+    Redact = "redact",
     /// The process to show.
     Pid = "pid",
 }

@@ -23,6 +23,7 @@ pub mod message;
 pub mod moment;
 pub mod names;
 pub mod pipeline;
+pub mod redact;
 pub mod size;
 pub mod text;
 pub mod wall;

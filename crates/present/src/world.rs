@@ -1,11 +1,12 @@
 //! What the records so far have defined: paths, processes, strings and the time.
 
 use crate::names::Names;
+use crate::redact::Redactor;
 use crate::wall::Wall;
 use fsmon_format::mirror::{Capacity, Defined, Mirror};
 use fsmon_format::record::{self, Body};
 use std::time::Instant;
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// What a definition changed, for caches that are keyed by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub struct World {
     pub(crate) mirror: Mirror,
     pub(crate) wall: Wall,
     names: Option<Names>,
+    redactor: Option<Redactor>,
     refused: u64,
     /// The size of the file of the event at hand, in bytes, if that was asked for after it.
     pub(crate) late_size: Option<u64>,
@@ -47,7 +49,14 @@ impl World {
     }
 
     fn new(capacity: Capacity, wall: Wall, names: Option<Names>) -> Self {
-        World { mirror: Mirror::new(capacity), wall, names, refused: 0, late_size: None }
+        let mirror = Mirror::new(capacity);
+        World { mirror, wall, names, redactor: None, refused: 0, late_size: None }
+    }
+
+    /// Hides secrets in the command lines that are defined from now on.
+    #[must_use]
+    pub fn redacted_by(self, redactor: Redactor) -> Self {
+        World { redactor: Some(redactor), ..self }
     }
 
     /// What the ids in records stand for.
@@ -137,6 +146,7 @@ impl World {
         if let Some(names) = &mut self.names {
             names.fill_in(&mut head, &mut self.mirror);
         }
+        self.redact(head.cmdline.get());
         let id = head.id.get();
         // A command line's id may stand for another text whenever the image's id is reused.
         let same = |old: &record::Proc| old.as_bytes() == head.as_bytes();
@@ -147,6 +157,17 @@ impl World {
         }
         self.define(&Body::Proc(&head));
         Change::Proc(id)
+    }
+
+    /// Hides secrets in a command line. Its string was defined a moment ago, and nothing has shown it yet.
+    fn redact(&mut self, cmdline: u32) {
+        let Some(redactor) = &self.redactor else { return };
+        let hidden = self.mirror.string(cmdline).and_then(|text| redactor.hide(text));
+        if let Some(text) = hidden {
+            let mut head = record::Str::new_zeroed();
+            head.id = cmdline.into();
+            self.define(&Body::Str(&head, &text));
+        }
     }
 
     fn define(&mut self, body: &Body<'_>) {

@@ -25,6 +25,7 @@ use fsmon_present::binary::Binary;
 use fsmon_present::filter::real;
 use fsmon_present::message;
 use fsmon_present::names::{self, Names};
+use fsmon_present::redact::Redactor;
 use fsmon_present::wall::Wall;
 use fsmon_present::world::World;
 use fsmon_store::history::{History, How, Last};
@@ -62,7 +63,8 @@ pub(crate) fn start(source: &Path, config: Config) -> Result<(Daemon, Recorder),
     let rotate = Rotate { size: config.history.rotate.size, age: config.history.rotate.age };
     let mut stream = Stream::begin(header.stream_id, binary, rotate);
     let names = Names::of_this_host(STRING_IDS, Box::new(fsmon_engine::cgroup_path));
-    let world = World::live(capacity, wall, names);
+    let redactor = Redactor::new(&config.engine.redact)?;
+    let world = World::live(capacity, wall, names).redacted_by(redactor);
     if let Some(last) = &last {
         stream.gap_since(&world, last, cause(last, boot_id));
         stream.end_block();

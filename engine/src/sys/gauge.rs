@@ -82,6 +82,12 @@ impl Gauge {
         self.turn.wrapping_sub(1) as u32
     }
 
+    /// Whether a program waited in vain for a read to end: something stopped the reader in the middle of it.
+    #[cfg(test)]
+    pub(crate) fn was_stopped(&self) -> bool {
+        self.globals.as_ref().is_some_and(|globals| globals.get(global::STUCK) != 0)
+    }
+
     /// Whether BPF programs use it.
     pub(crate) fn is_on(&self) -> bool {
         self.globals.is_some()

@@ -106,6 +106,14 @@ pub fn cgroups(
     })
 }
 
+/// Globs on words of a command line, whole; `None` if `globs` is empty. `*` matches slashes as well.
+///
+/// # Errors
+/// A glob is malformed: an error about `setting`.
+pub(crate) fn words(setting: Setting, globs: &[String]) -> Result<Option<GlobSet>, Error> {
+    set_of(setting, globs, |glob| Ok(vec![glob.to_owned()]))
+}
+
 /// The set of what each glob means; `None` if there is none. `*` matches slashes as well.
 fn set_of(
     setting: Setting,

@@ -1,7 +1,7 @@
 //! Filters: which events are shown.
 
 mod depth;
-mod globs;
+pub(crate) mod globs;
 mod owners;
 mod paths;
 mod patterns;

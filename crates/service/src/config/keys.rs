@@ -46,7 +46,15 @@ pub(super) const QUEUE: Section =
 pub(super) const ENGINE: Section = Section {
     name: "[engine]",
     prefix: "engine.",
-    keys: &["cpu", "batch_window", "per_filesystem", "max_dirs", "max_processes", "require"],
+    keys: &[
+        "cpu",
+        "batch_window",
+        "per_filesystem",
+        "max_dirs",
+        "max_processes",
+        "redact",
+        "require",
+    ],
 };
 pub(super) const WATCH: Section = Section {
     name: "[[watch]]",
@@ -123,6 +131,7 @@ pub(super) fn of(setting: Setting) -> &'static str {
         Setting::ExcludeUser => "`exclude_user`",
         Setting::Cgroup => "no `exclude_cgroup` for",
         Setting::ExcludeCgroup => "`exclude_cgroup`",
+        Setting::Redact => "`engine.redact`",
         Setting::Pid => "the process",
     }
 }

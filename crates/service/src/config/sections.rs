@@ -12,6 +12,7 @@ use fsmon_engine::limits::{
 };
 use fsmon_format::error::Error;
 use fsmon_format::stream::Codec;
+use fsmon_present::redact::Redactor;
 use fsmon_present::size::bytes;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -198,7 +199,7 @@ impl Default for Queue {
 }
 
 /// `[engine]`: how events are read. The fields are those of the engine's configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Engine {
     /// Where the readers run.
@@ -212,6 +213,8 @@ pub struct Engine {
     pub max_dirs: usize,
     /// Process images that can be known at one time.
     pub max_processes: usize,
+    /// Globs on words of command lines that are hidden, beside the values of well-known names.
+    pub redact: Vec<String>,
     /// The least source of process names with which the daemon is not degraded. `None`: any.
     #[serde(with = "wire::rung")]
     pub require: Option<Who>,
@@ -225,6 +228,7 @@ impl Default for Engine {
             per_filesystem: false,
             max_dirs: DIRS_DEFAULT,
             max_processes: PROCESSES_DEFAULT,
+            redact: Vec::new(),
             require: None,
         }
     }
@@ -384,8 +388,16 @@ fn engine(table: &Table<'_>) -> Result<Engine, Error> {
         per_filesystem: table.read_or("per_filesystem", default.per_filesystem, Value::bool)?,
         max_dirs: table.read_or("max_dirs", default.max_dirs, dirs)?,
         max_processes: table.read_or("max_processes", default.max_processes, processes)?,
+        redact: table.read_or("redact", default.redact, redact)?,
         require: table.read_or("require", default.require, require)?,
     })
+}
+
+fn redact(value: &Value<'_>) -> Result<Vec<String>, Error> {
+    let globs = value.strings("-p?*")?;
+    Redactor::new(&globs)
+        .map_err(|error| value.wrong(format_args!("has {}", keys::without(&error))))?;
+    Ok(globs)
 }
 
 fn cpu(value: &Value<'_>) -> Result<Cpu, Error> {

@@ -90,6 +90,7 @@ fn all_keys_are_read() {
         per_filesystem = true
         max_dirs = 7
         max_processes = 6
+        redact = ["-p?*"]
         require = "tracepoint"
         [[watch]]
         path = "/srv/./a//"
@@ -146,6 +147,7 @@ fn all_keys_are_read() {
             per_filesystem: true,
             max_dirs: 7,
             max_processes: 6,
+            redact: strings(&["-p?*"]),
             require: Some(Who::Tracepoint),
         },
         watches: vec![
@@ -334,6 +336,10 @@ fn a_wrong_value_says_what_to_write() {
         (
             "engine.batch_window = '2s'",
             "1:23: `engine.batch_window` is 2s; write at most \"1000ms\"",
+        ),
+        (
+            "engine.redact = ['-p', '[']",
+            "1:17: `engine.redact` has bad glob '[': unclosed character class; missing ']'; put \\ before a literal * ? [ {",
         ),
         (
             "engine.require = 'auto'",

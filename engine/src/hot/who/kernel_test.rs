@@ -297,12 +297,16 @@ fn rounds(default: usize) -> usize {
     std::env::var("N").map_or(default, |n| n.parse().expect("N"))
 }
 
-/// With BPF nothing is ambiguous. Without, what leaves no trace among file events is: changes of
+/// With BPF nothing is ambiguous, unless the host stopped the reader in the middle of a read. Without, what leaves no trace among file events is: changes of
 /// user and name without an exec (`old`, `new`, `uid`); an exec of the very interpreter that the
 /// script before it had opened, as equal events merge (`same`). And of files that were made before an
 /// exec the closing, where it was merged into the making; but never the making.
 fn only_changes_are_ambiguous(score: &Score, who: &Processes) -> bool {
     let bpf = who.rung() == Rung::Bpf;
+    if bpf && who.gauge().was_stopped() {
+        eprintln!("the reader was stopped in the middle of a read");
+        return true;
+    }
     let closing = ["first", "one", "before", "failed", "a"].map(|tag| format!("{tag} closed"));
     score.ambiguous.keys().all(|tag| {
         let change = ["old", "new", "uid", "same"].contains(&tag.trim_end_matches(" closed"));

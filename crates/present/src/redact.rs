@@ -1,0 +1,198 @@
+//! Secrets in command lines: what is behind names such as `--password=` is replaced before anything is recorded or shown.
+//!
+//! It works on the words of a command line as text, so it knows names and not programs: `--token=x` and `-H
+//! 'Authorization: x'` are found, `mysql -px` is not. Globs name what else is hidden.
+
+use crate::filter::globs;
+use fsmon_format::error::{Error, Setting};
+use globset::{Candidate, GlobSet};
+use regex::bytes::Regex;
+use std::ops::Range;
+
+/// What stands for what was hidden: `…` in UTF-8.
+const HIDDEN: &[u8] = "…".as_bytes();
+
+/// The ends of names whose values are secrets, whatever is before: `--db-password`, `GITHUB_TOKEN`.
+const NAMES: &str = "(?:passw(?:or)?d|passphrase|passin|passout|token|secret|credentials?|authorization|\
+                     (?:api|access|secret|auth)[-_.]?key)";
+
+/// What is before a name that is not at the beginning of a word.
+const SEPARATORS: &[u8] = b" \t\r\n'\"?&;,{(";
+
+/// Hides secrets.
+#[derive(Debug)]
+pub struct Redactor {
+    globs: Option<GlobSet>,
+    /// A name and what separates it from its value, within a word.
+    named: Regex,
+    /// A word that is an option whose value is the next word.
+    option: Regex,
+    /// User and password of a URL.
+    url: Regex,
+}
+
+impl Redactor {
+    /// `hidden`: globs on words that are hidden whole, beside the values of well-known names.
+    ///
+    /// # Errors
+    /// A glob is malformed.
+    pub fn new(hidden: &[String]) -> Result<Self, Error> {
+        let regex = |text: &str| Regex::new(text).expect("it is tested");
+        Ok(Redactor {
+            globs: globs::words(Setting::Redact, hidden)?,
+            named: regex(&format!(
+                r#"(?i-u)(?:^|[ \t\r\n'"?&;,{{(])(?:[-\w.]*{NAMES}["']?(?:=|:\s*)|--?[-\w.]*{NAMES}[ \t]+([^-\s]))"#
+            )),
+            option: regex(&format!("(?i-u)^--?[-\\w.]*{NAMES}$")),
+            url: regex("(?-u)^[a-zA-Z][-+.a-zA-Z0-9]*://[^/?#@:]*:([^/?#]*)@"),
+        })
+    }
+
+    /// The command line without its secrets, if it has any: words with NULs between them, as it came. It is not longer than
+    /// before. What was hidden once stays as it is.
+    pub fn hide(&self, cmdline: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut is_value = false;
+        for (index, word) in cmdline.split(|byte| *byte == 0).enumerate() {
+            if index > 0 {
+                out.push(0);
+            }
+            let is_hidden = is_value && !word.starts_with(b"-") || self.is_named(word);
+            is_value = self.option.is_match(word);
+            if is_hidden { put_hidden(word.len(), &mut out) } else { self.put(word, &mut out) }
+        }
+        (out != cmdline).then_some(out)
+    }
+
+    fn is_named(&self, word: &[u8]) -> bool {
+        let globs = self.globs.as_ref();
+        globs.is_some_and(|globs| globs.is_match_candidate(&Candidate::from_bytes(word)))
+    }
+
+    fn put(&self, word: &[u8], out: &mut Vec<u8>) {
+        let mut at = 0;
+        while let Some(secret) = self.next_secret(word, at) {
+            out.extend_from_slice(&word[at..secret.start]);
+            put_hidden(secret.len(), out);
+            at = secret.end;
+        }
+        out.extend_from_slice(&word[at..]);
+    }
+
+    /// The next secret in a word, from this position on.
+    fn next_secret(&self, word: &[u8], from: usize) -> Option<Range<usize>> {
+        if from == 0
+            && let Some(password) = self.url.captures(word).and_then(|found| found.get(1))
+        {
+            return Some(password.range());
+        }
+        let found = self.named.captures_at(word, from)?;
+        let (name, begin) = (found.get(0)?, found.get(1));
+        let begin = begin.map_or(name.end(), |first| first.start());
+        // A word that is one setting may have any value. In a script, in a URL or in JSON the value ends somewhere.
+        if name.start() == 0 && begin == name.end() && !SEPARATORS.contains(&word[0]) {
+            return Some(begin..word.len());
+        }
+        let quote = word[begin..].first().filter(|byte| b"'\"".contains(byte));
+        let start = begin + usize::from(quote.is_some());
+        let ends = |byte: &u8| match quote {
+            Some(quote) => byte == quote,
+            None => byte.is_ascii_whitespace() || b"'\"&;,)}".contains(byte),
+        };
+        let len = word[start..].iter().position(ends);
+        Some(start..len.map_or(word.len(), |len| start + len))
+    }
+}
+
+/// Something shorter than [`HIDDEN`] becomes as many asterisks, so that no command line grows.
+fn put_hidden(len: usize, out: &mut Vec<u8>) {
+    match len < HIDDEN.len() {
+        true => out.resize(out.len() + len, b'*'),
+        false => out.extend_from_slice(HIDDEN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hidden(globs: &[&str], words: &[&str]) -> Option<String> {
+        let globs: Vec<_> = globs.iter().map(|glob| (*glob).to_owned()).collect();
+        let redactor = Redactor::new(&globs).expect("valid");
+        let hidden = redactor.hide(words.join("\0").as_bytes())?;
+        Some(String::from_utf8(hidden).expect("UTF-8").replace('\0', " | "))
+    }
+
+    #[test]
+    fn values_of_well_known_names_are_hidden() {
+        for (words, expected) in [
+            (&["login", "--password=hunter two", "-v"][..], "login | --password=… | -v"),
+            (&["login", "--password", "hunter2", "-v"], "login | --password | … | -v"),
+            (&["x", "-Passphrase", "hunter2"], "x | -Passphrase | …"),
+            (&["env", "GITHUB_TOKEN=abcdef", "make"], "env | GITHUB_TOKEN=… | make"),
+            (&["x", "--db.password=a"], "x | --db.password=*"),
+            (&["curl", "-H", "Authorization: Bearer abc"], "curl | -H | Authorization: …"),
+            (&["curl", "-H", "X-Api-Key:abcdef"], "curl | -H | X-Api-Key:…"),
+            (&["git", "clone", "https://me:abc@host/x"], "git | clone | https://me:…@host/x"),
+            (&["curl", "http://h/?token=abc&page=2"], "curl | http://h/?token=…&page=2"),
+            (
+                &["sh", "-c", "make PASSWORD=abc && x --secret='a b'"],
+                "sh | -c | make PASSWORD=… && x --secret='…'",
+            ),
+            (&["sh", "-c", "x --token abc -v; y"], "sh | -c | x --token … -v; y"),
+            (&["sh", "-c", "--token 'a b' -v"], "sh | -c | --token '…' -v"),
+            (
+                &["x", "{\"password\":\"abc\",\"user\":\"me\"}"],
+                "x | {\"password\":\"…\",\"user\":\"me\"}",
+            ),
+        ] {
+            assert_eq!(hidden(&[], words).as_deref(), Some(expected), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn other_words_stay() {
+        for words in [
+            &["cc", "-o", "token.o", "-c", "token.c"][..],
+            &["tokenizer", "--tokenizer=wordpiece", "--tokens", "3"],
+            &["x", "PWD=/home/me", "--password-file=/run/secret", "--pass-through"],
+            &["git", "clone", "https://host/a:b@c", "ssh://git@host/x"],
+            &["x", "--token", "--verbose", "name"],
+            &["sh", "-c", "x --token --verbose name"],
+            &[""],
+        ] {
+            assert_eq!(hidden(&[], words), None, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn globs_name_what_else_is_hidden() {
+        let words = ["mysql", "-pabc", "--password=x", "/etc/-pabc"];
+        let expected = "mysql | … | --password=* | /etc/-pabc";
+        assert_eq!(hidden(&["-p?*"], &words).as_deref(), Some(expected));
+        let error = Redactor::new(&["[".to_owned()]).expect_err("malformed");
+        assert!(error.to_string().contains('['), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_command_line_grows_and_what_is_hidden_stays(
+            words in prop::collection::vec("(-{0,2}[a-z]{0,3}(password|token|api-key)?[=: ]?[ -~…]{0,8}|[ -~]{0,8})", 0..6)
+        ) {
+            let redactor = Redactor::new(&["*x*".to_owned()]).expect("valid");
+            let cmdline = words.join("\0");
+            if let Some(once) = redactor.hide(cmdline.as_bytes()) {
+                prop_assert!(once.len() <= cmdline.len());
+                let count = |text: &[u8]| text.iter().filter(|byte| **byte == 0).count();
+                prop_assert_eq!(count(&once), count(cmdline.as_bytes()));
+                prop_assert_eq!(redactor.hide(&once), None, "{:?}", String::from_utf8_lossy(&once));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_taken(cmdline in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Redactor::new(&[]).expect("valid").hide(&cmdline);
+        }
+    }
+}
