@@ -1,8 +1,8 @@
 //! `fsmon daemon` and its clients: what is recorded, what survives, and who may ask.
 
 use fsmon_harness::{
-    Area, Ended, Event, Fsmon, assert_follows, copy_program, fsmon, is_root, listing, parse,
-    program, repeats, sh, succeed, wait_until,
+    Area, Ended, Event, Fsmon, assert_follows, copy_program, fsmon, has_bpf, is_root, listing,
+    parse, program, repeats, sh, succeed, wait_until,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -763,4 +763,53 @@ fn a_watch_leaves_out_files_of_another_size_and_what_is_too_deep() {
         events.iter().filter(|event| event.path().is_some_and(|path| path.starts_with(&other)));
     assert_eq!(of_other.map(Event::name).collect::<Vec<_>>(), ["c", "e"]);
     daemon.stop();
+}
+
+#[test]
+fn command_lines_are_those_of_processes_in_watches_that_ask_for_them() {
+    if !is_root() || !has_bpf("not every process has its words") {
+        return;
+    }
+    let area = Area::new();
+    let (watched, other) = (area.watched(), area.dir("other"));
+    let text =
+        format!("history.compress = 'none'\n{}cmdline = true\n{}", watch(&watched), watch(&other));
+    let mut daemon = Daemon::new(&area, &text);
+    daemon.start();
+    let make = |dir: &Path, word: &str| {
+        let made = Command::new("touch").args(["--", word]).current_dir(dir).status();
+        assert!(made.is_ok_and(|status| status.success()));
+    };
+    for round in 0..3 {
+        make(&other, &format!("private{round}"));
+        make(&watched, &format!("public{round}"));
+    }
+    // One process in both.
+    sh(&area.path(""), "touch other/both watched/both");
+    daemon.ask(&["sync"]);
+    daemon.stop();
+    let events = of_files(daemon.decoded(&["--cmdline", "-t", "create"]));
+    assert_eq!(events.len(), 8, "{events:#?}");
+    for event in &events {
+        let cmdline = event.0.get("cmdline").map(ToString::to_string).unwrap_or_default();
+        match &*event.name() {
+            // What its block says of the process before it was in the watch that asks.
+            "both" => {}
+            name if name.starts_with("public") => assert!(cmdline.contains(name), "{event:?}"),
+            _ => assert_eq!(cmdline, "", "{event:?}"),
+        }
+    }
+    let shown =
+        events.iter().find(|event| event.path().is_some_and(|path| path.ends_with("watched/both")));
+    assert!(shown.is_some_and(|event| event.0.get("cmdline").is_some()), "{shown:?}");
+    let recorded = |word: &str| -> usize {
+        let files =
+            fs::read_dir(&daemon.history).expect("there").map(|entry| entry.expect("read").path());
+        let files = files.filter_map(|path| fs::read(path).ok());
+        files
+            .map(|bytes| bytes.windows(word.len()).filter(|part| *part == word.as_bytes()).count())
+            .sum()
+    };
+    // Once as the name of a file; the other is in the command line, too.
+    assert_eq!((recorded("--\0private"), recorded("--\0public")), (0, 3));
 }

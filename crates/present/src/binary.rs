@@ -74,6 +74,13 @@ impl Binary {
         self.blocks.writer.as_ref().map_or(0, Writer::next_block)
     }
 
+    /// Whether the next events show the command lines of their processes: [`Writer::set_cmdlines`].
+    pub fn set_cmdlines(&mut self, on: bool) {
+        if let Some(writer) = &mut self.blocks.writer {
+            writer.set_cmdlines(on);
+        }
+    }
+
     /// The time of the last record that has one, `CLOCK_MONOTONIC` ns: at first, of the header.
     pub fn last_ns(&self) -> Option<u64> {
         self.blocks.writer.as_ref().map(Writer::last_ns)

@@ -194,7 +194,7 @@ impl Core {
         match record.body() {
             Body::Event(event) => {
                 let wanted = self.watches.wanted(&self.world, &event);
-                if wanted == 0 {
+                if wanted.types == 0 {
                     return;
                 }
                 if let Some(shed) = &mut self.shed {
@@ -204,7 +204,7 @@ impl Core {
                     self.side_changes();
                 }
                 self.stream.event(&self.world, &event, wanted, record);
-                self.shared.count_event(&event, wanted);
+                self.shared.count_event(&event, wanted.types);
             }
             Body::Loss(loss) => match &mut self.shed {
                 Some(shed) => shed.note_loss(loss),

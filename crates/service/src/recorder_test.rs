@@ -87,7 +87,13 @@ impl Rig {
         let filter = Filter::new(&criteria, 0, Source::Live, CAPACITY);
         let filter = filter.and_then(|filter| filter.below(Path::new("/srv"))).expect("valid");
         let mut watches = Watches::new(capacity);
-        watches.add(Watched { number: 1, path: b"/srv".to_vec(), levels: None, filter });
+        watches.add(Watched {
+            number: 1,
+            path: b"/srv".to_vec(),
+            levels: None,
+            cmdline: false,
+            filter,
+        });
         let core = Core {
             world,
             watches,

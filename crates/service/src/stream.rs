@@ -3,6 +3,7 @@
 use crate::handover::Piece;
 use crate::limits::WRITE_BYTES;
 use crate::recorder::Said;
+use crate::watches::Wanted;
 use fsmon_format::record::{
     Body, Build, Cause, EventRef, Gap, Loss, NOTE_TEXT_MAX, Note, Record, Slot, What, note_flag,
 };
@@ -81,9 +82,10 @@ impl Stream {
         &mut self,
         world: &World,
         event: &EventRef<'_>,
-        types: u32,
+        Wanted { types, cmdline }: Wanted,
         record: &Record<'_>,
     ) {
+        self.binary.set_cmdlines(cmdline);
         self.binary.event(world, event, types, record, &mut self.out);
         self.tally(world, record);
     }

@@ -21,7 +21,39 @@ pub(crate) struct Watched {
     pub(crate) path: Vec<u8>,
     /// Levels of names below the path that are recorded: 1 is direct children only. `None`: all.
     pub(crate) levels: Option<u32>,
+    /// Whether its events show the command lines of their processes.
+    pub(crate) cmdline: bool,
     pub(crate) filter: Filter,
+}
+
+/// What is recorded of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Bits of [`kind`]; 0: nothing.
+    pub(crate) types: u32,
+    /// Whether one of the watches that want it asks for command lines.
+    pub(crate) cmdline: bool,
+}
+
+impl Wanted {
+    /// What two watches want.
+    fn and(self, other: Wanted) -> Self {
+        Wanted { types: self.types | other.types, cmdline: self.cmdline | other.cmdline }
+    }
+
+    /// The types that are in `types`.
+    fn of(self, types: u32) -> Self {
+        let types = self.types & types;
+        Wanted { types, cmdline: self.cmdline && types != 0 }
+    }
+}
+
+impl Watched {
+    #[inline]
+    fn wanted(&mut self, world: &World, event: &EventRef<'_>) -> Wanted {
+        let types = self.filter.wanted(world, event);
+        Wanted { types, cmdline: self.cmdline && types != 0 }
+    }
 }
 
 /// All watches.
@@ -55,9 +87,9 @@ impl Watches {
         }
     }
 
-    /// The types of `event` that are recorded.
+    /// What of `event` is recorded.
     #[inline]
-    pub(crate) fn wanted(&mut self, world: &World, event: &EventRef<'_>) -> u32 {
+    pub(crate) fn wanted(&mut self, world: &World, event: &EventRef<'_>) -> Wanted {
         let head = event.head;
         let (dir, dir2) = (head.dir.get(), head.dir2.get());
         if dir == 0 && dir2 == 0 {
@@ -95,25 +127,25 @@ impl Watches {
         event: &EventRef<'_>,
         new: Option<usize>,
         old: Option<usize>,
-    ) -> u32 {
+    ) -> Wanted {
         let arrives = Event { dir2: 0.into(), ..*event.head };
         let leaves = Event { dir: 0.into(), ..*event.head };
         let arrival = EventRef { head: &arrives, name: event.name, name2: b"" };
         let departure = EventRef { head: &leaves, name: b"", name2: event.name2 };
-        let of_new = self.wanted_by(new, world, &arrival) & !kind::MOVED_FROM;
-        of_new | self.wanted_by(old, world, &departure) & OF_OLD_NAME
+        let of_new = self.wanted_by(new, world, &arrival).of(!kind::MOVED_FROM);
+        of_new.and(self.wanted_by(old, world, &departure).of(OF_OLD_NAME))
     }
 
     #[inline]
-    fn wanted_by(&mut self, owner: Option<usize>, world: &World, event: &EventRef<'_>) -> u32 {
-        owner.map_or(0, |at| self.watches[at].filter.wanted(world, event))
+    fn wanted_by(&mut self, owner: Option<usize>, world: &World, event: &EventRef<'_>) -> Wanted {
+        owner.map_or(Wanted::default(), |at| self.watches[at].wanted(world, event))
     }
 
     /// An event of a file that has no name, or of an unknown directory: recorded if any watch wants it.
     #[cold]
-    fn wanted_without_path(&mut self, world: &World, event: &EventRef<'_>) -> u32 {
-        let wanted = self.watches.iter_mut().map(|watched| watched.filter.wanted(world, event));
-        wanted.fold(0, |all, one| all | one)
+    fn wanted_without_path(&mut self, world: &World, event: &EventRef<'_>) -> Wanted {
+        let wanted = self.watches.iter_mut().map(|watched| watched.wanted(world, event));
+        wanted.fold(Wanted::default(), Wanted::and)
     }
 }
 
@@ -144,7 +176,7 @@ mod tests {
         };
         let filter = Filter::new(&criteria, 0, Source::Live, CAPACITY);
         let filter = filter.and_then(|filter| filter.below(Path::new(path))).expect("valid");
-        Watched { number, path: path.as_bytes().to_vec(), levels: None, filter }
+        Watched { number, path: path.as_bytes().to_vec(), levels: None, cmdline: false, filter }
     }
 
     /// `/srv` is 1, `/srv/in` is 2, `/out` is 3.
@@ -164,6 +196,16 @@ mod tests {
         new: (u32, &str),
         old: (u32, &str),
     ) -> u32 {
+        wanted_of(world, watches, mask, new, old).types
+    }
+
+    fn wanted_of(
+        world: &World,
+        watches: &mut Watches,
+        mask: u32,
+        new: (u32, &str),
+        old: (u32, &str),
+    ) -> Wanted {
         let mut head = Event::new_zeroed();
         (head.mask, head.dir, head.dir2) = (mask.into(), new.0.into(), old.0.into());
         let event = EventRef { head: &head, name: new.1.as_bytes(), name2: old.1.as_bytes() };
@@ -191,6 +233,22 @@ mod tests {
         assert_eq!(of((3, "b"), (1, "a")), RENAME | MOVED_FROM);
         assert_eq!(of((1, "b"), (3, "a")), RENAME | MOVED_TO);
         assert_eq!(of((3, "b"), (3, "a")), 0);
+    }
+
+    #[test]
+    fn a_command_line_is_shown_if_a_watch_that_wants_the_event_asks_for_it() {
+        let mut world = world();
+        let mut watches = Watches::new(names::room(CAPACITY));
+        watches.add(Watched { cmdline: true, ..watched(1, "/srv", RENAME | CREATE, &["*.tmp"]) });
+        watches.add(watched(2, "/srv/in", RENAME | CREATE, &[]));
+        furnish(&mut world, &mut watches);
+        let mut of = |new, old| wanted_of(&world, &mut watches, RENAME | CREATE, new, old).cmdline;
+        assert!(of((1, "b"), (0, "")));
+        assert!(!of((1, "b.tmp"), (0, "")));
+        assert!(!of((2, "b"), (0, "")));
+        assert!(of((2, "b"), (1, "a")));
+        assert!(of((1, "b"), (2, "a")));
+        assert!(!of((2, "b"), (1, "a.tmp")));
     }
 
     #[test]

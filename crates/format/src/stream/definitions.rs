@@ -3,7 +3,9 @@
 use super::block::{Block, EventIds};
 use crate::limits::{DIR_LEVELS_MAX, DIR_SLOTS_MAX, IDS_SPARE, PROC_LEVELS_MAX, PROC_SLOTS_MAX};
 use crate::mirror::{Capacity, Mirror};
-use crate::record::{self, Build, DIR_HEAD, Event, Proc, STR_HEAD, TEXT_MAX, dir_flag, slots_for};
+use crate::record::{
+    self, Build, DIR_HEAD, Event, Proc, STR_HEAD, TEXT_MAX, dir_flag, proc_flag, slots_for,
+};
 use zerocopy::FromZeros;
 use zerocopy::little_endian::U32;
 
@@ -86,6 +88,12 @@ pub(super) struct Definitions {
     parents: Vec<u16>,
     processes: Table,
     strings: Table,
+    /// Whether images are defined with their command lines.
+    cmdlines: bool,
+    /// By image id: the mark of the block that defined it last, if it did so without the command line that it has.
+    bare: Vec<u32>,
+    /// Whether the open block has such an image.
+    has_bare: bool,
     /// Marks the open block; never 0.
     mark: u32,
     /// The open block defines a directory by its whole path.
@@ -106,6 +114,9 @@ impl Definitions {
             parents: with_root(),
             processes: Table::new(capacity.processes),
             strings: Table::new(capacity.strings),
+            cmdlines: true,
+            bare: vec![0; capacity.processes + 1],
+            has_bare: false,
             mark: 1,
             whole_path: false,
             chain: Vec::with_capacity(DIR_LEVELS_MAX),
@@ -123,7 +134,7 @@ impl Definitions {
     /// Begins a new block, which defines nothing yet.
     pub(super) fn next_block(&mut self) {
         self.mark = self.mark.wrapping_add(1);
-        self.whole_path = false;
+        (self.whole_path, self.has_bare) = (false, false);
         self.parents.truncate(1);
     }
 
@@ -146,8 +157,23 @@ impl Definitions {
         self.dirs.renumber();
         self.processes.renumber();
         self.strings.renumber();
+        self.bare.fill(0);
         self.mark = 1;
         true
+    }
+
+    /// Whether the images of events from now on are defined with their command lines. One that the block defines without gets
+    /// another stream id when an event needs it.
+    pub(super) fn set_cmdlines(&mut self, on: bool) {
+        self.cmdlines = on;
+    }
+
+    /// The stream id of an image that the open block defines as it is needed.
+    #[inline]
+    fn defined_proc(&self, id: u32) -> Option<u32> {
+        let stream = self.processes.defined(id, self.mark)?;
+        let is_bare = self.has_bare && self.cmdlines && self.bare[id as usize] == self.mark;
+        (!is_bare).then_some(stream)
     }
 
     pub(super) fn forget_proc(&mut self, id: u32) {
@@ -201,7 +227,7 @@ impl Definitions {
         Some(EventIds {
             dir: self.dirs.defined(event.dir.get(), self.mark)?,
             dir2: self.dirs.defined(event.dir2.get(), self.mark)?,
-            proc: self.processes.defined(event.proc.get(), self.mark)?,
+            proc: self.defined_proc(event.proc.get())?,
         })
     }
 
@@ -304,12 +330,12 @@ impl Definitions {
 
     /// Makes the block define a process image, and its ancestors as far as they are known and fit.
     fn proc(&mut self, id: u32, mirror: &Mirror, block: &mut Block) -> Option<u32> {
-        if let Some(stream) = self.processes.defined(id, self.mark) {
+        if let Some(stream) = self.defined_proc(id) {
             return Some(stream);
         }
         self.chain.clear();
         let (mut at, mut slots, mut child) = (id, 0, Proc::new_zeroed());
-        while self.processes.defined(at, self.mark).is_none() {
+        while self.defined_proc(at).is_none() {
             let Some(proc) = self.processes.within(at, mirror.proc(at)) else { break };
             slots += self.proc_slots(proc, &child, mirror);
             if self.chain.len() == PROC_LEVELS_MAX || slots > PROC_SLOTS_MAX {
@@ -323,7 +349,7 @@ impl Definitions {
         }
         while let Some(id) = self.chain.pop() {
             // A cycle has an image twice.
-            if let (None, Some(proc)) = (self.processes.defined(id, self.mark), mirror.proc(id)) {
+            if let (None, Some(proc)) = (self.defined_proc(id), mirror.proc(id)) {
                 self.append_proc(id, *proc, mirror, block);
             }
         }
@@ -342,6 +368,18 @@ impl Definitions {
     }
 
     fn append_proc(&mut self, id: u32, mut proc: Proc, mirror: &Mirror, block: &mut Block) {
+        // Defined without its command line: a block defines no id twice.
+        if self.processes.defined(id, self.mark).is_some() {
+            self.processes.forget(id);
+        }
+        let is_bare = !self.cmdlines && proc.cmdline.get() != 0;
+        if is_bare {
+            proc.cmdline = 0.into();
+            let none = proc_flag::CMDLINE_READ | proc_flag::CMDLINE_CUT;
+            proc.flags = (proc.flags.get() & !none).into();
+            self.has_bare = true;
+        }
+        self.bare[id as usize] = if is_bare { self.mark } else { 0 };
         let [exe, exec, cgroup, user, cmdline] =
             strings_of(&proc).map(|id| self.string(id, mirror, block));
         proc.exec = exec.into();

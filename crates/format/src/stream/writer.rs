@@ -76,6 +76,12 @@ impl<W: Write> Writer<W> {
         self
     }
 
+    /// Whether the process images that the next events need are defined with their command lines; they are unless this says
+    /// otherwise. An image that the open block defines without gets another id when an event needs its command line.
+    pub fn set_cmdlines(&mut self, on: bool) {
+        self.definitions.set_cmdlines(on);
+    }
+
     /// Makes CLOCK records count how often the wall clock was set ([`crate::record::Clock::steps`]), so that a
     /// search by time need not read every clock. Call before the first record.
     #[must_use]
@@ -546,6 +552,54 @@ mod tests {
         let stream = written(false);
         assert_eq!(stream, written(true));
         assert_eq!(read(&stream).0, ["/srv", "/srv"]);
+    }
+
+    /// The command line that a reader has for the process of each event; empty: none.
+    fn cmdlines(stream: &[u8]) -> Vec<String> {
+        let mut reader = Reader::new(stream);
+        let mut mirror = Mirror::new(BLOCK_CAPACITY);
+        let mut found = Vec::new();
+        while let Some(item) = reader.next().expect("whole") {
+            let Item::Block(block) = item else { continue };
+            mirror.clear();
+            for record in block.records() {
+                mirror.define(&record.body());
+                if let Body::Event(event) = record.body() {
+                    let image = mirror.proc(event.head.proc.get()).expect("defined");
+                    let text = mirror.string(image.cmdline.get()).unwrap_or_default();
+                    let is_flagged = image.flags.get() & record::proc_flag::CMDLINE_CUT != 0;
+                    assert_eq!(is_flagged, !text.is_empty());
+                    found.push(String::from_utf8(text.to_vec()).expect("UTF-8"));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn an_image_has_its_command_line_once_an_event_needs_it() {
+        let mut rig = Rig::new(Vec::new());
+        rig.dir(1, 0, b"/srv");
+        rig.push(Build::default().str(7, b"cc")).expect("room");
+        let mut image = Proc::new_zeroed();
+        (image.id, image.cmdline) = (1.into(), 7.into());
+        image.flags = record::proc_flag::CMDLINE_CUT.into();
+        rig.push(Build::default().proc(image)).expect("room");
+        for (name, on, ends) in [
+            ("a", false, false),
+            ("b", true, false),
+            ("c", false, true),
+            ("d", false, true),
+            ("e", true, false),
+        ] {
+            rig.writer.set_cmdlines(on);
+            rig.event(1, name.as_bytes()).expect("room");
+            if ends {
+                rig.writer.flush().expect("memory");
+            }
+        }
+        let stream = rig.writer.finish().expect("memory");
+        assert_eq!(cmdlines(&stream), ["", "cc", "cc", "", "cc"]);
     }
 
     #[test]

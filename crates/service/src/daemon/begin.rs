@@ -98,8 +98,8 @@ impl Daemon {
         )?
         .below(&watch.path)?;
         let path = watch.path.as_os_str().as_bytes().to_vec();
-        let (number, levels) = (entry.number, levels(watch));
-        self.engine.ask(Ask::Watch(Box::new(Watched { number, path, levels, filter })))?;
+        let (number, levels, cmdline) = (entry.number, levels(watch), watch.cmdline);
+        self.engine.ask(Ask::Watch(Box::new(Watched { number, path, levels, cmdline, filter })))?;
         let said = self.said(watch, None, String::new());
         self.add_root(&watch.path, said).inspect_err(|error| {
             let said = || self.said(watch, Some(What::WatchFailed), error.to_string());

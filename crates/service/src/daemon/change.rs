@@ -165,5 +165,11 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     note("metrics", old.metrics != new.metrics);
     note("queue", old.queue != new.queue);
     note("engine", old.engine != new.engine);
+    // The engine does these for all watches, or for none.
+    let is_new =
+        |asks: fn(&Watch) -> bool| new.watches.iter().any(asks) && !old.watches.iter().any(asks);
+    note("watch.cmdline", is_new(|watch| watch.cmdline));
+    note("watch.hard_links", is_new(|watch| watch.hard_links));
+    note("watch.follow_mounts", is_new(|watch| watch.follow_mounts));
     sections
 }
