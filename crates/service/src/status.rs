@@ -58,6 +58,13 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// Directories that the engine knows. It counts them once a second: until then, as many as the largest watch had when it
+    /// began.
+    fn directories(&self) -> u64 {
+        let largest = self.entries.iter().map(|entry| entry.directories).max();
+        self.counters.dirs.max(largest.unwrap_or_default().into())
+    }
+
     /// Why the daemon does less than it should; empty if it does not.
     fn reasons(&self) -> Vec<String> {
         let mut reasons = Vec::new();
@@ -160,7 +167,7 @@ pub(crate) fn fields(view: &View) -> Fields {
                 "directories": entry.directories,
             })
         }).collect::<Vec<_>>(),
-        "directories": view.counters.dirs,
+        "directories": view.directories(),
         "history": {
             "dir": text(&view.dir),
             "bytes": view.closed.bytes + written.segment_bytes,
@@ -259,7 +266,7 @@ pub(crate) fn summary(view: &View) -> String {
     let count = |name: &str| view.entries.iter().filter(|entry| entry.state.name() == name).count();
     let mut parts = vec![
         counted(view.entries.len() as u64, "watch", "watches"),
-        counted(view.counters.dirs, "directory", "directories"),
+        counted(view.directories(), "directory", "directories"),
         counted(view.shared.events(), "event", "events"),
     ];
     for state in ["pending", "failed"] {
