@@ -67,8 +67,12 @@ impl PathGlobs {
             Some(slash) => &path[slash + 1..],
             None => path,
         };
-        self.names.is_match_candidate(&Candidate::from_bytes(name))
-            || self.paths.is_match_candidate(&Candidate::from_bytes(path))
+        // Somebody may make paths of many kilobytes: a candidate costs a look at each byte.
+        let any = |set: &GlobSet, text| {
+            !set.is_empty() && set.is_match_candidate(&Candidate::from_bytes(text))
+        };
+        any(&self.names, name)
+            || any(&self.paths, path)
             || self.below.iter().any(|(own, globs)| {
                 own == root && globs.is_match_candidate(&Candidate::from_bytes(path))
             })

@@ -155,13 +155,13 @@ impl PathFilter {
             self.path.clear();
         }
         self.path.extend_from_slice(name);
-        self.refine(verdict).passes()
+        self.refine(verdict, &self.path).passes()
     }
 
-    /// The verdict on `self.path`, given the verdict on its directory.
-    fn refine(&self, dir: Verdict) -> Verdict {
+    /// The verdict on `path` below `self.root`, given the verdict on its directory.
+    fn refine(&self, dir: Verdict, path: &[u8]) -> Verdict {
         let matches = |globs: &Option<PathGlobs>| {
-            globs.as_ref().is_some_and(|globs| globs.matches(&self.root, &self.path))
+            globs.as_ref().is_some_and(|globs| globs.matches(&self.root, path))
         };
         Verdict {
             included: dir.included || matches(&self.include),
@@ -222,7 +222,7 @@ impl PathFilter {
                 if !self.set_path(mirror, next) {
                     return None;
                 }
-                verdict = self.refine(verdict);
+                verdict = self.refine(verdict, &self.path);
             }
             self.keep(next, verdict);
         }
@@ -236,14 +236,10 @@ impl PathFilter {
             return None;
         }
         let mut verdict = Verdict { included: self.include.is_none(), excluded: false };
-        let whole = std::mem::take(&mut self.path);
-        let ends = memchr::memchr_iter(b'/', &whole).chain([whole.len()]);
+        let ends = memchr::memchr_iter(b'/', &self.path).chain([self.path.len()]);
         for end in ends.filter(|end| *end > 0) {
-            self.path.clear();
-            self.path.extend_from_slice(&whole[..end]);
-            verdict = self.refine(verdict);
+            verdict = self.refine(verdict, &self.path[..end]);
         }
-        self.path = whole;
         self.keep(dir, verdict);
         Some(verdict)
     }
