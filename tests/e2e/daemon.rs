@@ -97,7 +97,7 @@ pub(crate) fn watch(path: &Path) -> String {
 }
 
 /// Lines of events, without what says how the record is.
-fn of_files(events: Vec<Event>) -> Vec<Event> {
+pub(crate) fn of_files(events: Vec<Event>) -> Vec<Event> {
     events.into_iter().filter(|event| !matches!(event.kind(), "GAP" | "NOTE" | "LOSS")).collect()
 }
 

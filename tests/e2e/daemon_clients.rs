@@ -1,8 +1,11 @@
 //! The daemon's sockets: who may send what, hostile messages, clients that stall, Prometheus.
 
-use crate::daemon::{Daemon, watch};
+use crate::daemon::{Daemon, of_files, watch};
 use crate::storm::rng::Rng;
-use fsmon_harness::{Area, is_installed, is_root, is_root_with, repeats, sh, skip, wait_until};
+use fsmon_harness::{
+    Area, assert_follows, is_installed, is_root, is_root_with, listing, repeats, sh, skip,
+    wait_until,
+};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,7 +13,8 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// A group that Debian always has, and its number.
 const GROUP: (&str, &str) = ("games", "60");
@@ -173,6 +177,70 @@ fn hostile_messages_and_clients_that_stall_disturb_nobody() {
 }
 
 /// A port that was free a moment ago.
+/// Asks for flushes on a connection until `is_over`, one after the other. Returns how many were answered.
+fn flush_until(socket: &Path, is_over: &AtomicBool) -> u64 {
+    let mut stream = UnixStream::connect(socket).expect("it listens");
+    let mut answers = BufReader::new(stream.try_clone().expect("a descriptor"));
+    let (mut count, mut answer) = (0, String::new());
+    while !is_over.load(Ordering::Relaxed) {
+        stream.write_all(b"{\"v\":1,\"cmd\":\"flush\"}\n").expect("it reads");
+        answer.clear();
+        answers.read_line(&mut answer).expect("it answers");
+        assert!(answer.contains("\"ok\":true"), "{answer}");
+        count += 1;
+    }
+    count
+}
+
+/// Bytes of the history after files came and went, while this many clients ask for flushes; and the flushes.
+fn recorded_beside(clients: usize, files: usize) -> (u64, u64) {
+    let area = Area::new();
+    let watched = area.watched();
+    let mut daemon = Daemon::new(&area, &watch(&watched));
+    daemon.start();
+    let before = listing(&watched);
+    let is_over = AtomicBool::new(false);
+    let flushes = std::thread::scope(|scope| {
+        let ask = || flush_until(&daemon.socket, &is_over);
+        let asking: Vec<_> = (0..clients).map(|_| scope.spawn(ask)).collect();
+        // Not in one batch: a flush shares what comes within 50 ms.
+        for round in 0..20 {
+            for file in 0..files / 20 {
+                let (old, new) =
+                    (watched.join(format!("f{file}")), watched.join(format!("g{round}-{file}")));
+                fs::write(&old, "x").expect("written");
+                fs::rename(&old, &new).expect("renamed");
+                if file % 2 == 0 {
+                    fs::remove_file(&new).expect("removed");
+                }
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        asking.into_iter().map(|asking| asking.join().expect("it ends")).sum()
+    });
+    daemon.ask(&["sync"]);
+    let bytes = daemon.status()["history"]["bytes"].as_u64().expect("a number");
+    daemon.stop();
+    assert_follows(before, &of_files(daemon.decoded(&[])), &watched);
+    (bytes, flushes)
+}
+
+#[test]
+fn clients_that_ask_for_flushes_all_the_time_cost_nearly_no_room() {
+    if !is_root() {
+        return;
+    }
+    let files = repeats(100_000);
+    let (alone, _) = recorded_beside(0, files);
+    let begun = Instant::now();
+    let (beside, flushes) = recorded_beside(16, files);
+    // Calls within 50 ms share a block, and one that is cut short defines again what the next needs: some 220 bytes.
+    let blocks = u64::try_from(begun.elapsed().as_millis() / 50).expect("not that long") + 1;
+    let most = alone + alone / 100 + blocks * 256;
+    assert!(beside <= most, "{beside} bytes beside {flushes} flushes, {alone} alone");
+    assert!(flushes > 100, "{flushes}");
+}
+
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("bound").port()
