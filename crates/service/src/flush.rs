@@ -1,7 +1,7 @@
 //! `flush` and `sync` for many clients at a time: those that come while others wait share one block, and one
 //! fdatasync. Otherwise each flush would end a block, and 1,000 small blocks a second would fill the history.
 
-use crate::limits::FLUSH_EVERY;
+use crate::limits::{FLUSH_BURST, FLUSH_EVERY, FLUSH_REFILL};
 use fsmon_format::error::Error;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -33,6 +33,48 @@ struct Rounds {
     next: Option<Arc<Round>>,
     /// When the last one began.
     began: Option<Instant>,
+    /// What the last one answered.
+    cursor: Option<String>,
+    pace: Pace,
+}
+
+/// How many blocks flushes may end early: [`FLUSH_BURST`], and one more after each [`FLUSH_REFILL`].
+struct Pace {
+    left: u32,
+    /// When `left` was right.
+    at: Instant,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { left: FLUSH_BURST, at: Instant::now() }
+    }
+}
+
+impl Pace {
+    fn refill(&mut self, now: Instant) {
+        while self.left < FLUSH_BURST && self.at + FLUSH_REFILL <= now {
+            (self.left, self.at) = (self.left + 1, self.at + FLUSH_REFILL);
+        }
+        if self.left == FLUSH_BURST {
+            self.at = now;
+        }
+    }
+
+    /// When the next block may end.
+    fn next(&mut self, now: Instant) -> Instant {
+        self.refill(now);
+        if self.left > 0 { now } else { self.at + FLUSH_REFILL }
+    }
+
+    fn take(&mut self, now: Instant) {
+        self.refill(now);
+        self.left = self.left.saturating_sub(1);
+    }
+
+    fn give_back(&mut self) {
+        self.left = (self.left + 1).min(FLUSH_BURST);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -64,18 +106,27 @@ impl Flusher {
             done: Condvar::new(),
         });
         rounds.next = Some(round.clone());
-        let due = rounds.began.map(|began| began + FLUSH_EVERY);
+        let now = Instant::now();
+        let due = rounds.began.map_or(now, |began| began + FLUSH_EVERY).max(rounds.pace.next(now));
         drop(rounds);
-        if let Some(due) = due {
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-        }
+        thread::sleep(due.saturating_duration_since(now));
         // A client that comes from here on waits for the next round: this one may begin too early for it.
         let mut rounds = lock(&self.0);
         rounds.next = None;
-        rounds.began = Some(Instant::now());
+        let now = Instant::now();
+        rounds.began = Some(now);
+        rounds.pace.take(now);
         drop(rounds);
         let wanted = *lock(&round.wanted);
         let result = flush(wanted);
+        if let Ok(cursor) = &result {
+            let mut rounds = lock(&self.0);
+            // Nothing happened since the last one, so no block ended.
+            if rounds.cursor.as_ref() == Some(cursor) {
+                rounds.pace.give_back();
+            }
+            rounds.cursor = Some(cursor.clone());
+        }
         *lock(&round.result) = Some(result.clone());
         round.done.notify_all();
         result
@@ -129,6 +180,30 @@ mod tests {
         let flushes = flushes.load(Ordering::SeqCst);
         // Each round lets all that wait join.
         assert!((1..32).contains(&flushes), "{flushes}");
+    }
+
+    #[test]
+    fn a_burst_may_end_blocks_and_then_one_at_a_time() {
+        let mut now = Instant::now();
+        let mut pace = Pace { left: FLUSH_BURST, at: now };
+        for _ in 0..FLUSH_BURST {
+            assert_eq!(pace.next(now), now);
+            pace.take(now);
+        }
+        for _ in 0..3 {
+            assert_eq!(pace.next(now), now + FLUSH_REFILL);
+            now += FLUSH_REFILL;
+            assert_eq!(pace.next(now), now);
+            pace.take(now);
+        }
+        // What ended no block costs nothing.
+        pace.give_back();
+        assert_eq!(pace.next(now), now);
+        pace.take(now);
+        // After a while of rest it is as before, and no more than that.
+        now += FLUSH_REFILL * (3 * FLUSH_BURST);
+        pace.refill(now);
+        assert_eq!((pace.left, pace.at), (FLUSH_BURST, now));
     }
 
     #[test]
