@@ -111,7 +111,7 @@ fn what_a_mount_hides_is_said_where_the_walk_gets_no_mount_of_its_own() {
     let seen = lines_with_losses(&ended.events(), &base);
     assert!(seen.iter().any(|line| line == "LOSS walk"), "{seen:#?}");
     assert!(seen.iter().any(|line| line == "CREATE watched/other/deep/g"), "{seen:#?}");
-    let said = ended.stderr.iter().find(|line| line.contains("--make-private"));
+    let said = ended.stderr.iter().find(|line| line.contains("make the mount around it private"));
     assert!(said.is_some(), "{:#?}", ended.stderr);
 }
 

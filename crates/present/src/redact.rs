@@ -41,9 +41,9 @@ impl Redactor {
         Ok(Redactor {
             globs: globs::words(Setting::Redact, hidden)?,
             named: regex(&format!(
-                r#"(?i-u)(?:^|[ \t\r\n'"?&;,{{(])(?:[-\w.]*{NAMES}["']?(?:=|:\s*)|--?[-\w.]*{NAMES}[ \t]+([^-\s]))"#
+                r#"(?i-u)(?:^|[ \t\r\n'"?&;,{{(])(?:[-\w.]*{NAMES}["']?(?:=|:\s*)|-{{1,2}}[-\w.]*{NAMES}[ \t]+([^-\s]))"#
             )),
-            option: regex(&format!("(?i-u)^--?[-\\w.]*{NAMES}$")),
+            option: regex(&format!("(?i-u)^-{{1,2}}[-\\w.]*{NAMES}$")),
             url: regex("(?-u)^[a-zA-Z][-+.a-zA-Z0-9]*://[^/?#@:]*:([^/?#]*)@"),
         })
     }

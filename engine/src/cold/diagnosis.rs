@@ -53,7 +53,7 @@ fn hidden(facts: &Facts) -> Cause {
     Cause::Hidden(match (facts.lacks(Cap::SysAdmin), facts.seccomp) {
         (true, _) => "run fsmon as root (sudo fsmon ...), or give it CAP_SYS_ADMIN",
         (false, true) => "allow open_tree and mount_setattr in its seccomp filter",
-        (false, false) => "make the mount around it one that can be bound (mount --make-private)",
+        (false, false) => "make the mount around it private, so that it can be cloned (mount(8))",
     })
 }
 
@@ -310,7 +310,7 @@ mod tests {
     fn what_a_mount_hides_names_what_forbids_to_look_below() {
         let seccomp = Facts { seccomp: true, ..root() };
         let all = ["something is mounted on it"];
-        says(Call::Directory, libc::EXDEV, &root(), &[all[0], "--make-private"], &["CAP_"]);
+        says(Call::Directory, libc::EXDEV, &root(), &[all[0], "private"], &["CAP_"]);
         says(Call::Directory, libc::EXDEV, &seccomp, &[all[0], "open_tree"], &["CAP_"]);
         let bound = without(&[Cap::SysAdmin]);
         says(Call::Directory, libc::EXDEV, &bound, &[all[0], "CAP_SYS_ADMIN"], &["seccomp"]);
