@@ -2,11 +2,12 @@
 
 use fsmon_harness::{
     Area, Ended, Event, Fsmon, assert_follows, copy_program, fsmon, has_bpf, is_root, listing,
-    parse, program, repeats, sh, succeed, wait_until,
+    own_mounts, parse, program, repeats, sh, succeed, wait_until,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -812,4 +813,50 @@ fn command_lines_are_those_of_processes_in_watches_that_ask_for_them() {
     };
     // Once as the name of a file; the other is in the command line, too.
     assert_eq!((recorded("--\0private"), recorded("--\0public")), (0, 3));
+}
+
+/// Mounts a FUSE filesystem whose server never answers; it is gone once the file is closed.
+fn mount_silent(at: &Path) -> Option<fs::File> {
+    let server = fs::File::options().read(true).write(true).open("/dev/fuse").ok()?;
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+    let flags = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some("silent"), at, Some("fuse.silent"), flags, Some(&*options)).ok()?;
+    Some(server)
+}
+
+#[test]
+fn a_filesystem_that_never_answers_fails_and_disturbs_nobody() {
+    let Some(area) = own_mounts() else { return };
+    let (watched, silent) = (area.watched(), area.dir("silent"));
+    let mut daemon = Daemon::new(&area, &watch(&watched));
+    daemon.start();
+    let Some(server) = mount_silent(&silent) else {
+        return fsmon_harness::skip("FUSE cannot be mounted");
+    };
+    let said = "is on a filesystem that may not answer (FUSE, a server)";
+    for path in [silent.clone(), silent.join("below")] {
+        daemon.client(&["add", path.to_str().expect("UTF-8")]).assert_failed(1, &[said]);
+    }
+    sh(&watched, ": > beside");
+    // By the configuration: it fails, and the others do not.
+    let text = fs::read_to_string(&daemon.config).expect("there");
+    fs::write(&daemon.config, format!("{text}{}", watch(&silent))).expect("written");
+    daemon.running.as_mut().expect("it runs").signal(Signal::SIGHUP);
+    let is_failed = |daemon: &Daemon| {
+        let of_silent = daemon.status()["watches"][1].clone();
+        of_silent["state"] == "failed" && of_silent["reason"].to_string().contains(said)
+    };
+    wait_until("it fails", || is_failed(&daemon));
+    daemon.stop();
+    daemon.start();
+    assert!(is_failed(&daemon), "{}", daemon.status());
+    sh(&watched, ": > after");
+    daemon.ask(&["sync"]);
+    daemon.stop();
+    let names: Vec<_> = daemon.decoded(&["-t", "create"]).iter().map(Event::name).collect();
+    assert!(
+        ["beside", "after"].iter().all(|name| names.iter().any(|known| known == name)),
+        "{names:?}"
+    );
+    drop(server);
 }

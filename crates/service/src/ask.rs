@@ -20,16 +20,24 @@ fn asked() -> MutexGuard<'static, Option<HashSet<PathBuf>>> {
 /// there is one such thread for each.
 ///
 /// # Errors
-/// It does not answer in time, or has not answered yet since the last call.
+/// It is on a filesystem that may never answer; it does not answer in time, or has not answered yet since the last call.
 pub(crate) fn must_answer(path: &Path) -> Result<(), Error> {
+    if fsmon_engine::may_hang(path) {
+        // A thread that waits for such a server can keep the process from ending.
+        let line = format!(
+            "{} is on a filesystem that may not answer (FUSE, a server), or behind one; the daemon does not watch these",
+            shown(path)
+        );
+        return Err(Error::new(ErrorKind::Unsupported, line));
+    }
     if !asked().get_or_insert_default().insert(path.to_owned()) {
         return Err(silent(path));
     }
     let (answered, answer) = flume::bounded(1);
     let own = path.to_owned();
     let ask = move || {
-        // What is there does not matter yet.
-        let _ = own.canonicalize();
+        // What is there does not matter yet. The kernel may have the name of a directory, and not its attributes.
+        let _ = own.canonicalize().and_then(|real| real.metadata());
         asked().get_or_insert_default().remove(&own);
         let _ = answered.send(());
     };

@@ -123,6 +123,13 @@ impl<'a> Slow<'a> {
     }
 }
 
+/// Whether a look at `path`, absolute, may never return: it is on FUSE or on a filesystem of a server, or behind one. Nothing
+/// on the way is looked at, so symbolic links are not followed.
+#[must_use]
+pub fn may_hang(path: &Path) -> bool {
+    Slow::of(&reachable()).is_between(Path::new("/"), path)
+}
+
 /// All mounts in the order in which they were mounted, including hidden ones. Empty if /proc is not mounted.
 pub(crate) fn all() -> Vec<Mount> {
     with_root(of_process(Path::new("/proc/self")))

@@ -1,6 +1,7 @@
 //! What a client asks for, as an order to the recorder.
 
 use super::{Front, lock};
+use crate::ask::must_answer;
 use crate::control::protocol::{Command, Fields};
 use crate::control::server::Serve;
 use crate::link::{Limits, Order};
@@ -23,6 +24,7 @@ impl Serve for Front {
             Command::Add { watch, runtime } => {
                 let watch = status::watch_of(&watch)?;
                 lock(&self.config).check_watch(&watch, "the watch")?;
+                must_answer(&watch.path)?;
                 watch.check_host()?;
                 Order::Add { watch: Box::new(watch), runtime }
             }
