@@ -27,6 +27,15 @@ impl Rule {
     }
 }
 
+/// Who asks whether a directory is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// The engine, which has asked about the directory above it, and was told no.
+    OnTheWayDown,
+    /// Somebody who knows nothing of the directories above it.
+    Alone,
+}
+
 /// The rules of all watches.
 #[derive(Default)]
 pub(crate) struct Rules {
@@ -42,8 +51,9 @@ impl Rules {
         Rules { rules, history: history.to_owned() }
     }
 
-    /// Whether to leave out the directory at `path`, absolute, with everything below it.
-    fn skips(&self, path: &[u8]) -> bool {
+    /// Whether to leave out the directory at `path`, absolute, with everything below it. With [`Asked::OnTheWayDown`] the
+    /// directories above it count only where they are not left out although they are excluded: where they hold a watch.
+    fn skips(&self, path: &[u8], asked: Asked) -> bool {
         if below(path, self.history.as_os_str().as_bytes()).is_some() {
             return true;
         }
@@ -58,15 +68,34 @@ impl Rules {
             .find_map(|rule| Some((rule, below(path, rule.path.as_os_str().as_bytes())?)));
         // A directory of no watch is on the way to one, or is of a watch that just ended.
         let Some((rule, rest)) = owner else { return false };
-        let depth = memchr::memchr_iter(b'/', rest).count() + 1;
+        let depth = || memchr::memchr_iter(b'/', rest).count() + 1;
         // Those of the last level stay: else renames of them would not be known to be that.
-        if rule.levels.is_some_and(|levels| depth > levels as usize) {
+        if rule.levels.is_some_and(|levels| depth() > levels as usize) {
             return true;
         }
         let Some(exclude) = &rule.exclude else { return false };
-        let ends = memchr::memchr_iter(b'/', rest).chain([rest.len()]);
         let root = rule.path.as_os_str().as_bytes();
+        let above = match asked {
+            Asked::Alone => rest.len(),
+            Asked::OnTheWayDown => {
+                self.shared_with_watches(path).saturating_sub(path.len() - rest.len())
+            }
+        };
+        let ends = memchr::memchr_iter(b'/', &rest[..above.min(rest.len())]).chain([rest.len()]);
         ends.into_iter().any(|end| exclude.matches(root, &rest[..end]))
+    }
+
+    /// The bytes that `path` has in common with that of a watch, at most, up to and with a slash.
+    fn shared_with_watches(&self, path: &[u8]) -> usize {
+        let shared = |rule: &Arc<Rule>| {
+            let other = rule.path.as_os_str().as_bytes();
+            let same = path.iter().zip(other).take_while(|(one, other)| one == other).count();
+            // The whole path of the watch may end where a name of `path` does.
+            let same =
+                if same == other.len() && path.get(same) == Some(&b'/') { same + 1 } else { same };
+            memchr::memrchr(b'/', &path[..same]).map_or(0, |slash| slash + 1)
+        };
+        self.rules.iter().map(shared).max().unwrap_or_default()
     }
 }
 
@@ -91,12 +120,16 @@ impl Skipper {
 
     /// For the engine.
     pub(crate) fn skip_dir(&self) -> SkipDir {
-        SkipDir { skips: self.skips(), by_path: true }
+        SkipDir { skips: self.asked(Asked::OnTheWayDown), by_path: true }
     }
 
     /// For the thread that follows mounts.
     pub(crate) fn skips(&self) -> Skips {
-        Box::new(ByRules { rules: self.clone(), path: Vec::with_capacity(1 << 13) })
+        self.asked(Asked::Alone)
+    }
+
+    fn asked(&self, asked: Asked) -> Skips {
+        Box::new(ByRules { rules: self.clone(), path: Vec::with_capacity(1 << 13), asked })
     }
 }
 
@@ -104,6 +137,7 @@ struct ByRules {
     rules: Skipper,
     /// Used again and again, so that nothing is allocated.
     path: Vec<u8>,
+    asked: Asked,
 }
 
 impl Skip for ByRules {
@@ -116,7 +150,7 @@ impl Skip for ByRules {
             self.path.push(b'/');
             self.path.extend_from_slice(path);
         }
-        self.rules.0.load().skips(&self.path)
+        self.rules.0.load().skips(&self.path, self.asked)
     }
 }
 
@@ -134,9 +168,18 @@ mod tests {
         skipper
     }
 
+    /// As somebody asks who knows nothing else. Who asks on the way down gets the same, until something is left out.
     fn skipped(skipper: &Skipper, root: &str, paths: &[&str]) -> Vec<bool> {
-        let mut skips = skipper.skips();
-        paths.iter().map(|path| skips.skips(root.as_bytes(), path.as_bytes())).collect()
+        let (mut skips, mut on_the_way) = (skipper.skips(), skipper.skip_dir().skips);
+        let mut ask = |path: &str| {
+            let is_skipped = skips.skips(root.as_bytes(), path.as_bytes());
+            let names: Vec<_> = path.split('/').collect();
+            let mut ways = (1..=names.len()).map(|count| names[..count].join("/"));
+            let on_the_way = ways.any(|way| on_the_way.skips(root.as_bytes(), way.as_bytes()));
+            assert_eq!(on_the_way, is_skipped, "{path}");
+            is_skipped
+        };
+        paths.iter().map(|path| ask(path)).collect()
     }
 
     #[test]
@@ -144,6 +187,28 @@ mod tests {
         let skipper = rules(&[("/srv", &["target"], None), ("/srv/target/keep", &[], None)]);
         let paths = ["a", "target", "target/x", "target/keep", "target/keep/y", "a/target/x"];
         assert_eq!(skipped(&skipper, "/srv", &paths), [false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn on_the_way_down_what_is_above_counts_where_it_holds_a_watch() {
+        let skipper =
+            rules(&[("/srv", &["target", "x/y"], None), ("/srv/a/target/b/keep", &[], None)]);
+        let paths = [
+            "a/target",
+            "a/target/b",
+            "a/target/bc",
+            "a/target/b/c",
+            "a/target/b/keep/target",
+            "x/y",
+            "x/y/z",
+        ];
+        assert_eq!(
+            skipped(&skipper, "/srv", &paths),
+            [false, false, true, true, false, true, true]
+        );
+        let mut on_the_way = skipper.skip_dir().skips;
+        // Nobody who was told no asks this.
+        assert!(!on_the_way.skips(b"/srv", b"target/x"));
     }
 
     #[test]

@@ -232,6 +232,9 @@ impl PathFilter {
     /// The verdict on a directory from those on each directory between it and `base`. `None` if the path is not
     /// known, or is outside of `base`.
     fn decide_below_base(&mut self, mirror: &Mirror, dir: u32) -> Option<Verdict> {
+        if let Some(verdict) = self.decide_from_above(mirror, dir) {
+            return Some(verdict);
+        }
         if !self.set_path(mirror, dir) {
             return None;
         }
@@ -241,6 +244,34 @@ impl PathFilter {
             verdict = self.refine(verdict, &self.path[..end]);
         }
         self.keep(dir, verdict);
+        Some(verdict)
+    }
+
+    /// The same from the nearest directory above whose verdict is known, which is in `base`. `None` if there is none.
+    fn decide_from_above(&mut self, mirror: &Mirror, dir: u32) -> Option<Verdict> {
+        self.pending.clear();
+        let (mut at, mut verdict) = (dir, None);
+        while verdict.is_none() {
+            if self.pending.len() == DEPTH_MAX {
+                return None;
+            }
+            self.pending.push(at);
+            at = mirror.dir(at)?.parent;
+            verdict = if at == 0 { return None } else { self.kept(at) };
+        }
+        let mut verdict = verdict?;
+        while let Some(next) = self.pending.pop() {
+            if self.need_path() {
+                if !self.set_path(mirror, next) {
+                    return None;
+                }
+            } else {
+                self.path.clear();
+                self.path.extend_from_slice(mirror.dir_name(mirror.dir(next)?));
+            }
+            verdict = self.refine(verdict, &self.path);
+            self.keep(next, verdict);
+        }
         Some(verdict)
     }
 
