@@ -38,6 +38,7 @@ mod objects;
 mod oracle;
 mod output;
 mod overlay;
+mod power;
 mod privileges;
 mod python;
 mod readers;
