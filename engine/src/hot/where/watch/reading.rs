@@ -89,7 +89,9 @@ impl<D: Disk> Watch<D> {
             let may_end = at != 0 && (was_unread || passed.is_multiple_of(DIRS_PASSED));
             left = Some(at).filter(|_| may_end && self.disk.now_ns() >= until_ns);
         }
-        self.trail.clear();
+        if left.is_none() {
+            self.trail.clear();
+        }
         left
     }
 
@@ -143,7 +145,7 @@ impl<D: Disk> Watch<D> {
         };
         self.entries = entries;
         if tree.node(id).child != 0 {
-            self.trail.push(id, fd);
+            self.trail.push(tree, id, fd);
         }
         result
     }
