@@ -6,7 +6,7 @@
 use crate::filter::globs;
 use fsmon_format::error::{Error, Setting};
 use globset::{Candidate, GlobSet};
-use regex::bytes::Regex;
+use regex::bytes::{CaptureLocations, Regex};
 use std::ops::Range;
 
 /// What stands for what was hidden: `…` in UTF-8.
@@ -15,6 +15,9 @@ const HIDDEN: &[u8] = "…".as_bytes();
 /// The ends of names whose values are secrets, whatever is before: `--db-password`, `GITHUB_TOKEN`.
 const NAMES: &str = "(?:passw(?:or)?d|passphrase|passin|passout|token|secret|credentials?|authorization|\
                      (?:api|access|secret|auth)[-_.]?key)";
+
+/// Room for a command line as it is recorded, in bytes.
+const CMDLINE_BYTES: usize = 4096;
 
 /// What is before a name that is not at the beginning of a word.
 const SEPARATORS: &[u8] = b" \t\r\n'\"?&;,{(";
@@ -29,6 +32,10 @@ pub struct Redactor {
     option: Regex,
     /// User and password of a URL.
     url: Regex,
+    /// Used again and again, so that nothing is allocated.
+    in_named: CaptureLocations,
+    in_url: CaptureLocations,
+    out: Vec<u8>,
 }
 
 impl Redactor {
@@ -38,20 +45,26 @@ impl Redactor {
     /// A glob is malformed.
     pub fn new(hidden: &[String]) -> Result<Self, Error> {
         let regex = |text: &str| Regex::new(text).expect("it is tested");
+        let named = regex(&format!(
+            r#"(?i-u)(?:^|[ \t\r\n'"?&;,{{(])(?:[-\w.]*{NAMES}["']?(?:=|:\s*)|-{{1,2}}[-\w.]*{NAMES}[ \t]+([^-\s]))"#
+        ));
+        let url = regex("(?-u)^[a-zA-Z][-+.a-zA-Z0-9]*://[^/?#@:]*:([^/?#]*)@");
         Ok(Redactor {
+            in_named: named.capture_locations(),
+            in_url: url.capture_locations(),
+            out: Vec::with_capacity(CMDLINE_BYTES),
+            named,
+            url,
             globs: globs::words(Setting::Redact, hidden)?,
-            named: regex(&format!(
-                r#"(?i-u)(?:^|[ \t\r\n'"?&;,{{(])(?:[-\w.]*{NAMES}["']?(?:=|:\s*)|-{{1,2}}[-\w.]*{NAMES}[ \t]+([^-\s]))"#
-            )),
             option: regex(&format!("(?i-u)^-{{1,2}}[-\\w.]*{NAMES}$")),
-            url: regex("(?-u)^[a-zA-Z][-+.a-zA-Z0-9]*://[^/?#@:]*:([^/?#]*)@"),
         })
     }
 
     /// The command line without its secrets, if it has any: words with NULs between them, as it came. It is not longer than
     /// before. What was hidden once stays as it is.
-    pub fn hide(&self, cmdline: &[u8]) -> Option<Vec<u8>> {
-        let mut out = Vec::new();
+    pub fn hide(&mut self, cmdline: &[u8]) -> Option<&[u8]> {
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
         let mut is_value = false;
         for (index, word) in cmdline.split(|byte| *byte == 0).enumerate() {
             if index > 0 {
@@ -61,7 +74,8 @@ impl Redactor {
             is_value = self.option.is_match(word);
             if is_hidden { put_hidden(word.len(), &mut out) } else { self.put(word, &mut out) }
         }
-        (out != cmdline).then_some(out)
+        self.out = out;
+        (self.out != cmdline).then_some(&self.out)
     }
 
     fn is_named(&self, word: &[u8]) -> bool {
@@ -69,7 +83,7 @@ impl Redactor {
         globs.is_some_and(|globs| globs.is_match_candidate(&Candidate::from_bytes(word)))
     }
 
-    fn put(&self, word: &[u8], out: &mut Vec<u8>) {
+    fn put(&mut self, word: &[u8], out: &mut Vec<u8>) {
         let mut at = 0;
         while let Some(secret) = self.next_secret(word, at) {
             out.extend_from_slice(&word[at..secret.start]);
@@ -80,15 +94,15 @@ impl Redactor {
     }
 
     /// The next secret in a word, from this position on.
-    fn next_secret(&self, word: &[u8], from: usize) -> Option<Range<usize>> {
+    fn next_secret(&mut self, word: &[u8], from: usize) -> Option<Range<usize>> {
         if from == 0
-            && let Some(password) = self.url.captures(word).and_then(|found| found.get(1))
+            && self.url.captures_read(&mut self.in_url, word).is_some()
+            && let Some((start, end)) = self.in_url.get(1)
         {
-            return Some(password.range());
+            return Some(start..end);
         }
-        let found = self.named.captures_at(word, from)?;
-        let (name, begin) = (found.get(0)?, found.get(1));
-        let begin = begin.map_or(name.end(), |first| first.start());
+        let name = self.named.captures_read_at(&mut self.in_named, word, from)?;
+        let begin = self.in_named.get(1).map_or(name.end(), |(start, _)| start);
         // A word that is one setting may have any value. In a script, in a URL or in JSON the value ends somewhere.
         if name.start() == 0 && begin == name.end() && !SEPARATORS.contains(&word[0]) {
             return Some(begin..word.len());
@@ -119,8 +133,8 @@ mod tests {
 
     fn hidden(globs: &[&str], words: &[&str]) -> Option<String> {
         let globs: Vec<_> = globs.iter().map(|glob| (*glob).to_owned()).collect();
-        let redactor = Redactor::new(&globs).expect("valid");
-        let hidden = redactor.hide(words.join("\0").as_bytes())?;
+        let mut redactor = Redactor::new(&globs).expect("valid");
+        let hidden = redactor.hide(words.join("\0").as_bytes())?.to_vec();
         Some(String::from_utf8(hidden).expect("UTF-8").replace('\0', " | "))
     }
 
@@ -180,9 +194,9 @@ mod tests {
         fn no_command_line_grows_and_what_is_hidden_stays(
             words in prop::collection::vec("(-{0,2}[a-z]{0,3}(password|token|api-key)?[=: ]?[ -~…]{0,8}|[ -~]{0,8})", 0..6)
         ) {
-            let redactor = Redactor::new(&["*x*".to_owned()]).expect("valid");
+            let mut redactor = Redactor::new(&["*x*".to_owned()]).expect("valid");
             let cmdline = words.join("\0");
-            if let Some(once) = redactor.hide(cmdline.as_bytes()) {
+            if let Some(once) = redactor.hide(cmdline.as_bytes()).map(<[u8]>::to_vec) {
                 prop_assert!(once.len() <= cmdline.len());
                 let count = |text: &[u8]| text.iter().filter(|byte| **byte == 0).count();
                 prop_assert_eq!(count(&once), count(cmdline.as_bytes()));
@@ -192,7 +206,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_taken(cmdline in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Redactor::new(&[]).expect("valid").hide(&cmdline);
+            let _ = Redactor::new(&[]).expect("valid").hide(&cmdline).map(<[u8]>::to_vec);
         }
     }
 }

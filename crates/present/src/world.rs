@@ -161,12 +161,14 @@ impl World {
 
     /// Hides secrets in a command line. Its string was defined a moment ago, and nothing has shown it yet.
     fn redact(&mut self, cmdline: u32) {
-        let Some(redactor) = &self.redactor else { return };
-        let hidden = self.mirror.string(cmdline).and_then(|text| redactor.hide(text));
-        if let Some(text) = hidden {
-            let mut head = record::Str::new_zeroed();
-            head.id = cmdline.into();
-            self.define(&Body::Str(&head, &text));
+        let Some(redactor) = &mut self.redactor else { return };
+        let Some(hidden) = self.mirror.string(cmdline).and_then(|text| redactor.hide(text)) else {
+            return;
+        };
+        let mut head = record::Str::new_zeroed();
+        head.id = cmdline.into();
+        if self.mirror.define(&Body::Str(&head, hidden)) == Defined::Full {
+            self.refused += 1;
         }
     }
 
