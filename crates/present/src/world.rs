@@ -32,7 +32,7 @@ pub struct World {
     names: Option<Names>,
     redactor: Option<Redactor>,
     refused: u64,
-    /// The size of the file of the event at hand, in bytes, if that was asked for after it.
+    /// The size of the current event's file in bytes, if it was looked up. The lookup is later than the event.
     pub(crate) late_size: Option<u64>,
 }
 

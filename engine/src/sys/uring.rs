@@ -178,8 +178,8 @@ impl Uring {
         unsafe { self.ring.submitter().register_buf_ring_with_flags(at, buffers.count, group, 0) }
     }
 
-    /// Enables the ring for the requests that are made of it, and for no other: whoever could write to its memory could
-    /// otherwise have the kernel open files, and no seccomp filter would see it (io_uring_register(2),
+    /// Enables the ring for the requests that the engine makes, and for no other. Without this an attacker who can write to the
+    /// ring's memory can have the kernel open files, and no seccomp filter sees it (io_uring_register(2),
     /// `IORING_REGISTER_RESTRICTIONS`).
     fn restrict(&self) -> io::Result<()> {
         let mut allowed = [
@@ -445,19 +445,26 @@ mod tests {
     use super::*;
     use crate::sys::fd::eventfd;
     use std::io::Write;
+    use std::os::fd::BorrowedFd;
+
+    /// A ring that reads `files`, a pipe that stands for the queue. `None`, said aloud, without io_uring.
+    fn uring_of(
+        files: BorrowedFd<'_>,
+        wake: BorrowedFd<'_>,
+        buffers: &(Buffers, Buffers),
+    ) -> Option<Uring> {
+        let sources = Descriptors { files, connector: None, wake, messages: vec![] };
+        let made = Uring::new(&sources, &buffers.0, &buffers.1, Gauge::default());
+        made.inspect_err(|error| eprintln!("SKIP: no io_uring here: {error}")).ok()
+    }
 
     #[test]
     fn the_kernel_refuses_what_the_ring_is_not_for() {
         let (reader, _writer) = std::io::pipe().expect("a pipe");
+        let buffers =
+            (Buffers::new(2, 8192).expect("mapped"), Buffers::new(2, 4096).expect("mapped"));
         let wake = eventfd().expect("an eventfd");
-        let files = Buffers::new(2, 8192).expect("mapped");
-        let connector = Buffers::new(2, 4096).expect("mapped");
-        let (files_fd, wake) = (reader.as_fd(), wake.as_fd());
-        let sources = Descriptors { files: files_fd, connector: None, wake, messages: vec![] };
-        let mut uring = match Uring::new(&sources, &files, &connector, Gauge::default()) {
-            Ok(uring) => uring,
-            Err(error) => return eprintln!("SKIP: no io_uring here: {error}"),
-        };
+        let Some(mut uring) = uring_of(reader.as_fd(), wake.as_fd(), &buffers) else { return };
         let path = c"/etc/passwd";
         let open = opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).build().user_data(7);
         uring.push(&open).expect("pushed");
@@ -473,26 +480,22 @@ mod tests {
     #[test]
     fn a_queue_that_was_emptied_is_not_read_again() {
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let buffers =
+            (Buffers::new(2, 8192).expect("mapped"), Buffers::new(2, 4096).expect("mapped"));
         let wake = eventfd().expect("an eventfd");
-        let files = Buffers::new(2, 8192).expect("mapped");
-        let connector = Buffers::new(2, 4096).expect("mapped");
-        let (files_fd, wake) = (reader.as_fd(), wake.as_fd());
-        let sources = Descriptors { files: files_fd, connector: None, wake, messages: vec![] };
-        let mut uring = match Uring::new(&sources, &files, &connector, Gauge::default()) {
-            Ok(uring) => uring,
-            Err(error) => return eprintln!("SKIP: no io_uring here: {error}"),
-        };
+        let Some(mut uring) = uring_of(reader.as_fd(), wake.as_fd(), &buffers) else { return };
+        let (files, connector) = &buffers;
         for len in [8000, 100] {
             writer.write_all(&vec![1; len]).expect("room in the pipe");
             uring.wait(Duration::from_micros(1), Duration::from_secs(1)).expect("waited");
-            match uring.next(&files, &connector).expect("read") {
+            match uring.next(files, connector).expect("read") {
                 Some(Done::Files(taken, _)) => {
                     assert_eq!(files.bytes(&taken).len(), len);
                     uring.give_back_files(taken);
                 }
                 _ => panic!("there are {len} bytes"),
             }
-            assert!(uring.next(&files, &connector).expect("nothing").is_none());
+            assert!(uring.next(files, connector).expect("nothing").is_none());
             assert!(uring.files.reading.is_none(), "a read waits after {len} bytes");
         }
     }

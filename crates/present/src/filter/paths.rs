@@ -195,32 +195,49 @@ impl PathFilter {
         }
     }
 
-    /// Goes up to a directory whose verdict is known, and down again. `None` if the chain of parents is
-    /// broken.
+    /// `None` if the chain of parents is broken, or if the directory is outside of `base`.
     #[cold]
     fn decide(&mut self, mirror: &Mirror, dir: u32) -> Option<Verdict> {
-        if self.base.is_some() {
-            return self.decide_below_base(mirror, dir);
+        let above = self.climb(mirror, dir)?;
+        match (above, &self.base) {
+            (Some(verdict), _) => self.descend(mirror, verdict),
+            (None, None) => self.descend(mirror, self.of_top()),
+            (None, Some(_)) => self.decide_below_base(mirror, dir),
         }
+    }
+
+    /// The verdict on a root, or on `base`.
+    fn of_top(&self) -> Verdict {
+        Verdict { included: self.include.is_none(), excluded: false }
+    }
+
+    /// Puts into `pending` the directories from `dir` up to a root, or up to one below a directory whose verdict is known.
+    /// Returns that verdict, which is never one on a directory outside of `base`. `None` if the chain of parents is broken.
+    fn climb(&mut self, mirror: &Mirror, dir: u32) -> Option<Option<Verdict>> {
         self.pending.clear();
-        let (mut at, mut verdict) = (dir, None);
-        while verdict.is_none() {
-            if self.pending.len() == DEPTH_MAX {
-                return None;
-            }
+        let mut at = dir;
+        while self.pending.len() < DEPTH_MAX {
             self.pending.push(at);
-            let parent = mirror.dir(at)?.parent;
-            verdict = match parent {
-                0 => Some(Verdict { included: self.include.is_none(), excluded: false }),
-                parent => self.kept(parent),
-            };
-            at = parent;
+            at = mirror.dir(at)?.parent;
+            let known = if at == 0 { None } else { self.kept(at) };
+            if at == 0 || known.is_some() {
+                return Some(known);
+            }
         }
-        let mut verdict = verdict?;
+        None
+    }
+
+    /// Decides about each directory in `pending`, the uppermost first, given the verdict on the one above it.
+    fn descend(&mut self, mirror: &Mirror, above: Verdict) -> Option<Verdict> {
+        let mut verdict = above;
         while let Some(next) = self.pending.pop() {
-            if mirror.dir(next)?.parent != 0 {
-                if !self.set_path(mirror, next) {
-                    return None;
+            let entry = mirror.dir(next)?;
+            if entry.parent != 0 {
+                if self.need_path() {
+                    self.set_path(mirror, next).then_some(())?;
+                } else {
+                    self.path.clear();
+                    self.path.extend_from_slice(mirror.dir_name(entry));
                 }
                 verdict = self.refine(verdict, &self.path);
             }
@@ -229,49 +246,15 @@ impl PathFilter {
         Some(verdict)
     }
 
-    /// The verdict on a directory from those on each directory between it and `base`. `None` if the path is not
-    /// known, or is outside of `base`.
+    /// The verdict on a directory from those on each directory between it and `base`.
     fn decide_below_base(&mut self, mirror: &Mirror, dir: u32) -> Option<Verdict> {
-        if let Some(verdict) = self.decide_from_above(mirror, dir) {
-            return Some(verdict);
-        }
-        if !self.set_path(mirror, dir) {
-            return None;
-        }
-        let mut verdict = Verdict { included: self.include.is_none(), excluded: false };
+        self.set_path(mirror, dir).then_some(())?;
+        let mut verdict = self.of_top();
         let ends = memchr::memchr_iter(b'/', &self.path).chain([self.path.len()]);
         for end in ends.filter(|end| *end > 0) {
             verdict = self.refine(verdict, &self.path[..end]);
         }
         self.keep(dir, verdict);
-        Some(verdict)
-    }
-
-    /// The same from the nearest directory above whose verdict is known, which is in `base`. `None` if there is none.
-    fn decide_from_above(&mut self, mirror: &Mirror, dir: u32) -> Option<Verdict> {
-        self.pending.clear();
-        let (mut at, mut verdict) = (dir, None);
-        while verdict.is_none() {
-            if self.pending.len() == DEPTH_MAX {
-                return None;
-            }
-            self.pending.push(at);
-            at = mirror.dir(at)?.parent;
-            verdict = if at == 0 { return None } else { self.kept(at) };
-        }
-        let mut verdict = verdict?;
-        while let Some(next) = self.pending.pop() {
-            if self.need_path() {
-                if !self.set_path(mirror, next) {
-                    return None;
-                }
-            } else {
-                self.path.clear();
-                self.path.extend_from_slice(mirror.dir_name(mirror.dir(next)?));
-            }
-            verdict = self.refine(verdict, &self.path);
-            self.keep(next, verdict);
-        }
         Some(verdict)
     }
 
