@@ -300,7 +300,11 @@ impl Follow {
 fn list_some(dir: &Path, follow: bool) -> Result<Vec<StreamFile>, Error> {
     let mut pause = Follow::default();
     loop {
-        let files = list(dir)?;
+        let mut files = list(dir)?;
+        if !follow {
+            // A loss of power can leave a segment without a byte.
+            files.retain(|file| file.header.is_some() || !is_empty(&file.path));
+        }
         if !files.is_empty() {
             return Ok(files);
         }
@@ -308,13 +312,17 @@ fn list_some(dir: &Path, follow: bool) -> Result<Vec<StreamFile>, Error> {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!(
-                    "{} has no recorded stream, no file *.fsmon; name a directory that has one, or a file",
+                    "{} has no recorded stream, no *.fsmon file that is not empty; name a directory that has one, or a file",
                     shown_input(dir)
                 ),
             ));
         }
         pause.pause();
     }
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.metadata().is_ok_and(|data| data.len() == 0)
 }
 
 /// The files of each stream. A file without a readable header stands for a stream of its own.
