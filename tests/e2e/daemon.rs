@@ -640,6 +640,13 @@ fn a_segment_whose_name_another_file_has_gets_the_next_number() {
     });
     taken.iter().for_each(|path| fs::remove_file(path).expect("nobody removed it"));
     let said = daemon.stop().stderr;
+    let names =
+        fs::read_dir(&daemon.history).expect("there").flatten().map(|entry| entry.file_name());
+    let names = names.map(|name| name.into_string().expect("UTF-8"));
+    let mut numbers: Vec<_> =
+        names.filter(|name| name.ends_with(".fsmon")).map(|name| name[26..32].to_owned()).collect();
+    numbers.sort();
+    assert!(numbers.windows(2).all(|pair| pair[0] != pair[1]), "{numbers:?}");
     assert!(said.iter().any(|line| line.ends_with("it gets the next number")), "{said:?}");
     assert_follows(start, &of_files(daemon.decoded(&[])), &watched);
 }
@@ -785,24 +792,21 @@ fn command_lines_are_those_of_processes_in_watches_that_ask_for_them() {
         make(&other, &format!("private{round}"));
         make(&watched, &format!("public{round}"));
     }
-    // One process in both.
-    sh(&area.path(""), "touch other/both watched/both");
+    // One process in both, before and after; and one whose child is in the other.
+    sh(&area.path(""), "touch other/both watched/both other/later");
+    sh(&other, "touch ../watched/of-a-child; : > parent # private");
     daemon.ask(&["sync"]);
     daemon.stop();
     let events = of_files(daemon.decoded(&["--cmdline", "-t", "create"]));
-    assert_eq!(events.len(), 8, "{events:#?}");
+    assert_eq!(events.len(), 11, "{events:#?}");
     for event in &events {
         let cmdline = event.0.get("cmdline").map(ToString::to_string).unwrap_or_default();
-        match &*event.name() {
-            // What its block says of the process before it was in the watch that asks.
-            "both" => {}
-            name if name.starts_with("public") => assert!(cmdline.contains(name), "{event:?}"),
-            _ => assert_eq!(cmdline, "", "{event:?}"),
+        let path = event.path().expect("it has one");
+        assert_eq!(!cmdline.is_empty(), path.starts_with(&watched), "{event:?}");
+        if let name @ ("public0" | "public1" | "public2") = &*event.name() {
+            assert!(cmdline.contains(name), "{event:?}");
         }
     }
-    let shown =
-        events.iter().find(|event| event.path().is_some_and(|path| path.ends_with("watched/both")));
-    assert!(shown.is_some_and(|event| event.0.get("cmdline").is_some()), "{shown:?}");
     let recorded = |word: &str| -> usize {
         let files =
             fs::read_dir(&daemon.history).expect("there").map(|entry| entry.expect("read").path());
@@ -811,8 +815,9 @@ fn command_lines_are_those_of_processes_in_watches_that_ask_for_them() {
             .map(|bytes| bytes.windows(word.len()).filter(|part| *part == word.as_bytes()).count())
             .sum()
     };
-    // Once as the name of a file; the other is in the command line, too.
     assert_eq!((recorded("--\0private"), recorded("--\0public")), (0, 3));
+    // Nor that of the shell whose child is in a watch that asks.
+    assert_eq!(recorded("# private"), 0);
 }
 
 /// Mounts a FUSE filesystem whose server never answers; it is gone once the file is closed.

@@ -37,6 +37,11 @@ const BINARY: &str = "fsmon-binary-uring";
 const JSON: &str = "fsmon-json-uring";
 const CSV: &str = "fsmon-csv-uring";
 
+/// The same types as the daemon, which always records MODIFY.
+const MODIFY_FLOOR: &str = "modify-floor";
+const LZ4: &str = "fsmon-daemon-lz4";
+const ZSTD: &str = "fsmon-daemon-zstd";
+
 const CHURN: &[&str] = &["churn-1", "churn-2"];
 const PLACED: From = From {
     results: &["apart", "together"],
@@ -49,6 +54,12 @@ const SCHEDULED: From = From {
     workloads: CHURN,
     command: "`--workload churn`, as the scheduler will have it",
     page: "churn.md#churn-beside-everything-as-the-scheduler-will-have-it",
+};
+const DAEMON: From = From {
+    results: &["daemon"],
+    workloads: CHURN,
+    command: "`--workload churn`, with the daemon",
+    page: "churn.md#churn-with-a-history",
 };
 const ALL_CHURN: From = From {
     results: &["apart", "together", "churn"],
@@ -80,7 +91,7 @@ const fn time(asked: &'static str, limit: Limit, of: [&'static str; 2], from: Fr
 
 use Limit::{AtLeast, AtMost};
 
-const TARGETS: [Target; 18] = [
+const TARGETS: [Target; 21] = [
     cpu("churn: CPU of fsmon with binary, to the floor's", AtMost(1.25), [BINARY, FLOOR], PLACED),
     cpu("the same", AtMost(1.25), [BINARY, FLOOR], SCHEDULED),
     cpu("with JSON", AtMost(1.5), [JSON, FLOOR], PLACED),
@@ -92,6 +103,19 @@ const TARGETS: [Target; 18] = [
     time("time of the churn, to that beside the floor: JSON", AtMost(1.05), [JSON, FLOOR], PLACED),
     time("the same", AtMost(1.05), [JSON, FLOOR], SCHEDULED),
     time("with binary", AtMost(1.05), [BINARY, FLOOR], PLACED),
+    cpu(
+        "the daemon with lz4: CPU to that of the floor with MODIFY",
+        AtMost(1.3),
+        [LZ4, MODIFY_FLOOR],
+        DAEMON,
+    ),
+    cpu("with zstd", AtMost(1.5), [ZSTD, MODIFY_FLOOR], DAEMON),
+    time(
+        "time of the churn, to that beside this floor: with lz4",
+        AtMost(1.05),
+        [LZ4, MODIFY_FLOOR],
+        DAEMON,
+    ),
     cpu("CPU of fsmon 0.2.6, to that of JSON", AtLeast(15.0), ["fsmon-0.2.6", JSON], ALL_CHURN),
     cpu("CPU of fatrace, to that of JSON", AtLeast(3.0), ["fatrace", JSON], ALL_CHURN),
     cpu("CPU of inotifywait, to that of JSON", AtLeast(3.0), ["inotifywait", JSON], ALL_CHURN),

@@ -3,7 +3,7 @@
 use fsmon_engine::Error;
 use fsmon_engine::config::{Skip, SkipDir};
 use fsmon_format::number::to_usize;
-use fsmon_present::filter::{PathGlobs, Purpose, Roots};
+use fsmon_present::filter::{PathGlobs, Purpose, Roots, rest_below};
 use std::os::unix::ffi::OsStrExt;
 
 /// How deep directories are watched. Those of the last level are, though nothing in them is shown: else renames of them
@@ -34,15 +34,11 @@ impl Depth {
             self.path.push(b'/');
         }
         self.path.extend_from_slice(path);
-        let below = self.roots.iter().find_map(|root| below(&self.path, root));
-        below.is_some_and(|rest| memchr::memchr_iter(b'/', rest).count() > self.levels)
+        let below = self.roots.iter().find_map(|root| rest_below(&self.path, root));
+        below.is_some_and(|rest| {
+            !rest.is_empty() && memchr::memchr_iter(b'/', rest).count() >= self.levels
+        })
     }
-}
-
-/// What is left of `path` below the directory `base`, with the slash before it. `None` if it is not below.
-fn below<'a>(path: &'a [u8], base: &[u8]) -> Option<&'a [u8]> {
-    let base = if base == b"/" { &[] } else { base };
-    path.strip_prefix(base).filter(|rest| rest.first() == Some(&b'/'))
 }
 
 /// Skips directories that match, and those that are too deep.

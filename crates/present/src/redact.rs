@@ -46,9 +46,9 @@ impl Redactor {
     pub fn new(hidden: &[String]) -> Result<Self, Error> {
         let regex = |text: &str| Regex::new(text).expect("it is tested");
         let named = regex(&format!(
-            r#"(?i-u)(?:^|[ \t\r\n'"?&;,{{(])(?:[-\w.]*{NAMES}["']?(?:=|:\s*)|-{{1,2}}[-\w.]*{NAMES}[ \t]+([^-\s]))"#
+            r#"(?i-u)(?:^|[ \t\r\n'"?&;,{{(])(?:[-\w.]*{NAMES}["']?(?:=|:\s*)(?:(?:basic|bearer|digest|negotiate|token)\s+)?|-{{1,2}}[-\w.]*{NAMES}[ \t]+([^-\s]))"#
         ));
-        let url = regex("(?-u)^[a-zA-Z][-+.a-zA-Z0-9]*://[^/?#@:]*:([^/?#]*)@");
+        let url = regex(r"(?-u)[a-zA-Z][-+.a-zA-Z0-9]*://[^/?#@:\s]*:([^/?#\s]*)@");
         Ok(Redactor {
             in_named: named.capture_locations(),
             in_url: url.capture_locations(),
@@ -95,12 +95,21 @@ impl Redactor {
 
     /// The next secret in a word, from this position on.
     fn next_secret(&mut self, word: &[u8], from: usize) -> Option<Range<usize>> {
-        if from == 0
-            && self.url.captures_read(&mut self.in_url, word).is_some()
-            && let Some((start, end)) = self.in_url.get(1)
-        {
-            return Some(start..end);
+        let of_url = self.secret_of_url(word, from);
+        let named = self.named_secret(word, from);
+        // Where one is within the other, the longer one.
+        match (of_url, named) {
+            (Some(of_url), Some(named)) if named.start <= of_url.start => Some(named),
+            (of_url, named) => of_url.or(named),
         }
+    }
+
+    fn secret_of_url(&mut self, word: &[u8], from: usize) -> Option<Range<usize>> {
+        self.url.captures_read_at(&mut self.in_url, word, from)?;
+        self.in_url.get(1).map(|(start, end)| start..end)
+    }
+
+    fn named_secret(&mut self, word: &[u8], from: usize) -> Option<Range<usize>> {
         let name = self.named.captures_read_at(&mut self.in_named, word, from)?;
         let begin = self.in_named.get(1).map_or(name.end(), |(start, _)| start);
         // A word that is one setting may have any value. In a script, in a URL or in JSON the value ends somewhere.
@@ -118,11 +127,12 @@ impl Redactor {
     }
 }
 
-/// Something shorter than [`HIDDEN`] becomes as many asterisks, so that no command line grows.
+/// Nothing longer than before. Something shorter than [`HIDDEN`] becomes one asterisk.
 fn put_hidden(len: usize, out: &mut Vec<u8>) {
-    match len < HIDDEN.len() {
-        true => out.resize(out.len() + len, b'*'),
-        false => out.extend_from_slice(HIDDEN),
+    match len {
+        0 => {}
+        len if len < HIDDEN.len() => out.push(b'*'),
+        _ => out.extend_from_slice(HIDDEN),
     }
 }
 
@@ -146,8 +156,18 @@ mod tests {
             (&["x", "-Passphrase", "hunter2"], "x | -Passphrase | …"),
             (&["env", "GITHUB_TOKEN=abcdef", "make"], "env | GITHUB_TOKEN=… | make"),
             (&["x", "--db.password=a"], "x | --db.password=*"),
-            (&["curl", "-H", "Authorization: Bearer abc"], "curl | -H | Authorization: …"),
+            (&["curl", "-H", "Authorization: Bearer abc"], "curl | -H | Authorization: Bearer …"),
             (&["curl", "-H", "X-Api-Key:abcdef"], "curl | -H | X-Api-Key:…"),
+            (
+                &["sh", "-c", "curl -H \"Authorization: Bearer abc\" x"],
+                "sh | -c | curl -H \"Authorization: Bearer …\" x",
+            ),
+            (&["env", "DB=postgres://u:abc@h/db"], "env | DB=postgres://u:…@h/db"),
+            (&["x", "--from=a://u:abc@h b://v:abc@i"], "x | --from=a://u:…@h b://v:…@i"),
+            (
+                &["x", "TOKEN=ab", "PASSWORD=", "--secret", "a"],
+                "x | TOKEN=* | PASSWORD= | --secret | *",
+            ),
             (&["git", "clone", "https://me:abc@host/x"], "git | clone | https://me:…@host/x"),
             (&["curl", "http://h/?token=abc&page=2"], "curl | http://h/?token=…&page=2"),
             (

@@ -2,8 +2,9 @@
 //! fdatasync. Otherwise each flush would end a block, and 1,000 small blocks a second would fill the history.
 
 use crate::limits::{FLUSH_BURST, FLUSH_EVERY, FLUSH_REFILL};
+use crate::lock;
 use fsmon_format::error::Error;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -75,10 +76,6 @@ impl Pace {
     fn give_back(&mut self) {
         self.left = (self.left + 1).min(FLUSH_BURST);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Flusher {

@@ -8,7 +8,9 @@ use crate::shared::Shared;
 use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::record::What;
 use fsmon_present::message;
-use fsmon_store::history::{Cgroup, Deletion, Disk, Entry, History, Mended, Outcome, mend, scan};
+use fsmon_store::history::{
+    Cgroup, Deletion, Disk, Entry, History, Keep, Mended, Outcome, mend, scan,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,10 +28,17 @@ impl Keeper {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs until the daemon ends. `note` writes a NOTE; `also` is what else is to be done now and then.
-    pub(crate) fn run(&self, note: impl Fn(Said) -> Result<(), Error>, also: impl Fn()) {
+    /// Runs until the daemon ends. `limits` are those in force: a reload changes them, and must not wait for the history. `note`
+    /// writes a NOTE; `also` is what else is to be done now and then.
+    pub(crate) fn run(
+        &self,
+        limits: impl Fn() -> Keep,
+        note: impl Fn(Said) -> Result<(), Error>,
+        also: impl Fn(),
+    ) {
         loop {
             self.catch_up();
+            self.history().set_keep(limits());
             self.look(&note);
             also();
             match self.ends.recv_timeout(KEEP_EVERY) {

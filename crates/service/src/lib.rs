@@ -40,9 +40,15 @@ pub use config::{Config, State, Watch};
 pub use daemon::record;
 pub use front::run;
 use fsmon_format::kind;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What is recorded of every watch, whatever it asks for: without it nobody could say who wrote a file last.
 pub const ALWAYS_RECORDED: u32 = kind::MODIFY;
+
+/// Locks a mutex. After a panic in another thread the value is taken as it is: each is whole at all times.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What takes bytes from others, for fuzz targets.
 #[cfg(feature = "internals")]

@@ -17,7 +17,7 @@ use crate::limits::{
 use crate::shared::Shared;
 use crate::shed::{Limit, Shed};
 use crate::stream::Stream;
-use crate::watches::{Watched, Watches};
+use crate::watches::{Sizes, Watched, Watches};
 use crate::writer::Writer;
 use fsmon_engine::privileges::{self, Task};
 use fsmon_engine::{Next, Receiver};
@@ -174,7 +174,7 @@ impl Core {
     fn hear(&mut self) -> bool {
         let news = self.handover.news();
         if news.must_rotate {
-            self.stream.make_old();
+            self.stream.end_segment();
         }
         if let Some(since_ns) = news.paused_since_ns {
             match &mut self.shed {
@@ -193,7 +193,9 @@ impl Core {
     fn take(&mut self, record: &Record<'_>) {
         match record.body() {
             Body::Event(event) => {
-                let wanted = self.watches.wanted(&self.world, &event);
+                // Nobody waits for the disk to say how large a file is that is dropped.
+                let sizes = if self.shed.is_some() { Sizes::Ignored } else { Sizes::Asked };
+                let wanted = self.watches.wanted(&self.world, &event, sizes);
                 if wanted.types == 0 {
                     return;
                 }
@@ -379,7 +381,7 @@ impl Core {
             if self.handover.has_room(self.stream.len()) {
                 break true;
             }
-            if self.stream.is_full() && self.limit.is_beyond() {
+            if self.limit.is_beyond() {
                 self.begin_shed();
             }
             self.hold();

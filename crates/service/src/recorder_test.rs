@@ -1,6 +1,7 @@
 //! The recorder without an engine and without files: records go in, pieces come out where a test takes them.
 
 use super::*;
+use crate::limits::HANDOVER_PIECES;
 use crate::stream::Rotate;
 use fsmon_format::kind;
 use fsmon_format::mirror::{Capacity, Mirror};
@@ -273,6 +274,21 @@ fn what_was_dropped_is_told_before_the_end_and_a_pause_that_ends_later_is_not() 
     rig.core.hear();
     let told = rig.told();
     assert_eq!(told[told.len() - 2..], ["LOSS disk 1", "GAP"]);
+}
+
+#[test]
+fn a_flush_that_waits_for_room_lets_the_queue_grow_to_its_limit_only() {
+    let mut rig = Rig::new();
+    for number in 0..HANDOVER_PIECES {
+        rig.create(1, 1, &number.to_string());
+        rig.core.stream.end_block();
+        rig.core.write();
+    }
+    rig.create(1, 1, "one more");
+    rig.queue.store(LIMIT + 1, Ordering::Relaxed);
+    let refused = rig.answer(1, Ask::Flush).recv().expect("answered").expect_err("refused");
+    assert_eq!(refused.to_string(), "recording is paused: the disk does not keep up");
+    assert!(rig.core.shed.is_some());
 }
 
 #[test]

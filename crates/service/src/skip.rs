@@ -3,7 +3,7 @@
 use arc_swap::ArcSwap;
 use fsmon_engine::config::{Skip, SkipDir, Skips};
 use fsmon_format::error::Error;
-use fsmon_present::filter::{PathGlobs, Purpose, Roots};
+use fsmon_present::filter::{PathGlobs, Purpose, Roots, rest_below};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,18 +54,18 @@ impl Rules {
     /// Whether to leave out the directory at `path`, absolute, with everything below it. With [`Asked::OnTheWayDown`] the
     /// directories above it count only where they are not left out although they are excluded: where they hold a watch.
     fn skips(&self, path: &[u8], asked: Asked) -> bool {
-        if below(path, self.history.as_os_str().as_bytes()).is_some() {
+        if rest_below(path, self.history.as_os_str().as_bytes()).is_some() {
             return true;
         }
         let holds_watch =
-            |rule: &Arc<Rule>| below(rule.path.as_os_str().as_bytes(), path).is_some();
+            |rule: &Arc<Rule>| rest_below(rule.path.as_os_str().as_bytes(), path).is_some();
         if self.rules.iter().any(holds_watch) {
             return false;
         }
         let owner = self
             .rules
             .iter()
-            .find_map(|rule| Some((rule, below(path, rule.path.as_os_str().as_bytes())?)));
+            .find_map(|rule| Some((rule, rest_below(path, rule.path.as_os_str().as_bytes())?)));
         // A directory of no watch is on the way to one, or is of a watch that just ended.
         let Some((rule, rest)) = owner else { return false };
         let depth = || memchr::memchr_iter(b'/', rest).count() + 1;
@@ -96,16 +96,6 @@ impl Rules {
             memchr::memrchr(b'/', &path[..same]).map_or(0, |slash| slash + 1)
         };
         self.rules.iter().map(shared).max().unwrap_or_default()
-    }
-}
-
-/// What is left of `path` below the directory `base`; empty for `base` itself.
-fn below<'a>(path: &'a [u8], base: &[u8]) -> Option<&'a [u8]> {
-    let base = if base == b"/" { &[] } else { base };
-    match path.strip_prefix(base)? {
-        [] => Some(&[]),
-        [b'/', rest @ ..] => Some(rest),
-        _ => None,
     }
 }
 
@@ -183,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn excluded_directories_are_left_out_unless_a_watch_is_below() {
+    fn excluded_directories_are_left_out_unless_a_watch_is_rest_below() {
         let skipper = rules(&[("/srv", &["target"], None), ("/srv/target/keep", &[], None)]);
         let paths = ["a", "target", "target/x", "target/keep", "target/keep/y", "a/target/x"];
         assert_eq!(skipped(&skipper, "/srv", &paths), [false, false, true, false, false, true]);

@@ -34,6 +34,8 @@ pub(crate) struct Stream {
     segment: Segment,
     /// The segment ends with the next piece.
     must_rotate: bool,
+    /// What was written of the segment may not be durable.
+    is_distrusted: bool,
     /// The END record was taken: nothing may come after it.
     has_end: bool,
     /// Blocks were dropped: what comes after them must not be written, as readers would miss them.
@@ -73,6 +75,7 @@ impl Stream {
             rotate,
             segment,
             must_rotate: false,
+            is_distrusted: false,
             has_end: false,
             is_broken_off: false,
         }
@@ -187,7 +190,12 @@ impl Stream {
         !self.out.is_empty() || self.is_due()
     }
 
-    /// Makes the segment end with the next piece.
+    /// Makes the segment end with the next piece, whatever is in it: it may not be durable.
+    pub(crate) fn end_segment(&mut self) {
+        self.is_distrusted = true;
+    }
+
+    /// Makes the segment end with the next piece, if it has events.
     pub(crate) fn make_old(&mut self) {
         self.must_rotate = true;
     }
@@ -195,6 +203,9 @@ impl Stream {
     /// Whether the segment must end although it is not full. One without events does not end, as the next would be
     /// empty, too: its age counts from now.
     pub(crate) fn is_old(&mut self) -> bool {
+        if self.is_distrusted {
+            return true;
+        }
         let age = self.rotate.age;
         let is_old = self.must_rotate || age.is_some_and(|age| self.segment.began.elapsed() >= age);
         if is_old && !self.has_events() {
@@ -225,7 +236,7 @@ impl Stream {
         self.binary.begin_file(&mut self.out);
         let next = Segment::new(&self.binary);
         piece.ends = Some(std::mem::replace(&mut self.segment, next).tally);
-        self.must_rotate = false;
+        (self.must_rotate, self.is_distrusted) = (false, false);
         piece
     }
 

@@ -48,10 +48,20 @@ impl Wanted {
     }
 }
 
+/// Whether conditions on the size of files count: to know the size takes a look at the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sizes {
+    Asked,
+    Ignored,
+}
+
 impl Watched {
     #[inline]
-    fn wanted(&mut self, world: &World, event: &EventRef<'_>) -> Wanted {
-        let types = self.filter.wanted(world, event);
+    fn wanted(&mut self, world: &World, event: &EventRef<'_>, sizes: Sizes) -> Wanted {
+        let types = match sizes {
+            Sizes::Asked => self.filter.wanted(world, event),
+            Sizes::Ignored => self.filter.wanted_of_any_size(world, event),
+        };
         Wanted { types, cmdline: self.cmdline && types != 0 }
     }
 }
@@ -62,11 +72,12 @@ pub(crate) struct Watches {
     /// The index of the watch that was looked for last: mostly it is the next one as well.
     last: usize,
     owners: Owners,
+    sizes: Sizes,
 }
 
 impl Watches {
     pub(crate) fn new(capacity: Capacity) -> Self {
-        Watches { watches: Vec::new(), last: 0, owners: Owners::new(capacity) }
+        Watches { watches: Vec::new(), last: 0, owners: Owners::new(capacity), sizes: Sizes::Asked }
     }
 
     pub(crate) fn add(&mut self, watched: Watched) {
@@ -89,7 +100,8 @@ impl Watches {
 
     /// What of `event` is recorded.
     #[inline]
-    pub(crate) fn wanted(&mut self, world: &World, event: &EventRef<'_>) -> Wanted {
+    pub(crate) fn wanted(&mut self, world: &World, event: &EventRef<'_>, sizes: Sizes) -> Wanted {
+        self.sizes = sizes;
         let head = event.head;
         let (dir, dir2) = (head.dir.get(), head.dir2.get());
         if dir == 0 && dir2 == 0 {
@@ -138,13 +150,15 @@ impl Watches {
 
     #[inline]
     fn wanted_by(&mut self, owner: Option<usize>, world: &World, event: &EventRef<'_>) -> Wanted {
-        owner.map_or(Wanted::default(), |at| self.watches[at].wanted(world, event))
+        let sizes = self.sizes;
+        owner.map_or(Wanted::default(), |at| self.watches[at].wanted(world, event, sizes))
     }
 
     /// An event of a file that has no name, or of an unknown directory: recorded if any watch wants it.
     #[cold]
     fn wanted_without_path(&mut self, world: &World, event: &EventRef<'_>) -> Wanted {
-        let wanted = self.watches.iter_mut().map(|watched| watched.wanted(world, event));
+        let sizes = self.sizes;
+        let wanted = self.watches.iter_mut().map(|watched| watched.wanted(world, event, sizes));
         wanted.fold(Wanted::default(), Wanted::and)
     }
 }
@@ -209,7 +223,7 @@ mod tests {
         let mut head = Event::new_zeroed();
         (head.mask, head.dir, head.dir2) = (mask.into(), new.0.into(), old.0.into());
         let event = EventRef { head: &head, name: new.1.as_bytes(), name2: old.1.as_bytes() };
-        watches.wanted(world, &event)
+        watches.wanted(world, &event, Sizes::Asked)
     }
 
     #[test]

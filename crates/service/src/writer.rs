@@ -29,7 +29,7 @@ pub(crate) struct Files {
     closed_bytes: u64,
     /// When something was written last, ns since 1970; 0 if nothing was.
     written_ns: u64,
-    /// The number of the next segment, at least; 0 while each has had its own.
+    /// The number of the next segment, at least; 0 until another file had the name of one.
     next_number: u32,
     /// The wall time of the last record that was written, ns since 1970; at first that of the beginning.
     until_ns: u64,
@@ -91,19 +91,25 @@ impl Files {
     /// Begins the segment whose header and first blocks these are. Where another file has its name it gets the next number,
     /// and so do those that follow.
     fn begin(&mut self, blocks: &mut [u8]) -> Result<SegmentWriter, Error> {
-        for _ in 1..SEGMENT_NUMBERS {
+        let mut tries = SEGMENT_NUMBERS;
+        loop {
             let number = number_from(self.next_number, blocks);
             let begun = self.history().begin_segment(blocks);
+            tries -= 1;
             match begun {
-                Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
+                Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) && tries > 0 => {
                     message::print(format_args!("{error}; it gets the next number"));
                     self.next_number = number.wrapping_add(1);
                 }
-                begun => return begun,
+                Ok(segment) => {
+                    if self.next_number != 0 {
+                        self.next_number = number.wrapping_add(1);
+                    }
+                    return Ok(segment);
+                }
+                Err(error) => return Err(error),
             }
         }
-        number_from(self.next_number, blocks);
-        self.history().begin_segment(blocks)
     }
 
     /// Closes the segment, whose last block is written, durably. If that fails the next sync says so.

@@ -3,6 +3,7 @@
 use super::block::{Block, EventIds};
 use crate::limits::{DIR_LEVELS_MAX, DIR_SLOTS_MAX, IDS_SPARE, PROC_LEVELS_MAX, PROC_SLOTS_MAX};
 use crate::mirror::{Capacity, Mirror};
+use crate::number::to_u32;
 use crate::record::{
     self, Build, DIR_HEAD, Event, Proc, STR_HEAD, TEXT_MAX, dir_flag, proc_flag, slots_for,
 };
@@ -78,6 +79,34 @@ impl Table {
     }
 }
 
+/// Whose command lines the stream has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cmdlines {
+    /// Of all processes.
+    All,
+    /// Of the processes of events, but not of their ancestors.
+    Events,
+    None,
+}
+
+/// Process images with or without their command lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Images {
+    Whole,
+    Bare,
+}
+
+impl Cmdlines {
+    #[inline]
+    fn of_events(self) -> Images {
+        if self == Cmdlines::None { Images::Bare } else { Images::Whole }
+    }
+
+    fn of_ancestors(self) -> Images {
+        if self == Cmdlines::All { Images::Whole } else { Images::Bare }
+    }
+}
+
 pub(super) struct Definitions {
     dirs: Table,
     /// By directory id: hash of the handle for which it got its stream id.
@@ -86,14 +115,11 @@ pub(super) struct Definitions {
     numbers: Vec<u16>,
     /// By that number: the parent's number, as a reader of the block will see it; the mirror may differ by now.
     parents: Vec<u16>,
-    processes: Table,
+    /// Process images, with and without their command lines: see [`Definitions::image`].
+    images: Table,
+    processes_max: u32,
+    cmdlines: Cmdlines,
     strings: Table,
-    /// Whether images are defined with their command lines.
-    cmdlines: bool,
-    /// By image id: the mark of the block that defined it last, if it did so without the command line that it has.
-    bare: Vec<u32>,
-    /// Whether the open block has such an image.
-    has_bare: bool,
     /// Marks the open block; never 0.
     mark: u32,
     /// The open block defines a directory by its whole path.
@@ -112,11 +138,10 @@ impl Definitions {
             objects: vec![0; capacity.dirs + 1],
             numbers: vec![0; capacity.dirs + 1],
             parents: with_root(),
-            processes: Table::new(capacity.processes),
+            images: Table::new(2 * capacity.processes + 1),
+            processes_max: to_u32(capacity.processes),
+            cmdlines: Cmdlines::All,
             strings: Table::new(capacity.strings),
-            cmdlines: true,
-            bare: vec![0; capacity.processes + 1],
-            has_bare: false,
             mark: 1,
             whole_path: false,
             chain: Vec::with_capacity(DIR_LEVELS_MAX),
@@ -134,7 +159,7 @@ impl Definitions {
     /// Begins a new block, which defines nothing yet.
     pub(super) fn next_block(&mut self) {
         self.mark = self.mark.wrapping_add(1);
-        (self.whole_path, self.has_bare) = (false, false);
+        self.whole_path = false;
         self.parents.truncate(1);
     }
 
@@ -150,34 +175,37 @@ impl Definitions {
 
     /// Starts numbering anew if ids or marks run out. Call between blocks only.
     pub(super) fn renumber_if_due(&mut self) -> bool {
-        let next = self.dirs.next.max(self.processes.next).max(self.strings.next);
+        let next = self.dirs.next.max(self.images.next).max(self.strings.next);
         if next < u32::MAX - IDS_SPARE && self.mark != 0 {
             return false;
         }
         self.dirs.renumber();
-        self.processes.renumber();
+        self.images.renumber();
         self.strings.renumber();
-        self.bare.fill(0);
         self.mark = 1;
         true
     }
 
-    /// Whether the images of events from now on are defined with their command lines. One that the block defines without gets
-    /// another stream id when an event needs it.
+    /// Whether the next events show the command lines of their processes.
     pub(super) fn set_cmdlines(&mut self, on: bool) {
-        self.cmdlines = on;
+        self.cmdlines = if on { Cmdlines::Events } else { Cmdlines::None };
     }
 
-    /// The stream id of an image that the open block defines as it is needed.
+    /// The index of an image in the table: those without their command lines come behind the others, and so have other stream
+    /// ids.
     #[inline]
-    fn defined_proc(&self, id: u32) -> Option<u32> {
-        let stream = self.processes.defined(id, self.mark)?;
-        let is_bare = self.has_bare && self.cmdlines && self.bare[id as usize] == self.mark;
-        (!is_bare).then_some(stream)
+    fn image(&self, of: Images, id: u32) -> u32 {
+        match of {
+            _ if id > self.processes_max => u32::MAX,
+            Images::Bare if id != 0 => id + self.processes_max,
+            _ => id,
+        }
     }
 
     pub(super) fn forget_proc(&mut self, id: u32) {
-        self.processes.forget(id);
+        for of in [Images::Whole, Images::Bare] {
+            self.images.forget(self.image(of, id));
+        }
     }
 
     pub(super) fn forget_string(&mut self, id: u32) {
@@ -227,7 +255,10 @@ impl Definitions {
         Some(EventIds {
             dir: self.dirs.defined(event.dir.get(), self.mark)?,
             dir2: self.dirs.defined(event.dir2.get(), self.mark)?,
-            proc: self.defined_proc(event.proc.get())?,
+            proc: {
+                let image = self.image(self.cmdlines.of_events(), event.proc.get());
+                self.images.defined(image, self.mark)?
+            },
         })
     }
 
@@ -330,30 +361,37 @@ impl Definitions {
 
     /// Makes the block define a process image, and its ancestors as far as they are known and fit.
     fn proc(&mut self, id: u32, mirror: &Mirror, block: &mut Block) -> Option<u32> {
-        if let Some(stream) = self.defined_proc(id) {
+        let (of_events, of_ancestors) = (self.cmdlines.of_events(), self.cmdlines.of_ancestors());
+        if let Some(stream) = self.defined_image(of_events, id) {
             return Some(stream);
         }
         self.chain.clear();
-        let (mut at, mut slots, mut child) = (id, 0, Proc::new_zeroed());
-        while self.defined_proc(at).is_none() {
-            let Some(proc) = self.processes.within(at, mirror.proc(at)) else { break };
+        let (mut at, mut slots, mut child, mut of) = (id, 0, Proc::new_zeroed(), of_events);
+        while self.defined_image(of, at).is_none() {
+            let Some(proc) = mirror.proc(at).filter(|_| at <= self.processes_max) else { break };
             slots += self.proc_slots(proc, &child, mirror);
             if self.chain.len() == PROC_LEVELS_MAX || slots > PROC_SLOTS_MAX {
                 break;
             }
             self.chain.push(at);
-            (at, child) = (proc.parent.get(), *proc);
+            (at, child, of) = (proc.parent.get(), *proc, of_ancestors);
         }
         if slots > block.room() {
             return None;
         }
-        while let Some(id) = self.chain.pop() {
+        while let Some(next) = self.chain.pop() {
+            let of = if self.chain.is_empty() { of_events } else { of_ancestors };
             // A cycle has an image twice.
-            if let (None, Some(proc)) = (self.defined_proc(id), mirror.proc(id)) {
-                self.append_proc(id, *proc, mirror, block);
+            if let (None, Some(proc)) = (self.defined_image(of, next), mirror.proc(next)) {
+                self.append_proc(next, of, *proc, mirror, block);
             }
         }
-        Some(self.processes.defined(id, self.mark).unwrap_or(0))
+        Some(self.defined_image(of_events, id).unwrap_or(0))
+    }
+
+    /// The stream id of an image, if the open block defines it.
+    fn defined_image(&self, of: Images, id: u32) -> Option<u32> {
+        self.images.defined(self.image(of, id), self.mark)
     }
 
     /// The most slots for `proc` and those of its strings that neither the block nor `child` has.
@@ -367,19 +405,19 @@ impl Definitions {
         2 + text.map(|text| slots_for(STR_HEAD + text.len())).sum::<usize>()
     }
 
-    fn append_proc(&mut self, id: u32, mut proc: Proc, mirror: &Mirror, block: &mut Block) {
-        // Defined without its command line: a block defines no id twice.
-        if self.processes.defined(id, self.mark).is_some() {
-            self.processes.forget(id);
-        }
-        let is_bare = !self.cmdlines && proc.cmdline.get() != 0;
-        if is_bare {
+    fn append_proc(
+        &mut self,
+        id: u32,
+        of: Images,
+        mut proc: Proc,
+        mirror: &Mirror,
+        block: &mut Block,
+    ) {
+        if of == Images::Bare {
             proc.cmdline = 0.into();
             let none = proc_flag::CMDLINE_READ | proc_flag::CMDLINE_CUT;
             proc.flags = (proc.flags.get() & !none).into();
-            self.has_bare = true;
         }
-        self.bare[id as usize] = if is_bare { self.mark } else { 0 };
         let [exe, exec, cgroup, user, cmdline] =
             strings_of(&proc).map(|id| self.string(id, mirror, block));
         proc.exec = exec.into();
@@ -387,14 +425,17 @@ impl Definitions {
         proc.cgroup = cgroup.into();
         proc.user = user.into();
         proc.cmdline = cmdline.into();
+        let of_ancestors = self.cmdlines.of_ancestors();
         // Not necessarily defined in this block: the ancestry may have been cut.
         for other in [&mut proc.parent, &mut proc.prev] {
             let known = mirror.proc(other.get()).is_some();
-            *other = if known { self.processes.stream_id(other.get()) } else { 0 }.into();
+            let image = self.image(of_ancestors, other.get());
+            *other = if known { self.images.stream_id(image) } else { 0 }.into();
         }
-        proc.id = self.processes.stream_id(id).into();
+        let image = self.image(of, id);
+        proc.id = self.images.stream_id(image).into();
+        self.images.set_mark(image, self.mark);
         block.append(self.build.proc(proc));
-        self.processes.set_mark(id, self.mark);
     }
 
     fn string(&mut self, id: u32, mirror: &Mirror, block: &mut Block) -> u32 {

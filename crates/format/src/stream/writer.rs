@@ -76,8 +76,8 @@ impl<W: Write> Writer<W> {
         self
     }
 
-    /// Whether the process images that the next events need are defined with their command lines; they are unless this says
-    /// otherwise. An image that the open block defines without gets another id when an event needs its command line.
+    /// Whether the next events show the command lines of their processes. An image has two ids then, with its command line and
+    /// without, and ancestors have none. Without this call all images have theirs.
     pub fn set_cmdlines(&mut self, on: bool) {
         self.definitions.set_cmdlines(on);
     }
@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_has_its_command_line_once_an_event_needs_it() {
+    fn an_event_shows_a_command_line_if_it_is_to() {
         let mut rig = Rig::new(Vec::new());
         rig.dir(1, 0, b"/srv");
         rig.push(Build::default().str(7, b"cc")).expect("room");
@@ -599,7 +599,7 @@ mod tests {
             }
         }
         let stream = rig.writer.finish().expect("memory");
-        assert_eq!(cmdlines(&stream), ["", "cc", "cc", "", "cc"]);
+        assert_eq!(cmdlines(&stream), ["", "cc", "", "", "cc"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod who;
 
 pub use globs::PathGlobs;
 pub use owners::{Owner, Owners};
+pub use paths::rest_below;
 pub use patterns::Purpose;
 pub use roots::{Roots, real};
 
@@ -201,6 +202,16 @@ impl Filter {
     /// The types of `event` that are shown.
     #[inline]
     pub fn wanted(&mut self, world: &World, event: &EventRef<'_>) -> u32 {
+        let wanted = self.wanted_of_any_size(world, event);
+        match &mut self.sizes {
+            Some(sizes) if wanted != 0 => sizes.wanted(&world.mirror, event, wanted),
+            _ => wanted,
+        }
+    }
+
+    /// The same without the condition on sizes, which takes a look at the file.
+    #[inline]
+    pub fn wanted_of_any_size(&mut self, world: &World, event: &EventRef<'_>) -> u32 {
         let mut wanted = event.head.mask.get() & self.types;
         // The half of a rename that lies outside the watched paths is no event.
         if event.head.dir2.get() == 0 {
@@ -223,10 +234,7 @@ impl Filter {
         if let Some(paths) = &mut self.paths {
             wanted = paths.wanted(&world.mirror, event, wanted);
         }
-        match &mut self.sizes {
-            Some(sizes) if wanted != 0 => sizes.wanted(&world.mirror, event, wanted),
-            _ => wanted,
-        }
+        wanted
     }
 
     /// The size of the file of the event that was asked about last, in bytes, if sizes are filtered and it has one.

@@ -284,7 +284,7 @@ fn below_base(mirror: &Mirror, dir: u32, base: &[u8], path: &mut Vec<u8>) -> boo
 
 /// What is left of `path` below the directory `base`, without a slash before it; empty for `base` itself. `None` if
 /// it is not below. Both are absolute.
-pub(super) fn rest_below<'a>(path: &'a [u8], base: &[u8]) -> Option<&'a [u8]> {
+pub fn rest_below<'a>(path: &'a [u8], base: &[u8]) -> Option<&'a [u8]> {
     let base = if base == b"/" { &[] } else { base };
     match path.strip_prefix(base)? {
         [] => Some(&[]),

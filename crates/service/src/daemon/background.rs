@@ -1,6 +1,6 @@
 //! The thread beside: retention, and paths that watches wait for.
 
-use super::Daemon;
+use super::{Daemon, keep, lock};
 use crate::keeper::Keeper;
 use crate::recorder::Ask;
 use fsmon_engine::privileges::{self, Task};
@@ -21,13 +21,15 @@ impl Daemon {
             ends,
         };
         let daemon = self.clone();
+        let limits = move || keep(&lock(&daemon.config));
+        let daemon = self.clone();
         // It looks for paths, too.
         let tasks = [self.tasks_of_files(), vec![Task::Read]].concat();
         let run = move || {
             // With more than it needs it works as well.
             let _ = privileges::keep(&tasks);
             let note = |said| daemon.engine.ask(Ask::Note(Box::new(said))).map(drop);
-            keeper.run(note, || daemon.look_for_pending());
+            keeper.run(limits, note, || daemon.look_for_pending());
         };
         thread::Builder::new()
             .name("fsmon-keeper".into())

@@ -104,7 +104,9 @@ impl Daemon {
         self.add_root(&watch.path, said).inspect_err(|error| {
             let said = || self.said(watch, Some(What::WatchFailed), error.to_string());
             // The engine has the root if it failed late.
-            if self.forget(entry, said()).is_err() {
+            let forgotten = self.forget(entry, said());
+            // Where no answer came in time, the recorder still does it.
+            if forgotten.is_err_and(|error| error.kind() != ErrorKind::Busy) {
                 let _ = self.engine.ask(Ask::Unwatch(number, Box::new(said())));
             }
         })

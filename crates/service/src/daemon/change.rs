@@ -1,6 +1,6 @@
 //! Changes of what is watched, by a client or by another configuration.
 
-use super::{Daemon, keep, lock};
+use super::{Daemon, lock};
 use crate::ask::must_answer;
 use crate::config::{Config, State as StateFile, Watch};
 use crate::control::protocol::Fields;
@@ -116,7 +116,6 @@ impl Daemon {
             message::print(format_args!("`{what}` has changed: restart the daemon for that"));
         }
         lock(&self.config).clone_from(new);
-        lock(&self.history).set_keep(keep(new));
         let is_as_wanted = |entry: &Entry| {
             entry.origin == Origin::Config
                 && !matches!(entry.state, State::Failed(_))

@@ -20,6 +20,7 @@ use crate::flush::{Flusher, Wanted};
 use crate::keeper;
 use crate::limits::HISTORY_PATIENCE;
 use crate::link::{Limits, Order};
+use crate::lock;
 use crate::metrics;
 use crate::recorder::Ask;
 use crate::shared::Shared;
@@ -29,9 +30,10 @@ use crate::table::Table;
 use fsmon_format::error::Error;
 use fsmon_format::mirror::Capacity;
 use fsmon_store::history::{Disk, History, Keep};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,16 +58,14 @@ pub(crate) struct Daemon {
     skipper: Skipper,
     clocks: Clocks,
     capacity: Capacity,
+    /// Whether the history's directory belongs to the user of this process.
+    is_history_own: bool,
     /// What the engine reports.
     types: AtomicU32,
     /// The state file could not be read: it is not replaced.
     is_state_lost: AtomicBool,
     /// When it began, ns since 1970.
     pub(crate) since_ns: u64,
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for a thread to end, which may be in a call that does not return.
@@ -89,6 +89,8 @@ impl Daemon {
         (types, since_ns): (u32, u64),
     ) -> Self {
         let (dir, queue_max_bytes) = (config.history.dir.clone(), config.queue.max_bytes);
+        let own = nix::unistd::geteuid().as_raw();
+        let is_history_own = dir.metadata().is_ok_and(|data| data.uid() == own);
         let closed = status::Closed::of(&mut lock(&history), &clocks.now(), shared.written().open);
         Daemon {
             source: source.to_owned(),
@@ -105,6 +107,7 @@ impl Daemon {
             skipper,
             clocks,
             capacity,
+            is_history_own,
             types: AtomicU32::new(types),
             is_state_lost: AtomicBool::new(false),
             since_ns,
@@ -221,9 +224,11 @@ impl Daemon {
 
     /// Shows that engine and recorder make progress. Returns one line about how it is.
     fn progress(&self) -> Result<String, Error> {
-        // While recording is paused the recorder answers nothing, and is alive all the same.
+        let events = self.shared.events();
         let shown = self.engine.ask(Ask::Nothing);
-        if self.shared.paused().is_none() {
+        // The answer comes behind all that the kernel's queue holds. While recording is paused the recorder answers nothing,
+        // and is alive all the same.
+        if self.shared.paused().is_none() && self.shared.events() == events {
             shown?;
         }
         Ok(self.summary())

@@ -212,10 +212,6 @@ impl Daemon {
     /// What the files of the history take: where it belongs to another user, as it does if root starts a daemon on that of
     /// the service, rights of files are passed over.
     pub(super) fn tasks_of_files(&self) -> Vec<Task> {
-        use std::os::unix::fs::MetadataExt;
-        let dir = super::lock(&self.history).dir().to_owned();
-        let own = nix::unistd::geteuid().as_raw();
-        let is_own = std::fs::metadata(dir).is_ok_and(|data| data.uid() == own);
-        if is_own { Vec::new() } else { vec![Task::WriteFiles] }
+        if self.is_history_own { Vec::new() } else { vec![Task::WriteFiles] }
     }
 }

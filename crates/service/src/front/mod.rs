@@ -13,6 +13,7 @@ use crate::control::server::Server;
 use crate::http;
 use crate::limits::{SIGNAL_PATIENCE, TEXTFILE_EVERY};
 use crate::link::Order;
+use crate::lock;
 use crate::metrics;
 use crate::notify::Notifier;
 use crate::seccomp::{Process, confine};
@@ -25,7 +26,7 @@ use recorder::Recorder;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -44,10 +45,6 @@ struct Reloaded {
     is_successful: bool,
     /// When one succeeded last.
     succeeded: SystemTime,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the main thread waits for.
@@ -86,18 +83,14 @@ pub fn run(source: &Path, config: &Config) -> Result<(), Error> {
             return Ok(());
         }
     }
-    // What may take rights, before they are given up.
-    let server = Server::bind(&config.control.socket, group)?;
-    let http = config.metrics.listen.as_ref().map(http::bind).transpose()?;
-    privileges::keep(&[])?;
-    confine(Process::Front).unwrap_or_else(message::print);
-    server.serve(group, front.clone())?;
-    if let Some(listener) = http {
-        let front = front.clone();
-        http::serve(listener, Arc::new(move || front.metrics()))?;
-    }
-    front.start_textfile()?;
-    front.start_watchdog()?;
+    let server = match front.begin_serving(config, group) {
+        Ok(server) => server,
+        Err(error) => {
+            // What is recorded ends in order: else each start that fails would leave a segment that is cut.
+            front.end(true).unwrap_or_else(message::print);
+            return Err(error);
+        }
+    };
     // It records, however busy it is.
     let ready = front.summary().unwrap_or_else(|error| error.to_string());
     message::print(format_args!("ready: {ready}"));
@@ -169,6 +162,27 @@ impl Front {
             // Or the daemon ends.
             let _ = happened.send(Happened::Begun(front.recorder.ask(order)));
         })
+    }
+
+    /// Opens what clients and others connect to, gives up what the process no longer needs, and serves.
+    fn begin_serving(
+        self: &Arc<Self>,
+        config: &Config,
+        group: Option<Gid>,
+    ) -> Result<Server, Error> {
+        // What may take rights, before they are given up.
+        let server = Server::bind(&config.control.socket, group)?;
+        let http = config.metrics.listen.as_ref().map(http::bind).transpose()?;
+        privileges::keep(&[])?;
+        confine(Process::Front).unwrap_or_else(message::print);
+        server.serve(group, self.clone())?;
+        if let Some(listener) = http {
+            let front = self.clone();
+            http::serve(listener, Arc::new(move || front.metrics()))?;
+        }
+        self.start_textfile()?;
+        self.start_watchdog()?;
+        Ok(server)
     }
 
     /// Reloads with each SIGHUP. Returns whether a signal ended it; else the recorder has ended.

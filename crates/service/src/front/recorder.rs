@@ -3,6 +3,7 @@
 use crate::control::protocol::Fields;
 use crate::limits::EXIT_PATIENCE;
 use crate::link::{Answered, Asked, Order, receive, send};
+use crate::lock;
 use fsmon_engine::privileges;
 use fsmon_format::error::{Error, ErrorKind};
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,10 +41,6 @@ enum Waiting {
     },
     /// The recorder has ended.
     Over,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn ended() -> Error {

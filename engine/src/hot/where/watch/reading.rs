@@ -191,7 +191,8 @@ impl<D: Disk> Watch<D> {
             // later.
             return self.read_again(tree, id, again);
         }
-        if let Some(error) = handle.as_ref().and_then(|found| self.hides(root, found)) {
+        let hidden = handle.as_ref().and_then(|found| self.hides(root, found));
+        if let Some(error) = hidden.filter(|_| !again) {
             visit(&self.disk, tree, Met::Unreadable(error));
         }
         let is_dir_of_its_own = |(handle, _): &(Handle, i32)| !is_shared(handle.key());
