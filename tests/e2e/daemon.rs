@@ -375,7 +375,7 @@ fn a_directory_is_added_and_removed_while_another_is_in_a_storm() {
     let added = daemon.ask(&["add", &name, "--exclude", "*.o", "-t", "create,delete,rename,open"]);
     assert_eq!(
         added,
-        format!("active {name}  OPEN: the kernel reports it of all watched filesystems\n")
+        format!("active {name}  OPEN: the kernel reports such events of all watched filesystems\n")
     );
     let status = daemon.status();
     assert_eq!(status["watches"][1]["directories"], 1001, "{status}");
@@ -525,7 +525,7 @@ fn a_watch_for_which_others_pay_says_so() {
     let (watched, added) = (area.watched(), area.dir("added"));
     let mut daemon = Daemon::new(&area, &watch(&watched));
     daemon.start();
-    let costs = "OPEN: the kernel reports it of all watched filesystems";
+    let costs = "OPEN: the kernel reports such events of all watched filesystems";
     let path = added.display().to_string();
     assert_eq!(
         daemon.ask(&["add", "-t", "create,open", &path]),

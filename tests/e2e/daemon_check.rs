@@ -37,7 +37,9 @@ fn a_right_configuration_says_what_would_be_watched() {
     for line in [
         format!("  {here}: CREATE RENAME ATTRIB CLOSE_WRITE DELETE; recursive"),
         format!("  {coming}: OPEN; not recursive; pending: it does not exist yet"),
-        format!("  OPEN because of {coming}: the kernel reports it of all watched filesystems"),
+        format!(
+            "  OPEN because of {coming}: the kernel reports such events of all watched filesystems"
+        ),
     ] {
         assert!(said.lines().any(|said| said == line), "{line}\n{said}");
     }

@@ -67,8 +67,11 @@ fn what_0_2_6_had_is_a_configuration_that_the_daemon_takes() {
     let said = check(&area, &tables);
     let at = watched.display();
     for line in [
-        format!("  {at}: CREATE OPEN; recursive; files of size >=1536"),
-        "  /etc: CREATE RENAME ATTRIB CLOSE_WRITE DELETE; not recursive".to_owned(),
+        format!(
+            "  {at}: CREATE OPEN; recursive; files of size >=1536; exclude_regex \\\\.swp$,~$; exclude_cmd *rsync*"
+        ),
+        "  /etc: CREATE RENAME ATTRIB CLOSE_WRITE DELETE; not recursive; include /passwd"
+            .to_owned(),
     ] {
         assert!(said.lines().any(|said| said == line), "{line}\n{said}");
     }

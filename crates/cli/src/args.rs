@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Clean(client::CleanArgs),
     /// Have the daemon write what happened until now, so that it can be read
     Flush(client::ClientArgs),
-    /// The same, and it survives a loss of power
+    /// Have the daemon make durable what happened until now: it survives a loss of power
     Sync(client::ClientArgs),
     /// Print what fsmon 0.2.6 or 0.5 had configured as [[watch]] tables for the configuration
     Import(client::ImportArgs),
@@ -664,7 +664,7 @@ mod tests {
             ),
             (
                 &["decode", "-o", "x"],
-                "fsmon decode has no option -o, which is for watching; see fsmon decode --help",
+                "fsmon decode has no option -o, which only fsmon PATH has; see fsmon decode --help",
             ),
             (
                 &["doctor", "--since=1s"],
@@ -672,7 +672,7 @@ mod tests {
             ),
             (
                 &["doctor", "-f", "json"],
-                "fsmon doctor has no option -f, which is for watching; see fsmon doctor --help",
+                "fsmon doctor has no option -f, which only fsmon PATH has; see fsmon doctor --help",
             ),
             (&["-x"], "unexpected argument '-x' found; see fsmon --help"),
         ] {

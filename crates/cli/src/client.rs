@@ -94,6 +94,35 @@ fn widening(watch: &Fields) -> String {
     }
 }
 
+/// What else a watch has that is not as by default: `exclude *.o,*.tmp`.
+fn filters(watch: &Fields) -> String {
+    const LISTS: [&str; 7] = [
+        "include",
+        "exclude",
+        "include_regex",
+        "exclude_regex",
+        "exclude_cmd",
+        "exclude_user",
+        "exclude_cgroup",
+    ];
+    let mut text = String::new();
+    for key in LISTS {
+        match names(watch, key) {
+            list if list.is_empty() => {}
+            list => text += &format!("  {key} {}", message::line(&list.join(","))),
+        }
+    }
+    for key in ["max_depth", "size", "hard_links", "follow_mounts", "cmdline"] {
+        match watch.get(key) {
+            Some(Value::Bool(true)) => text += &format!("  {key}"),
+            Some(Value::String(value)) => text += &format!("  {key} {}", message::line(value)),
+            Some(Value::Number(value)) => text += &format!("  {key} {value}"),
+            _ => {}
+        }
+    }
+    text
+}
+
 /// The texts of a list.
 fn names<'a>(watch: &'a Fields, key: &str) -> Vec<&'a str> {
     let list = watch.get(key).and_then(Value::as_array);
@@ -140,10 +169,11 @@ pub(crate) fn list(args: &ClientArgs) -> Result<ExitCode, Error> {
             reason => format!("  {}", message::line(reason)),
         };
         lines.push_str(&format!(
-            "{:<8} {}  {}{depth}{reason}{}\n",
+            "{:<8} {}  {}{depth}{}{reason}{}\n",
             text("state"),
             message::line(text("path")),
             names(watch, "types").join(","),
+            filters(watch),
             widening(watch),
         ));
     }
@@ -181,7 +211,7 @@ fn for_people(status: &Fields) -> String {
         None => String::new(),
     };
     let status = Value::Object(status.clone());
-    let mut lines = format!("{} since {}\n", of(&status, "state"), of(&status, "since"));
+    let mut lines = format!("{}; running since {}\n", of(&status, "state"), of(&status, "since"));
     for reason in status["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         lines.push_str(&format!("  {}\n", message::line(reason)));
     }
@@ -204,10 +234,10 @@ fn for_people(status: &Fields) -> String {
     }
     let history = &status["history"];
     lines.push_str(&format!(
-        "history {}: {} bytes in {} segments since {}\n",
+        "history {}: {} bytes in {} since {}\n",
         of(history, "dir"),
         of(history, "bytes"),
-        of(history, "segments"),
+        message::counted(history["segments"].as_u64().unwrap_or_default(), "segment", "segments"),
         of(history, "oldest")
     ));
     let complete = match status["complete"].as_bool() {
@@ -215,8 +245,8 @@ fn for_people(status: &Fields) -> String {
         _ => "NOT complete",
     };
     lines.push_str(&format!(
-        "{} events, {} lost: {complete}; process names from {}\n",
-        of(&status, "events"),
+        "{}, {} lost: {complete}; process names from {}\n",
+        message::counted(status["events"].as_u64().unwrap_or_default(), "event", "events"),
         of(&status, "lost"),
         of(&status, "rung")
     ));
@@ -262,7 +292,7 @@ pub(crate) fn clean(args: &CleanArgs) -> Result<ExitCode, Error> {
         ));
     }
     if deleted.is_empty() {
-        lines.push_str("nothing to delete\n");
+        lines.push_str("nothing to delete; the segment that is being written stays\n");
     }
     print(&lines).map(|()| ExitCode::SUCCESS)
 }

@@ -152,6 +152,19 @@ impl fmt::Display for Planned {
         if let Some(size) = watch.size {
             write!(f, "; files of size {size}")?;
         }
+        for (what, patterns) in [
+            ("include", &watch.include),
+            ("exclude", &watch.exclude),
+            ("include_regex", &watch.include_regex),
+            ("exclude_regex", &watch.exclude_regex),
+            ("exclude_cmd", &watch.exclude_cmd),
+            ("exclude_user", &watch.exclude_user),
+            ("exclude_cgroup", &watch.exclude_cgroup),
+        ] {
+            if !patterns.is_empty() {
+                write!(f, "; {what} {}", shown(Path::new(&patterns.join(","))))?;
+            }
+        }
         let extras = [
             ("hard links", watch.hard_links),
             ("follows mounts", watch.follow_mounts),
@@ -186,7 +199,7 @@ impl fmt::Display for Widening {
 }
 
 /// What it means that a watch asks for more than the usual types.
-pub const WIDENS: &str = "the kernel reports it of all watched filesystems";
+pub const WIDENS: &str = "the kernel reports such events of all watched filesystems";
 
 #[cfg(test)]
 mod tests {
@@ -221,7 +234,7 @@ mod tests {
                  {at}/added: CREATE RENAME ATTRIB CLOSE_WRITE DELETE; recursive; added while the daemon \
                  ran; pending: it does not exist yet\n\
                  filesystem {major}:{minor} of {at}/b: CREATE RENAME OPEN MODIFY ATTRIB CLOSE_WRITE DELETE\n  \
-                 OPEN because of {at}/a: the kernel reports it of all watched filesystems\n"
+                 OPEN because of {at}/a: the kernel reports such events of all watched filesystems\n"
             )
         );
     }
@@ -238,7 +251,7 @@ mod tests {
             assert_eq!((&*by.path, by.types), (Path::new("/proc"), kind::EVERY & !USUAL));
         }
         let said = preview.to_string();
-        assert_eq!(said.matches(" because of /proc: the kernel reports it").count(), 2, "{said}");
+        assert_eq!(said.matches(" because of /proc: the kernel reports such").count(), 2, "{said}");
     }
 
     #[test]

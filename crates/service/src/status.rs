@@ -29,16 +29,14 @@ pub(crate) struct Closed {
     pub(crate) oldest_ns: Option<u64>,
     /// How far back the history goes, with the open segment, if that is known.
     pub(crate) reach: Option<Reach>,
-    /// How far it should at least.
-    pub(crate) at_least: Duration,
 }
 
 impl Closed {
     pub(crate) fn of(history: &mut History, now: &Now, open: Option<OpenSegment>) -> Self {
-        let (reach, at_least) = (history.reach(now, open), history.keep().at_least);
+        let reach = history.reach(now, open);
         let entries = history.catalogue().entries();
         let oldest_ns = entries.iter().map(|entry| entry.wall_ns.0).min();
-        Closed { bytes: history.bytes(), segments: entries.len(), oldest_ns, reach, at_least }
+        Closed { bytes: history.bytes(), segments: entries.len(), oldest_ns, reach }
     }
 }
 
@@ -47,6 +45,8 @@ pub(crate) struct View {
     pub(crate) entries: Vec<Entry>,
     pub(crate) closed: Closed,
     pub(crate) dir: PathBuf,
+    /// `history.keep.at_least`
+    pub(crate) at_least: Duration,
     /// `queue.max_bytes`
     pub(crate) queue_max_bytes: u64,
     pub(crate) required: Option<Who>,
@@ -58,11 +58,17 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Directories that the engine knows. It counts them once a second: until then, as many as the largest watch had when it
-    /// began.
+    /// Directories that the engine knows. It counts them once a second: until then, as many as watches had when they began,
+    /// without those within another watch.
     fn directories(&self) -> u64 {
-        let largest = self.entries.iter().map(|entry| entry.directories).max();
-        self.counters.dirs.max(largest.unwrap_or_default().into())
+        let is_within = |entry: &Entry| {
+            let is_around = |other: &Entry| {
+                other.number != entry.number && entry.watch.path.starts_with(&other.watch.path)
+            };
+            self.entries.iter().any(is_around)
+        };
+        let outer = self.entries.iter().filter(|entry| !is_within(entry));
+        self.counters.dirs.max(outer.map(|entry| u64::from(entry.directories)).sum())
     }
 
     /// Why the daemon does less than it should; empty if it does not.
@@ -101,13 +107,13 @@ impl View {
 
     /// Why the history goes back less far than it should. One that began a moment ago, and lost nothing, is not at fault.
     fn is_short(&self) -> Option<String> {
-        let reach = self.closed.reach.filter(|reach| reach.age < self.closed.at_least)?;
+        let reach = self.closed.reach.filter(|reach| reach.age < self.at_least)?;
         let why = match (reach.is_cut, reach.was_paused || self.shared.was_paused()) {
             (true, _) => "what was recorded before that is deleted",
             (false, true) => "recording was paused",
             (false, false) => return None,
         };
-        let [age, at_least] = [reach.age, self.closed.at_least].map(duration::rounded);
+        let [age, at_least] = [reach.age, self.at_least].map(duration::rounded);
         Some(format!(
             "the history goes back {age} only, less than history.keep.at_least ({at_least}): {why}"
         ))

@@ -1,8 +1,8 @@
 //! Metrics as a file for the textfile collector of node_exporter: written whole, and renamed over the old one.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Everybody may read it: it has counts, and no name of a file or user.
@@ -24,14 +24,18 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(MODE).custom_flags(nix::libc::O_NOFOLLOW);
-    let written = options.open(new).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written = options.open(new).and_then(|mut file| {
+        // The umask may have taken bits away.
+        file.set_permissions(Permissions::from_mode(MODE))?;
+        file.write_all(text.as_bytes())
+    });
     written.and_then(|()| fs::rename(new, path)).inspect_err(|_| drop(fs::remove_file(new)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn it_is_replaced_as_a_whole_and_links_are_not_followed() {

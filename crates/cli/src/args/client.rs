@@ -26,7 +26,7 @@ pub(crate) enum Shape {
     /// Lines for people
     #[default]
     Human,
-    /// One JSON object; a JSON array for list
+    /// JSON
     Json,
 }
 

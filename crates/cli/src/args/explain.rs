@@ -27,7 +27,7 @@ pub(super) fn line(error: &clap::Error, first: Option<&OsStr>) -> String {
     let name = full_name(used);
     match elsewhere(error, &command) {
         Some((option, owner)) if owner == WATCH => {
-            format!("{name} has no option {option}, which is for watching; see {name} --help")
+            format!("{name} has no option {option}, which only fsmon PATH has; see {name} --help")
         }
         Some((option, owner)) => {
             format!("{name} has no option {option}, but {owner} has; see {owner} --help")

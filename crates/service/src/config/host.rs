@@ -36,6 +36,14 @@ impl Config {
                 notes.push(format!("`{key}`: {} does not exist yet", shown(dir)));
             }
         }
+        for (key, is_set) in [
+            ("sessions.enabled", self.sessions.enabled),
+            ("engine.per_filesystem", self.engine.per_filesystem),
+        ] {
+            if is_set {
+                notes.push(format!("`{key}`: this version does nothing with it"));
+            }
+        }
         for watch in &self.watches {
             if let Err(error) = must_answer(&watch.path) {
                 notes.push(error.to_string());

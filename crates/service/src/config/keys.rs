@@ -89,6 +89,11 @@ pub(super) const SECTIONS: [&Section; 11] = [
 impl Section {
     /// What to say of a key that the section lacks: the nearest of its own, or where that key belongs.
     pub(super) fn remedy(&self, unknown: &str) -> String {
+        if self.keys.contains(&"exclude_cmd") && ["cmd", "user", "cgroup", "pid"].contains(&unknown)
+        {
+            return "a watch records what all do that it does not exclude; choose when you read, such as by fsmon decode --cmd"
+                .to_owned();
+        }
         if let Some(known) = nearest(unknown, self.keys) {
             return format!("did you mean `{known}`?");
         }

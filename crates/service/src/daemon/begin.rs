@@ -50,7 +50,7 @@ impl Daemon {
         self.set_rules();
         for number in numbers {
             if let Some((path, State::Failed(why))) = self.begin(number) {
-                message::print(format_args!("cannot watch {}: {why}", shown(&path)));
+                message::print(not_watched(&path, &why));
             }
         }
     }
@@ -266,4 +266,12 @@ fn recorded(watch: &Watch) -> fsmon_present::filter::Criteria {
     let always = fsmon_format::kind::in_causal_order(ALWAYS_RECORDED);
     criteria.types.extend(always.map(|kind| kind.name.to_owned()));
     criteria
+}
+
+/// The line about a watch that failed. The engine's errors name the path themselves.
+pub(super) fn not_watched(path: &Path, why: &str) -> String {
+    match why.starts_with("cannot watch ") {
+        true => why.to_owned(),
+        false => format!("cannot watch {}: {why}", shown(path)),
+    }
 }

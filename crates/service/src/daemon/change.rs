@@ -1,5 +1,6 @@
 //! Changes of what is watched, by a client or by another configuration.
 
+use super::begin::not_watched;
 use super::{Daemon, lock};
 use crate::ask::must_answer;
 use crate::config::{Config, State as StateFile, Watch};
@@ -50,8 +51,7 @@ impl Daemon {
         self.set_rules();
         let begun = match self.begin(number) {
             Some((path, State::Failed(why))) => {
-                let line = format!("cannot watch {}: {why}", shown(&path));
-                Err(Error::new(ErrorKind::Io, line))
+                Err(Error::new(ErrorKind::Io, not_watched(&path, &why)))
             }
             _ => self.save_state(),
         };

@@ -185,6 +185,7 @@ impl Daemon {
             entries,
             closed,
             dir: self.dir.clone(),
+            at_least: config.history.keep.at_least.unwrap_or_default(),
             queue_max_bytes: self.queue_max_bytes,
             required: config.engine.require,
             rung: self.engine.monitor().plan().who,
