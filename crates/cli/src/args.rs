@@ -190,7 +190,7 @@ pub(crate) struct WatchArgs {
     /// Add the command line of each process: exact with BPF, otherwise if /proc still has it
     #[arg(long)]
     pub(crate) cmdline: bool,
-    /// Hide words of command lines that match GLOB, beside the values of names such as --password= and TOKEN=
+    /// With --cmdline: hide words that match GLOB, and as always the values of names such as --password= and TOKEN=
     #[arg(long, value_name = "GLOB", requires = "cmdline", allow_hyphen_values = true)]
     pub(crate) redact: Vec<String>,
     /// End after this time; see Times below

@@ -207,6 +207,8 @@ mod tests {
         assert_eq!(hidden(&["-p?*"], &words).as_deref(), Some(expected));
         let error = Redactor::new(&["[".to_owned()]).expect_err("malformed");
         assert!(error.to_string().contains('['), "{error}");
+        let error = Redactor::new(&[String::new()]).expect_err("it can never match");
+        assert!(error.to_string().contains("it is empty"), "{error}");
     }
 
     proptest! {

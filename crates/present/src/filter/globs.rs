@@ -113,9 +113,12 @@ pub fn cgroups(
 /// Globs on words of a command line, whole; `None` if `globs` is empty. `*` matches slashes as well.
 ///
 /// # Errors
-/// A glob is malformed: an error about `setting`.
+/// A glob is malformed or empty: an error about `setting`.
 pub(crate) fn words(setting: Setting, globs: &[String]) -> Result<Option<GlobSet>, Error> {
-    set_of(setting, globs, |glob| Ok(vec![glob.to_owned()]))
+    set_of(setting, globs, |glob| match glob {
+        "" => Err(Error::invalid("it is empty; write the word that is to be hidden")),
+        _ => Ok(vec![glob.to_owned()]),
+    })
 }
 
 /// The set of what each glob means; `None` if there is none. `*` matches slashes as well.
