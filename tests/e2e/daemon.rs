@@ -307,6 +307,29 @@ fn assert_was_paused(daemon: &Daemon) {
 }
 
 #[test]
+fn directories_without_room_are_a_reason_for_as_long_as_it_lasts() {
+    if !is_root() {
+        return;
+    }
+    let area = Area::new();
+    let watched = area.watched();
+    let settings = format!("engine.max_dirs = 10\n{}", watch(&watched));
+    let mut daemon = Daemon::new(&area, &settings);
+    daemon.start();
+    sh(&watched, "for i in $(seq 20); do mkdir $i; done");
+    daemon.ask(&["sync"]);
+    // The counters come once a second.
+    wait_until("it is said", || health(&daemon).1.len() == 2);
+    let (code, reasons) = health(&daemon);
+    assert_eq!(code, Some(4));
+    let expected = "11 directories are not watched and all below, as no more are known at a time: raise \
+                    engine.max_dirs and restart";
+    assert_eq!(reasons[0], expected);
+    assert!(reasons[1].starts_with("something was lost"), "{reasons:?}");
+    daemon.stop();
+}
+
+#[test]
 fn others_may_not_ask_and_a_wrong_file_changes_nothing() {
     if !is_root() {
         return;

@@ -96,6 +96,14 @@ impl View {
                 self.rung, required
             ));
         }
+        // The LOSS record of it comes once; what is below these directories is missing until a restart.
+        match self.counters.dirs_refused {
+            0 => {}
+            refused => reasons.push(format!(
+                "{} and all below, as no more are known at a time: raise engine.max_dirs and restart",
+                counted(refused, "directory is not watched", "directories are not watched")
+            )),
+        }
         if let (_, Some(at)) = self.shared.losses()
             && at.elapsed() < RECENT_LOSS
         {

@@ -2,6 +2,10 @@
 
 use fsmon_format::record::Slot;
 use std::cell::UnsafeCell;
+use zerocopy::IntoBytes;
+
+/// The smallest page of any processor that Linux runs on, in bytes.
+const PAGE: usize = 4096;
 
 pub(super) struct Slots {
     slots: Box<[UnsafeCell<Slot>]>,
@@ -18,10 +22,14 @@ unsafe impl Sync for Slots {}
 unsafe impl Send for Slots {}
 
 impl Slots {
-    /// Zeroed slots straight from the allocator: pages that are never used cost nothing.
+    /// Zeroed slots. All of them are used in turn, so each page is touched now: the writer takes no page fault, of which one costs
+    /// as much as ten records.
     pub(super) fn new(len: usize) -> Self {
         let slots = <[Slot] as zerocopy::FromZeros>::new_box_zeroed_with_elems(len);
-        let slots: Box<[Slot]> = slots.expect("address space for the ring");
+        let mut slots: Box<[Slot]> = slots.expect("address space for the ring");
+        for slot in slots.iter_mut().step_by(PAGE / size_of::<Slot>()) {
+            std::hint::black_box(slot.as_mut_bytes()).fill(0);
+        }
         Slots {
             // SAFETY: UnsafeCell<Slot> has the layout of Slot (repr(transparent)), so the
             // allocation is the same; the box is given up here and taken up there.
