@@ -191,8 +191,14 @@ fn flush_until(socket: &Path, is_over: &AtomicBool) -> u64 {
     count
 }
 
-/// Bytes of the history after files came and went, while this many clients ask for flushes; and the flushes.
-fn recorded_beside(clients: usize, files: usize) -> (u64, u64) {
+/// What a history takes.
+struct Recorded {
+    bytes: u64,
+    blocks: u64,
+}
+
+/// What the history takes after files came and went, while this many clients ask for flushes; and the flushes.
+fn recorded_beside(clients: usize, files: usize) -> (Recorded, u64) {
     let area = Area::new();
     let watched = area.watched();
     let mut daemon = Daemon::new(&area, &watch(&watched));
@@ -221,7 +227,16 @@ fn recorded_beside(clients: usize, files: usize) -> (u64, u64) {
     let bytes = daemon.status()["history"]["bytes"].as_u64().expect("a number");
     daemon.stop();
     assert_follows(before, &of_files(daemon.decoded(&[])), &watched);
-    (bytes, flushes)
+    (Recorded { bytes, blocks: blocks_in(&daemon.history) }, flushes)
+}
+
+/// Blocks in a history (docs/format.md: one begins at a multiple of 64 bytes).
+fn blocks_in(history: &Path) -> u64 {
+    let segments =
+        fs::read_dir(history).expect("a directory").map(|entry| entry.expect("one").path());
+    let read = segments.map(|segment| fs::read(segment).expect("a file"));
+    read.map(|bytes| bytes.chunks(64).filter(|slot| slot.starts_with(b"\xf5BK\x01")).count() as u64)
+        .sum()
 }
 
 #[test]
@@ -233,10 +248,13 @@ fn clients_that_ask_for_flushes_all_the_time_cost_nearly_no_room() {
     let (alone, _) = recorded_beside(0, files);
     let begun = Instant::now();
     let (beside, flushes) = recorded_beside(16, files);
-    // Twenty flushes may end a block early, and then two a second. What that costs is some 540 bytes.
-    let blocks = 2 * begun.elapsed().as_secs() + 22;
-    let most = alone + alone / 100 + blocks * 700;
-    assert!(beside <= most, "{beside} bytes beside {flushes} flushes, {alone} alone");
+    // Twenty flushes may end a block early, and then two a second.
+    let early = 2 * begun.elapsed().as_secs() + 22;
+    let (blocks, most) = (beside.blocks, alone.blocks + alone.blocks / 20 + early);
+    assert!(blocks <= most, "{blocks} blocks beside {flushes} flushes, {} alone", alone.blocks);
+    // A block costs some 540 bytes. Without any flush the size differs by some percent from run to run.
+    let (bytes, most) = (beside.bytes, alone.bytes + alone.bytes / 10 + early * 700);
+    assert!(bytes <= most, "{bytes} bytes beside {flushes} flushes, {} alone", alone.bytes);
     assert!(flushes > 100, "{flushes}");
 }
 
