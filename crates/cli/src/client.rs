@@ -3,6 +3,7 @@
 use crate::args::client::{AddArgs, CleanArgs, ClientArgs, RemoveArgs, Shape};
 use fsmon_engine::{Error, ErrorKind};
 use fsmon_present::message;
+use fsmon_service::config::FILTERS;
 use fsmon_service::control::client::Client;
 use fsmon_service::control::protocol::{Command, Fields};
 use fsmon_service::preview::WIDENS;
@@ -96,17 +97,8 @@ fn widening(watch: &Fields) -> String {
 
 /// What else a watch has that is not as by default: `exclude *.o,*.tmp`.
 fn filters(watch: &Fields) -> String {
-    const LISTS: [&str; 7] = [
-        "include",
-        "exclude",
-        "include_regex",
-        "exclude_regex",
-        "exclude_cmd",
-        "exclude_user",
-        "exclude_cgroup",
-    ];
     let mut text = String::new();
-    for key in LISTS {
+    for key in FILTERS {
         match names(watch, key) {
             list if list.is_empty() => {}
             list => text += &format!("  {key} {}", message::line(&list.join(","))),

@@ -152,18 +152,8 @@ impl fmt::Display for Planned {
         if let Some(size) = watch.size {
             write!(f, "; files of size {size}")?;
         }
-        for (what, patterns) in [
-            ("include", &watch.include),
-            ("exclude", &watch.exclude),
-            ("include_regex", &watch.include_regex),
-            ("exclude_regex", &watch.exclude_regex),
-            ("exclude_cmd", &watch.exclude_cmd),
-            ("exclude_user", &watch.exclude_user),
-            ("exclude_cgroup", &watch.exclude_cgroup),
-        ] {
-            if !patterns.is_empty() {
-                write!(f, "; {what} {}", shown(Path::new(&patterns.join(","))))?;
-            }
+        for (key, patterns) in watch.filters().filter(|(_, patterns)| !patterns.is_empty()) {
+            write!(f, "; {key} {}", shown(Path::new(&patterns.join(","))))?;
         }
         let extras = [
             ("hard links", watch.hard_links),

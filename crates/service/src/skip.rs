@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn excluded_directories_are_left_out_unless_a_watch_is_rest_below() {
+    fn excluded_directories_are_left_out_unless_a_watch_is_below() {
         let skipper = rules(&[("/srv", &["target"], None), ("/srv/target/keep", &[], None)]);
         let paths = ["a", "target", "target/x", "target/keep", "target/keep/y", "a/target/x"];
         assert_eq!(skipped(&skipper, "/srv", &paths), [false, false, true, false, false, true]);

@@ -24,7 +24,7 @@ pub use sections::{
 };
 pub use state::State;
 pub(crate) use watch::USUAL;
-pub use watch::Watch;
+pub use watch::{FILTERS, Watch};
 
 use document::{Document, Table};
 use fsmon_format::error::Error;

@@ -82,7 +82,32 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
+/// The keys of the filters of a watch that are lists.
+pub const FILTERS: [&str; 7] = [
+    "include",
+    "exclude",
+    "include_regex",
+    "exclude_regex",
+    "exclude_cmd",
+    "exclude_user",
+    "exclude_cgroup",
+];
+
 impl Watch {
+    /// Its filters that are lists, by key.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        let lists = [
+            &self.include,
+            &self.exclude,
+            &self.include_regex,
+            &self.exclude_regex,
+            &self.exclude_cmd,
+            &self.exclude_user,
+            &self.exclude_cgroup,
+        ];
+        FILTERS.into_iter().zip(lists.map(Vec::as_slice))
+    }
+
     /// A watch of `path`, all else as by default. Nothing is checked: [`Watch::check`] does that.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
