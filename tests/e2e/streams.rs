@@ -141,11 +141,19 @@ fn of_all_segments_the_newest_are_kept_and_what_is_missing_is_known() {
     running.stop().assert_complete();
     let kept = files(&out);
     assert_eq!(kept.len(), 4, "{kept:?}");
-    // A loss of power can leave such a file.
-    fs::write(out.join("20260101T000000Z-00000000-000000.fsmon"), "").expect("written");
     // What is left is the end of it, whole; one taken out of the middle is missed.
     let all = lines(&out, &[]);
     assert_eq!(all.last().map(Event::kind), Some("DELETE"));
+    // A loss of power or a full disk can leave such a file, whatever the clock said. Everything else is printed.
+    for time in ["20200101T000000Z", "20990101T000000Z"] {
+        let empty = out.join(format!("{time}-00000000-000000.fsmon"));
+        fs::write(&empty, "").expect("written");
+        let told = decoded(&out, &[]);
+        assert_eq!(told.status.code(), Some(1));
+        assert!(said(&told).contains("fsmon is empty"), "{}", said(&told));
+        assert_eq!(parse(&told.stdout).len(), all.len());
+        fs::remove_file(&empty).expect("there");
+    }
     fs::remove_file(&kept[1]).expect("removed");
     let strict = decoded(&out, &[]);
     assert_eq!(strict.status.code(), Some(1));

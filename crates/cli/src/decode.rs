@@ -133,7 +133,7 @@ impl Stream {
             return Ok(());
         };
         let sought = self.reader.seek_to_times(&wanted);
-        self.chosen = sought.map_err(|error| explained(self.recording.name(), error))?;
+        self.chosen = sought.map_err(|error| explained(&self.recording, error))?;
         Ok(())
     }
 
@@ -235,7 +235,7 @@ impl<O: Output> Decoder<O> {
     fn take_item(&mut self, at: usize) -> Result<Then, Error> {
         let stream = &mut self.streams[at];
         let name = stream.recording.name();
-        match stream.reader.next().map_err(|error| explained(name, error))? {
+        match stream.reader.next().map_err(|error| explained(&stream.recording, error))? {
             None => Ok(Then::NextFile),
             Some(Item::Pending) => Ok(Then::Wait),
             Some(Item::Header(header)) => {
@@ -306,9 +306,11 @@ impl<O: Output> Decoder<O> {
 }
 
 /// The error of a stream that cannot be read further.
-fn explained(name: &str, error: Error) -> Error {
+fn explained(recording: &Recording, error: Error) -> Error {
+    let name = recording.name();
     let name_first = format!("{name}: ");
     match error.damage().map(|damage| damage.fault) {
+        Some(Fault::NotAStream) if recording.is_empty() => is_empty(name),
         Some(Fault::NotAStream) => no_stream(name),
         Some(fault) if !fault.is_newer() => error
             .after(name_first)
@@ -329,6 +331,12 @@ fn report_incomplete(name: &str, end: &End) {
         let why = if end.reason.get() == 0 { "" } else { ": the watch failed" };
         message::print(format_args!("{name}: the recording was NOT complete when it ended{why}"));
     }
+}
+
+/// A full disk or a loss of power leaves a file without a byte where more of a stream was to be.
+fn is_empty(name: &str) -> Error {
+    let line = "is empty, so it is not an fsmon stream: what was to be written to it is missing";
+    Error::invalid(format!("{name} {line}"))
 }
 
 fn no_stream(name: &str) -> Error {

@@ -142,6 +142,12 @@ impl Recording {
         &self.name
     }
 
+    /// Whether the current file has no byte, not even a header: a full disk or a loss of power leaves such a file.
+    pub fn is_empty(&self) -> bool {
+        let data = self.lock.as_ref().and_then(|file| file.metadata().ok());
+        data.is_some_and(|data| data.is_file() && data.len() == 0)
+    }
+
     /// Whether the current file can seek.
     pub fn is_regular(&self) -> bool {
         self.is_regular
@@ -300,11 +306,7 @@ impl Follow {
 fn list_some(dir: &Path, follow: bool) -> Result<Vec<StreamFile>, Error> {
     let mut pause = Follow::default();
     loop {
-        let mut files = list(dir)?;
-        if !follow {
-            // A loss of power can leave a segment without a byte.
-            files.retain(|file| file.header.is_some() || !is_empty(&file.path));
-        }
+        let files = list(dir)?;
         if !files.is_empty() {
             return Ok(files);
         }
@@ -312,7 +314,7 @@ fn list_some(dir: &Path, follow: bool) -> Result<Vec<StreamFile>, Error> {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!(
-                    "{} has no recorded stream, no *.fsmon file that is not empty; name a directory that has one, or a file",
+                    "{} has no recorded stream, no file *.fsmon; name a directory that has one, or a file",
                     shown_input(dir)
                 ),
             ));
@@ -321,11 +323,8 @@ fn list_some(dir: &Path, follow: bool) -> Result<Vec<StreamFile>, Error> {
     }
 }
 
-fn is_empty(path: &Path) -> bool {
-    path.metadata().is_ok_and(|data| data.len() == 0)
-}
-
-/// The files of each stream. A file without a readable header stands for a stream of its own.
+/// The files of each stream. A file without a readable header stands for a stream of its own, behind all others: it is an
+/// error, which ends the reading.
 fn by_stream(all: Vec<StreamFile>) -> Vec<Vec<StreamFile>> {
     let stream = |file: &StreamFile| file.header.as_ref().map(|header| header.stream_id);
     let mut streams: Vec<Vec<StreamFile>> = Vec::new();
@@ -336,6 +335,7 @@ fn by_stream(all: Vec<StreamFile>) -> Vec<Vec<StreamFile>> {
             None => streams.push(vec![file]),
         }
     }
+    streams.sort_by_key(|files| stream(&files[0]).is_none());
     streams
 }
 
