@@ -24,6 +24,7 @@ use std::time::Duration;
 pub(crate) mod client;
 mod explain;
 mod help;
+pub(crate) mod history;
 
 pub(crate) use explain::explain;
 

@@ -18,6 +18,7 @@ mod doctor;
 mod formatter;
 mod generate;
 mod header;
+mod history;
 mod import;
 mod limits;
 mod lines;
