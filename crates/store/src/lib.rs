@@ -6,8 +6,11 @@
 
 mod files;
 pub mod history;
+pub mod index;
 pub mod limits;
 pub mod recording;
 pub mod segments;
+#[cfg(test)]
+mod tape;
 
 pub use files::{StreamFile, is_written, list, lock, survive_file_limit};

@@ -51,6 +51,34 @@ pub const KEY_BYTES: usize = 32;
 /// Bytes of `DIR/lock` that are read: a process number.
 pub(crate) const LOCK_BYTES_MAX: u64 = 16;
 
+/// Bytes of a segment whose blocks are a cell of its index. Reading one takes one to two milliseconds: cells of 1 MiB
+/// would take four to six, and indexes with them would be 15 % smaller.
+pub(crate) const CELL_BYTES: u64 = 256 << 10;
+/// Cells of an index at most: a segment of 128 GiB.
+pub(crate) const CELLS_MAX: usize = 1 << 19;
+/// Postings of a kind in a cell at which repetitions are removed. Cells have some thousands of different ones.
+pub(crate) const CELL_POSTINGS: usize = 1 << 17;
+/// Postings that are held in memory while an index is made, 8 bytes each. More are sorted and go to a file.
+pub(crate) const POSTINGS_HELD: usize = 768 << 10;
+/// Bytes that are read at a time from each of the sorted runs in that file.
+pub(crate) const RUN_BYTES: usize = 16 << 10;
+/// Sorted runs of a kind at most. Beyond, an index would take more than 16 MiB of memory to make; so many are there
+/// for a segment with 200 million postings.
+pub(crate) const RUNS_MAX: usize = 256;
+/// Postings in a bucket of an index on average: a lookup reads some 250 bytes.
+pub(crate) const BUCKET_POSTINGS: u64 = 128;
+/// The share of its segment that an index may take, 1 / N, before its names get fewer bits.
+pub(crate) const INDEX_SHARE: u64 = 20;
+/// The fewest bits that a name's hash has beyond log2 of the count of names: one in four lookups of a name reads a cell
+/// in vain then.
+pub(crate) const NAME_BITS_LEAST: u32 = 2;
+/// Bytes of the part of an index at most: four for each key in each cell, for a segment with 30 million.
+pub(crate) const PART_BYTES_MAX: u64 = 128 << 20;
+/// Bytes of an index's header at most: a longer one is not believed.
+pub(crate) const INDEX_HEADER_MAX: u64 = 1 << 20;
+/// Bytes of a bucket at most. Its count is expected to be [`BUCKET_POSTINGS`]; a much longer one is not believed.
+pub(crate) const BUCKET_BYTES_MAX: u64 = 1 << 20;
+
 const SECOND_NS: u64 = 1_000_000_000;
 
 const _: () = {

@@ -41,14 +41,14 @@ pub(super) fn make(dir: &Path) -> io::Result<()> {
 }
 
 /// Makes a file that does not exist.
-pub(super) fn create(path: &Path) -> io::Result<File> {
+pub(crate) fn create(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
     file.set_permissions(Permissions::from_mode(FILE_MODE))?;
     Ok(file)
 }
 
 /// Opens a file of the history to read it; never through a symbolic link, and without waiting for the writer of a pipe.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
     let is_file = file.metadata()?.is_file();
@@ -153,7 +153,7 @@ fn make_key(dir: &Path) -> Result<[u8; KEY_BYTES], Error> {
 
 /// The segments in the directory, by name, with their lengths in bytes. Symbolic links and what else has such a name are
 /// left out.
-pub(super) fn segments(dir: &Path) -> io::Result<Vec<(String, u64)>> {
+pub(crate) fn segments(dir: &Path) -> io::Result<Vec<(String, u64)>> {
     let mut found = Vec::new();
     for entry in dir.read_dir()? {
         let entry = entry?;
@@ -174,7 +174,7 @@ pub(super) fn segments(dir: &Path) -> io::Result<Vec<(String, u64)>> {
 }
 
 /// Whether a file of this name in a history is a segment.
-pub(super) fn is_segment(name: &str) -> bool {
+pub(crate) fn is_segment(name: &str) -> bool {
     is_ours(name, Format::Binary.extension())
 }
 
@@ -183,4 +183,10 @@ pub(super) fn is_segment(name: &str) -> bool {
 pub fn index_name(segment: &str) -> String {
     let stem = segment.strip_suffix(Format::Binary.extension()).unwrap_or(segment);
     format!("{}.idx", stem.trim_end_matches('.'))
+}
+
+/// The name of what is indexed of a segment while it is written.
+#[must_use]
+pub fn part_name(segment: &str) -> String {
+    format!("{}.part", index_name(segment))
 }

@@ -48,16 +48,18 @@ mod tests;
 
 pub use catalogue::{Catalogue, Difference};
 pub use clock::{HistoryClock, Now};
-pub use directory::{CATALOGUE, KEY, LOCK, index_name};
+pub use directory::{CATALOGUE, KEY, LOCK, index_name, part_name};
+pub(crate) use directory::{create as make_file, open as open_file};
 pub use entry::{Ending, Entry};
 pub use mend::{Mended, mend};
 pub use reach::{OpenSegment, Reach};
 pub use retention::{Deletion, Disk, Free, Keep, Plan, Usage, Why, plan};
+pub(crate) use scan::header_of;
 pub use scan::scan;
 pub use segment::{AppendError, SegmentWriter};
 pub use tally::{Cgroup, Tally, Top};
 
-use crate::files::{header_of, is_written};
+use crate::files::{self, is_written};
 use crate::limits::{CLOCK_SAVED_EVERY_NS, DELETE_RETRY_NS, FREE_MARGIN, KEY_BYTES, SHORT_FOR_NS};
 use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::stream::Header;
@@ -427,7 +429,7 @@ impl History {
     fn find_last(&self) -> Option<Last> {
         let mut files: Vec<(&str, Header)> = Vec::new();
         for (name, _) in &self.unlisted {
-            files.extend(header_of(&self.dir.join(name)).map(|header| (&**name, header)));
+            files.extend(files::header_of(&self.dir.join(name)).map(|header| (&**name, header)));
         }
         Header::sort(&mut files, |(_, header)| Some(header));
         // What is not in the catalogue was written after what is.
@@ -482,5 +484,6 @@ fn remove(dir: &Path, file: &str) -> Result<(), Error> {
     removed(&path)?;
     // An index without its segment is ignored.
     let _ = removed(&dir.join(index_name(file)));
+    let _ = removed(&dir.join(part_name(file)));
     Ok(())
 }

@@ -61,7 +61,7 @@ pub fn scan(dir: &Path, file: &str) -> Result<Entry, Error> {
 }
 
 /// The header with which a file begins, and its checksum; `None` if it is not sound.
-fn header_of(source: impl Read) -> io::Result<Option<(Header, u32)>> {
+pub(crate) fn header_of(source: impl Read) -> io::Result<Option<(Header, u32)>> {
     let mut bytes = Vec::new();
     source.take(HEADER_LEN_MAX as u64).read_to_end(&mut bytes)?;
     Ok(header_in(&bytes).map(|(header, crc, _)| (header, crc)))
