@@ -9,6 +9,7 @@ pub mod history;
 pub mod index;
 pub mod limits;
 pub mod recording;
+pub mod search;
 pub mod segments;
 #[cfg(test)]
 mod tape;

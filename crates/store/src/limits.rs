@@ -56,6 +56,21 @@ pub(crate) const LOCK_BYTES_MAX: u64 = 16;
 pub(crate) const CELL_BYTES: u64 = 256 << 10;
 /// Cells of an index at most: a segment of 128 GiB.
 pub(crate) const CELLS_MAX: usize = 1 << 19;
+/// Bytes of a segment that are read at a time where no index says which: the grid, at which a block begins.
+pub(crate) const PIECE_BYTES: u64 = fsmon_format::stream::layout::GRID;
+/// Segments that a search has open at most: a process may have 1,024 files open by default.
+pub(crate) const SOURCES_MAX: usize = 400;
+/// Other names of a file that are followed at most.
+pub(crate) const NAMES_MAX: usize = 64;
+/// Pieces of 1 MiB that are read at most for the first name of a hard link, or for what was done to a file before it had a
+/// name: some 1.5 s. Both are usually in the piece of the link itself.
+pub(crate) const LINK_PIECES: u64 = 256;
+/// Processes that closed a file after its writer, and that are told at most.
+pub(crate) const CLOSERS_MAX: usize = 16;
+/// Processes that had a file open for writing, and their ancestors, as many as are kept to know who made it.
+pub(crate) const HANDS_MAX: usize = 256;
+/// Processes in a line of ancestors at most: docs/format.md, PROC.
+pub(crate) const CHAIN_MAX: usize = 64;
 /// Postings of a kind in a cell at which repetitions are removed. Cells have some thousands of different ones.
 pub(crate) const CELL_POSTINGS: usize = 1 << 17;
 /// Postings that are held in memory while an index is made, 8 bytes each. More are sorted and go to a file.

@@ -24,6 +24,7 @@ pub(crate) struct Tape {
     dirs: HashMap<Vec<u8>, u32>,
     processes: HashMap<u32, u32>,
     strings: u32,
+    renames: u32,
     dir: PathBuf,
     pub(crate) time_ns: u64,
 }
@@ -37,6 +38,8 @@ pub(crate) struct Said<'a> {
     pub(crate) old: &'a str,
     pub(crate) object: u64,
     pub(crate) pid: u32,
+    /// The pid of its parent, which must be known; 0: none.
+    pub(crate) parent: u32,
     pub(crate) flags: u16,
 }
 
@@ -60,6 +63,7 @@ impl Tape {
             dirs: HashMap::new(),
             processes: HashMap::new(),
             strings: 0,
+            renames: 0,
             dir: dir.to_owned(),
             time_ns,
         }
@@ -87,6 +91,7 @@ impl Tape {
         let id = u32::try_from(self.dirs.len() + 1).expect("few");
         let mut head = record::Dir::new_zeroed();
         head.id = id.into();
+        head.object = (u64::from(id) << 32).into();
         self.dirs.insert(path.into(), id);
         let name = match path {
             "/srv" => path,
@@ -136,7 +141,7 @@ impl Tape {
         let mut head = record::Event::new_zeroed();
         head.dir = self.directory(&dir).into();
         head.dir2 = self.directory(&dir2).into();
-        head.proc = if said.pid == 0 { 0 } else { self.process(said.pid, 0) }.into();
+        head.proc = if said.pid == 0 { 0 } else { self.process(said.pid, said.parent) }.into();
         let unknown = if said.pid == 0 { 3 } else { 0 };
         head.flags = (said.flags | unknown & event_flag::ATTRIBUTION).into();
         (head.mask, head.object) = (said.mask.into(), said.object.into());
@@ -167,8 +172,10 @@ impl Tape {
         }
         let mut head = record::Dir::new_zeroed();
         head.id = id.into();
+        head.object = (u64::from(id) << 32).into();
         head.parent = self.directory(parent).into();
-        head.generation = 1.into();
+        self.renames += 1;
+        head.generation = self.renames.into();
         let slots = self.build.dir(head, name.as_bytes()).to_vec();
         self.push(&slots);
     }

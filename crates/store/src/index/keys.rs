@@ -2,7 +2,7 @@
 
 use super::hash::{State, hash};
 use super::kind::{Kind, Trouble};
-use crate::limits::CELL_POSTINGS;
+use crate::limits::{CELL_POSTINGS, CHAIN_MAX};
 use fsmon_format::kind::{CLOSE_WRITE, CREATE, MODIFY, RENAME};
 use fsmon_format::mirror::{Defined, Mirror};
 use fsmon_format::record::{Body, EventRef, Records};
@@ -255,19 +255,32 @@ impl Collector {
         }
     }
 
-    /// Follows who made a file, and whether that process wrote to it.
+    /// Follows who made a file, and whether that process, or one that it started, wrote to it.
     fn making(&mut self, event: &EventRef<'_>) {
-        let mask = event.head.mask.get();
-        let pid = self.mirror.proc(event.head.proc.get()).map_or(0, |process| process.pid.get());
+        let (mask, process) = (event.head.mask.get(), event.head.proc.get());
         let writes = mask & (MODIFY | CLOSE_WRITE) != 0;
         let object = event.head.object.get();
         if mask & CREATE != 0 {
+            let pid = self.mirror.proc(process).map_or(0, |process| process.pid.get());
             let was_known = self.made.contains_key(&object);
             self.made.insert(object, Made { pid, was_known, is_written: writes });
-        } else if let Some(made) = self.made.get_mut(&object) {
-            made.is_written |= writes && made.pid == pid;
+        } else if writes && let Some(made) = self.made.get_mut(&object) {
+            made.is_written = made.is_written || descends(&self.mirror, process, made.pid);
         }
     }
+}
+
+/// Whether a process has this pid, or an ancestor has.
+fn descends(mirror: &Mirror, process: u32, pid: u32) -> bool {
+    let mut id = process;
+    for _ in 0..CHAIN_MAX {
+        let Some(process) = mirror.proc(id) else { return false };
+        if process.pid.get() == pid {
+            return true;
+        }
+        id = process.parent.get();
+    }
+    false
 }
 
 fn once_each(found: &mut Vec<u64>) {

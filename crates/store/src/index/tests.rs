@@ -30,8 +30,8 @@ fn segment(dir: &Path, events: u64) -> String {
         }
         if i % 500 == 499 {
             let (old, new) = (format!("/srv/d{}/e{}", i % 5, i % 11), format!("/srv/d0/h{i}"));
-            let (mask, object) = (RENAME | ONDIR, 0);
-            tape.event(&Said { mask, path: &new, old: &old, object, pid, flags: 0 });
+            let mask = RENAME | ONDIR;
+            tape.event(&Said { mask, path: &new, old: &old, pid, ..Said::default() });
             tape.loss();
         }
         if i % 90 == 89 {

@@ -1,0 +1,22 @@
+//! Searches a history backwards: who wrote a file, and what was there before.
+
+mod hit;
+mod life;
+mod links;
+#[cfg(test)]
+mod model_test;
+mod read;
+mod segments;
+mod trouble;
+mod units;
+mod walk;
+mod wanted;
+mod who;
+mod writers;
+
+pub use hit::{Hit, Position, Process};
+pub use life::{Now, Origin, Role, Told};
+pub use segments::{Segment, Segments};
+pub use trouble::{Trouble, TroubleKind};
+pub use walk::Search;
+pub use who::{Answer, Question, Unknown};
