@@ -74,6 +74,7 @@ mod sys;
 
 pub use cold::cgroup::cgroup_path;
 pub use cold::mounts::may_hang;
+pub use cold::objects::objects_of;
 pub use cold::remedy::{Call, Cause, refused};
 pub use cold::roots::not_a_directory;
 pub use command::Command;

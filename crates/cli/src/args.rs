@@ -48,6 +48,10 @@ pub(crate) enum Command {
     /// Turn what fsmon -f binary recorded into Parquet, a Perfetto trace, CSV or JSON, by the program fsmon-convert
     #[command(disable_help_flag = true)]
     Convert(ConvertArgs),
+    /// Show who wrote a file last, and before that
+    Who(history::WhoArgs),
+    /// Make the indexes that a directory of segments lacks, so that fsmon who and fsmon query answer at once
+    Index(history::IndexArgs),
     /// Record what a configuration says, for as long as the host runs
     Daemon(DaemonArgs),
     /// Have the daemon watch one more directory

@@ -1,10 +1,9 @@
 //! Which history a command reads: the one that is named, or that of the daemon. The daemon is asked first to write out what
 //! happened until now.
 
-#![allow(dead_code)] // until `who`, `query` and `changes` use it
-
 use crate::args::history::HistoryArgs;
 use fsmon_engine::{Error, ErrorKind};
+use fsmon_present::filter::real;
 use fsmon_present::message::{self, shown};
 use fsmon_service::control::client::Client;
 use fsmon_service::control::protocol::Command;
@@ -85,6 +84,19 @@ fn is_same(one: &Path, other: &Path) -> bool {
 fn is_recorded(dir: &Path) -> bool {
     let lock = std::fs::File::open(dir.join(fsmon_store::history::LOCK));
     lock.is_ok_and(|lock| fsmon_store::is_written(&lock))
+}
+
+/// A path as records have it: absolute, through no symbolic link above its last name. It need not exist.
+///
+/// # Errors
+/// It has no last name, as `/` and `..` have none; or the current directory is not known.
+pub(crate) fn recorded_path(path: &Path) -> Result<PathBuf, Error> {
+    let whole = std::path::absolute(path)
+        .map_err(|error| Error::os(format!("cannot make {} absolute", shown(path)), error))?;
+    match (whole.parent(), whole.file_name()) {
+        (Some(parent), Some(name)) => Ok(real(parent).join(name)),
+        _ => Err(Error::invalid(format!("{} has no name; write the path of a file", shown(path)))),
+    }
 }
 
 /// Refuses what is no directory that this user may read.

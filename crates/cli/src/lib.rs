@@ -20,6 +20,7 @@ mod generate;
 mod header;
 mod history;
 mod import;
+mod index;
 mod limits;
 mod lines;
 mod outputs;
@@ -32,6 +33,7 @@ mod summary;
 mod target;
 mod usage;
 mod watch;
+mod who;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -69,6 +71,8 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         None => watch::run(&cli.watch),
         Some(Command::Decode(args)) => decode::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Convert(args)) => convert::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Who(args)) => who::run(args),
+        Some(Command::Index(args)) => index::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Daemon(args)) => daemon::run(args),
         Some(Command::Add(args)) => client::add(args),
         Some(Command::Remove(args)) => client::remove(args),

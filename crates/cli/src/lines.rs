@@ -28,6 +28,11 @@ impl From<&DecodeArgs> for LineOptions {
 }
 
 impl LineOptions {
+    /// Those of the lines of an answer: with ancestors and command lines.
+    pub(crate) fn of_answer(time: Option<TimeFormat>) -> Self {
+        LineOptions { time, chain: true, size: false, cmdline: true }
+    }
+
     pub(crate) fn human(self, is_terminal: bool) -> Human {
         let human = Human::new(self.chain, human::wants_colours(is_terminal));
         human.with_time(self.time).with_names(remedies::option).with_cmdline(self.cmdline)

@@ -12,6 +12,7 @@ pub(crate) mod kernel_memory;
 pub(crate) mod marks;
 pub(crate) mod mount_watch;
 pub(crate) mod mounts;
+pub(crate) mod objects;
 pub(crate) mod overlay;
 pub(crate) mod procfs;
 pub(crate) mod remedy;

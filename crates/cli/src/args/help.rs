@@ -70,6 +70,29 @@ pub(super) fn clean() -> String {
     [TIMES, SIZES].join("\n\n")
 }
 
+/// Below `fsmon who --help`.
+pub(super) fn who() -> String {
+    [WHO, MOMENTS, ANSWER_STATUS].join("\n\n")
+}
+
+const WHO: &str = "\
+Examples: fsmon who /etc/hosts; fsmon who -n 5 build.log; fsmon who --until yesterday -f json src/main.c
+
+The writer of a file is the last process that changed what is in it, made it, or gave it the name after it had written \
+it. The file is followed back through its names: after cc -o x.tmp; mv x.tmp x, it is cc that wrote x. Of a file that is \
+gone the first line says who removed it.";
+
+const ANSWER_STATUS: &str = "\
+Exit status: 0 found; 3 nothing found; 4 found, but something may be missing between the answer and now: a LOSS, a \
+GAP, the end of a watch; 1 after an error or where the history is damaged, 2 for wrong usage.";
+
+/// Below `fsmon index --help`.
+pub(super) const INDEX: &str = "\
+The daemon makes the index of each segment of its history. This command is for other directories of segments: copies, \
+and what fsmon -f binary -o DIR/ wrote. Without indexes fsmon who and fsmon query read everything, and say the same.
+
+Exit status: 1 if a segment cannot be read or is damaged, 2 for wrong usage.";
+
 /// Below `fsmon import --help`.
 pub(super) const IMPORT: &str = "\
 Without FILE it reads ~/.config/fsmon/fsmon.toml, and what that names or ~/.local/share/fsmon/managed.jsonl and \

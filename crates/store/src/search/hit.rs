@@ -3,7 +3,7 @@
 use crate::limits::CHAIN_MAX;
 use fsmon_format::kind::RENAME;
 use fsmon_format::mirror::Mirror;
-use fsmon_format::record::{EventRef, event_flag};
+use fsmon_format::record::EventRef;
 
 /// Where an event is in the order of all events of a history: boots in their order, within a boot by time, within a stream
 /// in its order.
@@ -92,10 +92,6 @@ impl Hit {
 
     pub(crate) fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
-    }
-
-    pub(crate) fn is_via(&self) -> bool {
-        self.has(event_flag::VIA)
     }
 }
 

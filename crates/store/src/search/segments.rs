@@ -33,10 +33,6 @@ pub struct Segment {
     pub(crate) monotonic_ns: (u64, u64),
     /// The least and the greatest wall time, ns since 1970.
     pub wall_ns: (u64, u64),
-    /// LOSS and GAP records in it; `None` where that is not known yet.
-    pub(crate) troubles: Option<u64>,
-    /// Whether the catalogue says that blocks of it are damaged or missing.
-    pub(crate) is_damaged: bool,
 }
 
 impl Segment {
@@ -184,7 +180,5 @@ fn place(segment: &Known, next: Option<&Known>, stream: u32, boot: u32) -> Segme
             |entry| entry.monotonic_ns,
         ),
         wall_ns: entry.map_or_else(|| of_header(header.realtime_ns, None), |entry| entry.wall_ns),
-        troubles: entry.map(|entry| entry.losses.saturating_add(entry.gaps)),
-        is_damaged: entry.is_some_and(|entry| entry.is_damaged),
     }
 }

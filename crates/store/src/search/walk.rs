@@ -16,9 +16,9 @@ use super::trouble::{Trouble, of_block};
 use super::units::{KeysOf, Source, Unit, candidates, index_of, troubles_of};
 use super::wanted::Wanted;
 use crate::limits::SOURCES_MAX;
-use fsmon_format::error::Error;
+use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::mirror::Mirror;
-use fsmon_format::record::{Body, Clock, EventRef};
+use fsmon_format::record::{Body, Clock, EventRef, Record};
 use fsmon_format::stream::{BLOCK_CAPACITY, Block, CLOCK_STEP_NS};
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -277,6 +277,40 @@ impl Search {
             }
         };
         read(&file, unit, &mut piece).map_err(|error| error.after(format!("{name}: ")))
+    }
+
+    /// Calls `take` with the records of the block of an event, up to it: `true` for the event itself.
+    ///
+    /// # Errors
+    /// The segment cannot be read, or was deleted meanwhile.
+    pub fn show(
+        &mut self,
+        hit: &Hit,
+        take: &mut dyn FnMut(&Record<'_>, bool),
+    ) -> Result<(), Error> {
+        let (boot, first_ns, last_ns) = (hit.position.boot, 0, u64::MAX);
+        let (segment, begin, end) = (hit.segment, hit.block, hit.block + 1);
+        let unit = Unit { segment, begin, from: begin, end, boot, first_ns, last_ns };
+        let mut is_shown = false;
+        self.blocks(&unit, &mut |block, _, _| {
+            let mut left = hit.index;
+            for record in block.records() {
+                let is_event = matches!(record.body(), Body::Event(_));
+                if !is_event {
+                    take(&record, false);
+                } else if left == 0 {
+                    take(&record, true);
+                    is_shown = true;
+                    return;
+                } else {
+                    left -= 1;
+                }
+            }
+        })?;
+        let name = &self.segments[hit.segment].name;
+        let gone =
+            || Error::new(ErrorKind::NotFound, format!("{name} was deleted meanwhile; ask again"));
+        is_shown.then_some(()).ok_or_else(gone)
     }
 
     /// The wanted events of a unit.
