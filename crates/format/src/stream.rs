@@ -84,6 +84,7 @@
 //! begins with the CLOCK record in force, the first block with the clock of the file header.
 
 mod block;
+mod block_at;
 mod clock;
 mod codec;
 mod definitions;
@@ -94,8 +95,11 @@ mod input;
 #[doc(hidden)]
 pub mod layout;
 mod reader;
+mod recode;
 mod seek;
 mod translate;
+#[cfg(feature = "zstd")]
+mod window;
 mod writer;
 
 pub use crate::limits::CLOCK_STEP_NS;
@@ -103,7 +107,8 @@ pub use block::closing;
 pub use codec::Codec;
 pub use error::{Damage, Fault};
 pub use header::{Filesystem, Header};
-pub use reader::{Block, Gap, Item, Reader};
+pub use reader::{Block, Gap, Item, Reader, WholeEnd};
+pub use recode::recode;
 pub use seek::{Grows, Mark, first_within, grows};
 pub use translate::StreamIds;
 pub use writer::Writer;

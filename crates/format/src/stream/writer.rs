@@ -2,7 +2,7 @@
 
 use super::block::{Block, BlockLabel, to_grid};
 use super::clock::ClockInForce;
-use super::codec::{Codec, Compressor};
+use super::codec::{Codec, Compressor, Stored};
 use super::definitions::Definitions;
 use super::header::Header;
 use super::layout::{BLOCK_MAX, BlockHeader, GRID, MAGIC, block_flag};
@@ -93,6 +93,7 @@ impl<W: Write> Writer<W> {
     fn header(&mut self, header: &Header) -> io::Result<()> {
         let header = header.encode();
         write(&mut self.out, &header, &mut self.broken)?;
+        self.compressor.begin_file();
         self.offset = header.len() as u64;
         Ok(())
     }
@@ -335,6 +336,11 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// Compresses the open block for the place where it would stand now.
+    fn compressed(&mut self) -> Option<Stored> {
+        self.compressor.compress(self.block.payload(), self.offset / GRID)
+    }
+
     fn label(&self) -> BlockLabel {
         BlockLabel { number: self.number, first_event: self.events, tag: self.tag }
     }
@@ -343,18 +349,22 @@ impl<W: Write> Writer<W> {
     fn close_block(&mut self, flags: u16) -> io::Result<()> {
         self.definitions.next_block();
         self.block.note_flag(flags);
-        let compressed = self.compressor.compress(self.block.payload());
-        let stored = compressed.map_or(self.block.payload().len(), |(_, len)| len);
+        let mut compressed = self.compressed();
+        let stored = compressed.map_or(self.block.payload().len(), |stored| stored.len);
         if SLOT + stored > to_grid(self.offset) {
             self.pad()?;
+            if compressed.is_some_and(|stored| stored.is_bound_to_its_cell()) {
+                compressed = self.compressed();
+            }
         }
         let (position, events) = (self.label(), self.block.events());
         let bytes = match compressed {
             None => self.block.close(position),
-            Some((codec, len)) => {
-                let stored = self.compressor.stored(len);
-                let header = self.block.close_compressed(position, codec, stored);
-                self.compressor.block(header, len)
+            Some(stored) => {
+                self.block.note_flag(stored.flags);
+                let payload = self.compressor.stored(stored.len);
+                let header = self.block.close_compressed(position, stored.codec, payload);
+                self.compressor.block(header, stored.len)
             }
         };
         write(&mut self.out, bytes, &mut self.broken)?;
