@@ -92,6 +92,7 @@ mod error;
 mod frame;
 mod header;
 mod input;
+mod kept;
 #[doc(hidden)]
 pub mod layout;
 mod reader;

@@ -8,6 +8,7 @@ use super::layout::{BLOCK_MAX, BLOCK_SLOTS, BlockHeader, codec};
 use super::window::{Place, WindowCompressor, WindowDecompressor};
 use crate::record::{SLOT, Slot};
 use std::fmt;
+use std::str::FromStr;
 use zerocopy::IntoBytes;
 
 /// How the blocks of a stream are stored.
@@ -22,7 +23,7 @@ pub enum Codec {
     /// One zstd frame for each block: 15 to 30 % of the bytes, but slower.
     #[cfg(feature = "zstd")]
     Zstd,
-    /// One zstd frame for each MiB of the file: 10 to 25 % of the bytes. A block is read with those before it in its MiB, and
+    /// One zstd frame for each MiB of the file: 10 to 20 % of the bytes. A block is read with those before it in its MiB, and
     /// damage costs the rest of that.
     #[cfg(feature = "zstd")]
     ZstdWindow,
@@ -39,6 +40,15 @@ impl Codec {
         #[cfg(feature = "zstd")]
         ("zstd-window", Codec::ZstdWindow),
     ];
+}
+
+impl FromStr for Codec {
+    type Err = ();
+
+    /// By its name.
+    fn from_str(name: &str) -> Result<Self, ()> {
+        Codec::NAMES.iter().find_map(|(known, codec)| (*known == name).then_some(*codec)).ok_or(())
+    }
 }
 
 impl fmt::Display for Codec {
@@ -109,6 +119,15 @@ impl Compressor {
     /// Whether blocks are compressed at all.
     pub(super) fn is_on(&self) -> bool {
         !matches!(self.method, Method::None)
+    }
+
+    /// Whether blocks go on from those before them.
+    pub(super) fn goes_on(&self) -> bool {
+        #[cfg(feature = "zstd")]
+        let goes_on = matches!(self.method, Method::ZstdWindow(_));
+        #[cfg(not(feature = "zstd"))]
+        let goes_on = false;
+        goes_on
     }
 
     /// Another file begins: the next block cannot go on from the last one.
@@ -269,6 +288,15 @@ mod tests {
             assert_eq!(result, Err(Fault::Compression));
         }
         Some(stored.len)
+    }
+
+    #[test]
+    fn names_are_codecs() {
+        assert_eq!(Codec::NAMES.len(), 4);
+        for &(name, codec) in Codec::NAMES {
+            assert_eq!((codec.to_string().as_str(), name.parse()), (name, Ok(codec)));
+        }
+        assert_eq!("zstdwindow".parse::<Codec>(), Err(()));
     }
 
     /// Bytes that do not shrink.

@@ -17,7 +17,8 @@ use zerocopy::IntoBytes;
 /// Those of `stream`, and its damage: what was appended ends before that.
 pub fn recode(stream: impl Read, codec: Codec, out: &mut Vec<u8>) -> Result<(), Error> {
     let mut frames = Frames::new(stream);
-    let mut recoder = Recoder::new(codec, out);
+    let mut compressor = Compressor::new(codec);
+    let mut recoder = Recoder::behind(out, &mut compressor, 0);
     loop {
         let fault = match frames.find(false)? {
             Front::End | Front::Pending => return Ok(()),
@@ -49,9 +50,9 @@ fn damage<R: Read>(frames: &Frames<R>, fault: Fault) -> Error {
 }
 
 /// Stores blocks behind one another.
-struct Recoder<'a> {
+pub(super) struct Recoder<'a> {
     out: &'a mut Vec<u8>,
-    compressor: Compressor,
+    compressor: &'a mut Compressor,
     /// Where the file begins in `out`.
     begin: usize,
     /// The number of the next block.
@@ -59,9 +60,13 @@ struct Recoder<'a> {
 }
 
 impl<'a> Recoder<'a> {
-    fn new(codec: Codec, out: &'a mut Vec<u8>) -> Self {
-        let begin = out.len();
-        Recoder { out, compressor: Compressor::new(codec), begin, number: 0 }
+    /// Goes on with a file that begins `out`; `number` is that of its next block.
+    pub(super) fn behind(
+        out: &'a mut Vec<u8>,
+        compressor: &'a mut Compressor,
+        number: u64,
+    ) -> Self {
+        Recoder { out, compressor, begin: 0, number }
     }
 
     /// Begins a file with this header.
@@ -81,7 +86,7 @@ impl<'a> Recoder<'a> {
     }
 
     /// Appends a block with this payload. The header says what else is known of it.
-    fn put(&mut self, header: &BlockHeader, payload: &[u8]) {
+    pub(super) fn put(&mut self, header: &BlockHeader, payload: &[u8]) {
         let mut stored = self.compress(payload);
         let len = stored.map_or(payload.len(), |stored| stored.len);
         if SLOT + len > to_grid(self.offset()) {
@@ -104,6 +109,13 @@ impl<'a> Recoder<'a> {
             }
         }
         self.number += 1;
+    }
+
+    /// Appends a block without records, which may fill up to the grid of another file.
+    pub(super) fn put_as_it_is(&mut self, block: &[u8]) {
+        self.out.extend_from_slice(block);
+        self.number += 1;
+        self.compressor.begin_file();
     }
 
     /// Appends a block that fills up to the grid; `next` comes behind it.
