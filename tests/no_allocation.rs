@@ -28,7 +28,13 @@ fn main() -> ExitCode {
     if is_root() {
         // The thread that follows mounts allocates when any come or go.
         own_mount_namespace().expect("root");
-        for args in ["human", "json --chain --cmdline", "csv --hard-links", "binary"] {
+        for args in [
+            "human",
+            "json --chain --cmdline",
+            "csv --hard-links",
+            "binary",
+            "binary --compress zstd-window",
+        ] {
             nothing_is_allocated(args, Ground::Tmpfs);
         }
         nothing_is_allocated("json", Ground::Overlay);

@@ -436,12 +436,9 @@ fn a_full_disk_leaves_what_decodes() {
     let mut area = Area::new();
     let small = area.tmpfs("small", "size=512k");
     let dir = area.watched();
-    for args in [
-        &[][..],
-        &["--compress", "zstd"],
-        &["--compress", "zstd-window"],
-        &["--rotate", "100K"],
-    ] {
+    for args in
+        [&[][..], &["--compress", "zstd"], &["--compress", "zstd-window"], &["--rotate", "100K"]]
+    {
         let out = if args.contains(&"--rotate") { small.join("out/") } else { small.join("out") };
         let running = record_into(args, &out, &dir);
         let storm = Storm::over(&dir);

@@ -38,7 +38,9 @@ fn make(dir: &Path, name: &str, out: &Path, format: &str) {
 
 fn text(out: &Path, format: &str) -> String {
     let bytes = match format.split(' ').next() {
-        Some("binary") => fsmon(["decode", "-f", "json"]).arg(out).output().expect("started").stdout,
+        Some("binary") => {
+            fsmon(["decode", "-f", "json"]).arg(out).output().expect("started").stdout
+        }
         _ => fs::read(out).expect("read"),
     };
     String::from_utf8(bytes).expect("UTF-8")

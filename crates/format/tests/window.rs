@@ -54,13 +54,15 @@ struct Recorder {
     mirror: Mirror,
     random: Random,
     build: Build,
+    time_ns: u64,
 }
 
 impl Recorder {
     fn new(header: &Header) -> Self {
         let writer = Writer::new(Vec::new(), header, CAPACITY).unwrap().compress(Codec::ZstdWindow);
         let (mirror, random) = (Mirror::new(CAPACITY), Random(3));
-        let mut recorder = Recorder { writer, mirror, random, build: Build::default() };
+        let (build, time_ns) = (Build::default(), header.time_ns);
+        let mut recorder = Recorder { writer, mirror, random, build, time_ns };
         let mut dir = Dir::new_zeroed();
         dir.id = 1.into();
         let slots = recorder.build.dir(dir, b"/srv").to_vec();
@@ -83,8 +85,9 @@ impl Recorder {
     fn events(&mut self, count: usize) {
         for _ in 0..count {
             let mut event = Event::new_zeroed();
-            (event.dir, event.mask, event.time_ns) =
-                (1.into(), 0x100.into(), header().time_ns.into());
+            self.time_ns += 5_000_000;
+            (event.dir, event.mask) = (1.into(), 0x100.into());
+            event.time_ns = self.time_ns.into();
             let name = self.noise(200);
             let slots = self.build.event(event, &name, b"").to_vec();
             self.push(&slots);
@@ -262,6 +265,28 @@ fn a_block_is_found_by_its_offset() {
                 _ => panic!("block {wanted}"),
             }
         }
+    }
+}
+
+#[test]
+fn a_time_is_found_without_what_is_before_its_mib() {
+    let stream = long_stream(3);
+    let all = blocks(&stream);
+    let all: Vec<&At> = all.iter().filter(|at| at.header.kind == block_kind::RECORDS).collect();
+    for wanted in all.iter().step_by(5) {
+        let since_ns = wanted.header.first_ns.get() - header().time_ns;
+        let mut reader = Reader::new(Cursor::new(&stream[..]));
+        reader.next().unwrap();
+        reader.seek_to_time(header().realtime_ns + since_ns).unwrap();
+        let Some(Item::Block(first)) = reader.next().unwrap() else { panic!("no block") };
+        assert!(first.times().0 <= wanted.header.first_ns.get());
+        // The search goes to the last MiB that begins early enough.
+        let to = to_usize(first.offset());
+        let distance = wanted.offset - to;
+        assert!(distance <= 2 * to_usize(GRID), "{distance}");
+        let left = all.iter().filter(|at| at.offset > to).count();
+        let read = std::iter::from_fn(|| reader.next().unwrap().map(drop)).count();
+        assert_eq!(read, left);
     }
 }
 
