@@ -120,12 +120,36 @@ fn a_frame_begins_with_the_first_block_of_each_mib_and_with_no_other() {
         assert!(!at.begins() || at.offset == HEADER_LEN || (at.offset as u64).is_multiple_of(GRID));
         cell = Some(this);
     }
-    // A block was compressed, did not fit, and was compressed anew.
     assert_eq!(
         (cell, blocks(&stream).iter().filter(|at| at.header.kind == 0).count()),
         (Some(3), 3)
     );
     assert!(decode_strict(&stream).error.is_none());
+}
+
+/// A pad of less is written before a block is begun.
+#[test]
+fn a_block_that_finds_no_room_is_compressed_anew() {
+    let stream = long_stream(12);
+    let found = blocks(&stream);
+    let late =
+        |pair: &&[At]| pair[0].header.kind == block_kind::PAD && pair[0].header.total_len() >= 4096;
+    let late: Vec<_> = found.windows(2).filter(late).collect();
+    assert!(late.len() > 2, "{}", late.len());
+    assert!(late.iter().all(|pair| pair[1].begins()));
+    assert!(decode_strict(&stream).error.is_none());
+}
+
+#[test]
+fn no_frame_goes_on_in_another_file() {
+    let stream = long_stream(1);
+    let all = blocks(&stream);
+    let mut next = header();
+    (next.segment, next.first_block) = (1, 2);
+    next.first_event = all[2].header.first_event.get();
+    let (first, rest) = stream[..all[5].offset].split_at(all[2].offset);
+    let (read, gaps) = salvaged(&[first, &next.encode(), rest].concat());
+    assert_eq!((read, gaps.len()), (vec![0, 1], 2));
 }
 
 #[test]

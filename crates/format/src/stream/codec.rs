@@ -354,6 +354,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_goes_on_from_a_frame_that_ended() {
+        let mut whole = vec![0; 4096];
+        let len = zstd_context().compress2(&mut whole[..], &[7; 640]).expect("room");
+        let stored = Stored { codec: codec::ZSTD_WINDOW, flags: block_flag::FRAME, len };
+        let mut decompressor = Decompressor::new();
+        let mut read = |number, stored: Stored| {
+            decompressor.decompress(&header(number, stored, 640), &whole[..len])
+        };
+        let next = Stored { flags: 0, ..stored };
+        assert_eq!([read(0, stored), read(1, next)], [Ok(()), Err(Fault::Continues)]);
+    }
+
+    #[test]
     fn a_larger_window_is_refused() {
         for (log, result) in [(21, Ok(())), (22, Err(Fault::Compression))] {
             let mut context = zstd_context();
