@@ -1,7 +1,7 @@
 //! The binary stream: blocks of records with checksums, written to a file, a pipe or a socket and
 //! read back. docs/format.md in the repository is its specification.
 //!
-//! Every block can be decoded by itself: it defines everything that its events refer to. A [`Reader`] returns
+//! Every block can be understood by itself: it defines everything that its events refer to. A [`Reader`] returns
 //! one block at a time, with dense ids that are valid within the block, and the caller forgets all definitions
 //! between blocks. Apart from that the records are those of the engine's ring, in the same order, and the same
 //! code can take both:

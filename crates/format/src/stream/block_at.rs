@@ -10,7 +10,7 @@ use std::io::{Read, Seek, SeekFrom};
 impl<R: Read + Seek> Reader<R> {
     /// Goes to the block that begins at `offset` of the source: it is the next item. What is passed over is no gap.
     ///
-    /// A block of [`super::Codec::ZstdWindow`] goes on from those before it in its MiB of the file. Those are decompressed, and
+    /// A block of `Codec::ZstdWindow` goes on from those before it in its MiB of the file. Those are decompressed, and
     /// not returned. Ask for the blocks of one MiB in their order: then each is decompressed once. If one of them is damaged,
     /// so is the wanted block.
     ///
