@@ -28,7 +28,13 @@ fn main() -> ExitCode {
     if is_root() {
         // The thread that follows mounts allocates when any come or go.
         own_mount_namespace().expect("root");
-        for args in ["human", "json --chain --cmdline", "csv --hard-links", "binary"] {
+        for args in [
+            "human",
+            "json --chain --cmdline",
+            "csv --hard-links",
+            "binary",
+            "binary --compress zstd-window",
+        ] {
             nothing_is_allocated(args, Ground::Tmpfs);
         }
         nothing_is_allocated("json", Ground::Overlay);
@@ -111,7 +117,7 @@ fn nothing_is_allocated(args: &str, ground: Ground) {
     let mut counted = Counted::start(args, &out, &stats, &dir);
     // The name of a user is asked of the C library once, and that allocates.
     File::create(dir.join("first")).expect("made");
-    wait_last_written(&out, "first");
+    wait_written(args, &out, "first");
     // The main thread goes to sleep after it said that it is ready.
     let stat = format!("/proc/{}/stat", counted.child.id());
     // proc(5): pid (comm) state.
@@ -122,7 +128,7 @@ fn nothing_is_allocated(args: &str, ground: Ground) {
     let before = counted.allocations();
     work(&dir);
     File::create(dir.join("the-last-one")).expect("made");
-    wait_last_written(&out, "the-last-one");
+    wait_written(args, &out, "the-last-one");
     let allocations = counted.allocations() - before;
     kill(Pid::from_raw(counted.child.id().cast_signed()), Signal::SIGINT).expect("it runs");
     counted.line("fsmon: ");
@@ -131,6 +137,19 @@ fn nothing_is_allocated(args: &str, ground: Ground) {
     assert!(events >= 1_000_000, "{args}: only {events} events");
     assert_eq!(allocations, 0, "{args}: in {events} events");
     println!("nothing was allocated in {events} events, {args}");
+}
+
+/// Waits until the output tells of this file.
+fn wait_written(args: &str, out: &Path, name: &str) {
+    if !args.contains("--compress") {
+        return wait_last_written(out, name);
+    }
+    wait_until(&format!("{name} is written"), || {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        let command = command.env(COUNTED, "1").args(["decode", "-f", "csv", "--include"]);
+        let told = command.arg(format!("**/{name}")).arg(out).stdin(Stdio::null()).output();
+        told.is_ok_and(|told| String::from_utf8_lossy(&told.stdout).contains(name))
+    });
 }
 
 /// Two at a time, in directories that come and go, and a process now and then.

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::codecs::CodecsArgs;
 use crate::cores::CoresArgs;
 use crate::forks::ForksArgs;
 use crate::latency;
@@ -79,6 +80,8 @@ pub(crate) enum Command {
     Soak(SoakArgs),
     /// Binary streams: bytes an event in real builds, and how quickly they are read
     Streams(StreamsArgs),
+    /// What each codec makes of recorded streams: bytes and CPU time for an event
+    Codecs(CodecsArgs),
     /// Make the tables of PERF.md and docs/perf from bench/results
     Report(ReportArgs),
 }

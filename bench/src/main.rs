@@ -9,6 +9,7 @@
 //! cargo run --release -p fsmon-bench -- cores [--runs N]   more cores than there are, simulated
 //! cargo run --release -p fsmon-bench -- soak [--minutes N] long churn: is anything lost, does it grow
 //! cargo run --release -p fsmon-bench -- streams [--runs N] binary streams: their size, and reading them
+//! cargo run --release -p fsmon-bench -- codecs FILE…       what each codec makes of recorded streams
 //! cargo run --release -p fsmon-bench -- report [--check] the tables of PERF.md and docs/perf
 //! ```
 //!
@@ -17,6 +18,7 @@
 
 mod area;
 mod args;
+mod codecs;
 mod comparison;
 mod cores;
 mod correctness;

@@ -11,7 +11,7 @@ use crate::results::{Figures, Measured, Verdict};
 use crate::table;
 use crate::workload::untar::{self, Packed};
 use crate::workload::{Size, Workload};
-use crate::{cores, forks, report, series, soak, start, streams, tree, workload};
+use crate::{codecs, cores, forks, report, series, soak, start, streams, tree, workload};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -39,6 +39,7 @@ fn run(args: &Args) -> Result<bool, String> {
         Some(Command::Cores(args)) => args.keep.run(NOWHERE, || cores::measure(args)),
         Some(Command::Soak(args)) => args.keep.run(NOWHERE, || soak::measure(args)),
         Some(Command::Streams(args)) => args.keep.run(NOWHERE, || streams::measure(args)),
+        Some(Command::Codecs(args)) => codecs::main(args),
         Some(Command::Report(args)) => report::main(args),
         None => args.keep.run(args.otherwise(), || compare(args)),
     }

@@ -4,6 +4,9 @@ import struct
 
 from maker import FINAL, block, cut
 
+FRAME = 16
+"""The flag of a block with which a frame begins."""
+
 
 def lz4(data):
     """A block of the LZ4 format: greedy, and plain."""
@@ -42,6 +45,21 @@ def zstd(data):
     """A frame of one raw block, with the length of its content."""
     head = b"\x28\xb5\x2f\xfd" + bytes([0xA0]) + struct.pack("<I", len(data))
     return head + (len(data) << 3 | 1).to_bytes(3, "little") + data
+
+
+def frames(stream, every=1000):
+    """A stream whose blocks go on from one another; a frame begins with each of so many."""
+    head, blocks = cut(stream)
+    for at, data in enumerate(blocks):
+        flags, = struct.unpack_from("<H", data, 6)
+        stored_len, _, number, first_event, first, last, events = struct.unpack_from("<IIQQQQI", data, 8)
+        raw = data[64:64 + stored_len]
+        # A window of 2 MiB, and nothing else said; then a zstd block that is not the last one.
+        begin = b"\x28\xb5\x2f\xfd\x00\x58" if at % every == 0 else b""
+        stored = begin + (len(raw) << 3).to_bytes(3, "little") + raw
+        head += block(raw, number, first_event, events, tag=data[52:56], flags=flags | (FRAME if begin else 0),
+                      codec=3, stored=stored, first_time=first, last_time=last)
+    return head
 
 
 def compressed(stream, codec, compress):

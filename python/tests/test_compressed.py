@@ -6,10 +6,10 @@ from unittest import mock
 
 from helping import fsmon, golden, items
 
-from compressing import compressed, lz4, zstd
+from compressing import FRAME, compressed, frames, lz4, zstd
 from fsmon import codec, lz4block
 from fsmon.errors import Invalid
-from maker import Stream, event
+from maker import Stream, cut, event
 
 try:
     from lz4 import block as package
@@ -17,6 +17,15 @@ except ImportError:
     package = None
 
 GOLDEN = golden("v1-all")[0]
+HAS_ZSTD = bool(codec._zstd_of_python() or codec._zstd_of_package())
+
+
+def many_blocks(count, **header):
+    """A stream of so many blocks with an event each, and the end in the last one."""
+    stream = Stream(**header)
+    for _ in range(count - 1):
+        stream.add(event(0))
+    return stream.close(event(0)).data
 
 
 def samples():
@@ -113,6 +122,55 @@ class Streams(unittest.TestCase):
         bomb = b"\x28\xb5\x2f\xfd\x00\x58" + ((128 << 10) << 3 | 2).to_bytes(3, "little") + b"x"
         for stored in (b"", b"\xff" * 99, zstd(b"x" * 64), zstd(b"x" * 64000), huge, bomb, zstd(b"x" * 128)[:-1]):
             stream = Stream().add(event(0), codec=2, stored=stored).close(event(0))
+            found, error = items(stream.data, salvage=True)
+            self.assertIsNone(error)
+            self.assertEqual([type(item) for item in found], [fsmon.Gap, fsmon.Event, fsmon.End], stored[:20])
+
+    def test_one_frame_over_blocks(self):
+        plain = items(GOLDEN)
+        window, text = golden("v1-zstd-window")
+        if not HAS_ZSTD:
+            for salvage in (False, True):
+                _, error = items(window, salvage=salvage)
+                self.assertIsInstance(error, fsmon.MissingPackageError)
+                self.assertIn("pip install zstandard", str(error))
+            return
+        self.assertEqual(items(window), plain)
+        self.assertEqual(text.count("\nblock "), 2)
+        other = many_blocks(3, stream_id=b"one behind it...")
+        for every in (1, 2, 9):
+            self.assertEqual(items(frames(GOLDEN, every) + frames(other, every)), items(GOLDEN + other))
+
+    def test_damage_costs_what_goes_on_from_it(self):
+        if not HAS_ZSTD:
+            self.skipTest("zstandard is not installed")
+        stream = frames(many_blocks(9), every=4)
+        head, parts = cut(stream)
+        self.assertEqual(len(parts), 9)
+        for hit, lost in ((0, range(0, 4)), (1, range(1, 4)), (3, [3]), (5, range(5, 8)), (4, range(4, 8)), (8, [8])):
+            broken = bytearray(head + b"".join(parts))
+            broken[len(head) + sum(map(len, parts[:hit])) + 70] ^= 1
+            for data, what in ((bytes(broken), "does not match its checksum"),
+                               (head + b"".join(parts[:hit] + parts[hit + 1:]), "missing|without its last block")):
+                found, error = items(data)
+                self.assertEqual(len(found), hit)
+                self.assertRegex(str(error), what)
+                found, error = items(data, salvage=True)
+                self.assertIsNone(error)
+                gap, = [item for item in found if isinstance(item, fsmon.Gap)]
+                self.assertEqual(len([item for item in found if isinstance(item, fsmon.Event)]), 9 - len(lost))
+                if hit < 8:
+                    self.assertEqual((gap.blocks, gap.events), (len(lost), len(lost)))
+
+    def test_wrong_frames(self):
+        if not HAS_ZSTD:
+            self.skipTest("zstandard is not installed")
+        raw = event(0)
+        bomb = b"\x28\xb5\x2f\xfd\x00\x58" + ((128 << 10) << 3 | 2).to_bytes(3, "little") + b"x"
+        wide = b"\x28\xb5\x2f\xfd\x00\x60" + (len(raw) << 3).to_bytes(3, "little") + raw
+        ended = zstd(raw)
+        for stored in (b"", b"\xff" * 99, zstd(b"x" * 64), bomb, bomb * 2000, wide, ended):
+            stream = Stream().add(event(0), codec=3, flags=FRAME, stored=stored).close(event(0))
             found, error = items(stream.data, salvage=True)
             self.assertIsNone(error)
             self.assertEqual([type(item) for item in found], [fsmon.Gap, fsmon.Event, fsmon.End], stored[:20])

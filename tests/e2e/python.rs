@@ -59,11 +59,12 @@ fn work(dir: &Path, outside: &Path) {
 }
 
 /// How a stream is stored: the name of its file or directory, and the arguments.
-const WAYS: [(&str, &[&str]); 4] = [
+const WAYS: [(&str, &[&str]); 5] = [
     ("plain", &[]),
     ("lz4", &["--compress", "lz4"]),
     ("segments/", &["--rotate", "20K"]),
     ("zstd", &["--compress", "zstd"]),
+    ("zstd-window", &["--compress", "zstd-window"]),
 ];
 
 /// In every way at once.

@@ -15,8 +15,10 @@ enum By {
     Writing,
 }
 
+/// `format` may have more arguments.
 fn start(format: &str, by: By, out: &Path, dir: &Path) -> Fsmon {
-    let mut command = fsmon(["-f", format, "-t", "create"]);
+    let mut command = fsmon(["-t", "create", "-f"]);
+    command.args(format.split(' '));
     match by {
         By::Option => Fsmon::start(command.arg("-o").arg(out).arg(dir)),
         By::Appending => {
@@ -35,8 +37,10 @@ fn make(dir: &Path, name: &str, out: &Path, format: &str) {
 }
 
 fn text(out: &Path, format: &str) -> String {
-    let bytes = match format {
-        "binary" => fsmon(["decode", "-f", "json"]).arg(out).output().expect("started").stdout,
+    let bytes = match format.split(' ').next() {
+        Some("binary") => {
+            fsmon(["decode", "-f", "json"]).arg(out).output().expect("started").stdout
+        }
         _ => fs::read(out).expect("read"),
     };
     String::from_utf8(bytes).expect("UTF-8")
@@ -111,10 +115,13 @@ fn a_binary_stream_begins_again_and_says_what_is_missing() {
     if !is_root() {
         return;
     }
-    for by in [By::Option, By::Appending, By::Writing] {
+    let ways = [By::Option, By::Appending, By::Writing].map(|by| ("binary", by));
+    // Its blocks go on from some that are cut away.
+    let window = ("binary --compress zstd-window", By::Option);
+    for (format, by) in ways.into_iter().chain([window]) {
         let area = Area::new();
         let (dir, out) = (area.watched(), area.path("out"));
-        let running = start("binary", by, &out, &dir);
+        let running = start(format, by, &out, &dir);
         make(&dir, "a", &out, "binary");
         let first = copy_and_cut(&out, 0);
         make(&dir, "b", &out, "binary");

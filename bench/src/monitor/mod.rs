@@ -66,7 +66,7 @@ pub(crate) enum Monitor {
 }
 
 /// All of them, in the order of the tables.
-pub(crate) const ALL: [Monitor; 18] = [
+pub(crate) const ALL: [Monitor; 19] = [
     Monitor::None,
     Monitor::Floor,
     Monitor::FloorModify,
@@ -79,6 +79,7 @@ pub(crate) const ALL: [Monitor; 18] = [
     Monitor::Fsmon(Format::Human, "uring"),
     Monitor::Daemon("lz4"),
     Monitor::Daemon("zstd"),
+    Monitor::Daemon("zstd-window"),
     Monitor::Fatrace,
     Monitor::Inotifywait,
     Monitor::Fsnotifywait,

@@ -149,7 +149,7 @@ fn start_formatter(
         Format::Binary => {
             let header = header(plan, job.filter.types(), job.wall, stream);
             let output = Binary::new(header, args.compress.into(), job.capacity)?;
-            spawn(job, output)
+            spawn(job, output.keep_for_a_cut())
         }
     }
 }

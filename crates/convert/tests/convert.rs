@@ -153,6 +153,7 @@ fn losses_doubts_and_names_that_are_no_text_are_kept() {
         "v1-small.fsmon",
         "v1-exe.fsmon",
         "v1-zstd.fsmon",
+        "v1-zstd-window.fsmon",
         "v1-lz4.fsmon",
         "v1-history.fsmon",
     ] {

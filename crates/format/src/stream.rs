@@ -1,7 +1,7 @@
 //! The binary stream: blocks of records with checksums, written to a file, a pipe or a socket and
 //! read back. docs/format.md in the repository is its specification.
 //!
-//! Every block can be decoded by itself: it defines everything that its events refer to. A [`Reader`] returns
+//! Every block can be understood by itself: it defines everything that its events refer to. A [`Reader`] returns
 //! one block at a time, with dense ids that are valid within the block, and the caller forgets all definitions
 //! between blocks. Apart from that the records are those of the engine's ring, in the same order, and the same
 //! code can take both:
@@ -84,6 +84,7 @@
 //! begins with the CLOCK record in force, the first block with the clock of the file header.
 
 mod block;
+mod block_at;
 mod clock;
 mod codec;
 mod definitions;
@@ -91,11 +92,15 @@ mod error;
 mod frame;
 mod header;
 mod input;
+mod kept;
 #[doc(hidden)]
 pub mod layout;
 mod reader;
+mod recode;
 mod seek;
 mod translate;
+#[cfg(feature = "zstd")]
+mod window;
 mod writer;
 
 pub use crate::limits::CLOCK_STEP_NS;
@@ -103,7 +108,8 @@ pub use block::closing;
 pub use codec::Codec;
 pub use error::{Damage, Fault};
 pub use header::{Filesystem, Header};
-pub use reader::{Block, Gap, Item, Reader};
+pub use reader::{Block, Gap, Item, Reader, WholeEnd};
+pub use recode::recode;
 pub use seek::{Grows, Mark, first_within, grows};
 pub use translate::StreamIds;
 pub use writer::Writer;

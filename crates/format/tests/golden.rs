@@ -547,7 +547,9 @@ fn the_same_in_segments() {
 #[cfg(all(feature = "lz4", feature = "zstd"))]
 #[test]
 fn the_same_compressed() {
-    for (name, codec) in [("v1-lz4", Codec::Lz4), ("v1-zstd", Codec::Zstd)] {
+    for (name, codec) in
+        [("v1-lz4", Codec::Lz4), ("v1-zstd", Codec::Zstd), ("v1-zstd-window", Codec::ZstdWindow)]
+    {
         let today = all(codec);
         let kept = keep(name, &today);
         assert!(kept.len() < all(Codec::None).len(), "compressed");

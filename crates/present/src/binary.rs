@@ -54,6 +54,13 @@ impl Binary {
 }
 
 impl Binary {
+    /// Makes [`Output::begin_again`] work with any codec: [`Writer::keep_for_a_cut`].
+    #[must_use]
+    pub fn keep_for_a_cut(mut self) -> Self {
+        self.blocks.writer = self.blocks.writer.map(Writer::keep_for_a_cut);
+        self
+    }
+
     /// EVENT records of the stream so far; 0 once it has ended.
     pub fn events(&self) -> u64 {
         self.blocks.writer.as_ref().map_or(0, Writer::events)

@@ -80,6 +80,7 @@ class Walk:
         self._final = False
         self._begun = False
         self._passed: Optional[_Passed] = None
+        self._frames = codec.Frames()
         self._parts = self._all()
 
     def parts(self) -> Iterator[Union[Gap, Part]]:
@@ -101,6 +102,7 @@ class Walk:
             self._source = source
             self._final = self._final_passed = self._begun = False
             self.header = None
+            self._frames.leave()
             try:
                 yield from self._file(source)
             finally:
@@ -184,6 +186,7 @@ class Walk:
         yield from self._continue(source, told)
         source.skip(told.length)
         self.header = told
+        self._frames.leave()
         self._begun = True
         self._final = self._final_passed = False
 
@@ -274,13 +277,24 @@ class Walk:
             if self._salvage:
                 raise Invalid(what)
             raise UnsupportedError(f"{source.name}: byte {source.offset}, block {head.number}: {what}")
-        payload = codec.decode(head.codec, stored, head.raw_len)
+        payload = self._payload(head, stored)
         decoder = Decoder(payload)
         items = decoder.decode()
         end = items[-1] if items else None
         if isinstance(end, End) and end.events != head.first_event + decoder.events:
             raise Invalid("the end counts other events than the blocks")
         return Part(Block(source.name, source.offset, head, payload), items), decoder.events
+
+    def _payload(self, head: BlockHeader, stored: bytes) -> bytes:
+        if head.codec != codec.ZSTD_WINDOW:
+            return codec.decode(head.codec, stored, head.raw_len)
+        begins = bool(head.flags & layout.FLAG_FRAME)
+        try:
+            return self._frames.decode(head.number, begins, stored, head.raw_len)
+        except Invalid:
+            if not begins and self._next is not None and head.number > self._next[0]:
+                raise Invalid(f"blocks are missing: block {head.number} comes instead") from None
+            raise
 
     def _deliver(self, source: Source, head: BlockHeader,
                  part: Optional[Part]) -> Iterator[Union[Gap, Part]]:

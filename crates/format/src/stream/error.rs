@@ -42,6 +42,8 @@ pub enum Fault {
     Codec(u8),
     /// A block does not decompress to the length that its header says.
     Compression,
+    /// A block is compressed together with those before it, and these were not read.
+    Continues,
     /// A block of another stream.
     OtherStream,
     /// Blocks are missing: this number came instead.
@@ -103,6 +105,9 @@ impl fmt::Display for Fault {
                 write!(f, "a block is compressed with method {n}, which is not known here")
             }
             Fault::Compression => f.write_str("a block does not decompress to its length"),
+            Fault::Continues => f.write_str(
+                "a block is compressed together with those before it, which could not be read",
+            ),
             Fault::OtherStream => f.write_str("a block of another stream"),
             Fault::Missing(n) => write!(f, "blocks are missing: block {n} comes instead"),
             Fault::Stale(n) => write!(f, "block {n} comes again or out of its place"),

@@ -139,19 +139,34 @@ impl<R: Read> Frames<R> {
         header.kind == block_kind::RECORDS
     }
 
+    /// Decompresses the block at the front, which holds records.
+    pub(super) fn decompress(&mut self, header: &BlockHeader) -> Result<(), Fault> {
+        let (stored, raw) = (header.stored_len.get() as usize, header.raw_len.get() as usize);
+        if !raw.is_multiple_of(SLOT) || (header.codec == codec::NONE && stored != raw) {
+            return Err(Fault::Length);
+        }
+        if header.codec == codec::NONE {
+            return Ok(());
+        }
+        self.decompressor.decompress(header, &self.input.bytes()[SLOT..SLOT + stored])
+    }
+
+    /// Another file or another place begins: the next block cannot go on from the last one.
+    pub(super) fn leave(&mut self) {
+        self.decompressor.leave();
+    }
+
+    /// Whether a block was decompressed from which the next one may go on.
+    pub(super) fn is_in_frame(&self) -> bool {
+        self.decompressor.is_in_frame()
+    }
+
     /// Checks the records of the block at the front and makes their ids dense.
     pub(super) fn translate(&mut self, header: &BlockHeader) -> Result<(), Fault> {
         if !Self::holds_records(header) {
             return Ok(());
         }
-        let (stored, raw) = (header.stored_len.get() as usize, header.raw_len.get() as usize);
-        if !raw.is_multiple_of(SLOT) || (header.codec == codec::NONE && stored != raw) {
-            return Err(Fault::Length);
-        }
-        if header.codec != codec::NONE {
-            let stored = &self.input.bytes()[SLOT..SLOT + stored];
-            self.decompressor.decompress(header.codec, stored, raw)?;
-        }
+        self.decompress(header)?;
         let slots = payload(&mut self.input, &mut self.decompressor, header);
         let events = self
             .translator

@@ -118,6 +118,8 @@ pub mod codec {
     pub const LZ4: u8 = 1;
     /// A zstd frame.
     pub const ZSTD: u8 = 2;
+    /// A piece of a zstd frame that goes on through the blocks of a cell: see [`super::block_flag::FRAME`].
+    pub const ZSTD_WINDOW: u8 = 3;
 }
 
 /// `flags` of a [`BlockHeader`]; readers ignore unknown ones.
@@ -130,6 +132,9 @@ pub mod block_flag {
     pub const FINAL: u16 = 1 << 2;
     /// Ids start anew with this block: an id seen before means something else from here on.
     pub const RENUMBERED: u16 = 1 << 3;
+    /// Of a block of codec [`super::codec::ZSTD_WINDOW`]: a frame begins with it. Without this flag its payload goes on from
+    /// the block before it, which must be decompressed first.
+    pub const FRAME: u16 = 1 << 4;
 }
 
 /// One slot before each block.

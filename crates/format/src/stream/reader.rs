@@ -179,6 +179,19 @@ impl fmt::Display for Gap {
     }
 }
 
+/// Where a block ends whose checksums are right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WholeEnd {
+    /// Bytes from the beginning of the source.
+    pub offset: u64,
+    /// The number of the next block.
+    pub next_block: u64,
+    /// Events of the stream up to there.
+    pub events: u64,
+    /// It is the final block of its file.
+    pub is_final: bool,
+}
+
 /// The numbers of the next block and event.
 #[derive(Clone, Copy)]
 struct Expected {
@@ -215,6 +228,8 @@ pub struct Reader<R> {
     reported: Option<Expected>,
     /// The numbers behind the last skipped block whose header was sound, if it was the final block.
     behind_final: Option<Expected>,
+    /// Behind the last block that is whole.
+    whole: Option<WholeEnd>,
     /// What follows a gap that was just reported.
     held: Option<Front>,
     /// Bytes of the item returned last.
@@ -237,6 +252,7 @@ impl<R: Read> Reader<R> {
             gap: None,
             reported: None,
             behind_final: None,
+            whole: None,
             held: None,
             taken: 0,
             done: false,
@@ -267,9 +283,22 @@ impl<R: Read> Reader<R> {
     /// Continues at `offset`, the source's position. Any block may come next.
     pub(super) fn go_on_at(&mut self, offset: u64) {
         self.frames.input.reset(offset);
+        self.frames.leave();
         (self.expected, self.reported, self.gap, self.held) = (None, None, None, None);
         (self.taken, self.closed, self.done) = (0, false, false);
-        self.behind_final = None;
+        (self.behind_final, self.whole) = (None, None);
+    }
+
+    /// Leaves the item returned last, and the numbers before: any block may come next. Returns false if another item is held
+    /// back, so that the blocks cannot be read on from here.
+    pub(super) fn leave_item(&mut self) -> bool {
+        if self.held.is_some() {
+            return false;
+        }
+        self.frames.input.consume(std::mem::take(&mut self.taken));
+        (self.expected, self.reported, self.gap, self.behind_final) = (None, None, None, None);
+        (self.closed, self.done) = (false, false);
+        true
     }
 
     /// The offset of the next item in the source, in bytes.
@@ -301,6 +330,13 @@ impl<R: Read> Reader<R> {
     #[must_use]
     pub fn header(&self) -> Option<&Header> {
         self.header.as_ref()
+    }
+
+    /// The end of the last block that is whole, even if a salvaging reader could not decompress it, as blocks before it in
+    /// its MiB are damaged; `None` before the first.
+    #[must_use]
+    pub fn whole_end(&self) -> Option<WholeEnd> {
+        self.whole
     }
 
     /// Whether the last block read was the final block of its file.
@@ -348,8 +384,11 @@ impl<R: Read> Reader<R> {
                 Front::End => return self.end(),
                 Front::Broken(fault, skip) => self.broken(fault, skip)?,
                 Front::Bad(fault, block) => {
+                    let whole = matches!(fault, Fault::Continues | Fault::Missing(_));
+                    let whole = whole.then(|| self.end_of(&block));
                     self.broken(fault, block.total_len())?;
                     self.note_bad(&block);
+                    self.whole = whole.or(self.whole);
                 }
                 Front::Header(header, len) => match self.gap_before(None) {
                     Some(gap) => {
@@ -393,6 +432,9 @@ impl<R: Read> Reader<R> {
                     Ok(()) => return Ok(front),
                     // Then its header is wrong.
                     Err(Fault::EventCount) => Fault::EventCount,
+                    Err(Fault::Continues) => {
+                        return Ok(Front::Bad(self.why_unread(block), *block));
+                    }
                     Err(fault) => return Ok(Front::Bad(fault, *block)),
                 },
             },
@@ -421,6 +463,20 @@ impl<R: Read> Reader<R> {
         let off =
             if number == expected.block { event != expected.event } else { event < expected.event };
         off.then_some(Fault::EventNumber(event))
+    }
+
+    /// The end of the block at the front.
+    fn end_of(&self, block: &BlockHeader) -> WholeEnd {
+        let Expected { block: next_block, event: events } = Expected::behind(block);
+        let offset = self.frames.input.offset() + block.total_len() as u64;
+        WholeEnd { offset, next_block, events, is_final: is_final(block) }
+    }
+
+    /// Why a block cannot go on from the one before it.
+    fn why_unread(&self, block: &BlockHeader) -> Fault {
+        let number = block.number.get();
+        let is_gap = self.expected.is_some_and(|expected| expected.block < number);
+        if is_gap { Fault::Missing(number) } else { Fault::Continues }
     }
 
     fn damage(&self, fault: Fault) -> Damage {
@@ -517,12 +573,14 @@ impl<R: Read> Reader<R> {
         self.expected = Some(before.unwrap_or(begun));
         self.frames.tag = Some(header.stream_tag());
         self.header = Some(header);
+        self.frames.leave();
         (self.closed, self.behind_final) = (false, None);
     }
 
     /// Takes a block. Returns false if it has nothing for the caller.
     fn take_block(&mut self, block: &BlockHeader) -> bool {
         self.expected = Some(Expected::behind(block));
+        self.whole = Some(self.end_of(block));
         self.frames.tag = Some(block.stream_tag);
         (self.closed, self.behind_final) = (is_final(block), None);
         if Frames::<R>::holds_records(block) {

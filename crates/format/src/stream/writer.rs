@@ -2,9 +2,10 @@
 
 use super::block::{Block, BlockLabel, to_grid};
 use super::clock::ClockInForce;
-use super::codec::{Codec, Compressor};
+use super::codec::{Codec, Compressor, Stored};
 use super::definitions::Definitions;
 use super::header::Header;
+use super::kept::Kept;
 use super::layout::{BLOCK_MAX, BlockHeader, GRID, MAGIC, block_flag};
 use crate::mirror::{Capacity, Mirror};
 use crate::record::{
@@ -25,6 +26,8 @@ pub struct Writer<W> {
     out: W,
     block: Block,
     compressor: Compressor,
+    /// What [`Writer::begin_again`] needs, if blocks go on from those before them.
+    kept: Option<Kept>,
     /// The payload of pads.
     zeros: Vec<u8>,
     definitions: Definitions,
@@ -53,6 +56,7 @@ impl<W: Write> Writer<W> {
             out,
             block: Block::new(),
             compressor: Compressor::new(Codec::None),
+            kept: None,
             zeros: vec![0; BLOCK_MAX],
             definitions: Definitions::new(capacity),
             tag: header.stream_tag(),
@@ -76,6 +80,14 @@ impl<W: Write> Writer<W> {
         self
     }
 
+    /// Makes [`Writer::begin_again`] work with any codec: keeps the last blocks, 2 MiB, if they go on from one another. Call
+    /// after [`Writer::compress`].
+    #[must_use]
+    pub fn keep_for_a_cut(mut self) -> Self {
+        self.kept = self.compressor.goes_on().then(Kept::new);
+        self
+    }
+
     /// Whether the next events show the command lines of their processes. An image has two ids then, with its command line and
     /// without, and ancestors have none. Without this call all images have theirs.
     pub fn set_cmdlines(&mut self, on: bool) {
@@ -93,8 +105,16 @@ impl<W: Write> Writer<W> {
     fn header(&mut self, header: &Header) -> io::Result<()> {
         let header = header.encode();
         write(&mut self.out, &header, &mut self.broken)?;
+        self.begin_file();
         self.offset = header.len() as u64;
         Ok(())
+    }
+
+    fn begin_file(&mut self) {
+        self.compressor.begin_file();
+        if let Some(kept) = &mut self.kept {
+            kept.begin_file();
+        }
     }
 
     /// Ends this file, not the stream: call [`Writer::begin_segment`] next. In between, take what was written
@@ -125,7 +145,7 @@ impl<W: Write> Writer<W> {
     /// segment before them, so that the file is a valid one.
     ///
     /// # Errors
-    /// None with an output in memory.
+    /// None with an output in memory. With `Codec::ZstdWindow` it needs [`Writer::keep_for_a_cut`].
     pub fn begin_again(&mut self, header: &mut Header, carried: &mut Vec<u8>) -> io::Result<()> {
         check(self.broken)?;
         if carried.starts_with(&MAGIC) {
@@ -136,11 +156,29 @@ impl<W: Write> Writer<W> {
             Err(_) => (self.events, self.number),
         };
         header.segment = header.segment.wrapping_add(1);
+        if self.compressor.goes_on() {
+            self.store_again(header.first_block, carried)?;
+        }
         let encoded = header.encode();
         carried.splice(0..0, encoded);
         self.offset = carried.len() as u64;
         // The open block is limited by the grid of the previous file. The new grid must not be nearer.
         debug_assert!(self.offset + BLOCK_MAX as u64 <= GRID);
+        Ok(())
+    }
+
+    /// Compresses what is carried anew: it goes on from blocks of the file as it was.
+    fn store_again(&mut self, first: u64, carried: &mut Vec<u8>) -> io::Result<()> {
+        let Some(kept) = &mut self.kept else {
+            return Err(io::Error::other("the blocks before are not kept: call `keep_for_a_cut`"));
+        };
+        let kept = std::mem::replace(kept, Kept::new());
+        self.compressor.begin_file();
+        carried.clear();
+        kept.store_again(first, &mut self.compressor, carried);
+        if let Some(now_kept) = &mut self.kept {
+            now_kept.take(carried, 0);
+        }
         Ok(())
     }
 
@@ -330,9 +368,18 @@ impl<W: Write> Writer<W> {
         let header = self.label().pad(zeros);
         write(&mut self.out, header.as_bytes(), &mut self.broken)?;
         write(&mut self.out, zeros, &mut self.broken)?;
+        if let Some(kept) = &mut self.kept {
+            kept.take(header.as_bytes(), self.offset / GRID);
+            kept.take(zeros, self.offset / GRID);
+        }
         self.offset += bytes as u64;
         self.number += 1;
         Ok(())
+    }
+
+    /// Compresses the open block for the place where it would stand now.
+    fn compressed(&mut self) -> Option<Stored> {
+        self.compressor.compress(self.block.payload(), self.offset / GRID)
     }
 
     fn label(&self) -> BlockLabel {
@@ -343,21 +390,28 @@ impl<W: Write> Writer<W> {
     fn close_block(&mut self, flags: u16) -> io::Result<()> {
         self.definitions.next_block();
         self.block.note_flag(flags);
-        let compressed = self.compressor.compress(self.block.payload());
-        let stored = compressed.map_or(self.block.payload().len(), |(_, len)| len);
+        let mut compressed = self.compressed();
+        let stored = compressed.map_or(self.block.payload().len(), |stored| stored.len);
         if SLOT + stored > to_grid(self.offset) {
             self.pad()?;
+            if compressed.is_some_and(|stored| stored.is_bound_to_its_cell()) {
+                compressed = self.compressed();
+            }
         }
         let (position, events) = (self.label(), self.block.events());
         let bytes = match compressed {
             None => self.block.close(position),
-            Some((codec, len)) => {
-                let stored = self.compressor.stored(len);
-                let header = self.block.close_compressed(position, codec, stored);
-                self.compressor.block(header, len)
+            Some(stored) => {
+                self.block.note_flag(stored.flags);
+                let payload = self.compressor.stored(stored.len);
+                let header = self.block.close_compressed(position, stored.codec, payload);
+                self.compressor.block(header, stored.len)
             }
         };
         write(&mut self.out, bytes, &mut self.broken)?;
+        if let Some(kept) = &mut self.kept {
+            kept.take(bytes, self.offset / GRID);
+        }
         self.offset += bytes.len() as u64;
         self.number += 1;
         self.events += events;
@@ -647,8 +701,9 @@ mod tests {
 
     #[test]
     fn a_file_that_was_cut_begins_again() {
-        for flushed in [false, true] {
+        for (codec, flushed) in codecs().flat_map(|codec| [(codec, false), (codec, true)]) {
             let mut rig = Rig::new(Vec::new());
+            rig.writer = rig.writer.compress(codec).keep_for_a_cut();
             rig.dir(1, 0, b"/srv");
             rig.event(1, b"before").expect("room");
             rig.writer.flush().expect("room");
@@ -665,6 +720,53 @@ mod tests {
             rig.event(1, b"after").expect("room");
             file.append(&mut rig.writer.finish().expect("room"));
             assert_eq!(read(&file), (vec!["/srv".to_owned(); 2], None));
+        }
+    }
+
+    fn codecs() -> impl Iterator<Item = Codec> {
+        Codec::NAMES.iter().map(|&(_, codec)| codec)
+    }
+
+    /// Whichever blocks are not in the file yet when it is cut, none is lost: not at the grid, nor if it is cut again.
+    #[test]
+    fn what_is_carried_over_a_cut_goes_on_from_nothing() {
+        for codec in codecs() {
+            let mut rig = Rig::new(Vec::new());
+            rig.writer = rig.writer.compress(codec).keep_for_a_cut();
+            rig.dir(1, 0, b"/srv");
+            let (mut state, mut header, mut file) = (7u32, Header::default(), Vec::new());
+            let (mut events, mut parts, mut at_the_grid) = (0, Vec::new(), 0);
+            for n in 0..3000 {
+                for _ in 0..20 {
+                    let name = [0; 50].map(|_: u32| {
+                        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        state
+                    });
+                    rig.event(1, name.as_bytes()).expect("memory");
+                    events += 1;
+                }
+                rig.writer.flush().expect("memory");
+                if n % 7 == 0 && rig.writer.offset + 20_000 < GRID {
+                    file.append(rig.writer.get_mut());
+                } else if n % 500 == 50 || rig.writer.offset > GRID {
+                    let begun = rig.writer.offset - rig.writer.get_mut().len() as u64;
+                    at_the_grid += usize::from(begun < GRID && rig.writer.offset > GRID);
+                    let mut carried = std::mem::take(rig.writer.get_mut());
+                    rig.writer.begin_again(&mut header, &mut carried).expect("kept");
+                    parts.push(std::mem::replace(&mut file, carried));
+                }
+            }
+            file.append(&mut rig.writer.finish().expect("memory"));
+            parts.push(file);
+            let mut found = 0;
+            for (at, part) in parts.iter().enumerate() {
+                let (paths, fault) = read(part);
+                let is_last = at + 1 == parts.len();
+                assert_eq!(fault, (!is_last).then_some(Fault::NoEnd), "{codec}: part {at}");
+                found += paths.len();
+            }
+            assert_eq!((found, parts.len() > 10), (events, true), "{codec}");
+            assert!(at_the_grid > 2, "{codec}: {at_the_grid}");
         }
     }
 

@@ -478,6 +478,8 @@ pub const CODECS: &[Codec] = &[
     Codec::Lz4,
     #[cfg(feature = "zstd")]
     Codec::Zstd,
+    #[cfg(feature = "zstd")]
+    Codec::ZstdWindow,
 ];
 
 /// Runs the ring through a mirror, a consumer and a writer. The lines printed live, and the stream.

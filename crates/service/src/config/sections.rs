@@ -261,17 +261,14 @@ fn section<T: Default>(
     Ok(top.read(key, |value| read(&value.table(section)?))?.unwrap_or_default())
 }
 
-/// The codecs of a history, by name.
-pub(super) const CODECS: [(&str, Codec); 3] =
-    [("none", Codec::None), ("lz4", Codec::Lz4), ("zstd", Codec::Zstd)];
-
 fn history(table: &Table<'_>) -> Result<History, Error> {
     let default = History::default();
     Ok(History {
         dir: table.read_or("dir", default.dir, Value::path)?,
         rotate: table.read_or("rotate", default.rotate, rotate)?,
         keep: table.read_or("keep", default.keep, keep)?,
-        compress: table.read_or("compress", default.compress, |value| value.one_of(&CODECS))?,
+        compress: table
+            .read_or("compress", default.compress, |value| value.one_of(Codec::NAMES))?,
     })
 }
 

@@ -304,7 +304,8 @@ fn a_wrong_value_says_what_to_write() {
         ),
         (
             "history.compress = 'gzip'",
-            "1:20: `history.compress` is \"gzip\"; write one of \"none\", \"lz4\", \"zstd\"",
+            "1:20: `history.compress` is \"gzip\"; write one of \"none\", \"lz4\", \"zstd\", \
+             \"zstd-window\"",
         ),
         (
             "control.group = 'a b'",

@@ -10,18 +10,14 @@ pub(super) mod codec {
         codec: &Codec,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let codecs = super::super::sections::CODECS;
-        let name = codecs.iter().find_map(|(name, known)| (known == codec).then_some(*name));
-        serializer.serialize_str(name.unwrap_or_default())
+        serializer.collect_str(codec)
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Codec, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let codecs = super::super::sections::CODECS;
-        let codec = codecs.iter().find_map(|(name, codec)| (*name == text).then_some(*codec));
-        codec.ok_or_else(|| D::Error::custom("an unknown codec"))
+        text.parse().map_err(|()| D::Error::custom("an unknown codec"))
     }
 }
 

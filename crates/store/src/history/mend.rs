@@ -78,29 +78,26 @@ fn find_end(reader: Reader<impl Read>, header: &Header) -> Result<Option<End>, E
     let mut clock = Clock::new_zeroed();
     (clock.time_ns, clock.realtime_ns) = (header.time_ns.into(), header.realtime_ns.into());
     let mut end = End { offset: 0, number: header.first_block, event: header.first_event, clock };
-    loop {
-        let is_header = match reader.next()? {
-            None => break,
-            Some(Item::Header(_)) => true,
-            Some(Item::Block(block)) => {
-                (end.number, end.event) = (
-                    block.number().saturating_add(1),
-                    block.first_event().saturating_add(block.events().into()),
-                );
+    while let Some(item) = reader.next()? {
+        match item {
+            // A file that was cut while it was written has several headers: only what is behind the last one counts.
+            Item::Header(_) if end.offset > 0 => return Ok(None),
+            Item::Header(_) => {}
+            Item::Block(block) => {
                 for record in block.records() {
                     if let Body::Clock(clock) = record.body() {
                         end.clock = *clock;
                     }
                 }
-                false
             }
-            Some(Item::Gap(_) | Item::Pending) => continue,
-        };
-        // A file that was cut while it was written has several headers: only what is behind the last one counts.
-        if is_header && end.offset > 0 {
-            return Ok(None);
+            Item::Gap(_) | Item::Pending => continue,
         }
         end.offset = reader.offset();
     }
-    Ok((!reader.closed()).then_some(end))
+    // Blocks that only damage before them makes unreadable stay: they say how much is missing.
+    if let Some(whole) = reader.whole_end() {
+        (end.offset, end.number, end.event) = (whole.offset, whole.next_block, whole.events);
+        return Ok((!whole.is_final).then_some(end));
+    }
+    Ok(Some(end))
 }

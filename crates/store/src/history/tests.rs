@@ -762,9 +762,13 @@ fn a_catalogue_is_as_it_is_specified() {
 /// However a recorder's write was cut, the segment reads to its end afterwards, with every whole block.
 #[test]
 fn a_segment_that_was_cut_anywhere_is_mended() {
+    [Codec::None, Codec::ZstdWindow].into_iter().for_each(cut_anywhere);
+}
+
+fn cut_anywhere(codec: Codec) {
     let dir = directory();
     let mut history = open(&dir, &at(HOUR));
-    let mut stream = Stream::new(1, &at(HOUR), Codec::None);
+    let mut stream = Stream::new(1, &at(HOUR), codec);
     stream.process(1, 1000);
     let mut segment = history.begin_segment(&stream.take()).expect("begun");
     let mut ends = vec![to_usize(segment.bytes())];
@@ -798,6 +802,38 @@ fn a_segment_that_was_cut_anywhere_is_mended() {
         assert_eq!(events(&std::fs::read(&path).expect("there")), last);
         assert_eq!(mend(dir.path(), "cut.fsmon").expect("mended"), Mended::Nothing);
     }
+}
+
+/// Blocks behind damage that nobody can read say how much is missing: a segment keeps them when it is mended.
+#[test]
+fn blocks_that_go_on_from_a_damaged_one_stay() {
+    let dir = directory();
+    let mut history = open(&dir, &at(HOUR));
+    let mut stream = Stream::new(1, &at(HOUR), Codec::ZstdWindow);
+    let mut segment = history.begin_segment(&stream.take()).expect("begun");
+    let mut ends = vec![to_usize(segment.bytes())];
+    for second in 1..10 {
+        stream.event(&mut segment, 0, HOUR + second * SECOND);
+        segment.append(&stream.take()).expect("appended");
+        ends.push(to_usize(segment.bytes()));
+    }
+    let mut bytes = std::fs::read(dir.path().join(segment.name())).expect("there");
+    bytes[ends[3] + 70] ^= 1;
+    bytes.truncate(ends[8] + 80);
+    std::fs::write(dir.path().join("cut.fsmon"), &bytes).expect("written");
+    assert_eq!(mend(dir.path(), "cut.fsmon").expect("mended"), Mended::Closed { cut: 80 });
+    let mended = std::fs::read(dir.path().join("cut.fsmon")).expect("there");
+    let mut reader = Reader::new(&mended[..]).salvage(true);
+    let (mut events, mut missing) = (0, Vec::new());
+    while let Some(item) = reader.next().expect("salvaged") {
+        match item {
+            Item::Block(block) => events += block.events(),
+            Item::Gap(gap) => missing.push(gap.events),
+            _ => {}
+        }
+    }
+    assert_eq!((events, missing, reader.closed()), (3, vec![Some(5)], true));
+    assert_eq!(mend(dir.path(), "cut.fsmon").expect("mended"), Mended::Nothing);
 }
 
 /// The final block never crosses the grid.
