@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub(crate) mod changes;
 pub(crate) mod client;
 mod explain;
 mod help;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     /// Turn what fsmon -f binary recorded into Parquet, a Perfetto trace, CSV or JSON, by the program fsmon-convert
     #[command(disable_help_flag = true)]
     Convert(ConvertArgs),
+    /// Show what is different since a moment, net, with the process that changed it last
+    Changes(Box<changes::ChangesArgs>),
     /// Record what a configuration says, for as long as the host runs
     Daemon(DaemonArgs),
     /// Have the daemon watch one more directory

@@ -1,8 +1,6 @@
 //! Which history a command reads: the one that is named, or that of the daemon. The daemon is asked first to write out what
 //! happened until now.
 
-#![allow(dead_code)] // until `who`, `query` and `changes` use it
-
 use crate::args::history::HistoryArgs;
 use fsmon_engine::{Error, ErrorKind};
 use fsmon_present::message::{self, shown};
@@ -82,7 +80,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// Whether a recorder holds the lock of the history.
-fn is_recorded(dir: &Path) -> bool {
+pub(crate) fn is_recorded(dir: &Path) -> bool {
     let lock = std::fs::File::open(dir.join(fsmon_store::history::LOCK));
     lock.is_ok_and(|lock| fsmon_store::is_written(&lock))
 }

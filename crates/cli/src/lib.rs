@@ -9,6 +9,7 @@
 //! where they come from.
 
 mod args;
+mod changes;
 mod client;
 mod control;
 mod convert;
@@ -69,6 +70,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         None => watch::run(&cli.watch),
         Some(Command::Decode(args)) => decode::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Convert(args)) => convert::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Changes(args)) => changes::run(args),
         Some(Command::Daemon(args)) => daemon::run(args),
         Some(Command::Add(args)) => client::add(args),
         Some(Command::Remove(args)) => client::remove(args),

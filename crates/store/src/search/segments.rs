@@ -23,6 +23,8 @@ pub struct Segment {
     pub bytes: u64,
     /// `crc` of its header.
     pub(crate) crc: u32,
+    /// As in its header.
+    pub(crate) stream_id: [u8; 16],
     /// Its stream, by the order in which these are met.
     pub(crate) stream: u32,
     /// Its boot, in the order of these.
@@ -176,6 +178,7 @@ fn place(segment: &Known, next: Option<&Known>, stream: u32, boot: u32) -> Segme
         name: segment.name.clone(),
         bytes: segment.bytes,
         crc: segment.crc,
+        stream_id: header.stream_id,
         stream,
         boot,
         number: header.segment,
