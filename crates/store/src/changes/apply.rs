@@ -54,6 +54,7 @@ enum Sure {
 impl Changes {
     /// Takes the next event.
     pub fn take(&mut self, event: &Event<'_>) {
+        let displaced = self.displaced.take();
         let types = event.types & CHANGING;
         if types == 0 {
             return;
@@ -69,7 +70,8 @@ impl Changes {
         }
         if has(RENAME) {
             let old = event.old.filter(|old| is_above || self.concerns(old, event.is_dir));
-            self.rename(path, old, event);
+            let back = displaced.filter(|_| event.has(EXCHANGE) && event.old.is_none());
+            self.rename(path, old, back, event);
         }
         let Some(path) = path else { return };
         for (kind, marks) in
@@ -150,7 +152,7 @@ impl Changes {
             moved: Last::default(),
             events: 0,
             moved_events: 0,
-            serial: 0,
+            key: 0,
             kids: 0,
             life: Life::Here,
             marks: if is_dir { mark::DIR } else { 0 },
@@ -199,6 +201,7 @@ impl Changes {
         if let Some(id) = there.filter(|id| is_same(*id)) {
             return self.count(id, event, 0);
         }
+        self.tree.hold(place.dir);
         if let Some(id) = there {
             self.replace(id, event);
         } else if event.has(FOUND) {
@@ -208,6 +211,7 @@ impl Changes {
         let id = self.tree.add(Thing { marks: thing.marks | mark::CONTENT, ..thing });
         self.tree.is_back(place, event.object);
         self.count(id, event, 0);
+        self.tree.lose_kid(place.dir);
     }
 
     /// Something else gets the name of a thing, which is gone.
@@ -251,14 +255,15 @@ impl Changes {
         self.tree.tidy(id);
     }
 
-    fn rename(&mut self, path: Option<&[u8]>, old: Option<&[u8]>, event: &Event<'_>) {
-        if path.is_none() && old.is_none() {
-            return;
-        }
-        let moved = match old {
-            Some(old) => self.depart(old, event),
-            None => self.displaced.take().filter(|_| event.has(EXCHANGE)),
-        };
+    /// `back` is what an exchange took from its name: if the event has no old path, that is what it is about.
+    fn rename(
+        &mut self,
+        path: Option<&[u8]>,
+        old: Option<&[u8]>,
+        back: Option<Id>,
+        event: &Event<'_>,
+    ) {
+        let moved = old.and_then(|old| self.depart(old, event)).or(back);
         let Some(path) = path else {
             if let Some(id) = moved {
                 self.count(id, event, 0);
@@ -268,7 +273,10 @@ impl Changes {
             return;
         };
         let Some(place) = self.place(path, Sure::Happened, event) else { return };
+        self.tree.hold(place.dir);
         self.make_way(place, moved, event);
+        // In a stream that is not hostile nothing comes into itself.
+        let moved = moved.filter(|id| !self.tree.is_in(place.dir, *id));
         let id = match moved {
             Some(id) => {
                 self.tree.put(id, place);
@@ -283,6 +291,7 @@ impl Changes {
         self.tree.is_back(place, event.object);
         self.count(id, event, 0);
         self.tree.tidy(id);
+        self.tree.lose_kid(place.dir);
     }
 
     /// A thing loses its name by a rename. `None` if the name is that of nothing.

@@ -67,6 +67,23 @@ pub(super) struct Entry {
     is_temporary: bool,
 }
 
+impl Entry {
+    /// The one line of a path that has two: `rm a/x; rmdir a; mv b a`, and then `a/x` is made in what was `b`.
+    pub(super) fn with(self, other: Entry) -> Entry {
+        let is_behind = |entry: &Entry| {
+            entry.change == Change::Deleted && (entry.side == Side::Start || entry.is_temporary)
+        };
+        let is_first = other.change == Change::Deleted
+            && (self.change != Change::Deleted || !is_behind(&self));
+        let (kept, left_out) = if is_first { (self, other) } else { (other, self) };
+        let is_replaced = left_out.change == Change::Deleted && !left_out.is_temporary;
+        match kept.change {
+            Change::Added if is_replaced => Entry { change: Change::Modified, ..kept },
+            _ => kept,
+        }
+    }
+}
+
 /// The processes of lines.
 #[derive(Clone, Copy)]
 pub struct Processes<'a>(&'a Changes);
@@ -147,14 +164,19 @@ impl Changes {
         let thing = *self.tree.get(id);
         let entry =
             |change| Entry { id, change, side: Side::Now, is_unsure: false, is_temporary: false };
-        if thing.place == thing.start {
+        let before = match thing.place == thing.start {
+            true => Before::Thing(id),
+            false => self.before(thing.place, past),
+        };
+        // It is where it was, or again: perhaps in another directory of the same path.
+        if before == Before::Thing(id) {
+            self.tree.edit(id).marks |= mark::TOLD;
             return match () {
                 () if thing.has(mark::CONTENT) => Some(entry(Change::Modified)),
                 () if thing.has(mark::ATTRIBUTES) => Some(entry(Change::Attributes)),
                 () => None,
             };
         }
-        let before = self.before(thing.place, past);
         let is_moved_dir = thing.is_dir() && thing.is_old();
         if let Before::Thing(other) = before {
             let other = self.tree.edit(other);
@@ -183,9 +205,9 @@ impl Changes {
         let at = Place { dir, name: place.name };
         let Some(id) = self.tree.at_start(at) else {
             // What was in a directory that left is not known; all else would have been heard of.
-            return match self.tree.get(dir).life {
-                Life::Out => self.ask(at, past),
-                _ => Before::Nothing,
+            return match self.tree.is_out(dir) {
+                true => self.ask(at, past),
+                false => Before::Nothing,
             };
         };
         match self.tree.get(id).life {
@@ -225,7 +247,7 @@ impl Changes {
         while let Some(name) = above.pop() {
             at = self.tree.at_start(Place { dir: at, name })?;
             let thing = self.tree.get(at);
-            if !thing.is_dir() || !matches!(thing.life, Life::Gone | Life::Out) {
+            if !thing.is_dir() || thing.life == Life::Perhaps || self.tree.is_here(at) {
                 return None;
             }
         }

@@ -9,6 +9,8 @@
 mod apply;
 mod history;
 mod lines;
+#[cfg(test)]
+mod model_test;
 mod names;
 mod order;
 mod past;

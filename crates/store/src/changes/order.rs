@@ -34,14 +34,12 @@ impl Order {
             self.nodes.push(Node { above: 0, name: Name::EMPTY, entry: None });
         }
         let at = names.iter().fold(0, |above, name| self.below(above, *name));
-        self.count += 1;
         let node = &mut self.nodes[to_usize(at.into())];
-        if node.entry.is_none() {
-            node.entry = Some(entry);
-        } else {
-            let (above, name) = (node.above, node.name);
-            self.nodes.push(Node { above, name, entry: Some(entry) });
-        }
+        self.count += usize::from(node.entry.is_none());
+        node.entry = Some(match node.entry {
+            Some(other) => other.with(entry),
+            None => entry,
+        });
     }
 
     /// The node of a name below another, which is made if there is none.

@@ -13,8 +13,8 @@ pub(super) struct Recent {
     old: HashSet<u64>,
 }
 
-/// A directory by its serial number, and a name in it.
-pub(super) type Spot<'a> = (u32, &'a [u8]);
+/// A directory by its key, and a name in it.
+pub(super) type Spot<'a> = (u64, &'a [u8]);
 
 impl Recent {
     /// Nothing was at this name when the time asked for began.

@@ -10,7 +10,7 @@
 
 use super::names::{Name, Names};
 use super::process::Who;
-use super::recent::Recent;
+use super::recent::{Recent, Spot};
 use fsmon_format::number::{to_u32, to_usize};
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, RandomState};
@@ -113,8 +113,8 @@ pub(super) struct Thing {
     /// Event types on it, and until it was moved away from there.
     pub(super) events: u32,
     pub(super) moved_events: u32,
-    /// Tells directories apart whose entry in the table was used again.
-    pub(super) serial: u32,
+    /// What [`Recent`] knows it by: the same whenever a thing that was there at the start is met.
+    pub(super) key: u64,
     /// Things with a place in it, now or at the start.
     pub(super) kids: u32,
     pub(super) life: Life,
@@ -151,7 +151,8 @@ pub(super) struct Tree {
     /// By place at the start.
     starts: HashTable<Id>,
     hasher: RandomState,
-    serial: u32,
+    /// Things that were added.
+    added: u64,
     /// Things that were made since and are gone stay.
     keeps_all: bool,
 }
@@ -166,7 +167,7 @@ impl Tree {
             moved: Last::default(),
             events: 0,
             moved_events: 0,
-            serial: 0,
+            key: 0,
             kids: 1,
             life: Life::Here,
             marks: mark::DIR,
@@ -180,7 +181,7 @@ impl Tree {
             now: HashTable::new(),
             starts: HashTable::new(),
             hasher: RandomState::new(),
-            serial: 0,
+            added: 0,
             keeps_all,
         }
     }
@@ -211,14 +212,18 @@ impl Tree {
     }
 
     /// A place as [`Recent`] knows it.
-    pub(super) fn spot(&self, place: Place) -> (u32, &[u8]) {
-        (self.get(place.dir).serial, self.names.get(place.name))
+    pub(super) fn spot(&self, place: Place) -> Spot<'_> {
+        (self.get(place.dir).key, self.names.get(place.name))
     }
 
     /// Adds a thing. If it is here, it is at its place from now on.
     pub(super) fn add(&mut self, thing: Thing) -> Id {
-        self.serial = self.serial.wrapping_add(1);
-        let thing = Thing { serial: self.serial, ..thing };
+        self.added += 1;
+        let key = match thing.is_old() {
+            true => self.hasher.hash_one(self.spot(thing.start)),
+            false => self.hasher.hash_one(self.added),
+        };
+        let thing = Thing { key, ..thing };
         let id = match self.free.pop() {
             Some(id) => {
                 *self.edit(id) = thing;
@@ -265,8 +270,8 @@ impl Tree {
         self.edit(id).life = life;
         if self.get(place.dir).is_old() && self.at_start(place).is_none() {
             let Tree { recent, names, things, .. } = self;
-            let serial = things[to_usize(place.dir.0.into())].serial;
-            recent.was_absent((serial, names.get(place.name)));
+            let key = things[to_usize(place.dir.0.into())].key;
+            recent.was_absent((key, names.get(place.name)));
         }
     }
 
@@ -313,7 +318,13 @@ impl Tree {
         }
     }
 
-    fn lose_kid(&mut self, dir: Id) {
+    /// Keeps a directory until [`Tree::lose_kid`], whatever goes from it.
+    pub(super) fn hold(&mut self, dir: Id) {
+        self.edit(dir).kids += 1;
+    }
+
+    /// A directory has one thing less, and is forgotten if nothing is to be said of it.
+    pub(super) fn lose_kid(&mut self, dir: Id) {
         self.edit(dir).kids -= 1;
         self.tidy(dir);
     }
@@ -321,15 +332,15 @@ impl Tree {
     /// An object no longer has a name.
     pub(super) fn left(&mut self, place: Place, object: u64) {
         let Tree { recent, names, things, .. } = self;
-        let serial = things[to_usize(place.dir.0.into())].serial;
-        recent.left((serial, names.get(place.name)), object);
+        let key = things[to_usize(place.dir.0.into())].key;
+        recent.left((key, names.get(place.name)), object);
     }
 
     /// An object has a name again.
     pub(super) fn is_back(&mut self, place: Place, object: u64) {
         let Tree { recent, names, things, .. } = self;
-        let serial = things[to_usize(place.dir.0.into())].serial;
-        recent.is_back((serial, names.get(place.name)), object);
+        let key = things[to_usize(place.dir.0.into())].key;
+        recent.is_back((key, names.get(place.name)), object);
     }
 
     /// Whether a thing is where its place says, with all directories above it.
@@ -342,6 +353,15 @@ impl Tree {
             at = self.get(at).place.dir;
         }
         true
+    }
+
+    /// Whether a directory is `other`, or in it.
+    pub(super) fn is_in(&self, id: Id, other: Id) -> bool {
+        let mut at = id;
+        while at != ROOT && at != other {
+            at = self.get(at).place.dir;
+        }
+        at == other
     }
 
     /// Whether a directory, or one above it, was moved out.
