@@ -127,16 +127,18 @@ impl Reader<'_> {
     fn tracks(&self, segments: Vec<Segment>) -> Vec<Track> {
         let mut streams: HashMap<u32, Vec<Segment>> = HashMap::new();
         let begins = self.cursors_begin(&segments);
+        let began = |files: &[Segment]| files.iter().map(|file| file.began_ns).min().unwrap_or(0);
         for segment in segments {
             streams.entry(segment.stream).or_default().push(segment);
         }
         let mut tracks = Vec::new();
         for (_, mut files) in streams {
             files.sort_by_key(|segment| segment.number);
+            let is_later = began(&files) >= begins;
             let cursor = files.first().and_then(|file| self.span.cursor(&file.stream_id));
             files.retain(|segment| match (cursor, &self.span.since) {
                 (Some(cursor), _) => segment.number >= cursor.segment,
-                (None, Since::Cursor(_)) => segment.wall_ns.0 >= begins,
+                (None, Since::Cursor(_)) => is_later,
                 (None, _) => self.is_in_time(segment),
             });
             if !files.is_empty() {
@@ -147,14 +149,11 @@ impl Reader<'_> {
         tracks
     }
 
-    /// When the segments begin in which the positions asked for are. A stream that has no position, and began before, has
-    /// ended before.
+    /// When the streams began that have a position. One that has none, and began before, has ended before, as one recorder
+    /// writes a history. A stream that is deleted began before all others.
     fn cursors_begin(&self, segments: &[Segment]) -> u64 {
-        let is_one = |segment: &&Segment| {
-            let cursor = self.span.cursor(&segment.stream_id);
-            cursor.is_some_and(|cursor| cursor.segment == segment.number)
-        };
-        segments.iter().filter(is_one).map(|segment| segment.wall_ns.0).max().unwrap_or(0)
+        let is_one = |segment: &&Segment| self.span.cursor(&segment.stream_id).is_some();
+        segments.iter().filter(is_one).map(|segment| segment.began_ns).min().unwrap_or(0)
     }
 
     fn is_in_time(&self, segment: &Segment) -> bool {
@@ -311,7 +310,9 @@ impl Reader<'_> {
 
     fn gap(&mut self, gap: &Gap) {
         let (from_ns, to_ns) = (gap.from_ns.get(), gap.to_ns.get());
-        if self.range().meets((from_ns, to_ns)) {
+        // The ends are recorded. Where the clock was set back, `from` is the later one.
+        let (first_ns, last_ns) = (from_ns.min(to_ns), from_ns.max(to_ns));
+        if first_ns < self.span.last_ns() && self.span.since_ns() < last_ns {
             let cause = Cause::from_code(gap.cause.get());
             self.trouble(Trouble::Gap(cause, from_ns, to_ns));
             self.reading.changes.interrupt();
