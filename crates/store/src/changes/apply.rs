@@ -2,7 +2,7 @@
 
 use super::Changes;
 use super::process::Who;
-use super::tree::{Id, Last, Life, NONE, NOWHERE, Place, ROOT, Thing, mark};
+use super::thing::{Id, Last, Life, NONE, NOWHERE, Place, ROOT, Thing, mark};
 use fsmon_format::kind::{ATTRIB, CLOSE_WRITE, CREATE, DELETE, MODIFY, RENAME};
 use fsmon_format::record::event_flag::{EXCHANGE, FOUND};
 

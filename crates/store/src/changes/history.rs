@@ -1,9 +1,12 @@
 //! Reads the part of a history that is asked for, its streams together in order.
 
+use super::backwards::{Backwards, Then};
+use super::paths::Paths;
 use super::span::{Cursor, Since, Span};
 use super::track::{Met, Track};
 use super::trouble::{Trouble, Watched};
 use super::{Asked, Changes, Event};
+use crate::limits::NOTES_PIECES;
 use crate::search::{Segment, Segments};
 use fsmon_format::error::Error;
 use fsmon_format::kind::RENAME;
@@ -61,6 +64,7 @@ pub fn read(dir: &Path, asked: Asked, span: &Span) -> Result<Reading, Error> {
     reader.check_beginning(&segments);
     let tracks = reader.tracks(segments.list);
     reader.run(tracks)?;
+    reader.look_before()?;
     let unwatched = reader.asked.iter().filter(|path| !reader.watched.was_ever(path));
     let unwatched: Vec<_> = unwatched.cloned().map(Trouble::Unwatched).collect();
     let roots = reader.watched.all().to_vec();
@@ -126,19 +130,17 @@ impl Reader<'_> {
     /// The streams with something in the span, those that begin last first.
     fn tracks(&self, segments: Vec<Segment>) -> Vec<Track> {
         let mut streams: HashMap<u32, Vec<Segment>> = HashMap::new();
-        let begins = self.cursors_begin(&segments);
-        let began = |files: &[Segment]| files.iter().map(|file| file.began_ns).min().unwrap_or(0);
+        let later = self.span.later_streams(&segments);
         for segment in segments {
             streams.entry(segment.stream).or_default().push(segment);
         }
         let mut tracks = Vec::new();
         for (_, mut files) in streams {
             files.sort_by_key(|segment| segment.number);
-            let is_later = began(&files) >= begins;
             let cursor = files.first().and_then(|file| self.span.cursor(&file.stream_id));
             files.retain(|segment| match (cursor, &self.span.since) {
                 (Some(cursor), _) => segment.number >= cursor.segment,
-                (None, Since::Cursor(_)) => is_later,
+                (None, Since::Cursor(_)) => later.contains(&segment.stream),
                 (None, _) => self.is_in_time(segment),
             });
             if !files.is_empty() {
@@ -147,13 +149,6 @@ impl Reader<'_> {
         }
         tracks.sort_by_key(|track| std::cmp::Reverse(track.begins_ns()));
         tracks
-    }
-
-    /// When the streams began that have a position. One that has none, and began before, has ended before, as one recorder
-    /// writes a history. A stream that is deleted began before all others.
-    fn cursors_begin(&self, segments: &[Segment]) -> u64 {
-        let is_one = |segment: &&Segment| self.span.cursor(&segment.stream_id).is_some();
-        segments.iter().filter(is_one).map(|segment| segment.began_ns).min().unwrap_or(0)
     }
 
     fn is_in_time(&self, segment: &Segment) -> bool {
@@ -231,6 +226,40 @@ impl Reader<'_> {
         if self.span.since != Since::Beginning || !self.asked.is_empty() {
             self.trouble(Trouble::Unwatched(root));
         }
+    }
+
+    /// Looks for the notes of watches that began before the time asked for, if the headers do not name what is asked for:
+    /// those that were added while the daemon ran.
+    fn look_before(&mut self) -> Result<(), Error> {
+        if self.asked.iter().all(|path| self.watched.was_ever(path)) {
+            return Ok(());
+        }
+        let mut say = |body: &Body<'_>, _: &Mirror, said: &mut Vec<(What, Vec<u8>)>| {
+            if let Body::Note(note) = body {
+                said.push((note.what(), super::without_slash(note.path.to_vec())));
+            }
+        };
+        let (asked, watched) = (&self.asked, &mut self.watched);
+        let mut ended = Vec::new();
+        let before = Backwards::new(&self.dir, self.span, NOTES_PIECES)?;
+        before.each(
+            &mut say,
+            || (What::Other(0), Vec::new()),
+            |(what, root)| {
+                match what {
+                    What::WatchEnded | What::WatchFailed => ended.push(root),
+                    What::WatchBegan | What::WatchPending if !ended.contains(&root) => {
+                        watched.add(root);
+                    }
+                    _ => {}
+                }
+                match asked.iter().all(|path| watched.was_ever(path)) {
+                    true => Then::Stop,
+                    false => Then::GoOn,
+                }
+            },
+        );
+        Ok(())
     }
 
     /// Takes the records of a block up to those at a time. Returns whether none are left.
@@ -337,50 +366,5 @@ impl Reader<'_> {
             }
             _ => {}
         }
-    }
-}
-
-/// The paths of the last event.
-#[derive(Default)]
-struct Paths {
-    new: OnePath,
-    old: OnePath,
-}
-
-impl Paths {
-    fn forget(&mut self) {
-        (self.new.dir, self.old.dir) = (0, 0);
-    }
-}
-
-/// A path, whose directory is often that of the next event.
-#[derive(Default)]
-struct OnePath {
-    dir: u32,
-    /// Bytes of the directory's path.
-    len: usize,
-    path: Vec<u8>,
-}
-
-impl OnePath {
-    /// The path of a name in a directory; `None` if that is not known.
-    fn of(&mut self, mirror: &Mirror, dir: u32, name: &[u8]) -> Option<&[u8]> {
-        if dir == 0 {
-            return None;
-        }
-        if self.dir != dir {
-            self.dir = 0;
-            self.path.clear();
-            if !mirror.append_dir_path(dir, &mut self.path) {
-                return None;
-            }
-            (self.dir, self.len) = (dir, self.path.len());
-        }
-        self.path.truncate(self.len);
-        if !name.is_empty() {
-            self.path.push(b'/');
-            self.path.extend_from_slice(name);
-        }
-        Some(&self.path)
     }
 }

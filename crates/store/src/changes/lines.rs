@@ -1,9 +1,10 @@
 //! From things to lines: what a path is now, compared with what it was at the start.
 
 use super::apply::is_within;
+use super::entry::Entry;
 use super::order::Order;
 use super::past::{Answer, Past};
-use super::tree::{Id, Last, Life, Place, ROOT, Side, Thing, mark};
+use super::thing::{Id, Last, Life, Place, ROOT, Side, Thing, mark};
 use super::{Changes, Who};
 use fsmon_format::mirror::Mirror;
 
@@ -55,33 +56,6 @@ enum Before {
     Something,
     Nothing,
     Unknown,
-}
-
-/// What a line is about.
-#[derive(Clone, Copy)]
-pub(super) struct Entry {
-    id: Id,
-    change: Change,
-    side: Side,
-    is_unsure: bool,
-    is_temporary: bool,
-}
-
-impl Entry {
-    /// The one line of a path that has two: `rm a/x; rmdir a; mv b a`, and then `a/x` is made in what was `b`.
-    pub(super) fn with(self, other: Entry) -> Entry {
-        let is_behind = |entry: &Entry| {
-            entry.change == Change::Deleted && (entry.side == Side::Start || entry.is_temporary)
-        };
-        let is_first = other.change == Change::Deleted
-            && (self.change != Change::Deleted || !is_behind(&self));
-        let (kept, left_out) = if is_first { (self, other) } else { (other, self) };
-        let is_replaced = left_out.change == Change::Deleted && !left_out.is_temporary;
-        match kept.change {
-            Change::Added if is_replaced => Entry { change: Change::Modified, ..kept },
-            _ => kept,
-        }
-    }
 }
 
 /// The processes of lines.

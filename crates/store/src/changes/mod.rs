@@ -7,19 +7,25 @@
 //! Memory is for what differs: what is made and removed again leaves nothing behind.
 
 mod apply;
+mod backwards;
+mod entry;
 mod history;
+#[cfg(test)]
+mod history_test;
 mod lines;
 #[cfg(test)]
 mod model_test;
 mod names;
 mod order;
 mod past;
+mod paths;
 mod process;
 mod recent;
 mod scan;
 mod span;
 #[cfg(test)]
 mod tests;
+mod thing;
 mod track;
 mod tree;
 mod trouble;
@@ -35,7 +41,8 @@ pub use trouble::Trouble;
 
 use fsmon_format::mirror::Mirror;
 use process::Table;
-use tree::{Id, Tree};
+use thing::Id;
+use tree::Tree;
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]

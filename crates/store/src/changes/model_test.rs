@@ -5,6 +5,7 @@
 use super::tests::{Known, text};
 use super::{Answer, Asked, Change, Changes, Event, Past, Unknown};
 use fsmon_format::kind::{ATTRIB, CLOSE_WRITE, CREATE, DELETE, MODIFY, RENAME};
+use fsmon_format::number::to_usize;
 use fsmon_format::record::event_flag::{EXCHANGE, FOUND};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +41,7 @@ impl Random {
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % end as u64) as usize
+        to_usize((z ^ (z >> 31)) % end as u64)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The order of lines: by path, name by name.
 
-use super::lines::Entry;
+use super::entry::Entry;
 use super::names::{Name, Names};
 use fsmon_format::number::{to_u32, to_usize};
 use hashbrown::HashTable;

@@ -1,23 +1,19 @@
 //! A past that reads the history before the time asked for, backwards.
 
 use super::apply::is_within;
+use super::backwards::{Backwards, Then};
 use super::past::{Answer, Past};
-use super::span::{Since, Span};
-use crate::history::open_file;
+use super::span::Span;
 use crate::limits::MOVES_MAX;
 use crate::search::hit::path;
-use crate::search::read::{Piece, read};
-use crate::search::units::pieces;
-use crate::search::{Segment, Segments};
 use fsmon_format::error::Error;
 use fsmon_format::kind::{ATTRIB, CLOSE_WRITE, CREATE, DELETE, MODIFY, ONDIR, RENAME};
 use fsmon_format::mirror::Mirror;
 use fsmon_format::record::event_flag::{EXCHANGE, FOUND};
-use fsmon_format::record::{Body, Clock, EventRef, What};
-use fsmon_format::stream::{BLOCK_CAPACITY, Block};
+use fsmon_format::record::{Body, EventRef, What};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What is known of a name just before the time asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,10 +28,7 @@ enum State {
 
 /// Reads up to a number of pieces of 1 MiB before the time asked for, once something is asked.
 pub struct Scan {
-    dir: PathBuf,
-    segments: Vec<Segment>,
-    span: Span,
-    pieces: usize,
+    before: Backwards,
     known: Option<Names>,
 }
 
@@ -46,8 +39,6 @@ struct Names {
     states: HashMap<u64, State>,
     /// Directories that were renamed: what is said of older paths below them is of others.
     moved: Vec<Vec<u8>>,
-    /// Nothing older counts.
-    is_over: bool,
 }
 
 impl Scan {
@@ -56,96 +47,21 @@ impl Scan {
     /// # Errors
     /// The directory cannot be read.
     pub fn new(dir: &Path, span: &Span, pieces: usize) -> Result<Self, Error> {
-        let segments = Segments::list(dir)?.list;
-        Ok(Scan { dir: dir.to_owned(), segments, span: span.clone(), pieces, known: None })
+        Ok(Scan { before: Backwards::new(dir, span, pieces)?, known: None })
     }
 
     fn read(&self) -> Names {
         let mut names = Names::default();
-        let mut mirror = Mirror::new(BLOCK_CAPACITY);
-        let mut left = self.pieces;
-        for (place, segment) in self.segments.iter().enumerate().rev() {
-            if !self.is_before(segment) {
-                continue;
+        let mut say = |body: &Body<'_>, mirror: &Mirror, said: &mut Vec<Said>| match body {
+            Body::Event(event) => of_event(event, mirror, said),
+            Body::Loss(_) | Body::Gap(_) => said.push(Said::Stop),
+            Body::Note(note) if matches!(note.what(), What::WatchEnded | What::WatchBegan) => {
+                said.push(Said::Stop);
             }
-            let Ok(file) = open_file(&self.dir.join(&segment.name)) else { break };
-            for unit in pieces(&file, place, segment).iter().rev() {
-                if names.is_over || left == 0 {
-                    return names;
-                }
-                let mut piece = Vec::new();
-                let done = read(&file, unit, &mut |part| match part {
-                    Piece::Block(block, _) => self.block(segment, &block, &mut mirror, &mut piece),
-                    Piece::Damage(_) => piece.push(Said::Stop),
-                });
-                left -= usize::from(!piece.is_empty());
-                if done.is_err() {
-                    return names;
-                }
-                piece.iter().rev().for_each(|said| names.take(said));
-            }
-        }
+            _ => {}
+        };
+        self.before.each(&mut say, || Said::Stop, |said| names.take(&said));
         names
-    }
-
-    /// Whether a segment has something before the span.
-    fn is_before(&self, segment: &Segment) -> bool {
-        match &self.span.since {
-            Since::Beginning => false,
-            Since::Moment(ns) => segment.wall_ns.0 <= *ns,
-            Since::Cursor(_) => self
-                .span
-                .cursor(&segment.stream_id)
-                .is_none_or(|cursor| segment.number <= cursor.segment),
-        }
-    }
-
-    /// What a block says that is before the span.
-    fn block(
-        &self,
-        segment: &Segment,
-        block: &Block<'_>,
-        mirror: &mut Mirror,
-        said: &mut Vec<Said>,
-    ) {
-        let cursor = self.span.cursor(&segment.stream_id);
-        let is_behind = cursor.is_some_and(|cursor| {
-            segment.number == cursor.segment && block.number() >= cursor.block
-        });
-        if is_behind {
-            return;
-        }
-        mirror.clear();
-        let mut clock: Option<&Clock> = None;
-        for record in block.records() {
-            let body = record.body();
-            mirror.define(&body);
-            let wall = |time_ns: u64| {
-                clock.map_or(0, |clock| {
-                    let since_ns = time_ns.wrapping_sub(clock.time_ns.get());
-                    clock.realtime_ns.get().wrapping_add(since_ns)
-                })
-            };
-            let is_before = |time_ns| match self.span.since {
-                Since::Moment(ns) => wall(time_ns) < ns,
-                _ => true,
-            };
-            match body {
-                Body::Clock(now) => clock = Some(now),
-                Body::Event(event) if is_before(event.head.time_ns.get()) => {
-                    of_event(&event, mirror, said);
-                }
-                Body::Loss(loss) if is_before(loss.last_ns.get()) => said.push(Said::Stop),
-                Body::Gap(gap) if is_before(gap.time_ns.get()) => said.push(Said::Stop),
-                Body::Note(note)
-                    if is_before(note.head.time_ns.get())
-                        && matches!(note.what(), What::WatchEnded | What::WatchBegan) =>
-                {
-                    said.push(Said::Stop);
-                }
-                _ => {}
-            }
-        }
     }
 }
 
@@ -190,24 +106,25 @@ fn of_event(event: &EventRef<'_>, mirror: &Mirror, said: &mut Vec<Said>) {
 
 impl Names {
     /// Takes what is said, the newest first.
-    fn take(&mut self, said: &Said) {
+    fn take(&mut self, said: &Said) -> Then {
         match said {
-            _ if self.is_over => {}
-            Said::Stop => self.is_over = true,
+            Said::Stop => return Then::Stop,
             Said::Moved(path) => {
                 self.moved.push(path.clone());
-                self.is_over |= self.moved.len() >= MOVES_MAX;
-            }
-            Said::Of(path, state) => {
-                if self.moved.iter().any(|dir| path != dir && is_within(path, dir)) {
-                    return;
+                if self.moved.len() >= MOVES_MAX {
+                    return Then::Stop;
                 }
+            }
+            Said::Of(path, _)
+                if self.moved.iter().any(|dir| path != dir && is_within(path, dir)) => {}
+            Said::Of(path, state) => {
                 let known = self.states.entry(self.hasher.hash_one(&path[..])).or_insert(*state);
                 if *known == State::PerhapsThere {
                     *known = *state;
                 }
             }
         }
+        Then::GoOn
     }
 
     fn answer(&self, path: &[u8]) -> Answer {

@@ -1,5 +1,8 @@
 //! Which part of a history is asked for.
 
+use crate::search::Segment;
+use std::collections::{HashMap, HashSet};
+
 /// Where the part asked for begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Since {
@@ -38,6 +41,22 @@ impl Span {
     pub(super) fn cursor(&self, stream: &[u8; 16]) -> Option<Cursor> {
         let Since::Cursor(cursors) = &self.since else { return None };
         cursors.iter().find(|cursor| cursor.stream == *stream).copied()
+    }
+}
+
+impl Span {
+    /// The streams that are behind the positions asked for. One without a position that began before those with one has
+    /// ended before, as one recorder writes a history. A stream that is deleted began before all others.
+    pub(super) fn later_streams(&self, segments: &[Segment]) -> HashSet<u32> {
+        let has_cursor = |segment: &&Segment| self.cursor(&segment.stream_id).is_some();
+        let begins =
+            segments.iter().filter(has_cursor).map(|segment| segment.began_ns).min().unwrap_or(0);
+        let mut began: HashMap<u32, u64> = HashMap::new();
+        for segment in segments.iter().filter(|segment| !has_cursor(segment)) {
+            let first = began.entry(segment.stream).or_insert(u64::MAX);
+            *first = (*first).min(segment.began_ns);
+        }
+        began.into_iter().filter(|(_, began)| *began >= begins).map(|(stream, _)| stream).collect()
     }
 }
 

@@ -54,6 +54,11 @@ impl Watched {
         if is_first { Vec::new() } else { new }
     }
 
+    /// It was watched before the time asked for.
+    pub(super) fn add(&mut self, root: Vec<u8>) {
+        self.all.push(root);
+    }
+
     /// It is no longer watched.
     pub(super) fn end(&mut self, root: &[u8]) {
         self.roots.retain(|own| own != root);
