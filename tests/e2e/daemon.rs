@@ -61,14 +61,14 @@ impl Daemon {
         ended
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let running = self.running.take().expect("it runs");
         running.signal(Signal::SIGKILL);
         running.wait();
     }
 
     /// Runs a client.
-    pub(super) fn client(&self, args: &[&str]) -> Ended {
+    pub(crate) fn client(&self, args: &[&str]) -> Ended {
         Fsmon::run(fsmon(args).env("FSMON_SOCKET", &self.socket))
     }
 

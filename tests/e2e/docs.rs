@@ -166,6 +166,22 @@ fn every_field_of_json_is_in_its_table() {
 }
 
 #[test]
+fn every_field_of_a_change_is_in_its_table() {
+    let document = read("docs/output.md");
+    let section = document.split("## Changes").nth(1).expect("a section");
+    let section = section.split("\n## ").next().expect("its end");
+    let source = read("crates/present/src/text/change.rs");
+    let code = source.split("#[cfg(test)]").next().expect("the code before the tests");
+    let mut count = 0;
+    for (at, _) in code.match_indices("\\\":") {
+        let name = code[..at].rsplit('"').next().expect("a part");
+        assert!(section.contains(&format!("`{name}`")), "docs/output.md lacks {name}");
+        count += 1;
+    }
+    assert!(count >= 8, "{count} fields");
+}
+
+#[test]
 fn the_readme_is_read_in_a_minute() {
     let words = read("README.md").split_whitespace().count();
     assert!(words <= 700, "README.md has {words} words");

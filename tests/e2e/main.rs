@@ -4,6 +4,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "tests count in small numbers")]
 
 mod backends;
+mod changes;
 mod cmdline;
 mod complete;
 mod containers;

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub(crate) mod changes;
 pub(crate) mod client;
 mod explain;
 mod help;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Who(history::WhoArgs),
     /// Make the indexes that a directory of segments lacks, so that fsmon who and fsmon query answer at once
     Index(history::IndexArgs),
+    /// Show what is different since a moment, net, with the process that changed it last
+    Changes(Box<changes::ChangesArgs>),
     /// Record what a configuration says, for as long as the host runs
     Daemon(DaemonArgs),
     /// Have the daemon watch one more directory

@@ -81,7 +81,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// Whether a recorder holds the lock of the history.
-fn is_recorded(dir: &Path) -> bool {
+pub(crate) fn is_recorded(dir: &Path) -> bool {
     let lock = std::fs::File::open(dir.join(fsmon_store::history::LOCK));
     lock.is_ok_and(|lock| fsmon_store::is_written(&lock))
 }

@@ -9,6 +9,7 @@
 //! where they come from.
 
 mod args;
+mod changes;
 mod client;
 mod control;
 mod convert;
@@ -73,6 +74,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Some(Command::Convert(args)) => convert::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Who(args)) => who::run(args),
         Some(Command::Index(args)) => index::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Changes(args)) => changes::run(args),
         Some(Command::Daemon(args)) => daemon::run(args),
         Some(Command::Add(args)) => client::add(args),
         Some(Command::Remove(args)) => client::remove(args),

@@ -31,6 +31,9 @@ pub(crate) const HURRY: Duration = Duration::from_secs(1);
 /// and a closing terminal sends SIGHUP twice.
 pub(crate) const SIGNALS_TOGETHER: Duration = Duration::from_millis(200);
 
+/// Pieces of 1 MiB before the time asked for that `fsmon changes` reads at most to learn what was there: some 0.2 s.
+pub(crate) const PAST_PIECES: usize = 32;
+
 const _: () = {
     assert!(WRITE_BYTES < BUFFER_BYTES);
     assert!(PIPE_RETRY.as_millis() < HURRY.as_millis());

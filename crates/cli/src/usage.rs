@@ -1,8 +1,9 @@
 //! Checks arguments that are valid one by one but wrong together.
 
 use crate::args::client::ImportArgs;
-use crate::args::{Cli, Command, DecodeArgs, WatchArgs};
+use crate::args::{Cli, Command, WatchArgs};
 use clap::CommandFactory;
+use fsmon_store::changes::Since;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,11 @@ const ALIKE: f64 = 0.7;
 pub(crate) fn check(cli: &Cli) -> Result<(), String> {
     match &cli.command {
         None => paths_look_like_paths(&cli.watch),
-        Some(Command::Decode(args)) => range_is_one(args),
+        Some(Command::Decode(args)) => range_is_one(args.since, args.until),
+        Some(Command::Changes(args)) => match args.since {
+            Some(Since::Moment(since)) => range_is_one(Some(since), args.until),
+            _ => Ok(()),
+        },
         Some(Command::Import(args)) => force_has_a_file(args),
         Some(_) => Ok(()),
     }
@@ -68,8 +73,8 @@ fn has_slash(path: &Path) -> bool {
 }
 
 /// Refuses a range that ends before it begins.
-fn range_is_one(args: &DecodeArgs) -> Result<(), String> {
-    match (args.since, args.until) {
+fn range_is_one(since: Option<u64>, until: Option<u64>) -> Result<(), String> {
+    match (since, until) {
         (Some(since), Some(until)) if since > until => Err(format!(
             "--since {} is later than --until {}; swap them",
             shown(since),

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod changes;
 mod files;
 pub mod history;
 pub mod index;

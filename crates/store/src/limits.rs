@@ -94,6 +94,20 @@ pub(crate) const INDEX_HEADER_MAX: u64 = 1 << 20;
 /// Bytes of a bucket at most. Its count is expected to be [`BUCKET_POSTINGS`]; a much longer one is not believed.
 pub(crate) const BUCKET_BYTES_MAX: u64 = 1 << 20;
 
+/// Names at which those without use are dropped, for `changes`: some 4 MB.
+pub(crate) const NAMES_SWEPT_LEAST: usize = 1 << 16;
+/// Processes at which those without use are dropped: some 2 MB.
+pub(crate) const PROCESSES_SWEPT_LEAST: usize = 1 << 14;
+/// Names that were made and are gone again, of which it is remembered that they were not there before: some 20 MB. One that
+/// is forgotten costs an answer `unknown`, and only if something is renamed to it later.
+pub(crate) const RECENT_MAX: usize = 1 << 20;
+/// Renames of directories after which what is older in a history is not looked at for names that were there: each is
+/// compared with each older path.
+pub(crate) const MOVES_MAX: usize = 64;
+/// Pieces of 1 MiB before the time asked for that are read at most to learn whether a path was watched that no header of a
+/// segment names: some 1.5 s.
+pub(crate) const NOTES_PIECES: usize = 256;
+
 const SECOND_NS: u64 = 1_000_000_000;
 
 const _: () = {

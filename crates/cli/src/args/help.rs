@@ -93,6 +93,28 @@ and what fsmon -f binary -o DIR/ wrote. Without indexes fsmon who and fsmon quer
 
 Exit status: 1 if a segment cannot be read or is damaged, 2 for wrong usage.";
 
+const CHANGES: &str = "\
+Lines: A is new, M has another content or is another file, D is gone, R was renamed, T has other attributes only. What is \
+below a renamed directory has moved with it. Where nobody knows whether a name was taken before, and something was \
+renamed onto it, it is M with `before unknown`.";
+
+const CHANGES_EXAMPLES: &str = "\
+What is different since nine o'clock: fsmon changes --since 9:00 /srv
+
+Since the last good build: fsmon flush > good, and later fsmon changes --since @$(cat good) /srv
+
+For scripts: fsmon changes -0 --since @$(cat good) /srv | xargs -0 -n1 echo";
+
+const CHANGES_STATUS: &str = "\
+Exit status: 0 something is different, 3 nothing is, 4 what is printed may not be all, as something is missing in the \
+record or a PATH was not watched all the time: a line on standard error says what to rescan. 1 after an error or \
+where the history is damaged, 2 for wrong usage.";
+
+/// Below `fsmon changes --help`.
+pub(super) fn changes() -> String {
+    [CHANGES, CHANGES_EXAMPLES, MOMENTS, GLOBS, CHANGES_STATUS].join("\n\n")
+}
+
 /// Below `fsmon import --help`.
 pub(super) const IMPORT: &str = "\
 Without FILE it reads ~/.config/fsmon/fsmon.toml, and what that names or ~/.local/share/fsmon/managed.jsonl and \

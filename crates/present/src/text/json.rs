@@ -232,7 +232,7 @@ fn append_flags(event: &EventRef<'_>, out: &mut Vec<u8>) {
 }
 
 #[cold]
-fn render_process(mirror: &Mirror, image: &Proc, chain: bool, out: &mut Vec<u8>) {
+pub(super) fn render_process(mirror: &Mirror, image: &Proc, chain: bool, out: &mut Vec<u8>) {
     let flags = image.flags.get();
     if image.pid.get() != 0 {
         append_number(b",\"pid\":", image.pid.get().into(), out);
@@ -277,13 +277,13 @@ pub fn append_chain(mirror: &Mirror, image: &Proc, out: &mut Vec<u8>) {
     out.push(b']');
 }
 
-fn append_text(before: &[u8], text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn append_text(before: &[u8], text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(before);
     escape::<escape::Json>(text, out);
     out.push(b'"');
 }
 
-fn append_number(before: &[u8], value: u64, out: &mut Vec<u8>) {
+pub(super) fn append_number(before: &[u8], value: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(before);
     number::append(value, out);
 }

@@ -1,5 +1,6 @@
 //! Lines of text: what the three text formats have in common.
 
+pub mod change;
 pub mod csv;
 pub(crate) mod escape;
 mod exe;

@@ -1,14 +1,14 @@
 //! Searches a history backwards: who wrote a file, and what was there before.
 
-mod hit;
+pub(crate) mod hit;
 mod life;
 mod links;
 #[cfg(test)]
 mod model_test;
-mod read;
-mod segments;
+pub(crate) mod read;
+pub(crate) mod segments;
 mod trouble;
-mod units;
+pub(crate) mod units;
 mod walk;
 mod wanted;
 mod who;

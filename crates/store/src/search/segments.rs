@@ -23,6 +23,10 @@ pub struct Segment {
     pub bytes: u64,
     /// `crc` of its header.
     pub(crate) crc: u32,
+    /// As in its header.
+    pub(crate) stream_id: [u8; 16],
+    /// Wall time of its header, or before it; where it begins with a GAP perhaps that of the last record before.
+    pub(crate) began_ns: u64,
     /// Its stream, by the order in which these are met.
     pub(crate) stream: u32,
     /// Its boot, in the order of these.
@@ -172,6 +176,8 @@ fn place(segment: &Known, next: Option<&Known>, stream: u32, boot: u32) -> Segme
         name: segment.name.clone(),
         bytes: segment.bytes,
         crc: segment.crc,
+        stream_id: header.stream_id,
+        began_ns: header.realtime_ns,
         stream,
         boot,
         number: header.segment,

@@ -212,7 +212,7 @@ fn of_cell(place: usize, segment: &Segment, cell: &crate::index::Cell) -> Option
 }
 
 /// All of a segment, in pieces that begin with a block.
-fn pieces(file: &File, place: usize, segment: &Segment) -> Vec<Unit> {
+pub(crate) fn pieces(file: &File, place: usize, segment: &Segment) -> Vec<Unit> {
     // It may have grown since the directory was listed.
     let bytes = file.metadata().map_or(segment.bytes, |data| data.len());
     let count = bytes.div_ceil(PIECE_BYTES);
