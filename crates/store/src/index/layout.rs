@@ -51,7 +51,7 @@ pub(super) struct KindHead {
     pub(super) data_len: u64,
 }
 
-/// A cell of a segment: the blocks that begin in the same [`CELL_BYTES`] bytes.
+/// A cell of a segment: the blocks that begin in the same 256 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
     /// The offset of its first block in the segment; `None` if no block begins in it.
