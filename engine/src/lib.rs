@@ -83,3 +83,4 @@ pub use counters::{Counters, Missing};
 pub use fsmon_format::error::{Error, ErrorKind, Message, Names, Setting};
 pub use monitor::{Monitor, Next, Queue, Receiver, start};
 pub use sys::clock::is_synchronised as is_clock_synchronised;
+pub use sys::thread::yield_to_all;

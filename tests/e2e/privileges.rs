@@ -126,6 +126,7 @@ fn the_daemon_is_two_processes_and_only_one_has_any_capability() {
         ("fsmon-record", DAC_READ_SEARCH),
         ("fsmon-writer", 0),
         ("fsmon-keeper", DAC_READ_SEARCH),
+        ("fsmon-index", 0),
     ];
     assert_capabilities(recorder, &expected);
     assert_confined(front);

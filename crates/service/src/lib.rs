@@ -16,6 +16,7 @@ mod front;
 mod handover;
 mod http;
 pub mod import;
+mod indexer;
 mod keeper;
 mod limits;
 mod link;

@@ -102,6 +102,9 @@ pub(crate) const RETRY_MAX: Duration = Duration::from_secs(2);
 pub(crate) const DISK_STALLS: Duration = Duration::from_secs(5);
 /// How often the keeper looks at the history and its filesystem.
 pub(crate) const KEEP_EVERY: Duration = Duration::from_secs(2);
+/// How long blocks gather before they are indexed. A question reads what is not indexed yet: in this time a storm writes some
+/// two cells.
+pub(crate) const INDEX_EVERY: Duration = Duration::from_millis(500);
 /// Users and control groups that a NOTE about a deleted segment names.
 pub(crate) const NOTE_NAMES: usize = 3;
 /// How often a flush ends a block at most. Each block that ends early costs the history some 540 bytes: what the next one

@@ -167,6 +167,8 @@ const OF_RECORDER: &[libc::c_long] = &[
     libc::SYS_fsopen,
     // Attributes of overlays.
     libc::SYS_getxattr,
+    // The indexer steps back behind all others.
+    libc::SYS_ioprio_set,
     libc::SYS_io_uring_enter,
     // kill(PID, 0): whether a process is still there.
     libc::SYS_kill,
@@ -177,6 +179,7 @@ const OF_RECORDER: &[libc::c_long] = &[
     libc::SYS_open_tree,
     libc::SYS_recvmmsg,
     libc::SYS_sched_setaffinity,
+    libc::SYS_sched_setscheduler,
 ];
 
 /// Commands of bpf(2) on maps that are there (`enum bpf_cmd` in linux/bpf.h): none loads or attaches anything.

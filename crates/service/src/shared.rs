@@ -49,6 +49,8 @@ struct State {
     /// Why the end of the stream was not written.
     unwritten: Option<String>,
     written: Written,
+    /// Wakes the indexer.
+    indexer: Option<flume::Sender<()>>,
 }
 
 /// Losses of one reason.
@@ -248,7 +250,17 @@ impl Shared {
     }
 
     pub(crate) fn set_written(&self, written: Written) {
-        self.state().written = written;
+        let mut state = self.state();
+        state.written = written;
+        if let Some(indexer) = &state.indexer {
+            // Where it was told already it will look.
+            let _ = indexer.try_send(());
+        }
+    }
+
+    /// From now on the indexer is woken when something was written; `None`: it ends.
+    pub(crate) fn set_indexer(&self, indexer: Option<flume::Sender<()>>) {
+        self.state().indexer = indexer;
     }
 
     pub(crate) fn written(&self) -> Written {

@@ -87,6 +87,7 @@ pub fn record() -> Result<(), Error> {
         })?;
         let (ends, until) = flume::bounded(0);
         let keeper = daemon.start_keeper(until)?;
+        daemon.start_indexer()?;
         daemon.begin_watches();
         Ok(Running { daemon, recorder, keeper, ends })
     });
@@ -183,6 +184,7 @@ impl Running {
         let Running { daemon, recorder, keeper, ends } = self;
         drop(ends);
         daemon.shared.give_up();
+        daemon.shared.set_indexer(None);
         daemon.engine.monitor().stop();
         join_within(keeper, END_PATIENCE);
         recorder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -2,7 +2,7 @@
 
 use super::build::Builder;
 use super::read::Index;
-use crate::history::{KEY, header_of, index_name, make_file, open_file, part_name};
+use crate::history::{KEY, header_of, index_name, is_segment, make_file, open_file, part_name};
 use fsmon_format::error::{Error, ErrorKind};
 use fsmon_format::stream::{Fault, Item, Reader};
 use fsmon_present::message::shown;
@@ -128,4 +128,22 @@ pub(super) fn write(
 
 pub(super) fn cannot_write(dir: &Path, segment: &str, error: io::Error) -> Error {
     Error::os(format!("cannot write the index of {}", shown(&dir.join(segment))), error)
+}
+
+/// Removes what a recorder left behind that was killed: indexes that were not finished, and parts.
+pub fn sweep(dir: &Path) {
+    let Ok(entries) = dir.read_dir() else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_left = |name: &str| {
+            [".idx.part", ".idx.new"].iter().any(|end| {
+                let stem = name.strip_suffix(end);
+                stem.is_some_and(|stem| is_segment(&format!("{stem}.fsmon")))
+            })
+        };
+        if name.to_str().is_some_and(is_left) {
+            // What cannot be removed is not believed either.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }

@@ -27,7 +27,7 @@ mod tests;
 pub use follow::{Follower, Progress};
 pub use kind::{Kind, Trouble};
 pub use layout::Cell;
-pub use make::{Made, make, missing, seed};
+pub use make::{Made, make, missing, seed, sweep};
 pub use part::Part;
 pub use read::{Damaged, Index, Posting};
 
