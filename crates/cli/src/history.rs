@@ -1,8 +1,6 @@
 //! Which history a command reads: the one that is named, or that of the daemon. The daemon is asked first to write out what
 //! happened until now.
 
-#![allow(dead_code)] // until `who`, `query` and `changes` use it
-
 use crate::args::history::HistoryArgs;
 use fsmon_engine::{Error, ErrorKind};
 use fsmon_present::message::{self, shown};
@@ -17,6 +15,7 @@ pub(crate) struct Opened {
     /// The directory of segments.
     pub(crate) dir: PathBuf,
     /// The cursor behind what happened before this was opened; `None` where no daemon wrote it out.
+    #[allow(dead_code)] // until a command ends at it
     pub(crate) flushed: Option<String>,
 }
 

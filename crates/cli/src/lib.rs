@@ -24,6 +24,8 @@ mod limits;
 mod lines;
 mod outputs;
 mod parts;
+mod query;
+mod reading;
 mod remedies;
 mod sink;
 mod skip;
@@ -69,6 +71,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         None => watch::run(&cli.watch),
         Some(Command::Decode(args)) => decode::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Convert(args)) => convert::run(args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Query(args)) => query::run(args),
         Some(Command::Daemon(args)) => daemon::run(args),
         Some(Command::Add(args)) => client::add(args),
         Some(Command::Remove(args)) => client::remove(args),

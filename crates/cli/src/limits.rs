@@ -31,6 +31,11 @@ pub(crate) const HURRY: Duration = Duration::from_secs(1);
 /// and a closing terminal sends SIGHUP twice.
 pub(crate) const SIGNALS_TOGETHER: Duration = Duration::from_millis(200);
 
+/// Lines of a query that are written at once: the same.
+pub(crate) const QUERY_WRITE_BYTES: usize = WRITE_BYTES;
+/// How long they wait for more: who reads them does not notice.
+pub(crate) const QUERY_WRITE_EVERY: Duration = Duration::from_millis(20);
+
 const _: () = {
     assert!(WRITE_BYTES < BUFFER_BYTES);
     assert!(PIPE_RETRY.as_millis() < HURRY.as_millis());

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cursor;
 mod files;
 pub mod history;
 pub mod index;
@@ -13,5 +14,7 @@ pub mod search;
 pub mod segments;
 #[cfg(test)]
 mod tape;
+pub mod timeline;
+pub mod within;
 
 pub use files::{StreamFile, is_written, list, lock, survive_file_limit};

@@ -94,6 +94,14 @@ pub(crate) const INDEX_HEADER_MAX: u64 = 1 << 20;
 /// Bytes of a bucket at most. Its count is expected to be [`BUCKET_POSTINGS`]; a much longer one is not believed.
 pub(crate) const BUCKET_BYTES_MAX: u64 = 1 << 20;
 
+/// Streams that a cursor names at most. A daemon writes one at a time, and `--per-filesystem` one for each filesystem.
+pub(crate) const CURSOR_STREAMS_MAX: usize = 1024;
+
+/// Bytes of a file with a cursor that are read at most.
+pub(crate) const CURSOR_BYTES_MAX: u64 = 128 * CURSOR_STREAMS_MAX as u64;
+/// Streams that are merged at most: each takes some 400 KiB. A daemon writes one at a time.
+pub(crate) const TRACKS_MAX: usize = 64;
+
 const SECOND_NS: u64 = 1_000_000_000;
 
 const _: () = {

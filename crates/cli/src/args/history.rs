@@ -1,7 +1,5 @@
 //! The arguments that all commands have which read a history.
 
-#![allow(dead_code)] // until `who`, `query` and `changes` use it
-
 use clap::Args;
 use std::path::PathBuf;
 

@@ -179,6 +179,18 @@ impl<R: Read + Seek> Reader<R> {
         self.seek_within(wanted, grows)
     }
 
+    /// Goes to `offset`, where a block or the file header begins. What is skipped is no gap.
+    ///
+    /// Call between items, once the header was read.
+    ///
+    /// # Errors
+    /// Those of the input.
+    pub fn seek_to(&mut self, offset: u64) -> Result<(), Error> {
+        self.frames.input.source().seek(SeekFrom::Start(offset)).map_err(unreadable)?;
+        self.go_on_at(offset);
+        Ok(())
+    }
+
     fn seek_within(
         &mut self,
         wanted: &RangeInclusive<u64>,
