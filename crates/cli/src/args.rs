@@ -26,6 +26,7 @@ pub(crate) mod client;
 mod explain;
 mod help;
 pub(crate) mod history;
+pub(crate) mod query;
 
 pub(crate) use explain::explain;
 
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Index(history::IndexArgs),
     /// Show what is different since a moment, net, with the process that changed it last
     Changes(Box<changes::ChangesArgs>),
+    /// Print the events of the history that the daemon records
+    Query(Box<query::QueryArgs>),
     /// Record what a configuration says, for as long as the host runs
     Daemon(DaemonArgs),
     /// Have the daemon watch one more directory
@@ -104,6 +107,9 @@ pub(crate) struct FilterArgs {
     /// Leave out what commands of this name do
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude_cmd: Vec<String>,
+    /// Show only what this file does as a program: its path (/usr/bin/make), or its name at any depth
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exe: Vec<String>,
     /// Show only what this user does
     #[arg(long, value_name = "NAME|UID")]
     pub(crate) user: Vec<String>,
@@ -132,13 +138,13 @@ impl From<&FilterArgs> for Criteria {
             exclude_regex: args.exclude_regex,
             cmd: args.cmd,
             exclude_cmd: args.exclude_cmd,
+            exe: args.exe,
             user: args.user,
             exclude_user: args.exclude_user,
             cgroup: args.cgroup,
             exclude_cgroup: args.exclude_cgroup,
             pid: args.pid,
-            max_depth: None,
-            size: None,
+            ..Criteria::default()
         }
     }
 }

@@ -3,13 +3,13 @@
 use crate::args::DecodeArgs;
 use crate::limits::BUFFER_BYTES;
 use crate::lines::LineOptions;
+use crate::reading::{Reading, damaged, in_format};
 use crate::sink::{Pipe, Sink};
 use crate::target::Target;
-use fsmon_engine::{Error, ErrorKind};
+use fsmon_engine::Error;
 use fsmon_format::kind;
 use fsmon_format::record::End;
 use fsmon_format::stream::{BLOCK_CAPACITY, Fault, Item, Reader};
-use fsmon_present::Format;
 use fsmon_present::filter::{Filter, Roots, Source};
 use fsmon_present::message::{self, counted};
 use fsmon_present::moment::Range;
@@ -17,6 +17,7 @@ use fsmon_present::pipeline::{Output, Pipeline};
 use fsmon_present::text::{LineFormat, Lines};
 use fsmon_present::world::World;
 use fsmon_store::recording::{Input, Recording, Wait, recordings};
+use fsmon_store::within::Within;
 use std::collections::VecDeque;
 use std::path::Path;
 
@@ -36,15 +37,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Error> {
     let sink = target.open()?;
     let job = Job { recordings, roots, range, salvage: args.salvage, sink, filter };
     let lines = LineOptions::from(args);
-    match args.format {
-        Format::Human => job.run(lines.human(is_terminal)),
-        Format::Json => job.run(lines.json()),
-        Format::Csv if is_terminal => job.run(lines.csv_of_terminal()),
-        Format::Csv => job.run(lines.csv()),
-        Format::Binary => {
-            Err(Error::invalid("decode prints lines; copy the file to get the binary stream"))
-        }
-    }
+    in_format(job, args.format, lines, is_terminal)
 }
 
 /// The arguments, checked and opened.
@@ -57,7 +50,9 @@ struct Job {
     filter: Filter,
 }
 
-impl Job {
+impl Reading for Job {
+    type Answer = ();
+
     fn run<F: LineFormat>(self, format: F) -> Result<(), Error> {
         let world = World::recorded(BLOCK_CAPACITY);
         let decoder = Decoder {
@@ -84,8 +79,7 @@ struct Stream {
     has_ended: bool,
     /// The beginning of the stream was looked for; if it is missing, that was reported.
     beginning_checked: bool,
-    /// Up to this offset of the file there may be records of the wanted times.
-    chosen: u64,
+    within: Within,
     /// The last block was later than all wanted times.
     is_late: bool,
 }
@@ -118,23 +112,23 @@ enum Then {
 
 impl Stream {
     /// Opens the first file; `None` if there is none.
-    fn open(mut recording: Recording, salvage: bool) -> Result<Option<Self>, Error> {
+    fn open(mut recording: Recording, salvage: bool, range: Range) -> Result<Option<Self>, Error> {
         recording.skip();
         let Some(source) = recording.open_next()? else { return Ok(None) };
         let reader = Reader::new(source).salvage(salvage).follow(recording.may_grow());
-        let (has_ended, beginning_checked, chosen, is_late) = (false, false, 0, false);
-        Ok(Some(Stream { reader, recording, has_ended, beginning_checked, chosen, is_late }))
+        let (has_ended, beginning_checked, is_late) = (false, false, false);
+        let within = Within::new(range);
+        Ok(Some(Stream { reader, recording, has_ended, beginning_checked, within, is_late }))
     }
 
     /// Skips to records of the wanted times.
-    fn seek(&mut self, range: Range) -> Result<(), Error> {
-        self.chosen = u64::MAX;
-        let Some(wanted) = range.to_search().filter(|_| self.recording.is_regular()) else {
+    fn seek(&mut self) -> Result<(), Error> {
+        if !self.recording.is_regular() {
+            self.within.read_all();
             return Ok(());
-        };
-        let sought = self.reader.seek_to_times(&wanted);
-        self.chosen = sought.map_err(|error| explained(&self.recording, error))?;
-        Ok(())
+        }
+        let sought = self.within.search(&mut self.reader);
+        sought.map_err(|error| explained(&self.recording, error))
     }
 
     /// Continues in the next file. Returns false if there is none.
@@ -193,7 +187,7 @@ impl<O: Output> Decoder<O> {
             let goes_on = match then? {
                 Then::Next => true,
                 Then::Seek => {
-                    stream.seek(self.range)?;
+                    stream.seek()?;
                     true
                 }
                 Then::Wait => {
@@ -221,7 +215,7 @@ impl<O: Output> Decoder<O> {
     /// Opens the next stream that is not read yet.
     fn open_another(&mut self) -> Result<(), Error> {
         let Some(recording) = self.unopened.pop_front() else { return Ok(()) };
-        self.streams.extend(Stream::open(recording, self.salvage)?);
+        self.streams.extend(Stream::open(recording, self.salvage, self.range)?);
         Ok(())
     }
 
@@ -245,17 +239,11 @@ impl<O: Output> Decoder<O> {
                     message::print(format_args!("{name} {}", begins_late(header.first_event)));
                 }
                 stream.beginning_checked = true;
-                // The file may begin with a gap that reaches back to the wanted times: read its first block, wherever
-                // the search leads then.
-                let may_have_gaps = header.minor > 0;
+                let then = if stream.within.begin(header) { Then::Seek } else { Then::Next };
                 if self.roots.add(&header.roots, header.left_out > 0) {
                     self.pipeline.set_roots(&self.roots)?;
                 }
-                if may_have_gaps {
-                    stream.chosen = 0;
-                    return Ok(Then::Next);
-                }
-                Ok(Then::Seek)
+                Ok(then)
             }
             Some(Item::Gap(gap)) => {
                 self.gaps += 1;
@@ -270,19 +258,15 @@ impl<O: Output> Decoder<O> {
                     stream.has_ended = true;
                     report_incomplete(stream.recording.name(), end);
                 }
-                let times = self.range.to_search().and_then(|_| block.wall_times());
-                let is_wanted = times.is_none_or(|times| self.range.meets(times));
-                let is_late = |(first, _)| self.range.until.is_some_and(|until| until < first);
-                stream.is_late = times.is_some_and(is_late);
-                // The times of a gap are not those of its block: the pipeline compares them with the range.
-                if is_wanted || block.has_gap() {
+                let taken = stream.within.take(&block);
+                stream.is_late = taken.is_late;
+                if taken.is_wanted {
                     self.pipeline.forget(&mut self.buffer);
                     for record in block.records() {
                         self.pipeline.take(&record, &mut self.buffer);
                     }
                 }
-                let is_over = !is_wanted && block.offset() >= stream.chosen;
-                Ok(if is_over { Then::Seek } else { Then::Next })
+                Ok(if taken.must_search { Then::Seek } else { Then::Next })
             }
         }
     }
@@ -295,13 +279,7 @@ impl<O: Output> Decoder<O> {
         if !self.has_stream && self.pipeline.passed().lines() == 0 {
             return Err(no_stream(last));
         }
-        Err(Error::new(
-            ErrorKind::Damaged,
-            format!(
-                "damaged in {}; everything else was printed",
-                counted(self.gaps, "place", "places")
-            ),
-        ))
+        Err(damaged(self.gaps))
     }
 }
 

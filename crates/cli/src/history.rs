@@ -16,6 +16,7 @@ pub(crate) struct Opened {
     /// The directory of segments.
     pub(crate) dir: PathBuf,
     /// The cursor behind what happened before this was opened; `None` where no daemon wrote it out.
+    #[allow(dead_code)] // until a command ends at it
     pub(crate) flushed: Option<String>,
 }
 

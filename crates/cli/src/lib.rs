@@ -26,6 +26,8 @@ mod limits;
 mod lines;
 mod outputs;
 mod parts;
+mod query;
+mod reading;
 mod remedies;
 mod sink;
 mod skip;
@@ -75,6 +77,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         Some(Command::Who(args)) => who::run(args),
         Some(Command::Index(args)) => index::run(args).map(|()| ExitCode::SUCCESS),
         Some(Command::Changes(args)) => changes::run(args),
+        Some(Command::Query(args)) => query::run(args),
         Some(Command::Daemon(args)) => daemon::run(args),
         Some(Command::Add(args)) => client::add(args),
         Some(Command::Remove(args)) => client::remove(args),

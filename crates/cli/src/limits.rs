@@ -33,6 +33,12 @@ pub(crate) const SIGNALS_TOGETHER: Duration = Duration::from_millis(200);
 
 /// Pieces of 1 MiB before the time asked for that `fsmon changes` reads at most to learn what was there: some 0.2 s.
 pub(crate) const PAST_PIECES: usize = 32;
+/// How long a query that follows waits before it looks for more: who watches it does not notice.
+pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
+/// Lines of a query that are written at once: the same.
+pub(crate) const QUERY_WRITE_BYTES: usize = WRITE_BYTES;
+/// How long they wait for more: who reads them does not notice.
+pub(crate) const QUERY_WRITE_EVERY: Duration = Duration::from_millis(20);
 
 const _: () = {
     assert!(WRITE_BYTES < BUFFER_BYTES);

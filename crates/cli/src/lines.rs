@@ -1,5 +1,6 @@
 //! The formats of lines, as the options set them up: the same for live and recorded changes.
 
+use crate::args::query::QueryArgs;
 use crate::args::{DecodeArgs, WatchArgs};
 use crate::remedies;
 use fsmon_present::TimeFormat;
@@ -23,6 +24,12 @@ impl From<&WatchArgs> for LineOptions {
 
 impl From<&DecodeArgs> for LineOptions {
     fn from(args: &DecodeArgs) -> Self {
+        LineOptions { time: args.time, chain: args.chain, size: false, cmdline: args.cmdline }
+    }
+}
+
+impl From<&QueryArgs> for LineOptions {
+    fn from(args: &QueryArgs) -> Self {
         LineOptions { time: args.time, chain: args.chain, size: false, cmdline: args.cmdline }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) fn option(setting: Setting) -> &'static str {
         Setting::ExcludeRegex => "--exclude-regex",
         Setting::Cmd => "--cmd",
         Setting::ExcludeCmd => "--exclude-cmd",
+        Setting::Exe => "--exe",
         Setting::User => "--user",
         Setting::ExcludeUser => "--exclude-user",
         Setting::Cgroup => "--cgroup",

@@ -52,6 +52,8 @@ settings! {
     Cmd = "cmd",
     /// Commands to leave out.
     ExcludeCmd = "exclude_cmd",
+    /// Programs to show, by the file that runs.
+    Exe = "exe",
     /// Users to show.
     User = "user",
     /// Users to leave out.

@@ -124,6 +124,16 @@ impl<O: Output> Pipeline<O> {
         Pipeline { world, filter, output, left, shown, losses, gaps, notes, malformed }
     }
 
+    /// What the records so far have defined.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The end of the pipeline.
+    pub fn output_mut(&mut self) -> &mut O {
+        &mut self.output
+    }
+
     /// Appends the header, if the format has one.
     pub fn begin(&mut self, out: &mut Vec<u8>) {
         self.output.begin(out);

@@ -11,6 +11,7 @@ use fsmon_present::binary::Binary;
 use fsmon_present::pipeline::Output;
 use fsmon_present::wall::Wall;
 use fsmon_present::world::{Change, World};
+use fsmon_store::cursor::Place;
 use fsmon_store::history::{Last, Tally};
 use std::time::{Duration, Instant};
 use zerocopy::FromZeros;
@@ -275,8 +276,7 @@ impl Stream {
     /// Where the next record will be: text for clients.
     pub(crate) fn cursor(&self) -> String {
         let (segment, block) = (self.binary.segment(), self.binary.next_block());
-        let id = u128::from_be_bytes(self.id);
-        format!("1-{id:032x}-{segment}-{block}-0-0")
+        Place { stream_id: self.id, segment, block, record: 0, line: 0 }.to_string()
     }
 
     /// The wall time of the last record that was taken, or of now if there is none.

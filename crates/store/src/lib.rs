@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod changes;
+pub mod cursor;
 mod files;
 pub mod history;
 pub mod index;
@@ -14,5 +15,7 @@ pub mod search;
 pub mod segments;
 #[cfg(test)]
 mod tape;
+pub mod timeline;
+pub mod within;
 
 pub use files::{StreamFile, is_written, list, lock, survive_file_limit};

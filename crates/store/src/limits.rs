@@ -107,6 +107,13 @@ pub(crate) const MOVES_MAX: usize = 64;
 /// Pieces of 1 MiB before the time asked for that are read at most to learn whether a path was watched that no header of a
 /// segment names: some 1.5 s.
 pub(crate) const NOTES_PIECES: usize = 256;
+/// Streams that a cursor names at most. A daemon writes one at a time, and `--per-filesystem` one for each filesystem.
+pub(crate) const CURSOR_STREAMS_MAX: usize = 1024;
+
+/// Bytes of a file with a cursor that are read at most.
+pub(crate) const CURSOR_BYTES_MAX: u64 = 128 * CURSOR_STREAMS_MAX as u64;
+/// Streams that are merged at most: each takes some 400 KiB. A daemon writes one at a time.
+pub(crate) const TRACKS_MAX: usize = 64;
 
 const SECOND_NS: u64 = 1_000_000_000;
 

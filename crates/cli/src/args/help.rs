@@ -35,6 +35,24 @@ after a second signal.";
 const DECODE_STATUS: &str =
     "Exit status: 1 after an error or where the input is damaged, 2 for wrong usage.";
 
+const QUERY: &str = "\
+Examples:
+  fsmon query --since 10m /srv/www                 what happened there in the last ten minutes
+  fsmon query -t delete --since yesterday ./k.c    who deleted it
+  fsmon query --exclude-cmd 'git*' --include '*.lock' ~/src
+  fsmon query -f json --cursor-file seen /srv      each time only what is new
+  fsmon query --follow /srv                        as it happens
+
+Events are printed oldest first. A RENAME is shown if its old or its new path is asked for.";
+
+const CURSORS: &str = "\
+Cursors: text that says where a reader of the history has come to. It holds over restarts of the daemon. If what comes \
+next was deleted by then, that is said, and the query goes on with the oldest that is kept.";
+
+const QUERY_STATUS: &str = "\
+Exit status: 0 something was found; 3 nothing was; 4 the record of the time asked for has a LOSS or a GAP, or a PATH was \
+not watched then, whether or not something was found; 1 an error, or the history is damaged; 2 wrong usage.";
+
 /// Below `fsmon --help`.
 pub(super) fn watch() -> String {
     let types = format!(
@@ -53,6 +71,16 @@ pub(super) fn decode() -> String {
         names(|_| true)
     );
     [&types, MOMENTS, FILTERS, GLOBS, DECODE_STATUS].join("\n\n")
+}
+
+/// Below `fsmon query --help`.
+pub(super) fn query() -> String {
+    let types = format!(
+        "Event types: {}, and all. Without -t, all that were recorded are shown. In any case; -t takes several \
+         with commas.",
+        names(|_| true)
+    );
+    [QUERY, &types, MOMENTS, FILTERS, GLOBS, CURSORS, QUERY_STATUS].join("\n\n")
 }
 
 /// Below `fsmon add --help`.

@@ -110,6 +110,25 @@ pub fn cgroups(
     })
 }
 
+/// Globs on the path of the file that runs; `None` if `globs` is empty. One that begins with `/` is a path, another one a
+/// name at any depth. `*` matches slashes as well.
+///
+/// # Errors
+/// A glob is malformed or empty: an error about [`Setting::Exe`].
+pub fn exes(globs: &[String]) -> Result<Option<GlobSet>, Error> {
+    set_of(Setting::Exe, globs, |glob| {
+        patterns::no_list(glob)?;
+        if glob.is_empty() {
+            let line = "it is empty; write the path of a program, such as /usr/bin/make";
+            return Err(Error::invalid(line));
+        }
+        // A file in memory has no directory, and one that was removed has a word behind its path.
+        let begins: &[&str] = if glob.starts_with('/') { &[""] } else { &["", "*/"] };
+        let meanings = begins.iter().map(|begin| format!("{begin}{glob}"));
+        Ok(meanings.flat_map(|path| [format!("{path} (deleted)"), path]).collect())
+    })
+}
+
 /// Globs on words of a command line, whole; `None` if `globs` is empty. `*` matches slashes as well.
 ///
 /// # Errors

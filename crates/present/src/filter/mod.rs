@@ -1,5 +1,6 @@
 //! Filters: which events are shown.
 
+mod below;
 mod depth;
 pub(crate) mod globs;
 mod owners;
@@ -19,6 +20,7 @@ pub use roots::{Roots, real};
 use crate::moment::Range;
 use crate::size::Size;
 use crate::world::{Change, World};
+use below::Below;
 use depth::Depth;
 use fsmon_format::error::{Error, Message, Setting};
 use fsmon_format::kind;
@@ -29,7 +31,7 @@ use regexes::Regexes;
 pub(crate) use sizes::GONE;
 use sizes::Sizes;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use who::Who;
 
 /// Where the records come from. This host can be asked about users and processes only while it is watched.
@@ -58,6 +60,8 @@ pub struct Criteria {
     pub cmd: Vec<String>,
     /// Globs on the command name (`comm`): nothing that these commands do.
     pub exclude_cmd: Vec<String>,
+    /// Globs on the path of the file that runs: only what these programs do.
+    pub exe: Vec<String>,
     /// Names or uids: only what these users do.
     pub user: Vec<String>,
     /// Names or uids: nothing that these users do.
@@ -68,7 +72,12 @@ pub struct Criteria {
     pub exclude_cgroup: Vec<String>,
     /// Only what this process and its descendants do.
     pub pid: Option<u32>,
-    /// Only what is at most so many names below the innermost root: 1 is what is directly in it. `None`: any depth.
+    /// With `pid`: when that process was forked, CLOCK_MONOTONIC ns; 0 before the recorder began. `None`: whenever.
+    pub started_ns: Option<u64>,
+    /// Only what is at one of these paths or below it; absolute, without symbolic links. Empty: anywhere.
+    pub paths: Vec<PathBuf>,
+    /// Only what is at most so many names below the innermost of `paths`, or of the roots where there are none: 1 is what
+    /// is directly in it. `None`: any depth.
     pub max_depth: Option<u32>,
     /// Of regular files only those of such a size. Sizes are not recorded: this counts only while this host is watched,
     /// and the size is that of the moment when the event is asked about. What has none then passes.
@@ -79,6 +88,7 @@ pub struct Criteria {
 pub struct Filter {
     types: u32,
     paths: Option<PathFilter>,
+    below: Option<Below>,
     who: Option<Who>,
     /// `None`: any time.
     range: Option<Range>,
@@ -106,13 +116,14 @@ impl Filter {
         let mut filter = Filter {
             types: parse_types(&args.types, types)?,
             paths: None,
+            below: Below::new(&args.paths, args.max_depth, capacity),
             who: Who::new(args, source, capacity)?,
             range: None,
             notes: false,
             include: args.include.clone(),
             exclude: args.exclude.clone(),
             regexes: Regexes::new(&args.include_regex, &args.exclude_regex)?,
-            levels: args.max_depth,
+            levels: args.max_depth.filter(|_| args.paths.is_empty()),
             depth: None,
             sizes: args.size.filter(|_| source == Source::Live).map(Sizes::new),
             capacity,
@@ -187,6 +198,9 @@ impl Filter {
         if let Some(paths) = &mut self.paths {
             paths.changed(change);
         }
+        if let Some(below) = &mut self.below {
+            below.changed(change);
+        }
         if let Some(depth) = &mut self.depth {
             depth.changed(change);
         }
@@ -227,6 +241,9 @@ impl Filter {
             && !who.passes(&world.mirror, event.head.proc.get())
         {
             return 0;
+        }
+        if let Some(below) = &mut self.below {
+            wanted = below.wanted(world, event, wanted);
         }
         if let Some(depth) = &mut self.depth {
             wanted = depth.wanted(world, event, wanted);

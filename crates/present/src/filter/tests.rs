@@ -286,6 +286,72 @@ fn a_family_is_known_by_the_image_before_and_not_by_a_pid_used_again() {
 }
 
 #[test]
+fn by_process_and_when_it_was_forked() {
+    let forked = |started_ns| {
+        let args = Criteria { pid: Some(11), started_ns: Some(started_ns), ..Criteria::default() };
+        let mut bench = bench(&args);
+        bench.image(Proc { start_ns: 5.into(), ..image(4, 11, "old") });
+        bench.image(Proc { start_ns: 9.into(), ..image(5, 11, "new") });
+        bench.image(Proc { parent: 5.into(), ppid: 11.into(), ..image(6, 20, "child") });
+        for (proc, name) in [(4, "old"), (5, "new"), (6, "child")] {
+            bench.event(event(kind::CREATE, 1, proc), name.as_bytes(), b"");
+        }
+        shown(&mut bench)
+    };
+    assert_eq!(forked(5), ["CREATE /srv/b/old"]);
+    assert_eq!(forked(9), ["CREATE /srv/b/new", "CREATE /srv/b/child"]);
+    assert_eq!(forked(7), [""; 0]);
+}
+
+#[test]
+fn by_the_file_that_runs() {
+    let by = |glob: &str| {
+        let mut bench = bench(&Criteria { exe: owned(&[glob]), ..Criteria::default() });
+        for (id, exe) in [(3, "/usr/bin/make"), (4, "/opt/make (deleted)"), (5, "memfd:make")] {
+            bench.string(id - 1, exe.as_bytes());
+            bench.image(Proc { exe: (id - 1).into(), ..image(id, id, "x") });
+            bench.event(event(kind::CREATE, 1, id), exe[1..2].as_bytes(), b"");
+        }
+        shown(&mut bench).iter().map(|line| line["CREATE /srv/b/".len()..].to_owned()).collect()
+    };
+    let named: Vec<String> = by("make");
+    assert_eq!(named, ["u", "o"]);
+    assert_eq!(by("memfd:*"), ["e"]);
+    assert_eq!(by("/usr/*"), ["u"]);
+    assert_eq!(by("/opt/make"), ["o"]);
+    assert_eq!(by("usr/bin/make"), ["u"]);
+    assert_eq!(by("ake"), [""; 0]);
+    let refused = Criteria { exe: owned(&[""]), ..Criteria::default() };
+    let error = Filter::new(&refused, 0, Source::Recorded, capacity()).err().expect("empty");
+    assert_eq!(error.setting(), Some(Setting::Exe));
+}
+
+#[test]
+fn by_place_and_depth_below_it() {
+    let at = |paths: &[&str], max_depth| {
+        let paths = paths.iter().map(PathBuf::from).collect();
+        let mut bench = bench(&Criteria { paths, max_depth, ..Criteria::default() });
+        for (dir, name) in [(1, "sub"), (1, "sub2"), (2, "a"), (2, ""), (1, ""), (0, "")] {
+            bench.event(event(kind::CREATE, dir, 3), name.as_bytes(), b"");
+        }
+        bench.event(rename(kind::RENAME, 2, 1), b"in", b"out");
+        bench.event(rename(kind::RENAME, 1, 1), b"x", b"y");
+        shown(&mut bench)
+    };
+    let moved = "RENAME /srv/b/out > /srv/b/sub/in";
+    let sub = ["CREATE /srv/b/sub", "CREATE /srv/b/sub/a", "CREATE /srv/b/sub", moved];
+    assert_eq!(at(&["/srv/b/sub"], None), sub);
+    assert_eq!(at(&["/srv/b/sub/a"], None), ["CREATE /srv/b/sub/a"]);
+    assert_eq!(at(&["/srv/b/out", "/srv/b/y"], None), [moved, "RENAME /srv/b/y > /srv/b/x"]);
+    assert_eq!(at(&["/srv"], None).len(), 7);
+    assert_eq!(at(&["/srv/b/su", "/srv2"], None), [""; 0]);
+    // The directory itself, and what is directly in it.
+    assert_eq!(at(&["/srv"], Some(1)), ["CREATE /srv/b"]);
+    let both = [sub[0], sub[1], sub[2], "CREATE /srv/b", moved];
+    assert_eq!(at(&["/srv", "/srv/b/sub"], Some(1)), both);
+}
+
+#[test]
 fn what_this_host_does_not_know_is_refused() {
     let refused = |args: Criteria| {
         let result = Filter::new(&args, kind::DEFAULT, Source::Live, capacity());

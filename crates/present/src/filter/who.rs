@@ -32,11 +32,14 @@ struct User {
 pub struct Who {
     cmd: Option<GlobSet>,
     exclude_cmd: Option<GlobSet>,
+    exe: Option<GlobSet>,
     users: Vec<User>,
     exclude_users: Vec<User>,
     cgroup: Option<GlobSet>,
     exclude_cgroup: Option<GlobSet>,
     pid: Option<u32>,
+    /// When process `pid` was forked; `None`: whichever had that pid.
+    started_ns: Option<u64>,
     source: Source,
     /// By image id: whether it meets all criteria.
     passes: Vec<Verdict>,
@@ -52,6 +55,7 @@ impl Who {
     pub fn new(args: &Criteria, source: Source, capacity: Capacity) -> Result<Option<Self>, Error> {
         let cmd = globs::names(Setting::Cmd, Setting::ExcludeCmd, &args.cmd)?;
         let exclude_cmd = globs::names(Setting::ExcludeCmd, Setting::Cmd, &args.exclude_cmd)?;
+        let exe = globs::exes(&args.exe)?;
         let users = parse_users(&args.user, Setting::User, source)?;
         let exclude_users = parse_users(&args.exclude_user, Setting::ExcludeUser, source)?;
         let cgroup = globs::cgroups(Setting::Cgroup, Setting::ExcludeCgroup, &args.cgroup)?;
@@ -60,7 +64,7 @@ impl Who {
         if let Some(pid) = args.pid.filter(|_| source == Source::Live) {
             must_exist(pid)?;
         }
-        let globs = [&cmd, &exclude_cmd, &cgroup, &exclude_cgroup];
+        let globs = [&cmd, &exclude_cmd, &exe, &cgroup, &exclude_cgroup];
         let is_none = globs.iter().all(|globs| globs.is_none());
         if is_none && users.is_empty() && exclude_users.is_empty() && args.pid.is_none() {
             return Ok(None);
@@ -69,11 +73,13 @@ impl Who {
         Ok(Some(Who {
             cmd,
             exclude_cmd,
+            exe,
             users,
             exclude_users,
             cgroup,
             exclude_cgroup,
             pid: args.pid,
+            started_ns: args.started_ns,
             source,
             passes: vec![Verdict::Pending; images],
             family: vec![Verdict::Pending; images],
@@ -114,9 +120,10 @@ impl Who {
     fn decide(&mut self, mirror: &Mirror, id: u32) -> bool {
         let Some(image) = mirror.proc(id).filter(|_| id != 0) else {
             let is_any = self.cmd.is_none() && self.users.is_empty() && self.cgroup.is_none();
-            return is_any && self.pid.is_none();
+            return is_any && self.exe.is_none() && self.pid.is_none();
         };
         let passes = self.cmd_passes(image)
+            && self.exe_passes(mirror, image)
             && self.user_passes(mirror, image)
             && self.cgroup_passes(mirror, image)
             && (self.pid.is_none() || self.is_family(mirror, id));
@@ -132,6 +139,14 @@ impl Who {
             known && globs.is_match_candidate(&Candidate::from_bytes(comm(image)))
         };
         self.cmd.as_ref().is_none_or(matches) && !self.exclude_cmd.as_ref().is_some_and(matches)
+    }
+
+    fn exe_passes(&self, mirror: &Mirror, image: &Proc) -> bool {
+        let path = mirror.string(image.exe.get());
+        let matches = |globs: &GlobSet| {
+            path.is_some_and(|path| globs.is_match_candidate(&Candidate::from_bytes(path)))
+        };
+        self.exe.as_ref().is_none_or(matches)
     }
 
     fn user_passes(&self, mirror: &Mirror, image: &Proc) -> bool {
@@ -184,6 +199,7 @@ impl Who {
     /// forked later only reuses its pid.
     fn is_named(&self, image: &Proc) -> bool {
         Some(image.pid.get()) == self.pid
+            && self.started_ns.is_none_or(|started_ns| image.start_ns.get() == started_ns)
             && (self.source == Source::Recorded || image.start_ns.get() == 0)
     }
 

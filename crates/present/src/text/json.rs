@@ -182,6 +182,15 @@ impl LineFormat for Json {
     }
 }
 
+/// Adds the cursor to a line that was just appended.
+pub fn append_cursor(cursor: &str, out: &mut Vec<u8>) {
+    const END: &[u8] = b"}\n";
+    debug_assert!(out.ends_with(END));
+    out.truncate(out.len() - END.len());
+    append_text(b",\"cursor\":\"", cursor.as_bytes(), out);
+    out.extend_from_slice(END);
+}
+
 /// The id of a stream as 32 hexadecimal digits.
 pub(super) fn format_stream(id: [u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(id))

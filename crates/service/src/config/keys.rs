@@ -130,6 +130,7 @@ pub(super) fn of(setting: Setting) -> &'static str {
         // "write … 'x'", as the opposite of an excluded one.
         Setting::Cmd => "no `exclude_cmd` for",
         Setting::ExcludeCmd => "`exclude_cmd`",
+        Setting::Exe => "the program",
         Setting::User => "no `exclude_user` for",
         Setting::IncludeRegex => "`include_regex`",
         Setting::ExcludeRegex => "`exclude_regex`",

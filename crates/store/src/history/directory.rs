@@ -6,6 +6,7 @@ use fsmon_format::error::{Error, ErrorKind};
 use fsmon_present::Format;
 use fsmon_present::message::shown;
 use nix::fcntl::OFlag;
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -62,8 +63,11 @@ pub(super) fn sync(dir: &Path) -> io::Result<()> {
 
 /// Replaces a file in the directory, durably: at each moment a reader, or the next start after a power failure, finds the
 /// old one or the new one.
-pub(super) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let (path, new) = (dir.join(name), dir.join(format!("{name}{NEW}")));
+pub(crate) fn replace(dir: &Path, name: impl AsRef<OsStr>, bytes: &[u8]) -> io::Result<()> {
+    let name = name.as_ref();
+    let mut new = name.to_owned();
+    new.push(NEW);
+    let (path, new) = (dir.join(name), dir.join(new));
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

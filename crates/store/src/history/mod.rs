@@ -49,7 +49,9 @@ mod tests;
 pub use catalogue::{Catalogue, Difference};
 pub use clock::{HistoryClock, Now};
 pub use directory::{CATALOGUE, KEY, LOCK, index_name, part_name};
-pub(crate) use directory::{create as make_file, is_segment, open as open_file};
+pub(crate) use directory::{
+    create as make_file, is_segment, open as open_file, replace as replace_file,
+};
 pub use entry::{Ending, Entry};
 pub use mend::{Mended, mend};
 pub use reach::{OpenSegment, Reach};

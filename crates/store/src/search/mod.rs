@@ -20,3 +20,7 @@ pub use segments::{Segment, Segments};
 pub use trouble::{Trouble, TroubleKind};
 pub use walk::Search;
 pub use who::{Answer, Question, Unknown};
+
+pub(crate) use trouble::KEYS;
+pub(crate) use units::{Find, index_of};
+pub(crate) use wanted::split;

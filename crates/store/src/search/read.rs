@@ -3,11 +3,12 @@
 use super::units::Unit;
 use fsmon_format::error::Error;
 use fsmon_format::number::to_usize;
-use fsmon_format::stream::layout::BLOCK_MAX;
+use fsmon_format::stream::layout::{BLOCK_MAX, BlockHeader, GRID, block_flag, codec};
 use fsmon_format::stream::{Block, Fault, Gap, Item, Reader};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// What is in a unit.
 pub(crate) enum Piece<'a> {
@@ -22,12 +23,13 @@ pub(crate) enum Piece<'a> {
 /// # Errors
 /// The file cannot be read, or is newer than this version.
 pub(crate) fn read(file: &File, unit: &Unit, take: &mut dyn FnMut(Piece<'_>)) -> Result<(), Error> {
-    let bytes = bytes(file, unit.begin, unit.end)?;
+    let begin = beginning(file, unit.begin);
+    let bytes = bytes(file, begin, unit.end)?;
     let mut reader = Reader::new(&bytes[..]).salvage(true);
     while let Some(item) = reader.next()? {
         match item {
             Item::Block(block) => {
-                let offset = unit.begin + block.offset();
+                let offset = begin + block.offset();
                 if offset >= unit.end {
                     break;
                 }
@@ -38,7 +40,8 @@ pub(crate) fn read(file: &File, unit: &Unit, take: &mut dyn FnMut(Piece<'_>)) ->
             Item::Gap(gap) => {
                 // The bytes were cut off behind the unit, or the file is still written.
                 let is_end = matches!(gap.damage.fault, Fault::Cut | Fault::NoEnd);
-                let is_mine = unit.begin + gap.damage.offset < unit.end;
+                // Damage before it may be why it cannot be read.
+                let is_mine = begin + gap.damage.offset < unit.end;
                 if is_mine && !is_end {
                     take(Piece::Damage(gap));
                 }
@@ -47,6 +50,16 @@ pub(crate) fn read(file: &File, unit: &Unit, take: &mut dyn FnMut(Piece<'_>)) ->
         }
     }
     Ok(())
+}
+
+/// Where to begin for a block: one of `zstd-window` may go on from those before it in its MiB.
+fn beginning(file: &File, offset: u64) -> u64 {
+    let mut header = BlockHeader::new_zeroed();
+    let is_read = file.read_exact_at(header.as_mut_bytes(), offset).is_ok();
+    let goes_on = is_read
+        && header.codec == codec::ZSTD_WINDOW
+        && header.flags.get() & block_flag::FRAME == 0;
+    if goes_on { offset / GRID * GRID } else { offset }
 }
 
 /// The bytes of the blocks that begin before `end`.

@@ -4,11 +4,14 @@ use crate::history::{Catalogue, Entry, header_of, open_file};
 use fsmon_format::error::Error;
 use fsmon_format::number::to_u32;
 use fsmon_format::stream::Header;
+use fsmon_format::stream::layout::FileHeader;
 use fsmon_present::Format;
 use fsmon_present::message::shown;
 use std::collections::HashMap;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// How much earlier than its header the first record of a segment can be: events that were read before the header was
 /// written.
@@ -33,6 +36,12 @@ pub struct Segment {
     pub(crate) boot: u32,
     /// Its number in the stream.
     pub(crate) number: u32,
+    /// Whether the catalogue has it.
+    pub(crate) is_listed: bool,
+    /// Of its header; 0 where only the catalogue was read.
+    pub(crate) machine_id: [u8; 16],
+    /// Of its header: blocks of the stream before it.
+    pub(crate) first_block: u64,
     /// The least and the greatest time of a record, of the clock of its boot.
     pub(crate) monotonic_ns: (u64, u64),
     /// The least and the greatest wall time, ns since 1970.
@@ -70,6 +79,18 @@ impl Segments {
     /// # Errors
     /// The directory cannot be read.
     pub fn list(dir: &Path) -> Result<Self, Error> {
+        Segments::list_checked(dir, |_| false)
+    }
+
+    /// The same. Where `must_check` says so of an entry, the catalogue is believed only if the segment has the header that it
+    /// says.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(crate) fn list_checked(
+        dir: &Path,
+        must_check: impl Fn(&Entry) -> bool,
+    ) -> Result<Self, Error> {
         let failed = |error| Error::os(format!("cannot read {}", shown(dir)), error);
         // A damaged catalogue is no catalogue: headers say the same.
         let catalogue = Catalogue::read(dir).ok().flatten().unwrap_or_default();
@@ -77,8 +98,13 @@ impl Segments {
             catalogue.entries().iter().map(|entry| (&*entry.file, entry)).collect();
         let (mut known, mut unreadable) = (Vec::new(), Vec::new());
         for (name, bytes) in files(dir).map_err(failed)? {
-            match entries.get(&*name).filter(|entry| entry.bytes == bytes) {
-                Some(entry) => known.push(of_entry(entry)),
+            let entry = entries.get(&*name).filter(|entry| entry.bytes == bytes);
+            let listed = entry.and_then(|entry| match must_check(entry) {
+                true => checked(dir, entry),
+                false => Some(of_entry(entry)),
+            });
+            match listed {
+                Some(segment) => known.push(segment),
                 None => match read(dir, &name, bytes) {
                     Ok(Some(segment)) => known.push(segment),
                     // Deleted meanwhile.
@@ -120,12 +146,26 @@ fn of_entry(entry: &Entry) -> Known {
         stream_id: entry.stream_id,
         boot_id: entry.boot_id,
         segment: entry.segment,
+        first_block: entry.first_block,
         time_ns: entry.monotonic_ns.0,
         realtime_ns: entry.wall_ns.0,
         ..Header::default()
     };
     let (name, bytes, crc) = (entry.file.clone(), entry.bytes, entry.header_crc);
     Known { name, bytes, crc, header, entry: Some(entry.clone()) }
+}
+
+/// `None`: the header of the file is another than the entry says.
+fn checked(dir: &Path, entry: &Entry) -> Option<Known> {
+    let mut fixed = FileHeader::new_zeroed();
+    open_file(&dir.join(&entry.file)).ok()?.read_exact_at(fixed.as_mut_bytes(), 0).ok()?;
+    let is_it = fixed.crc.get() == entry.header_crc
+        && fixed.stream_id == entry.stream_id
+        && fixed.boot_id == entry.boot_id
+        && fixed.segment.get() == entry.segment;
+    let mut known = of_entry(entry);
+    known.header.machine_id = fixed.machine_id;
+    is_it.then_some(known)
 }
 
 /// Reads the header of a file; `None` if the file is gone.
@@ -181,6 +221,9 @@ fn place(segment: &Known, next: Option<&Known>, stream: u32, boot: u32) -> Segme
         stream,
         boot,
         number: header.segment,
+        is_listed: entry.is_some(),
+        machine_id: header.machine_id,
+        first_block: header.first_block,
         monotonic_ns: entry.map_or_else(
             || of_header(header.time_ns, next.map(|next| next.header.time_ns)),
             |entry| entry.monotonic_ns,

@@ -11,7 +11,7 @@ use fsmon_format::record::{Body, Cause, Clock, Reason, What};
 use fsmon_format::stream::Block;
 
 /// The keys of all that is looked for.
-pub(super) const KEYS: [Key; 3] = [Key::Loss, Key::Gap, Key::Note];
+pub(crate) const KEYS: [Key; 3] = [Key::Loss, Key::Gap, Key::Note];
 
 /// Something that makes an answer uncertain.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -165,7 +165,8 @@ impl KeysOf {
     }
 }
 
-type Find<'a> = &'a dyn Fn(Kind, u64) -> Result<Vec<Posting>, Damaged>;
+/// Looks a hash up.
+pub(crate) type Find<'a> = &'a dyn Fn(Kind, u64) -> Result<Vec<Posting>, Damaged>;
 
 /// The cells in which something that is wanted can be: the name of a path together with its directory, a rename of a
 /// directory above it, or another name of the object.
