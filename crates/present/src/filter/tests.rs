@@ -310,7 +310,7 @@ fn by_the_file_that_runs() {
         for (id, exe) in [(3, "/usr/bin/make"), (4, "/opt/make (deleted)"), (5, "memfd:make")] {
             bench.string(id - 1, exe.as_bytes());
             bench.image(Proc { exe: (id - 1).into(), ..image(id, id, "x") });
-            bench.event(event(kind::CREATE, 1, id), exe[1..2].as_bytes(), b"");
+            bench.event(event(kind::CREATE, 1, id), &exe.as_bytes()[1..2], b"");
         }
         shown(&mut bench).iter().map(|line| line["CREATE /srv/b/".len()..].to_owned()).collect()
     };

@@ -42,7 +42,10 @@ pub struct Segment {
     pub(crate) machine_id: [u8; 16],
     /// Of its header: blocks of the stream before it.
     pub(crate) first_block: u64,
-    /// The least and the greatest time of a record, of the clock of its boot.
+    /// When it began, of the clock of its boot.
+    pub(crate) begin_ns: u64,
+    /// The least and the greatest time of a record, of the clock of its boot. Where it is not listed, the least is one that
+    /// no record is before.
     pub(crate) monotonic_ns: (u64, u64),
     /// The least and the greatest wall time, ns since 1970.
     pub wall_ns: (u64, u64),
@@ -224,6 +227,7 @@ fn place(segment: &Known, next: Option<&Known>, stream: u32, boot: u32) -> Segme
         is_listed: entry.is_some(),
         machine_id: header.machine_id,
         first_block: header.first_block,
+        begin_ns: header.time_ns,
         monotonic_ns: entry.map_or_else(
             || of_header(header.time_ns, next.map(|next| next.header.time_ns)),
             |entry| entry.monotonic_ns,

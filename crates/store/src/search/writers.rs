@@ -77,13 +77,19 @@ impl Writers {
         self.found >= self.wanted
     }
 
-    /// Tells of those that closed the file and have nothing to do with who wrote it before.
+    /// Tells of those that closed the file and have nothing to do with who wrote it before. Those that closed it after the
+    /// writer itself had opened it on their own.
     fn tell_closes(&mut self, writer: Option<&Hit>) {
-        for hit in std::mem::take(&mut self.closes) {
+        let closes = std::mem::take(&mut self.closes);
+        let is_own = |close: &Hit| writer.is_some_and(|writer| close.process() == writer.process());
+        let closed = writer.is_some_and(|writer| writer.mask & CLOSE_WRITE != 0);
+        let later = if closed { closes.len() } else { closes.iter().position(is_own).unwrap_or(0) };
+        for (at, hit) in closes.into_iter().enumerate() {
             let descends = |of: &Hit, from: &Hit| {
                 from.process().is_some_and(|process| of.chain.contains(&process))
             };
-            if writer.is_none_or(|writer| !descends(&hit, writer) && !descends(writer, &hit)) {
+            let is_handed_on = |writer: &Hit| descends(&hit, writer) || descends(writer, &hit);
+            if !is_own(&hit) && (at < later || !writer.is_some_and(is_handed_on)) {
                 self.told.push(Told { role: Role::Closed, kind: CLOSE_WRITE, hit });
             }
         }

@@ -65,7 +65,7 @@ pub(super) fn list(dir: &Path, range: Range) -> Result<Listed, Error> {
         let (id, number) = (segment.stream_id, segment.number);
         let is_continued = number == 0 || before == Some((id, number - 1));
         before = Some((id, number));
-        let begin_ns = segment.monotonic_ns.0;
+        let begin_ns = segment.begin_ns;
         let stream = streams.entry(id).or_insert_with(|| Stream {
             id,
             host: segment.machine_id,
